@@ -33,6 +33,8 @@ export declare type Open = Message<"zerolatency.relay.v1.Open"> & {
 export declare const OpenSchema: GenMessage<Open>;
 
 /**
+ * Sent again, whole, whenever the device's catalog changes.
+ *
  * @generated from message zerolatency.relay.v1.Opened
  */
 export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
@@ -52,6 +54,14 @@ export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
    * @generated from field: zerolatency.bridge.v1.Catalog catalog = 3;
    */
   catalog?: Catalog | undefined;
+
+  /**
+   * As the device's hello carried it. The host verifies it itself, so that a
+   * relay cannot put another device's key under a receipt.
+   *
+   * @generated from field: string credential = 4;
+   */
+  credential: string;
 };
 
 /**
