@@ -1,0 +1,33 @@
+# Every target sets up what it needs. `make` alone lists them.
+export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
+INSTALLED := node_modules/.installed
+
+.PHONY: help up down test check generate bench clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+up: $(INSTALLED) ## Start host, relay and bridge here, and run a first chat
+	@node services/cli/src/main.ts up
+
+down: $(INSTALLED) ## Stop what `make up` started
+	@node services/cli/src/main.ts down
+
+test: $(INSTALLED) ## Prove the system
+	@node scripts/test.ts
+
+check: $(INSTALLED) ## Formatting, lint, types, contracts, generated code
+	@node scripts/check.ts
+
+generate: $(INSTALLED) ## Write the generated code anew
+	@buf generate
+
+bench: $(INSTALLED) ## Measure against baselines of the same run
+	@node bench/run.ts
+
+clean: ## Remove what was installed, built and measured
+	@rm -rf node_modules dist bench/out
+
+$(INSTALLED): package-lock.json .npmrc
+	@scripts/install
+	@touch $@

@@ -1,0 +1,65 @@
+// Everything that can be judged without running the system. Runs every check, so that one run tells all.
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Check {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly mend?: string;
+}
+
+const generated = mkdtempSync(join(tmpdir(), 'zl-generated-'));
+
+const checks: readonly Check[] = [
+  { name: 'format and lint', command: 'biome', args: ['ci', '.'], mend: 'biome check --write .' },
+  { name: 'types', command: 'tsc', args: ['-p', '.'] },
+  { name: 'contracts', command: 'buf', args: ['lint'] },
+  ...breakingChecks(),
+  {
+    name: 'generate',
+    command: 'buf',
+    args: ['generate', '--output', generated],
+  },
+  {
+    name: 'generated code is current',
+    command: 'diff',
+    args: ['-r', join(generated, 'packages/proto/gen'), 'packages/proto/gen'],
+    mend: 'make generate',
+  },
+  {
+    name: 'lockfile names no address',
+    command: 'sh',
+    args: ['-c', `! grep -nE '"resolved": "https?:' package-lock.json`],
+    mend: 'npm install (with the .npmrc of this folder)',
+  },
+];
+
+/** Against the last release, once there is one. */
+function breakingChecks(): readonly Check[] {
+  const { stdout } = spawnSync('git', ['describe', '--tags', '--abbrev=0'], { encoding: 'utf8' });
+  const tag = stdout.trim();
+  if (tag === '') return [];
+  return [
+    {
+      name: `contracts break nothing of ${tag}`,
+      command: 'buf',
+      args: ['breaking', '--against', `.git#tag=${tag}`],
+    },
+  ];
+}
+
+function passes({ name, command, args, mend }: Check): boolean {
+  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}`);
+  if (status === 0) return true;
+  console.log(stdout + stderr);
+  if (mend !== undefined) console.log(`mend it with: ${mend}`);
+  return false;
+}
+
+const failed = checks.filter((check) => !passes(check));
+rmSync(generated, { recursive: true });
+process.exitCode = failed.length === 0 ? 0 : 1;
