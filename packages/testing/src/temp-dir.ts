@@ -1,0 +1,14 @@
+import { mkdtempSync, realpathSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+
+interface Teardown {
+  after(fn: () => void): void;
+}
+
+/** A directory of the test's own, without symbolic links in its path; gone afterwards. */
+export function tempDir(t: Teardown): string {
+  const dir = realpathSync(mkdtempSync(join(tmpdir(), 'zl-test-')));
+  t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));
+  return dir;
+}

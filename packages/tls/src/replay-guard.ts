@@ -1,0 +1,28 @@
+/**
+ * Remembers the ids of tokens until they expire. Ask only about tokens that
+ * were verified, so that a stranger cannot fill it.
+ */
+export class ReplayGuard {
+  readonly #expiries = new Map<string, number>();
+  readonly #maxEntries: number;
+
+  constructor({ maxEntries }: { readonly maxEntries: number }) {
+    this.#maxEntries = maxEntries;
+  }
+
+  /** False for an id seen before, and when full: forgetting would admit a replay. */
+  admit(jti: string, expiresAtMs: number, nowMs: number): boolean {
+    if (this.#expiries.size >= this.#maxEntries) this.#forgetExpired(nowMs);
+    const known = this.#expiries.get(jti);
+    if (known !== undefined && known >= nowMs) return false;
+    if (this.#expiries.size >= this.#maxEntries) return false;
+    this.#expiries.set(jti, expiresAtMs);
+    return true;
+  }
+
+  #forgetExpired(nowMs: number): void {
+    for (const [jti, expiresAtMs] of this.#expiries) {
+      if (expiresAtMs < nowMs) this.#expiries.delete(jti);
+    }
+  }
+}

@@ -1,0 +1,1 @@
+export { type FileWatch, type FileWatchOptions, watchFiles } from './watch-files.ts';

@@ -1,0 +1,105 @@
+import { createHash } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+
+/** Certificates, keys and policy bundles are far smaller; it bounds what a wrong path costs. */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/** Path to content, in the order of the paths. */
+export type Contents = ReadonlyMap<string, Buffer>;
+
+export interface FileWatchOptions {
+  /** The paths now; asked again at each look, so that it may list a directory. */
+  readonly files: () => Promise<readonly string[]>;
+  /** Awaited before the next look. What it throws goes to onError. */
+  readonly onChange: (contents: Contents) => void | Promise<void>;
+  readonly onError: (reason: unknown) => void;
+  readonly pollMs: number;
+}
+
+export interface FileWatch {
+  /** Looks now, after any look that is under way. Never rejects. */
+  check(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Polls, because file system events are lost exactly where reloading matters:
+ * on network mounts, and where Kubernetes swaps a symbolic link above the file.
+ */
+export function watchFiles(options: FileWatchOptions): FileWatch {
+  const look = lookForChanges(options);
+  let closed = false;
+  let pending = 0;
+  let running = Promise.resolve();
+  const check = () => {
+    pending += 1;
+    running = running
+      .then(() => (closed ? undefined : look()))
+      .finally(() => {
+        pending -= 1;
+      });
+    return running;
+  };
+  const timer = setInterval(() => {
+    // A mount that hangs must not collect a look for every tick.
+    if (pending === 0) void check();
+  }, options.pollMs);
+  timer.unref();
+  return {
+    check,
+    close: () => {
+      closed = true;
+      clearInterval(timer);
+    },
+  };
+}
+
+function lookForChanges(options: FileWatchOptions): () => Promise<void> {
+  let seenStat = '';
+  let seenContent = '';
+  let seenError = '';
+  return async () => {
+    try {
+      const files = await options.files();
+      // Before the content: a file swapped between the two is read again next time.
+      const stats = await fingerprint(files);
+      const contents = stats === seenStat ? undefined : await readAll(files);
+      seenStat = stats;
+      seenError = '';
+      if (contents === undefined) return;
+      const content = digest(contents);
+      if (content === seenContent) return;
+      seenContent = content;
+      await options.onChange(contents);
+    } catch (reason) {
+      // A file that stays away is told once, not once a second.
+      const error = String(reason);
+      if (error !== seenError) options.onError(reason);
+      seenError = error;
+    }
+  };
+}
+
+async function fingerprint(files: readonly string[]): Promise<string> {
+  const parts = await Promise.all(
+    files.map(async (file) => {
+      const found = await stat(file, { bigint: true });
+      if (!found.isFile()) throw new Error(`${file} is not a regular file`);
+      if (found.size > MAX_BYTES) throw new Error(`${file} is larger than ${MAX_BYTES} bytes`);
+      return [file, found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('|');
+    }),
+  );
+  return parts.join('\n');
+}
+
+async function readAll(files: readonly string[]): Promise<Contents> {
+  return new Map(
+    await Promise.all(files.map(async (file) => [file, await readFile(file)] as const)),
+  );
+}
+
+function digest(contents: Contents): string {
+  const hash = createHash('sha256');
+  for (const [file, bytes] of contents) hash.update(`${file}\n${bytes.length}\n`).update(bytes);
+  return hash.digest('hex');
+}
