@@ -1,0 +1,4 @@
+export { allDetectors, type DetectorName, streamDetectors } from './detectors.ts';
+export { maskJson } from './mask-json.ts';
+export { type Masked, maskText } from './mask-text.ts';
+export { StreamMasker } from './stream-masker.ts';

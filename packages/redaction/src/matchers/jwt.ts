@@ -1,0 +1,39 @@
+import { base64Url, charSet, isIn, wordChars } from '../char-set.ts';
+import { type Matcher, undecided } from '../matcher.ts';
+import { swallowRun } from '../swallow-run.ts';
+
+/** What {" becomes in base64url. */
+const PREFIX = 'eyJ';
+
+/** A header with a certificate chain is longer, and then follows the word Bearer. */
+const MAX_HEADER_CHARS = 4096;
+const MIN_HEADER_CHARS = 10;
+const MIN_PAYLOAD_CHARS = 8;
+
+const swallow = swallowRun(base64Url, charSet(/[.]/));
+
+/**
+ * JWS or JWE in compact form. Asks for the dot: base64 of JSON alone is no
+ * secret (payloads of our own signed envelopes look so).
+ */
+export const jwt: Matcher = {
+  name: 'jwt',
+  starts: PREFIX.charAt(0),
+  match(text, at, final) {
+    if (isIn(wordChars, text, at - 1)) return 'no';
+    for (let index = 0; index < PREFIX.length; index++) {
+      if (at + index >= text.length) return undecided(final);
+      if (text.charCodeAt(at + index) !== PREFIX.charCodeAt(index)) return 'no';
+    }
+    let dot = at + PREFIX.length;
+    while (dot - at < MAX_HEADER_CHARS && isIn(base64Url, text, dot)) dot++;
+    if (dot >= text.length) return undecided(final);
+    if (dot - at < MIN_HEADER_CHARS || text.charAt(dot) !== '.') return 'no';
+    const certain = dot + 1 + MIN_PAYLOAD_CHARS;
+    for (let index = dot + 1; index < certain; index++) {
+      if (index >= text.length) return undecided(final);
+      if (!isIn(base64Url, text, index)) return 'no';
+    }
+    return { keep: 0, end: certain, swallow };
+  },
+};

@@ -1,0 +1,111 @@
+import { type DetectorName, streamDetectors } from './detectors.ts';
+import { LOOKBEHIND_CHARS, type Matcher, type Swallow } from './matcher.ts';
+import { matchers } from './matchers/all.ts';
+
+type Dispatch = readonly (readonly Matcher[] | undefined)[];
+
+const dispatchOf = new WeakMap<readonly DetectorName[], Dispatch>();
+
+/**
+ * Masks a text that arrives in pieces. What comes out is the same however it
+ * was cut. Only text that may yet turn out to be the start of a secret waits;
+ * a secret is replaced as soon as it is certain, and its rest is dropped as it
+ * comes, so that memory does not depend on its length.
+ */
+export class StreamMasker {
+  readonly #dispatch: Dispatch;
+  readonly #found = new Set<DetectorName>();
+  /** Some text already given out, to look back at; from #at on what waits. */
+  #buffer = '';
+  #at = 0;
+  #swallow: Swallow | undefined;
+
+  constructor(detectors: readonly DetectorName[] = streamDetectors) {
+    this.#dispatch = dispatchFor(detectors);
+  }
+
+  /** In order of first appearance. */
+  get found(): readonly DetectorName[] {
+    return [...this.#found];
+  }
+
+  get heldChars(): number {
+    return this.#buffer.length - this.#at;
+  }
+
+  /** What may be shown now. */
+  push(chunk: string): string {
+    this.#buffer += chunk;
+    return this.#advance(false);
+  }
+
+  /** The rest. The masker is then ready for another text. */
+  end(): string {
+    const rest = this.#advance(true);
+    this.#buffer = '';
+    this.#at = 0;
+    this.#swallow = undefined;
+    return rest;
+  }
+
+  #advance(final: boolean): string {
+    const text = this.#buffer;
+    let shown = '';
+    let at = this.#at;
+    let from = at;
+    while (at < text.length) {
+      if (this.#swallow !== undefined) {
+        const { end, over } = this.#swallow(text, at, final);
+        at = end;
+        from = end;
+        if (!over) break;
+        this.#swallow = undefined;
+        continue;
+      }
+      const found = this.#matchAt(text, at, final);
+      if (found === 'more') break;
+      if (found === undefined) {
+        at++;
+        continue;
+      }
+      const { match, name } = found;
+      shown += `${text.slice(from, at + match.keep)}[masked:${name}]`;
+      this.#found.add(name);
+      this.#swallow = match.swallow;
+      at = match.end;
+      from = at;
+    }
+    shown += text.slice(from, at);
+    const keepFrom = Math.max(0, at - LOOKBEHIND_CHARS);
+    this.#buffer = text.slice(keepFrom);
+    this.#at = at - keepFrom;
+    return shown;
+  }
+
+  #matchAt(text: string, at: number, final: boolean) {
+    const candidates = this.#dispatch[text.charCodeAt(at)];
+    if (candidates === undefined) return undefined;
+    for (const matcher of candidates) {
+      const verdict = matcher.match(text, at, final);
+      if (verdict === 'more') return 'more';
+      if (verdict !== 'no') return { match: verdict, name: matcher.name };
+    }
+    return undefined;
+  }
+}
+
+/** Matchers by the character they start with, made once per list of detectors. */
+function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
+  const known = dispatchOf.get(detectors);
+  if (known !== undefined) return known;
+  const table: Matcher[][] = [];
+  for (const matcher of matchers) {
+    if (!detectors.includes(matcher.name)) continue;
+    for (const char of matcher.starts) {
+      const code = char.charCodeAt(0);
+      table[code] = [...(table[code] ?? []), matcher];
+    }
+  }
+  dispatchOf.set(detectors, table);
+  return table;
+}
