@@ -1,0 +1,135 @@
+import { once } from 'node:events';
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { type ComponentCheck, reportComponents, worstStatus } from './component-report.ts';
+import type { Lifecycle } from './lifecycle.ts';
+
+/** Probes and scrapers send little and at once; whoever does not is cut off. */
+const REQUEST_TIMEOUT_MS = 5_000;
+const MAX_HEADER_BYTES = 8_192;
+const MAX_CONNECTIONS = 64;
+const DEFAULT_CHECK_TIMEOUT_MS = 1_000;
+
+/** The part of a metrics registry that is served. */
+export interface MetricsSource {
+  readonly contentType: string;
+  metrics(): Promise<string>;
+}
+
+export interface AdminOptions {
+  readonly host?: string;
+  readonly port: number;
+  readonly lifecycle: Lifecycle;
+  readonly registry: MetricsSource;
+  readonly service: string;
+  readonly version: string;
+  readonly configDigest: string;
+  readonly components?: Readonly<Record<string, ComponentCheck>>;
+  readonly checkTimeoutMs?: number;
+  /** Reasons beside the run state why no work should be sent here now. */
+  readonly notReady?: () => readonly string[];
+}
+
+export interface AdminServer {
+  readonly url: string;
+  readonly port: number;
+  close(): Promise<void>;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly body: string;
+}
+
+/** Plain HTTP for probes, scrapers and people, apart from the ports that do the work. */
+export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
+  const { host = '127.0.0.1', port } = options;
+  const server = createServer(
+    {
+      requestTimeout: REQUEST_TIMEOUT_MS,
+      headersTimeout: REQUEST_TIMEOUT_MS,
+      connectionsCheckingInterval: REQUEST_TIMEOUT_MS,
+      maxHeaderSize: MAX_HEADER_BYTES,
+      keepAliveTimeout: REQUEST_TIMEOUT_MS,
+    },
+    (request, response) => void respond(options, request, response),
+  );
+  server.maxConnections = MAX_CONNECTIONS;
+  server.listen(port, host);
+  await once(server, 'listening');
+  const address = server.address() as AddressInfo;
+  const urlHost = host.includes(':') ? `[${host}]` : host;
+  return {
+    url: `http://${urlHost}:${address.port}`,
+    port: address.port,
+    close: async () => {
+      server.close();
+      server.closeAllConnections();
+      if (server.listening) await once(server, 'close');
+    },
+  };
+}
+
+async function respond(
+  options: AdminOptions,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  const answer = await answerTo(options, request);
+  response.writeHead(answer.status, {
+    'content-type': answer.type,
+    'cache-control': 'no-store',
+    'x-content-type-options': 'nosniff',
+    ...(request.method === 'GET' ? {} : { connection: 'close', allow: 'GET' }),
+  });
+  response.end(answer.body);
+}
+
+async function answerTo(options: AdminOptions, request: IncomingMessage): Promise<Answer> {
+  if (request.method !== 'GET') return json(405, { error: 'only GET' });
+  const { lifecycle, registry } = options;
+  switch (request.url?.split('?', 1)[0]) {
+    case '/livez':
+      return json(lifecycle.state === 'failed' ? 503 : 200, { state: lifecycle.state });
+    case '/startupz':
+      return json(lifecycle.state === 'starting' ? 503 : 200, { state: lifecycle.state });
+    case '/readyz':
+      return readiness(options);
+    case '/metrics':
+      return { status: 200, type: registry.contentType, body: await registry.metrics() };
+    case '/health':
+      return health(options);
+    default:
+      return json(404, { error: 'not found' });
+  }
+}
+
+function readiness({ lifecycle, notReady }: AdminOptions): Answer {
+  const reasons = [
+    ...(lifecycle.accepting ? [] : [`state is ${lifecycle.state}`]),
+    ...(notReady?.() ?? []),
+  ];
+  return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons });
+}
+
+/** Always 200: it reports, and whoever reads it decides. */
+async function health(options: AdminOptions): Promise<Answer> {
+  const { lifecycle, service, version, configDigest, components = {} } = options;
+  const reports = await reportComponents(
+    components,
+    options.checkTimeoutMs ?? DEFAULT_CHECK_TIMEOUT_MS,
+  );
+  return json(200, {
+    service,
+    version,
+    state: lifecycle.state,
+    status: lifecycle.state === 'failed' ? 'down' : worstStatus(reports),
+    configDigest,
+    components: reports,
+  });
+}
+
+function json(status: number, value: unknown): Answer {
+  return { status, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` };
+}

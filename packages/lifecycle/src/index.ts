@@ -1,0 +1,5 @@
+export { type AdminServer, serveAdmin } from './admin-server.ts';
+export type { ComponentCheck, ComponentReport, ComponentStatus } from './component-report.ts';
+export { Lifecycle, type ShutdownRequest } from './lifecycle.ts';
+export { runService, type SignalSource } from './run-service.ts';
+export type { RunState, RunStateName } from './run-state.ts';

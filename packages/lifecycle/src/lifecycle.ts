@@ -1,0 +1,150 @@
+import { ZlError } from '@zerolatency/errors';
+import { type RunEvent, type RunState, type RunStateName, transition } from './run-state.ts';
+
+/** What hooks get, once forced, to note their losses and return. */
+const DEFAULT_FORCE_GRACE_MS = 2_000;
+
+export interface LifecycleOptions {
+  readonly forceGraceMs?: number;
+  readonly onHookError?: (name: string, error: unknown) => void;
+}
+
+export interface ShutdownRequest {
+  readonly reason: string;
+  /** Hooks are forced to an end after this. */
+  readonly deadlineMs: number;
+  /** Set when the process stops because it failed. */
+  readonly error?: unknown;
+}
+
+interface Hook {
+  readonly name: string;
+  readonly run: (deadline: AbortSignal) => Promise<void>;
+}
+
+/** The run state of one service, and what is to be done before it ends. */
+export class Lifecycle {
+  readonly #force = new AbortController();
+  readonly #stopped = Promise.withResolvers<void>();
+  readonly #hooks = new Set<Hook>();
+  readonly #listeners = new Set<(state: RunStateName) => void>();
+  readonly #failures: { name: string; error: unknown }[] = [];
+  readonly #forceGraceMs: number;
+  readonly #onHookError: (name: string, error: unknown) => void;
+  #state: RunState = { name: 'starting' };
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor({ forceGraceMs = DEFAULT_FORCE_GRACE_MS, onHookError }: LifecycleOptions = {}) {
+    this.#forceGraceMs = forceGraceMs;
+    this.#onHookError = onHookError ?? (() => {});
+  }
+
+  get state(): RunStateName {
+    return this.#state.name;
+  }
+
+  get detail(): RunState {
+    return this.#state;
+  }
+
+  /** Whether new work may begin. */
+  get accepting(): boolean {
+    return this.#state.name === 'ready';
+  }
+
+  /** Fires when what still runs must end now. Its reason is a ZlError. */
+  get stopping(): AbortSignal {
+    return this.#force.signal;
+  }
+
+  /** Resolves once all hooks have run. */
+  get stopped(): Promise<void> {
+    return this.#stopped.promise;
+  }
+
+  /** Hooks that threw or did not return. */
+  get failures(): readonly { readonly name: string; readonly error: unknown }[] {
+    return this.#failures;
+  }
+
+  markReady(): void {
+    this.#apply({ name: 'ready' });
+  }
+
+  /** Gives a function that takes the listener away again. */
+  onChange(listener: (state: RunStateName) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  /** Hooks run one after another, the latest registered first. Gives a function that takes the hook away. */
+  onDrain(name: string, run: (deadline: AbortSignal) => Promise<void>): () => void {
+    const hook = { name, run };
+    this.#hooks.add(hook);
+    return () => this.#hooks.delete(hook);
+  }
+
+  /** Asked again, it joins the shutdown under way; an earlier deadline is kept. Never rejects. */
+  shutdown({ reason, deadlineMs, error }: ShutdownRequest): Promise<void> {
+    const first = this.#state.name === 'starting' || this.#state.name === 'ready';
+    this.#apply({ name: 'drain', reason, error });
+    if (first) {
+      this.#timer = setTimeout(() => this.force('the drain deadline has passed'), deadlineMs);
+      void this.#drain();
+    }
+    return this.stopped;
+  }
+
+  /** Ends the patience of a shutdown under way. */
+  force(reason: string): void {
+    if (this.#state.name !== 'draining') return;
+    this.#apply({ name: 'force' });
+    this.#force.abort(new ZlError('server.draining', reason));
+  }
+
+  async #drain(): Promise<void> {
+    for (let hook = this.#takeLastHook(); hook !== undefined; hook = this.#takeLastHook()) {
+      try {
+        await this.#runHook(hook);
+      } catch (error) {
+        // One hook that fails must not keep the others from running.
+        this.#failures.push({ name: hook.name, error });
+        this.#onHookError(hook.name, error);
+      }
+    }
+    clearTimeout(this.#timer);
+    this.#apply({ name: 'drained' });
+    this.#stopped.resolve();
+  }
+
+  /** Taken one by one, so that a hook registered while draining still runs. */
+  #takeLastHook(): Hook | undefined {
+    const hook = [...this.#hooks].at(-1);
+    if (hook !== undefined) this.#hooks.delete(hook);
+    return hook;
+  }
+
+  async #runHook(hook: Hook): Promise<void> {
+    const gaveUp = Promise.withResolvers<never>();
+    let timer: NodeJS.Timeout | undefined;
+    const onForce = () => {
+      const error = new ZlError('internal', `${hook.name} did not end after being forced`);
+      timer = setTimeout(() => gaveUp.reject(error), this.#forceGraceMs);
+    };
+    if (this.stopping.aborted) onForce();
+    else this.stopping.addEventListener('abort', onForce, { once: true });
+    try {
+      await Promise.race([hook.run(this.stopping), gaveUp.promise]);
+    } finally {
+      clearTimeout(timer);
+      this.stopping.removeEventListener('abort', onForce);
+    }
+  }
+
+  #apply(event: RunEvent): void {
+    const before = this.#state;
+    this.#state = transition(before, event);
+    if (this.#state.name === before.name) return;
+    for (const listener of this.#listeners) listener(this.#state.name);
+  }
+}
