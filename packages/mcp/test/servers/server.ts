@@ -1,0 +1,115 @@
+// An MCP server with one fault, written without the SDK so that it can break every rule.
+import { spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+
+interface Request {
+  readonly id?: number;
+  readonly method: string;
+  readonly params?: { readonly name?: string; readonly arguments?: Record<string, unknown> };
+}
+
+const behaviour = process.argv[2] ?? 'well';
+const write = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
+const answer = (id: number | undefined, result: unknown) => write({ jsonrpc: '2.0', id, result });
+const notify = (method: string) => write({ jsonrpc: '2.0', method });
+const never = () => setInterval(() => {}, 1_000_000);
+
+const echoTool = { name: 'echo', description: 'Echoes.', inputSchema: { type: 'object' } };
+
+const calls: Record<string, (request: Request) => void> = {
+  'exits-on-call': () => process.exit(3),
+  'hangs-on-call': () => {},
+  'hangs-for-good-on-call': () => {
+    for (;;);
+  },
+  'floods-without-newline': () => flood('x'.repeat(65_536)),
+  'floods-with-lines': () => flood('rubbish\n'.repeat(1000)),
+  'floods-with-messages': () =>
+    flood('{"jsonrpc":"2.0","method":"notifications/message"}\n'.repeat(1000)),
+  'prints-a-huge-line': ({ id }) =>
+    answer(id, { content: [{ type: 'text', text: 'x'.repeat(20 * 1024 * 1024) }] }),
+  'answers-with-rubbish': ({ id }) => answer(id, 'rubbish'),
+  drips: ({ id }) => drip(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } })}\n`),
+  'answers-big': ({ id }) => answer(id, { content: [{ type: 'text', text: 'y'.repeat(300_000) }] }),
+  'tells-a-change': ({ id }) => {
+    echoTool.description = 'Echoes, changed.';
+    notify('notifications/tools/list_changed');
+    answer(id, { content: [] });
+  },
+  'logs-without-end': ({ id }) => {
+    for (let n = 0; n < 10_000; n++) process.stderr.write(`line ${n}\n`);
+    answer(id, { content: [] });
+  },
+};
+
+function flood(text: string): void {
+  const more = () => {
+    while (process.stdout.write(text));
+    process.stdout.once('drain', more);
+  };
+  more();
+}
+
+function drip(text: string): void {
+  let at = 0;
+  const timer = setInterval(() => {
+    process.stdout.write(text.slice(at, at + 7));
+    at += 7;
+    if (at >= text.length) clearInterval(timer);
+  }, 1);
+}
+
+function listTools({ id }: Request): void {
+  const endless = behaviour === 'lists-without-end';
+  answer(id, { tools: [echoTool], ...(endless ? { nextCursor: 'again' } : {}) });
+}
+
+function callTool(request: Request): void {
+  const text = JSON.stringify({ env: process.env, params: request.params, pid: process.pid });
+  answer(request.id, { content: [{ type: 'text', text }] });
+}
+
+function initialize({ id }: Request): void {
+  const capabilities = { tools: { listChanged: true } };
+  answer(id, {
+    protocolVersion: '2025-06-18',
+    capabilities,
+    serverInfo: { name: behaviour, version: '1.2.3' },
+  });
+}
+
+const methods: Record<string, (request: Request) => void> = {
+  initialize,
+  ping: ({ id }) => answer(id, {}),
+  'tools/list': listTools,
+  'tools/call': calls[behaviour] ?? callTool,
+  'notifications/initialized': () => {
+    if (behaviour === 'leaves-a-grandchild') process.exit(0);
+    if (behaviour === 'is-deaf') process.stdin.pause();
+  },
+};
+
+if (behaviour === 'exits-at-start') process.exit(7);
+if (behaviour === 'prints-a-banner') process.stdout.write('Welcome to this server!\n\n');
+if (behaviour === 'ignores-sigterm') {
+  process.on('SIGTERM', () => {});
+  never();
+}
+if (behaviour.endsWith('-grandchild')) {
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], {
+    stdio: ['ignore', 'inherit', 'ignore'],
+  });
+  process.stderr.write(`grandchild ${child.pid}\n`);
+}
+if (behaviour === 'hangs-at-start') never();
+else {
+  const lines = createInterface({ input: process.stdin });
+  lines.on('line', (line) => {
+    const request: Request = JSON.parse(line);
+    methods[request.method]?.(request);
+  });
+  if (behaviour === 'is-deaf') lines.once('line', () => setImmediate(() => lines.pause()));
+  lines.on('close', () => {
+    if (behaviour !== 'ignores-sigterm' && behaviour !== 'is-deaf') process.exit(0);
+  });
+}
