@@ -30,6 +30,12 @@ const checks: readonly Check[] = [
     mend: 'make generate',
   },
   {
+    name: 'error catalogue page is current',
+    command: process.execPath,
+    args: ['scripts/errors-page.ts', '--check'],
+    mend: 'make generate',
+  },
+  {
     name: 'lockfile names no address',
     command: 'sh',
     args: ['-c', `! grep -nE '"resolved": "https?:' package-lock.json`],
