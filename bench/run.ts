@@ -1,0 +1,22 @@
+// Runs every benchmark of this folder, one after the other, so that none disturbs another.
+import { spawnSync } from 'node:child_process';
+import { readdirSync } from 'node:fs';
+
+const notBenchmarks = new Set(['run.ts', 'report.ts']);
+
+const wanted = process.argv.slice(2);
+const programs = readdirSync('bench')
+  .filter((name) => name.endsWith('.ts') && !notBenchmarks.has(name))
+  .filter((name) => wanted.length === 0 || wanted.includes(name.replace('.ts', '')));
+
+for (const name of programs) {
+  const { status } = spawnSync(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--expose-gc', `bench/${name}`],
+    { stdio: 'inherit' },
+  );
+  if (status !== 0) {
+    console.error(`bench/${name} ended with status ${status}`);
+    process.exitCode = 1;
+  }
+}
