@@ -1,0 +1,57 @@
+import { isSpanContextValid, trace } from '@opentelemetry/api';
+import { type DestinationStream, type Logger, destination as openDestination, pino } from 'pino';
+import { loggable, loggableText } from './loggable.ts';
+
+export type { Logger };
+
+export interface LoggerOptions {
+  readonly service: string;
+  readonly level: string;
+  readonly version?: string;
+  /** Standard output when absent. */
+  readonly destination?: DestinationStream;
+}
+
+/** One JSON object a line, secrets masked, with the ids of the active span. */
+export function createLogger({ service, level, version, destination }: LoggerOptions): Logger {
+  const logger = pino(
+    {
+      level,
+      base: { service, ...(version === undefined ? {} : { version }) },
+      timestamp: () => `,"time":"${new Date().toISOString()}"`,
+      formatters: {
+        level: (label) => ({ level: label }),
+        log: (fields) => loggableFields(fields),
+      },
+      serializers: {
+        // formatters.log has done it, with bounds; pino's own would undo that.
+        err: (value: unknown) => value,
+        msg: (value: unknown) => (typeof value === 'string' ? loggableText(value) : value),
+      },
+      mixin: activeSpan,
+    },
+    destination ?? openDestination({ dest: 1, sync: false }),
+  );
+  // pino gives a child's bindings to no formatter of ours, so they are masked on the way in.
+  const { child, setBindings } = logger;
+  return Object.assign(logger, {
+    child(this: Logger, bindings: object, ...rest: unknown[]) {
+      return Reflect.apply(child, this, [loggableFields(bindings), ...rest]);
+    },
+    setBindings(this: Logger, bindings: object) {
+      Reflect.apply(setBindings, this, [loggableFields(bindings)]);
+    },
+  });
+}
+
+function loggableFields(fields: object): Record<string, unknown> {
+  return Object.fromEntries(
+    Object.entries(fields).map(([name, value]) => [name, loggable(value, name)]),
+  );
+}
+
+function activeSpan(): object {
+  const context = trace.getActiveSpan()?.spanContext();
+  if (context === undefined || !isSpanContextValid(context)) return {};
+  return { trace_id: context.traceId, span_id: context.spanId };
+}
