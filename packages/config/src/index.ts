@@ -1,0 +1,7 @@
+export { describeConfig } from './describe.ts';
+export { configDigest } from './digest.ts';
+export type { DeepReadonly } from './freeze.ts';
+export type { JsonSchema } from './json-schema.ts';
+export { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
+export { resolveSecret, type SecretRef, type SecretSources, secretRefSchema } from './secret.ts';
+export { parseBytes, parseDurationMs } from './units.ts';
