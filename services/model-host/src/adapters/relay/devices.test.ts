@@ -1,0 +1,235 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import { callIdFromKey, callKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
+import { RouteLostReason } from '@zerolatency/proto/link';
+import { eventually } from '@zerolatency/testing';
+import { EchoDevice } from '../../../test/relay/echo-device.ts';
+import { relayWorld } from '../../../test/relay/relay-world.ts';
+import type { DeviceRoute, DeviceSession } from '../../tools/ports.ts';
+
+const never = AbortSignal.any([]);
+
+async function oneDevice(t: TestContext, options = {}) {
+  const world = await relayWorld(t, options);
+  const device = new EchoDevice(await world.enrol('laptop'));
+  const [relay, other] = world.relays;
+  relay!.connect(device);
+  return { ...world, device, relay: relay!, other: other! };
+}
+
+function attach(route: DeviceRoute) {
+  const callId = randomBytes(16).toString('hex');
+  const frames: Frame[] = [];
+  const log: string[] = [];
+  let session: DeviceSession | undefined;
+  route.attach(callId, {
+    onFrame: (frame) => frames.push(frame),
+    onRouteUp: (up) => {
+      session = up;
+      log.push(`up ${up.epoch}`);
+    },
+    onRouteLost: () => log.push('lost'),
+  });
+  const send = (offset: number) => {
+    const { device, epoch } = session!;
+    const head = { kind: FrameKind.CREDIT, flags: 0, callId: callIdFromKey(callId) };
+    route.send({ ...head, device, epoch, offset, payload: NO_PAYLOAD });
+  };
+  return { callId, frames, log, send };
+}
+
+test('[RLY-04] a frame reaches the device through the relay that holds it, and its answer comes back', async (t) => {
+  const { devices, device, directory } = await oneDevice(t);
+  const route = devices.route('acme', 'laptop');
+  const session = await route.ready(never);
+  assert.equal(callKey(session.journalId), callKey(device.journalId));
+  assert.match(session.devicePem, /BEGIN PUBLIC KEY/);
+  const call = attach(route);
+  assert.deepEqual(call.log, ['up 1']);
+  call.send(7);
+  await eventually(() => call.frames[0]?.offset === 7);
+  assert.equal(directory.locates, 1);
+});
+
+test('[RLY-04] all calls and devices of a pod share one link', async (t) => {
+  const { devices, relay, enrol } = await oneDevice(t);
+  relay.connect(new EchoDevice(await enrol('desktop')));
+  await Promise.all(['laptop', 'desktop'].map((id) => devices.route('acme', id).ready(never)));
+  assert.equal(relay.links, 1);
+  assert.deepEqual(
+    devices.status().links.map(({ state, handles }) => ({ state, handles })),
+    [{ state: 'live', handles: 2 }],
+  );
+});
+
+test('[RLY-04] a device that moves to another pod is followed there', async (t) => {
+  const { devices, device, relay, other } = await oneDevice(t);
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  relay.disconnect(device);
+  other.connect(device);
+  await eventually(() => call.log.length === 3);
+  assert.deepEqual(call.log, ['up 1', 'lost', 'up 2']);
+  call.send(1);
+  await eventually(() => call.frames.length === 1);
+});
+
+test('[RLY-04] a link that is cut is dialled again', async (t) => {
+  const { devices, relay } = await oneDevice(t);
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  relay.cutLinks();
+  await eventually(() => call.log.length === 3);
+  assert.deepEqual(call.log, ['up 1', 'lost', 'up 1']);
+});
+
+test('[RLY-04] a pod that dies is left for the one that takes the device over', async (t) => {
+  const { devices, device, relay, other } = await oneDevice(t);
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  await relay.kill();
+  other.connect(device);
+  await eventually(() => call.log.at(-1) === 'up 2');
+});
+
+test('a stale answer of the directory costs one more question', async (t) => {
+  const { devices, device, relay, other, directory } = await oneDevice(t, {
+    limits: { routeIdleMs: 1 },
+  });
+  await devices.route('acme', 'laptop').ready(never);
+  await eventually(() => devices.status().routes === 0);
+  relay.disconnect(device, RouteLostReason.DISCONNECTED);
+  other.connect(device);
+  const session = await devices.route('acme', 'laptop').ready(never);
+  assert.equal(session.epoch, 2);
+  assert.equal(directory.locates, 2);
+});
+
+test('a device that is not connected is told as offline within the wait', async (t) => {
+  const { devices } = await relayWorld(t, { limits: { connectWaitMs: 30 } });
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'device.offline' });
+});
+
+test('a device that is just reconnecting is waited for', async (t) => {
+  const { devices, directory, relays, enrol } = await relayWorld(t);
+  const device = new EchoDevice(await enrol('laptop'));
+  const ready = devices.route('acme', 'laptop').ready(never);
+  await eventually(() => directory.locates > 0);
+  relays[1]!.connect(device);
+  assert.equal((await ready).epoch, 1);
+});
+
+test('a device that is known not to exist is not waited for', async (t) => {
+  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
+  directory.unknown.add('ghost');
+  await assert.rejects(devices.route('acme', 'ghost').ready(never), { id: 'device.unknown' });
+});
+
+test('a device of another tenant is not found', async (t) => {
+  const { devices } = await oneDevice(t, { limits: { connectWaitMs: 30 } });
+  await assert.rejects(devices.route('rival', 'laptop').ready(never), { id: 'device.offline' });
+});
+
+test('a credential that the authority did not sign for this device is refused', async (t) => {
+  const { devices, device, relay, enrol } = await oneDevice(t);
+  device.credential = (await enrol('another')).credential;
+  relay.announce(device);
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), {
+    id: 'device.credential_invalid',
+  });
+});
+
+test('an expired credential is refused', async (t) => {
+  const { devices, relays, enrol } = await relayWorld(t);
+  relays[0]!.connect(new EchoDevice(await enrol('laptop', { expiresInMs: -1000 })));
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), {
+    id: 'device.credential_invalid',
+  });
+});
+
+test('no relay that answers is relay.unreachable', async (t) => {
+  const { devices, relays } = await relayWorld(t, { limits: { connectWaitMs: 50 } });
+  await Promise.all(relays.map((relay) => relay.kill()));
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'relay.unreachable' });
+});
+
+test('one relay pod that does not answer RPC is passed over', async (t) => {
+  const { devices, relays, enrol } = await relayWorld(t);
+  await relays[0]!.kill();
+  relays[1]!.connect(new EchoDevice(await enrol('laptop')));
+  assert.equal((await devices.route('acme', 'laptop').ready(never)).epoch, 1);
+});
+
+test('a changed catalog reaches the session without disturbing calls', async (t) => {
+  const { devices, device, relay } = await oneDevice(t);
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  device.catalog = create(CatalogSchema, { servers: [create(ServerSchema, { name: 'fs' })] });
+  relay.announce(device);
+  await eventually(() => route.session?.servers[0]?.name === 'fs');
+  assert.deepEqual(call.log, ['up 1']);
+});
+
+test('a draining link keeps its open devices and takes no new ones', async (t) => {
+  const { devices, relay, enrol } = await oneDevice(t, { limits: { connectWaitMs: 100 } });
+  relay.connect(new EchoDevice(await enrol('desktop')));
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  relay.drain();
+  await eventually(() => devices.status().links[0]?.state === 'draining');
+  call.send(3);
+  await eventually(() => call.frames.length === 1);
+  await assert.rejects(devices.route('acme', 'desktop').ready(never), { id: 'relay.unreachable' });
+});
+
+test('a relay that went silent is given up, and calls are told', async (t) => {
+  const { devices, relay } = await oneDevice(t, { limits: { heartbeatMs: 25 } });
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  relay.freeze();
+  await eventually(() => call.log.includes('lost'));
+});
+
+test('a route that nobody uses is closed on both sides', async (t) => {
+  const { devices, relay } = await oneDevice(t, { limits: { routeIdleMs: 5 } });
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  await eventually(() => devices.status().routes === 0);
+  await eventually(() => relay.seen.includes(FrameKind.CLOSE));
+  assert.notEqual(devices.route('acme', 'laptop'), route);
+});
+
+test('an abort ends the waiting with its reason', async (t) => {
+  const { devices } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
+  const abort = new AbortController();
+  const ready = devices.route('acme', 'laptop').ready(abort.signal);
+  abort.abort();
+  await assert.rejects(ready, { id: 'turn.cancelled' });
+});
+
+test('closing the host settles who waits', async (t) => {
+  const { host } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
+  const devices = host();
+  const ready = devices.route('acme', 'laptop').ready(never);
+  devices.close();
+  await assert.rejects(ready, { id: 'server.draining' });
+});
+
+test('devices are listed by tenant', async (t) => {
+  const { devices } = await oneDevice(t);
+  const { devices: found } = await devices.list('acme');
+  assert.deepEqual(
+    found.map(({ deviceId }) => deviceId),
+    ['laptop'],
+  );
+  assert.equal((await devices.list('rival')).devices.length, 0);
+});

@@ -1,0 +1,152 @@
+import { type Client, createClient } from '@connectrpc/connect';
+import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
+import { clientTlsOptions, type TlsMaterial } from '@zerolatency/tls';
+import type { RelayMetrics } from './metrics.ts';
+
+/** The relay pod that holds a device's socket. */
+export interface Owner {
+  readonly relayId: string;
+  readonly linkUrl: string;
+  readonly epoch: number;
+}
+
+export interface DirectoryOptions {
+  readonly urls: readonly string[];
+  readonly tls: { current(): TlsMaterial };
+  readonly timeoutMs: number;
+  readonly metrics: RelayMetrics;
+}
+
+interface Peer {
+  readonly material: TlsMaterial;
+  readonly sessions: Http2SessionManager;
+  readonly previous: Http2SessionManager | undefined;
+  readonly client: Client<typeof RelayService>;
+}
+
+/** Enough for every device this host talked to lately; the oldest is forgotten first. */
+const MAX_CACHED_OWNERS = 10_000;
+
+/** Asks any relay pod who holds a device. The first that answers is asked first the next time. */
+export class Directory {
+  readonly #options: DirectoryOptions;
+  readonly #peers = new Map<string, Peer>();
+  readonly #owners = new Map<string, Owner>();
+  #preferred = 0;
+
+  constructor(options: DirectoryOptions) {
+    this.#options = options;
+  }
+
+  cached(tenant: string, deviceId: string): Owner | undefined {
+    const owner = this.#owners.get(ownerKey(tenant, deviceId));
+    if (owner !== undefined) this.#options.metrics.locate('cached');
+    return owner;
+  }
+
+  forget(tenant: string, deviceId: string): void {
+    this.#owners.delete(ownerKey(tenant, deviceId));
+  }
+
+  async locate(tenant: string, deviceId: string, signal: AbortSignal): Promise<Owner> {
+    const { metrics } = this.#options;
+    try {
+      const { relayId, linkUrl, epoch } = await this.#ask(
+        (client, options) => client.locate({ tenant, deviceId }, options),
+        signal,
+      );
+      const owner = { relayId, linkUrl, epoch: Number(epoch) };
+      this.#remember(ownerKey(tenant, deviceId), owner);
+      metrics.locate('found');
+      return owner;
+    } catch (reason) {
+      const error = fromUnknown(reason);
+      metrics.locate(error.id.startsWith('device.') ? 'offline' : 'failed');
+      throw error;
+    }
+  }
+
+  list(
+    request: { tenant: string; pageSize: number; pageToken: string },
+    signal: AbortSignal,
+  ): Promise<ListDevicesResponse> {
+    return this.#ask((client, options) => client.listDevices(request, options), signal);
+  }
+
+  close(): void {
+    for (const { sessions, previous } of this.#peers.values()) {
+      sessions.abort();
+      previous?.abort();
+    }
+    this.#peers.clear();
+  }
+
+  async #ask<T>(
+    call: (client: Client<typeof RelayService>, options: CallOptions) => Promise<T>,
+    signal: AbortSignal,
+  ): Promise<T> {
+    const { urls, timeoutMs } = this.#options;
+    let last = new ZlError('relay.unreachable', 'no relay url is configured');
+    for (let tried = 0; tried < urls.length; tried += 1) {
+      const index = (this.#preferred + tried) % urls.length;
+      const url = urls[index];
+      if (url === undefined) continue;
+      try {
+        const answer = await call(this.#peer(url).client, { signal, timeoutMs });
+        this.#preferred = index;
+        return answer;
+      } catch (reason) {
+        const error = fromUnknown(reason);
+        // Its answer, and any other pod would give the same.
+        if (error.id.startsWith('device.') || error.id.startsWith('identity.')) throw error;
+        signal.throwIfAborted();
+        last = new ZlError('relay.unreachable', `${url}: ${describe(reason)}`, { cause: reason });
+      }
+    }
+    throw last;
+  }
+
+  #peer(url: string): Peer {
+    const material = this.#options.tls.current();
+    const existing = this.#peers.get(url);
+    if (existing?.material === material) return existing;
+    // The certificate was renewed: what runs on the old session ends there, what is older is over.
+    existing?.previous?.abort();
+    const sessions = new Http2SessionManager(url, {}, clientTlsOptions(material));
+    const transport = createConnectTransport({
+      baseUrl: url,
+      httpVersion: '2',
+      sessionManager: sessions,
+    });
+    const client = createClient(RelayService, transport);
+    const peer = { material, sessions, client, previous: existing?.sessions };
+    this.#peers.set(url, peer);
+    return peer;
+  }
+
+  #remember(key: string, owner: Owner): void {
+    this.#owners.delete(key);
+    this.#owners.set(key, owner);
+    if (this.#owners.size <= MAX_CACHED_OWNERS) return;
+    for (const oldest of this.#owners.keys()) {
+      this.#owners.delete(oldest);
+      return;
+    }
+  }
+}
+
+interface CallOptions {
+  readonly signal: AbortSignal;
+  readonly timeoutMs: number;
+}
+
+/** Connect keeps the network's own words in the message; ours would only say "internal". */
+function describe(reason: unknown): string {
+  return reason instanceof Error ? reason.message : 'failed';
+}
+
+function ownerKey(tenant: string, deviceId: string): string {
+  return JSON.stringify([tenant, deviceId]);
+}

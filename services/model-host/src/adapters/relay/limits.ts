@@ -1,0 +1,34 @@
+/** What this host holds and how long it waits on its way to devices. */
+export interface RelayLimits {
+  /** A call that has not been sent waits this long for a device that is reconnecting. */
+  readonly connectWaitMs: number;
+  /** A route nobody uses is closed after this long. */
+  readonly routeIdleMs: number;
+  /** A link or an RPC that is not answered by then has failed. */
+  readonly dialTimeoutMs: number;
+  /** The relay is pinged this often; a link silent for twice as long is dead. */
+  readonly heartbeatMs: number;
+  /** Bytes the kernel has not taken yet. Beyond, the link is closed and its calls resume. */
+  readonly maxQueueBytes: number;
+  readonly maxFrameBytes: number;
+  readonly maxRoutes: number;
+  readonly maxLinks: number;
+  /** The first wait of a route that was lost; doubles up to the cap. */
+  readonly retryStartMs: number;
+  readonly retryCapMs: number;
+}
+
+export const defaultRelayLimits: RelayLimits = {
+  connectWaitMs: 2000,
+  routeIdleMs: 300_000,
+  dialTimeoutMs: 3000,
+  heartbeatMs: 5000,
+  // 16 full frames: a healthy relay drains that in milliseconds.
+  maxQueueBytes: 16 * 1024 * 1024,
+  maxFrameBytes: 1024 * 1024,
+  maxRoutes: 10_000,
+  maxLinks: 256,
+  retryStartMs: 20,
+  // Well inside the 5 s in which devices must be back.
+  retryCapMs: 1000,
+};

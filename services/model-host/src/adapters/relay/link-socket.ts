@@ -1,0 +1,120 @@
+import { ZlError } from '@zerolatency/errors';
+import { WebSocket } from 'ws';
+import type { RelayLimits } from './limits.ts';
+
+/** The connection's own material; read again for each socket, so a renewed pair is used from then on. */
+export interface LinkCredentials {
+  readonly cert: string;
+  readonly key: string;
+  readonly ca: string;
+  readonly token: string;
+}
+
+export interface LinkSocketEvents {
+  onOpen(): void;
+  onMessage(bytes: Uint8Array): void;
+  /** Once, whatever ended it; nothing is called after. */
+  onClosed(reason: ZlError): void;
+}
+
+export interface LinkSocketOptions {
+  readonly url: string;
+  readonly credentials: LinkCredentials;
+  readonly limits: RelayLimits;
+  readonly events: LinkSocketEvents;
+}
+
+const BINARY = { binary: true, compress: false } as const;
+
+/** One WebSocket to one relay pod, from dialling until it is gone. It owns its timers. */
+export class LinkSocket {
+  readonly #socket: WebSocket;
+  readonly #events: LinkSocketEvents;
+  readonly #limits: RelayLimits;
+  #dialTimer: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #heard = true;
+  #closed = false;
+
+  constructor({ url, credentials, limits, events }: LinkSocketOptions) {
+    this.#events = events;
+    this.#limits = limits;
+    this.#socket = new WebSocket(url, {
+      ca: credentials.ca,
+      cert: credentials.cert,
+      key: credentials.key,
+      headers: { authorization: `Bearer ${credentials.token}` },
+      perMessageDeflate: false,
+      maxPayload: limits.maxFrameBytes,
+      followRedirects: false,
+    });
+    this.#dialTimer = setTimeout(
+      () => this.destroy(`no answer within ${limits.dialTimeoutMs} ms`),
+      limits.dialTimeoutMs,
+    );
+    this.#listen();
+  }
+
+  /** Hands the frame to the kernel before it returns. */
+  send(bytes: Uint8Array): void {
+    this.#socket.send(bytes, BINARY);
+    const { maxQueueBytes } = this.#limits;
+    if (this.#socket.bufferedAmount > maxQueueBytes) {
+      // Later, because who is sending is in no state to be told that its route is lost.
+      queueMicrotask(() =>
+        this.destroy(`the relay reads too slowly: over ${maxQueueBytes} bytes wait`),
+      );
+    }
+  }
+
+  /** Ends it at once and drops what is queued; the calls on it resume elsewhere. */
+  destroy(why: string): void {
+    if (this.#closed) return;
+    this.#socket.terminate();
+    this.#settle(why);
+  }
+
+  /** Sends what is queued, then closes; a relay that does not answer is left after a while by ws. */
+  close(): void {
+    if (this.#closed) return;
+    this.#socket.close(1000);
+    this.#settle('closed by this host');
+  }
+
+  #listen(): void {
+    this.#socket.on('open', () => {
+      if (this.#closed) return;
+      clearTimeout(this.#dialTimer);
+      this.#heartbeat = setInterval(() => this.#beat(), this.#limits.heartbeatMs);
+      this.#events.onOpen();
+    });
+    this.#socket.on('message', (data, isBinary) => {
+      if (this.#closed) return;
+      this.#heard = true;
+      if (!isBinary || !(data instanceof Uint8Array)) this.destroy('the relay sent a text message');
+      else this.#events.onMessage(data);
+    });
+    this.#socket.on('pong', () => {
+      this.#heard = true;
+    });
+    this.#socket.on('error', (error) => this.#settle(error.message));
+    this.#socket.on('close', (code) => this.#settle(`the relay closed the link (${code})`));
+  }
+
+  #beat(): void {
+    if (!this.#heard) {
+      this.destroy(`the relay was silent for ${2 * this.#limits.heartbeatMs} ms`);
+      return;
+    }
+    this.#heard = false;
+    this.#socket.ping();
+  }
+
+  #settle(why: string): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#dialTimer);
+    clearInterval(this.#heartbeat);
+    this.#events.onClosed(new ZlError('relay.unreachable', `${this.#socket.url}: ${why}`));
+  }
+}

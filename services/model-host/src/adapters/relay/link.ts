@@ -1,0 +1,185 @@
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { OpenSchema } from '@zerolatency/proto/link';
+import { backoffMs } from './backoff.ts';
+import type { RelayLimits } from './limits.ts';
+import { deviceFrame, routeLostError } from './link-frames.ts';
+import { type LinkCredentials, LinkSocket } from './link-socket.ts';
+
+/** A device route on this link. */
+export interface LinkUser {
+  readonly tenant: string;
+  readonly deviceId: string;
+  onFrame(frame: Frame): void;
+  /** The handle is gone, and nothing more is heard of it. */
+  onLost(reason: ZlError): void;
+}
+
+export interface LinkOptions {
+  readonly url: string;
+  readonly credentials: () => Promise<LinkCredentials>;
+  readonly limits: RelayLimits;
+  readonly random: () => number;
+  readonly nowMs: () => number;
+  readonly onState: (state: LinkState['name'], reason?: ZlError) => void;
+}
+
+/**
+ *   idle -> dialling -> live -> lost -> dialling ...
+ *
+ * It dials when a route asks for it, and after a loss not before its backoff
+ * has passed. Draining is live, but takes no new handle.
+ */
+export type LinkState =
+  | { readonly name: 'idle' }
+  | { readonly name: 'dialling'; readonly failures: number; socket?: LinkSocket }
+  | { readonly name: 'live'; readonly socket: LinkSocket }
+  | { readonly name: 'draining'; readonly socket: LinkSocket }
+  | { readonly name: 'lost'; readonly failures: number; readonly retryAtMs: number }
+  | { readonly name: 'closed' };
+
+/** The one connection between this host and a relay pod, shared by all calls to all devices there. */
+export class Link {
+  readonly url: string;
+  readonly #options: LinkOptions;
+  readonly #users = new Map<number, LinkUser>();
+  #state: LinkState = { name: 'idle' };
+  #lastHandle = 0;
+
+  constructor(options: LinkOptions) {
+    this.url = options.url;
+    this.#options = options;
+  }
+
+  get state(): LinkState['name'] {
+    return this.#state.name;
+  }
+
+  get handles(): number {
+    return this.#users.size;
+  }
+
+  /** Opens a device as soon as the link is live, unless the link is better left alone for a while. */
+  attach(user: LinkUser): { handle: number } | { error: ZlError; retryInMs: number } {
+    const state = this.#state;
+    if (state.name === 'closed' || state.name === 'draining') return this.#leaveAlone(0);
+    if (state.name === 'lost') {
+      const leftMs = state.retryAtMs - this.#options.nowMs();
+      if (leftMs > 0) return this.#leaveAlone(leftMs);
+    }
+    this.#lastHandle += 1;
+    const handle = this.#lastHandle;
+    this.#users.set(handle, user);
+    if (state.name === 'live') this.#sendOpen(handle, user);
+    else if (state.name === 'idle') this.#dial(0);
+    else if (state.name === 'lost') this.#dial(state.failures);
+    return { handle };
+  }
+
+  detach(handle: number): void {
+    if (this.#users.delete(handle)) this.send(deviceFrame(FrameKind.CLOSE, handle, NO_PAYLOAD));
+  }
+
+  send(frame: Frame): void {
+    const state = this.#state;
+    if (state.name === 'live' || state.name === 'draining') state.socket.send(encodeFrame(frame));
+  }
+
+  close(): void {
+    const state = this.#state;
+    this.#setState({ name: 'closed' });
+    if ('socket' in state) state.socket?.close();
+    this.#dropUsers(new ZlError('server.draining', 'this host is shutting down'));
+  }
+
+  #dial(failures: number): void {
+    const state: LinkState & { name: 'dialling' } = { name: 'dialling', failures };
+    this.#setState(state);
+    const { url, credentials, limits } = this.#options;
+    credentials().then(
+      (material) => {
+        if (this.#state !== state) return;
+        state.socket = new LinkSocket({
+          url,
+          credentials: material,
+          limits,
+          events: {
+            onOpen: () => this.#onOpen(state.socket),
+            onMessage: (bytes) => this.#onMessage(bytes),
+            onClosed: (reason) => this.#onClosed(failures, reason),
+          },
+        });
+      },
+      (cause: unknown) => {
+        const reason = new ZlError('relay.unreachable', `${url}: no credentials`, { cause });
+        if (this.#state === state) this.#onClosed(failures, reason);
+      },
+    );
+  }
+
+  #onOpen(socket: LinkSocket | undefined): void {
+    if (this.#state.name !== 'dialling' || socket === undefined) return;
+    this.#setState({ name: 'live', socket });
+    for (const [handle, user] of this.#users) this.#sendOpen(handle, user);
+  }
+
+  #sendOpen(handle: number, { tenant, deviceId }: LinkUser): void {
+    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
+    this.send(deviceFrame(FrameKind.OPEN, handle, payload));
+  }
+
+  #onMessage(bytes: Uint8Array): void {
+    const decoded = decodeFrame(bytes);
+    const state = this.#state;
+    if (state.name !== 'live' && state.name !== 'draining') return;
+    if (decoded.error !== undefined) {
+      state.socket.destroy(decoded.error.message);
+      return;
+    }
+    const { frame } = decoded;
+    if (frame.kind === FrameKind.DRAIN) {
+      this.#setState({ name: 'draining', socket: state.socket });
+      return;
+    }
+    const user = this.#users.get(frame.device);
+    // A handle that was just closed may still be spoken to.
+    if (user === undefined) return;
+    if (frame.kind !== FrameKind.ROUTE_LOST) {
+      user.onFrame(frame);
+      return;
+    }
+    this.#users.delete(frame.device);
+    user.onLost(routeLostError(frame.payload, user.deviceId));
+  }
+
+  #leaveAlone(retryInMs: number): { error: ZlError; retryInMs: number } {
+    const error = new ZlError(
+      'relay.unreachable',
+      `the link to ${this.url} is ${this.#state.name}`,
+    );
+    return { error, retryInMs };
+  }
+
+  #onClosed(failures: number, reason: ZlError): void {
+    if (this.#state.name === 'closed') return;
+    // A link that was up is dialled again at once; one that never came up is left alone for longer each time.
+    const next = this.#state.name === 'dialling' ? failures + 1 : 0;
+    const { retryStartMs: startMs, retryCapMs: capMs } = this.#options.limits;
+    const waitMs = backoffMs({ startMs, capMs, random: this.#options.random }, next);
+    const retryAtMs = this.#options.nowMs() + waitMs;
+    this.#setState({ name: 'lost', failures: next, retryAtMs }, reason);
+    this.#dropUsers(reason);
+  }
+
+  #dropUsers(reason: ZlError): void {
+    const users = [...this.#users.values()];
+    this.#users.clear();
+    for (const user of users) user.onLost(reason);
+  }
+
+  #setState(state: LinkState, reason?: ZlError): void {
+    this.#state = state;
+    this.#options.onState(state.name, reason);
+  }
+}

@@ -1,0 +1,61 @@
+import { create } from '@bufbuild/protobuf';
+import type { ConnectRouter } from '@connectrpc/connect';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import {
+  DeviceSchema,
+  ListDevicesResponseSchema,
+  LocateResponseSchema,
+  RelayService,
+} from '@zerolatency/proto/relay';
+import type { FakeRelay } from './fake-relay.ts';
+
+interface Lease {
+  readonly tenant: string;
+  readonly deviceId: string;
+  readonly relay: FakeRelay;
+  readonly epoch: number;
+}
+
+/** Who holds which device, shared by the fake relay pods of a test. */
+export class FakeDirectory {
+  readonly #leases = new Map<string, Lease>();
+  #lastEpoch = 0;
+  /** How often a host asked. */
+  locates = 0;
+  /** Devices that are known not to exist. */
+  readonly unknown = new Set<string>();
+
+  lease(tenant: string, deviceId: string, relay: FakeRelay): number {
+    this.#lastEpoch += 1;
+    const epoch = this.#lastEpoch;
+    this.#leases.set(`${tenant}/${deviceId}`, { tenant, deviceId, relay, epoch });
+    return epoch;
+  }
+
+  release(tenant: string, deviceId: string, epoch: number): void {
+    const key = `${tenant}/${deviceId}`;
+    if (this.#leases.get(key)?.epoch === epoch) this.#leases.delete(key);
+  }
+
+  readonly routes = (router: ConnectRouter): void => {
+    router.service(RelayService, {
+      locate: ({ tenant, deviceId }) => {
+        this.locates += 1;
+        const lease = this.#leases.get(`${tenant}/${deviceId}`);
+        if (lease !== undefined) {
+          const { relayId, linkUrl } = lease.relay;
+          return create(LocateResponseSchema, { relayId, linkUrl, epoch: BigInt(lease.epoch) });
+        }
+        const id = this.unknown.has(deviceId) ? 'device.unknown' : 'device.offline';
+        throw toConnectError(new ZlError(id, `${deviceId} is not connected`));
+      },
+      listDevices: ({ tenant }) => {
+        const mine = [...this.#leases.values()].filter((lease) => lease.tenant === tenant);
+        const devices = mine.map(({ deviceId, relay, epoch }) =>
+          create(DeviceSchema, { deviceId, relayId: relay.relayId, epoch: BigInt(epoch) }),
+        );
+        return create(ListDevicesResponseSchema, { devices });
+      },
+    });
+  };
+}

@@ -1,0 +1,66 @@
+import { readFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import {
+  type CertFiles,
+  makeAuthority,
+  makeEnrolment,
+  type TestDevice,
+  tempDir,
+} from '@zerolatency/testing';
+import {
+  createDevices,
+  type Devices,
+  type DevicesOptions,
+} from '../../src/adapters/relay/devices.ts';
+import { noRelayMetrics } from '../../src/adapters/relay/metrics.ts';
+import { FakeDirectory } from './fake-directory.ts';
+import { FakeRelay } from './fake-relay.ts';
+
+export interface RelayWorld {
+  readonly directory: FakeDirectory;
+  readonly relays: readonly FakeRelay[];
+  readonly devices: Devices;
+  /** A host of its own, with its own links. */
+  host(options?: Partial<DevicesOptions>): Devices;
+  enrol(deviceId: string, options?: { tenant?: string; expiresInMs?: number }): Promise<TestDevice>;
+}
+
+const silent = { info() {}, warn() {} };
+
+/** Two relay pods and a host, with an authority of their own; everything closes with the test. */
+export async function relayWorld(
+  t: TestContext,
+  options: Partial<DevicesOptions> = {},
+): Promise<RelayWorld> {
+  const dir = tempDir(t);
+  const [authority, enrolment] = await Promise.all([makeAuthority(dir), makeEnrolment(dir)]);
+  const [server, client] = await Promise.all([authority.server(), authority.client('host-1')]);
+  const directory = new FakeDirectory();
+  const relays = await startRelays(['relay-a', 'relay-b'], server, directory);
+  const keys = JSON.parse(readFileSync(enrolment.jwksFile, 'utf8'));
+  const hosts: Devices[] = [];
+  const host = (more: Partial<DevicesOptions> = {}) => {
+    const devices = createDevices({
+      urls: relays.map(({ rpcUrl }) => rpcUrl),
+      tls: { current: () => client },
+      deviceKeys: () => keys,
+      log: silent,
+      metrics: noRelayMetrics,
+      ...options,
+      ...more,
+    });
+    hosts.push(devices);
+    return devices;
+  };
+  t.after(async () => {
+    for (const devices of hosts) devices.close();
+    await Promise.all(relays.map((relay) => relay.kill()));
+  });
+  const enrol: RelayWorld['enrol'] = (deviceId, more = {}) =>
+    enrolment.device({ deviceId, ...more });
+  return { directory, relays, devices: host(), host, enrol };
+}
+
+function startRelays(names: readonly string[], files: CertFiles, directory: FakeDirectory) {
+  return Promise.all(names.map((name) => new FakeRelay(name, files, directory).listen()));
+}
