@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { compileSchema } from './index.ts';
+
+const object = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['path'],
+  properties: {
+    path: { type: 'string', minLength: 1, pattern: '^[^\\u0000]+$' },
+    encoding: { enum: ['text', 'base64'] },
+    length: { type: 'integer', minimum: 1 },
+    list: { type: 'array', items: { $ref: '#/$defs/item' } },
+    version: { const: 'v1' },
+    when: { type: 'string', format: 'date-time' },
+    either: {
+      anyOf: [
+        { type: 'object', required: ['a'], properties: { a: { type: 'integer' } } },
+        { type: 'null' },
+      ],
+    },
+  },
+  $defs: { item: { type: 'object', properties: { 'a/b': { type: 'boolean' } } } },
+};
+
+test('[TOOL-02] an error names the failing field, as a pointer and in words', () => {
+  const { validate } = compileSchema(object);
+  const cases: [unknown, string, string][] = [
+    [{ path: 1 }, '/path', 'path must be string'],
+    [{}, '/path', 'path is required'],
+    [{ path: 'x', colour: 1 }, '/colour', 'colour is not a known field'],
+    [{ path: '' }, '/path', 'path must not have fewer than 1 characters'],
+    [{ path: 'x', encoding: 'hex' }, '/encoding', 'encoding must be one of text, base64'],
+    [{ path: 'x', length: 0 }, '/length', 'length must be >= 1'],
+    [{ path: 'x', version: 2 }, '/version', 'version must be "v1"'],
+    [{ path: 'x', when: '2026-02-30T00:00:00Z' }, '/when', 'when must match format "date-time"'],
+    [{ path: 'x', list: [{}, { 'a/b': 1 }] }, '/list/1/a~1b', 'list.1.a/b must be boolean'],
+    [{ path: 'x', either: { a: 'x' } }, '/either/a', 'either.a must be integer'],
+    [{ path: 'x', either: 3 }, '/either', 'either has none of the allowed forms'],
+    [[], '', 'the value must be object'],
+    [undefined, '', 'the value must be object'],
+  ];
+  for (const [value, field, message] of cases) {
+    assert.deepEqual(validate(value).error, { field, message });
+  }
+  assert.deepEqual(validate({ path: 'x' }), { value: { path: 'x' } });
+});
+
+test('validating changes no value and never throws', () => {
+  const { validate } = compileSchema({ ...object, properties: { path: { default: 'x' } } });
+  fc.assert(
+    fc.property(fc.jsonValue(), (value) => {
+      const before = structuredClone(value);
+      validate(value);
+      assert.deepEqual(value, before);
+    }),
+  );
+  let deep: unknown = 1;
+  for (let i = 0; i < 100_000; i++) deep = [deep];
+  assert.match(validate(deep).error?.message ?? '', /nested deeper/);
+});
+
+test('a name that a hostile value brings is cut in the message', () => {
+  const { error } = compileSchema(object).validate({ path: 'x', ['y'.repeat(1 << 20)]: 1 });
+  assert.ok((error?.message.length ?? 0) < 200 && (error?.field.length ?? 0) < 200);
+});
+
+test('[TOOL-02] a schema that is too large, too deep or too wide is refused', () => {
+  let deep: object = { type: 'string' };
+  for (let i = 0; i < 40; i++) deep = { not: deep };
+  const wide = Object.fromEntries(
+    Array.from({ length: 4_100 }, (_, i) => [`p${i}`, { type: 'null' }]),
+  );
+  const doubling = {
+    $defs: { d0: { type: 'string' } } as Record<string, object>,
+    $ref: '#/$defs/d30',
+  };
+  for (let i = 1; i <= 30; i++) {
+    const $ref = `#/$defs/d${i - 1}`;
+    doubling.$defs[`d${i}`] = { allOf: [{ $ref }, { $ref }] };
+  }
+  refused(deep, /nested deeper than 32/);
+  refused({ type: 'object', properties: wide }, /more than 4000 keywords/);
+  refused({ description: 'x'.repeat(200_000) }, /larger than 131072 bytes/);
+  refused(doubling, /expands to more than 10000/);
+  refused({ type: 'array', uniqueItems: true, items: {} }, /uniqueItems without maxItems/);
+});
+
+test('[TOOL-02] references leave the schema neither outwards nor in circles', () => {
+  refused({ $ref: 'https://example.com/schema.json' }, /only #\/\.\.\. inside/);
+  refused({ $ref: 'other.json#/a' }, /only #/);
+  refused({ $ref: '#anchor' }, /only #/);
+  refused({ $ref: '#/$defs/none' }, /not there/);
+  refused({ $ref: '#' }, /refers to itself/);
+  refused({ type: 'object', properties: { next: { $ref: '#' } } }, /refers to itself/);
+  refused({ $dynamicRef: '#x' }, /\$dynamicRef/);
+  refused({ $async: true }, /\$async/);
+  refused(
+    { type: 'object', properties: { a: { $id: 'https://example.com/b' } } },
+    /\$id of its own/,
+  );
+});
+
+test('[TOOL-02] a pattern that can take exponential time is refused wherever it stands', () => {
+  refused({ type: 'string', pattern: '^(a+)+$' }, /at \/pattern can take exponential time/);
+  refused({ type: 'object', patternProperties: { '^(a|a)*$': {} } }, /patternProperties/);
+  refused({ $defs: { unused: { type: 'string', pattern: '(x*)*y' } } }, /exponential/);
+});
+
+test('a text too long for its pattern is refused without being tried', () => {
+  const { validate } = compileSchema({ type: 'string', pattern: '\\s+$' });
+  assert.ok(validate(' '.repeat(100)).value);
+  assert.ok(validate(`${' '.repeat(1 << 20)}x`).error);
+});
+
+test('unknown keywords, formats and drafts are refused instead of ignored', () => {
+  refused({ type: 'string', minLenght: 1 }, /minLenght/);
+  refused({ type: 'string', format: 'telephone' }, /telephone/);
+  refused({ $schema: 'http://json-schema.org/draft-07/schema#' }, /draft-07/);
+  refused({ type: 'strin' }, /type/);
+  refused('string', /./);
+});
+
+test('two schemas with one $id do not meet, and a boolean is a schema', () => {
+  const $id = 'https://example.com/same';
+  const text = compileSchema({ $id, type: 'string' });
+  const count = compileSchema({ $id, type: 'integer' });
+  assert.equal(text.validate('x').value, 'x');
+  assert.equal(count.validate(3).value, 3);
+  assert.ok(compileSchema(false).validate(1).error);
+});
+
+function refused(schema: unknown, message: RegExp): void {
+  assert.throws(() => compileSchema(schema), { id: 'config.invalid', message });
+}

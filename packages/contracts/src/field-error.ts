@@ -1,0 +1,70 @@
+import type { ErrorObject } from 'ajv';
+
+/** Where a value breaks its schema, in words for a person who sees only the value. */
+export interface FieldError {
+  /** JSON pointer into the value; empty for the value itself. */
+  readonly field: string;
+  readonly message: string;
+}
+
+/** Names come from the value, which may be hostile. */
+const MAX_NAME_CHARS = 120;
+
+export function fieldErrorOf(errors: readonly ErrorObject[]): FieldError {
+  const error = mostTelling(errors);
+  const extra = extraName(error);
+  const pointer =
+    extra === undefined ? error.instancePath : `${error.instancePath}/${escapePointer(extra)}`;
+  const field = shorten(pointer);
+  return { field, message: `${nameOf(pointer)} ${complaint(error)}` };
+}
+
+/** Of the branches of anyOf or oneOf, the one that came furthest; else the first error. */
+function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
+  const depth = (error: ErrorObject) => error.instancePath.split('/').length;
+  const outer = errors.at(-1);
+  if (outer === undefined) throw new Error('a failed validation without an error');
+  if (outer.keyword !== 'anyOf' && outer.keyword !== 'oneOf') return errors[0] ?? outer;
+  return errors.reduce((best, error) => (depth(error) > depth(best) ? error : best), outer);
+}
+
+function extraName(error: ErrorObject): string | undefined {
+  const { missingProperty, additionalProperty, unevaluatedProperty } = error.params;
+  return missingProperty ?? additionalProperty ?? unevaluatedProperty;
+}
+
+function complaint(error: ErrorObject): string {
+  switch (error.keyword) {
+    case 'required':
+    case 'dependentRequired':
+      return 'is required';
+    case 'additionalProperties':
+    case 'unevaluatedProperties':
+      return 'is not a known field';
+    case 'enum':
+      return `must be one of ${error.params.allowedValues.map(String).join(', ')}`;
+    case 'const':
+      return `must be ${JSON.stringify(error.params.allowedValue)}`;
+    case 'anyOf':
+    case 'oneOf':
+      return 'has none of the allowed forms';
+    case 'false schema':
+      return 'is not allowed';
+    default:
+      return (error.message ?? 'is not valid').replace('NOT', 'not');
+  }
+}
+
+function nameOf(pointer: string): string {
+  if (pointer === '') return 'the value';
+  const parts = pointer.slice(1).split('/');
+  return shorten(parts.map((part) => part.replaceAll('~1', '/').replaceAll('~0', '~')).join('.'));
+}
+
+function escapePointer(name: string): string {
+  return name.replaceAll('~', '~0').replaceAll('/', '~1');
+}
+
+function shorten(name: string): string {
+  return name.length <= MAX_NAME_CHARS ? name : `${name.slice(0, MAX_NAME_CHARS)}...`;
+}

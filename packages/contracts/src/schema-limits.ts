@@ -1,0 +1,154 @@
+import { ZlError } from '@zerolatency/errors';
+import { canonicalJson } from './canonical-json.ts';
+import { patternCost } from './pattern-cost.ts';
+
+/** A schema is shown to a model and compiled to code; both should stay small. */
+export const MAX_SCHEMA_BYTES = 128 * 1024;
+export const MAX_SCHEMA_DEPTH = 32;
+export const MAX_SCHEMA_KEYWORDS = 4_000;
+
+/** Subschemas one value can run into with every reference written out: a chain of
+ * references that doubles at each link is short as text and endless as work. */
+export const MAX_EXPANDED_SUBSCHEMAS = 10_000;
+
+/** Items are compared with each other, so the work is the square of this. */
+export const MAX_UNIQUE_ITEMS = 1_000;
+
+type Schema = Readonly<Record<string, unknown>>;
+
+const ONE = [
+  'additionalProperties',
+  'contains',
+  'else',
+  'if',
+  'items',
+  'not',
+  'propertyNames',
+  'then',
+  'unevaluatedItems',
+  'unevaluatedProperties',
+];
+const LIST = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
+const BY_NAME = ['dependentSchemas', 'patternProperties', 'properties'];
+const DEFINITIONS = ['$defs', 'definitions'];
+
+/** They make what a schema means depend on more than its own text. */
+const REFUSED_KEYWORDS = ['$async', '$anchor', '$dynamicAnchor', '$dynamicRef', '$recursiveRef'];
+
+/** Refuses a schema whose validation could cost more than a caller would expect. */
+export function refuseCostlySchema(schema: unknown): void {
+  const { byteLength } = canonicalJson(schema);
+  if (byteLength > MAX_SCHEMA_BYTES) refuse('', `is larger than ${MAX_SCHEMA_BYTES} bytes`);
+  const walk = new Walk(schema);
+  walk.check(schema, '', 0);
+  walk.expandedSize(schema, '');
+}
+
+class Walk {
+  readonly #root: unknown;
+  readonly #sizes = new Map<unknown, number | 'open'>();
+  #keywords = 0;
+
+  constructor(root: unknown) {
+    this.#root = root;
+  }
+
+  check(schema: unknown, path: string, depth: number): void {
+    if (!isSchemaObject(schema)) return;
+    if (depth > MAX_SCHEMA_DEPTH) refuse(path, `is nested deeper than ${MAX_SCHEMA_DEPTH} levels`);
+    this.#keywords += Object.keys(schema).length;
+    if (this.#keywords > MAX_SCHEMA_KEYWORDS) {
+      refuse('', `has more than ${MAX_SCHEMA_KEYWORDS} keywords`);
+    }
+    checkKeywords(schema, path);
+    for (const [child, at] of [...applied(schema), ...definitions(schema)]) {
+      this.check(child, path + at, depth + 1);
+    }
+  }
+
+  expandedSize(schema: unknown, path: string): number {
+    if (!isSchemaObject(schema)) return 1;
+    const known = this.#sizes.get(schema);
+    if (known === 'open') refuse(path, 'refers to itself, so its cost has no bound');
+    if (known !== undefined) return known;
+    this.#sizes.set(schema, 'open');
+    let size = 1;
+    for (const [child, at] of applied(schema)) size += this.expandedSize(child, path + at);
+    if (typeof schema.$ref === 'string') {
+      size += this.expandedSize(this.#target(schema.$ref, path), schema.$ref.slice(1));
+    }
+    if (size > MAX_EXPANDED_SUBSCHEMAS) {
+      refuse(path, `expands to more than ${MAX_EXPANDED_SUBSCHEMAS} subschemas`);
+    }
+    this.#sizes.set(schema, size);
+    return size;
+  }
+
+  #target(reference: string, path: string): unknown {
+    let target = this.#root;
+    for (const part of reference.split('/').slice(1)) {
+      const name = decodePointer(part);
+      const isThere = isSchemaObject(target) && Object.hasOwn(target, name);
+      const isItem = Array.isArray(target) && /^\d+$/.test(name);
+      if (!isThere && !isItem) refuse(path, `refers to ${reference}, which is not there`);
+      target = (target as Schema)[name];
+    }
+    return target;
+  }
+}
+
+function checkKeywords(schema: Schema, path: string): void {
+  for (const keyword of REFUSED_KEYWORDS) {
+    if (Object.hasOwn(schema, keyword)) refuse(path, `uses ${keyword}, which is not supported`);
+  }
+  if (path !== '' && schema.$id !== undefined) refuse(path, 'has an $id of its own');
+  if (schema.$ref !== undefined && !/^#(\/|$)/.test(String(schema.$ref))) {
+    refuse(path, `refers to ${String(schema.$ref)}; only #/... inside the schema is allowed`);
+  }
+  if (schema.uniqueItems === true && !(Number(schema.maxItems) <= MAX_UNIQUE_ITEMS)) {
+    refuse(path, `has uniqueItems without maxItems of at most ${MAX_UNIQUE_ITEMS}`);
+  }
+  if (typeof schema.pattern === 'string') refuseCostlyPattern(schema.pattern, `${path}/pattern`);
+  if (!isSchemaObject(schema.patternProperties)) return;
+  for (const pattern of Object.keys(schema.patternProperties)) {
+    refuseCostlyPattern(pattern, `${path}/patternProperties`);
+  }
+}
+
+function refuseCostlyPattern(pattern: string, path: string): void {
+  const { error } = patternCost(pattern);
+  if (error !== undefined) refuse(path, error);
+}
+
+type Child = readonly [schema: unknown, at: string];
+
+function applied(schema: Schema): Child[] {
+  return [
+    ...ONE.filter((key) => Object.hasOwn(schema, key)).map(
+      (key): Child => [schema[key], `/${key}`],
+    ),
+    ...LIST.flatMap((key) => entries(schema[key], `/${key}`)),
+    ...BY_NAME.flatMap((key) => entries(schema[key], `/${key}`)),
+  ];
+}
+
+function definitions(schema: Schema): Child[] {
+  return DEFINITIONS.flatMap((key) => entries(schema[key], `/${key}`));
+}
+
+function entries(container: unknown, path: string): Child[] {
+  if (typeof container !== 'object' || container === null) return [];
+  return Object.entries(container).map(([name, child]) => [child, `${path}/${name}`]);
+}
+
+function decodePointer(part: string): string {
+  return decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
+}
+
+function isSchemaObject(value: unknown): value is Schema {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function refuse(path: string, why: string): never {
+  throw new ZlError('config.invalid', `schema${path === '' ? '' : ` at ${path}`} ${why}`);
+}
