@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { ZlError } from '@zerolatency/errors';
+import fc from 'fast-check';
+import { TurnSlots } from './turn-slots.ts';
+
+const ann = { tenant: 'acme', user: 'ann' };
+
+test('a user, a tenant and the pod each have their own bound, and the error names it', () => {
+  const slots = new TurnSlots({ turnsPerPod: 4, turnsPerTenant: 3, turnsPerUser: 2 });
+  slots.take(ann);
+  slots.take(ann);
+  assert.throws(() => slots.take(ann), refusedBy('turnsPerUser'));
+  slots.take({ tenant: 'acme', user: 'bob' });
+  assert.throws(() => slots.take({ tenant: 'acme', user: 'eve' }), refusedBy('turnsPerTenant'));
+  slots.take({ tenant: 'other', user: 'ann' });
+  assert.throws(() => slots.take({ tenant: 'third', user: 'ann' }), refusedBy('turnsPerPod'));
+});
+
+test('a slot that is given back twice frees one', () => {
+  const slots = new TurnSlots({ turnsPerPod: 9, turnsPerTenant: 9, turnsPerUser: 1 });
+  const giveBack = slots.take(ann);
+  giveBack();
+  giveBack();
+  assert.equal(slots.taken, 0);
+  slots.take(ann);
+  assert.throws(() => slots.take(ann), refusedBy('turnsPerUser'));
+});
+
+test('whatever is taken and given back, no bound is passed and nothing is kept', () => {
+  const who = fc.record({
+    tenant: fc.constantFrom('a', 'b', '["a","b'),
+    user: fc.constantFrom('x', 'y', 'b","x'),
+  });
+  fc.assert(
+    fc.property(fc.array(fc.tuple(who, fc.boolean()), { maxLength: 60 }), (moves) => {
+      const slots = new TurnSlots({ turnsPerPod: 5, turnsPerTenant: 3, turnsPerUser: 2 });
+      const held: (() => void)[] = [];
+      for (const [identity, gives] of moves) {
+        if (gives) held.shift()?.();
+        else {
+          try {
+            held.push(slots.take(identity));
+          } catch (reason) {
+            assert.equal((reason as ZlError).id, 'limit.exceeded');
+          }
+        }
+        assert.equal(slots.taken, held.length);
+        assert.ok(slots.taken <= 5);
+      }
+      for (const giveBack of held) giveBack();
+      assert.equal(slots.taken, 0);
+      slots.take(ann);
+      slots.take(ann);
+    }),
+  );
+});
+
+function refusedBy(limit: string) {
+  return (error: ZlError) => error.id === 'limit.exceeded' && error.message.includes(limit);
+}

@@ -1,0 +1,54 @@
+import { ZlError } from '@zerolatency/errors';
+import type { LlmProvider } from './port.ts';
+
+/** What an alias stands for. */
+export interface Model {
+  readonly alias: string;
+  readonly provider: LlmProvider;
+  readonly name: string;
+}
+
+export interface ModelEntry {
+  readonly provider: string;
+  readonly model: string;
+}
+
+/** Model aliases, resolved once at start so that a wrong one is found before the first turn. */
+export class Models {
+  readonly #default: Model;
+  readonly #byAlias: ReadonlyMap<string, Model>;
+
+  constructor(
+    aliases: Readonly<Record<string, ModelEntry>>,
+    defaultAlias: string,
+    providers: ReadonlyMap<string, LlmProvider>,
+  ) {
+    const byAlias = new Map<string, Model>();
+    for (const [alias, entry] of Object.entries(aliases)) {
+      const provider = providers.get(entry.provider);
+      if (provider === undefined) {
+        throw new ZlError(
+          'config.invalid',
+          `models.aliases.${alias}.provider names "${entry.provider}", which is not configured`,
+        );
+      }
+      byAlias.set(alias, { alias, provider, name: entry.model });
+    }
+    const fallback = byAlias.get(defaultAlias);
+    if (fallback === undefined) {
+      throw new ZlError('config.invalid', `models.default names "${defaultAlias}", not an alias`);
+    }
+    this.#default = fallback;
+    this.#byAlias = byAlias;
+  }
+
+  /** An empty alias is the default. */
+  resolve(alias: string): Model {
+    if (alias === '') return this.#default;
+    const model = this.#byAlias.get(alias);
+    if (model === undefined) {
+      throw new ZlError('provider.unknown_model', `no model alias "${alias}"`);
+    }
+    return model;
+  }
+}

@@ -1,0 +1,138 @@
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import type { ChatEvent, StartTurn, StreamChatRequest } from '@zerolatency/proto/agent';
+import type { Identity } from '../ports.ts';
+import type { ModelMessage } from '../providers/port.ts';
+import { EventQueue } from '../turn/event-queue.ts';
+import { TurnEvents } from '../turn/turn-events.ts';
+import { newTurnId, type RunningTurn, type Turns } from '../turn/turns.ts';
+import { Conversation } from './conversation.ts';
+import { readStartTurn } from './start-turn.ts';
+
+export interface ChatSessionOptions {
+  readonly turns: Turns;
+  readonly identity: Identity;
+  readonly traceparent: string;
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal;
+}
+
+interface CurrentTurn extends RunningTurn {
+  readonly survivesDisconnect: boolean;
+}
+
+/** One stream: its conversation, and at most one running turn. */
+export class ChatSession {
+  readonly #options: ChatSessionOptions;
+  readonly #queue = new EventQueue();
+  readonly #conversation = new Conversation();
+  #sessionId = '';
+  #current: CurrentTurn | undefined;
+  #failure: ZlError | undefined;
+  #isEnded = false;
+
+  constructor(options: ChatSessionOptions) {
+    this.#options = options;
+    const { signal } = options;
+    if (signal.aborted) this.#leave();
+    signal.addEventListener('abort', () => this.#leave(), { once: true });
+    // The stream's own signal aborts when it ends, which takes this listener off the pod's.
+    options.turns.draining.addEventListener('abort', () => this.#drain(), { once: true, signal });
+  }
+
+  /** Every event of the stream in order; throws what the RPC fails with. */
+  async *events(requests: AsyncIterable<StreamChatRequest>): AsyncGenerator<ChatEvent, void> {
+    void this.#read(requests);
+    for (;;) {
+      const { done, value } = await this.#queue.next();
+      if (done) break;
+      yield value;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  async #read(requests: AsyncIterable<StreamChatRequest>): Promise<void> {
+    try {
+      for await (const { action } of requests) {
+        if (action.case === 'start') await this.#start(action.value);
+        else if (action.case === 'cancel') this.#cancel(action.value.turnId);
+        else throw new ZlError('request.invalid', 'action is neither start nor cancel');
+      }
+      await this.#endWith(undefined);
+    } catch (reason) {
+      const error = fromUnknown(reason);
+      if (isLost(error)) this.#leave();
+      else this.#current?.cancel(error);
+      await this.#endWith(error);
+    }
+  }
+
+  /** What was asked for before goes on to its end, and is told. The first reason to end stands. */
+  async #endWith(failure: ZlError | undefined): Promise<void> {
+    await this.#current?.ended;
+    if (!this.#isEnded) this.#failure = failure;
+    this.#isEnded = true;
+    this.#queue.close();
+  }
+
+  #drain(): void {
+    // An idle stream has to go somewhere else for its next turn.
+    void this.#endWith(new ZlError('server.draining', 'this pod is shutting down'));
+  }
+
+  async #start(start: StartTurn): Promise<void> {
+    if (this.#current !== undefined) return this.#refuseBusy();
+    const asked = readStartTurn(start);
+    this.#checkContinuity(start, asked.sessionId);
+    const { identity, traceparent, turns } = this.#options;
+    const said: ModelMessage = { role: 'user', text: asked.text };
+    const messages = [...asked.history, ...this.#conversation.messages, said];
+    const running = turns.start(
+      { ...asked, sessionId: this.#sessionId || asked.sessionId, identity, traceparent, messages },
+      this.#queue,
+    );
+    this.#sessionId ||= asked.sessionId;
+    const current = { ...running, survivesDisconnect: asked.survivesDisconnect };
+    this.#current = current;
+    void running.ended.then(({ messages: added, state }) => {
+      if (this.#current === current) this.#current = undefined;
+      this.#conversation.add([...asked.history, ...(state.at === 'done' ? [said, ...added] : [])]);
+    });
+  }
+
+  #checkContinuity(start: StartTurn, sessionId: string): void {
+    if (this.#sessionId === '') return;
+    if (start.history.length > 0) {
+      throw new ZlError('request.invalid', 'start.history is for the first turn of a stream only');
+    }
+    if (start.sessionId !== '' && sessionId !== this.#sessionId) {
+      throw new ZlError('request.invalid', 'start.session_id changed; one stream is one session');
+    }
+  }
+
+  /** The refused turn ends at once with its own error event, and the running one goes on. */
+  async #refuseBusy(): Promise<void> {
+    // A client that floods us with turns waits for its own reading.
+    await this.#queue.room(this.#options.signal);
+    const scope = { sessionId: this.#sessionId, turnId: newTurnId() };
+    new TurnEvents(this.#queue, scope).error(
+      new ZlError('turn.busy', `turn ${this.#current?.turnId} is still running on this stream`),
+    );
+  }
+
+  #cancel(turnId: string): void {
+    if (turnId !== '' && turnId !== this.#current?.turnId) return;
+    this.#current?.cancel(new ZlError('turn.cancelled', 'the client cancelled the turn'));
+  }
+
+  #leave(): void {
+    if (this.#current?.survivesDisconnect !== true) {
+      this.#current?.cancel(new ZlError('turn.cancelled', 'the client left'));
+    }
+    this.#queue.abandon();
+  }
+}
+
+/** A connection that broke, as opposed to a client that sent something wrong. */
+function isLost(error: ZlError): boolean {
+  return error.id === 'internal' || error.id === 'turn.cancelled';
+}

@@ -1,0 +1,27 @@
+import { create } from '@bufbuild/protobuf';
+import type { MethodImpl } from '@connectrpc/connect';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import {
+  type AgentService,
+  type ChatRequest,
+  type StreamChatRequest,
+  StreamChatRequestSchema,
+} from '@zerolatency/proto/agent';
+import type { Turns } from '../turn/turns.ts';
+import { openSession } from './stream-chat.ts';
+
+/** A stream of one turn, for clients that can only listen. */
+export function chat(turns: Turns): MethodImpl<typeof AgentService.method.chat> {
+  return async function* (request, context) {
+    try {
+      for await (const event of openSession(turns, context).events(only(request))) yield { event };
+    } catch (reason) {
+      throw toConnectError(reason);
+    }
+  };
+}
+
+async function* only({ start }: ChatRequest): AsyncGenerator<StreamChatRequest> {
+  if (start === undefined) throw new ZlError('request.invalid', 'start is missing');
+  yield create(StreamChatRequestSchema, { action: { case: 'start', value: start } });
+}

@@ -1,0 +1,38 @@
+import { createContextKey, type HandlerContext } from '@connectrpc/connect';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import type { Identity } from '../ports.ts';
+
+/** @throws ZlError identity.invalid */
+export type VerifyToken = (token: string) => Promise<Identity>;
+
+const identityKey = createContextKey<Identity | undefined>(undefined, {
+  description: 'who is asking',
+});
+
+/** Runs before the body is read, so that a stranger costs no more than headers. */
+export function identityGate(verify: VerifyToken): (context: HandlerContext) => Promise<void> {
+  return async (context) => {
+    try {
+      const token = bearerToken(context.requestHeader.get('authorization'));
+      context.values.set(identityKey, await verify(token));
+    } catch (reason) {
+      throw toConnectError(reason);
+    }
+  };
+}
+
+export function identityOf(context: Pick<HandlerContext, 'values'>): Identity {
+  const identity = context.values.get(identityKey);
+  // A service that forgot its gate must not serve anybody.
+  if (identity === undefined) throw new ZlError('identity.missing', 'nobody was identified');
+  return identity;
+}
+
+function bearerToken(header: string | null): string {
+  if (header === null) throw new ZlError('identity.missing', 'the request has no authorization');
+  const [, token] = /^bearer +([\w.~+/=-]+)$/i.exec(header) ?? [];
+  if (token === undefined) {
+    throw new ZlError('identity.invalid', 'authorization is not "Bearer <token>"');
+  }
+  return token;
+}

@@ -1,0 +1,71 @@
+import type { DescService } from '@bufbuild/protobuf';
+import { Code, type ServiceImpl } from '@connectrpc/connect';
+import type { ServerReflection, ServerReflectionRequest } from '@zerolatency/proto/reflection';
+import type {
+  ServerReflectionRequest as ServerReflectionRequestV1Alpha,
+  ServerReflection as ServerReflectionV1Alpha,
+} from '@zerolatency/proto/reflection-v1alpha';
+import { DescriptorIndex } from './descriptor-index.ts';
+
+type Question = (ServerReflectionRequest | ServerReflectionRequestV1Alpha)['messageRequest'];
+
+/** grpc.reflection.v1, and v1alpha for the many clients that still ask that first. */
+export function reflection(services: readonly DescService[]): {
+  v1: ServiceImpl<typeof ServerReflection>;
+  v1alpha: ServiceImpl<typeof ServerReflectionV1Alpha>;
+} {
+  const index = new DescriptorIndex(services.map((service) => service.file));
+  const names = services.map((service) => ({ name: service.typeName }));
+  const answer = (question: Question) => answerTo(question, index, names);
+  return {
+    v1: {
+      serverReflectionInfo: async function* (requests) {
+        for await (const request of requests)
+          yield respond(request, answer(request.messageRequest));
+      },
+    },
+    v1alpha: {
+      serverReflectionInfo: async function* (requests) {
+        for await (const request of requests)
+          yield respond(request, answer(request.messageRequest));
+      },
+    },
+  };
+}
+
+function respond<R extends { readonly host: string }, A>(request: R, messageResponse: A) {
+  return { validHost: request.host, originalRequest: request, messageResponse };
+}
+
+function answerTo(question: Question, index: DescriptorIndex, names: { name: string }[]) {
+  switch (question.case) {
+    case 'listServices':
+      return { case: 'listServicesResponse' as const, value: { service: names } };
+    case 'fileByFilename':
+      return files(index.byFilename(question.value), question.value);
+    case 'fileContainingSymbol':
+      return files(index.bySymbol(question.value), question.value);
+    case 'allExtensionNumbersOfType':
+      // We define no extensions, so a known type has none.
+      return index.hasMessage(question.value)
+        ? {
+            case: 'allExtensionNumbersResponse' as const,
+            value: { baseTypeName: question.value, extensionNumber: [] },
+          }
+        : failed(Code.NotFound, question.value);
+    case 'fileContainingExtension':
+      return failed(Code.NotFound, question.value.containingType);
+    default:
+      return failed(Code.InvalidArgument, 'message_request is not set');
+  }
+}
+
+function files(fileDescriptorProto: Uint8Array[] | undefined, asked: string) {
+  if (fileDescriptorProto === undefined) return failed(Code.NotFound, asked);
+  return { case: 'fileDescriptorResponse' as const, value: { fileDescriptorProto } };
+}
+
+function failed(errorCode: Code, asked: string) {
+  const errorMessage = errorCode === Code.NotFound ? `not found: ${asked.slice(0, 200)}` : asked;
+  return { case: 'errorResponse' as const, value: { errorCode, errorMessage } };
+}

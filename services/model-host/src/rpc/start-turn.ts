@@ -1,0 +1,82 @@
+import { randomBytes } from 'node:crypto';
+import { ZlError } from '@zerolatency/errors';
+import { type Message, OnDisconnect, Role, type StartTurn } from '@zerolatency/proto/agent';
+import { maskText } from '@zerolatency/redaction';
+import type { ModelMessage } from '../providers/port.ts';
+import type { TurnAsk } from '../turn/turns.ts';
+
+// A page of a long book; more belongs into a file that a tool reads.
+export const MAX_TEXT_BYTES = 256 * 1024;
+export const MAX_HISTORY_MESSAGES = 200;
+export const MAX_HISTORY_BYTES = 1024 * 1024;
+
+const namePattern = /^[\w][\w.:@-]{0,127}$/;
+
+/** A StartTurn whose fields are within their bounds, whoever sent it. */
+export interface StartedTurn extends Pick<TurnAsk, 'sessionId' | 'deviceId' | 'limits' | 'model'> {
+  readonly text: string;
+  readonly history: readonly ModelMessage[];
+  readonly survivesDisconnect: boolean;
+}
+
+/** @throws ZlError request.invalid or request.too_large that names the field. */
+export function readStartTurn(start: StartTurn): StartedTurn {
+  if (start.text.trim() === '') throw invalid('start.text', 'is empty');
+  return {
+    text: boundedText(start.text, 'start.text'),
+    sessionId:
+      start.sessionId === ''
+        ? randomBytes(16).toString('hex')
+        : name(start.sessionId, 'start.session_id'),
+    deviceId: start.deviceId === '' ? '' : name(start.deviceId, 'start.device_id'),
+    model: start.model === '' ? '' : name(start.model, 'start.model'),
+    history: readHistory(start.history),
+    limits: start.limits ?? {},
+    survivesDisconnect: readOnDisconnect(start.onDisconnect),
+  };
+}
+
+function readHistory(history: readonly Message[]): ModelMessage[] {
+  if (history.length > MAX_HISTORY_MESSAGES) {
+    throw tooLarge('start.history', `holds more than ${MAX_HISTORY_MESSAGES} messages`);
+  }
+  let bytes = 0;
+  return history.map((message, index) => {
+    const field = `start.history[${index}]`;
+    bytes += Buffer.byteLength(message.text);
+    if (bytes > MAX_HISTORY_BYTES) {
+      throw tooLarge('start.history', `holds more than ${MAX_HISTORY_BYTES} bytes`);
+    }
+    const text = boundedText(message.text, `${field}.text`);
+    if (message.role === Role.USER) return { role: 'user', text };
+    if (message.role === Role.ASSISTANT) return { role: 'assistant', text, toolCalls: [] };
+    throw invalid(`${field}.role`, 'is neither user nor assistant');
+  });
+}
+
+function readOnDisconnect(value: OnDisconnect): boolean {
+  if (value === OnDisconnect.CONTINUE) return true;
+  if (value === OnDisconnect.UNSPECIFIED || value === OnDisconnect.CANCEL) return false;
+  throw invalid('start.on_disconnect', 'is not a known choice');
+}
+
+/** What a model may see of what a person wrote. */
+function boundedText(text: string, field: string): string {
+  if (Buffer.byteLength(text) > MAX_TEXT_BYTES) {
+    throw tooLarge(field, `is longer than ${MAX_TEXT_BYTES} bytes`);
+  }
+  return maskText(text).text;
+}
+
+function name(value: string, field: string): string {
+  if (namePattern.test(value)) return value;
+  throw invalid(field, 'is not a name of up to 128 letters, digits, ".", ":", "@", "_" and "-"');
+}
+
+function invalid(field: string, reason: string): ZlError {
+  return new ZlError('request.invalid', `${field} ${reason}`);
+}
+
+function tooLarge(field: string, reason: string): ZlError {
+  return new ZlError('request.too_large', `${field} ${reason}`);
+}

@@ -1,0 +1,12 @@
+import type { TokenUsage } from '../providers/port.ts';
+import type { EndState, TurnState } from './state.ts';
+
+/** Where a turn tells what operators watch: metrics, spans and logs. */
+export interface TurnObserver {
+  /** Called at each transition, with the state that was left. */
+  entered(state: TurnState, left: TurnState): void;
+  firstToken(seconds: number): void;
+  /** The record of a failed or cancelled turn could not be written. */
+  unrecorded(reason: unknown): void;
+  ended(state: EndState, details: { readonly auditId: string; readonly usage: TokenUsage }): void;
+}

@@ -1,0 +1,225 @@
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { StopReason } from '@zerolatency/proto/agent';
+import type { Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { Model } from '../providers/models.ts';
+import type { ModelMessage } from '../providers/port.ts';
+import { TokenBudget } from './budget.ts';
+import type { TurnLimits } from './limits.ts';
+import { type Reply, runModelStep } from './model-step.ts';
+import {
+  admitted,
+  type EndState,
+  isEnd,
+  stepOf,
+  type TurnInput,
+  type TurnState,
+  transition,
+} from './state.ts';
+import { recoveryPrompt, systemPrompt } from './system-prompt.ts';
+import { unreadable } from './tool-arguments.ts';
+import { runToolStep } from './tool-step.ts';
+import type { TurnEvents } from './turn-events.ts';
+import type { TurnObserver } from './turn-observer.ts';
+
+export interface TurnRequest {
+  readonly scope: TurnScope;
+  readonly model: Model;
+  readonly limits: TurnLimits;
+  /** The conversation so far; the last message is what the person just said. */
+  readonly messages: readonly ModelMessage[];
+  /** 0 for a person's turn; a turn that a tool call starts is one deeper. */
+  readonly depth: number;
+}
+
+export interface TurnBounds {
+  readonly maxCallsPerStep: number;
+  readonly maxToolResultBytes: number;
+}
+
+export interface TurnDeps {
+  readonly toolboxes: Toolboxes;
+  readonly recorder: Recorder;
+  readonly bounds: TurnBounds;
+  readonly observer: TurnObserver;
+  readonly nowMs: () => number;
+}
+
+export interface TurnEnd {
+  readonly state: EndState;
+  /** What the turn adds to the conversation; empty unless it is done. */
+  readonly messages: readonly ModelMessage[];
+}
+
+/** Drives the state machine of one turn: does what a state calls for and feeds back what came of it. */
+export class Turn {
+  readonly #request: TurnRequest;
+  readonly #deps: TurnDeps;
+  readonly #events: TurnEvents;
+  readonly #budget: TokenBudget;
+  readonly #messages: ModelMessage[];
+  readonly #callIds: string[] = [];
+  readonly #startedAtMs: number;
+  readonly #startedUs = nowUs();
+  #firstTextUs: number | undefined;
+  #toolbox: Toolbox = unopened;
+  #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
+  #auditId = '';
+
+  constructor(request: TurnRequest, deps: TurnDeps, events: TurnEvents) {
+    this.#request = request;
+    this.#deps = deps;
+    this.#events = events;
+    this.#budget = new TokenBudget(request.limits);
+    this.#messages = [...request.messages];
+    this.#startedAtMs = deps.nowMs();
+  }
+
+  /** Never rejects: whatever happens ends the turn with its one terminal event. */
+  async run(signal: AbortSignal): Promise<TurnEnd> {
+    let state = admitted;
+    while (!isEnd(state)) {
+      const input = await this.#act(state, signal);
+      const next = this.#next(state, input);
+      this.#deps.observer.entered(next, state);
+      state = next;
+    }
+    await this.#tellEnd(state);
+    const added = state.at === 'done' ? this.#messages.slice(this.#request.messages.length) : [];
+    return { state, messages: added };
+  }
+
+  #next(state: TurnState, input: TurnInput): TurnState {
+    try {
+      return transition(state, input, this.#request.limits);
+    } catch (reason) {
+      // A defect of the machine still has to end the turn.
+      return transition(
+        state,
+        { type: 'stopped', error: fromUnknown(reason) },
+        this.#request.limits,
+      );
+    }
+  }
+
+  async #act(state: TurnState, signal: AbortSignal): Promise<TurnInput> {
+    try {
+      switch (state.at) {
+        case 'admitted':
+          return await this.#begin(signal);
+        case 'acting':
+          return await this.#callTools(state.step, signal);
+        case 'responding':
+          // The answer is complete, so a cancel that comes now comes too late.
+          this.#auditId = await this.#record('done', state.step);
+          return { type: 'recorded' };
+        default:
+          return await this.#callModel(signal);
+      }
+    } catch (reason) {
+      return { type: 'stopped', error: fromUnknown(signal.aborted ? signal.reason : reason) };
+    }
+  }
+
+  async #begin(signal: AbortSignal): Promise<TurnInput> {
+    signal.throwIfAborted();
+    this.#toolbox = await this.#deps.toolboxes.open(this.#request.scope, signal);
+    return { type: 'begin' };
+  }
+
+  async #callModel(signal: AbortSignal): Promise<TurnInput> {
+    const { tools } = this.#toolbox;
+    this.#reply = await runModelStep(
+      {
+        model: this.#request.model,
+        request: { system: systemPrompt(tools), messages: this.#messages, tools },
+        budget: this.#budget,
+        events: this.#events,
+        onFirstText: () => this.#onFirstText(),
+      },
+      signal,
+    );
+    const { text, toolCalls } = this.#reply;
+    const reason = unreadable(toolCalls, this.#deps.bounds.maxCallsPerStep);
+    if (reason !== undefined) {
+      this.#messages.push({ role: 'assistant', text, toolCalls: [] });
+      this.#messages.push({ role: 'user', text: recoveryPrompt(reason) });
+      return { type: 'unparsable', reason };
+    }
+    this.#messages.push({ role: 'assistant', text, toolCalls });
+    if (toolCalls.length === 0) return { type: 'answered' };
+    return { type: 'asked', calls: toolCalls.length, depth: this.#request.depth + 1 };
+  }
+
+  async #callTools(step: number, signal: AbortSignal): Promise<TurnInput> {
+    const { callIds, answers } = await runToolStep(
+      {
+        toolbox: this.#toolbox,
+        calls: this.#reply.toolCalls,
+        step,
+        events: this.#events,
+        maxResultBytes: this.#deps.bounds.maxToolResultBytes,
+      },
+      signal,
+    );
+    this.#callIds.push(...callIds);
+    signal.throwIfAborted();
+    this.#messages.push({ role: 'tool', results: answers });
+    return { type: 'acted' };
+  }
+
+  #onFirstText(): void {
+    if (this.#firstTextUs !== undefined) return;
+    this.#firstTextUs = nowUs() - this.#startedUs;
+    this.#deps.observer.firstToken(this.#firstTextUs / 1e6);
+  }
+
+  #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
+    return this.#deps.recorder.recordTurn({
+      scope: this.#request.scope,
+      outcome,
+      ...(errorId !== undefined && { errorId }),
+      steps,
+      ...this.#budget.spent,
+      callIds: this.#callIds,
+      startedAtMs: this.#startedAtMs,
+      endedAtMs: this.#deps.nowMs(),
+    });
+  }
+
+  async #tellEnd(state: EndState): Promise<void> {
+    if (state.at !== 'done') {
+      try {
+        this.#auditId = await this.#record(state.at, stepOf(state), state.error.id);
+      } catch (reason) {
+        // The person is told why the turn ended; that its record is missing is for the operator.
+        this.#deps.observer.unrecorded(reason);
+      }
+    }
+    this.#deps.observer.ended(state, { auditId: this.#auditId, usage: this.#budget.spent });
+    if (state.at !== 'done') return this.#events.error(state.error);
+    this.#tellDone(state.step);
+  }
+
+  #tellDone(steps: number): void {
+    const { inputTokens, outputTokens } = this.#budget.spent;
+    this.#events.done({
+      reason: this.#reply.cutByLength ? StopReason.LENGTH : StopReason.END,
+      usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) },
+      steps,
+      auditId: this.#auditId,
+      timeToFirstTokenUs: BigInt(this.#firstTextUs ?? 0),
+      totalUs: BigInt(nowUs() - this.#startedUs),
+    });
+  }
+}
+
+function nowUs(): number {
+  return Math.round(performance.now() * 1000);
+}
+
+const unopened: Toolbox = {
+  tools: [],
+  prepare: (tool) => {
+    throw new ZlError('internal', `${tool} was asked for before the toolbox was open`);
+  },
+};
