@@ -10,7 +10,10 @@ export type Contents = ReadonlyMap<string, Buffer>;
 export interface FileWatchOptions {
   /** The paths now; asked again at each look, so that it may list a directory. */
   readonly files: () => Promise<readonly string[]>;
-  /** Awaited before the next look. What it throws goes to onError. */
+  /**
+   * Awaited before the next look. When it throws, the content counts as not
+   * seen: the reason goes to onError once, and the next look tries again.
+   */
   readonly onChange: (contents: Contents) => void | Promise<void>;
   readonly onError: (reason: unknown) => void;
   readonly pollMs: number;
@@ -63,16 +66,18 @@ function lookForChanges(options: FileWatchOptions): () => Promise<void> {
       const files = await options.files();
       // Before the content: a file swapped between the two is read again next time.
       const stats = await fingerprint(files);
-      const contents = stats === seenStat ? undefined : await readAll(files);
-      seenStat = stats;
+      if (stats !== seenStat) {
+        const contents = await readAll(files);
+        const content = digest(contents);
+        if (content !== seenContent) await options.onChange(contents);
+        seenStat = stats;
+        seenContent = content;
+      }
       seenError = '';
-      if (contents === undefined) return;
-      const content = digest(contents);
-      if (content === seenContent) return;
-      seenContent = content;
-      await options.onChange(contents);
     } catch (reason) {
-      // A file that stays away is told once, not once a second.
+      // Again each time, since what is wrong may pass, but told once and not once a second.
+      seenStat = '';
+      seenContent = '';
       const error = String(reason);
       if (error !== seenError) options.onError(reason);
       seenError = error;

@@ -1,0 +1,67 @@
+import type { Day, Hours } from './bundle.ts';
+import type { Match } from './path-scope.ts';
+
+const DAYS: readonly Day[] = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
+
+/** Making one costs far more than using it; a bundle names few zones. */
+const clocks = new Map<string, Intl.DateTimeFormat>();
+const MAX_CLOCKS = 64;
+
+export function isTimeZone(name: string): boolean {
+  try {
+    new Intl.DateTimeFormat('en-US', { timeZone: name });
+    return true;
+  } catch {
+    // A RangeError is the only way in which Intl tells.
+    return false;
+  }
+}
+
+export function withinHours(hours: Hours, nowMs: number): Match {
+  // Beyond what a Date can hold, nobody knows what day it is.
+  if (Number.isNaN(new Date(nowMs).getTime())) return 'unclear';
+  const { day, minute } = wallClock(hours.timeZone ?? 'UTC', nowMs);
+  const from = minuteOf(hours.from);
+  const to = minuteOf(hours.to);
+  if (from <= to) return minute >= from && minute < to && runsOn(hours, day) ? 'yes' : 'no';
+  if (minute >= from) return runsOn(hours, day) ? 'yes' : 'no';
+  return minute < to && runsOn(hours, (day + 6) % 7) ? 'yes' : 'no';
+}
+
+function runsOn(hours: Hours, day: number): boolean {
+  const name = DAYS[day];
+  return hours.days === undefined || (name !== undefined && hours.days.includes(name));
+}
+
+function minuteOf(timeOfDay: string): number {
+  const [hour = '', minute = ''] = timeOfDay.split(':');
+  return Number(hour) * 60 + Number(minute);
+}
+
+function wallClock(timeZone: string, nowMs: number): { day: number; minute: number } {
+  const parts = new Map(
+    clockOf(timeZone)
+      .formatToParts(nowMs)
+      .map(({ type, value }) => [type, value]),
+  );
+  const weekday = (parts.get('weekday') ?? '').toLowerCase();
+  return {
+    day: DAYS.map(String).indexOf(weekday),
+    minute: Number(parts.get('hour')) * 60 + Number(parts.get('minute')),
+  };
+}
+
+function clockOf(timeZone: string): Intl.DateTimeFormat {
+  const known = clocks.get(timeZone);
+  if (known !== undefined) return known;
+  const clock = new Intl.DateTimeFormat('en-US', {
+    timeZone,
+    weekday: 'short',
+    hour: '2-digit',
+    minute: '2-digit',
+    hourCycle: 'h23',
+  });
+  if (clocks.size >= MAX_CLOCKS) clocks.clear();
+  clocks.set(timeZone, clock);
+  return clock;
+}

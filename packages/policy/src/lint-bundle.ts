@@ -1,0 +1,103 @@
+import type { Bundle, Rule } from './bundle.ts';
+import { covers } from './rule-cover.ts';
+import { ageOf } from './verify-bundle.ts';
+
+export interface LintWarning {
+  /** Null where it is about the bundle. */
+  readonly ruleId: string | null;
+  readonly warning: LintName;
+  readonly message: string;
+}
+
+export type LintName =
+  | 'allows-anyone-anything'
+  | 'allows-nothing'
+  | 'caps-missing'
+  | 'caps-overlap'
+  | 'deny-shadows-all'
+  | 'expired'
+  | 'expiry-far'
+  | 'expiry-near'
+  | 'grace-unused'
+  | 'tool-name-odd'
+  | 'unreachable';
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+/** A device that is kept from news runs on old rules for so long. */
+const LONG_LIFETIME_MS = 14 * DAY_MS;
+
+/** What a valid bundle says that its author may not have meant. */
+export function lintBundle(
+  bundle: Bundle,
+  { nowMs }: { readonly nowMs: number },
+): readonly LintWarning[] {
+  return [
+    ...lintTimes(bundle, nowMs),
+    ...lintGrace(bundle),
+    ...lintWhole(bundle),
+    ...bundle.rules.flatMap((rule) => [...lintRule(rule, bundle.rules)]),
+  ];
+}
+
+function* lintTimes(bundle: Bundle, nowMs: number): Generator<LintWarning> {
+  const leftMs = Date.parse(bundle.expiresAt) - nowMs;
+  const age = ageOf(bundle, nowMs);
+  if (age !== 'active') yield about(null, 'expired', `it is ${age} since ${bundle.expiresAt}`);
+  else if (leftMs < DAY_MS) yield about(null, 'expiry-near', 'it expires within a day');
+  if (Date.parse(bundle.expiresAt) - Date.parse(bundle.issuedAt) > LONG_LIFETIME_MS) {
+    yield about(null, 'expiry-far', 'it lives longer than 14 days');
+  }
+}
+
+function* lintGrace({ graceMs = 0, rules }: Bundle): Generator<LintWarning> {
+  const inGrace = rules.filter((rule) => rule.duringGrace === true);
+  if (graceMs > 0 && inGrace.length === 0) {
+    yield about(null, 'grace-unused', 'graceMs is set, and no rule is marked duringGrace');
+  }
+  if (graceMs > 0) return;
+  for (const { id } of inGrace) {
+    yield about(id, 'grace-unused', 'it is marked duringGrace, and graceMs is not set');
+  }
+}
+
+function* lintWhole({ rules }: Bundle): Generator<LintWarning> {
+  if (!rules.some((rule) => rule.effect === 'allow')) {
+    yield about(null, 'allows-nothing', 'no rule allows anything');
+  }
+  for (const { id } of rules.filter((rule) => rule.effect === 'deny' && isUnconditional(rule))) {
+    yield about(id, 'deny-shadows-all', 'it denies every call, whatever the other rules say');
+  }
+}
+
+function* lintRule(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
+  for (const glob of rule.tools.filter((text) => !/[.*]/.test(text))) {
+    yield about(rule.id, 'tool-name-odd', `no tool is named ${glob}; names are server.tool`);
+  }
+  if (rule.effect === 'deny') return;
+  if (rule.caps === undefined) yield about(rule.id, 'caps-missing', 'it allows without caps');
+  if (isUnconditional(rule)) {
+    yield about(rule.id, 'allows-anyone-anything', 'it allows every tool to everyone');
+  }
+  yield* lintOverlaps(rule, rules);
+}
+
+function* lintOverlaps(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
+  for (const other of rules) {
+    if (other === rule || !covers(other, rule)) continue;
+    if (other.effect === 'deny') {
+      yield about(rule.id, 'unreachable', `rule ${other.id} denies all that it allows`);
+    } else if (JSON.stringify(other.caps) !== JSON.stringify(rule.caps)) {
+      const message = `rule ${other.id} allows the same calls with other caps; the tightest hold`;
+      yield about(rule.id, 'caps-overlap', message);
+    }
+  }
+}
+
+function isUnconditional(rule: Rule): boolean {
+  const { id, effect } = rule;
+  return covers(rule, { id, effect, tools: ['*'] });
+}
+
+function about(ruleId: string | null, warning: LintName, message: string): LintWarning {
+  return { ruleId, warning, message };
+}

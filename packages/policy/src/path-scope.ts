@@ -1,0 +1,83 @@
+/** What is known about a call and a constraint. Unclear counts against the caller. */
+export type Match = 'yes' | 'no' | 'unclear';
+
+interface AbsolutePath {
+  /** Empty, or a drive. */
+  readonly root: string;
+  readonly segments: readonly string[];
+}
+
+const MAX_PATH_CHARS = 4096;
+const DRIVE = /^[A-Za-z]:[\\/]/;
+// biome-ignore lint/suspicious/noControlCharactersInRegex: a path with one is what is looked for
+const CONTROL = /[\u0000-\u001f\u007f]/;
+/** A server that decodes once more would see another path than we do. */
+const ENCODED = /%(?:2e|2f|5c|25|00)/i;
+/** What Windows reads as another name: a stream, a trailing dot or space, a short name. */
+const WINDOWS_ALIAS = /:|[. ]$|~\d/;
+
+/**
+ * Whether the path is at or below one of the directories, by its text alone.
+ * An allow compares exactly; a deny also catches spellings that a file system
+ * which ignores case or normalises Unicode would take for the same.
+ */
+export function pathWithin(
+  path: unknown,
+  directories: readonly string[],
+  effect: 'allow' | 'deny',
+): Match {
+  const parsed = parseAbsolutePath(path);
+  if (parsed === undefined) return 'unclear';
+  const inside = directories.some((text) => {
+    const directory = parseAbsolutePath(text);
+    return directory !== undefined && isWithin(parsed, directory, effect);
+  });
+  return inside ? 'yes' : 'no';
+}
+
+/** Undefined for whatever two readers could understand differently. */
+export function parseAbsolutePath(path: unknown): AbsolutePath | undefined {
+  if (typeof path !== 'string' || path.length > MAX_PATH_CHARS) return undefined;
+  if (!path.isWellFormed() || CONTROL.test(path) || ENCODED.test(path)) return undefined;
+  const parsed = DRIVE.test(path) ? parseWindows(path) : parsePosix(path);
+  if (parsed === undefined || parsed.segments.includes('..')) return undefined;
+  return parsed.segments.some(looksLikeSeveral) ? undefined : parsed;
+}
+
+function parsePosix(path: string): AbsolutePath | undefined {
+  // Two slashes may name another machine; a backslash is a separator to some.
+  if (!path.startsWith('/') || path.startsWith('//') || path.includes('\\')) return undefined;
+  return { root: '', segments: path.split('/').filter(isName) };
+}
+
+function parseWindows(path: string): AbsolutePath | undefined {
+  const segments = path.slice(2).split(/[\\/]/).filter(isName);
+  if (segments.some((segment) => segment !== '..' && WINDOWS_ALIAS.test(segment))) return undefined;
+  return { root: path.slice(0, 2).toLowerCase(), segments };
+}
+
+function isName(segment: string): boolean {
+  return segment !== '' && segment !== '.';
+}
+
+/** Full-width dots and slashes turn into the plain ones where a server normalises. */
+function looksLikeSeveral(segment: string): boolean {
+  const normal = segment.normalize('NFKC');
+  return normal !== segment && (/[\\/]/.test(normal) || normal === '.' || normal === '..');
+}
+
+function isWithin(path: AbsolutePath, directory: AbsolutePath, effect: 'allow' | 'deny'): boolean {
+  if (path.root !== directory.root || path.segments.length < directory.segments.length) {
+    return false;
+  }
+  const same = effect === 'deny' ? sameFolded : Object.is;
+  return directory.segments.every((segment, index) => same(segment, path.segments[index]));
+}
+
+function sameFolded(a: string, b: string | undefined): boolean {
+  return b !== undefined && fold(a) === fold(b);
+}
+
+function fold(segment: string): string {
+  return segment.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC');
+}

@@ -1,0 +1,14 @@
+import { canonicalJson } from '@zerolatency/contracts';
+import { type Signer, signEnvelope } from '@zerolatency/receipts';
+import { checkManifest } from './check-manifest.ts';
+import type { Manifest } from './manifest.ts';
+
+export const MANIFEST_PAYLOAD_TYPE = 'application/vnd.zerolatency.manifest.v1+json';
+
+/** The envelope as JSON text. Throws manifest.invalid for what no bridge would accept. */
+export function signManifest(manifest: Manifest, signers: readonly Signer[]): string {
+  const checked = checkManifest(manifest);
+  if ('error' in checked) throw checked.error;
+  const payload = canonicalJson(checked.manifest);
+  return signEnvelope({ payloadType: MANIFEST_PAYLOAD_TYPE, payload, keys: signers });
+}
