@@ -27,7 +27,7 @@ export type Verdict = 'no' | 'more' | Match;
 
 export interface Matcher {
   readonly name: DetectorName;
-  /** Characters a match can start with. */
+  /** Characters a match can start with; those of words only at the start of a word. */
   readonly starts: string;
   match(text: string, at: number, final: boolean): Verdict;
 }

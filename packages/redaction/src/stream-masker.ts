@@ -1,3 +1,4 @@
+import { isIn, wordChars } from './char-set.ts';
 import { type DetectorName, streamDetectors } from './detectors.ts';
 import { LOOKBEHIND_CHARS, type Matcher, type Swallow } from './matcher.ts';
 import { matchers } from './matchers/all.ts';
@@ -85,6 +86,8 @@ export class StreamMasker {
   #matchAt(text: string, at: number, final: boolean) {
     const candidates = this.#dispatch[text.charCodeAt(at)];
     if (candidates === undefined) return undefined;
+    // No detector matches from within a word, and most characters are there.
+    if (isIn(wordChars, text, at) && isIn(wordChars, text, at - 1)) return undefined;
     for (const matcher of candidates) {
       const verdict = matcher.match(text, at, final);
       if (verdict === 'more') return 'more';
@@ -98,7 +101,7 @@ export class StreamMasker {
 function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
   const known = dispatchOf.get(detectors);
   if (known !== undefined) return known;
-  const table: Matcher[][] = [];
+  const table: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
   for (const matcher of matchers) {
     if (!detectors.includes(matcher.name)) continue;
     for (const char of matcher.starts) {

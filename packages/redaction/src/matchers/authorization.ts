@@ -1,4 +1,4 @@
-import { charSet, digits, isIn, wordChars } from '../char-set.ts';
+import { charSet, digits, isIn } from '../char-set.ts';
 import { type Matcher, undecided } from '../matcher.ts';
 import { swallowRun } from '../swallow-run.ts';
 
@@ -18,7 +18,6 @@ export const authorization: Matcher = {
   name: 'authorization',
   starts: 'bB',
   match(text, at, final) {
-    if (isIn(wordChars, text, at - 1)) return 'no';
     const scheme = schemeAt(text, at);
     if (scheme === undefined) return 'no';
     if (scheme === 'more') return undecided(final);

@@ -1,4 +1,4 @@
-import { base64Url, charSet, isIn, wordChars } from '../char-set.ts';
+import { base64Url, charSet, isIn } from '../char-set.ts';
 import { type Matcher, undecided } from '../matcher.ts';
 import { swallowRun } from '../swallow-run.ts';
 
@@ -20,7 +20,6 @@ export const jwt: Matcher = {
   name: 'jwt',
   starts: PREFIX.charAt(0),
   match(text, at, final) {
-    if (isIn(wordChars, text, at - 1)) return 'no';
     for (let index = 0; index < PREFIX.length; index++) {
       if (at + index >= text.length) return undecided(final);
       if (text.charCodeAt(at + index) !== PREFIX.charCodeAt(index)) return 'no';

@@ -61,7 +61,6 @@ function matcherOf({ name, prefix, body, minBodyChars, showPrefix = false }: Sha
     name,
     starts: prefix.charAt(0),
     match(text, at, final) {
-      if (isIn(wordChars, text, at - 1)) return 'no';
       for (let index = 0; index < certainAfter; index++) {
         if (at + index >= text.length) return undecided(final);
         const fits =

@@ -55,18 +55,12 @@ function quotedValue(
   { at, start, slashes }: { at: number; start: number; slashes: number },
   final: boolean,
 ): Verdict {
-  const quote = text.charAt(start);
-  for (let index = start + 1; index <= start + MIN_VALUE_CHARS; index++) {
-    if (index >= text.length) return undecided(final);
-    const char = text.charAt(index);
-    if (char === quote || char === '\n') return 'no';
-    if (index === start + 1 && isIn(notValues, text, index)) return 'no';
-  }
-  return {
-    keep: start + 1 - at,
-    end: start + 1,
-    swallow: swallowQuoted(quote, slashes),
-  };
+  const value = start + 1;
+  if (isIn(notValues, text, value)) return 'no';
+  const swallow = swallowQuoted(text.charAt(start), slashes);
+  const { end, over } = swallow(text, value, final);
+  if (end - value >= MIN_VALUE_CHARS) return { keep: value - at, end: value, swallow };
+  return over ? 'no' : undecided(final);
 }
 
 function bareValue(

@@ -4,22 +4,18 @@ import { type Matcher, undecided } from '../matcher.ts';
 const MAX_USER_CHARS = 128;
 const MAX_PASSWORD_CHARS = 512;
 
-const schemeChars = charSet(/[A-Za-z0-9+.-]/);
 const outsideAuthority = charSet(/[\s/?#"'<>`\\]/);
 
-/** The password of scheme://user:password@host. */
+/**
+ * The password of scheme://user:password@host. Starts at the second slash, so
+ * that no colon of prose waits for what follows it.
+ */
 export const urlPassword: Matcher = {
   name: 'url-password',
-  starts: ':',
+  starts: '/',
   match(text, at, final) {
-    if (!isIn(schemeChars, text, at - 1)) return 'no';
-    const marker = text.slice(at, at + 3);
-    if (marker !== '://') {
-      return at + marker.length >= text.length && '://'.startsWith(marker)
-        ? undecided(final)
-        : 'no';
-    }
-    const colon = find(text, at + 3, { stop: ':', maxChars: MAX_USER_CHARS });
+    if (text.charAt(at - 1) !== '/' || text.charAt(at - 2) !== ':') return 'no';
+    const colon = find(text, at + 1, { stop: ':', maxChars: MAX_USER_CHARS });
     if (colon === 'more') return undecided(final);
     if (colon === undefined) return 'no';
     const sign = find(text, colon + 1, { stop: '@', maxChars: MAX_PASSWORD_CHARS });

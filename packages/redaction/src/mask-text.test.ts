@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { maskText } from './index.ts';
+
+const masks: readonly [string, string][] = [
+  ['password=hunter2 next', 'password=[masked:secret] next'],
+  ['PASSWORD=correcthorse', 'PASSWORD=[masked:secret]'],
+  ['password: hunter2!', 'password: [masked:secret]!'],
+  ['{"password": "correct horse"}', '{"password": "[masked:secret]"}'],
+  ['{"api_key":"a\\"b\\"cdef"}', '{"api_key":"[masked:secret]"}'],
+  ['{\\"token\\":\\"abcdef\\"}', '{\\"token\\":\\"[masked:secret]\\"}'],
+  ["clientSecret: 'open sesame',", "clientSecret: '[masked:secret]',"],
+  ['url?access_token=abcdefgh&x=1', 'url?access_token=[masked:secret]&x=1'],
+  ['aws_secret_access_key = wJalrXUtnFEMI/K7MDENG', 'aws_secret_access_key = [masked:secret]'],
+  ['Authorization: Bearer abcdef123456.', 'Authorization: Bearer [masked:authorization].'],
+  ['authorization: basic dXNlcjpwYXNzMQ==', 'authorization: basic [masked:authorization]'],
+  ['postgres://app:s3cret@db/x', 'postgres://app:[masked:url-password]@db/x'],
+  ['redis://:s3cret@db:6379', 'redis://:[masked:url-password]@db:6379'],
+  ['write to a.b+c@mail.example.com.', 'write to [masked:email].'],
+  ['4111111111111111', '[masked:card]'],
+  ['card 4111 1111 1111 1111 12/27 123', 'card [masked:card] 12/27 123'],
+  ['Amex 3782-822463-10005,', 'Amex [masked:card],'],
+  [
+    'https://hooks.slack.com/services/T00000000/B00000000/XXXXXXXX',
+    'https://hooks.slack.com/services/[masked:slack-token]',
+  ],
+  [
+    'x\n-----BEGIN OPENSSH PRIVATE KEY-----\\nb3Blbn\\n-----END OPENSSH PRIVATE KEY-----\\n"',
+    'x\n[masked:private-key]\\n"',
+  ],
+  [
+    '-----BEGIN PGP PRIVATE KEY BLOCK-----\nVersion: GnuPG (x)\n\nlQ\n-----END PGP PRIVATE KEY BLOCK-----.',
+    '[masked:private-key].',
+  ],
+];
+
+for (const [text, expected] of masks) {
+  test(`[RED-01] masks ${JSON.stringify(text)}`, () => {
+    assert.equal(maskText(text).text, expected);
+  });
+}
+
+const plain = [
+  'The password: remember it well.',
+  'the token is in the file',
+  'const token = getToken();',
+  'connect(user=user, password=password)',
+  'password=None, token=null',
+  'password=$PASSWORD and password: <yours>',
+  'page_token=abcdefgh12345 next_page_token: abc12345',
+  'a bearer of good news, basic understanding',
+  'https://example.com:8080/a@b?x=y:z@q',
+  'eyJhIjoxfQ is base64 of JSON, as is eyJwYXlsb2FkVHlwZSI6ImFwcGxpY2F0aW9uL2pzb24ifQ==',
+  '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----',
+  '-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----',
+  'task-sk-ill the sk-8 road; AKIAshort; ghp_short',
+  '1732163213123 1732163213123456 0.4111111111111111 3f4111111111111111',
+  'order 4111 1111 1111 1112',
+  'a@b, @home, x@localhost',
+  'trace 4bf92f3577b34da6a3ce929d0e0e4736 sha256:9d1bfe993728d0945024c1071308cff56dd8',
+  '2026-11-21T04:44:22.801Z 10:30 C:\\Users\\x key: value',
+  '',
+];
+
+for (const text of plain) {
+  test(`leaves ${JSON.stringify(text)} as it is`, () => {
+    assert.deepEqual(maskText(text), { text, found: [] });
+  });
+}
+
+test('only the detectors asked for are used', () => {
+  const text = 'mail a@example.com password=hunter2';
+  assert.equal(maskText(text, ['secret']).text, 'mail a@example.com password=[masked:secret]');
+  assert.deepEqual(maskText(text).found, ['email', 'secret']);
+});
+
+test('the time to mask grows with the text, not with its square', () => {
+  const hostile = ['eyJ', 'a', '-', 'password:', 'sk-', 'a.', '4', '://a', '\\', '-----BEGIN '];
+  for (const piece of hostile) {
+    const small = fastestMs(piece.repeat(20_000 / piece.length));
+    const large = fastestMs(piece.repeat(160_000 / piece.length));
+    // 8 times the text: 64 times the time if it were quadratic.
+    assert.ok(large < Math.max(small, 0.5) * 30, `"${piece}": ${small} ms, then ${large} ms`);
+  }
+});
+
+function fastestMs(text: string): number {
+  const runs = [0, 1, 2].map(() => {
+    const startedMs = performance.now();
+    maskText(text);
+    return performance.now() - startedMs;
+  });
+  return Math.min(...runs);
+}
