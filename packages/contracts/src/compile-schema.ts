@@ -18,6 +18,8 @@ export interface Validator<T = unknown> {
 const ajv = new Ajv2020({
   strict: true,
   allowUnionTypes: true,
+  // A condition requires fields that the schema around it defines.
+  strictRequired: false,
   messages: true,
   // Each is compiled for one owner; a cache would only grow with every device's catalog.
   addUsedSchema: false,

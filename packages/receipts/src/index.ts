@@ -16,6 +16,13 @@ export {
   verifierFromPem,
 } from './keys.ts';
 export {
+  RECEIPT_TYPE,
+  type Receipt,
+  type ReceiptCaps,
+  type ReceiptOutcome,
+  signReceipt,
+} from './receipt.ts';
+export {
   type EnvelopeError,
   type EnvelopeFault,
   type EnvelopeRules,
@@ -24,3 +31,10 @@ export {
   type VerifiedEnvelope,
   verifyEnvelope,
 } from './verify-envelope.ts';
+export {
+  type ReceiptVerdict,
+  receiptsDiffer,
+  type VerifiedReceipt,
+  verifyDeviceReceipt,
+  verifyReceipt,
+} from './verify-receipt.ts';

@@ -1,0 +1,70 @@
+import { canonicalJson, compileSchema, type Digest, type Validation } from '@zerolatency/contracts';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
+import schema from '../../../contracts/audit/receipt.schema.json' with { type: 'json' };
+import { type Envelope, sealEnvelope } from './envelope.ts';
+import type { Signer } from './keys.ts';
+
+export const RECEIPT_TYPE = 'application/vnd.zerolatency.receipt.v1+json';
+
+export type ReceiptOutcome = 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
+
+/** What one end of a call says about it; contracts/audit/receipt.schema.json is the contract. */
+export interface Receipt {
+  readonly role: 'host' | 'device';
+  /** 32 hexadecimal digits. */
+  readonly callId: string;
+  readonly tool: string;
+  readonly toolVersion?: string;
+  readonly argumentsDigest: Digest;
+  /** Of the result's bytes; set when the outcome is done. */
+  readonly resultDigest?: Digest;
+  readonly outcome: ReceiptOutcome;
+  /** Set unless the outcome is done. */
+  readonly errorId?: ErrorId;
+  readonly caps: ReceiptCaps;
+  readonly elapsedUs: number;
+  /** RFC 3339. */
+  readonly startedAt: string;
+  /** Absent only when no bundle was valid. */
+  readonly policyId?: string;
+  readonly policyDigest?: Digest;
+  readonly deviceId?: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly turnId?: string;
+  /** In the host's only: the device's own. */
+  readonly device?: Envelope;
+}
+
+export interface ReceiptCaps {
+  readonly timeoutMs?: number;
+  readonly maxBytes?: number;
+  readonly callsPerTurn?: number;
+}
+
+const validator = compileSchema<Receipt>(schema);
+
+/** The envelope, for the ledger and for events; JSON.stringify makes its text. */
+export function signReceipt(receipt: Receipt, signer: Signer): Envelope {
+  const given = withoutUnset({ ...receipt, caps: withoutUnset(receipt.caps) });
+  const { error } = validator.validate(given);
+  if (error !== undefined) throw new ZlError('receipt.invalid', error.message);
+  const payload = canonicalJson(given);
+  return sealEnvelope({ payloadType: RECEIPT_TYPE, payload, keys: [signer] });
+}
+
+/** Of the bytes that a signature was found good for. */
+export function parseReceipt(payload: Uint8Array): Validation<Receipt> {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(payload);
+    return validator.validate(JSON.parse(text));
+  } catch {
+    // Signed, and yet not JSON: the signer is at fault, and there is no field to name.
+    return { error: { field: '', message: 'the payload is not JSON in UTF-8' } };
+  }
+}
+
+/** An optional field given as undefined is a field not given. */
+function withoutUnset(fields: object): object {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
+}
