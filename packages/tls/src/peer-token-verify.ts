@@ -62,10 +62,12 @@ async function verifyClaims({ token, leaf, name }: Presented, { audience, nowMs 
       maxTokenAge: TOKEN_LIFETIME_S,
       requiredClaims: ['aud', 'exp', 'iat', 'jti'],
     });
-    const { jti = '', exp = 0, iat = 0 } = payload;
+    const { jti, exp = 0, iat = 0 } = payload;
     // Without these bounds a peer could make us remember its ids for ever.
     if (exp - iat > TOKEN_LIFETIME_S) return refuse('the token lives too long');
-    if (jti === '' || jti.length > MAX_JTI_CHARS) return refuse('the token id has a bad length');
+    if (typeof jti !== 'string' || jti === '' || jti.length > MAX_JTI_CHARS) {
+      return refuse('the token id is not a text of 1 to 64 characters');
+    }
     return { name, jti, expiresAtMs: (exp + CLOCK_TOLERANCE_S) * 1000 };
   } catch (reason) {
     if (reason instanceof errors.JOSEError) return refuse(reason.message);

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import 'reflect-metadata';
+import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import * as x509 from '@peculiar/x509';
+import { type CertFiles, makeAuthority, type TestAuthority, tempDir } from '@zerolatency/testing';
+import { createAuthority, issueCertificate } from '@zerolatency/tls/authority';
+import fc from 'fast-check';
+import { SignJWT } from 'jose';
+import { signPeerToken, verifyPeerToken } from './index.ts';
+import { parseCertificates, type TlsMaterial } from './tls-material.ts';
+
+const NOW = Date.UTC(2030, 0, 1);
+const AUDIENCE = 'relay-1';
+const at = { nowMs: NOW };
+
+type Verdict = Awaited<ReturnType<typeof verifyPeerToken>>;
+
+function refusal(verdict: Verdict): string {
+  assert.ok('error' in verdict, 'the token was accepted');
+  assert.equal(verdict.error.id, 'identity.invalid');
+  return verdict.error.message;
+}
+
+function sign(material: Pick<TlsMaterial, 'cert' | 'key'>, nowMs = NOW): Promise<string> {
+  return signPeerToken(material, { audience: AUDIENCE, nowMs });
+}
+
+function verify(token: string, ca: string, nowMs = NOW): Promise<Verdict> {
+  return verifyPeerToken(token, { ca, audience: AUDIENCE, nowMs });
+}
+
+async function setUp(t: TestContext) {
+  const authority = await makeAuthority(tempDir(t), at);
+  return { authority, ca: authority.ca, host: await authority.client('host-1', at) };
+}
+
+interface Forgery {
+  readonly header?: Record<string, unknown>;
+  readonly claims?: Record<string, unknown>;
+}
+
+/** A client certificate with a key of another kind than ours. */
+async function issueWith(
+  authority: TestAuthority,
+  algorithm: { readonly name: string },
+): Promise<{ cert: string; key: string }> {
+  const pair = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  if (!('publicKey' in pair)) throw new Error('not a key pair');
+  const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', pair.privateKey));
+  const issuerKey = createPrivateKey(authority.pair.key).export({ type: 'pkcs8', format: 'der' });
+  const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
+  const certificate = await x509.X509CertificateGenerator.create({
+    subject: 'CN=host-1',
+    issuer: new x509.X509Certificate(authority.ca).subject,
+    notBefore: new Date(NOW),
+    notAfter: new Date(NOW + 1000),
+    publicKey: pair.publicKey,
+    signingKey: await crypto.subtle.importKey('pkcs8', issuerKey, p256, false, ['sign']),
+    signingAlgorithm: p256,
+    extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
+  });
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  return {
+    cert: certificate.toString('pem'),
+    key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
+  };
+}
+
+/** A token as signPeerToken makes it, but for what is given. */
+function forge({ cert, key }: Pick<CertFiles, 'cert' | 'key'>, { header, claims }: Forgery) {
+  const x5c = parseCertificates(cert).map(({ raw }) => raw.toString('base64'));
+  const iat = NOW / 1000;
+  return new SignJWT({ aud: AUDIENCE, iat, exp: iat + 60, jti: 'one', ...claims })
+    .setProtectedHeader({ alg: 'ES256', typ: 'zl-peer+jwt', x5c, ...header })
+    .sign(createPrivateKey(key));
+}
+
+test('[OPS-05] a host proves its client certificate without TLS showing it', async (t) => {
+  const { ca, host } = await setUp(t);
+  const peer = await verify(await sign(host), ca);
+  assert.ok(!('error' in peer));
+  assert.equal(peer.name, 'host-1');
+  assert.equal(peer.expiresAtMs, NOW + 90_000);
+});
+
+test('each token has an id of its own', async (t) => {
+  const { ca, host } = await setUp(t);
+  const [a, b] = await Promise.all([verify(await sign(host), ca), verify(await sign(host), ca)]);
+  assert.ok('jti' in a && 'jti' in b && a.jti !== b.jti);
+});
+
+test('a token is good for a minute and the tolerance of clocks, on both sides', async (t) => {
+  const { ca, host } = await setUp(t);
+  const token = await sign(host);
+  for (const offsetMs of [-30_000, 0, 60_000, 89_000]) {
+    assert.ok('name' in (await verify(token, ca, NOW + offsetMs)), `at ${offsetMs}`);
+  }
+  for (const offsetMs of [-32_000, 91_000, 3_600_000]) {
+    refusal(await verify(token, ca, NOW + offsetMs));
+  }
+});
+
+test('a token for another relay is refused', async (t) => {
+  const { ca, host } = await setUp(t);
+  const token = await signPeerToken(host, { audience: 'relay-2', nowMs: NOW });
+  assert.match(refusal(await verify(token, ca)), /aud/);
+});
+
+test('a certificate of another authority is refused, also one of the same name', async (t) => {
+  const { ca } = await setUp(t);
+  const other = await makeAuthority(tempDir(t), at);
+  const token = await sign(await other.client('host-1', at));
+  assert.match(refusal(await verify(token, ca)), /not issued by a known authority/);
+});
+
+test('an expired certificate, one not yet valid and an expired authority are refused', async (t) => {
+  const { authority, ca } = await setUp(t);
+  const day = 24 * 60 * 60 * 1000;
+  const old = await authority.client('old', { nowMs: NOW - day, validForMs: day });
+  assert.match(refusal(await verify(await sign(old), ca)), /expired or not yet valid/);
+  const early = await authority.client('early', { nowMs: NOW + day });
+  assert.match(refusal(await verify(await sign(early), ca)), /expired or not yet valid/);
+  const gone = await makeAuthority(tempDir(t), { nowMs: NOW - day, validForMs: day });
+  const orphan = await gone.client('orphan', at);
+  assert.match(refusal(await verify(await sign(orphan), gone.ca)), /known authority/);
+});
+
+test('a server certificate does not make a client', async (t) => {
+  const { authority, ca } = await setUp(t);
+  const token = await sign(await authority.server('relay-2', at));
+  assert.match(refusal(await verify(token, ca)), /not a client certificate/);
+});
+
+test('an authority cannot speak for itself, and a self-signed certificate for nobody', async (t) => {
+  const { authority, ca } = await setUp(t);
+  assert.match(refusal(await verify(await sign(authority.pair), ca)), /authority cannot be/);
+  const stranger = await createAuthority({ name: 'host-1', nowMs: NOW });
+  refusal(await verify(await sign(stranger), ca));
+});
+
+test('a client certificate cannot issue another', async (t) => {
+  const { ca, host } = await setUp(t);
+  const child = await issueCertificate(host, { name: 'admin', usage: 'client', nowMs: NOW });
+  const chain = { cert: child.cert + host.cert, key: child.key };
+  assert.match(refusal(await verify(await sign(chain), ca)), /broken chain|may not issue/);
+});
+
+test('a chain over an intermediate is followed, and refused where it is missing', async (t) => {
+  const { authority, ca } = await setUp(t);
+  const parent = authority.pair;
+  const intermediate = await createAuthority({ name: 'Intermediate', parent, nowMs: NOW });
+  const host = await issueCertificate(intermediate, { name: 'host', usage: 'client', nowMs: NOW });
+  assert.equal(parseCertificates(host.cert).length, 2);
+  assert.ok('name' in (await verify(await sign(host), ca)));
+  const withRoot = { ...host, cert: host.cert + ca };
+  assert.ok('name' in (await verify(await sign(withRoot), ca)));
+
+  const alone = { ...host, cert: new X509Certificate(host.cert).toString() };
+  assert.match(refusal(await verify(await sign(alone), ca)), /known authority/);
+  const tooLong = { ...host, cert: host.cert + ca + ca };
+  assert.match(refusal(await verify(await sign(tooLong), ca)), /readable certificate chain/);
+});
+
+test('a key of another certificate does not sign for this one', async (t) => {
+  const { authority, ca, host } = await setUp(t);
+  const other = await authority.client('host-2', at);
+  const token = await sign({ cert: host.cert, key: other.key });
+  assert.match(refusal(await verify(token, ca)), /signature/);
+});
+
+test('no algorithm but the one of the key is taken, and none least of all', async (t) => {
+  const { ca, host } = await setUp(t);
+  const [, payload] = (await sign(host)).split('.');
+  const x5c = parseCertificates(host.cert).map(({ raw }) => raw.toString('base64'));
+  for (const alg of ['none', 'HS256', 'RS256', 'EdDSA', 'ES384']) {
+    const header = JSON.stringify({ alg, typ: 'zl-peer+jwt', x5c });
+    const encoded = Buffer.from(header).toString('base64url');
+    for (const signature of ['', 'AAAA']) {
+      refusal(await verify(`${encoded}.${payload}.${signature}`, ca));
+    }
+  }
+});
+
+test('a token lacks none of its claims, and lives no longer than a minute', async (t) => {
+  const { ca, host } = await setUp(t);
+  const iat = NOW / 1000;
+  assert.ok('name' in (await verify(await forge(host, {}), ca)));
+  const bad: Record<string, Record<string, unknown>> = {
+    'no jti': { jti: undefined },
+    'empty jti': { jti: '' },
+    'long jti': { jti: 'x'.repeat(65) },
+    'jti of another kind': { jti: 7 },
+    'no exp': { exp: undefined },
+    'far exp': { exp: iat + 3600 },
+    'no iat': { iat: undefined },
+    'iat of yesterday': { iat: iat - 86_400 },
+    'iat of tomorrow': { iat: iat + 86_400, exp: iat + 86_460 },
+    'no aud': { aud: undefined },
+  };
+  for (const [name, claims] of Object.entries(bad)) {
+    assert.ok('error' in (await verify(await forge(host, { claims }), ca)), name);
+  }
+  refusal(await verify(await forge(host, { header: { typ: 'JWT' } }), ca));
+});
+
+test('Ed25519 and RSA certificates prove their host as well', async (t) => {
+  const { authority, ca } = await setUp(t);
+  const rsa = { hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048 };
+  for (const algorithm of [{ name: 'Ed25519' }, { name: 'RSASSA-PKCS1-v1_5', ...rsa }]) {
+    const host = await issueWith(authority, algorithm);
+    assert.ok('name' in (await verify(await sign(host), ca)), algorithm.name);
+  }
+});
+
+test('keys that are weak, or of no use for signing, sign nothing', async (t) => {
+  const { host } = await setUp(t);
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
+  const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
+  await assert.rejects(sign({ cert: host.cert, key }), /Ed25519, EC P-256 or RSA/);
+});
+
+test('a token altered anywhere is refused, and garbage never throws', async (t) => {
+  const { ca, host } = await setUp(t);
+  const token = await sign(host);
+  const altered = fc.asyncProperty(
+    fc.nat(token.length - 1),
+    fc.constantFrom('A', 'z', '.', '~'),
+    async (index, char) => {
+      // The last digit of base64 may hold bits that mean nothing.
+      if (token[index] === char || '.'.includes(token[index + 1] ?? '')) return;
+      refusal(await verify(token.slice(0, index) + char + token.slice(index + 1), ca));
+    },
+  );
+  await fc.assert(altered, { numRuns: 100 });
+  const garbage = fc.asyncProperty(fc.string({ maxLength: 300 }), async (text) => {
+    refusal(await verify(text, ca));
+  });
+  await fc.assert(garbage, { numRuns: 200 });
+  assert.match(refusal(await verify('x'.repeat(20_000), ca)), /too long/);
+});
