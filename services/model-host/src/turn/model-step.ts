@@ -16,7 +16,8 @@ export interface ModelStep {
   readonly request: Omit<ModelRequest, 'model' | 'maxOutputTokens'>;
   readonly budget: TokenBudget;
   readonly events: TurnEvents;
-  readonly onFirstText: () => void;
+  /** Told how long the call had waited for the provider by then. */
+  readonly onFirstText: (providerWaitMs: number) => void;
 }
 
 /** One model call: what it says goes out as it comes in. */
@@ -53,14 +54,17 @@ async function readParts(
   step: ModelStep,
   signal: AbortSignal,
 ): Promise<void> {
+  const calledMs = performance.now();
   while (!reply.stopped) {
     const part = await reader.next();
     if (part === undefined) {
       throw new ZlError('provider.failed', 'the model stream ended before its reply did');
     }
     if (part.type === 'text') {
-      if (reply.text === '') step.onFirstText();
+      const isFirst = reply.text === '';
+      const providerWaitMs = isFirst ? performance.now() - calledMs : 0;
       step.events.delta(part.text);
+      if (isFirst) step.onFirstText(providerWaitMs);
     }
     reply.add(part);
     // The only other wait on the way of a token: nobody reads, so we stop reading.

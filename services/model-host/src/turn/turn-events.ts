@@ -22,6 +22,7 @@ const callOutcomes = {
 export class TurnEvents {
   readonly #queue: EventQueue;
   readonly #scope: Pick<TurnScope, 'sessionId' | 'turnId'>;
+  mergedDeltas = 0;
   #sequence = 0n;
   #ended = false;
 
@@ -39,7 +40,11 @@ export class TurnEvents {
   }
 
   delta(text: string): void {
-    if (text === '' || this.#ended || this.#queue.merge(this.#scope.turnId, text)) return;
+    if (text === '' || this.#ended) return;
+    if (this.#queue.merge(this.#scope.turnId, text)) {
+      this.mergedDeltas += 1;
+      return;
+    }
     this.#push({ case: 'assistantDelta', value: create(AssistantDeltaSchema, { text }) });
   }
 

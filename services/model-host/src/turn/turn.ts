@@ -61,6 +61,8 @@ export class Turn {
   readonly #startedAtMs: number;
   readonly #startedUs = nowUs();
   #firstTextUs: number | undefined;
+  /** For model calls and tools that came before the first text. */
+  #waitedMs = 0;
   #toolbox: Toolbox = unopened;
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
   #auditId = '';
@@ -107,17 +109,24 @@ export class Turn {
         case 'admitted':
           return await this.#begin(signal);
         case 'acting':
-          return await this.#callTools(state.step, signal);
+          return await this.#waited(() => this.#callTools(state.step, signal));
         case 'responding':
           // The answer is complete, so a cancel that comes now comes too late.
           this.#auditId = await this.#record('done', state.step);
           return { type: 'recorded' };
         default:
-          return await this.#callModel(signal);
+          return await this.#waited(() => this.#callModel(signal));
       }
     } catch (reason) {
       return { type: 'stopped', error: fromUnknown(signal.aborted ? signal.reason : reason) };
     }
+  }
+
+  async #waited<T>(work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    const result = await work();
+    this.#waitedMs += performance.now() - startedMs;
+    return result;
   }
 
   async #begin(signal: AbortSignal): Promise<TurnInput> {
@@ -134,7 +143,7 @@ export class Turn {
         request: { system: systemPrompt(tools), messages: this.#messages, tools },
         budget: this.#budget,
         events: this.#events,
-        onFirstText: () => this.#onFirstText(),
+        onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
       },
       signal,
     );
@@ -167,10 +176,12 @@ export class Turn {
     return { type: 'acted' };
   }
 
-  #onFirstText(): void {
+  #onFirstText(providerWaitMs: number): void {
     if (this.#firstTextUs !== undefined) return;
     this.#firstTextUs = nowUs() - this.#startedUs;
-    this.#deps.observer.firstToken(this.#firstTextUs / 1e6);
+    const seconds = this.#firstTextUs / 1e6;
+    const addedSeconds = Math.max(0, seconds - (this.#waitedMs + providerWaitMs) / 1000);
+    this.#deps.observer.firstToken({ seconds, addedSeconds });
   }
 
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
@@ -195,7 +206,11 @@ export class Turn {
         this.#deps.observer.unrecorded(reason);
       }
     }
-    this.#deps.observer.ended(state, { auditId: this.#auditId, usage: this.#budget.spent });
+    this.#deps.observer.ended(state, {
+      auditId: this.#auditId,
+      usage: this.#budget.spent,
+      mergedDeltas: this.#events.mergedDeltas,
+    });
     if (state.at !== 'done') return this.#events.error(state.error);
     this.#tellDone(state.step);
   }

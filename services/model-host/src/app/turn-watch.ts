@@ -1,0 +1,112 @@
+import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import { extract, inSpan, type Logger } from '@zerolatency/telemetry';
+import type { HostMetrics } from '../metrics.ts';
+import type { TurnScope } from '../ports.ts';
+import type { TurnState } from '../turn/state.ts';
+import type { TurnObserver } from '../turn/turn-observer.ts';
+import type { TurnAsk, TurnWatch } from '../turn/turns.ts';
+
+export interface TurnWatchDeps {
+  readonly tracer: Tracer;
+  readonly metrics: HostMetrics;
+  readonly log: Logger;
+}
+
+const phaseNames = {
+  planning: 'plan',
+  acting: 'act',
+  reflecting: 'reflect',
+  responding: 'respond',
+} as const;
+
+/** Gives each turn one span, its metrics, and the one log line of its end. */
+export function watchTurns(deps: TurnWatchDeps): (scope: TurnScope, ask: TurnAsk) => TurnWatch {
+  return (scope, ask) => {
+    const told = new Told(scope, ask.model, deps);
+    return { observer: told, within: (run) => within(deps.tracer, told, ask, run) };
+  };
+}
+
+function within<T>(tracer: Tracer, told: Told, ask: TurnAsk, run: () => Promise<T>): Promise<T> {
+  const options = {
+    kind: 'server' as const,
+    parent: extract(ask.traceparent),
+    attributes: told.attributes,
+  };
+  return inSpan(tracer, 'turn', options, async (span) => {
+    const result = await run();
+    span.setAttributes(told.endAttributes);
+    if (told.failed) span.setStatus({ code: SpanStatusCode.ERROR });
+    return result;
+  });
+}
+
+class Told implements TurnObserver {
+  readonly attributes: Readonly<Record<string, string>>;
+  endAttributes: Record<string, string | number> = {};
+  failed = false;
+  readonly #deps: TurnWatchDeps;
+  readonly #model: string;
+  readonly #startedMs = performance.now();
+  #enteredMs = this.#startedMs;
+
+  constructor(
+    { identity, sessionId, turnId, deviceId }: TurnScope,
+    model: string,
+    deps: TurnWatchDeps,
+  ) {
+    this.attributes = {
+      tenant: identity.tenant,
+      user: identity.user,
+      session_id: sessionId,
+      turn_id: turnId,
+      device_id: deviceId,
+    };
+    this.#model = model;
+    this.#deps = deps;
+  }
+
+  entered(state: TurnState, left: TurnState): void {
+    const nowMs = performance.now();
+    if (left.at in phaseNames) {
+      const phase = phaseNames[left.at as keyof typeof phaseNames];
+      this.#deps.metrics.phaseLeft(phase, (nowMs - this.#enteredMs) / 1000);
+    }
+    if (state.at === 'planning' || state.at === 'reflecting') this.#deps.metrics.stepBegun();
+    this.#enteredMs = nowMs;
+  }
+
+  firstToken(figures: { readonly seconds: number; readonly addedSeconds: number }): void {
+    this.#deps.metrics.firstToken(figures.seconds);
+    this.#deps.metrics.firstTokenAdded(figures.addedSeconds);
+  }
+
+  unrecorded(err: unknown): void {
+    this.#deps.log.error({ ...this.attributes, err }, 'the record of a turn could not be written');
+  }
+
+  ended(...[state, { auditId, usage, mergedDeltas }]: Parameters<TurnObserver['ended']>): void {
+    const seconds = (performance.now() - this.#startedMs) / 1000;
+    const errorId = state.at === 'done' ? 'none' : state.error.id;
+    this.failed = state.at === 'failed';
+    this.endAttributes = {
+      audit_id: auditId,
+      outcome: state.at,
+      error_id: errorId,
+      steps: state.step,
+    };
+    const figures = {
+      outcome: state.at,
+      errorId,
+      seconds,
+      model: this.#model,
+      mergedDeltas,
+      ...usage,
+    };
+    this.#deps.metrics.turnEnded(figures);
+    // The cause never goes to the client, so this line is where it can be found.
+    const cause = state.at === 'failed' ? { err: state.error } : {};
+    const fields = { ...this.attributes, ...this.endAttributes, seconds, ...usage, ...cause };
+    this.#deps.log[this.failed ? 'warn' : 'info'](fields, 'turn ended');
+  }
+}

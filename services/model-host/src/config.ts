@@ -1,0 +1,167 @@
+import { isIP } from 'node:net';
+import {
+  type ConfigSources,
+  configDigest,
+  type JsonSchema,
+  loadConfig,
+  parseBytes,
+  parseDurationMs,
+  type SecretRef,
+} from '@zerolatency/config';
+import { ZlError } from '@zerolatency/errors';
+import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
+
+export const configSchema: JsonSchema = schema;
+/** Names the configuration file, so it is no setting in it. */
+export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
+
+interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}
+
+/** As the schema leaves it: complete, with durations and sizes still as people write them. */
+export interface LoadedConfig {
+  readonly rpc: {
+    readonly host: string;
+    readonly port: number;
+    readonly cleartext: boolean;
+    readonly tls?: TlsFiles;
+  };
+  readonly admin: { readonly host: string; readonly port: number };
+  readonly identity: {
+    readonly jwksFile: string;
+    readonly issuer: string;
+    readonly audience: string;
+  };
+  readonly turn: {
+    readonly maxSteps: number;
+    readonly maxToolDepth: number;
+    readonly timeout: string;
+    readonly maxInputTokens: number;
+    readonly maxOutputTokens: number;
+    readonly maxCallsPerStep: number;
+    readonly maxToolResult: string;
+  };
+  readonly limits: {
+    readonly turnsPerPod: number;
+    readonly turnsPerTenant: number;
+    readonly turnsPerUser: number;
+  };
+  readonly models: {
+    readonly default: string;
+    readonly aliases: Readonly<
+      Record<string, { readonly provider: string; readonly model: string }>
+    >;
+  };
+  readonly providers: { readonly mock: { readonly scriptFile: string } };
+  readonly relay: {
+    readonly urls: readonly string[];
+    readonly tls?: TlsFiles;
+    readonly deviceKeysFile: string;
+  };
+  readonly tools: {
+    readonly contractsDir: string;
+    readonly timeout: string;
+    readonly maxResult: string;
+    readonly callsPerTurn: number;
+  };
+  readonly policy: {
+    readonly bundleFile: string;
+    readonly keysDir: string;
+    readonly stateFile: string;
+  };
+  readonly ledger: { readonly dir: string; readonly origin: string; readonly key: SecretRef };
+  readonly log: { readonly level: string };
+  readonly telemetry: { readonly otlpUrl: string };
+  readonly drain: { readonly deadline: string };
+}
+
+/** What the service runs on: units in names, and nothing left to interpret. */
+export interface HostConfig
+  extends Omit<LoadedConfig, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
+  readonly digest: string;
+  /** Without tls it is cleartext on loopback. */
+  readonly rpc: {
+    readonly host: string;
+    readonly port: number;
+    readonly tls: TlsFiles | undefined;
+  };
+  readonly turn: Omit<LoadedConfig['turn'], 'timeout' | 'maxToolResult'> & {
+    readonly timeoutMs: number;
+    readonly maxToolResultBytes: number;
+  };
+  /** Undefined when no relay is named: chats without tools. */
+  readonly relay:
+    | { readonly urls: readonly string[]; readonly tls: TlsFiles; readonly deviceKeysFile: string }
+    | undefined;
+  readonly tools: {
+    readonly contractsDir: string;
+    readonly timeoutMs: number;
+    readonly maxResultBytes: number;
+    readonly callsPerTurn: number;
+  };
+  readonly drainDeadlineMs: number;
+}
+
+/** @throws ZlError config.invalid that names every setting that is wrong. */
+export function loadHostConfig(sources: ConfigSources): HostConfig {
+  const spec = { schema: configSchema, envPrefix: 'ZL_HOST', otherEnv: [CONFIG_FILE_ENV] };
+  return compile(loadConfig<LoadedConfig>(spec, sources));
+}
+
+function compile(loaded: LoadedConfig): HostConfig {
+  const { rpc, turn, tools, relay, drain, ...rest } = loaded;
+  const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
+  return {
+    ...rest,
+    digest: configDigest(loaded),
+    rpc: { host: rpc.host, port: rpc.port, tls: rpcTls(rpc) },
+    turn: {
+      ...guardrails,
+      timeoutMs: parseDurationMs(turnTimeout),
+      maxToolResultBytes: parseBytes(maxToolResult),
+    },
+    relay: compileRelay(relay),
+    tools: {
+      contractsDir: tools.contractsDir,
+      timeoutMs: parseDurationMs(tools.timeout),
+      maxResultBytes: parseBytes(tools.maxResult),
+      callsPerTurn: tools.callsPerTurn,
+    },
+    drainDeadlineMs: parseDurationMs(drain.deadline),
+  };
+}
+
+function rpcTls({ host, cleartext, tls }: LoadedConfig['rpc']): TlsFiles | undefined {
+  if (!cleartext) {
+    if (tls !== undefined) return tls;
+    throw new ZlError('config.invalid', 'rpc.tls is missing; rpc.cleartext is for loopback only');
+  }
+  if (tls !== undefined) {
+    throw new ZlError('config.invalid', 'rpc.cleartext and rpc.tls exclude each other');
+  }
+  if (!isLoopback(host)) {
+    throw new ZlError(
+      'config.invalid',
+      `rpc.cleartext is refused on ${host}, which is not a loopback address`,
+    );
+  }
+  return undefined;
+}
+
+// A name may resolve to anything, so only addresses and localhost itself count.
+function isLoopback(host: string): boolean {
+  if (host === 'localhost' || host === '::1') return true;
+  return isIP(host) === 4 && host.startsWith('127.');
+}
+
+function compileRelay(relay: LoadedConfig['relay']): HostConfig['relay'] {
+  const { urls, tls, deviceKeysFile } = relay;
+  if (urls.length === 0) return undefined;
+  if (tls === undefined)
+    throw new ZlError('config.invalid', 'relay.tls is missing; links need a client certificate');
+  if (deviceKeysFile === '') throw new ZlError('config.invalid', 'relay.deviceKeysFile is missing');
+  return { urls, tls, deviceKeysFile };
+}
