@@ -4,6 +4,9 @@ import { readFile, stat } from 'node:fs/promises';
 /** Certificates, keys and policy bundles are far smaller; it bounds what a wrong path costs. */
 const MAX_BYTES = 4 * 1024 * 1024;
 
+/** The coarsest clock of a file system in use (FAT) ticks this seldom. */
+const RECENT_MS = 2000;
+
 /** Path to content, in the order of the paths. */
 export type Contents = ReadonlyMap<string, Buffer>;
 
@@ -65,12 +68,12 @@ function lookForChanges(options: FileWatchOptions): () => Promise<void> {
     try {
       const files = await options.files();
       // Before the content: a file swapped between the two is read again next time.
-      const stats = await fingerprint(files);
-      if (stats !== seenStat) {
+      const { text, isRecent } = await fingerprint(files);
+      if (text !== seenStat) {
         const contents = await readAll(files);
         const content = digest(contents);
         if (content !== seenContent) await options.onChange(contents);
-        seenStat = stats;
+        seenStat = isRecent ? '' : text;
         seenContent = content;
       }
       seenError = '';
@@ -85,16 +88,29 @@ function lookForChanges(options: FileWatchOptions): () => Promise<void> {
   };
 }
 
-async function fingerprint(files: readonly string[]): Promise<string> {
+interface Fingerprint {
+  readonly text: string;
+  /** So young that a file system could change the content without showing it here. */
+  readonly isRecent: boolean;
+}
+
+async function fingerprint(files: readonly string[]): Promise<Fingerprint> {
+  const recentMs = Date.now() - RECENT_MS;
   const parts = await Promise.all(
     files.map(async (file) => {
       const found = await stat(file, { bigint: true });
       if (!found.isFile()) throw new Error(`${file} is not a regular file`);
       if (found.size > MAX_BYTES) throw new Error(`${file} is larger than ${MAX_BYTES} bytes`);
-      return [file, found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('|');
+      return {
+        text: [file, found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('|'),
+        isRecent: Number(found.ctimeMs) > recentMs,
+      };
     }),
   );
-  return parts.join('\n');
+  return {
+    text: parts.map(({ text }) => text).join('\n'),
+    isRecent: parts.some(({ isRecent }) => isRecent),
+  };
 }
 
 async function readAll(files: readonly string[]): Promise<Contents> {
