@@ -148,6 +148,11 @@ export const catalogue = {
     retryable: false,
     help: 'Check the path; it must exist and be readable by the bridge.',
   },
+  'fs.not_text': {
+    code: Code.InvalidArgument,
+    retryable: false,
+    help: 'The range is not UTF-8 text; ask for encoding "auto" or "base64".',
+  },
   'policy.denied': {
     code: Code.PermissionDenied,
     retryable: false,
@@ -182,6 +187,11 @@ export const catalogue = {
     code: Code.Unauthenticated,
     retryable: false,
     help: 'Enrol the device again; check that its clock is right.',
+  },
+  'device.superseded': {
+    code: Code.Aborted,
+    retryable: true,
+    help: 'The same device connected again; if that was not you, revoke its credential.',
   },
   'call.unknown_outcome': {
     code: Code.Unknown,
