@@ -1,6 +1,6 @@
 import { once } from 'node:events';
-import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { fromUnknown } from '@zerolatency/errors';
 import { type ComponentCheck, reportComponents, worstStatus } from './component-report.ts';
 import type { Lifecycle } from './lifecycle.ts';
 
@@ -44,7 +44,7 @@ interface Answer {
 
 /** Plain HTTP for probes, scrapers and people, apart from the ports that do the work. */
 export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
-  const { host = '127.0.0.1', port } = options;
+  const { host = '127.0.0.1' } = options;
   const server = createServer(
     {
       requestTimeout: REQUEST_TIMEOUT_MS,
@@ -56,19 +56,25 @@ export async function serveAdmin(options: AdminOptions): Promise<AdminServer> {
     (request, response) => void respond(options, request, response),
   );
   server.maxConnections = MAX_CONNECTIONS;
-  server.listen(port, host);
+  server.listen(options.port, host);
   await once(server, 'listening');
-  const address = server.address() as AddressInfo;
+  const port = listeningPort(server);
   const urlHost = host.includes(':') ? `[${host}]` : host;
   return {
-    url: `http://${urlHost}:${address.port}`,
-    port: address.port,
-    close: async () => {
-      server.close();
-      server.closeAllConnections();
-      if (server.listening) await once(server, 'close');
-    },
+    url: `http://${urlHost}:${port}`,
+    port,
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        server.closeAllConnections();
+      }),
   };
+}
+
+function listeningPort(server: Server): number {
+  const address = server.address();
+  if (address === null || typeof address === 'string') throw new Error('not listening on TCP');
+  return address.port;
 }
 
 async function respond(
@@ -76,7 +82,10 @@ async function respond(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const answer = await answerTo(options, request);
+  const answer = await answerTo(options, request).catch((reason: unknown) =>
+    // A metric or a reason that cannot be read must not end the process.
+    json(500, { error: fromUnknown(reason).message }),
+  );
   response.writeHead(answer.status, {
     'content-type': answer.type,
     'cache-control': 'no-store',

@@ -24,39 +24,45 @@ export interface RunServiceOptions {
  * Runs a service until it is asked to stop or fails. Gives the exit code: 0
  * after a clean stop, also a forced one; 1 when it failed or a hook did.
  */
-export async function runService({
-  start,
-  signals,
-  deadlineMs,
-  log,
-  lifecycle = new Lifecycle({
-    onHookError: (hook, err) => log.error({ err, hook }, 'drain hook failed'),
-  }),
-}: RunServiceOptions): Promise<number> {
+export async function runService(options: RunServiceOptions): Promise<number> {
+  const { signals, deadlineMs, log } = options;
+  const lifecycle =
+    options.lifecycle ??
+    new Lifecycle({ onHookError: (hook, err) => log.error({ err, hook }, 'drain hook failed') });
   const fail = (reason: string) => (error: unknown) => {
     log.error({ err: error }, reason);
     void lifecycle.shutdown({ reason, deadlineMs, error: error ?? new Error(reason) });
   };
+  const stop = (signal: string) => () => {
+    log.info({ signal }, 'asked to stop');
+    // A second signal means that someone will not wait for the deadline.
+    if (lifecycle.state === 'draining') lifecycle.force(`${signal} came again`);
+    else void lifecycle.shutdown({ reason: signal, deadlineMs });
+  };
   const unbind = bind(signals, {
-    SIGTERM: onSignal('SIGTERM'),
-    SIGINT: onSignal('SIGINT'),
+    SIGTERM: stop('SIGTERM'),
+    SIGINT: stop('SIGINT'),
     uncaughtException: fail('uncaught exception'),
     unhandledRejection: fail('unhandled rejection'),
   });
-  function onSignal(signal: string) {
-    return () => {
-      if (lifecycle.state === 'draining') lifecycle.force(`${signal} came again`);
-      log.info({ signal }, 'asked to stop');
-      void lifecycle.shutdown({ reason: signal, deadlineMs });
-    };
-  }
-  try {
-    start(lifecycle).then(() => lifecycle.markReady(), fail('start failed'));
-    await lifecycle.stopped;
-  } finally {
-    unbind();
-  }
+  const started = Promise.withResolvers<void>();
+  // First registered, so last to run: what a start under way still opens is drained as well.
+  lifecycle.onDrain('start', () => started.promise);
+  start(lifecycle, options).catch(fail('start failed')).finally(started.resolve);
+  await lifecycle.stopped;
+  unbind();
   return lifecycle.state === 'stopped' && lifecycle.failures.length === 0 ? 0 : 1;
+}
+
+async function start(lifecycle: Lifecycle, options: RunServiceOptions): Promise<void> {
+  try {
+    await options.start(lifecycle);
+  } catch (error) {
+    // Asked to stop while it started, it may give up; that is no failure.
+    if (lifecycle.state !== 'draining') throw error;
+    options.log.info({ err: error }, 'start given up');
+  }
+  lifecycle.markReady();
 }
 
 function bind(

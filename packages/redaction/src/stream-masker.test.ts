@@ -114,7 +114,7 @@ const fragments = fc
       chars(alphanumerics, 1, 30),
       fc.string({ maxLength: 5 }),
     ),
-    { maxLength: 40 },
+    { maxLength: 40, size: 'max' },
   )
   .map((list) => list.join(''));
 
