@@ -1,0 +1,75 @@
+import { ZlError } from '@zerolatency/errors';
+import { RefusedReason } from '@zerolatency/proto/call';
+import type { CallMessage } from './call-message.ts';
+import type { CalleeEntry } from './callee-entry.ts';
+import type { CalleeCall, CalleeLimits } from './callee-ports.ts';
+import type { Journal } from './journal.ts';
+import { sameBytes } from './read-message.ts';
+
+interface Arrival {
+  /** Of the frame that brought the call. */
+  readonly epoch: number;
+  /** Of the lease that the device is attached under. */
+  readonly currentEpoch: number;
+  readonly known: CalleeEntry | undefined;
+  /** No entry can be added. */
+  readonly isFull: boolean;
+}
+
+/** Rule 2: why a call is refused without a trace, or undefined. */
+export function refusalOf(
+  message: CallMessage | undefined,
+  { epoch, currentEpoch, known, isFull }: Arrival,
+  journal: Journal,
+): RefusedReason | undefined {
+  if (message === undefined) return RefusedReason.MALFORMED;
+  const { call, journalId } = message;
+  if (!sameBytes(journalId, journal.id)) return RefusedReason.OTHER_JOURNAL;
+  if (epoch < currentEpoch) return RefusedReason.OLD_EPOCH;
+  if (call.deadlineMs <= journal.watermarkMs) return RefusedReason.PAST_WATERMARK;
+  if (known === undefined) return isFull ? RefusedReason.BUSY : undefined;
+  return sameBytes(known.digest, call.digest) ? undefined : RefusedReason.DIGEST_MISMATCH;
+}
+
+interface Load {
+  readonly nowMs: number;
+  readonly running: number;
+  readonly heldBytes: number;
+}
+
+/** Why a new call ends at once. Unlike a refusal it is an outcome, and remembered. */
+export function obstacleTo(
+  call: CalleeCall,
+  load: Load,
+  limits: CalleeLimits,
+): ZlError | undefined {
+  const lateMs = load.nowMs - call.deadlineMs;
+  if (lateMs >= 0) {
+    const message = `arrived ${lateMs} ms after its deadline, by the device's clock; it did not run`;
+    return new ZlError('tool.timeout', message);
+  }
+  const { maxRunning, maxHeldBytes } = limits;
+  if (load.running >= maxRunning) {
+    return new ZlError('limit.exceeded', `the device runs ${maxRunning} calls already`);
+  }
+  if (load.heldBytes < maxHeldBytes) return undefined;
+  return new ZlError('limit.exceeded', `the device keeps ${maxHeldBytes} bytes of results already`);
+}
+
+/** Why a result may not grow by that many bytes, or undefined. */
+export function excessOf(
+  call: CalleeCall,
+  sizes: { readonly resultBytes: number; readonly heldBytes: number },
+  limits: CalleeLimits,
+): ZlError | undefined {
+  const maxBytes = Math.min(call.maxBytes || limits.maxResultBytes, limits.maxResultBytes);
+  if (sizes.resultBytes > maxBytes) {
+    return new ZlError(
+      'tool.result_too_large',
+      `the result is over the limit of ${maxBytes} bytes`,
+    );
+  }
+  if (sizes.heldBytes <= limits.maxHeldBytes) return undefined;
+  const message = `the device keeps ${limits.maxHeldBytes} bytes of results already`;
+  return new ZlError('limit.exceeded', message);
+}

@@ -1,0 +1,42 @@
+import { CallSchema } from '@zerolatency/proto/call';
+import type { CalleeCall } from './callee-ports.ts';
+import { readMessage, sameBytes } from './read-message.ts';
+import { requestDigest } from './request-digest.ts';
+
+const DIGEST_BYTES = 32;
+
+/** What a CALL frame carries. */
+export interface CallMessage {
+  readonly call: CalleeCall;
+  readonly journalId: Uint8Array;
+  readonly credit: number;
+}
+
+/**
+ * Undefined for a payload that no caller of ours would write. `payload` must
+ * outlive the call: its parts are views into it.
+ */
+export function readCall(callId: string, payload: Uint8Array): CallMessage | undefined {
+  const message = readMessage(CallSchema, payload);
+  if (message === undefined || message.digest.length !== DIGEST_BYTES) return undefined;
+  const { digest, journalId, server, method, params, bundleDigest, traceparent } = message;
+  const deadlineMs = Number(message.deadlineUnixMs);
+  if (!Number.isSafeInteger(deadlineMs) || deadlineMs === 0 || server === '' || method === '') {
+    return undefined;
+  }
+  if (!sameBytes(digest, requestDigest({ server, method, params }))) return undefined;
+  const { tenant = '', user = '', roles = [] } = message.principal ?? {};
+  const call: CalleeCall = {
+    callId,
+    digest,
+    deadlineMs,
+    server,
+    method,
+    params,
+    maxBytes: Number(message.maxBytes),
+    bundleDigest,
+    principal: { tenant, user, roles },
+    traceparent,
+  };
+  return { call, journalId, credit: Number(message.credit) };
+}

@@ -1,0 +1,22 @@
+import type { McpRequest } from './request-digest.ts';
+
+/** Who asked. Both ends' policies decide over these. */
+export interface Principal {
+  readonly tenant: string;
+  readonly user: string;
+  readonly roles: readonly string[];
+}
+
+/** What both ends know of a call, apart from where and when. */
+export interface CallRequest extends McpRequest {
+  /** 32 hexadecimal digits. */
+  readonly callId: string;
+  /** Absolute; the callee does not run the call after it. */
+  readonly deadlineMs: number;
+  /** Upper bound on the result. */
+  readonly maxBytes: number;
+  /** SHA-256 of the policy bundle under which the caller allowed the call. */
+  readonly bundleDigest: Uint8Array;
+  readonly principal: Principal;
+  readonly traceparent: string;
+}

@@ -1,0 +1,42 @@
+import { ZlError } from '@zerolatency/errors';
+import type { CallOutcome, EndStatus } from './outcome.ts';
+
+type OpenName = 'validated' | 'sent' | 'running' | 'resuming';
+
+export type CallerStateName = OpenName | EndStatus;
+
+export type CallerState =
+  | { readonly name: OpenName }
+  | { readonly name: EndStatus; readonly outcome: CallOutcome };
+
+const ENDS = ['done', 'failed', 'denied', 'cancelled', 'unknown'] as const;
+
+/**
+ *   validated --route--> sent --heard--> running <--heard / silence, cut--> resuming
+ *       |                 ^                 |                                  |
+ *       |                 +---- not seen by the same journal: call again ------+
+ *       v                                   v                                  v
+ *   failed, cancelled             done | failed | denied | cancelled | unknown
+ *
+ * A call that an earlier run of the host may have sent starts in resuming.
+ */
+const NEXT: Record<OpenName, readonly CallerStateName[]> = {
+  validated: ['sent', 'resuming', 'failed', 'cancelled'],
+  sent: ['sent', 'running', 'resuming', ...ENDS],
+  running: ['sent', 'running', 'resuming', ...ENDS],
+  resuming: ['sent', 'running', 'resuming', ...ENDS],
+};
+
+/** The next state, if the call can go there. */
+export function transition(now: CallerState, next: CallerState): CallerState {
+  if (isSettled(now) || !NEXT[now.name].includes(next.name)) {
+    throw new ZlError('internal', `a call cannot go from ${now.name} to ${next.name}`);
+  }
+  return next;
+}
+
+export function isSettled(
+  state: CallerState,
+): state is Extract<CallerState, { outcome: CallOutcome }> {
+  return 'outcome' in state;
+}

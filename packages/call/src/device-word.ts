@@ -1,0 +1,56 @@
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import {
+  NotSeenSchema,
+  OutcomeSchema,
+  RefusedReason,
+  RefusedSchema,
+} from '@zerolatency/proto/call';
+import { type CallOutcome, fromWireOutcome } from './outcome.ts';
+import { readMessage } from './read-message.ts';
+
+/** What a frame from the device says about a call. */
+export type DeviceWord =
+  | { readonly says: 'data'; readonly offset: number; readonly bytes: Uint8Array }
+  | { readonly says: 'outcome'; readonly outcome: CallOutcome }
+  | { readonly says: 'not seen'; readonly journalId: Uint8Array }
+  | { readonly says: 'refused'; readonly reason: RefusedReason }
+  | { readonly says: 'nothing' };
+
+const NOTHING: DeviceWord = { says: 'nothing' };
+
+export function readDeviceWord({ kind, offset, payload }: Frame): DeviceWord {
+  switch (kind) {
+    case FrameKind.DATA:
+      return { says: 'data', offset, bytes: payload };
+    case FrameKind.OUTCOME: {
+      const message = readMessage(OutcomeSchema, payload);
+      return message ? { says: 'outcome', outcome: fromWireOutcome(message, offset) } : NOTHING;
+    }
+    case FrameKind.NOT_SEEN: {
+      const message = readMessage(NotSeenSchema, payload);
+      return message ? { says: 'not seen', journalId: message.journalId } : NOTHING;
+    }
+    case FrameKind.REFUSED: {
+      const message = readMessage(RefusedSchema, payload);
+      return message ? { says: 'refused', reason: message.reason } : NOTHING;
+    }
+    default:
+      return NOTHING;
+  }
+}
+
+/** A refusal for people. */
+export function refusalText(reason: RefusedReason): string {
+  switch (reason) {
+    case RefusedReason.OTHER_JOURNAL:
+      return 'the device has another journal than the one the call was meant for';
+    case RefusedReason.PAST_WATERMARK:
+      return 'the device has forgotten calls of that deadline';
+    case RefusedReason.DIGEST_MISMATCH:
+      return 'the device knows the call id with other arguments';
+    case RefusedReason.MALFORMED:
+      return 'the device cannot read the call';
+    default:
+      return 'the device refused the call';
+  }
+}

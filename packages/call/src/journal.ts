@@ -1,0 +1,45 @@
+interface EntryKey {
+  readonly callId: string;
+  readonly digest: Uint8Array;
+  readonly deadlineMs: number;
+}
+
+export interface DispatchedEntry extends EntryKey {
+  /** The payload of CALL, so that a restarted callee knows what it cannot answer for. */
+  readonly request: Uint8Array;
+}
+
+export interface FinishedEntry extends EntryKey {
+  /** The payload of OUTCOME. */
+  readonly outcome: Uint8Array;
+  readonly result: Uint8Array;
+}
+
+export type JournalEntry =
+  | (DispatchedEntry & { readonly state: 'dispatched' })
+  | (FinishedEntry & { readonly state: 'finished' })
+  | (Omit<FinishedEntry, 'result'> & { readonly state: 'acknowledged' });
+
+/**
+ * What a callee remembers across restarts. Every method returns when the write
+ * is done and would survive a crash of the process; a durable one would also
+ * survive a crash of the machine. A write that survives implies every earlier
+ * one did.
+ */
+export interface Journal {
+  /** 16 random bytes, made with the journal. */
+  readonly id: Uint8Array;
+  readonly watermarkMs: number;
+  load(): Iterable<JournalEntry>;
+  /** Inserts. */
+  dispatched(entry: DispatchedEntry, durable: boolean): void;
+  /** Inserts or updates; the request is not needed any more. */
+  finished(entry: FinishedEntry, durable: boolean): void;
+  /** The result is not needed any more. Losing this write is harmless. */
+  acknowledged(callId: string): void;
+  /**
+   * In one durable step: raises the watermark, never lowering it, and deletes
+   * every entry whose deadline is not after it.
+   */
+  forget(watermarkMs: number): void;
+}
