@@ -13,10 +13,13 @@ export interface FileLayer {
 
 export function readFileLayer({ path, text }: { path: string; text: string }): FileLayer {
   const lines = new LineCounter();
-  const document = parseDocument(text, { lineCounter: lines, uniqueKeys: true });
-  const [broken] = document.errors;
-  if (broken !== undefined) {
-    throw new ZlError('config.invalid', `${path}: ${broken.message}`, { cause: broken });
+  // Pretty errors quote the file, which may hold a secret just where it is broken.
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  if (document.errors.length > 0) {
+    const broken = document.errors.map(
+      ({ pos, message }) => `${path}:${lines.linePos(pos[0]).line}: ${message}`,
+    );
+    throw new ZlError('config.invalid', broken.join('\n'));
   }
   const tree = toTree(document, path);
   return {
@@ -29,10 +32,18 @@ export function readFileLayer({ path, text }: { path: string; text: string }): F
 }
 
 function toTree(document: Document, path: string): Tree {
-  const value: unknown = document.toJS({ maxAliasCount: MAX_ALIASES });
+  const value = toValue(document, path);
   if (value === null || value === undefined) return {};
   if (!isTree(value)) throw new ZlError('config.invalid', `${path}: must hold settings by name`);
   return value;
+}
+
+function toValue(document: Document, path: string): unknown {
+  try {
+    return document.toJS({ maxAliasCount: MAX_ALIASES });
+  } catch (cause) {
+    throw new ZlError('config.invalid', `${path}: has too many aliases`, { cause });
+  }
 }
 
 /** Of the key, where the value is found under one. */

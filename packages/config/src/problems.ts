@@ -1,8 +1,9 @@
 import { ZlError } from '@zerolatency/errors';
 import { closest, distance } from 'fastest-levenshtein';
 
-/** A suggestion further off than this helps nobody. */
-const MAX_DISTANCE_RATIO = 0.5;
+/** A suggestion further off than this helps nobody; two letters may always be swapped. */
+const MAX_DISTANCE_RATIO = 0.4;
+const MIN_DISTANCE = 2;
 
 /** Everything wrong with a configuration, so that it is corrected in one go. */
 export class Problems {
@@ -22,6 +23,7 @@ export class Problems {
 export function suggestion(unknown: string, known: readonly string[]): string {
   if (known.length === 0) return '';
   const nearest = closest(unknown, known);
-  const far = distance(unknown, nearest) > Math.max(unknown.length, 3) * MAX_DISTANCE_RATIO;
+  const far =
+    distance(unknown, nearest) > Math.max(MIN_DISTANCE, unknown.length * MAX_DISTANCE_RATIO);
   return far ? '' : ` Did you mean "${nearest}"?`;
 }

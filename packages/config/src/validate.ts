@@ -1,6 +1,7 @@
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
 import { childSchema, dereference, type JsonSchema } from './json-schema.ts';
+import { prepareSchema } from './prepare-schema.ts';
 import { suggestion } from './problems.ts';
 import type { Tree } from './settings.ts';
 import { isBytes, isDuration } from './units.ts';
@@ -12,47 +13,19 @@ export interface Problem {
 
 /** Fills in defaults, and gives everything that is wrong. */
 export function validate(schema: JsonSchema, tree: Tree): Problem[] {
-  const ajv = new Ajv2020({ allErrors: true, useDefaults: true, strict: true });
+  const ajv = new Ajv2020({
+    allErrors: true,
+    useDefaults: true,
+    strict: true,
+    allowUnionTypes: true,
+  });
   formats.default(ajv, ['uri', 'hostname', 'ipv4', 'ipv6', 'email', 'regex']);
   ajv.addFormat('duration', isDuration);
   ajv.addFormat('bytes', isBytes);
   ajv.addKeyword({ keyword: 'x-secret', schemaType: 'boolean' });
-  const check = ajv.compile(withObjectDefaults(schema));
+  const check = ajv.compile(prepareSchema(schema));
   if (check(tree)) return [];
   return (check.errors ?? []).map((error) => problemOf(error, schema));
-}
-
-/**
- * ajv applies defaults only in objects that are there, so an object that may
- * be left out is by default an empty one.
- */
-function withObjectDefaults(schema: JsonSchema): JsonSchema {
-  const inner = (children: Readonly<Record<string, JsonSchema>> | undefined) =>
-    children &&
-    Object.fromEntries(
-      Object.entries(children).map(([name, child]) => [name, withObjectDefaults(child)]),
-    );
-  const { properties, $defs } = schema;
-  const optional = Object.entries(inner(properties) ?? {}).map(([name, child]) => {
-    const filled = hasDefaults(child) && !isRequired(schema, name);
-    return [name, filled ? { default: {}, ...child } : child];
-  });
-  return {
-    ...schema,
-    ...($defs === undefined ? {} : { $defs: inner($defs) }),
-    ...(properties === undefined ? {} : { properties: Object.fromEntries(optional) }),
-  };
-}
-
-function isRequired({ required }: JsonSchema, name: string): boolean {
-  return Array.isArray(required) && required.includes(name);
-}
-
-/** An object that can be empty in the file and still say something. */
-function hasDefaults(schema: JsonSchema): boolean {
-  const { properties = {}, required } = schema;
-  const demands = Array.isArray(required) && required.length > 0;
-  return !demands && Object.values(properties).some((child) => child.default !== undefined);
 }
 
 function problemOf(error: ErrorObject, root: JsonSchema): Problem {

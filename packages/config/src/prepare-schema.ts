@@ -1,0 +1,52 @@
+import { dereference, type JsonSchema } from './json-schema.ts';
+
+/**
+ * The schema as the validator gets it. ajv applies defaults only in objects
+ * that are there, so an object that may be left out is by default an empty one.
+ * Throws where a schema would let unknown keys pass: that is a defect of ours.
+ */
+export function prepareSchema(schema: JsonSchema, root = schema): JsonSchema {
+  const { properties, $defs, items, additionalProperties } = schema;
+  if (properties !== undefined && additionalProperties === undefined) {
+    const names = Object.keys(properties).join(', ');
+    throw new Error(`the schema of { ${names} } must say additionalProperties`);
+  }
+  return {
+    ...schema,
+    ...($defs && { $defs: prepareEach($defs, root) }),
+    ...(properties && {
+      properties: withEmptyObjects(schema, prepareEach(properties, root), root),
+    }),
+    ...(items && { items: prepareSchema(items, root) }),
+    ...(typeof additionalProperties === 'object' && {
+      additionalProperties: prepareSchema(additionalProperties, root),
+    }),
+  };
+}
+
+type Schemas = Readonly<Record<string, JsonSchema>>;
+
+function prepareEach(schemas: Schemas, root: JsonSchema): Schemas {
+  return Object.fromEntries(
+    Object.entries(schemas).map(([name, schema]) => [name, prepareSchema(schema, root)]),
+  );
+}
+
+function withEmptyObjects(parent: JsonSchema, properties: Schemas, root: JsonSchema): Schemas {
+  const required: readonly unknown[] = Array.isArray(parent.required) ? parent.required : [];
+  return Object.fromEntries(
+    Object.entries(properties).map(([name, schema]) => [
+      name,
+      !required.includes(name) && fillsItself(schema, root) ? { default: {}, ...schema } : schema,
+    ]),
+  );
+}
+
+/** Whether the object says something when it is empty in the file. */
+function fillsItself(schema: JsonSchema, root: JsonSchema): boolean {
+  const { properties = {}, required } = dereference(schema, root);
+  if (Array.isArray(required) && required.length > 0) return false;
+  return Object.values(properties).some(
+    (child) => child.default !== undefined || fillsItself(child, root),
+  );
+}
