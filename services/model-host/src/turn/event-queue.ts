@@ -58,10 +58,12 @@ export class EventQueue {
   /** Resolves when half of the queue is free, or nobody reads any more, or the signal aborts. */
   async room(signal: AbortSignal): Promise<void> {
     if (!this.full || this.#closed || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      this.#waiting.push(resolve);
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onAbort = () => resolve();
+    this.#waiting.push(resolve);
+    signal.addEventListener('abort', onAbort, { once: true });
+    await promise;
+    signal.removeEventListener('abort', onAbort);
   }
 
   next(): Promise<IteratorResult<ChatEvent, undefined>> {

@@ -1,0 +1,140 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import fc from 'fast-check';
+import type { ModelMessage, ModelPart, ModelRequest } from '../../providers/port.ts';
+import { defaultScriptFile } from './default-script.ts';
+import { mockProvider } from './mock-provider.ts';
+import { parseScript } from './parse-script.ts';
+
+const defaultScript = parseScript(readFileSync(defaultScriptFile, 'utf8'), defaultScriptFile);
+const fsRead = { name: 'fs.read', description: 'reads a file', inputSchema: {} };
+
+function request(messages: readonly ModelMessage[], tools = [fsRead]): ModelRequest {
+  return { model: 'm', system: '', messages, tools, maxOutputTokens: 1000 };
+}
+
+async function play(messages: readonly ModelMessage[], tools = [fsRead]): Promise<ModelPart[]> {
+  const parts: ModelPart[] = [];
+  const provider = mockProvider(defaultScript);
+  const { signal } = new AbortController();
+  for await (const part of provider.stream(request(messages, tools), signal)) parts.push(part);
+  return parts;
+}
+
+function textOf(parts: readonly ModelPart[]): string {
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}
+
+function callsOf(parts: readonly ModelPart[]): unknown[] {
+  return parts.flatMap((part) =>
+    part.type === 'toolCall' ? [JSON.parse(part.call.argumentsText)] : [],
+  );
+}
+
+const says = (text: string) => play([{ role: 'user', text }]);
+
+test('[PROV-01] the mock model greets, echoes, and says what it is', async () => {
+  assert.match(textOf(await says('Hello there')), /^Hello! I am the mock model/);
+  assert.match(textOf(await says('what is 6 x 7?')), /You said: “what is 6 x 7\?”.*mock model/s);
+});
+
+test('asked to read, it calls fs.read with the path that was named, or the welcome file', async () => {
+  assert.deepEqual(callsOf(await says('Please read the welcome file')), [{ path: 'welcome.txt' }]);
+  assert.deepEqual(callsOf(await says('what does it say? open the file')), [
+    { path: 'welcome.txt' },
+  ]);
+  assert.deepEqual(callsOf(await says('read notes/todo.md, please')), [{ path: 'notes/todo.md' }]);
+  assert.deepEqual(callsOf(await says('show me "/etc/hosts"')), [{ path: '/etc/hosts' }]);
+  assert.deepEqual(callsOf(await says('cat ../secret.txt')), [{ path: '../secret.txt' }]);
+  assert.deepEqual(callsOf(await says('read a.txt and then b.txt')), [
+    { path: 'a.txt' },
+    { path: 'b.txt' },
+  ]);
+  assert.deepEqual(callsOf(await says('should I read War and Peace?')), []);
+});
+
+test('without tools it says so in place of calling one', async () => {
+  const parts = await play([{ role: 'user', text: 'read the welcome file' }], []);
+  assert.deepEqual(callsOf(parts), []);
+  assert.match(textOf(parts), /no device whose tools I may use/);
+});
+
+test('after a tool it quotes the content, and after a failed one the error', async () => {
+  const asked: ModelMessage[] = [
+    { role: 'user', text: 'read the welcome file' },
+    { role: 'assistant', text: '', toolCalls: [] },
+  ];
+  const answer = { id: 'c', tool: 'fs.read' };
+  const good = { ...answer, text: '{"path":"welcome.txt","content":"It works."}', isError: false };
+  const bad = { ...answer, text: 'fs.not_found: no such file', isError: true };
+  const quoted = textOf(await play([...asked, { role: 'tool', results: [good] }]));
+  assert.match(quoted, /It works\./);
+  assert.doesNotMatch(quoted, /welcome\.txt"/);
+  assert.match(
+    textOf(await play([...asked, { role: 'tool', results: [bad] }])),
+    /fs\.not_found: no such file/,
+  );
+});
+
+test('whatever a person types is answered, and the same twice', async () => {
+  const provider = mockProvider({
+    rules: defaultScript.rules.map((rule) => ({
+      ...rule,
+      // Without the pauses that make it look alive.
+      reply: rule.reply.map((part) =>
+        'text' in part && typeof part.text === 'object' ? { text: part.text.value } : part,
+      ),
+    })),
+  });
+  await fc.assert(
+    fc.asyncProperty(fc.string({ minLength: 1, unit: 'grapheme' }), async (text) => {
+      const answers = [];
+      for (let round = 0; round < 2; round += 1) {
+        const parts: ModelPart[] = [];
+        const asked = request([{ role: 'user', text }]);
+        for await (const part of provider.stream(asked, new AbortController().signal))
+          parts.push(part);
+        answers.push(parts);
+      }
+      assert.deepEqual(answers[0], answers[1]);
+      assert.equal(answers[0]?.at(-1)?.type, 'stop');
+    }),
+    { numRuns: 50 },
+  );
+});
+
+test('a script that is wrong is refused with its line', () => {
+  const refused = (text: string, expected: RegExp) =>
+    assert.throws(
+      () => parseScript(text, 'script.yaml'),
+      (error) =>
+        error instanceof ZlError && error.id === 'config.invalid' && expected.test(error.message),
+    );
+  const head = 'schema: zerolatency.mock-script/v1\nrules:\n';
+  refused(`${head}- reply: [{ text: [1 }]`, /line 3/);
+  refused(
+    `${head}- reply: [{ text: a }]\n- when: { txet: a }\n  reply: [{ text: a }]`,
+    /line 4: .*txet/,
+  );
+  refused(`${head}- reply:\n  - text: a\n  - fly: true`, /line 5/);
+  refused(
+    `${head}- reply: [{ text: a }]\n- when:\n    text: '('\n  reply: [{ text: a }]`,
+    /line 5: .*regular expression/,
+  );
+  refused(`${head}- reply: [{ text: '{{nobody}}' }]`, /line 3: .*nobody/);
+  refused('rules: []', /line 1/);
+});
+
+test('a hanging reply ends when it is aborted', async () => {
+  const script = parseScript(
+    'schema: zerolatency.mock-script/v1\nrules: [{ reply: [{ hang: true }] }]',
+    's',
+  );
+  const stop = new AbortController();
+  const parts = mockProvider(script).stream(request([{ role: 'user', text: 'x' }]), stop.signal);
+  const next = parts[Symbol.asyncIterator]().next();
+  stop.abort(new ZlError('turn.cancelled', 'enough'));
+  await assert.rejects(next, /enough/);
+});

@@ -1,0 +1,321 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import type { ChatEvent } from '@zerolatency/proto/agent';
+import fc from 'fast-check';
+import { type TurnBench, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
+import type { LlmProvider, ModelRequest } from '../providers/port.ts';
+import { EventQueue } from './event-queue.ts';
+import type { TurnAsk } from './turns.ts';
+
+async function run(bench: TurnBench, text: string, extra?: Partial<TurnAsk>): Promise<ChatEvent[]> {
+  const queue = new EventQueue();
+  const turn = bench.turns.start(bench.ask(text, extra), queue);
+  void turn.ended.then(() => queue.close());
+  const events: ChatEvent[] = [];
+  for (;;) {
+    const { done, value } = await queue.next();
+    if (done) return events;
+    events.push(value);
+  }
+}
+
+const tell = (options: TurnBenchOptions, extra?: Partial<TurnAsk>) =>
+  run(turnBench(options), 'go', extra);
+
+function names(events: readonly ChatEvent[]): (string | undefined)[] {
+  return events.map(({ event }) => event.case);
+}
+
+function errorId(events: readonly ChatEvent[]): string | undefined {
+  const last = events.at(-1)?.event;
+  return last?.case === 'error' ? last.value.id : undefined;
+}
+
+const twoTools = `
+- when: { after: results }
+  reply: [{ text: 'got {{result}}' }]
+- when: { after: failure }
+  reply: [{ text: 'failed: {{error}}' }]
+- reply:
+    - text: looking
+    - toolCalls: [{ tool: a }, { tool: b }]
+`;
+
+test('[HOST-02] calls of one step run at once, and are told in the order the model gave', async () => {
+  const bReached = Promise.withResolvers<void>();
+  const bench = turnBench({
+    rules: twoTools,
+    tools: {
+      // Ends only after b has begun: one at a time would hang.
+      a: async () => {
+        await bReached.promise;
+        return { content: 'A' };
+      },
+      b: () => {
+        bReached.resolve();
+        return { content: 'B' };
+      },
+    },
+  });
+  const events = await run(bench, 'go');
+  assert.deepEqual(names(events), [
+    'assistantDelta',
+    'usage',
+    'toolCallStarted',
+    'toolCallStarted',
+    'toolCallDone',
+    'toolCallDone',
+    'assistantDelta',
+    'usage',
+    'assistantDone',
+  ]);
+  const told = events.flatMap(({ event }) =>
+    event.case === 'toolCallStarted' ? [event.value.tool] : [],
+  );
+  assert.deepEqual(told, ['a', 'b']);
+  assert.deepEqual(bench.toolboxes.log.slice(0, 4), ['prepared a', 'prepared b', 'ran a', 'ran b']);
+  assert.equal(bench.recorder.records[0]?.outcome, 'done');
+  assert.equal(bench.recorder.records[0]?.callIds.length, 2);
+});
+
+test('[HOST-02] whatever order calls end in, the events are the same', async () => {
+  const expected = ['started a', 'started b', 'started c', 'done a', 'done b', 'done c'];
+  await fc.assert(
+    fc.asyncProperty(fc.shuffledSubarray(['a', 'b', 'c'], { minLength: 3 }), async (order) => {
+      const gates = new Map(order.map((tool) => [tool, Promise.withResolvers<void>()]));
+      gates.get(order[0] ?? '')?.resolve();
+      const tool = async ({ tool: name }: { tool: string }) => {
+        await gates.get(name)?.promise;
+        gates.get(order[order.indexOf(name) + 1] ?? '')?.resolve();
+        return {};
+      };
+      const events = await tell({
+        rules: `
+- when: { after: results }
+  reply: [{ text: ok }]
+- reply: [{ toolCalls: [{ tool: a }, { tool: b }, { tool: c }] }]`,
+        tools: { a: tool, b: tool, c: tool },
+      });
+      const ids = new Map<string, string>();
+      const told = events.flatMap(({ event }) => {
+        if (event.case === 'toolCallStarted') {
+          ids.set(event.value.callId, event.value.tool);
+          return [`started ${event.value.tool}`];
+        }
+        return event.case === 'toolCallDone' ? [`done ${ids.get(event.value.callId)}`] : [];
+      });
+      assert.deepEqual(told, expected);
+    }),
+    { numRuns: 20 },
+  );
+});
+
+test('a denied or failed call is told to the model, and the turn goes on', async () => {
+  const events = await tell({
+    rules: twoTools,
+    tools: {
+      a: () => {
+        throw new ZlError('policy.denied', 'not this one');
+      },
+      b: () => ({ content: 'B' }),
+    },
+  });
+  const done = events.flatMap(({ event }) => (event.case === 'toolCallDone' ? [event.value] : []));
+  assert.equal(done[0]?.error?.id, 'policy.denied');
+  assert.notEqual(done[0]?.receiptJson, '');
+  const said = events.map(({ event }) => (event.case === 'assistantDelta' ? event.value.text : ''));
+  assert.match(said.join(''), /failed: policy\.denied: not this one/);
+  assert.equal(events.at(-1)?.event.case, 'assistantDone');
+});
+
+test('[HOST-07] a tool result is cut for the model, and whole for the client', async () => {
+  const requests: ModelRequest[] = [];
+  const events = await tell({
+    provider: recording(requests, { asksFirst: true }),
+    tools: { a: () => ({ content: 'ä'.repeat(5000) }) },
+  });
+  const last = requests.at(-1)?.messages.at(-1);
+  assert.ok(last?.role === 'tool');
+  assert.ok(Buffer.byteLength(last.results[0]?.text ?? '') < 1100);
+  assert.match(last.results[0]?.text ?? '', /\[cut: \d+ of \d+ bytes shown\]$/);
+  assert.doesNotMatch(last.results[0]?.text ?? '', /\uFFFD/);
+  const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
+  assert.ok(done?.case === 'toolCallDone' && done.value.resultJson.length > 5000);
+});
+
+test('[HOST-08] unreadable arguments are told to the model, and a second try is taken', async () => {
+  const events = await tell({
+    rules: `
+- when: { after: results }
+  reply: [{ text: ok }]
+- when: { text: 'could not be read' }
+  reply: [{ toolCalls: [{ tool: a }] }]
+- reply: [{ toolCalls: [{ tool: a, argumentsText: '{"path":' }] }]`,
+    tools: { a: () => ({}) },
+  });
+  assert.equal(events.at(-1)?.event.case, 'assistantDone');
+  assert.equal(names(events).filter((name) => name === 'toolCallStarted').length, 1);
+});
+
+test('[HOST-08] a model that never becomes readable ends the turn after two tries', async () => {
+  const bench = turnBench({
+    rules: `- reply: [{ toolCalls: [{ tool: a, argumentsText: '[]' }] }]`,
+    tools: { a: () => ({}) },
+  });
+  assert.equal(errorId(await run(bench, 'go')), 'provider.unparsable');
+  assert.deepEqual(bench.toolboxes.log, []);
+  assert.equal(bench.recorder.records[0]?.steps, 3);
+});
+
+test('[HOST-07] a model that always wants tools ends at max_steps', async () => {
+  const bench = turnBench({
+    rules: `- reply: [{ toolCalls: [{ tool: a }] }]`,
+    tools: { a: () => ({}) },
+  });
+  const events = await run(bench, 'go', { limits: { maxSteps: 3 } });
+  assert.equal(errorId(events), 'budget.steps');
+  assert.equal(bench.toolboxes.log.filter((line) => line === 'ran a').length, 2);
+});
+
+test('[HOST-07] more calls at once than allowed are not run', async () => {
+  const calls = Array.from({ length: 5 }, () => '{ tool: a }').join(', ');
+  const bench = turnBench({
+    rules: `- reply: [{ toolCalls: [${calls}] }]`,
+    tools: { a: () => ({}) },
+  });
+  assert.equal(errorId(await run(bench, 'go')), 'provider.unparsable');
+  assert.deepEqual(bench.toolboxes.log, []);
+});
+
+test('[HOST-07] a turn that takes too long ends with budget.time, its provider and calls stopped', async () => {
+  const hanging = turnBench({ rules: '- reply: [{ text: a }, { hang: true }]' });
+  assert.equal(errorId(await run(hanging, 'go', { limits: { timeoutMs: 20 } })), 'budget.time');
+  const bench = turnBench({
+    rules: '- reply: [{ toolCalls: [{ tool: a }] }]',
+    tools: {
+      a: ({ signal }) =>
+        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
+    },
+  });
+  const events = await run(bench, 'go', { limits: { timeoutMs: 20 } });
+  assert.equal(errorId(events), 'budget.time');
+  assert.ok(names(events).includes('toolCallDone'));
+  assert.equal(bench.toolboxes.running(), 0);
+  assert.equal(bench.recorder.records[0]?.errorId, 'budget.time');
+});
+
+test('[HOST-07] a provider that ignores its token limit is cut, and the turn says so', async () => {
+  const events = await tell(
+    { rules: '- reply: [{ text: { value: "word ", repeat: 100000 } }]' },
+    { limits: { maxOutputTokens: 100 } },
+  );
+  const last = events.at(-1)?.event;
+  assert.ok(last?.case === 'assistantDone');
+  assert.equal(last.value.reason, 2);
+  assert.ok(Number(last.value.usage?.outputTokens) <= 210);
+});
+
+test('[HOST-07] a conversation that is too long for the input budget never reaches the model', async () => {
+  const requests: ModelRequest[] = [];
+  const bench = turnBench({ provider: recording(requests, { asksFirst: false }) });
+  const events = await run(bench, 'word '.repeat(1000), { limits: { maxInputTokens: 100 } });
+  assert.equal(errorId(events), 'budget.tokens');
+  assert.equal(requests.length, 0);
+  assert.equal(bench.recorder.records[0]?.errorId, 'budget.tokens');
+});
+
+test('a provider that fails, or ends in mid-sentence, ends the turn with provider.failed', async () => {
+  assert.equal(
+    errorId(await tell({ rules: '- reply: [{ text: so }, { fail: overloaded }]' })),
+    'provider.failed',
+  );
+  const silent: LlmProvider = {
+    name: 'silent',
+    async *stream() {
+      yield { type: 'text', text: 'and then' };
+    },
+  };
+  assert.equal(errorId(await tell({ provider: silent })), 'provider.failed');
+});
+
+test("an error that is nobody's becomes internal, and tells nothing", async () => {
+  const broken: LlmProvider = {
+    name: 'broken',
+    // biome-ignore lint/correctness/useYield: it fails before its first part.
+    async *stream() {
+      throw new Error('password=hunter2');
+    },
+  };
+  const last = (await tell({ provider: broken })).at(-1)?.event;
+  assert.ok(last?.case === 'error');
+  assert.equal(last.value.id, 'internal');
+  assert.doesNotMatch(last.value.message, /hunter2/);
+});
+
+test('an answer whose record cannot be written is not called done', async () => {
+  const bench = turnBench({
+    rules: '- reply: [{ text: ok }]',
+    deps: {
+      recorder: {
+        recordTurn: () => Promise.reject(new ZlError('ledger.failed', 'disk full')),
+      },
+    },
+  });
+  assert.equal(errorId(await run(bench, 'go')), 'ledger.failed');
+});
+
+test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing left running', async () => {
+  const whole = await tell({ rules: twoTools, tools: { a: () => ({}), b: () => ({}) } });
+  await fc.assert(
+    fc.asyncProperty(fc.nat({ max: whole.length - 1 }), async (at) => {
+      const bench = turnBench({ rules: twoTools, tools: { a: () => ({}), b: () => ({}) } });
+      const queue = new EventQueue();
+      const turn = bench.turns.start(bench.ask('go'), queue);
+      void turn.ended.then(() => queue.close());
+      const events: ChatEvent[] = [];
+      for (;;) {
+        if (events.length === at) turn.cancel(new ZlError('turn.cancelled', 'enough'));
+        const { done, value } = await queue.next();
+        if (done) break;
+        events.push(value);
+      }
+      events.forEach((event, index) => {
+        assert.equal(event.sequence, BigInt(index + 1));
+      });
+      const ends = names(events).filter((name) => name === 'error' || name === 'assistantDone');
+      assert.equal(ends.length, 1);
+      assert.equal(ends[0], names(events).at(-1));
+      assert.equal(bench.toolboxes.running(), 0);
+      assert.equal(bench.turns.running, 0);
+      assert.equal(bench.recorder.records.length, 1);
+    }),
+    { numRuns: 40 },
+  );
+});
+
+test('[HOST-10] draining refuses new turns, and cancels what is left at the deadline', async () => {
+  const bench = turnBench({ rules: '- reply: [{ text: a }, { hang: true }]' });
+  const running = run(bench, 'go');
+  const deadline = new AbortController();
+  const drained = bench.turns.drain(deadline.signal);
+  assert.throws(() => bench.turns.start(bench.ask('more'), new EventQueue()), /no new turns/);
+  deadline.abort();
+  await drained;
+  assert.equal(errorId(await running), 'server.draining');
+  assert.equal(bench.recorder.records[0]?.outcome, 'cancelled');
+});
+
+/** Asks for the tool `a` first if told so, then says "ok"; keeps the requests. */
+function recording(requests: ModelRequest[], { asksFirst }: { asksFirst: boolean }): LlmProvider {
+  return {
+    name: 'recording',
+    async *stream(request) {
+      requests.push({ ...request, messages: [...request.messages] });
+      if (asksFirst && requests.length === 1) {
+        yield { type: 'toolCall', call: { id: '1', tool: 'a', argumentsText: '{}' } };
+      } else yield { type: 'text', text: 'ok' };
+      yield { type: 'stop', reason: 'end' };
+    },
+  };
+}

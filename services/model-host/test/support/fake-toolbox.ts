@@ -1,0 +1,110 @@
+import { ZlError } from '@zerolatency/errors';
+import { maskText } from '@zerolatency/redaction';
+import type {
+  PreparedCall,
+  Recorder,
+  Toolboxes,
+  ToolDefinition,
+  ToolOutcome,
+  ToolResult,
+  TurnRecord,
+} from '../../src/ports.ts';
+
+export interface FakeCall {
+  readonly tool: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+  readonly signal: AbortSignal;
+  readonly onProgress: (receivedBytes: number) => void;
+}
+
+/** What a tool of the test does: gives its content, or throws its error. */
+export type FakeTool = (call: FakeCall) => Promise<unknown> | unknown;
+
+export interface FakeToolboxes extends Toolboxes {
+  /** Calls that were prepared, run and ended, in that order of happening. */
+  readonly log: string[];
+  readonly running: () => number;
+}
+
+const timing = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
+
+/** Toolboxes in this process, with receipts that only look like receipts. */
+export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeToolboxes {
+  const log: string[] = [];
+  let calls = 0;
+  let running = 0;
+  const definitions: ToolDefinition[] = Object.keys(tools).map((name) => ({
+    name,
+    description: `the tool ${name}`,
+    inputSchema: { type: 'object' },
+  }));
+
+  async function end(
+    call: FakeCall,
+  ): Promise<Pick<ToolResult, 'outcome' | 'resultJson' | 'error'>> {
+    try {
+      const tool = tools[call.tool];
+      if (tool === undefined) throw new ZlError('tool.unknown', `no tool ${call.tool}`);
+      const structuredContent = await tool(call);
+      return { outcome: 'done', resultJson: maskText(JSON.stringify({ structuredContent })).text };
+    } catch (reason) {
+      if (call.signal.aborted) {
+        const error = new ZlError('call.cancelled', 'the call was cancelled');
+        return { outcome: 'cancelled', resultJson: '', error };
+      }
+      if (!(reason instanceof ZlError)) throw reason;
+      return { outcome: outcomeOf(reason), resultJson: '', error: reason };
+    }
+  }
+
+  function prepare(tool: string, argumentsJson: string): PreparedCall {
+    calls += 1;
+    const callId = calls.toString(16).padStart(32, '0');
+    log.push(`prepared ${tool}`);
+    return {
+      callId,
+      tool,
+      argumentsJson: maskText(argumentsJson).text,
+      argumentsDigest: `sha256:${'0'.repeat(64)}`,
+      async run({ signal, onProgress = () => {} }) {
+        log.push(`ran ${tool}`);
+        running += 1;
+        const result = await end({
+          tool,
+          arguments: JSON.parse(argumentsJson),
+          signal,
+          onProgress,
+        });
+        running -= 1;
+        log.push(`ended ${tool}`);
+        return { ...result, receiptJson: '{"payload":"receipt"}', timing };
+      },
+    };
+  }
+
+  return {
+    log,
+    running: () => running,
+    open: async ({ deviceId }) => ({ tools: deviceId === '' ? [] : definitions, prepare }),
+  };
+}
+
+export interface FakeRecorder extends Recorder {
+  readonly records: TurnRecord[];
+}
+
+export function fakeRecorder(): FakeRecorder {
+  const records: TurnRecord[] = [];
+  return {
+    records,
+    recordTurn: async (record) => {
+      records.push(record);
+      return `audit-${records.length}`;
+    },
+  };
+}
+
+function outcomeOf(error: ZlError): ToolOutcome {
+  if (error.id.startsWith('policy.')) return 'denied';
+  return error.id === 'call.unknown_outcome' ? 'unknown' : 'failed';
+}

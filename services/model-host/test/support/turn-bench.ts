@@ -1,0 +1,80 @@
+import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
+import { parseScript } from '../../src/adapters/mock-provider/parse-script.ts';
+import { TurnSlots } from '../../src/limits/turn-slots.ts';
+import { Models } from '../../src/providers/models.ts';
+import type { LlmProvider } from '../../src/providers/port.ts';
+import type { TurnLimits } from '../../src/turn/limits.ts';
+import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
+import {
+  type FakeRecorder,
+  type FakeTool,
+  type FakeToolboxes,
+  fakeRecorder,
+  fakeToolboxes,
+} from './fake-toolbox.ts';
+
+export const generousLimits: TurnLimits = {
+  maxSteps: 8,
+  maxToolDepth: 1,
+  timeoutMs: 60_000,
+  maxInputTokens: 1_000_000,
+  maxOutputTokens: 1_000_000,
+};
+
+export interface TurnBench {
+  readonly turns: Turns;
+  readonly toolboxes: FakeToolboxes;
+  readonly recorder: FakeRecorder;
+  ask(text: string, extra?: Partial<TurnAsk>): TurnAsk;
+}
+
+export interface TurnBenchOptions {
+  /** Rules of a mock script, without its header. */
+  readonly rules?: string;
+  readonly provider?: LlmProvider;
+  readonly tools?: Readonly<Record<string, FakeTool>>;
+  readonly deps?: Partial<TurnsDeps>;
+}
+
+const quiet = { entered() {}, firstToken() {}, unrecorded() {}, ended() {} };
+
+/** Turns over the scripted model and tools of this process. */
+export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOptions): TurnBench {
+  const toolboxes = fakeToolboxes(tools);
+  const recorder = fakeRecorder();
+  const model = provider ?? scriptedProvider(rules ?? '- reply: [{ text: hello }]');
+  const turns = new Turns({
+    models: new Models(
+      { mock: { provider: 'mock', model: 'm' } },
+      'mock',
+      new Map([['mock', model]]),
+    ),
+    limits: generousLimits,
+    slots: new TurnSlots({ turnsPerPod: 100, turnsPerTenant: 100, turnsPerUser: 100 }),
+    toolboxes,
+    recorder,
+    bounds: { maxCallsPerStep: 4, maxToolResultBytes: 1000 },
+    nowMs: () => 0,
+    watch: () => ({ observer: quiet, within: (run) => run() }),
+    ...deps,
+  });
+  return {
+    turns,
+    toolboxes,
+    recorder,
+    ask: (text, extra) => ({
+      identity: { tenant: 'acme', user: 'ann', roles: [] },
+      sessionId: 'session',
+      deviceId: 'laptop',
+      messages: [{ role: 'user', text }],
+      limits: {},
+      model: '',
+      traceparent: '',
+      ...extra,
+    }),
+  };
+}
+
+export function scriptedProvider(rules: string): LlmProvider {
+  return mockProvider(parseScript(`schema: zerolatency.mock-script/v1\nrules:\n${rules}`, 'test'));
+}
