@@ -141,6 +141,6 @@ class StdioSession implements McpSession {
 
 function withMeta(params: Params, { traceparent, meta }: CallOptions): Params {
   if (!traceparent && meta === undefined) return params;
-  const given = typeof params['_meta'] === 'object' ? params['_meta'] : {};
+  const given = typeof params._meta === 'object' ? params._meta : {};
   return { ...params, _meta: { ...given, ...meta, ...(traceparent ? { traceparent } : {}) } };
 }

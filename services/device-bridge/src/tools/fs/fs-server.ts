@@ -1,0 +1,43 @@
+// The built-in MCP server `fs`: node fs-server.ts --root DIR [--root DIR] [--max-bytes N]
+import { parseArgs } from 'node:util';
+import { Server } from '@modelcontextprotocol/sdk/server/index.js';
+import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
+import {
+  CallToolRequestSchema,
+  ErrorCode,
+  ListToolsRequestSchema,
+  McpError,
+} from '@modelcontextprotocol/sdk/types.js';
+import { ZlError } from '@zerolatency/errors';
+import { readDefinition } from './read-definition.ts';
+import { callRead, maxBytesMeta } from './read-tool.ts';
+import { openRoots } from './roots.ts';
+
+const defaultMaxBytes = 1024 * 1024;
+
+const { values } = parseArgs({
+  options: {
+    root: { type: 'string', multiple: true, default: [] },
+    'max-bytes': { type: 'string', default: String(defaultMaxBytes) },
+  },
+});
+const roots = openRoots(values.root);
+const maxBytes = positive('--max-bytes', values['max-bytes']);
+
+const server = new Server({ name: 'fs', version: '1.0.0' }, { capabilities: { tools: {} } });
+server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [readDefinition] }));
+server.setRequestHandler(CallToolRequestSchema, ({ params }) => {
+  if (params.name !== readDefinition.name) {
+    throw new McpError(ErrorCode.MethodNotFound, `no tool ${params.name}`);
+  }
+  const asked = params._meta?.[maxBytesMeta];
+  const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
+  return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
+});
+await server.connect(new StdioServerTransport());
+
+function positive(name: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value > 0) return value;
+  throw new ZlError('config.invalid', `${name}: ${text} is not a number of bytes`);
+}
