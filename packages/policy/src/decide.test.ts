@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { allowRule, bundleOf, denyRule, request, rules } from '../test/arbitrary-bundle.ts';
+import { allow, deny, sampleBundle, sampleRequest } from '../test/sample-bundle.ts';
+import type { Caps } from './bundle.ts';
+import { checkBundle } from './check-bundle.ts';
+import { applies } from './constraints.ts';
+import { decide, tighter } from './decide.ts';
+import type { Decision } from './request.ts';
+
+const CAPS = ['timeoutMs', 'maxBytes', 'callsPerTurn'] as const;
+
+function isAllowed(decision: Decision): boolean {
+  return decision.effect === 'allow';
+}
+
+/** Whether the caps of a leave no room that those of b do not leave. */
+function isAsTight(a: Caps, b: Caps): boolean {
+  const at = (caps: Caps, cap: (typeof CAPS)[number]) => caps[cap] ?? Number.POSITIVE_INFINITY;
+  return CAPS.every((cap) => at(a, cap) <= at(b, cap));
+}
+
+function isAsNarrow(a: Decision, b: Decision): boolean {
+  if (a.effect === 'deny') return true;
+  return b.effect === 'allow' && isAsTight(a.caps, b.caps);
+}
+
+test('[POL-01] what no rule allows is denied, and an empty bundle allows nothing', () => {
+  fc.assert(
+    fc.property(request, fc.array(denyRule), (asked, denying) => {
+      const decision = decide(bundleOf(denying), asked);
+      assert.equal(decision.effect, 'deny');
+    }),
+  );
+  const decision = decide(bundleOf([]), sampleRequest());
+  assert.deepEqual(decision, {
+    effect: 'deny',
+    ruleId: null,
+    reason: 'no rule allows it',
+    errorId: 'policy.denied',
+  });
+});
+
+test('[POL-01] a deny rule that applies wins wherever it stands', () => {
+  fc.assert(
+    fc.property(rules, denyRule, request, fc.nat(6), (some, denying, asked, place) => {
+      fc.pre(applies(denying, asked));
+      const all = [...some.slice(0, place), denying, ...some.slice(place)];
+      assert.equal(decide(bundleOf(all), asked).effect, 'deny');
+    }),
+  );
+});
+
+test('[POL-01] one more deny rule never widens what is allowed', () => {
+  fc.assert(
+    fc.property(rules, denyRule, request, (some, denying, asked) => {
+      const before = decide(bundleOf(some), asked);
+      assert.ok(isAsNarrow(decide(bundleOf([...some, denying]), asked), before));
+    }),
+  );
+});
+
+test('[POL-01] one allow rule less never allows what was denied for want of a rule', () => {
+  fc.assert(
+    fc.property(rules, allowRule, request, (some, extra, asked) => {
+      const before = decide(bundleOf([...some, extra]), asked);
+      const after = decide(bundleOf(some), asked);
+      // Caps of the rule that went may have been what held the call back.
+      if (extra.caps === undefined) assert.ok(isAsNarrow(after, before));
+      if (before.effect === 'deny' && before.ruleId === null) assert.equal(after.effect, 'deny');
+    }),
+  );
+});
+
+test('a cap more, or a tighter one, never widens what is allowed', () => {
+  fc.assert(
+    fc.property(rules, request, fc.nat(), (some, asked, pick) => {
+      const target = pick % Math.max(1, some.length);
+      const capped = some.map((rule, index) =>
+        index === target && rule.effect === 'allow'
+          ? { ...rule, caps: tighter(rule.caps ?? {}, { timeoutMs: 1, callsPerTurn: 1 }) }
+          : rule,
+      );
+      assert.ok(isAsNarrow(decide(bundleOf(capped), asked), decide(bundleOf(some), asked)));
+    }),
+  );
+});
+
+test('the order of rules changes nothing but the id that is reported', () => {
+  const shuffled = rules.chain((some) =>
+    fc.tuple(fc.constant(some), fc.shuffledSubarray([...some], { minLength: some.length })),
+  );
+  fc.assert(
+    fc.property(shuffled, request, ([some, other], asked) => {
+      const strip = (decision: Decision) =>
+        decision.effect === 'allow' ? decision.caps : decision.errorId;
+      const a = decide(bundleOf(some), asked);
+      const b = decide(bundleOf(other), asked);
+      assert.equal(a.effect, b.effect);
+      assert.deepEqual(strip(a), strip(b));
+    }),
+  );
+});
+
+test('in grace nothing is allowed that is not allowed before, and only by marked rules', () => {
+  fc.assert(
+    fc.property(rules, request, (some, asked) => {
+      const before = decide(bundleOf(some), asked);
+      const inGrace = decide(bundleOf(some), asked, { inGrace: true });
+      if (!isAllowed(inGrace)) return;
+      assert.notEqual(before.effect === 'deny' && before.ruleId === null, true);
+      const rule = some.find(({ id }) => id === inGrace.ruleId);
+      assert.equal(rule?.duringGrace, true);
+    }),
+  );
+});
+
+test('a decision is a function of its arguments and never throws', () => {
+  fc.assert(
+    fc.property(rules, request, fc.anything(), (some, asked, odd) => {
+      const bundle = bundleOf(some);
+      assert.deepEqual(decide(bundle, asked), decide(bundle, asked));
+      decide(bundle, { ...asked, arguments: odd, version: String(Object(odd)?.length) });
+      assert.ok('bundle' in checkBundle(bundle));
+    }),
+  );
+});
+
+test('[POL-01] the tightest caps of all rules that allow the call hold', () => {
+  const bundle = sampleBundle({
+    rules: [
+      allow({ id: 'a', caps: { timeoutMs: 100, maxBytes: 10 } }),
+      allow({ id: 'b', tools: ['fs.*'], caps: { timeoutMs: 50 } }),
+      allow({ id: 'c', tools: ['web.*'], caps: { maxBytes: 1 } }),
+    ],
+  });
+  assert.deepEqual(decide(bundle, sampleRequest()), {
+    effect: 'allow',
+    ruleId: 'a',
+    caps: { timeoutMs: 50, maxBytes: 10 },
+  });
+});
+
+test('[POL-01] calls of a tool within a turn are counted against the cap', () => {
+  const rule = allow({ caps: { callsPerTurn: 2 } });
+  const bundle = sampleBundle({ rules: [allow({ id: 'free' }), rule] });
+  assert.ok(isAllowed(decide(bundle, sampleRequest({ callsThisTurn: 1 }))));
+  for (const callsThisTurn of [2, 3, Number.NaN]) {
+    const decision = decide(bundle, sampleRequest({ callsThisTurn }));
+    assert.ok(decision.effect === 'deny' && decision.ruleId === 'read');
+    assert.match(decision.reason, /2 calls of the tool per turn/);
+  }
+});
+
+test('[POL-01] who asks, for what device and at which version is compared exactly', () => {
+  const constraints = [
+    { tenants: ['acme'] },
+    { users: ['alice'] },
+    { roles: ['admin', 'user'] },
+    { devices: ['laptop'] },
+    { versions: '^1.0.0' },
+  ];
+  const others = [
+    { tenant: 'Acme' },
+    { user: 'alice2' },
+    { roles: ['use', 'admins'] },
+    { deviceId: '' },
+    { version: '2.0.0' },
+  ];
+  for (const [index, constraint] of constraints.entries()) {
+    const bundle = sampleBundle({ rules: [allow(constraint)] });
+    assert.ok(isAllowed(decide(bundle, sampleRequest())), JSON.stringify(constraint));
+    const other = sampleRequest(others[index]);
+    assert.equal(isAllowed(decide(bundle, other)), false, JSON.stringify(other));
+  }
+});
+
+test('an unknown version satisfies no allow and escapes no deny', () => {
+  for (const version of ['', 'latest', '1', '1.0.0.0']) {
+    const asked = sampleRequest({ version });
+    assert.equal(
+      isAllowed(decide(sampleBundle({ rules: [allow({ versions: '*' })] }), asked)),
+      false,
+    );
+    const denying = sampleBundle({ rules: [allow(), deny({ versions: '<0.1.0' })] });
+    assert.equal(isAllowed(decide(denying, asked)), false);
+  }
+});
+
+test('a pre-release satisfies no plain allow and escapes no deny around it', () => {
+  const asked = sampleRequest({ version: '1.5.0-beta.1' });
+  assert.equal(
+    isAllowed(decide(sampleBundle({ rules: [allow({ versions: '^1' })] }), asked)),
+    false,
+  );
+  const denying = sampleBundle({ rules: [allow(), deny({ versions: '^1' })] });
+  assert.equal(isAllowed(decide(denying, asked)), false);
+});
+
+test('[POL-01] a path rule allows only what is surely inside, and denies all that may be', () => {
+  const paths = { argument: 'path', within: ['/data/secret'] };
+  const allowing = sampleBundle({ rules: [allow({ paths })] });
+  const denying = sampleBundle({ rules: [allow(), deny({ paths })] });
+  const cases: [unknown, boolean, boolean][] = [
+    // arguments, allowed by the allow rule, let through by the deny rule
+    [{ path: '/data/secret/a' }, true, false],
+    [{ path: '/data/other' }, false, true],
+    [{ path: '/DATA/Secret/a' }, false, false],
+    [{ path: '/data/x/../secret/a' }, false, false],
+    [{ path: 'secret/a' }, false, false],
+    [{ path: ['/data/secret/a'] }, false, false],
+    [{ path: null }, false, false],
+    [{}, false, true],
+    [{ Path: '/data/secret/a' }, false, true],
+    [JSON.parse('{"__proto__": {"path": "/data/secret/a"}}'), false, true],
+    [null, false, true],
+    [['path'], false, true],
+  ];
+  for (const [args, allowed, letThrough] of cases) {
+    const asked = sampleRequest({ arguments: args });
+    assert.equal(isAllowed(decide(allowing, asked)), allowed, `allow ${JSON.stringify(args)}`);
+    assert.equal(isAllowed(decide(denying, asked)), letThrough, `deny ${JSON.stringify(args)}`);
+  }
+});

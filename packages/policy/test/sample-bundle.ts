@@ -1,0 +1,48 @@
+import { signerFromPem } from '@zerolatency/receipts';
+import { makeKey } from '@zerolatency/testing';
+import { type Bundle, type PolicyRequest, type Rule, signBundle } from '../src/index.ts';
+
+export const NOW = Date.UTC(2030, 0, 1, 12);
+export const DAY_MS = 24 * 60 * 60 * 1000;
+
+/** Reading below /data, and nothing else. */
+export function sampleBundle(changes: Partial<Bundle> = {}): Bundle {
+  return {
+    schema: 'zerolatency.policy/v1',
+    id: 'default',
+    version: 1,
+    issuedAt: new Date(NOW).toISOString(),
+    expiresAt: new Date(NOW + 7 * DAY_MS).toISOString(),
+    rules: [allow({ paths: { argument: 'path', within: ['/data'] }, caps: { maxBytes: 1024 } })],
+    ...changes,
+  };
+}
+
+export function allow(changes: Partial<Rule> = {}): Rule {
+  return { id: 'read', effect: 'allow', tools: ['fs.read'], ...changes };
+}
+
+export function deny(changes: Partial<Rule> = {}): Rule {
+  return { id: 'no', effect: 'deny', tools: ['fs.read'], ...changes };
+}
+
+export function sampleRequest(changes: Partial<PolicyRequest> = {}): PolicyRequest {
+  return {
+    tool: 'fs.read',
+    version: '1.0.0',
+    arguments: { path: '/data/welcome.txt' },
+    tenant: 'acme',
+    user: 'alice',
+    roles: ['user'],
+    deviceId: 'laptop',
+    nowMs: NOW,
+    callsThisTurn: 0,
+    ...changes,
+  };
+}
+
+export const policyKey = makeKey();
+
+export function signed(changes: Partial<Bundle> = {}, key = policyKey): string {
+  return signBundle(sampleBundle(changes), [signerFromPem(key.privatePem)]);
+}
