@@ -14,14 +14,16 @@ const path = fc.constantFrom('/data/a', '/data/b/c', '/etc/passwd', '/data/../et
 const optional = <T>(value: fc.Arbitrary<T>) => fc.option(value, { nil: undefined, freq: 2 });
 const some = <T>(value: fc.Arbitrary<T>) => fc.uniqueArray(value, { minLength: 1, maxLength: 2 });
 
-const caps: fc.Arbitrary<Caps> = fc.record(
-  {
-    timeoutMs: fc.integer({ min: 1, max: 9 }),
-    maxBytes: fc.integer({ min: 1, max: 9 }),
-    callsPerTurn: fc.integer({ min: 1, max: 3 }),
-  },
-  { requiredKeys: [] },
-);
+const caps: fc.Arbitrary<Caps> = fc
+  .record(
+    {
+      timeoutMs: fc.integer({ min: 1, max: 9 }),
+      maxBytes: fc.integer({ min: 1, max: 9 }),
+      callsPerTurn: fc.integer({ min: 1, max: 3 }),
+    },
+    { requiredKeys: [] },
+  )
+  .filter((some) => Object.keys(some).length > 0);
 
 const hours = fc.record({
   from: fc.constantFrom('00:00', '09:00', '22:00'),

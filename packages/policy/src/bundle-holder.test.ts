@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { makeKey } from '@zerolatency/testing';
+import fc from 'fast-check';
+import { allow, DAY_MS, NOW, policyKey, sampleRequest, signed } from '../test/sample-bundle.ts';
+import { BundleHolder, type Floor, type FloorPort, memoryFloor } from './index.ts';
+
+const keys = [policyKey.publicPem];
+
+function makeHolder(floor: FloorPort = memoryFloor()): BundleHolder {
+  return new BundleHolder({ keys, floor });
+}
+
+function ask(holder: BundleHolder, nowMs = NOW) {
+  return holder.decide(sampleRequest({ nowMs }));
+}
+
+test('[POL-02] without a bundle every tool is denied, and it says so', () => {
+  const holder = makeHolder();
+  assert.deepEqual(holder.current(NOW), { state: 'none' });
+  const decision = ask(holder);
+  assert.ok(decision.effect === 'deny');
+  assert.equal(decision.errorId, 'policy.unavailable');
+  assert.equal(decision.policyId, '');
+});
+
+test('[POL-02] a bundle goes from active over stale to expired, and denies tools from then on', async () => {
+  const holder = makeHolder();
+  const rules = [allow(), allow({ id: 'grace', tools: ['fs.list'], duringGrace: true })];
+  await holder.offer(signed({ graceMs: DAY_MS, rules }), NOW);
+  const list = (nowMs: number) => holder.decide(sampleRequest({ tool: 'fs.list', nowMs })).effect;
+  const seen = [NOW, NOW + 7 * DAY_MS - 1, NOW + 7 * DAY_MS, NOW + 8 * DAY_MS].map((nowMs) => [
+    holder.current(nowMs).state,
+    ask(holder, nowMs).effect,
+    list(nowMs),
+  ]);
+  assert.deepEqual(seen, [
+    ['active', 'allow', 'allow'],
+    ['active', 'allow', 'allow'],
+    ['stale', 'deny', 'allow'],
+    ['expired', 'deny', 'deny'],
+  ]);
+  const last = ask(holder, NOW + 8 * DAY_MS);
+  assert.ok(last.effect === 'deny' && last.errorId === 'policy.unavailable');
+  assert.equal(last.policyId, 'default@1');
+});
+
+test('[POL-02] a newer bundle takes over, and every decision names the one it is by', async () => {
+  const holder = makeHolder();
+  const first = await holder.offer(signed(), NOW);
+  assert.ok('installed' in first);
+  assert.equal(ask(holder).policyDigest, first.installed.digest);
+  assert.deepEqual(await holder.offer(signed(), NOW), { unchanged: true });
+  assert.ok('installed' in (await holder.offer(signed({ version: 2, rules: [] }), NOW)));
+  assert.equal(ask(holder).policyId, 'default@2');
+  assert.equal(ask(holder).effect, 'deny');
+});
+
+test('[POL-02] a refused offer leaves the bundle in force as it is', async () => {
+  const holder = makeHolder();
+  await holder.offer(signed({ version: 2 }), NOW);
+  const before = holder.current(NOW);
+  const offers = [
+    'garbage',
+    '',
+    signed({ version: 1 }),
+    signed({ version: 2, rules: [] }),
+    signed({ version: 3 }, makeKey()),
+    signed({ version: 3, issuedAt: new Date(NOW + DAY_MS).toISOString() }),
+  ];
+  for (const offer of offers) {
+    assert.ok('error' in (await holder.offer(offer, NOW)));
+    assert.deepEqual(holder.current(NOW), before);
+  }
+});
+
+test('[POL-02] a restart does not bring an older bundle back', async () => {
+  const floor = memoryFloor();
+  await makeHolder(floor).offer(signed({ version: 5 }), NOW);
+  const restarted = makeHolder(floor);
+  assert.ok('error' in (await restarted.offer(signed({ version: 4 }), NOW)));
+  assert.equal(restarted.current(NOW).state, 'none');
+  assert.ok('installed' in (await restarted.offer(signed({ version: 5 }), NOW)));
+});
+
+test('a bundle whose floor cannot be saved or known does not take hold', async () => {
+  const full = { load: async () => undefined, save: () => Promise.reject(new Error('disk full')) };
+  const unread = { load: () => Promise.reject(new Error('EIO')), save: async () => {} };
+  for (const floor of [full, unread]) {
+    const holder = makeHolder(floor);
+    const offer = await holder.offer(signed(), NOW);
+    assert.ok('error' in offer && offer.error.id === 'policy.invalid');
+    assert.match(offer.error.message, /disk full|EIO/);
+    assert.equal(holder.current(NOW).state, 'none');
+  }
+});
+
+test('offers made at once are taken in their order, however slow the floor is', async () => {
+  const saved: Floor[] = [];
+  const slow: FloorPort = {
+    load: async () => saved.at(-1),
+    save: async (floor) => {
+      // The first save takes the most turns of the loop.
+      for (let turn = saved.length; turn < 20; turn++) await Promise.resolve();
+      saved.push(floor);
+    },
+  };
+  const holder = makeHolder(slow);
+  const offers = [1, 3, 2].map((version) => holder.offer(signed({ version }), NOW));
+  const kinds = (await Promise.all(offers)).map((offer) => Object.keys(offer)[0]);
+  assert.deepEqual(kinds, ['installed', 'installed', 'error']);
+  assert.deepEqual(
+    saved.map(({ version }) => version),
+    [1, 3],
+  );
+});
+
+test('[POL-02] a bundle of a key that is trusted no more is dropped', async () => {
+  const holder = makeHolder();
+  await holder.offer(signed(), NOW);
+  const next = makeKey();
+  holder.trust([...keys, next.publicPem]);
+  assert.equal(holder.current(NOW).state, 'active');
+  holder.trust([next.publicPem]);
+  assert.equal(holder.current(NOW).state, 'none');
+  assert.equal(ask(holder).effect, 'deny');
+  assert.ok('installed' in (await holder.offer(signed({ version: 2 }, next), NOW)));
+});
+
+test('[POL-02] whatever is offered and whenever, versions only grow and only the living allow', async () => {
+  const step = fc.oneof(
+    fc.record({ version: fc.integer({ min: 1, max: 4 }), ageDays: fc.nat(9) }),
+    fc.record({ passDays: fc.nat(4) }),
+    fc.constant({ restart: true }),
+  );
+  const run = fc.asyncProperty(fc.array(step, { maxLength: 12 }), async (steps) => {
+    const floor = memoryFloor();
+    let holder = makeHolder(floor);
+    let nowMs = NOW;
+    let highest = 0;
+    for (const action of steps) {
+      if ('passDays' in action) nowMs += action.passDays * DAY_MS;
+      if ('restart' in action) holder = makeHolder(floor);
+      if ('version' in action) {
+        const issuedMs = nowMs - action.ageDays * DAY_MS;
+        const issuedAt = new Date(issuedMs).toISOString();
+        const expiresAt = new Date(issuedMs + 7 * DAY_MS).toISOString();
+        await holder.offer(signed({ version: action.version, issuedAt, expiresAt }), nowMs);
+      }
+      const current = holder.current(nowMs);
+      const isAllowed = ask(holder, nowMs).effect === 'allow';
+      assert.equal(isAllowed, current.state === 'active');
+      if (current.state === 'none') continue;
+      assert.ok(current.bundle.version >= highest);
+      assert.equal(current.state === 'active', nowMs < current.expiresAtMs);
+      highest = current.bundle.version;
+    }
+  });
+  await fc.assert(run, { numRuns: 60 });
+});

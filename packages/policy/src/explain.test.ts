@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { bundleOf, request, rules } from '../test/arbitrary-bundle.ts';
+import { allow, deny, sampleBundle, sampleRequest } from '../test/sample-bundle.ts';
+import { decide, explain } from './index.ts';
+
+test('[POL-07] an explanation agrees with the decision, and each rule with its reasons', () => {
+  fc.assert(
+    fc.property(rules, request, fc.boolean(), (some, asked, inGrace) => {
+      const bundle = bundleOf(some);
+      const { decision, rules: explained } = explain(bundle, asked, { inGrace });
+      assert.deepEqual(decision, decide(bundle, asked, { inGrace }));
+      for (const { matched, reasons } of explained) {
+        assert.equal(
+          matched,
+          reasons.every((reason) => reason.matched),
+        );
+      }
+      if (decision.effect === 'allow') {
+        assert.ok(explained.every((rule) => rule.effect === 'allow' || !rule.matched));
+      }
+    }),
+  );
+});
+
+test('[POL-07] it says what a rule asks for and what the call has', () => {
+  const bundle = sampleBundle({ rules: [allow({ roles: ['admin'], versions: '^2' })] });
+  const [rule] = explain(bundle, sampleRequest()).rules;
+  assert.equal(rule?.matched, false);
+  assert.deepEqual(
+    rule.reasons
+      .filter(({ matched }) => !matched)
+      .map(({ constraint, detail }) => [constraint, detail]),
+    [
+      ['roles', 'roles asks for ["admin"]; the call has ["user"], so it does not hold'],
+      ['versions', 'versions asks for "^2"; the call has "1.0.0", so it does not hold'],
+    ],
+  );
+});
+
+test('[POL-07] doubt is told as doubt', () => {
+  const paths = { argument: 'path', within: ['/data'] };
+  const bundle = sampleBundle({ rules: [allow({ paths }), deny({ paths })] });
+  const explained = explain(bundle, sampleRequest({ arguments: { path: '../x' } }));
+  const details = explained.rules.flatMap(({ reasons }) => reasons.map(({ detail }) => detail));
+  assert.match(details.join('\n'), /cannot be judged, so the allow does not hold/);
+  assert.match(details.join('\n'), /cannot be judged, so the deny holds/);
+});
+
+test('a long argument is cut in what is shown', () => {
+  const bundle = sampleBundle();
+  const asked = sampleRequest({ arguments: { path: `/${'x'.repeat(100_000)}` } });
+  const text = JSON.stringify(explain(bundle, asked));
+  assert.ok(text.length < 2000);
+});

@@ -1,0 +1,64 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { allowRule, denyRule, request } from '../test/arbitrary-bundle.ts';
+import { allow, DAY_MS, deny, NOW, sampleBundle } from '../test/sample-bundle.ts';
+import type { Bundle } from './bundle.ts';
+import { applies } from './constraints.ts';
+import { lintBundle } from './lint-bundle.ts';
+import { covers } from './rule-cover.ts';
+
+const caps = { maxBytes: 1 };
+
+function lint(changes: Partial<Bundle>, nowMs = NOW): string[] {
+  const warnings = lintBundle(sampleBundle(changes), { nowMs });
+  return warnings.map(({ ruleId, warning }) => (ruleId ? `${ruleId}: ${warning}` : warning));
+}
+
+test('[POL-07] a careful bundle has no warnings', () => {
+  assert.deepEqual(lint({}), []);
+});
+
+test('[POL-07] expiry is judged by now', () => {
+  assert.deepEqual(lint({}, NOW + 6.5 * DAY_MS), ['expiry-near']);
+  assert.deepEqual(lint({}, NOW + 7 * DAY_MS), ['expired']);
+  const expiresAt = new Date(NOW + 30 * DAY_MS).toISOString();
+  assert.deepEqual(lint({ expiresAt }), ['expiry-far']);
+});
+
+test('[POL-07] rules that cannot work as meant are named', () => {
+  assert.deepEqual(lint({ rules: [] }), ['allows-nothing']);
+  assert.deepEqual(lint({ rules: [allow()] }), ['read: caps-missing']);
+  assert.deepEqual(lint({ rules: [allow({ tools: ['*'], caps })] }), [
+    'read: allows-anyone-anything',
+  ]);
+  assert.deepEqual(lint({ rules: [allow({ tools: ['read'], caps })] }), ['read: tool-name-odd']);
+  assert.deepEqual(lint({ rules: [allow({ caps }), deny({ tools: ['fs.*'] })] }), [
+    'read: unreachable',
+  ]);
+  assert.deepEqual(lint({ rules: [allow({ caps }), deny({ tools: ['*'] })] }), [
+    'no: deny-shadows-all',
+    'read: unreachable',
+  ]);
+  const wider = allow({ id: 'wider', tools: ['fs.*'], caps: { maxBytes: 9 } });
+  assert.deepEqual(lint({ rules: [allow({ caps }), wider] }), ['read: caps-overlap']);
+});
+
+test('[POL-07] grace that does nothing is named', () => {
+  assert.deepEqual(lint({ graceMs: 1000 }), ['grace-unused']);
+  assert.deepEqual(lint({ rules: [allow({ caps, duringGrace: true })] }), ['read: grace-unused']);
+  assert.deepEqual(lint({ graceMs: 1, rules: [allow({ caps, duringGrace: true })] }), []);
+});
+
+test('a rule that covers another applies to every call the other applies to', () => {
+  let covered = 0;
+  fc.assert(
+    fc.property(denyRule, allowRule, fc.array(request, { minLength: 5 }), (a, b, asked) => {
+      if (!covers(a, b)) return;
+      covered += 1;
+      for (const one of asked) assert.ok(!applies(b, one) || applies(a, one));
+    }),
+    { numRuns: 3000 },
+  );
+  assert.ok(covered > 20, `only ${covered} pairs were compared`);
+});

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { digestOf } from '@zerolatency/contracts';
+import { signerFromPem } from '@zerolatency/receipts';
+import { makeKey } from '@zerolatency/testing';
+import { NOW, policyKey, signed } from '../test/sample-bundle.ts';
+import { type Manifest, type ManifestServer, signManifest, verifyManifest } from './index.ts';
+
+const keys = [policyKey.publicPem];
+const HASH = 'ab'.repeat(32);
+
+function server(changes: Partial<ManifestServer> = {}): ManifestServer {
+  return {
+    name: 'fs',
+    command: '/usr/bin/node',
+    sha256: HASH,
+    files: [{ path: '/opt/zl/fs.js', sha256: HASH }],
+    args: ['/opt/zl/fs.js', '--root', '/data'],
+    env: { allow: ['PATH'], set: { LANG: 'C' } },
+    cwd: '/',
+    effects: { read: 'none' },
+    limits: { maxConcurrentCalls: 4 },
+    ...changes,
+  };
+}
+
+function manifest(changes: Partial<Manifest> = {}): Manifest {
+  return {
+    schema: 'zerolatency.manifest/v1',
+    id: 'laptops',
+    version: 1,
+    issuedAt: new Date(NOW).toISOString(),
+    servers: [server()],
+    ...changes,
+  };
+}
+
+function sign(changes: Partial<Manifest> = {}, key = policyKey): string {
+  return signManifest(manifest(changes), [signerFromPem(key.privatePem)]);
+}
+
+function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyManifest>[1]> = {}) {
+  const verified = verifyManifest(envelopeText, { keys, nowMs: NOW, ...rules });
+  assert.ok('error' in verified, 'the manifest was accepted');
+  assert.equal(verified.error.id, 'manifest.invalid');
+  return verified.error.message;
+}
+
+test('[BRG-02] a signed manifest is verified, and known by the digest of its content', () => {
+  const verified = verifyManifest(sign(), { keys, nowMs: NOW });
+  assert.ok('manifest' in verified);
+  assert.deepEqual(verified.manifest, manifest());
+  assert.equal(verified.digest, digestOf(manifest()));
+});
+
+test('[BRG-02] a manifest that is unsigned, of another key or altered is refused', () => {
+  const envelope: { payload: string } = JSON.parse(sign());
+  fault(JSON.stringify({ ...envelope, signatures: [] }));
+  fault(sign({}, makeKey()));
+  const text = Buffer.from(envelope.payload, 'base64').toString();
+  const altered = Buffer.from(text.replace('/usr/bin/node', '/tmp/evil')).toString('base64');
+  fault(JSON.stringify({ ...envelope, payload: altered }));
+});
+
+test('a policy bundle is no manifest, whoever signed it', () => {
+  fault(signed());
+});
+
+test('a manifest from the future and an older one are refused', () => {
+  assert.match(fault(sign(), { nowMs: NOW - 3_600_000 }), /in the future/);
+  const floor = { id: 'laptops', version: 2, digest: 'sha256:00' };
+  assert.match(fault(sign(), { floor }), /1 is older than 2/);
+});
+
+test('a manifest says only what a bridge can hold a server to', () => {
+  const bad: [Partial<ManifestServer>, RegExp][] = [
+    [{ command: 'node' }, /command/],
+    [{ command: './node' }, /command/],
+    [{ command: '/usr/../tmp/node' }, /not a plain absolute path/],
+    [{ cwd: '/a/..' }, /not a plain absolute path/],
+    [{ files: [{ path: '/a/../b', sha256: HASH }] }, /not a plain absolute path/],
+    [{ sha256: HASH.toUpperCase() }, /sha256/],
+    [{ name: 'fs.read' }, /name/],
+    [{ args: ['a\0b'] }, /NUL/],
+    [{ env: { allow: [], set: { A: 'a\0b' } } }, /NUL/],
+    [{ env: { allow: ['A=B'], set: {} } }, /env/],
+    [{ env: { allow: [], set: { 'A B': '' } } }, /env/],
+  ];
+  for (const [changes, pattern] of bad) {
+    assert.throws(() => sign({ servers: [server(changes)] }), pattern, JSON.stringify(changes));
+  }
+  assert.throws(() => sign({ servers: [server(), server()] }), /two servers are named fs/);
+  assert.throws(() => sign({ issuedAt: '2030-13-01T00:00:00Z' }), /no date/);
+});

@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { canonicalJson, digestOf } from '@zerolatency/contracts';
+import { type Signer, signEnvelope, signerFromPem } from '@zerolatency/receipts';
+import { makeKey } from '@zerolatency/testing';
+import fc from 'fast-check';
+import {
+  allow,
+  DAY_MS,
+  NOW,
+  policyKey,
+  sampleBundle,
+  sampleRequest,
+  signed,
+} from '../test/sample-bundle.ts';
+import { BUNDLE_PAYLOAD_TYPE, decide, MANIFEST_PAYLOAD_TYPE, verifyBundle } from './index.ts';
+
+const keys = [policyKey.publicPem];
+const signer: Signer = signerFromPem(policyKey.privatePem);
+
+function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyBundle>[1]> = {}) {
+  const verified = verifyBundle(envelopeText, { keys, nowMs: NOW, ...rules });
+  assert.ok('error' in verified, 'the bundle was accepted');
+  assert.equal(verified.error.id, 'policy.invalid');
+  return verified.error.message;
+}
+
+function seal(payload: Uint8Array, payloadType = BUNDLE_PAYLOAD_TYPE): string {
+  return signEnvelope({ payloadType, payload, keys: [signer] });
+}
+
+test('[POL-02] a signed bundle is verified, and known by the digest of its content', () => {
+  const verified = verifyBundle(signed(), { keys, nowMs: NOW });
+  assert.ok('bundle' in verified);
+  assert.deepEqual(verified.bundle, sampleBundle());
+  assert.equal(verified.digest, digestOf(sampleBundle()));
+  assert.deepEqual(verified.keyids, [policyKey.kid]);
+  assert.equal(decide(verified.bundle, sampleRequest()).effect, 'allow');
+});
+
+test('a verified bundle cannot be changed afterwards', () => {
+  const verified = verifyBundle(signed(), { keys, nowMs: NOW });
+  assert.ok('bundle' in verified);
+  const { rules } = verified.bundle as unknown as { rules: { effect: string }[] };
+  assert.throws(() => rules.pop(), TypeError);
+  assert.throws(() => Object.assign(rules[0]!, { effect: 'deny' }), TypeError);
+});
+
+test('[POL-02] an unsigned bundle and one of an unknown key are refused', () => {
+  const unsigned = JSON.stringify({ ...JSON.parse(signed()), signatures: [] });
+  fault(unsigned);
+  fault(signed({}, makeKey()));
+  fault(signed(), { keys: [] });
+  fault(signed(), { keys: [makeKey().publicPem] });
+});
+
+test('[POL-02] one good signature among keys that rotate is enough', () => {
+  const other = makeKey();
+  const nowMs = NOW;
+  assert.ok('bundle' in verifyBundle(signed(), { keys: [other.publicPem, ...keys], nowMs }));
+});
+
+test('[POL-02] a bundle altered anywhere is refused', () => {
+  const envelope: { payload: string } = JSON.parse(signed());
+  const payload = Buffer.from(envelope.payload, 'base64');
+  fc.assert(
+    fc.property(fc.nat(payload.length - 1), fc.integer({ min: 1, max: 255 }), (index, bits) => {
+      const altered = Buffer.from(payload);
+      altered.writeUInt8(altered.readUInt8(index) ^ bits, index);
+      fault(JSON.stringify({ ...envelope, payload: altered.toString('base64') }));
+    }),
+  );
+});
+
+test('a document signed for another purpose is no bundle', () => {
+  fault(seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE));
+});
+
+test('signed content with two readings is refused', () => {
+  const text = Buffer.from(canonicalJson(sampleBundle())).toString();
+  assert.match(fault(seal(Buffer.from(` ${text}`))), /canonical/);
+  const twice = text.replace('"rules":', '"rules":[],"rules":');
+  assert.match(fault(seal(Buffer.from(twice))), /canonical/);
+  assert.match(fault(seal(Buffer.from([0xff, 0xfe]))), /canonical/);
+  assert.match(fault(seal(Buffer.from('"text"'))), /not a policy bundle/);
+});
+
+test('garbage is refused without a throw', () => {
+  fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (text) => fault(text) !== ''));
+});
+
+test('[POL-02] a bundle past its grace is refused, and one in its grace is not', () => {
+  const envelope = signed({ graceMs: DAY_MS });
+  assert.match(fault(envelope, { nowMs: NOW + 8 * DAY_MS }), /expired at 2030-01-08/);
+  assert.ok('bundle' in verifyBundle(envelope, { keys, nowMs: NOW + 8 * DAY_MS - 1 }));
+  assert.match(fault(signed(), { nowMs: NOW + 7 * DAY_MS }), /expired/);
+});
+
+test('[POL-02] a bundle from the future is refused, but for the skew of clocks', () => {
+  const skewMs = 5 * 60 * 1000;
+  assert.ok('bundle' in verifyBundle(signed(), { keys, nowMs: NOW - skewMs }));
+  assert.match(fault(signed(), { nowMs: NOW - skewMs - 1 }), /in the future/);
+});
+
+test('[POL-02] a rollback is refused, also to other content of the same version', () => {
+  const floor = { id: 'default', version: 3, digest: digestOf(sampleBundle({ version: 3 })) };
+  assert.match(fault(signed({ version: 2 }), { floor }), /2 is older than 3/);
+  const twin = signed({ version: 3, rules: [allow({ tools: ['*'] })] });
+  assert.match(fault(twin, { floor }), /differs from the version 3/);
+  assert.match(fault(signed({ id: 'other', version: 9 }), { floor }), /follows default/);
+  for (const version of [3, 4]) {
+    assert.ok('bundle' in verifyBundle(signed({ version }), { keys, nowMs: NOW, floor }));
+  }
+});
+
+test('nobody can sign what nobody would accept', () => {
+  assert.throws(() => signed({ version: 0 }), /version/);
+});

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
+import { DAY_MS, NOW, policyKey, sampleRequest, signed } from '../test/sample-bundle.ts';
+import { openFloorFile, type WatchBundleOptions, watchBundle } from './index.ts';
+
+/** Looks only happen when the test asks. */
+const NEVER_MS = 2 ** 31 - 1;
+
+function setUp(t: TestContext) {
+  const dir = tempDir(t);
+  const paths = {
+    envelope: join(dir, 'bundle.dsse.json'),
+    keys: join(dir, 'keys'),
+    floor: join(dir, 'floor.json'),
+  };
+  mkdirSync(paths.keys);
+  writeFileSync(join(paths.keys, 'one.pem'), policyKey.publicPem);
+  writeFileSync(join(paths.keys, 'README'), 'not a key');
+  const clock = new FakeClock(NOW);
+  const logged: string[] = [];
+  const events: string[] = [];
+  const note = (_: object, message: string) => logged.push(message);
+  const start = async (options: Partial<WatchBundleOptions> = {}) => {
+    const watch = await watchBundle({
+      envelopePath: paths.envelope,
+      keysDir: paths.keys,
+      floor: openFloorFile(paths.floor),
+      log: { info: note, warn: note },
+      onEvent: (event) => events.push(event),
+      nowMs: clock.nowMs,
+      pollMs: NEVER_MS,
+      ...options,
+    });
+    t.after(() => watch.close());
+    return watch;
+  };
+  const put = (text: string) => {
+    writeFileSync(`${paths.envelope}.next`, text);
+    renameSync(`${paths.envelope}.next`, paths.envelope);
+  };
+  return { paths, clock, logged, events, start, put };
+}
+
+test('[POL-02] a bundle is there after the start, and a newer file takes over live', async (t) => {
+  const { start, put, events } = setUp(t);
+  put(signed());
+  const { holder, check } = await start();
+  assert.equal(holder.decide(sampleRequest()).policyId, 'default@1');
+  put(signed({ version: 2 }));
+  await check();
+  assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
+  assert.deepEqual(events, ['installed', 'installed']);
+});
+
+test('[POL-02] a start without a bundle denies tools until one is there', async (t) => {
+  const { start, put, clock, events } = setUp(t);
+  const { holder, check } = await start();
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  put(signed());
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
+  assert.deepEqual(events, ['refused', 'installed']);
+});
+
+test('[POL-02] a bad file is told once and leaves the bundle in force', async (t) => {
+  const { start, put, logged, events } = setUp(t);
+  put(signed({ version: 2 }));
+  const { holder, check } = await start();
+  for (const bad of ['garbage', signed({ version: 1 }), signed({ version: 3 }, makeKey())]) {
+    put(bad);
+    await check();
+    await check();
+    assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
+  }
+  assert.deepEqual(events, ['installed', 'refused', 'refused', 'refused']);
+  assert.equal(logged.length, 4);
+  assert.match(logged.join('\n'), /version 1 is older than 2, accepted before/);
+});
+
+test('[POL-02] the newest version survives a restart on disk', async (t) => {
+  const { start, put, clock, logged } = setUp(t);
+  put(signed({ version: 7 }));
+  (await start()).close();
+  put(signed({ version: 6 }));
+  const { holder } = await start();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.match(logged.at(-1)!, /6 is older than 7/);
+});
+
+test('a floor that cannot be read lets nothing in', async (t) => {
+  const { start, put, clock, paths, logged } = setUp(t);
+  put(signed());
+  writeFileSync(paths.floor, '{"id":"default","version":"1"}');
+  const { holder } = await start();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.match(logged.join(), /cannot be read as a floor/);
+});
+
+test('[POL-02] a bundle from the future takes hold when its time comes, without a new file', async (t) => {
+  const { start, put, clock, events } = setUp(t);
+  put(signed({ issuedAt: new Date(NOW + DAY_MS).toISOString() }));
+  const { holder, check } = await start();
+  await check();
+  clock.advance(DAY_MS);
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
+  assert.deepEqual(events, ['refused', 'installed']);
+});
+
+test('[POL-02] going stale and expiring are told once each, and a fresh bundle ends both', async (t) => {
+  const { start, put, clock, events } = setUp(t);
+  put(signed({ graceMs: DAY_MS }));
+  const { holder, check } = await start();
+  clock.advance(7 * DAY_MS);
+  await check();
+  await check();
+  clock.advance(DAY_MS);
+  await check();
+  await check();
+  const issuedAt = new Date(clock.nowMs()).toISOString();
+  const expiresAt = new Date(clock.nowMs() + DAY_MS).toISOString();
+  put(signed({ version: 2, issuedAt, expiresAt }));
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
+  assert.deepEqual(events, ['installed', 'stale', 'expired', 'installed']);
+});
+
+test('[POL-02] keys rotate in their directory, and one that leaves takes its bundle along', async (t) => {
+  const { start, put, clock, paths } = setUp(t);
+  put(signed());
+  const { holder, check } = await start();
+  const next = makeKey();
+  writeFileSync(join(paths.keys, 'two.pem'), next.publicPem);
+  put(signed({ version: 2 }, next));
+  await check();
+  assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
+  rmSync(join(paths.keys, 'two.pem'));
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+});
+
+test('a key file that cannot be read leaves keys and bundle as they are', async (t) => {
+  const { start, put, clock, paths, logged } = setUp(t);
+  put(signed());
+  const { holder, check } = await start();
+  writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
+  assert.match(logged.at(-1)!, /public key PEM cannot be read/);
+});
+
+test('it looks by itself', async (t) => {
+  const { start, put, clock } = setUp(t);
+  const { holder } = await start({ pollMs: 1 });
+  put(signed());
+  await eventually(() => holder.current(clock.nowMs()).state === 'active');
+});
