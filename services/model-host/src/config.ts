@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import {
   type ConfigSources,
   configDigest,
+  describeConfig,
   type JsonSchema,
   loadConfig,
   parseBytes,
@@ -11,7 +12,7 @@ import {
 import { ZlError } from '@zerolatency/errors';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 
-export const configSchema: JsonSchema = schema;
+const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is no setting in it. */
 export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
 
@@ -82,6 +83,8 @@ export interface LoadedConfig {
 export interface HostConfig
   extends Omit<LoadedConfig, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
   readonly digest: string;
+  /** The effective configuration for people, secrets masked. */
+  readonly printable: string;
   /** Without tls it is cleartext on loopback. */
   readonly rpc: {
     readonly host: string;
@@ -117,6 +120,7 @@ function compile(loaded: LoadedConfig): HostConfig {
   return {
     ...rest,
     digest: configDigest(loaded),
+    printable: describeConfig(loaded, configSchema),
     rpc: { host: rpc.host, port: rpc.port, tls: rpcTls(rpc) },
     turn: {
       ...guardrails,

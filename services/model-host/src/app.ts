@@ -1,0 +1,136 @@
+import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
+import {
+  createRegistry,
+  createTracing,
+  type Logger,
+  type Registry,
+  type Tracing,
+} from '@zerolatency/telemetry';
+import { watchTls } from '@zerolatency/tls';
+import manifest from '../package.json' with { type: 'json' };
+import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
+import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
+import { openScript } from './app/open-files.ts';
+import { type OpenedTools, openTools } from './app/open-tools.ts';
+import { watchTurns } from './app/turn-watch.ts';
+import type { HostConfig } from './config.ts';
+import { TurnSlots } from './limits/turn-slots.ts';
+import { createHostMetrics, exposeRunning } from './metrics.ts';
+import { Models } from './providers/models.ts';
+import { type RpcServer, serveRpc } from './rpc/server.ts';
+import { Turns } from './turn/turns.ts';
+
+export const SERVICE = 'model-host';
+export const VERSION = manifest.version;
+
+export interface HostDeps {
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Sees every span that ends. */
+  readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
+}
+
+export interface HostAddresses {
+  readonly rpc: string;
+  readonly admin: string;
+}
+
+/** Resolves when the host can take turns. Everything it opens is closed by the lifecycle's drain. */
+export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
+  const registry = createRegistry({ service: SERVICE });
+  return serveHost(config, { ...deps, registry }, (opening) => openTools(config, opening));
+}
+
+type ServeDeps = HostDeps & { readonly registry: Registry };
+
+/** The host over whatever tools it is given: the seam that tests without devices use. */
+export async function serveHost(
+  config: HostConfig,
+  deps: ServeDeps,
+  open: (deps: ServeDeps) => Promise<OpenedTools>,
+): Promise<HostAddresses> {
+  // Drain hooks run in reverse: what is opened first is closed last.
+  const tracing = openTracing(config, deps);
+  const tools = await open(deps);
+  const verifier = await openTokenVerifier(config.identity, { log: deps.log });
+  deps.lifecycle.onDrain('token verifier', async () => verifier.close());
+  const turns = await openTurns(config, { ...deps, tracing, tools });
+  const admin = await openAdmin(config, deps, tools.components);
+  const rpc = await openRpc(config, deps, { turns, verifier });
+  deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
+  return { rpc: rpc.url, admin: admin.url };
+}
+
+function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: ServeDeps): Tracing {
+  const tracing = createTracing({
+    service: SERVICE,
+    version: VERSION,
+    ...(telemetry.otlpUrl === '' ? {} : { otlpUrl: telemetry.otlpUrl }),
+    ...(onSpan === undefined ? {} : { onSpan }),
+  });
+  lifecycle.onDrain('tracing', () => tracing.shutdown());
+  return tracing;
+}
+
+async function openTurns(
+  config: HostConfig,
+  { log, registry, tracing, tools }: ServeDeps & { tracing: Tracing; tools: OpenedTools },
+): Promise<Turns> {
+  const providers = new Map([
+    ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
+  ]);
+  const { maxCallsPerStep, maxToolResultBytes, ...limits } = config.turn;
+  const turns = new Turns({
+    models: new Models(config.models.aliases, config.models.default, providers),
+    limits,
+    slots: new TurnSlots(config.limits),
+    toolboxes: tools.toolboxes,
+    recorder: tools.recorder,
+    bounds: { maxCallsPerStep, maxToolResultBytes },
+    nowMs: Date.now,
+    watch: watchTurns({ tracer: tracing.tracer, metrics: createHostMetrics(registry), log }),
+  });
+  exposeRunning(registry, () => turns.running);
+  return turns;
+}
+
+async function openAdmin(
+  config: HostConfig,
+  { lifecycle, registry }: ServeDeps,
+  components: Readonly<Record<string, ComponentCheck>>,
+) {
+  const admin = await serveAdmin({
+    ...config.admin,
+    lifecycle,
+    registry,
+    service: SERVICE,
+    version: VERSION,
+    configDigest: config.digest,
+    components,
+  });
+  lifecycle.onDrain('admin', () => admin.close());
+  return admin;
+}
+
+async function openRpc(
+  config: HostConfig,
+  { lifecycle, log }: ServeDeps,
+  { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
+): Promise<RpcServer> {
+  const { host, port, tls: files } = config.rpc;
+  const tls = files && watchTls(files, { log });
+  const rpc = await serveRpc({
+    host,
+    port,
+    tls,
+    turns,
+    verifyToken: verifier.verify,
+    serving: lifecycle,
+  });
+  lifecycle.onDrain('rpc', async (deadline) => {
+    await rpc.close(deadline);
+    tls?.close();
+  });
+  return rpc;
+}

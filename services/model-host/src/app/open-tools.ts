@@ -1,0 +1,127 @@
+import { loadToolContracts } from '@zerolatency/contracts';
+import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
+import { BundleHolder, memoryFloor, openFloorFile, watchBundle } from '@zerolatency/policy';
+import { type Ledger, openLedger } from '@zerolatency/receipts';
+import type { Logger, Registry } from '@zerolatency/telemetry';
+import { watchTls } from '@zerolatency/tls';
+import { createCallLedger } from '../adapters/ledger/call-ledger.ts';
+import { createRecorder } from '../adapters/ledger/recorder.ts';
+import { createDevices, type Devices } from '../adapters/relay/devices.ts';
+import type { HostConfig } from '../config.ts';
+import type { Recorder, Toolboxes } from '../ports.ts';
+import { createToolboxes } from '../tools/toolboxes.ts';
+import { noDevices } from './no-devices.ts';
+import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
+import { relayMetrics, toolMetrics } from './tool-metrics.ts';
+
+export interface OpenDeps {
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** What a turn needs beyond a model, and how it fares. */
+export interface OpenedTools {
+  readonly toolboxes: Toolboxes;
+  readonly recorder: Recorder;
+  readonly components: Readonly<Record<string, ComponentCheck>>;
+}
+
+/** Opens ledger, policy and the way to devices; each closes when the service drains. */
+export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
+  const signer = await openSigner(config.ledger.key, deps.env);
+  const { dir, origin } = config.ledger;
+  const { lifecycle, log, registry } = deps;
+  const ledger = await openLedger({
+    dir,
+    origin,
+    signer,
+    onFailure: (err) => log.error({ err }, 'the ledger takes no more records'),
+  });
+  lifecycle.onDrain('ledger', () => ledger.close());
+  const policy = await openPolicy(config.policy, deps);
+  const devices = await openDevices(config.relay, deps);
+  const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
+  const toolboxes = createToolboxes({
+    devices: devices ?? noDevices,
+    policy,
+    contracts: loadToolContracts(contractsDir || defaultContractsDir),
+    ledger: createCallLedger(ledger),
+    signer,
+    limits: { timeoutMs, maxBytes, callsPerTurn },
+    metrics: toolMetrics(registry),
+  });
+  return {
+    toolboxes,
+    recorder: createRecorder({ ledger }),
+    components: {
+      ledger: ledgerCheck(ledger),
+      policy: policyCheck(policy),
+      ...relayCheck(devices),
+    },
+  };
+}
+
+async function openPolicy(
+  config: HostConfig['policy'],
+  { lifecycle, log }: OpenDeps,
+): Promise<BundleHolder> {
+  const { bundleFile, keysDir, stateFile } = config;
+  const floor = stateFile === '' ? memoryFloor() : openFloorFile(stateFile);
+  if (bundleFile === '') return new BundleHolder({ keys: [], floor });
+  const keys = keysDir === '' ? {} : { keysDir };
+  const watch = await watchBundle({ envelopePath: bundleFile, ...keys, floor, log });
+  lifecycle.onDrain('policy', async () => watch.close());
+  return watch.holder;
+}
+
+async function openDevices(
+  relay: HostConfig['relay'],
+  deps: OpenDeps,
+): Promise<Devices | undefined> {
+  if (relay === undefined) return undefined;
+  const { lifecycle, log, registry } = deps;
+  const tls = watchTls(relay.tls, { log });
+  const keys = await openDeviceKeys(relay.deviceKeysFile, log);
+  const devices = createDevices({
+    urls: relay.urls,
+    tls,
+    deviceKeys: () => keys.current(),
+    log,
+    metrics: relayMetrics(registry),
+  });
+  lifecycle.onDrain('devices', async () => {
+    devices.close();
+    keys.close();
+    tls.close();
+  });
+  return devices;
+}
+
+function ledgerCheck(ledger: Ledger): ComponentCheck {
+  return async () => {
+    const { state, size } = ledger;
+    return { status: state === 'open' ? 'ok' : 'down', detail: `${state}, ${size} records` };
+  };
+}
+
+function policyCheck(policy: BundleHolder): ComponentCheck {
+  return async () => {
+    const held = policy.current(Date.now());
+    if (held.state === 'none') return { status: 'degraded', detail: 'no bundle: tools are denied' };
+    const status = held.state === 'active' ? 'ok' : 'degraded';
+    return { status, detail: `${held.policyId} is ${held.state}` };
+  };
+}
+
+function relayCheck(devices: Devices | undefined): Record<string, ComponentCheck> {
+  if (devices === undefined) return {};
+  return {
+    relay: async () => {
+      await devices.list('', { pageSize: 1, signal: AbortSignal.timeout(1000) });
+      const { links, routes } = devices.status();
+      return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
+    },
+  };
+}
