@@ -1,0 +1,28 @@
+import { ZlError } from '@zerolatency/errors';
+import { type Verifier, verifierFromPem, verifyReceipt } from '@zerolatency/receipts';
+import { readKeys } from '../keys/read-keys.ts';
+
+export interface ReceiptKeys {
+  /** A folder of public PEM files, or one of them. */
+  readonly host: string;
+  readonly device: string;
+}
+
+/** What a receipt says, once both of its signatures were found good. */
+export async function readVerifiedReceipt(receiptJson: string, keys: ReceiptKeys) {
+  const [hostKeys, deviceKeys] = await Promise.all([
+    readVerifiers(keys.host),
+    readVerifiers(keys.device),
+  ]);
+  const verdict = verifyReceipt({ envelope: receiptJson, hostKeys, deviceKeys });
+  if (verdict.error !== undefined) throw verdict.error;
+  const { receipt, device } = verdict.value;
+  if (device === undefined) {
+    throw new ZlError('receipt.invalid', "the device's own receipt is missing");
+  }
+  return receipt;
+}
+
+export async function readVerifiers(path: string): Promise<Verifier[]> {
+  return (await readKeys(path)).map((pem) => verifierFromPem(pem));
+}

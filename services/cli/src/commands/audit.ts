@@ -1,0 +1,96 @@
+import {
+  type LedgerRecord,
+  type LedgerReport,
+  peekReceipt,
+  readLedger,
+  receiptCheck,
+  verifyLedger,
+} from '@zerolatency/receipts';
+import { readVerifiers } from '../audit/verify-receipt.ts';
+import { type Paint, paintFor } from '../paint.ts';
+import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+
+/** The records as they stand. Shows; `audit verify` says whether to believe them. */
+export async function auditShow(
+  terminal: Terminal,
+  dir: string,
+  options: { readonly json?: boolean; readonly turn?: string },
+): Promise<number> {
+  const paint = paintFor(terminal);
+  for await (const { record } of readLedger(dir)) {
+    if (options.turn !== undefined && turnOf(record) !== options.turn) continue;
+    if (options.json) printJson(terminal, record);
+    else print(terminal, describe(record, paint));
+  }
+  return exitStatus.ok;
+}
+
+export async function auditVerify(
+  terminal: Terminal,
+  dir: string,
+  options: { readonly json?: boolean; readonly hostKeys: string; readonly deviceKeys: string },
+): Promise<number> {
+  const [hostKeys, deviceKeys] = await Promise.all([
+    readVerifiers(options.hostKeys),
+    readVerifiers(options.deviceKeys),
+  ]);
+  const check = receiptCheck({ hostKeys, deviceKeys });
+  const report = await verifyLedger(dir, { keys: hostKeys, check });
+  if (options.json) printJson(terminal, report);
+  else printReport(terminal, report);
+  return report.ok ? exitStatus.ok : exitStatus.failed;
+}
+
+function printReport(terminal: Terminal, report: LedgerReport): void {
+  const paint = paintFor(terminal);
+  if (report.firstBad !== undefined) {
+    const { index, file, line, reason } = report.firstBad;
+    const place = [index === undefined ? '' : `record ${index}`, file, line && `line ${line}`];
+    print(terminal, `${paint('red', 'NOT VALID')}: ${place.filter(Boolean).join(', ')} ${reason}`);
+  } else {
+    print(terminal, `${paint('green', 'Valid')}: ${report.records} records of ${report.origin}`);
+  }
+  for (const [kind, count] of Object.entries(report.byKind)) {
+    print(terminal, `  ${kind.padEnd(16)}${count}`);
+  }
+  print(terminal, `  checkpoint over ${report.checkpointSize} records, root ${report.root}`);
+  if (report.openIntents > 0)
+    print(terminal, `  ${report.openIntents} calls without a receipt yet`);
+  if (report.tornBytes > 0) print(terminal, `  ${report.tornBytes} bytes of a write that was cut`);
+}
+
+function turnOf(record: LedgerRecord): string | undefined {
+  if (record.kind === 'call.receipt') return peekReceipt(record.body.receipt)?.turnId;
+  return 'turnId' in record.body ? record.body.turnId : undefined;
+}
+
+function describe(record: LedgerRecord, paint: Paint): string {
+  const place = `${String(record.index).padStart(6)}  ${record.at}  ${record.kind.padEnd(15)}`;
+  return `${paint('dim', place)} ${summary(record)}`;
+}
+
+function summary(record: LedgerRecord): string {
+  switch (record.kind) {
+    case 'call.intent':
+      return `${record.body.callId}  ${record.body.tool}  ${record.body.user}@${record.body.tenant}`;
+    case 'call.receipt': {
+      const receipt = peekReceipt(record.body.receipt);
+      if (receipt === undefined) return `${record.body.callId}  (unreadable)`;
+      const { callId, tool, outcome, errorId = '', elapsedUs } = receipt;
+      return `${callId}  ${tool}  ${outcome} ${errorId} in ${(elapsedUs / 1000).toFixed(1)} ms`;
+    }
+    case 'turn': {
+      const { turnId, user, tenant, outcome, errorId = '', steps } = record.body;
+      return `${turnId}  ${user}@${tenant}  ${outcome} ${errorId} after ${steps} steps`;
+    }
+    case 'policy.denied':
+      return `${record.body.callId}  ${record.body.tool}  ${record.body.reason}`;
+    case 'policy.changed':
+      return `${record.body.policyId ?? ''} ${record.body.state}`;
+    case 'host.started':
+    case 'host.stopped':
+      return `version ${record.body.version}`;
+    case 'ledger.segment':
+      return `${record.body.openIntents.length} open intents`;
+  }
+}

@@ -1,0 +1,72 @@
+import { CallOutcome, type ToolCallDone } from '@zerolatency/proto/agent';
+import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
+import { ChatSession } from '../chat/session.ts';
+import { milliseconds, terminalTranscript } from '../chat/transcript.ts';
+import type { Layout } from '../installation/layout.ts';
+import { paintFor } from '../paint.ts';
+import type { Settings } from '../settings.ts';
+import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { chatTarget, runTurn } from './chat.ts';
+
+const question = 'Read the welcome file, please.';
+
+/** Proves the whole path: a turn that reads a file on the device, and its receipt. */
+export async function firstChat(
+  terminal: Terminal,
+  layout: Layout,
+  settings: Settings,
+): Promise<number> {
+  const session = new ChatSession(await chatTarget(settings, {}));
+  const show = terminalTranscript(terminal);
+  const calls: ToolCallDone[] = [];
+  print(terminal, `\n› ${question}`);
+  try {
+    const status = await runTurn(terminal, session, {
+      text: question,
+      transcript(event) {
+        if (event.event.case === 'toolCallDone') calls.push(event.event.value);
+        show(event);
+      },
+    });
+    if (status !== exitStatus.ok) return status;
+  } finally {
+    session.close();
+  }
+  return await tellProof(terminal, layout, calls);
+}
+
+async function tellProof(
+  terminal: Terminal,
+  layout: Layout,
+  calls: readonly ToolCallDone[],
+): Promise<number> {
+  const paint = paintFor(terminal);
+  const call = calls.find(({ outcome }) => outcome === CallOutcome.DONE);
+  if (call === undefined) {
+    terminal.stderr.write('zl: the turn ended without a tool call that was done\n');
+    return exitStatus.failed;
+  }
+  const receipt = await readVerifiedReceipt(call.receiptJson, layout.receiptKeys);
+  print(
+    terminal,
+    `\n${paint('green', 'Receipt verified')}: call ${call.callId}, ${receipt.outcome}`,
+  );
+  print(
+    terminal,
+    `  by host and device, under policy ${receipt.policyId}; checked with public keys only`,
+  );
+  for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(36)}${milliseconds(us)}`);
+  return exitStatus.ok;
+}
+
+/** Each hop's own share: what its clock measured, less what the next one inwards measured. */
+function hopsOf({ timing }: ToolCallDone): [string, bigint][] {
+  if (timing === undefined) return [];
+  const { totalUs, remoteUs, deviceUs, serverUs } = timing;
+  return [
+    ['host: policy, schema, receipt, ledger', totalUs - remoteUs],
+    ['network: host, relay, device and back', remoteUs - deviceUs],
+    ['bridge: policy, journal, receipt', deviceUs - serverUs],
+    ['MCP server', serverUs],
+  ];
+}

@@ -1,0 +1,96 @@
+import { join } from 'node:path';
+import { stringify } from 'yaml';
+import type { Settings } from '../settings.ts';
+import { local } from './identity.ts';
+import type { Layout } from './layout.ts';
+import { findFreePorts } from './ports.ts';
+import { writePrivate } from './private-file.ts';
+
+/** Every listener of a local installation, all of them on loopback. */
+interface Ports {
+  readonly hostRpc: number;
+  readonly hostAdmin: number;
+  readonly sockets: number;
+  readonly relayRpc: number;
+  readonly relayAdmin: number;
+}
+
+/** One configuration file for each service, and the settings of `zl` itself. */
+export async function writeConfiguration(layout: Layout): Promise<void> {
+  const [hostRpc = 0, hostAdmin = 0, sockets = 0, relayRpc = 0, relayAdmin = 0] =
+    await findFreePorts(5);
+  const ports: Ports = { hostRpc, hostAdmin, sockets, relayRpc, relayAdmin };
+  await writePrivate(layout.relay.config, stringify(relayConfig(layout, ports)));
+  await writePrivate(layout.host.config, stringify(hostConfig(layout, ports)));
+  await writePrivate(layout.device.config, stringify(bridgeConfig(layout, ports)));
+  await writePrivate(layout.settings, `${JSON.stringify(settings(layout, ports), null, 2)}\n`);
+}
+
+function tlsOf(layout: Layout, name: string) {
+  const { cert, key } = layout.tls(name);
+  return { certFile: cert, keyFile: key, caFile: layout.authority.cert };
+}
+
+function relayConfig(layout: Layout, { sockets, relayRpc, relayAdmin }: Ports) {
+  return {
+    relayId: 'relay-1',
+    tls: tlsOf(layout, 'tool-relay'),
+    sockets: { port: sockets },
+    rpc: { port: relayRpc, allowedClients: ['model-host', 'operator'] },
+    admin: { port: relayAdmin },
+    enrolment: { jwksFile: layout.enrolment.jwks, issuer: local.enrolmentIssuer },
+  };
+}
+
+function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
+  const { issuer, audience } = local;
+  return {
+    rpc: { port: hostRpc, tls: tlsOf(layout, 'model-host') },
+    admin: { port: hostAdmin },
+    identity: { jwksFile: layout.tokens.jwks, issuer, audience },
+    relay: {
+      urls: [`https://localhost:${relayRpc}`],
+      tls: tlsOf(layout, 'model-host'),
+      deviceKeysFile: layout.enrolment.jwks,
+    },
+    policy: {
+      bundleFile: layout.policy.bundle,
+      keysDir: layout.policy.keys,
+      stateFile: join(layout.host.state, 'policy-floor.json'),
+    },
+    ledger: { dir: layout.host.ledger, key: { file: layout.host.key } },
+  };
+}
+
+function bridgeConfig(layout: Layout, { sockets }: Ports) {
+  const { device, policy, authority } = layout;
+  return {
+    relay: { url: `wss://localhost:${sockets}/v1/device`, caFile: authority.cert },
+    device: { credentialFile: device.credential, keyFile: device.key },
+    policy: { bundleFile: policy.bundle, keysDir: policy.keys },
+    manifest: { file: device.manifest, keysDir: device.manifestKeys },
+    stateDir: device.state,
+  };
+}
+
+function settings(layout: Layout, ports: Ports): Settings {
+  const { issuer, audience, tenant, user, roles, deviceId } = local;
+  const operator = layout.tls('operator');
+  return {
+    host: {
+      url: `https://localhost:${ports.hostRpc}`,
+      adminUrl: `http://127.0.0.1:${ports.hostAdmin}`,
+      caFile: layout.authority.cert,
+    },
+    relay: {
+      url: `https://localhost:${ports.relayRpc}`,
+      adminUrl: `http://127.0.0.1:${ports.relayAdmin}`,
+      caFile: layout.authority.cert,
+      certFile: operator.cert,
+      keyFile: operator.key,
+    },
+    bridge: { controlSocket: join(layout.device.state, 'control.sock') },
+    identity: { issuerKeyFile: layout.tokens.key, issuer, audience, tenant, user, roles },
+    deviceId,
+  };
+}

@@ -1,0 +1,50 @@
+import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { generateKeyPair, type KeyPair } from '@zerolatency/receipts';
+import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
+import type { Layout } from './layout.ts';
+import { writePrivate, writePublic } from './private-file.ts';
+
+/** Names of a local installation; an enterprise's own come from its identity provider. */
+export const local = {
+  issuer: 'https://issuer.localhost',
+  audience: 'zero-latency',
+  enrolmentIssuer: 'https://enrolment.localhost',
+  tenant: 'local',
+  user: 'me',
+  roles: ['developer'],
+  deviceId: 'this-machine',
+} as const;
+
+/** A local device is enrolled anew whenever `zl up` finds less than half of this left. */
+export const credentialLifetimeMs = 30 * 24 * 60 * 60 * 1000;
+
+/** Keys that sign people's tokens and devices' credentials, and the sets that verify them. */
+export async function createIssuers(layout: Layout): Promise<void> {
+  for (const { key, jwks } of [layout.tokens, layout.enrolment]) {
+    const pair = generateKeyPair();
+    await writePrivate(key, pair.privatePem);
+    await writePublic(jwks, JSON.stringify({ keys: [await publicJwk(pair)] }));
+  }
+}
+
+/** What enrolment gives a device: its name and tenant, bound to the key it made. */
+export async function issueCredential(keys: {
+  readonly enrolmentKeyPem: string;
+  readonly devicePublicPem: string;
+}): Promise<string> {
+  const key = createPrivateKey(keys.enrolmentKeyPem);
+  const jwk = await exportJWK(createPublicKey(keys.devicePublicPem));
+  const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(keys.enrolmentKeyPem)));
+  return await new SignJWT({ tenant: local.tenant, cnf: { jwk } })
+    .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', kid })
+    .setIssuer(local.enrolmentIssuer)
+    .setSubject(local.deviceId)
+    .setIssuedAt()
+    .setExpirationTime(new Date(Date.now() + credentialLifetimeMs))
+    .sign(key);
+}
+
+async function publicJwk({ publicPem }: KeyPair) {
+  const jwk = await exportJWK(createPublicKey(publicPem));
+  return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'EdDSA', use: 'sig' };
+}

@@ -1,0 +1,59 @@
+import { existsSync } from 'node:fs';
+import { dirname, join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+/** Where everything of one local installation lies. Nothing is shared between installations. */
+export function layoutOf(home: string) {
+  const at = (...parts: string[]) => join(home, ...parts);
+  return {
+    home,
+    authority: { cert: at('authority', 'ca.pem'), key: at('authority', 'ca-key.pem') },
+    tls: (name: string) => ({ cert: at('tls', `${name}.pem`), key: at('tls', `${name}-key.pem`) }),
+    tokens: { key: at('identity', 'token-key.pem'), jwks: at('identity', 'token-keys.json') },
+    enrolment: {
+      key: at('identity', 'enrolment-key.pem'),
+      jwks: at('identity', 'enrolment-keys.json'),
+    },
+    policy: {
+      key: at('policy', 'policy-key.pem'),
+      keys: at('policy', 'keys'),
+      source: at('policy', 'bundle.json'),
+      bundle: at('policy', 'bundle.dsse.json'),
+    },
+    host: {
+      config: at('host.yaml'),
+      key: at('host', 'receipt-key.pem'),
+      ledger: at('host', 'ledger'),
+      state: at('host', 'state'),
+    },
+    receiptKeys: { host: at('keys', 'host'), device: at('keys', 'device') },
+    relay: { config: at('relay.yaml') },
+    device: {
+      config: at('bridge.yaml'),
+      key: at('device', 'device-key.pem'),
+      credential: at('device', 'credential.jws'),
+      manifestKeys: at('device', 'manifest-keys'),
+      manifest: at('device', 'manifest.dsse.json'),
+      state: at('device', 'state'),
+      files: at('device', 'files'),
+    },
+    manifestKey: at('policy', 'manifest-key.pem'),
+    settings: at('zl.json'),
+    pid: (service: string) => at('run', `${service}.json`),
+    log: (service: string) => at('log', `${service}.log`),
+  } as const;
+}
+
+export type Layout = ReturnType<typeof layoutOf>;
+
+/** The root of the project, from which services are started. */
+export const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
+
+/** The nearest .zl from here upwards; .zl here when there is none. */
+export function findHome(cwd: string, given: string | undefined): string {
+  if (given !== undefined && given !== '') return resolve(cwd, given);
+  for (let folder = cwd; ; folder = dirname(folder)) {
+    if (existsSync(join(folder, '.zl'))) return join(folder, '.zl');
+    if (folder === dirname(folder)) return join(cwd, '.zl');
+  }
+}

@@ -1,0 +1,92 @@
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { ZlError } from '@zerolatency/errors';
+import type { Terminal } from '../terminal.ts';
+import { type Layout, projectRoot } from './layout.ts';
+
+export const services = ['tool-relay', 'model-host', 'device-bridge'] as const;
+export type Service = (typeof services)[number];
+
+const configOf: Record<Service, (layout: Layout) => string> = {
+  'tool-relay': (layout) => layout.relay.config,
+  'model-host': (layout) => layout.host.config,
+  'device-bridge': (layout) => layout.device.config,
+};
+
+interface PidFile {
+  readonly pid: number;
+  /** Tells the process from a later one that was given the same number. */
+  readonly startedAt: string;
+}
+
+/** The process id of a service this installation started and that still runs. */
+export async function runningPid(
+  terminal: Terminal,
+  layout: Layout,
+  service: Service,
+): Promise<number | undefined> {
+  const text = await readFile(layout.pid(service), 'utf8').catch(() => undefined);
+  if (text === undefined) return undefined;
+  const { pid, startedAt } = JSON.parse(text) as PidFile;
+  return isThere(terminal, pid) && (await startTime(pid)) === startedAt ? pid : undefined;
+}
+
+/** Starts it in the background, in a process group of its own, with its output in a log file. */
+export async function startService(
+  terminal: Terminal,
+  layout: Layout,
+  service: Service,
+): Promise<void> {
+  const logFile = layout.log(service);
+  await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
+  await mkdir(dirname(layout.pid(service)), { recursive: true, mode: 0o700 });
+  const log = openSync(logFile, 'a', 0o600);
+  const main = join(projectRoot, 'services', service, 'src', 'main.ts');
+  const child = spawn(
+    terminal.nodePath,
+    ['--disable-warning=ExperimentalWarning', main, '--config', configOf[service](layout)],
+    { cwd: layout.home, detached: true, stdio: ['ignore', log, log] },
+  );
+  closeSync(log);
+  const { pid } = child;
+  if (pid === undefined) throw new ZlError('internal', `${service} could not be started`);
+  child.unref();
+  const record: PidFile = { pid, startedAt: await startTime(pid) };
+  await writeFile(layout.pid(service), JSON.stringify(record), { mode: 0o600 });
+}
+
+/** Lets it finish what it runs, and ends it when it does not within the deadline. */
+export async function stopService(
+  terminal: Terminal,
+  layout: Layout,
+  stop: { readonly service: Service; readonly deadlineMs: number },
+): Promise<'stopped' | 'killed' | 'not running'> {
+  const pid = await runningPid(terminal, layout, stop.service);
+  if (pid === undefined) return 'not running';
+  terminal.signalProcess(pid, 'SIGTERM');
+  const until = Date.now() + stop.deadlineMs;
+  while (isThere(terminal, pid) && Date.now() < until) await delay(20);
+  const killed = isThere(terminal, pid);
+  if (killed) terminal.signalProcess(pid, 'SIGKILL');
+  await rm(layout.pid(stop.service), { force: true });
+  return killed ? 'killed' : 'stopped';
+}
+
+function isThere(terminal: Terminal, pid: number): boolean {
+  try {
+    terminal.signalProcess(pid, 0);
+    return true;
+  } catch {
+    // ESRCH is the answer to the question.
+    return false;
+  }
+}
+
+/** Field 22 of stat, in ticks since boot; elsewhere than on Linux the number alone must do. */
+async function startTime(pid: number): Promise<string> {
+  const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+}

@@ -1,0 +1,31 @@
+import type { Readable, Writable } from 'node:stream';
+
+/** What a program has of the process it runs in; commands touch nothing else of it. */
+export interface Terminal {
+  readonly stdin: Readable & { readonly isTTY?: boolean };
+  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stderr: Writable;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly cwd: string;
+  readonly nodePath: string;
+  onInterrupt(listener: () => void): () => void;
+  /** Signal 0 asks only whether the process is there; throws when it is not. */
+  signalProcess(pid: number, signal: NodeJS.Signals | 0): void;
+}
+
+/** Exit statuses that scripts may rely on. */
+export const exitStatus = {
+  ok: 0,
+  failed: 1,
+  usage: 2,
+  unreachable: 3,
+  interrupted: 130,
+} as const;
+
+export function print(terminal: Terminal, line: string): void {
+  terminal.stdout.write(`${line}\n`);
+}
+
+export function printJson(terminal: Terminal, value: unknown): void {
+  print(terminal, JSON.stringify(value));
+}

@@ -1,0 +1,159 @@
+import { execFile } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { promisify } from 'node:util';
+import { CallOutcome, type ChatEvent } from '@zerolatency/proto/agent';
+import { eventually, tempDir } from '@zerolatency/testing';
+import { ChatSession } from '../../services/cli/src/chat/session.ts';
+import { chatTarget } from '../../services/cli/src/commands/chat.ts';
+import { probeAll } from '../../services/cli/src/commands/status.ts';
+import { createInstallation } from '../../services/cli/src/installation/create.ts';
+import { type Layout, layoutOf } from '../../services/cli/src/installation/layout.ts';
+import {
+  runningPid,
+  type Service,
+  services,
+  startService,
+  stopService,
+} from '../../services/cli/src/installation/processes.ts';
+import { readSettings, type Settings } from '../../services/cli/src/settings.ts';
+import type { Terminal } from '../../services/cli/src/terminal.ts';
+
+const run = promisify(execFile);
+
+/** Starting takes a second or two; a busy machine may need many more. */
+const startTimeoutMs = 60_000;
+
+/** The three services as processes of their own, installed into a folder of their own. */
+export interface System {
+  readonly layout: Layout;
+  readonly settings: Settings;
+  start(service: Service): Promise<void>;
+  kill(service: Service): Promise<void>;
+  stop(service: Service): Promise<string>;
+  healthy(): Promise<void>;
+  chat(options?: { readonly deviceId?: string }): Promise<ChatSession>;
+  zl(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>;
+  log(service: Service): Promise<string>;
+}
+
+export interface SystemOptions {
+  /** Changes the installation before anything starts. */
+  readonly prepare?: (layout: Layout) => Promise<void>;
+}
+
+export async function startSystem(t: TestContext, options: SystemOptions = {}): Promise<System> {
+  const layout = layoutOf(join(tempDir(t), '.zl'));
+  await createInstallation(layout, process.execPath);
+  await options.prepare?.(layout);
+  const settings = await readSettings(layout.settings);
+  const system = systemOf(t, layout, settings);
+  t.after(async () => {
+    for (const service of [...services].reverse()) await system.stop(service);
+  });
+  for (const service of services) await system.start(service);
+  await system.healthy();
+  return system;
+}
+
+function systemOf(t: TestContext, layout: Layout, settings: Settings): System {
+  const sessions: ChatSession[] = [];
+  t.after(() => {
+    for (const session of sessions) session.close();
+  });
+  return {
+    layout,
+    settings,
+    start: (service) => startService(terminal, layout, service),
+    async kill(service) {
+      const pid = await runningPid(terminal, layout, service);
+      if (pid === undefined) throw new Error(`${service} does not run`);
+      process.kill(pid, 'SIGKILL');
+      await eventually(async () => (await runningPid(terminal, layout, service)) === undefined);
+    },
+    stop: (service) => stopService(terminal, layout, { service, deadlineMs: 20_000 }),
+    async healthy() {
+      const allOk = async () => (await probeAll(settings)).every(({ health }) => health === 'ok');
+      await eventually(allOk, { timeoutMs: startTimeoutMs, everyMs: 50 });
+    },
+    async chat({ deviceId } = {}) {
+      const session = new ChatSession(
+        await chatTarget(settings, deviceId === undefined ? {} : { device: deviceId }),
+      );
+      sessions.push(session);
+      return session;
+    },
+    zl: (...args) => runZl(layout, args),
+    log: (service) => readFile(layout.log(service), 'utf8'),
+  };
+}
+
+async function runZl(layout: Layout, args: readonly string[]) {
+  const zl = join(import.meta.dirname, '../../services/cli/bin/zl');
+  try {
+    const { stdout, stderr } = await run(zl, ['--home', layout.home, ...args]);
+    return { status: 0, stdout, stderr };
+  } catch (reason) {
+    // execFile rejects on a status that is not 0, with the output on the error.
+    const failed = reason as { code: number; stdout: string; stderr: string };
+    return { status: failed.code, stdout: failed.stdout, stderr: failed.stderr };
+  }
+}
+
+const terminal: Terminal = {
+  stdin: process.stdin,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  env: process.env,
+  cwd: process.cwd(),
+  nodePath: process.execPath,
+  onInterrupt: () => () => {},
+  signalProcess: (pid, signal) => process.kill(pid, signal),
+};
+
+/** What a turn came to. */
+export interface Turn {
+  readonly events: readonly ChatEvent[];
+  readonly text: string;
+  readonly calls: readonly {
+    outcome: string;
+    errorId: string;
+    resultJson: string;
+    receiptJson: string;
+  }[];
+  /** `done`, or the id of the error it ended with. */
+  readonly ending: string;
+}
+
+export async function runTurn(
+  session: ChatSession,
+  text: string,
+  onEvent: (event: ChatEvent) => void = () => {},
+): Promise<Turn> {
+  const events: ChatEvent[] = [];
+  for await (const event of session.turn(text)) {
+    events.push(event);
+    onEvent(event);
+  }
+  const of = <T>(read: (event: ChatEvent['event']) => T | undefined): T[] =>
+    events.flatMap(({ event }) => read(event) ?? []);
+  return {
+    events,
+    text: of((e) => (e.case === 'assistantDelta' ? e.value.text : undefined)).join(''),
+    calls: of((e) =>
+      e.case === 'toolCallDone'
+        ? {
+            outcome: CallOutcome[e.value.outcome] ?? '',
+            errorId: e.value.error?.id ?? '',
+            resultJson: e.value.resultJson,
+            receiptJson: e.value.receiptJson,
+          }
+        : undefined,
+    ),
+    ending:
+      of((e) =>
+        e.case === 'assistantDone' ? 'done' : e.case === 'error' ? e.value.id : undefined,
+      )[0] ?? 'none',
+  };
+}
