@@ -1,0 +1,80 @@
+import type { WebSocket } from 'ws';
+import type { Socket, SocketListener } from '../../ports.ts';
+import { deliver } from '../deliver.ts';
+
+const BINARY = { binary: true, compress: false } as const;
+const TOO_LARGE = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
+
+export class WsSocket implements Socket {
+  readonly #native: WebSocket;
+  readonly #listener: SocketListener;
+  #isOpen = true;
+
+  constructor(native: WebSocket, listener: SocketListener, onFailure: (error: unknown) => void) {
+    this.#native = native;
+    this.#listener = listener;
+    native.on('message', (data, isBinary) => {
+      if (!this.#isOpen) return;
+      if (!isBinary) {
+        this.close(1003, 'frame.malformed');
+        listener.onEnd('text_message');
+      } else {
+        // nodebuffer is the binary type of a socket that nobody has changed.
+        deliver({ socket: this, listener }, data as Buffer, onFailure);
+      }
+    });
+    native.on('pong', () => {
+      if (this.#isOpen) listener.onPong();
+    });
+    native.on('error', (error) => {
+      // ws has answered with close code 1009 by now; any other error is followed by close.
+      if ('code' in error && error.code === TOO_LARGE && this.#detach()) {
+        listener.onEnd('too_large');
+      }
+    });
+    native.on('close', () => {
+      if (this.#detach()) listener.onEnd('closed');
+    });
+  }
+
+  opened(): void {
+    this.#listener.onOpen(this);
+  }
+
+  get queuedBytes(): number {
+    return this.#isOpen ? this.#native.bufferedAmount : 0;
+  }
+
+  send(bytes: Uint8Array): number {
+    if (!this.#isOpen) return 0;
+    this.#native.send(ownedBytes(bytes), BINARY);
+    return this.#native.bufferedAmount;
+  }
+
+  ping(): void {
+    if (this.#isOpen) this.#native.ping();
+  }
+
+  close(code: number, reason: string): void {
+    if (this.#detach()) this.#native.close(code, reason);
+  }
+
+  terminate(): void {
+    if (this.#detach()) this.#native.terminate();
+  }
+
+  /** True the first time. */
+  #detach(): boolean {
+    const wasOpen = this.#isOpen;
+    this.#isOpen = false;
+    return wasOpen;
+  }
+}
+
+/**
+ * ws queues what it is given and does not copy it. A small view would keep all
+ * that was read with it alive for as long as it waits, far beyond what is counted.
+ */
+function ownedBytes(bytes: Uint8Array): Uint8Array {
+  return bytes.byteLength * 2 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes;
+}
