@@ -1,15 +1,18 @@
-import { maskJson, maskText } from '@zerolatency/redaction';
+import { isSecretName, maskText } from '@zerolatency/redaction';
 
 /** A line is read by people and paid for by the byte. */
 const MAX_STRING_CHARS = 8_192;
 const MAX_ITEMS = 100;
 const MAX_DEPTH = 8;
+const MASK = '[masked:secret]';
 
 /** What may stand in a log line or a trace: masked, bounded, without cycles. */
 export function loggable(value: unknown, name = '', depth = 0): unknown {
   switch (typeof value) {
     case 'string':
-      return maskedUnder(name, loggableText(value));
+      return value !== '' && isSecretName(name) ? MASK : loggableText(value);
+    case 'number':
+      return isSecretName(name) ? MASK : value;
     case 'bigint':
       return value.toString();
     case 'function':
@@ -18,14 +21,15 @@ export function loggable(value: unknown, name = '', depth = 0): unknown {
     case 'object':
       return value === null ? null : loggableObject(value, depth);
     default:
-      return maskedUnder(name, value);
+      return value;
   }
 }
 
 export function loggableText(text: string): string {
   if (text.length <= MAX_STRING_CHARS) return maskText(text).text;
-  const cut = text.length - MAX_STRING_CHARS;
-  return `${maskText(text.slice(0, MAX_STRING_CHARS)).text}... [${cut} more]`;
+  // Masked before it is cut, so that no half of a secret stays at the cut.
+  const masked = maskText(text.slice(0, 2 * MAX_STRING_CHARS)).text.slice(0, MAX_STRING_CHARS);
+  return `${masked}... [${text.length} characters]`;
 }
 
 function loggableObject(value: object, depth: number): unknown {
@@ -36,9 +40,13 @@ function loggableObject(value: object, depth: number): unknown {
   if (Array.isArray(value)) {
     return value.slice(0, MAX_ITEMS).map((item) => loggable(item, '', depth + 1));
   }
-  const entries = Object.entries(value).slice(0, MAX_ITEMS);
+  return loggableFields(value, depth + 1);
+}
+
+export function loggableFields(fields: object, depth = 0): Record<string, unknown> {
+  const entries = Object.entries(fields).slice(0, MAX_ITEMS);
   return Object.fromEntries(
-    entries.map(([name, item]) => [loggableText(name), loggable(item, name, depth + 1)]),
+    entries.map(([name, value]) => [loggableText(name), loggable(value, name, depth)]),
   );
 }
 
@@ -49,17 +57,6 @@ function loggableError(error: Error, depth: number): Record<string, unknown> {
     message: loggableText(message),
     ...(stack === undefined ? {} : { stack: loggableText(stack) }),
     ...(cause === undefined ? {} : { cause: loggable(cause, '', depth + 1) }),
-    ...Object.fromEntries(
-      Object.entries(rest)
-        .slice(0, MAX_ITEMS)
-        .map(([key, item]) => [key, loggable(item, key, depth + 1)]),
-    ),
+    ...loggableFields(rest, depth + 1),
   };
-}
-
-/** The value under a name such as password is masked whatever it looks like. */
-function maskedUnder(name: string, value: unknown): unknown {
-  if (name === '') return value;
-  const [[, masked] = ['', value]] = Object.entries(maskJson({ [name]: value }) ?? {});
-  return masked;
 }

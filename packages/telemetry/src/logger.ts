@@ -1,6 +1,6 @@
 import { isSpanContextValid, trace } from '@opentelemetry/api';
 import { type DestinationStream, type Logger, destination as openDestination, pino } from 'pino';
-import { loggable, loggableText } from './loggable.ts';
+import { loggableFields, loggableText } from './loggable.ts';
 
 export type { Logger };
 
@@ -42,12 +42,6 @@ export function createLogger({ service, level, version, destination }: LoggerOpt
       Reflect.apply(setBindings, this, [loggableFields(bindings)]);
     },
   });
-}
-
-function loggableFields(fields: object): Record<string, unknown> {
-  return Object.fromEntries(
-    Object.entries(fields).map(([name, value]) => [name, loggable(value, name)]),
-  );
 }
 
 function activeSpan(): object {

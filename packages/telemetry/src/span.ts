@@ -8,6 +8,8 @@ import {
   type Tracer,
 } from '@opentelemetry/api';
 
+import { fromUnknown } from '@zerolatency/errors';
+
 export interface SpanOptions {
   readonly attributes?: Attributes;
   readonly kind?: 'internal' | 'server' | 'client';
@@ -35,6 +37,7 @@ export function inSpan<T>(
     } catch (error) {
       span.recordException(error instanceof Error ? error : String(error));
       span.setStatus({ code: SpanStatusCode.ERROR });
+      span.setAttribute('error.type', fromUnknown(error).id);
       throw error;
     } finally {
       span.end();

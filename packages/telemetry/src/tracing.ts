@@ -1,21 +1,26 @@
 import { context, type Tracer } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { ExportResultCode } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
   BatchSpanProcessor,
   ParentBasedSampler,
   type ReadableSpan,
+  type SpanExporter,
   type SpanProcessor,
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { spanMasker } from './span-masker.ts';
 
-const EXPORT_TIMEOUT_MS = 5_000;
+const DEFAULT_EXPORT_TIMEOUT_MS = 5_000;
 const BATCH_DELAY_MS = 1_000;
 const MAX_QUEUED_SPANS = 4_096;
-const MAX_ATTRIBUTE_CHARS = 4_096;
+/** Beyond what is kept after masking, so that no half of a secret stays at the cut. */
+const MAX_ATTRIBUTE_CHARS = 16_384;
+
+const contextManager = new AsyncLocalStorageContextManager().enable();
 
 export interface TracingOptions {
   readonly service: string;
@@ -26,11 +31,15 @@ export interface TracingOptions {
   readonly onSpan?: (span: ReadableSpan) => void;
   /** Of traces that begin here; a caller's decision is kept. */
   readonly sampleRatio?: number;
+  /** Hears of each batch of spans that was lost. */
+  readonly onExportError?: (error: unknown) => void;
+  readonly exportTimeoutMs?: number;
 }
 
 export interface Tracing {
   readonly tracer: Tracer;
   flush(): Promise<void>;
+  /** Sends what waits. Never rejects: nobody may fail for want of a collector. */
   shutdown(): Promise<void>;
 }
 
@@ -38,7 +47,7 @@ export interface Tracing {
 export function createTracing(options: TracingOptions): Tracing {
   const { service, version, sampleRatio = 1 } = options;
   // The one thing that is per process; a second call is refused, and the first serves all.
-  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  context.setGlobalContextManager(contextManager);
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ 'service.name': service, 'service.version': version }),
     sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampleRatio) }),
@@ -47,25 +56,39 @@ export function createTracing(options: TracingOptions): Tracing {
   });
   return {
     tracer: provider.getTracer('zerolatency', version),
-    flush: () => provider.forceFlush(),
-    shutdown: () => provider.shutdown(),
+    // The exporter has told onExportError.
+    flush: () => provider.forceFlush().catch(() => {}),
+    shutdown: () => provider.shutdown().catch(() => {}),
   };
 }
 
-function processors({ otlpUrl, onSpan }: TracingOptions): SpanProcessor[] {
-  const found: SpanProcessor[] = [spanMasker];
-  if (onSpan !== undefined) found.push(observer(onSpan));
-  if (otlpUrl !== undefined) {
-    found.push(
-      new BatchSpanProcessor({
-        exporter: new OTLPTraceExporter({ url: otlpUrl, timeoutMillis: EXPORT_TIMEOUT_MS }),
-        exportTimeoutMillis: EXPORT_TIMEOUT_MS,
-        scheduledDelayMillis: BATCH_DELAY_MS,
-        maxQueueSize: MAX_QUEUED_SPANS,
+function processors(options: TracingOptions): SpanProcessor[] {
+  const { otlpUrl, onSpan } = options;
+  return [
+    spanMasker,
+    ...(onSpan === undefined ? [] : [observer(onSpan)]),
+    ...(otlpUrl === undefined ? [] : [batches(otlpUrl, options)]),
+  ];
+}
+
+function batches(url: string, options: TracingOptions): SpanProcessor {
+  const { onExportError, exportTimeoutMs = DEFAULT_EXPORT_TIMEOUT_MS } = options;
+  const otlp = new OTLPTraceExporter({ url, timeoutMillis: exportTimeoutMs });
+  const exporter: SpanExporter = {
+    export: (spans, done) =>
+      otlp.export(spans, (result) => {
+        if (result.code === ExportResultCode.FAILED) onExportError?.(result.error);
+        done(result);
       }),
-    );
-  }
-  return found;
+    forceFlush: () => otlp.forceFlush(),
+    shutdown: () => otlp.shutdown(),
+  };
+  return new BatchSpanProcessor({
+    exporter,
+    exportTimeoutMillis: exportTimeoutMs,
+    scheduledDelayMillis: BATCH_DELAY_MS,
+    maxQueueSize: MAX_QUEUED_SPANS,
+  });
 }
 
 function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
