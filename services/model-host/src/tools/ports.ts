@@ -1,14 +1,16 @@
-import type { Route } from '@zerolatency/call';
+import type { CallIntent, Route } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import type { Server } from '@zerolatency/proto/bridge';
+import type { Envelope, Receipt, Verifier } from '@zerolatency/receipts';
+import type { ToolOutcome } from '../ports.ts';
 
 /** A device as this host reaches it now. */
 export interface DeviceSession extends Route {
   readonly servers: readonly Server[];
   /** As the enrolment authority signed it; verified. */
   readonly credential: string;
-  /** The device's public key, SPKI PEM. */
-  readonly devicePem: string;
+  /** Of the key in the credential: the only one whose signature makes a receipt this device's. */
+  readonly verifier: Verifier;
 }
 
 /** One call in the eyes of the route it takes. */
@@ -32,3 +34,65 @@ export interface DeviceRoute {
 export interface DeviceRoutes {
   route(tenant: string, deviceId: string): DeviceRoute;
 }
+
+/** What is true of a call from its beginning; every receipt of it carries this. */
+export type CallFacts = Pick<
+  Receipt,
+  | 'callId'
+  | 'tool'
+  | 'toolVersion'
+  | 'argumentsDigest'
+  | 'caps'
+  | 'startedAt'
+  | 'policyId'
+  | 'policyDigest'
+  | 'deviceId'
+  | 'tenant'
+  | 'user'
+  | 'turnId'
+>;
+
+export interface CallLedger {
+  /**
+   * Before the call is sent. With `durable` it resolves once the record would
+   * survive a crash of the machine; otherwise the record is only in order
+   * before all later ones, and there is nothing to wait for. Throws or rejects
+   * ledger.failed.
+   */
+  intend(facts: CallFacts, intent: CallIntent, durable: boolean): Promise<void> | undefined;
+  /** Resolves once it would survive a crash of the machine. */
+  conclude(callId: string, receipt: Envelope): Promise<void>;
+}
+
+export interface ToolMetrics {
+  running(change: 1 | -1): void;
+  resumed(): void;
+  decided(effect: 'allow' | 'deny', ms: number): void;
+  ended(call: { tool: string; outcome: ToolOutcome; errorId: string; ms: number }): void;
+  /** device: without the time the bridge took; server: with the MCP server. */
+  roundTrip(hop: 'device' | 'server', ms: number): void;
+}
+
+export const noToolMetrics: ToolMetrics = {
+  running() {},
+  resumed() {},
+  decided() {},
+  ended() {},
+  roundTrip() {},
+};
+
+/** The host's own bounds; the policy's caps narrow them. */
+export interface ToolLimits {
+  readonly timeoutMs: number;
+  readonly maxBytes: number;
+  readonly callsPerTurn: number;
+  /** After its deadline a call waits this long for the device's word before it is unknown. */
+  readonly graceMs: number;
+}
+
+export const defaultToolLimits: ToolLimits = {
+  timeoutMs: 30_000,
+  maxBytes: 1024 * 1024,
+  callsPerTurn: 100,
+  graceMs: 2000,
+};

@@ -1,12 +1,7 @@
-import {
-  Caller,
-  type CallerRequest,
-  type CallerSink,
-  type CallIntent,
-  type CallOutcome,
-} from '@zerolatency/call';
+import type { Caller, CallerSink, CallIntent, CallOutcome } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import { FrameKind } from '@zerolatency/proto/frame';
+import type { Verifier } from '@zerolatency/receipts';
 import type { DeviceRoute, DeviceSession, RouteUser } from './ports.ts';
 import { ResultBuffer } from './result-buffer.ts';
 
@@ -15,17 +10,21 @@ export interface RemoteEnding {
   readonly result: Uint8Array;
   /** The device itself said so; then its receipt must be there. */
   readonly statedByDevice: boolean;
+  /** Of the device as it was last reached. */
+  readonly verifier: Verifier | undefined;
   readonly remoteUs: number;
 }
 
 export interface RemoteCallEvents {
-  readonly onProgress?: (receivedBytes: number) => void;
+  readonly onProgress: ((receivedBytes: number) => void) | undefined;
   readonly onRoute: (state: 'sent' | 'resuming') => void;
 }
 
 export interface RemoteCallOptions {
   readonly route: DeviceRoute;
-  readonly request: CallerRequest;
+  readonly callId: string;
+  /** Which machine drives the call: a new one, or one that recovers an earlier call. */
+  readonly caller: (sink: CallerSink) => Caller;
   readonly nowMs: () => number;
   readonly events: RemoteCallEvents;
 }
@@ -37,14 +36,16 @@ export class RemoteCall implements CallerSink, RouteUser {
   readonly #buffer: ResultBuffer;
   #settle: (ending: RemoteEnding) => void = () => {};
   #startedMs = 0;
+  #session: DeviceSession | undefined;
+  #settled = false;
   #statedByDevice = false;
   #timer: NodeJS.Timeout | undefined;
   #armedForMs = Number.POSITIVE_INFINITY;
 
   constructor(options: RemoteCallOptions) {
     this.#options = options;
-    this.#buffer = new ResultBuffer(options.request.maxBytes);
-    this.#caller = new Caller(options.request, this);
+    this.#buffer = new ResultBuffer();
+    this.#caller = options.caller(this);
   }
 
   /** What the ledger must hold before start(). */
@@ -54,7 +55,7 @@ export class RemoteCall implements CallerSink, RouteUser {
 
   /** The call is with the kernel when this returns, if the route is up. */
   start(signal: AbortSignal): Promise<RemoteEnding> {
-    const { route, request, nowMs } = this.#options;
+    const { route, callId, nowMs } = this.#options;
     this.#startedMs = nowMs();
     return new Promise((resolve) => {
       const onAbort = () => this.#input(() => this.#caller.cancel(nowMs()));
@@ -64,25 +65,29 @@ export class RemoteCall implements CallerSink, RouteUser {
         resolve(ending);
       };
       signal.addEventListener('abort', onAbort);
-      route.attach(request.callId, this);
+      route.attach(callId, this);
       if (signal.aborted) onAbort();
       else this.#arm();
     });
   }
 
-  /** The outcome is safe with this host: the device may free the result, and the call needs its route no more. */
-  acknowledge(): void {
-    this.#caller.acknowledge();
-    this.#options.route.detach(this.#options.request.callId);
+  /**
+   * The call needs its route no more. Acknowledged once the outcome is safe with
+   * this host: the device may then free the result.
+   */
+  release({ acknowledge }: { acknowledge: boolean }): void {
+    if (acknowledge) this.#caller.acknowledge();
+    this.#options.route.detach(this.#options.callId);
   }
 
   onRouteUp(session: DeviceSession): void {
-    this.#options.events.onRoute('sent');
+    this.#session = session;
+    if (!this.#settled) this.#options.events.onRoute('sent');
     this.#input(() => this.#caller.routeUp(session, this.#options.nowMs()));
   }
 
   onRouteLost(): void {
-    this.#options.events.onRoute('resuming');
+    if (!this.#settled) this.#options.events.onRoute('resuming');
     this.#input(() => this.#caller.routeLost(this.#options.nowMs()));
   }
 
@@ -96,20 +101,19 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   data(chunk: Uint8Array): void {
-    const { events, nowMs } = this.#options;
-    if (!this.#buffer.push(chunk)) {
-      this.#caller.cancel(nowMs());
-      return;
-    }
+    const { events } = this.#options;
+    this.#buffer.push(chunk);
     this.#caller.consumed(chunk.length);
     events.onProgress?.(this.#buffer.length);
   }
 
   settled(outcome: CallOutcome): void {
+    this.#settled = true;
     this.#settle({
       outcome,
       result: this.#buffer.view(),
       statedByDevice: this.#statedByDevice,
+      verifier: this.#session?.verifier,
       remoteUs: Math.round((this.#options.nowMs() - this.#startedMs) * 1000),
     });
   }

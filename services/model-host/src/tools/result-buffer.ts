@@ -1,27 +1,19 @@
 const FIRST_BYTES = 4096;
 
-/** Collects a result of unknown length up to a bound, copying each byte at most twice on average. */
+/** Collects a result whose length the caller machine bounds, copying each byte twice at most on average. */
 export class ResultBuffer {
-  readonly #maxBytes: number;
   #bytes: Uint8Array = new Uint8Array(0);
   #length = 0;
-
-  constructor(maxBytes: number) {
-    this.#maxBytes = maxBytes;
-  }
 
   get length(): number {
     return this.#length;
   }
 
-  /** False when the chunk does not fit; it is dropped then. */
-  push(chunk: Uint8Array): boolean {
+  push(chunk: Uint8Array): void {
     const length = this.#length + chunk.length;
-    if (length > this.#maxBytes) return false;
     if (length > this.#bytes.length) this.#grow(length);
     this.#bytes.set(chunk, this.#length);
     this.#length = length;
-    return true;
   }
 
   view(): Uint8Array {
@@ -29,8 +21,7 @@ export class ResultBuffer {
   }
 
   #grow(atLeast: number): void {
-    const size = Math.min(this.#maxBytes, Math.max(atLeast, FIRST_BYTES, this.#bytes.length * 2));
-    const bytes = new Uint8Array(size);
+    const bytes = new Uint8Array(Math.max(atLeast, FIRST_BYTES, this.#bytes.length * 2));
     bytes.set(this.view());
     this.#bytes = bytes;
   }

@@ -1,13 +1,6 @@
-import { createPublicKey } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
+import { type Verifier, verifierFromJwk } from '@zerolatency/receipts';
 import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
-
-/** What the enrolment authority says of a device. */
-export interface DeviceKey {
-  readonly deviceId: string;
-  /** SPKI PEM; the only key whose signature makes a receipt this device's. */
-  readonly publicPem: string;
-}
 
 export interface CredentialCheckOptions {
   /** The authority's key set; read at each check, so that it may be rotated. */
@@ -18,7 +11,7 @@ export interface CredentialCheckOptions {
 export type CredentialCheck = (
   credential: string,
   device: { tenant: string; deviceId: string },
-) => Promise<DeviceKey | { error: ZlError }>;
+) => Promise<{ verifier: Verifier } | { error: ZlError }>;
 
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
 
@@ -41,21 +34,19 @@ export function createCredentialCheck({
       if (payload.sub !== deviceId || payload.tenant !== tenant) {
         return invalid(`the credential is of another device than ${deviceId}`);
       }
-      return { deviceId, publicPem: devicePem(payload) };
+      return { verifier: verifierOf(payload) };
     } catch (cause) {
       return invalid(`the credential of ${deviceId} does not verify`, cause);
     }
   };
 }
 
-function devicePem(payload: JWTPayload): string {
+function verifierOf(payload: JWTPayload): Verifier {
   const { cnf } = payload;
   if (typeof cnf !== 'object' || cnf === null || !('jwk' in cnf)) throw new Error('cnf has no jwk');
   const { jwk } = cnf;
   if (typeof jwk !== 'object' || jwk === null) throw new Error('cnf.jwk is not a key');
-  const key = createPublicKey({ key: { ...jwk }, format: 'jwk' });
-  if (key.asymmetricKeyType !== 'ed25519') throw new Error('the device key is not Ed25519');
-  return key.export({ type: 'spki', format: 'pem' }).toString();
+  return verifierFromJwk({ ...jwk });
 }
 
 function invalid(message: string, cause?: unknown): { error: ZlError } {

@@ -5,6 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { callIdFromKey, callKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
 import { RouteLostReason } from '@zerolatency/proto/link';
+import { verifierFromPem } from '@zerolatency/receipts';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';
@@ -14,10 +15,11 @@ const never = AbortSignal.any([]);
 
 async function oneDevice(t: TestContext, options = {}) {
   const world = await relayWorld(t, options);
-  const device = new EchoDevice(await world.enrol('laptop'));
+  const enrolled = await world.enrol('laptop');
+  const device = new EchoDevice(enrolled);
   const [relay, other] = world.relays;
   relay!.connect(device);
-  return { ...world, device, relay: relay!, other: other! };
+  return { ...world, key: enrolled.key, device, relay: relay!, other: other! };
 }
 
 function attach(route: DeviceRoute) {
@@ -42,11 +44,11 @@ function attach(route: DeviceRoute) {
 }
 
 test('[RLY-04] a frame reaches the device through the relay that holds it, and its answer comes back', async (t) => {
-  const { devices, device, directory } = await oneDevice(t);
+  const { devices, device, key, directory } = await oneDevice(t);
   const route = devices.route('acme', 'laptop');
   const session = await route.ready(never);
   assert.equal(callKey(session.journalId), callKey(device.journalId));
-  assert.match(session.devicePem, /BEGIN PUBLIC KEY/);
+  assert.equal(session.verifier.keyid, verifierFromPem(key.publicPem).keyid);
   const call = attach(route);
   assert.deepEqual(call.log, ['up 1']);
   call.send(7);

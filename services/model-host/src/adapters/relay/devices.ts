@@ -36,10 +36,10 @@ export function createDevices(options: DevicesOptions): Devices {
   const { urls, tls, deviceKeys, log, metrics } = options;
   const { random = Math.random, nowMs = Date.now } = options;
   const limits = { ...defaultRelayLimits, ...options.limits };
-  const directory = new Directory({ urls, tls, metrics, timeoutMs: limits.dialTimeoutMs });
+  const directory = new Directory({ urls, tls, timeoutMs: limits.dialTimeoutMs });
   const links = new LinkPool({ tls, limits, metrics, log, random, nowMs });
   const checkCredential = createCredentialCheck({ deviceKeys, nowMs });
-  const routes = new RouteTable({ directory, links, checkCredential, limits, metrics, random });
+  const routes = new RouteTable({ directory, links, checkCredential, limits, random });
   return {
     route: (tenant, deviceId) => routes.get(tenant, deviceId),
     list: (tenant, { pageSize = 0, pageToken = '', signal = AbortSignal.any([]) } = {}) =>

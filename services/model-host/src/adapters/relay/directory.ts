@@ -3,7 +3,6 @@ import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/tls';
-import type { RelayMetrics } from './metrics.ts';
 
 /** The relay pod that holds a device's socket. */
 export interface Owner {
@@ -16,7 +15,6 @@ export interface DirectoryOptions {
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
   readonly timeoutMs: number;
-  readonly metrics: RelayMetrics;
 }
 
 interface Peer {
@@ -41,9 +39,7 @@ export class Directory {
   }
 
   cached(tenant: string, deviceId: string): Owner | undefined {
-    const owner = this.#owners.get(ownerKey(tenant, deviceId));
-    if (owner !== undefined) this.#options.metrics.locate('cached');
-    return owner;
+    return this.#owners.get(ownerKey(tenant, deviceId));
   }
 
   forget(tenant: string, deviceId: string): void {
@@ -51,21 +47,13 @@ export class Directory {
   }
 
   async locate(tenant: string, deviceId: string, signal: AbortSignal): Promise<Owner> {
-    const { metrics } = this.#options;
-    try {
-      const { relayId, linkUrl, epoch } = await this.#ask(
-        (client, options) => client.locate({ tenant, deviceId }, options),
-        signal,
-      );
-      const owner = { relayId, linkUrl, epoch: Number(epoch) };
-      this.#remember(ownerKey(tenant, deviceId), owner);
-      metrics.locate('found');
-      return owner;
-    } catch (reason) {
-      const error = fromUnknown(reason);
-      metrics.locate(error.id.startsWith('device.') ? 'offline' : 'failed');
-      throw error;
-    }
+    const { relayId, linkUrl, epoch } = await this.#ask(
+      (client, options) => client.locate({ tenant, deviceId }, options),
+      signal,
+    );
+    const owner = { relayId, linkUrl, epoch: Number(epoch) };
+    this.#remember(ownerKey(tenant, deviceId), owner);
+    return owner;
   }
 
   list(

@@ -61,6 +61,7 @@ export class LinkPool {
     const url = owner.linkUrl;
     return new Link({
       url,
+      metrics,
       limits,
       random,
       nowMs,
@@ -71,7 +72,6 @@ export class LinkPool {
         return { ...material, token };
       },
       onState: (state, reason) => {
-        metrics.linkState(state);
         if (state === 'lost') log.warn({ url, error: reason?.message }, 'relay link lost');
         else log.info({ url, state }, 'relay link');
       },

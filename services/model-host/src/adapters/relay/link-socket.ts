@@ -13,6 +13,7 @@ export interface LinkCredentials {
 export interface LinkSocketEvents {
   onOpen(): void;
   onMessage(bytes: Uint8Array): void;
+  onRoundTrip(ms: number): void;
   /** Once, whatever ended it; nothing is called after. */
   onClosed(reason: ZlError): void;
 }
@@ -34,6 +35,7 @@ export class LinkSocket {
   #dialTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #heard = true;
+  #pingedMs = 0;
   #closed = false;
 
   constructor({ url, credentials, limits, events }: LinkSocketOptions) {
@@ -96,6 +98,7 @@ export class LinkSocket {
     });
     this.#socket.on('pong', () => {
       this.#heard = true;
+      this.#events.onRoundTrip(performance.now() - this.#pingedMs);
     });
     this.#socket.on('error', (error) => this.#settle(error.message));
     this.#socket.on('close', (code) => this.#settle(`the relay closed the link (${code})`));
@@ -107,6 +110,7 @@ export class LinkSocket {
       return;
     }
     this.#heard = false;
+    this.#pingedMs = performance.now();
     this.#socket.ping();
   }
 

@@ -6,6 +6,7 @@ import { backoffMs } from './backoff.ts';
 import type { RelayLimits } from './limits.ts';
 import { deviceFrame, routeLostError } from './link-frames.ts';
 import { type LinkCredentials, LinkSocket } from './link-socket.ts';
+import type { RelayMetrics } from './metrics.ts';
 
 /** A device route on this link. */
 export interface LinkUser {
@@ -20,6 +21,7 @@ export interface LinkOptions {
   readonly url: string;
   readonly credentials: () => Promise<LinkCredentials>;
   readonly limits: RelayLimits;
+  readonly metrics: RelayMetrics;
   readonly random: () => number;
   readonly nowMs: () => number;
   readonly onState: (state: LinkState['name'], reason?: ZlError) => void;
@@ -96,7 +98,7 @@ export class Link {
   #dial(failures: number): void {
     const state: LinkState & { name: 'dialling' } = { name: 'dialling', failures };
     this.#setState(state);
-    const { url, credentials, limits } = this.#options;
+    const { url, credentials, limits, metrics } = this.#options;
     credentials().then(
       (material) => {
         if (this.#state !== state) return;
@@ -107,6 +109,7 @@ export class Link {
           events: {
             onOpen: () => this.#onOpen(state.socket),
             onMessage: (bytes) => this.#onMessage(bytes),
+            onRoundTrip: (ms) => metrics.linkRoundTrip(ms),
             onClosed: (reason) => this.#onClosed(failures, reason),
           },
         });
@@ -179,7 +182,13 @@ export class Link {
   }
 
   #setState(state: LinkState, reason?: ZlError): void {
+    const { metrics } = this.#options;
+    if (isUp(state) !== isUp(this.#state)) metrics.linksOpen(isUp(state) ? 1 : -1);
     this.#state = state;
     this.#options.onState(state.name, reason);
   }
+}
+
+function isUp({ name }: LinkState): boolean {
+  return name === 'live' || name === 'draining';
 }

@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
+import type { Verifier } from '@zerolatency/receipts';
 import type { DeviceSession } from '../../tools/ports.ts';
 
 export function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
@@ -12,13 +13,13 @@ export function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
 }
 
 /** The public key is the one in the verified credential of the same message. */
-export function sessionOf(opened: Opened, device: number, devicePem: string): DeviceSession {
+export function sessionOf(opened: Opened, device: number, verifier: Verifier): DeviceSession {
   return {
     device,
     epoch: Number(opened.epoch),
     journalId: opened.journalId,
     servers: opened.catalog?.servers ?? [],
     credential: opened.credential,
-    devicePem,
+    verifier,
   };
 }

@@ -8,7 +8,6 @@ import type { Directory, Owner } from './directory.ts';
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import type { LinkPool } from './link-pool.ts';
-import type { RelayMetrics } from './metrics.ts';
 import { decodeOpened, sessionOf } from './opened.ts';
 import { RouteWaiters } from './route-waiters.ts';
 
@@ -19,7 +18,6 @@ export interface RelayRouteOptions {
   readonly links: LinkPool;
   readonly checkCredential: CredentialCheck;
   readonly limits: RelayLimits;
-  readonly metrics: RelayMetrics;
   readonly random: () => number;
   /** Nobody used the route for a while and it is closed. */
   readonly onIdle: () => void;
@@ -186,16 +184,16 @@ export class RelayRoute implements DeviceRoute {
       return;
     }
     const { checkCredential, tenant, deviceId } = this.#options;
-    checkCredential(opened.credential, { tenant, deviceId }).then((key) => {
+    checkCredential(opened.credential, { tenant, deviceId }).then((verified) => {
       if (this.#state !== state) return;
-      if ('error' in key) this.#lose(key.error);
-      else this.#up(hop, owner, sessionOf(opened, hop.handle, key.publicPem));
+      if ('error' in verified) this.#lose(verified.error);
+      else this.#up(hop, owner, sessionOf(opened, hop.handle, verified.verifier));
     });
   }
 
   /** The same device on the same handle: a changed catalog, or its reconnection to the same pod. */
   #renew(state: RouteState & { name: 'up' }, opened: Opened): void {
-    const session = sessionOf(opened, state.hop.handle, state.session.devicePem);
+    const session = sessionOf(opened, state.hop.handle, state.session.verifier);
     if (session.epoch === state.session.epoch) state.session = session;
     else this.#up(state.hop, state.owner, session);
   }
@@ -211,14 +209,12 @@ export class RelayRoute implements DeviceRoute {
 
   #lose(reason: ZlError, atLeastMs = 0): void {
     if (this.#state.name === 'closed') return;
-    const { directory, metrics, tenant, deviceId } = this.#options;
+    const { directory, tenant, deviceId } = this.#options;
     const wasUp = this.#state.name === 'up';
     this.#leave();
     directory.forget(tenant, deviceId);
     this.#retry(reason, atLeastMs);
-    if (!wasUp) return;
-    metrics.routeLost(reason.id);
-    this.#tellLost();
+    if (wasUp) this.#tellLost();
   }
 
   #retry(reason: ZlError, atLeastMs = 0): void {

@@ -1,0 +1,45 @@
+import type { Digest } from '@zerolatency/contracts';
+import { ZlError } from '@zerolatency/errors';
+import type { Ledger } from '@zerolatency/receipts';
+import type { CallLedger } from '../../tools/ports.ts';
+
+/** The calls' records in the ledger of this host. */
+export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
+  return {
+    intend(facts, intent, durable) {
+      const { startedAt: _, ...known } = facts;
+      const body = {
+        ...known,
+        journalId: hexOf(intent.journalId),
+        requestDigest: digestOf(intent.digest),
+        deadlineUnixMs: Math.floor(intent.deadlineMs),
+      };
+      const entry = { kind: 'call.intent', body } as const;
+      if (durable) return ledger.append(entry).then(nothing, refuse);
+      try {
+        ledger.appendSoon(entry);
+        return undefined;
+      } catch (reason) {
+        return refuse(reason);
+      }
+    },
+    conclude: (callId, receipt) =>
+      ledger.append({ kind: 'call.receipt', body: { callId, receipt } }).then(nothing, refuse),
+  };
+}
+
+function nothing(): void {}
+
+function refuse(reason: unknown): never {
+  if (reason instanceof ZlError && reason.id === 'ledger.failed') throw reason;
+  const why = reason instanceof Error ? reason.message : 'it does not answer';
+  throw new ZlError('ledger.failed', `the ledger took no record: ${why}`, { cause: reason });
+}
+
+function digestOf(bytes: Uint8Array): Digest {
+  return `sha256:${hexOf(bytes)}`;
+}
+
+function hexOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}

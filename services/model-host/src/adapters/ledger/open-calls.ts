@@ -1,0 +1,26 @@
+import type { Ledger, OpenIntent } from '@zerolatency/receipts';
+import type { OpenCall } from '../../tools/close-open-intents.ts';
+
+const CALL_ID = /^[0-9a-f]{32}$/;
+
+/** The calls that an earlier run of this host left without a receipt. */
+export function openCalls(ledger: Pick<Ledger, 'openIntents'>): OpenCall[] {
+  return ledger.openIntents().map(openCall);
+}
+
+function openCall({ at, body }: OpenIntent): OpenCall {
+  const { journalId, requestDigest, deadlineUnixMs, sessionId: _, caps = {}, ...known } = body;
+  const facts = { ...known, caps, startedAt: at };
+  if (journalId === undefined || requestDigest === undefined || !CALL_ID.test(facts.callId)) {
+    return { facts, intent: undefined };
+  }
+  const deadlineMs = deadlineUnixMs ?? 0;
+  const intent = {
+    callId: facts.callId,
+    digest: Buffer.from(requestDigest.slice('sha256:'.length), 'hex'),
+    journalId: Buffer.from(journalId, 'hex'),
+    deadlineMs,
+    settleByMs: deadlineMs,
+  };
+  return { facts, intent };
+}

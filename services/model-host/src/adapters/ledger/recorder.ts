@@ -1,0 +1,28 @@
+import { isErrorId } from '@zerolatency/errors';
+import type { Ledger } from '@zerolatency/receipts';
+import type { Recorder, TurnRecord } from '../../ports.ts';
+
+export function createRecorder({ ledger }: { ledger: Pick<Ledger, 'append'> }): Recorder {
+  return {
+    async recordTurn(record) {
+      const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
+      // Its leaf in the Merkle tree: unique, and what a proof of inclusion is about.
+      return leafHash;
+    },
+  };
+}
+
+function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...counted }: TurnRecord) {
+  const { identity, turnId, sessionId, deviceId } = scope;
+  return {
+    ...counted,
+    turnId,
+    sessionId,
+    tenant: identity.tenant,
+    user: identity.user,
+    deviceId: deviceId || undefined,
+    errorId: errorId !== undefined && isErrorId(errorId) ? errorId : undefined,
+    startedAt: new Date(startedAtMs).toISOString(),
+    endedAt: new Date(endedAtMs).toISOString(),
+  };
+}

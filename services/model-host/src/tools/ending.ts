@@ -1,0 +1,37 @@
+import type { Digest } from '@zerolatency/contracts';
+import { ZlError } from '@zerolatency/errors';
+import type { Envelope, Receipt } from '@zerolatency/receipts';
+import { maskText } from '@zerolatency/redaction';
+import type { ToolOutcome } from '../ports.ts';
+
+/** What a device said of a call, its signature checked. */
+export interface DeviceWord {
+  readonly envelope: Envelope;
+  readonly receipt: Receipt;
+}
+
+/** How a call ended, before it is recorded. */
+export interface Ending {
+  readonly outcome: ToolOutcome;
+  /** Set unless done. */
+  readonly error?: ZlError;
+  /** Empty unless done. */
+  readonly resultJson: string;
+  readonly resultDigest?: Digest;
+  readonly device?: DeviceWord;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
+}
+
+const NOTHING_REMOTE = { resultJson: '', remoteUs: 0, deviceUs: 0, serverUs: 0 };
+
+/** An ending without a result. What the message quotes came from elsewhere and may hold a secret. */
+export function endedAs(outcome: Exclude<ToolOutcome, 'done'>, error: ZlError): Ending {
+  return { ...NOTHING_REMOTE, outcome, error: masked(error) };
+}
+
+function masked(error: ZlError): ZlError {
+  const { text } = maskText(error.message);
+  return text === error.message ? error : new ZlError(error.id, text, { cause: error });
+}

@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import { FrameKind } from '@zerolatency/frame';
+import { readLedger } from '@zerolatency/receipts';
+import { eventually } from '@zerolatency/testing';
+import type { OfferedTool } from '../../test/relay/tool-device.ts';
+import { never, scope, type ToolWorldOptions, toolWorld } from '../../test/relay/tool-world.ts';
+import type { ToolResult } from '../ports.ts';
+
+const anything = { type: 'object', additionalProperties: true } as const;
+
+function fileOf(text: string) {
+  const structuredContent = {
+    path: '/home/ada/welcome.txt',
+    size: text.length,
+    offset: 0,
+    length: text.length,
+    encoding: 'text',
+    content: text,
+    truncated: false,
+  };
+  return { content: [{ type: 'text', text }], structuredContent };
+}
+
+const read: OfferedTool = {
+  name: 'fs.read',
+  inputSchema: anything,
+  handler: async () => fileOf('hello'),
+};
+
+function stuck(name = 'slow.wait'): OfferedTool {
+  const handler = (_: unknown, signal: AbortSignal) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(new ZlError('call.cancelled', 'stopped')));
+    });
+  return { name, inputSchema: anything, handler };
+}
+
+async function started(t: TestContext, options: Partial<ToolWorldOptions> = {}) {
+  const world = await toolWorld(t, { tools: [read], ...options });
+  const toolbox = await world.toolboxes.open(scope, never);
+  const run = (tool: string, args: unknown, signal = never) =>
+    toolbox.prepare(tool, JSON.stringify(args)).run({ signal });
+  return { ...world, toolbox, run };
+}
+
+function assertEnds(result: ToolResult, outcome: ToolResult['outcome'], errorId?: string): void {
+  assert.equal(result.error?.id, errorId, result.error?.message);
+  assert.equal(result.outcome, outcome);
+}
+
+test('[TOOL-04] a call is run by the device and proved by both ends', async (t) => {
+  const { run, verify, device } = await started(t);
+  const result = await run('fs.read', { path: '/home/ada/welcome.txt' });
+  assertEnds(result, 'done');
+  assert.equal(JSON.parse(result.resultJson).structuredContent.content, 'hello');
+  const { value, error } = verify(result.receiptJson);
+  assert.equal(error, undefined);
+  assert.equal(value?.receipt.role, 'host');
+  assert.equal(value?.receipt.turnId, 'turn-1');
+  assert.equal(value?.receipt.toolVersion, '1.0.0');
+  assert.equal(value?.device?.deviceId, 'laptop');
+  assert.equal(device.executions.size, 1);
+});
+
+test('[TOOL-04] the intent is in the ledger before the receipt, and what was told is durable', async (t) => {
+  const { run, ledger, ledgerDir } = await started(t);
+  await run('fs.read', { path: '/a' });
+  await ledger.close();
+  const kinds: string[] = [];
+  for await (const { record } of readLedger(ledgerDir)) kinds.push(record.kind);
+  assert.deepEqual(kinds, ['ledger.segment', 'call.intent', 'call.receipt']);
+});
+
+test('[TOOL-02] arguments that break the contract are refused with the field named', async (t) => {
+  const { run, verify, device } = await started(t);
+  const result = await run('fs.read', { path: '/a', length: -1 });
+  assertEnds(result, 'failed', 'tool.arguments_invalid');
+  assert.match(result.error!.message, /length/);
+  assert.equal(verify(result.receiptJson).value?.receipt.errorId, 'tool.arguments_invalid');
+  assert.equal(device.executions.size, 0);
+});
+
+test('[TOOL-02] arguments of a tool without a contract are checked by the catalog', async (t) => {
+  const inputSchema = {
+    type: 'object',
+    required: ['city'],
+    properties: { city: { type: 'string' } },
+  };
+  const weather = { name: 'web.weather', inputSchema, handler: async () => ({ content: [] }) };
+  const { run } = await started(t, { tools: [weather] });
+  assertEnds(await run('web.weather', { city: 'Ulm' }), 'done');
+  const refused = await run('web.weather', {});
+  assertEnds(refused, 'failed', 'tool.arguments_invalid');
+  assert.match(refused.error!.message, /city/);
+});
+
+test('[TOOL-02] a result that breaks the contract is not told, and its field is named', async (t) => {
+  const broken = fileOf('hello');
+  const handler = async () => ({
+    ...broken,
+    structuredContent: { ...broken.structuredContent, size: 'large' },
+  });
+  const { run, verify } = await started(t, { tools: [{ ...read, handler }] });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'tool.result_invalid');
+  assert.match(result.error!.message, /size/);
+  assert.equal(result.resultJson, '');
+  assert.equal(verify(result.receiptJson).value?.device?.outcome, 'done');
+});
+
+test('a result the tool itself calls an error is a failure with its words', async (t) => {
+  const handler = async () => ({
+    isError: true,
+    content: [{ type: 'text', text: 'disk on fire' }],
+  });
+  const { run } = await started(t, { tools: [{ ...read, handler }] });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'tool.failed');
+  assert.match(result.error!.message, /disk on fire/);
+});
+
+test('a failure on the device keeps its id', async (t) => {
+  const handler = async () => {
+    throw new ZlError('fs.outside_roots', '/etc is outside');
+  };
+  const { run, verify } = await started(t, { tools: [{ ...read, handler }] });
+  const result = await run('fs.read', { path: '/etc/shadow' });
+  assertEnds(result, 'failed', 'fs.outside_roots');
+  assert.equal(verify(result.receiptJson).value?.device?.errorId, 'fs.outside_roots');
+});
+
+test('[POL-04] a call the policy denies is not sent, and has its receipt', async (t) => {
+  const rules = [
+    {
+      id: 'home',
+      effect: 'allow',
+      tools: ['fs.read'],
+      paths: { argument: 'path', within: ['/home'] },
+    },
+  ] as const;
+  const { run, toolbox, verify, relay } = await started(t, { rules });
+  assert.deepEqual(
+    toolbox.tools.map(({ name }) => name),
+    ['fs.read'],
+  );
+  const result = await run('fs.read', { path: '/etc/shadow' });
+  assertEnds(result, 'denied', 'policy.denied');
+  assert.equal(verify(result.receiptJson).value?.receipt.outcome, 'denied');
+  assert.equal(relay.seen.includes(FrameKind.CALL), false);
+  assertEnds(await run('fs.read', { path: '/home/a' }), 'done');
+});
+
+test('[POL-01] the model is not told of tools it may not use', async (t) => {
+  const rules = [{ id: 'read', effect: 'allow', tools: ['fs.*'] }] as const;
+  const { toolbox, run } = await started(t, { tools: [read, stuck('shell.run')], rules });
+  assert.deepEqual(
+    toolbox.tools.map(({ name }) => name),
+    ['fs.read'],
+  );
+  assertEnds(await run('shell.run', {}), 'denied', 'policy.denied');
+});
+
+test('[POL-01] calls per turn are capped', async (t) => {
+  const rules = [{ id: 'two', effect: 'allow', tools: ['*'], caps: { callsPerTurn: 2 } }] as const;
+  const { run, toolboxes } = await started(t, { rules });
+  const results = [];
+  for (const path of ['/a', '/b', '/c']) results.push((await run('fs.read', { path })).outcome);
+  assert.deepEqual(results, ['done', 'done', 'denied']);
+  const next = await toolboxes.open({ ...scope, turnId: 'turn-2' }, never);
+  const again = await next.prepare('fs.read', '{"path":"/d"}').run({ signal: never });
+  assertEnds(again, 'done');
+});
+
+test('the host bounds the calls of a turn whatever the policy says', async (t) => {
+  const { run } = await started(t, { limits: { callsPerTurn: 1 } });
+  assertEnds(await run('fs.read', { path: '/a' }), 'done');
+  assertEnds(await run('fs.read', { path: '/b' }), 'denied', 'policy.denied');
+});
+
+test('a tool that the device does not have is unknown, with a receipt', async (t) => {
+  const { run, verify } = await started(t);
+  const result = await run('fs.write', {});
+  assertEnds(result, 'failed', 'tool.unknown');
+  assert.equal(verify(result.receiptJson).error, undefined);
+});
+
+test('words that are no arguments and names that are no names have receipts too', async (t) => {
+  const { toolbox, verify } = await started(t);
+  for (const [tool, words] of [
+    ['fs.read', '{"path"'],
+    ['fs.read', '"\\ud800"'],
+    ['', '{}'],
+    ['\ud800'.repeat(5000), '{}'],
+  ]) {
+    const call = toolbox.prepare(tool!, words!);
+    const result = await call.run({ signal: never });
+    assert.equal(result.outcome, 'failed');
+    assert.equal(verify(result.receiptJson).error, undefined);
+    assert.doesNotThrow(() => JSON.parse(call.argumentsJson));
+  }
+});
+
+test('a turn without a device has an empty toolbox', async (t) => {
+  const { toolboxes } = await started(t);
+  const toolbox = await toolboxes.open({ ...scope, deviceId: '' }, never);
+  assert.deepEqual(toolbox.tools, []);
+  const result = await toolbox.prepare('fs.read', '{"path":"/a"}').run({ signal: never });
+  assertEnds(result, 'failed', 'tool.unknown');
+});
+
+test('[RED-01] secrets in arguments and results are masked before anyone sees them', async (t) => {
+  const secret = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
+  const { toolbox } = await started(t, {
+    tools: [{ ...read, handler: async () => fileOf(secret) }],
+  });
+  const call = toolbox.prepare('fs.read', JSON.stringify({ path: `/${secret}` }));
+  const result = await call.run({ signal: never });
+  assertEnds(result, 'done');
+  assert.doesNotMatch(call.argumentsJson, new RegExp(secret));
+  assert.doesNotMatch(result.resultJson, new RegExp(secret));
+});
+
+test('[HOST-05] a cancelled call stops on the device and ends as cancelled with both signatures', async (t) => {
+  const { run, device, verify } = await started(t, { tools: [stuck()] });
+  const abort = new AbortController();
+  const running = run('slow.wait', {}, abort.signal);
+  await eventually(() => device.running === 1);
+  abort.abort();
+  const result = await running;
+  assertEnds(result, 'cancelled', 'call.cancelled');
+  assert.equal(verify(result.receiptJson).value?.device?.outcome, 'cancelled');
+  await eventually(() => device.running === 0);
+});
+
+test('[HOST-05] a call cancelled before it was sent never reaches the device', async (t) => {
+  const { run, device, verify } = await started(t);
+  const result = await run('fs.read', { path: '/a' }, AbortSignal.abort());
+  assertEnds(result, 'cancelled', 'call.cancelled');
+  assert.equal(verify(result.receiptJson).error, undefined);
+  assert.equal(device.executions.size, 0);
+});
+
+test('a call that takes too long is stopped at its deadline and failed', async (t) => {
+  const { run, verify, device } = await started(t, {
+    tools: [stuck()],
+    limits: { timeoutMs: 300, graceMs: 5000 },
+  });
+  const result = await run('slow.wait', {});
+  assertEnds(result, 'failed', 'tool.timeout');
+  assert.equal(verify(result.receiptJson).error, undefined);
+  await eventually(() => device.running === 0);
+});
+
+test('a device that never answers leaves the outcome unknown, with a receipt', async (t) => {
+  const { run, verify, relay } = await started(t, {
+    tools: [stuck()],
+    limits: { timeoutMs: 300, graceMs: 20 },
+  });
+  relay.tamper = (frame, direction) => (direction === 'to host' ? [] : [frame]);
+  const result = await run('slow.wait', {});
+  assertEnds(result, 'unknown', 'call.unknown_outcome');
+  assert.equal(verify(result.receiptJson).value?.receipt.outcome, 'unknown');
+});

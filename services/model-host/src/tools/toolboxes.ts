@@ -1,0 +1,61 @@
+import type { ToolContracts } from '@zerolatency/contracts';
+import type { BundleHolder } from '@zerolatency/policy';
+import type { Signer } from '@zerolatency/receipts';
+import { inject } from '@zerolatency/telemetry';
+import type { Toolbox, Toolboxes } from '../ports.ts';
+import {
+  type CallLedger,
+  type DeviceRoutes,
+  defaultToolLimits,
+  type ToolLimits,
+  type ToolMetrics,
+} from './ports.ts';
+import { ToolRegistry } from './registry.ts';
+import { ToolCall } from './tool-call.ts';
+import { type ToolDeps, TurnTools } from './turn-tools.ts';
+
+export interface ToolboxesOptions {
+  readonly devices: DeviceRoutes;
+  readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
+  readonly contracts: ToolContracts;
+  readonly ledger: CallLedger;
+  /** This host's receipt key. */
+  readonly signer: Signer;
+  readonly limits?: Partial<ToolLimits>;
+  readonly metrics: ToolMetrics;
+}
+
+export function createToolboxes(options: ToolboxesOptions): Toolboxes {
+  const { devices, policy, contracts, ledger, signer, limits, metrics } = options;
+  const deps: ToolDeps = {
+    devices,
+    policy,
+    registry: new ToolRegistry(contracts),
+    ledger,
+    signer,
+    limits: { ...defaultToolLimits, ...limits },
+    metrics,
+    nowMs: steadyNowMs,
+    traceparent: () => inject(),
+  };
+  return {
+    async open(scope, signal) {
+      if (scope.deviceId === '') return toolboxOf(new TurnTools(deps, scope, []));
+      const route = devices.route(scope.identity.tenant, scope.deviceId);
+      const { servers } = route.session ?? (await route.ready(signal));
+      return toolboxOf(new TurnTools(deps, scope, servers));
+    },
+  };
+}
+
+function toolboxOf(turn: TurnTools): Toolbox {
+  return {
+    tools: turn.definitions(),
+    prepare: (tool, argumentsJson) => new ToolCall(turn, tool, argumentsJson),
+  };
+}
+
+/** Unix time that does not step when the clock of the machine is set. */
+function steadyNowMs(): number {
+  return performance.timeOrigin + performance.now();
+}

@@ -1,0 +1,109 @@
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { loadToolContracts } from '@zerolatency/contracts';
+import { type Bundle, BundleHolder, memoryFloor, type Rule, signBundle } from '@zerolatency/policy';
+import {
+  generateKeyPair,
+  type Ledger,
+  openLedger,
+  type ReceiptVerdict,
+  signerFromPem,
+  verifierFromPem,
+  verifyReceipt,
+} from '@zerolatency/receipts';
+import { tempDir } from '@zerolatency/testing';
+import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
+import type { DevicesOptions } from '../../src/adapters/relay/devices.ts';
+import type { Toolboxes, TurnScope } from '../../src/ports.ts';
+import { type CallLedger, noToolMetrics, type ToolLimits } from '../../src/tools/ports.ts';
+import { createToolboxes } from '../../src/tools/toolboxes.ts';
+import type { FakeRelay } from './fake-relay.ts';
+import { type RelayWorld, relayWorld } from './relay-world.ts';
+import { type OfferedTool, ToolDevice } from './tool-device.ts';
+
+export const contracts = loadToolContracts(
+  join(import.meta.dirname, '../../../../contracts/tools'),
+);
+
+export const never = AbortSignal.any([]);
+
+export interface ToolWorld extends RelayWorld {
+  readonly relay: FakeRelay;
+  readonly other: FakeRelay;
+  readonly device: ToolDevice;
+  readonly ledger: Ledger;
+  readonly toolboxes: Toolboxes;
+  readonly scope: TurnScope;
+  readonly key: ReturnType<typeof generateKeyPair>;
+  readonly ledgerDir: string;
+  verify(receiptJson: string): ReceiptVerdict;
+}
+
+export interface ToolWorldOptions {
+  readonly tools: readonly OfferedTool[];
+  readonly rules?: readonly Rule[];
+  readonly limits?: Partial<ToolLimits>;
+  readonly relay?: Partial<DevicesOptions>;
+  readonly wrapLedger?: (ledger: CallLedger) => CallLedger;
+}
+
+const allowAll: readonly Rule[] = [{ id: 'all', effect: 'allow', tools: ['*'] }];
+
+/** A host with its ledger and policy, two relay pods, and one device on the first of them. */
+export async function toolWorld(t: TestContext, options: ToolWorldOptions): Promise<ToolWorld> {
+  let opened: Ledger | undefined;
+  // Registered first, because hooks run in that order and the folder goes with its own.
+  t.after(() => opened?.close());
+  const world = await relayWorld(t, options.relay);
+  const enrolled = await world.enrol('laptop');
+  const device = new ToolDevice(enrolled, options.tools);
+  const [relay, other] = world.relays;
+  if (relay === undefined || other === undefined) throw new Error('two relays were started');
+  relay.connect(device);
+  const key = generateKeyPair();
+  const signer = signerFromPem(key.privatePem);
+  const ledgerDir = tempDir(t);
+  const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'test/host', fsync: false });
+  opened = ledger;
+  const { wrapLedger = (same) => same } = options;
+  const toolboxes = createToolboxes({
+    devices: world.devices,
+    policy: await policyOf(options.rules ?? allowAll),
+    contracts,
+    ledger: wrapLedger(createCallLedger(ledger)),
+    signer,
+    limits: options.limits,
+    metrics: noToolMetrics,
+  });
+  const hostKeys = [verifierFromPem(key.publicPem)];
+  const deviceKeys = [verifierFromPem(enrolled.key.publicPem)];
+  const verify = (envelope: string) => verifyReceipt({ envelope, hostKeys, deviceKeys });
+  return { ...world, relay, other, device, ledger, ledgerDir, toolboxes, scope, key, verify };
+}
+
+export const scope: TurnScope = {
+  identity: { tenant: 'acme', user: 'ada', roles: ['dev'] },
+  sessionId: 'session-1',
+  turnId: 'turn-1',
+  deviceId: 'laptop',
+};
+
+export async function policyOf(rules: readonly Rule[]): Promise<BundleHolder> {
+  const key = generateKeyPair();
+  const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor() });
+  const nowMs = Date.now();
+  const bundle: Bundle = {
+    schema: 'zerolatency.policy/v1',
+    id: 'test',
+    version: 1,
+    issuedAt: new Date(nowMs - 1000).toISOString(),
+    expiresAt: new Date(nowMs + 3_600_000).toISOString(),
+    rules,
+  };
+  const offer = await holder.offer(
+    await signBundle(bundle, [signerFromPem(key.privatePem)]),
+    nowMs,
+  );
+  if ('error' in offer) throw offer.error;
+  return holder;
+}
