@@ -20,6 +20,8 @@ export interface StdioServer extends GroupCommand {
   readonly onStderr?: (line: string) => void;
   readonly onBadLine?: () => void;
   readonly onToolsChanged?: () => void;
+  /** Closes the server, whether it has started or not. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CallOptions {
@@ -56,6 +58,10 @@ export async function startStdioServer(server: StdioServer): Promise<McpSession>
     onStderr: server.onStderr ?? (() => {}),
     onBadLine: server.onBadLine ?? (() => {}),
   });
+  server.signal?.throwIfAborted();
+  const stop = () => void transport.close();
+  server.signal?.addEventListener('abort', stop, { once: true });
+  void transport.gone.then(() => server.signal?.removeEventListener('abort', stop));
   const client = new Client(server.client, { capabilities: {} });
   client.setNotificationHandler(ToolListChangedNotificationSchema, () => server.onToolsChanged?.());
   try {

@@ -80,6 +80,13 @@ test('a server that hangs at start times out', async (t) => {
   await assert.rejects(started, isError('tool.timeout'));
 });
 
+test('an abort ends a server that is starting', async (t) => {
+  const stop = new AbortController();
+  const started = start(t, 'hangs-at-start', { signal: stop.signal });
+  stop.abort();
+  await assert.rejects(started, isError('tool.server_down'));
+});
+
 test('a server that exits during a call fails the call', async (t) => {
   const session = await start(t, 'exits-on-call');
   await callFails(session, 'tool.server_down');

@@ -9,7 +9,7 @@ import {
   McpError,
 } from '@modelcontextprotocol/sdk/types.js';
 import { ZlError } from '@zerolatency/errors';
-import { readDefinition } from './read-definition.ts';
+import { fsVersion, readDefinition } from './read-definition.ts';
 import { callRead, maxBytesMeta } from './read-tool.ts';
 import { openRoots } from './roots.ts';
 
@@ -24,7 +24,7 @@ const { values } = parseArgs({
 const roots = openRoots(values.root);
 const maxBytes = positive('--max-bytes', values['max-bytes']);
 
-const server = new Server({ name: 'fs', version: '1.0.0' }, { capabilities: { tools: {} } });
+const server = new Server({ name: 'fs', version: fsVersion }, { capabilities: { tools: {} } });
 server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [readDefinition] }));
 server.setRequestHandler(CallToolRequestSchema, ({ params }) => {
   if (params.name !== readDefinition.name) {

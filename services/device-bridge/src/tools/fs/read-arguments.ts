@@ -16,9 +16,9 @@ export function parseReadArguments(given: Readonly<Record<string, unknown>>): Re
   if (unknown !== undefined) throw invalid(unknown, 'is not an argument of read');
   const { path, offset = 0, length, encoding = 'auto' } = given;
   if (typeof path !== 'string' || path === '') throw invalid('path', 'must be a path');
-  if (!isCount(offset)) throw invalid('offset', 'must be a whole number of bytes');
-  if (length !== undefined && !isCount(length)) {
-    throw invalid('length', 'must be a whole number of bytes');
+  if (!isCount(offset, 0)) throw invalid('offset', 'must be a whole number of bytes');
+  if (length !== undefined && !isCount(length, 1)) {
+    throw invalid('length', 'must be a whole number of bytes, at least 1');
   }
   const known = encodings.find((each) => each === encoding);
   if (known === undefined) throw invalid('encoding', `must be one of ${encodings.join(', ')}`);
@@ -27,8 +27,8 @@ export function parseReadArguments(given: Readonly<Record<string, unknown>>): Re
 
 const fields = new Set(['path', 'offset', 'length', 'encoding']);
 
-function isCount(value: unknown): value is number {
-  return typeof value === 'number' && Number.isSafeInteger(value) && value >= 0;
+function isCount(value: unknown, minimum: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum;
 }
 
 function invalid(field: string, problem: string): ZlError {

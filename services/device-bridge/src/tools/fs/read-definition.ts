@@ -1,19 +1,31 @@
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
+import argsSchema from '../../../../../contracts/tools/fs.read/v1/args.schema.json' with {
+  type: 'json',
+};
+import manifest from '../../../../../contracts/tools/fs.read/v1/manifest.json' with {
+  type: 'json',
+};
+import resultSchema from '../../../../../contracts/tools/fs.read/v1/result.schema.json' with {
+  type: 'json',
+};
 
 /** What contracts/tools/fs.read/v1 says, as MCP tells it. */
-export const readDefinition: Tool = {
+export const readDefinition = {
   name: 'read',
-  description: 'Reads a file, or a range of it, inside the roots.',
-  inputSchema: {
-    type: 'object',
-    additionalProperties: false,
-    required: ['path'],
-    properties: {
-      path: { type: 'string', minLength: 1, maxLength: 4096 },
-      offset: { type: 'integer', minimum: 0 },
-      length: { type: 'integer', minimum: 0 },
-      encoding: { enum: ['auto', 'text', 'base64'] },
-    },
-  },
+  description: manifest.description,
+  inputSchema: embedded(argsSchema),
+  outputSchema: embedded(resultSchema),
   annotations: { readOnlyHint: true, openWorldHint: false },
-};
+} satisfies Tool;
+
+export const fsVersion = manifest.version;
+
+interface ObjectSchema {
+  readonly required: string[];
+  readonly properties: Record<string, object>;
+}
+
+/** Without the fields of a document of its own, which some MCP clients' validators refuse. */
+function embedded({ required, properties }: ObjectSchema) {
+  return { type: 'object' as const, additionalProperties: false, required, properties };
+}

@@ -69,7 +69,6 @@ test('[BRG-03] ranges are of bytes, and stop at the end of the file', (t) => {
   assert.equal(range(4, 100).truncated, false);
   assert.equal(range(5).length, 0);
   assert.equal(range(Number.MAX_SAFE_INTEGER).length, 0);
-  assert.equal(range(0, 0).content, '');
 });
 
 test('[BRG-03] a file longer than the limit is cut and says truncated', (t) => {
@@ -245,7 +244,7 @@ test('arguments that make no sense are refused, and the field is named', (t) => 
   const bad: Record<string, Record<string, unknown>> = {
     path: { path: 'a\0b' },
     offset: { path: 'hello.txt', offset: -1 },
-    length: { path: 'hello.txt', length: 1.5 },
+    length: { path: 'hello.txt', length: 0 },
     encoding: { path: 'hello.txt', encoding: 'utf-16' },
     mode: { path: 'hello.txt', mode: 'w' },
   };

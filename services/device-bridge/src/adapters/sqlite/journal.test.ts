@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { spawn, spawnSync } from 'node:child_process';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { MemoryJournal } from '@zerolatency/call';
+import { tempDir } from '@zerolatency/testing';
+import fc from 'fast-check';
+import { SqliteJournal } from './journal.ts';
+
+const observer = { wrote() {} };
+const bytes = (text: string) => new Uint8Array(Buffer.from(text));
+const entry = (callId: string, deadlineMs = 1000) => ({ callId, digest: bytes('d'), deadlineMs });
+
+type Step = { readonly op: string; readonly id: string; readonly atMs: number };
+
+test('after any writes and a restart it holds what a journal in memory holds', (t) => {
+  const step = fc.record({
+    op: fc.constantFrom('dispatched', 'finished', 'acknowledged', 'forget', 'reopen'),
+    id: fc.constantFrom('a', 'b', 'c', 'd'),
+    atMs: fc.integer({ min: 1, max: 5 }),
+  });
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 30 }), (steps) => follows(tempDir(t), steps)),
+    { numRuns: 40 },
+  );
+});
+
+function follows(dir: string, steps: readonly Step[]): void {
+  const path = join(dir, 'journal.db');
+  const model = new MemoryJournal(new Uint8Array(16));
+  let real = new SqliteJournal(path, observer);
+  const { id } = real;
+  const states = new Map<string, string>();
+  const apply = ({ op, id: callId, atMs }: Step, n: number) => {
+    for (const journal of [model, real]) {
+      if (op === 'dispatched' && !states.has(callId)) {
+        journal.dispatched({ ...entry(callId, atMs), request: bytes('r') }, n % 2 === 0);
+      } else if (op === 'finished' && states.get(callId) !== 'acknowledged') {
+        const outcome = { outcome: bytes('o'), result: bytes(`result ${n}`) };
+        journal.finished({ ...entry(callId, atMs), ...outcome }, n % 3 === 0);
+      } else if (op === 'acknowledged' && states.get(callId) === 'finished') {
+        journal.acknowledged(callId);
+      } else if (op === 'forget') {
+        journal.forget(atMs);
+      }
+    }
+    states.clear();
+    for (const each of model.load()) states.set(each.callId, each.state);
+    if (op !== 'reopen') return;
+    real.close();
+    real = new SqliteJournal(path, observer);
+  };
+  for (const [n, each] of [...steps, { op: 'reopen', id: 'a', atMs: 1 }].entries()) apply(each, n);
+  const plain = (journal: SqliteJournal | MemoryJournal) =>
+    [...journal.load()]
+      .sort((a, b) => a.callId.localeCompare(b.callId))
+      .map((each) =>
+        Object.fromEntries(
+          Object.entries(each).map(([key, value]) => [
+            key,
+            value instanceof Uint8Array ? Buffer.from(value).toString() : value,
+          ]),
+        ),
+      );
+  try {
+    assert.deepEqual(plain(real), plain(model));
+    assert.equal(real.watermarkMs, model.watermarkMs);
+    assert.deepEqual(Buffer.from(real.id), Buffer.from(id));
+  } finally {
+    real.close();
+  }
+}
+
+test('[BRG-01] what was written before SIGKILL is there afterwards', async (t) => {
+  const path = join(tempDir(t), 'journal.db');
+  const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
+  const script = `
+    import { SqliteJournal } from ${JSON.stringify(module)};
+    const journal = new SqliteJournal(${JSON.stringify(path)}, { wrote() {} });
+    const digest = new Uint8Array(32);
+    for (let n = 0; n < 50; n++) {
+      const entry = { callId: 'call' + n, digest, deadlineMs: 1000 };
+      journal.dispatched({ ...entry, request: new Uint8Array(100) }, n % 10 === 0);
+    }
+    process.kill(process.pid, 'SIGKILL');`;
+  spawnSync(process.execPath, ['--input-type=module', '-e', script]);
+  const journal = new SqliteJournal(path, observer);
+  t.after(() => journal.close());
+  assert.equal([...journal.load()].length, 50);
+});
+
+test('a second process cannot open the journal while the first has it', async (t) => {
+  const path = join(tempDir(t), 'journal.db');
+  const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
+  const script = `
+    import { SqliteJournal } from ${JSON.stringify(module)};
+    new SqliteJournal(${JSON.stringify(path)}, { wrote() {} });
+    process.stdout.write('open');
+    setInterval(() => {}, 1e6);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+  const exited = new Promise((resolve) => child.once('exit', resolve));
+  await new Promise((resolve) => child.stdout.once('data', resolve));
+  assert.throws(() => new SqliteJournal(path, observer), { message: /another bridge is using/ });
+  child.kill('SIGKILL');
+  await exited;
+  new SqliteJournal(path, observer).close();
+});
+
+test('a checkpoint loses nothing', (t) => {
+  const path = join(tempDir(t), 'journal.db');
+  const journal = new SqliteJournal(path, observer);
+  const result = new Uint8Array(100_000).fill(7);
+  for (let n = 0; n < 10; n++) {
+    journal.finished({ ...entry(`c${n}`), outcome: bytes('o'), result }, false);
+  }
+  journal.checkpoint({ isIdle: true });
+  journal.close();
+  const again = new SqliteJournal(path, observer);
+  t.after(() => again.close());
+  assert.equal([...again.load()].length, 10);
+});

@@ -1,0 +1,144 @@
+import { randomBytes } from 'node:crypto';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
+import { ZlError } from '@zerolatency/errors';
+import { openDatabase } from './open-database.ts';
+
+export interface JournalObserver {
+  wrote(durable: boolean, seconds: number): void;
+}
+
+/** Past this much in the write-ahead log, a checkpoint is made whether or not calls run. */
+const maxLogBytes = 64 * 1024 * 1024;
+/** Below it, a checkpoint is not worth its fsync. */
+const minLogBytes = 256 * 1024;
+
+/** The journal of calls on SQLite: what was written in order survives in order. */
+export class SqliteJournal implements Journal {
+  readonly id: Uint8Array;
+  readonly #database: DatabaseSync;
+  readonly #observer: JournalObserver;
+  readonly #insert: StatementSync;
+  readonly #finish: StatementSync;
+  readonly #acknowledge: StatementSync;
+  readonly #forget: StatementSync;
+  readonly #setMeta: StatementSync;
+  #watermarkMs: number;
+  #isFull = false;
+  #logBytes = 0;
+
+  constructor(path: string, observer: JournalObserver) {
+    const database = openDatabase(path);
+    this.#database = database;
+    this.#observer = observer;
+    this.#setMeta = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
+    this.#insert = database.prepare(
+      `INSERT INTO entries (call_id, digest, deadline_ms, state, request)
+       VALUES (?, ?, ?, 'dispatched', ?)`,
+    );
+    this.#finish = database.prepare(
+      `INSERT INTO entries (call_id, digest, deadline_ms, state, outcome, result)
+       VALUES (?, ?, ?, 'finished', ?, ?)
+       ON CONFLICT (call_id) DO UPDATE
+       SET state = 'finished', request = NULL, outcome = excluded.outcome, result = excluded.result`,
+    );
+    this.#acknowledge = database.prepare(
+      `UPDATE entries SET state = 'acknowledged', result = NULL WHERE call_id = ?`,
+    );
+    this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
+    this.id = this.#ownId();
+    this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
+  }
+
+  get watermarkMs(): number {
+    return this.#watermarkMs;
+  }
+
+  *load(): Iterable<JournalEntry> {
+    const rows = this.#database.prepare('SELECT * FROM entries ORDER BY rowid').iterate();
+    for (const row of rows) yield entryOf(row);
+  }
+
+  dispatched({ callId, digest, deadlineMs, request }: DispatchedEntry, durable: boolean): void {
+    this.#write(durable, request.length, () => {
+      this.#insert.run(callId, digest, deadlineMs, request);
+    });
+  }
+
+  finished({ callId, digest, deadlineMs, ...entry }: FinishedEntry, durable: boolean): void {
+    this.#write(durable, entry.outcome.length + entry.result.length, () => {
+      this.#finish.run(callId, digest, deadlineMs, entry.outcome, entry.result);
+    });
+  }
+
+  acknowledged(callId: string): void {
+    this.#write(false, 0, () => this.#acknowledge.run(callId));
+  }
+
+  forget(watermarkMs: number): void {
+    const next = Math.max(watermarkMs, this.#watermarkMs);
+    this.#write(true, 0, () => {
+      this.#database.exec('BEGIN IMMEDIATE');
+      this.#setMeta.run('watermark_ms', next);
+      this.#forget.run(next);
+      this.#database.exec('COMMIT');
+    });
+    this.#watermarkMs = next;
+  }
+
+  /** Moves the log into the file; called when nothing waits for it. */
+  checkpoint({ isIdle }: { readonly isIdle: boolean }): void {
+    if (this.#logBytes < (isIdle ? minLogBytes : maxLogBytes)) return;
+    this.#logBytes = 0;
+    this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  }
+
+  close(): void {
+    this.#database.close();
+  }
+
+  #write(durable: boolean, bytes: number, run: () => void): void {
+    const startMs = performance.now();
+    if (this.#isFull !== durable) {
+      // In WAL mode, FULL waits for the disk at each commit and NORMAL never.
+      this.#database.exec(`PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}`);
+      this.#isFull = durable;
+    }
+    run();
+    // Each commit writes whole pages: the row's own, and the index's.
+    this.#logBytes += bytes + 8192;
+    this.#observer.wrote(durable, (performance.now() - startMs) / 1000);
+  }
+
+  #ownId(): Uint8Array {
+    const known = this.#meta('journal_id');
+    if (known instanceof Uint8Array) return known;
+    const made = new Uint8Array(randomBytes(16));
+    this.#write(true, 0, () => this.#setMeta.run('journal_id', made));
+    return made;
+  }
+
+  #meta(key: string) {
+    return this.#database.prepare('SELECT value FROM meta WHERE key = ?').get(key)?.value;
+  }
+}
+
+type Row = Readonly<Record<string, unknown>>;
+
+function entryOf(row: Row): JournalEntry {
+  const { call_id: callId, deadline_ms: deadlineMs, state } = row;
+  if (typeof callId !== 'string' || typeof deadlineMs !== 'number') throw corrupt();
+  const key = { callId, digest: bytesOf(row.digest), deadlineMs };
+  if (state === 'dispatched') return { ...key, state, request: bytesOf(row.request) };
+  const outcome = bytesOf(row.outcome);
+  if (state === 'acknowledged') return { ...key, state, outcome };
+  if (state !== 'finished') throw corrupt();
+  return { ...key, state, outcome, result: bytesOf(row.result) };
+}
+
+function bytesOf(value: unknown): Uint8Array {
+  if (value instanceof Uint8Array) return value;
+  throw corrupt();
+}
+
+const corrupt = () => new ZlError('internal', 'the journal holds an entry that cannot be read');

@@ -1,0 +1,39 @@
+import { DatabaseSync } from 'node:sqlite';
+import { ZlError } from '@zerolatency/errors';
+
+const schema = `
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS entries (
+    call_id TEXT PRIMARY KEY,
+    digest BLOB NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('dispatched', 'finished', 'acknowledged')),
+    request BLOB,
+    outcome BLOB,
+    result BLOB
+  ) STRICT;
+  CREATE INDEX IF NOT EXISTS entries_by_deadline ON entries (deadline_ms);
+`;
+
+/**
+ * Opened for this process alone: two bridges with one journal would each answer
+ * for calls that the other ran. The lock is the operating system's and goes
+ * with the process, however it ends.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE');
+    database.exec('PRAGMA journal_mode = WAL');
+    // A checkpoint waits for the disk, so it is made when no call is on the path.
+    database.exec('PRAGMA wal_autocheckpoint = 0');
+    database.exec(`BEGIN EXCLUSIVE; ${schema} COMMIT`);
+    return database;
+  } catch (cause) {
+    database.close();
+    if (cause instanceof Error && /locked|busy/i.test(cause.message)) {
+      throw new ZlError('config.invalid', `another bridge is using ${path}`, { cause });
+    }
+    throw new ZlError('internal', `cannot open the journal ${path}`, { cause });
+  }
+}

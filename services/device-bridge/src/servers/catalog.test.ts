@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { offeredTools } from './catalog.ts';
+
+const tool = (name: string, more: object = {}) => ({
+  name,
+  inputSchema: { type: 'object' as const },
+  ...more,
+});
+
+test('a tool is offered with its canonical schema, and its digest covers all it says', () => {
+  const { tools, refused } = offeredTools([
+    tool('a', { inputSchema: { type: 'object', properties: { b: {}, a: {} } } }),
+  ]);
+  assert.deepEqual(refused, []);
+  assert.equal(tools.get('a')?.inputSchemaJson, '{"properties":{"a":{},"b":{}},"type":"object"}');
+  const digests = [tool('a'), tool('b'), tool('a', { description: 'x' })].map((each) => {
+    const [offered] = offeredTools([each]).tools.values();
+    return Buffer.from(offered!.digest).toString('hex');
+  });
+  assert.equal(new Set(digests).size, 3);
+});
+
+test('a tool with a bad name, a taken one, or too much text is left out whole', () => {
+  const { tools, refused } = offeredTools([
+    tool('good'),
+    tool('good', { description: 'a second one' }),
+    tool(''),
+    tool('no spaces'),
+    tool('x'.repeat(200)),
+    tool('long', { description: 'x'.repeat(10_000) }),
+    tool('wide', { inputSchema: { type: 'object', title: 'x'.repeat(40_000) } }),
+  ]);
+  assert.deepEqual([...tools.keys()], ['good']);
+  assert.equal(tools.get('good')?.description, '');
+  assert.equal(refused.length, 6);
+});

@@ -1,0 +1,187 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import type { ManifestServer } from '@zerolatency/policy';
+import { Backoff, type BackoffRange } from '../backoff.ts';
+import { type OfferedTool, offeredTools } from './catalog.ts';
+import { environmentOf } from './environment.ts';
+import { checkExecutable } from './executable.ts';
+import { Slots } from './slots.ts';
+
+/**
+ *   starting --> ready --> failed --(backoff)--> starting
+ *      |                     ^
+ *      +---------------------+        stopped, from any of them, is for good
+ */
+export type ServerState =
+  | { readonly name: 'starting' }
+  | { readonly name: 'ready'; readonly session: McpSession; readonly tools: ToolMap }
+  | { readonly name: 'failed'; readonly error: ZlError; readonly retryInMs: number }
+  | { readonly name: 'stopped' };
+
+export type ToolMap = ReadonlyMap<string, OfferedTool>;
+
+export interface ServerLog {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface ServerDeps {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly version: string;
+  readonly backoff: BackoffRange;
+  readonly log: ServerLog;
+  readonly onChange: () => void;
+  readonly onRestart: (server: string) => void;
+}
+
+const defaultCallTimeoutMs = 60_000;
+const defaultMaxConcurrentCalls = 32;
+/** A server that answered no call is given this long to answer a ping before it is ended. */
+const pingTimeoutMs = 2_000;
+/** One that has run for so long starts its next life without the memory of earlier failures. */
+const provenAfterMs = 60_000;
+
+/** Keeps one MCP server of the manifest running. */
+export class ManagedServer {
+  readonly spec: ManifestServer;
+  readonly callTimeoutMs: number;
+  readonly slots: Slots;
+  readonly #deps: ServerDeps;
+  readonly #stopping = new AbortController();
+  #state: ServerState = { name: 'starting' };
+  readonly #backoff: Backoff;
+  #isPinging = false;
+  #running: Promise<void> | undefined;
+
+  constructor(spec: ManifestServer, deps: ServerDeps) {
+    this.spec = spec;
+    this.#deps = deps;
+    this.#backoff = new Backoff(deps.backoff);
+    this.callTimeoutMs = spec.limits?.callTimeoutMs ?? defaultCallTimeoutMs;
+    this.slots = new Slots(spec.limits?.maxConcurrentCalls ?? defaultMaxConcurrentCalls);
+  }
+
+  get state(): ServerState {
+    return this.#state;
+  }
+
+  start(): void {
+    this.#running ??= this.#superviseUntilStopped();
+  }
+
+  /** Resolves once no process of it is left. */
+  async stop(): Promise<void> {
+    this.#stopping.abort();
+    await this.#running;
+    this.#setState({ name: 'stopped' });
+  }
+
+  /** A call went unanswered: finds out whether the server hangs, and ends it if so. */
+  async suspectHang(): Promise<void> {
+    if (this.#state.name !== 'ready' || this.#isPinging) return;
+    const { session } = this.#state;
+    this.#isPinging = true;
+    try {
+      await session.call('ping', {}, { timeoutMs: pingTimeoutMs });
+    } catch (cause) {
+      session.fail(new ZlError('tool.server_down', 'the server hangs and was ended', { cause }));
+    } finally {
+      this.#isPinging = false;
+    }
+  }
+
+  async #superviseUntilStopped(): Promise<void> {
+    for (let life = 0; !this.#stopping.signal.aborted; life++) {
+      if (life > 0) this.#deps.onRestart(this.spec.name);
+      const error = await this.#liveOnce();
+      if (error === undefined || this.#stopping.signal.aborted) return;
+      const retryInMs = this.#backoff.nextMs();
+      this.#setState({ name: 'failed', error, retryInMs });
+      // Rejects when stopped, which the loop's condition then sees.
+      await sleep(retryInMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
+    }
+  }
+
+  /** From start to end, and why it ended; undefined when we ended it. */
+  async #liveOnce(): Promise<ZlError | undefined> {
+    this.#setState({ name: 'starting' });
+    let session: McpSession | undefined;
+    try {
+      await checkExecutable(this.spec);
+      session = await this.#launch();
+      const readySinceMs = performance.now();
+      await this.#offer(session);
+      const { error } = await session.closed;
+      if (performance.now() - readySinceMs > provenAfterMs) this.#backoff.reset();
+      return error;
+    } catch (reason) {
+      await session?.close();
+      return fromUnknown(reason);
+    }
+  }
+
+  async #launch(): Promise<McpSession> {
+    const { name, command, args, cwd, limits } = this.spec;
+    const { log } = this.#deps;
+    let session: McpSession | undefined;
+    session = await startStdioServer({
+      name,
+      command,
+      args,
+      cwd,
+      env: environmentOf(this.spec, this.#deps.environment),
+      client: { name: 'zerolatency-device-bridge', version: this.#deps.version },
+      limits: definedOf({
+        maxLineBytes: limits?.maxLineBytes,
+        startTimeoutMs: limits?.startTimeoutMs,
+      }),
+      onStderr: (line) => log.debug({ server: name, line }, 'server stderr'),
+      onBadLine: () => log.warn({ server: name }, 'the server printed a line that is not MCP'),
+      // Before the first list there is nothing that could have changed.
+      onToolsChanged: () => session && void this.#toolsChanged(session),
+      signal: this.#stopping.signal,
+    });
+    return session;
+  }
+
+  async #offer(session: McpSession): Promise<void> {
+    const { tools, refused } = offeredTools(await session.listTools());
+    for (const { tool, why } of refused) {
+      this.#deps.log.warn({ server: this.spec.name, tool, why }, 'a tool is not offered');
+    }
+    if (this.#stopping.signal.aborted) return;
+    this.#setState({ name: 'ready', session, tools });
+  }
+
+  async #toolsChanged(session: McpSession): Promise<void> {
+    try {
+      await this.#offer(session);
+    } catch (reason) {
+      session.fail(fromUnknown(reason));
+    }
+  }
+
+  #setState(state: ServerState): void {
+    if (this.#state.name === 'stopped') return;
+    this.#state = state;
+    const { log, onChange } = this.#deps;
+    const fields = { server: this.spec.name, state: state.name };
+    if (state.name === 'failed') {
+      const { error, retryInMs } = state;
+      log.warn({ ...fields, errorId: error.id, retryInMs }, error.message);
+    } else {
+      log.info(fields, 'server state');
+    }
+    onChange();
+  }
+}
+
+function definedOf(limits: Readonly<Record<string, number | undefined>>): Record<string, number> {
+  const defined: Record<string, number> = {};
+  for (const [name, value] of Object.entries(limits)) {
+    if (value !== undefined) defined[name] = value;
+  }
+  return defined;
+}

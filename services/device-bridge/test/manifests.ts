@@ -1,0 +1,46 @@
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
+import type { Manifest, ManifestServer } from '@zerolatency/policy';
+
+const hashes = new Map<string, string>();
+
+export function sha256Of(path: string): string {
+  const known = hashes.get(path);
+  if (known !== undefined) return known;
+  const made = createHash('sha256').update(readFileSync(path)).digest('hex');
+  hashes.set(path, made);
+  return made;
+}
+
+/** A server of packages/mcp/test, as a manifest names it. */
+export function fixtureSpec(
+  behaviour: Behaviour,
+  more: Partial<ManifestServer> = {},
+): ManifestServer {
+  const { name, command, args } = fixtureServer(behaviour);
+  const files = args.slice(0, 1).map((path) => ({ path, sha256: sha256Of(path) }));
+  const base = { name, command, sha256: sha256Of(command), args, files };
+  return { ...base, env: { allow: [], set: {} }, ...more };
+}
+
+/** The built-in fs server over one root. */
+export function fsSpec(root: string, more: Partial<ManifestServer> = {}): ManifestServer {
+  const script = fileURLToPath(new URL('../src/tools/fs/fs-server.ts', import.meta.url));
+  return {
+    name: 'fs',
+    command: process.execPath,
+    sha256: sha256Of(process.execPath),
+    files: [{ path: script, sha256: sha256Of(script) }],
+    args: [script, '--root', root],
+    env: { allow: [], set: { NODE_COMPILE_CACHE: '/tmp/node-compile-cache' } },
+    effects: { read: 'none' },
+    ...more,
+  };
+}
+
+export function manifestOf(servers: readonly ManifestServer[]): Manifest {
+  const issuedAt = '2026-01-01T00:00:00Z';
+  return { schema: 'zerolatency.manifest/v1', id: 'test', version: 1, issuedAt, servers };
+}
