@@ -1,20 +1,26 @@
-/** Membership of ASCII characters, as a table: asked once per character of every text. */
+/**
+ * Membership of characters, as a table: asked once per character of every
+ * text. One entry for each of ASCII, and one for all that is beyond.
+ */
 export type CharSet = Uint8Array;
 
-const ASCII_CODES = 128;
+const BEYOND_ASCII = 128;
 
 export function charSet(pattern: RegExp): CharSet {
-  const set = new Uint8Array(ASCII_CODES);
-  for (let code = 0; code < ASCII_CODES; code++) {
+  const set = new Uint8Array(BEYOND_ASCII + 1);
+  for (let code = 0; code < BEYOND_ASCII; code++) {
     set[code] = pattern.test(String.fromCharCode(code)) ? 1 : 0;
   }
+  set[BEYOND_ASCII] = pattern.test('\u00e9') ? 1 : 0;
   return set;
 }
 
 /** False outside the text. */
 export function isIn(set: CharSet, text: string, index: number): boolean {
-  // charCodeAt is NaN outside the text, which no table has an entry for.
-  return set[text.charCodeAt(index)] === 1;
+  // NaN outside the text, which is neither below nor above.
+  const code = text.charCodeAt(index);
+  if (code < BEYOND_ASCII) return set[code] === 1;
+  return code >= BEYOND_ASCII && set[BEYOND_ASCII] === 1;
 }
 
 export const wordChars = charSet(/[A-Za-z0-9_]/);

@@ -18,7 +18,8 @@ const valueBody = charSet(/[^\s"'`,;&|)\]}>.!?:]/);
 const valueJoiners = charSet(/[)\]}>.!?:]/);
 const unlikeWords = charSet(/[0-9!@#%^*+=~]/);
 /** References and placeholders, ours among them, tell no value. */
-const notValues = charSet(/[$<{[*(]/);
+const bareReference = /^(?:\$[{(A-Z_]|[<{[(])/;
+const quotedReference = /^(?:\$[{(]|\{\{|\[m)/;
 const swallowBare = swallowRun(valueBody, valueJoiners);
 
 const words = /^(?:none|null|nil|true|false|undefined|string|str|bytes|required|optional)$/i;
@@ -56,7 +57,7 @@ function quotedValue(
   final: boolean,
 ): Verdict {
   const value = start + 1;
-  if (isIn(notValues, text, value)) return 'no';
+  if (quotedReference.test(text.slice(value, value + 2))) return 'no';
   const swallow = swallowQuoted(text.charAt(start), slashes);
   const { end, over } = swallow(text, value, final);
   if (end - value >= MIN_VALUE_CHARS) return { keep: value - at, end: value, swallow };
@@ -68,7 +69,7 @@ function bareValue(
   { at, start, spaced }: { at: number; start: number; spaced: boolean },
   final: boolean,
 ): Verdict {
-  if (isIn(notValues, text, start)) return 'no';
+  if (bareReference.test(text.slice(start, start + 2))) return 'no';
   const minChars = spaced ? MIN_LOOSE_CHARS : MIN_VALUE_CHARS;
   let strong = false;
   for (let index = start; ; index++) {
