@@ -3,6 +3,7 @@ import { type ErrorId, ZlError } from '@zerolatency/errors';
 import schema from '../../../contracts/audit/receipt.schema.json' with { type: 'json' };
 import { type Envelope, sealEnvelope } from './envelope.ts';
 import type { Signer } from './keys.ts';
+import { withoutUnset } from './without-unset.ts';
 
 export const RECEIPT_TYPE = 'application/vnd.zerolatency.receipt.v1+json';
 
@@ -62,9 +63,4 @@ export function parseReceipt(payload: Uint8Array): Validation<Receipt> {
     // Signed, and yet not JSON: the signer is at fault, and there is no field to name.
     return { error: { field: '', message: 'the payload is not JSON in UTF-8' } };
   }
-}
-
-/** An optional field given as undefined is a field not given. */
-function withoutUnset(fields: object): object {
-  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== undefined));
 }

@@ -1,0 +1,129 @@
+import { open } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { type Segment, syncDirectory } from './segments.ts';
+
+/** Of a file handle, what appending needs. */
+export interface SegmentFile {
+  appendFile(bytes: Uint8Array): Promise<void>;
+  datasync(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export type OpenSegmentFile = (path: string) => Promise<SegmentFile>;
+
+export const openSegmentFile: OpenSegmentFile = (path) => open(path, 'a', 0o600);
+
+export interface Commit {
+  readonly line: Uint8Array;
+  /** The file that this line begins. */
+  readonly segment?: Segment;
+  settle?(error?: unknown): void;
+}
+
+interface Options {
+  readonly fsync: boolean;
+  readonly openFile: OpenSegmentFile;
+  /** Called in the turn in which a batch is closed; what it returns runs once the batch is on disk. */
+  readonly onBatch: () => () => void;
+  readonly onFailure: (reason: unknown) => void;
+}
+
+/**
+ * Group commit: whatever is queued while a write and its fsync run shares the
+ * next ones. After a failure nothing is written any more, because what the
+ * disk holds is then unknown until it is read again.
+ */
+export class CommitQueue {
+  readonly #options: Options;
+  #file: SegmentFile | undefined;
+  #queue: Commit[] = [];
+  #queuedBytes = 0;
+  #running: Promise<void> | undefined;
+  #hasFailed = false;
+
+  constructor(options: Options) {
+    this.#options = options;
+  }
+
+  get queuedBytes(): number {
+    return this.#queuedBytes;
+  }
+
+  /** Goes on with a file that is there. */
+  async continue(path: string): Promise<void> {
+    this.#file = await this.#options.openFile(path);
+    // The checkpoint to come must not promise what only the page cache holds.
+    if (this.#options.fsync) await this.#file.datasync();
+  }
+
+  push(commit: Commit): void {
+    this.#queue.push(commit);
+    this.#queuedBytes += commit.line.byteLength;
+    this.#running ??= this.#run();
+  }
+
+  /** Once all that is queued is on disk, or has failed. */
+  async idle(): Promise<void> {
+    await this.#running;
+  }
+
+  async close(): Promise<void> {
+    await this.idle();
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  async #run(): Promise<void> {
+    // Appends made in the same turn share the first write.
+    await null;
+    while (this.#queue.length > 0) {
+      const batch = this.#queue;
+      this.#queue = [];
+      this.#queuedBytes = 0;
+      const onDisk = this.#options.onBatch();
+      try {
+        if (this.#hasFailed) throw new Error('an earlier write failed');
+        await this.#write(batch);
+        onDisk();
+        for (const commit of batch) commit.settle?.();
+      } catch (reason) {
+        this.#fail(batch, reason);
+      }
+    }
+    this.#running = undefined;
+  }
+
+  #fail(batch: readonly Commit[], reason: unknown): void {
+    if (!this.#hasFailed) this.#options.onFailure(reason);
+    this.#hasFailed = true;
+    for (const commit of batch) commit.settle?.(reason);
+  }
+
+  async #write(batch: readonly Commit[]): Promise<void> {
+    let from = 0;
+    for (const [i, { segment }] of batch.entries()) {
+      if (segment === undefined) continue;
+      await this.#append(batch.slice(from, i));
+      await this.#begin(segment);
+      from = i;
+    }
+    await this.#append(batch.slice(from));
+  }
+
+  async #append(commits: readonly Commit[]): Promise<void> {
+    if (commits.length === 0) return;
+    const [first] = commits;
+    const lines = commits.map((commit) => commit.line);
+    const bytes = commits.length === 1 && first ? first.line : Buffer.concat(lines);
+    await this.#file?.appendFile(bytes);
+    if (this.#options.fsync) await this.#file?.datasync();
+  }
+
+  async #begin(segment: Segment): Promise<void> {
+    await this.#file?.close();
+    this.#file = undefined;
+    this.#file = await this.#options.openFile(segment.path);
+    if (this.#options.fsync) await syncDirectory(dirname(segment.path));
+  }
+}

@@ -1,0 +1,70 @@
+import { createReadStream } from 'node:fs';
+import { open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface Segment {
+  readonly path: string;
+  readonly name: string;
+  /** Of its first record. */
+  readonly firstIndex: number;
+}
+
+export interface Line {
+  /** Without its line feed. */
+  readonly bytes: Uint8Array;
+  /** Where it begins in the file. */
+  readonly start: number;
+  /** False only for bytes after the last line feed. */
+  readonly isWhole: boolean;
+  /** Counted from 1. */
+  readonly number: number;
+}
+
+/** No record is longer; a reader of a damaged file gives up on the line here. */
+export const MAX_LINE_BYTES = 16 * 1024 * 1024;
+
+const NAME = /^segment-(\d{16})\.jsonl$/;
+
+export function segmentAt(dir: string, firstIndex: number): Segment {
+  const name = `segment-${String(firstIndex).padStart(16, '0')}.jsonl`;
+  return { path: join(dir, name), name, firstIndex };
+}
+
+/** In order. */
+export async function listSegments(dir: string): Promise<Segment[]> {
+  const found = (await readdir(dir))
+    .map((name) => NAME.exec(name))
+    .filter((match) => match !== null);
+  return found
+    .map((match) => segmentAt(dir, Number(match[1])))
+    .sort((a, b) => a.firstIndex - b.firstIndex);
+}
+
+export async function* readLines(path: string): AsyncGenerator<Line> {
+  let rest: Buffer = Buffer.alloc(0);
+  let start = 0;
+  let number = 1;
+  for await (const chunk of createReadStream(path, { highWaterMark: 256 * 1024 })) {
+    const bytes = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
+    let from = 0;
+    for (let to = bytes.indexOf(10); to >= 0; to = bytes.indexOf(10, from)) {
+      yield { bytes: bytes.subarray(from, to), start, isWhole: true, number };
+      start += to + 1 - from;
+      number++;
+      from = to + 1;
+    }
+    rest = bytes.subarray(from);
+    if (rest.length > MAX_LINE_BYTES) break;
+  }
+  if (rest.length > 0) yield { bytes: rest, start, isWhole: false, number };
+}
+
+/** A name in a directory survives a crash of the machine only after this. */
+export async function syncDirectory(dir: string): Promise<void> {
+  const handle = await open(dir, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
