@@ -242,7 +242,8 @@ export class Caller {
 
   #settleIfWhole(): void {
     const stated = this.#stated;
-    if (stated === undefined || this.#request === undefined) return;
+    // A sink that answers at once may have settled the call in the midst of a chunk.
+    if (stated === undefined || this.#request === undefined || isSettled(this.#state)) return;
     const { maxBytes } = this.#request;
     if (stated.resultBytes > maxBytes) {
       this.#settleSpoilt(stated, 'tool.result_too_large', `the result is over ${maxBytes} bytes`);

@@ -1,0 +1,196 @@
+import { ZlError } from '@zerolatency/errors';
+import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { Callee, type CalleeCall, type Journal } from '../../src/index.ts';
+import { type Fate, live } from './death.ts';
+import { DiskJournal } from './disk-journal.ts';
+import type { CallPlan } from './schedule.ts';
+import { CLOCK_START_MS, type Timeline } from './timeline.ts';
+import type { Witness } from './witness.ts';
+
+export const RETENTION_MS = 500;
+const ABORT_MS = 3;
+
+export interface DeviceParts {
+  readonly timeline: Timeline;
+  readonly witness: Witness;
+  readonly fate: Fate;
+  /** As the callee sees its journal. */
+  readonly journalFor: (disk: Journal) => Journal;
+  readonly send: (frame: Frame) => void;
+  /** The bridge runs and wants a route. */
+  readonly onStart: () => void;
+  readonly onStop: () => void;
+}
+
+/** A machine with a disk and a bridge on it, whose tools act when they begin. */
+export class SimDevice {
+  readonly #parts: DeviceParts;
+  #wipes = 0;
+  #disk: DiskJournal;
+  #callee: Callee | undefined;
+  #epoch: number | undefined;
+  #life = 0;
+  /** What its clock adds to true time. */
+  #clockMs = CLOCK_START_MS;
+  readonly #begun = new Set<string>();
+
+  constructor(parts: DeviceParts) {
+    this.#parts = parts;
+    this.#disk = this.#freshDisk();
+  }
+
+  get journal(): DiskJournal {
+    return this.#disk;
+  }
+
+  get isUp(): boolean {
+    return this.#callee !== undefined;
+  }
+
+  get epoch(): number | undefined {
+    return this.#epoch;
+  }
+
+  /** In true time. */
+  get nextWakeMs(): number {
+    return (this.#callee?.nextWakeMs ?? Number.POSITIVE_INFINITY) - this.#clockMs;
+  }
+
+  get #nowMs(): number {
+    return this.#parts.timeline.nowMs + this.#clockMs;
+  }
+
+  start(): void {
+    if (this.#callee) return;
+    const { send, fate, witness } = this.#parts;
+    const life = this.#life;
+    const callee = new Callee(
+      this.#parts.journalFor(this.#disk),
+      {
+        send: (frame) => {
+          send(frame);
+          if (frame.kind !== FrameKind.OUTCOME) return;
+          witness.told(callKey(frame.callId), frame.payload);
+          fate.pass('told');
+        },
+        dispatch: (call) => this.#dispatch(call),
+        abort: (callId) => this.#abort(callId, life),
+        seal: (call) => ({
+          receipt: Buffer.from(this.#begun.has(call.callId) ? 'begun' : 'not begun'),
+          deviceUs: 1,
+          serverUs: 1,
+        }),
+      },
+      { retentionMs: RETENTION_MS, maxHeldBytes: 2_000 },
+    );
+    this.#callee = callee;
+    this.#alive(() => callee.recover(this.#nowMs));
+    if (this.#callee === undefined) return;
+    this.#parts.onStart();
+  }
+
+  crash(fall: {
+    readonly downMs: number;
+    readonly isMachine: boolean;
+    readonly kept: number;
+  }): void {
+    if (fall.isMachine) {
+      this.#parts.witness.machineCrashes += 1;
+      this.#disk.crashMachine(fall.kept);
+    }
+    this.#stop(fall.downMs);
+  }
+
+  wipe(downMs: number): void {
+    this.#stop(downMs);
+    this.#disk = this.#freshDisk();
+  }
+
+  stepClock(byMs: number): void {
+    this.#clockMs += byMs;
+  }
+
+  attach(epoch: number): void {
+    this.#epoch = epoch;
+    this.#alive((callee) => callee.attached(epoch));
+  }
+
+  detach(): void {
+    this.#epoch = undefined;
+    this.#alive((callee) => callee.detached());
+  }
+
+  hear(frame: Frame): void {
+    this.#alive((callee) => callee.frame(frame, this.#nowMs));
+  }
+
+  tick(): void {
+    this.#alive((callee) => callee.tick(this.#nowMs));
+  }
+
+  #stop(downMs: number): void {
+    this.#life += 1;
+    this.#callee = undefined;
+    this.#epoch = undefined;
+    this.#parts.onStop();
+    this.#parts.timeline.after(downMs, () => this.start());
+  }
+
+  #alive(part: (callee: Callee) => void): void {
+    const callee = this.#callee;
+    if (callee)
+      live(
+        () => part(callee),
+        (how) => this.crash(how),
+      );
+  }
+
+  /** Later, unless the bridge has come down since. */
+  #after(delayMs: number, part: (callee: Callee) => void): void {
+    const life = this.#life;
+    this.#parts.timeline.after(delayMs, () => {
+      if (life === this.#life) this.#alive(part);
+    });
+  }
+
+  #dispatch({ callId }: CalleeCall): void {
+    const plan = this.#plan(callId);
+    const decide = (callee: Callee) => {
+      const error = new ZlError('policy.denied', 'no');
+      if (plan.isDenied) callee.finished(callId, { status: 'denied', error });
+      else if (callee.begin(callId, { durable: plan.hasEffects })) this.#run(callId, plan);
+    };
+    if (plan.decideMs > 0) this.#after(plan.decideMs, decide);
+    else if (this.#callee) decide(this.#callee);
+  }
+
+  #run(callId: string, { workMs }: CallPlan): void {
+    const { witness, fate } = this.#parts;
+    this.#begun.add(callId);
+    const result = witness.executed(callId);
+    fate.pass('acted');
+    const half = result.length >> 1;
+    this.#after(workMs / 2, (callee) => callee.output(callId, result.subarray(0, half)));
+    this.#after(workMs, (callee) =>
+      callee.finished(callId, { status: 'done', result: result.subarray(half) }),
+    );
+  }
+
+  #abort(callId: string, life: number): void {
+    if (life !== this.#life || this.#plan(callId).isStubborn) return;
+    const error = new ZlError('call.cancelled', 'stopped');
+    this.#after(ABORT_MS, (callee) => callee.finished(callId, { status: 'cancelled', error }));
+  }
+
+  #plan(callId: string): CallPlan {
+    const plan = this.#parts.witness.calls.get(callId)?.plan;
+    if (plan === undefined) throw new Error(`nobody planned call ${callId}`);
+    return plan;
+  }
+
+  #freshDisk(): DiskJournal {
+    this.#wipes += 1;
+    const id = Buffer.alloc(16, this.#wipes);
+    return new DiskJournal(id, (what) => this.#parts.fate.pass(what));
+  }
+}

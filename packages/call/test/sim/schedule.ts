@@ -1,0 +1,122 @@
+import { Random } from './random.ts';
+
+/** What a person asks for, and how the tool will behave. */
+export interface CallPlan {
+  readonly do: 'call';
+  readonly atMs: number;
+  readonly call: number;
+  readonly hasEffects: boolean;
+  readonly isDenied: boolean;
+  /** Goes on working when it is told to stop. */
+  readonly isStubborn: boolean;
+  readonly timeoutMs: number;
+  readonly decideMs: number;
+  readonly workMs: number;
+  readonly resultBytes: number;
+}
+
+/** Moments inside one input, at which a process can die. */
+export const BRIDGE_POINTS = ['dispatched', 'acted', 'finished', 'told', 'forgot'] as const;
+export const HOST_POINTS = ['intended', 'sent', 'settled', 'recorded'] as const;
+export type Point = (typeof BRIDGE_POINTS)[number] | (typeof HOST_POINTS)[number];
+
+/** How a bridge comes down; the machine's crash loses writes that were not durable, but `kept`. */
+interface Fall {
+  readonly downMs: number;
+  readonly isMachine: boolean;
+  readonly kept: number;
+}
+
+export type Step =
+  | CallPlan
+  | { readonly do: 'cancel'; readonly atMs: number; readonly call: number }
+  | { readonly do: 'cut'; readonly atMs: number; readonly downMs: number; readonly isTold: boolean }
+  | { readonly do: 'relay crash'; readonly atMs: number; readonly downMs: number }
+  | { readonly do: 'host crash'; readonly atMs: number; readonly downMs: number }
+  | ({ readonly do: 'bridge crash'; readonly atMs: number } & Fall)
+  | ({ readonly do: 'die'; readonly at: Point; readonly nth: number } & Fall)
+  | { readonly do: 'wipe'; readonly atMs: number; readonly downMs: number }
+  | {
+      readonly do: 'clock';
+      readonly atMs: number;
+      readonly of: 'host' | 'device';
+      readonly byMs: number;
+      /** The clock is put right again after this long; never, when 0. */
+      readonly forMs: number;
+    }
+  | { readonly do: 'lose'; readonly frame: number }
+  | { readonly do: 'repeat'; readonly frame: number; readonly afterMs: number }
+  | { readonly do: 'delay'; readonly frame: number; readonly byMs: number };
+
+export type Schedule = readonly Step[];
+
+const PERSON_MS = 6_000;
+const LONG_MS = 15_000;
+/** About as many frames as a call needs, so that a fault often hits one. */
+const FRAMES = 30;
+
+export function scheduleOf(seed: number): Schedule {
+  const random = new Random(seed);
+  const steps: Step[] = [];
+  const calls = random.int(1, 3);
+  for (let call = 0; call < calls; call += 1) steps.push(planCall(random, call));
+  const faults = random.int(0, 10);
+  for (let fault = 0; fault < faults; fault += 1) steps.push(planFault(random, calls));
+  return steps;
+}
+
+function planCall(random: Random, call: number): CallPlan {
+  return {
+    do: 'call',
+    atMs: call === 0 ? 0 : random.int(0, PERSON_MS),
+    call,
+    hasEffects: random.chance(0.6),
+    isDenied: random.chance(0.1),
+    isStubborn: random.chance(0.3),
+    timeoutMs: random.pick([2_000, 5_000, 10_000]),
+    decideMs: random.chance(0.7) ? 0 : random.int(1, 1_000),
+    workMs: random.chance(0.6) ? random.int(0, 50) : random.int(50, 6_000),
+    resultBytes: random.pick([0, 1, 60, 200, 320, 500]),
+  };
+}
+
+function planFault(random: Random, calls: number): Step {
+  const atMs = random.chance(0.5) ? random.int(0, 60) : random.int(0, PERSON_MS);
+  const downMs = random.chance(0.8) ? random.int(1, 1_000) : random.int(1_000, 8_000);
+  const fall = { downMs, isMachine: random.chance(0.5), kept: random.int(0, 3) };
+  const frame = random.chance(0.5) ? random.int(0, 4) : random.int(0, FRAMES);
+  switch (random.int(0, 13)) {
+    case 0:
+      return { do: 'cancel', atMs, call: random.int(0, calls - 1) };
+    case 1:
+    case 2:
+      return { do: 'cut', atMs, downMs, isTold: random.chance(0.7) };
+    case 3:
+      return { do: 'relay crash', atMs, downMs };
+    case 4:
+      return { do: 'host crash', atMs, downMs };
+    case 5:
+      return { do: 'bridge crash', atMs, ...fall };
+    case 6:
+      return { do: 'die', at: random.pick(BRIDGE_POINTS), nth: random.int(1, 2), ...fall };
+    case 7:
+      return { do: 'die', at: random.pick(HOST_POINTS), nth: random.int(1, 2), ...fall };
+    case 8:
+      return { do: 'wipe', atMs, downMs };
+    case 9:
+      return planClock(random, atMs);
+    case 10:
+      return { do: 'lose', frame };
+    case 11:
+    case 12:
+      return { do: 'repeat', frame, afterMs: random.int(0, LONG_MS) };
+    default:
+      return { do: 'delay', frame, byMs: random.int(1, random.pick([50, LONG_MS])) };
+  }
+}
+
+function planClock(random: Random, atMs: number): Step {
+  const byMs = random.pick([-1, 1]) * random.int(100, 2 * LONG_MS);
+  const of = random.chance(0.7) ? 'device' : 'host';
+  return { do: 'clock', atMs, of, byMs, forMs: random.chance(0.5) ? random.int(1, 3_000) : 0 };
+}

@@ -1,0 +1,33 @@
+import type { Frame } from '@zerolatency/frame';
+import type { Journal, Route } from '../../src/index.ts';
+
+/** What the adapters around a callee and a caller see of the world they are in. */
+export interface Surroundings {
+  readonly journalId: Uint8Array;
+  /** Of the device's socket; undefined while it has none. */
+  readonly epoch: number | undefined;
+  readonly nowMs: number;
+}
+
+/** The world around the two machines. A variant that breaks one rule differs in one of these. */
+export interface Variant {
+  readonly journalFor: (disk: Journal) => Journal;
+  readonly fromHost: (frame: Frame, at: Surroundings) => Frame;
+  readonly toDevice: (frame: Frame, at: Surroundings) => Frame;
+  readonly toHost: (frame: Frame, at: Surroundings) => Frame;
+  readonly routeFor: (route: Route) => Route;
+  readonly recordsIntentFirst: boolean;
+  readonly hostTicks: boolean;
+  readonly retriesUnknown: boolean;
+}
+
+export const FAITHFUL: Variant = {
+  journalFor: (disk) => disk,
+  fromHost: (frame) => frame,
+  toDevice: (frame) => frame,
+  toHost: (frame) => frame,
+  routeFor: (route) => route,
+  recordsIntentFirst: true,
+  hostTicks: true,
+  retriesUnknown: false,
+};

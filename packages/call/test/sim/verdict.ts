@@ -1,0 +1,50 @@
+import type { SimDevice } from './device.ts';
+import { MAX_BYTES } from './host.ts';
+import type { Network } from './network.ts';
+import type { CallPlan, Schedule } from './schedule.ts';
+import type { Witness } from './witness.ts';
+
+/** Cuts heal and questions are asked again well within this. */
+const CALM_MS = 1_900;
+
+interface Ended {
+  readonly witness: Witness;
+  readonly network: Network;
+  readonly device: SimDevice;
+}
+
+/** What must hold when everything has come to rest. */
+export function checkEnd({ witness, network, device }: Ended, schedule: Schedule): void {
+  for (const [callId, { intent, executions, outcome }] of witness.calls) {
+    if (outcome === undefined && (intent || executions.length > 0)) {
+      witness.violate(callId, 'was sent and has no outcome');
+    }
+  }
+  if ([...device.journal.load()].length > 0) witness.violate('?', 'entries are never forgotten');
+  const disturbedMs = disturbedUntil(schedule, network.lastFaultMs);
+  if (disturbedMs === undefined) return;
+  for (const [callId, { plan, outcome }] of witness.calls) {
+    const readyMs = Math.max(plan.atMs, disturbedMs) + plan.decideMs + plan.workMs + CALM_MS;
+    if (readyMs > plan.atMs + plan.timeoutMs) continue;
+    const expected = expectedOf(plan);
+    if (outcome?.status !== expected) {
+      witness.violate(callId, `could be ${expected} and is ${outcome?.status}`);
+    }
+  }
+}
+
+function expectedOf({ isDenied, resultBytes }: CallPlan): string {
+  if (isDenied) return 'denied';
+  return resultBytes > MAX_BYTES ? 'failed' : 'done';
+}
+
+/** Until when only hops failed; undefined when more than that happened. */
+function disturbedUntil(schedule: Schedule, lastFaultMs: number): number | undefined {
+  let untilMs = lastFaultMs;
+  for (const step of schedule) {
+    if (step.do === 'call' || 'frame' in step) continue;
+    if (step.do !== 'cut' && step.do !== 'relay crash') return undefined;
+    untilMs = Math.max(untilMs, step.atMs + step.downMs);
+  }
+  return untilMs;
+}

@@ -1,0 +1,135 @@
+import { createHash } from 'node:crypto';
+import type { CallIntent, CallOutcome } from '../../src/index.ts';
+import type { CallPlan } from './schedule.ts';
+import type { Timeline } from './timeline.ts';
+
+interface Execution {
+  readonly atMs: number;
+  readonly machineCrashes: number;
+  readonly result: Buffer;
+}
+
+/** What truly happened to one call, and what the host was told. */
+export interface Testimony {
+  readonly plan: CallPlan;
+  readonly executions: Execution[];
+  intent?: CallIntent;
+  outcome?: CallOutcome;
+  /** As the device told it last. */
+  told?: { readonly outcome: Buffer; readonly machineCrashes: number };
+  settledAtMs: number;
+}
+
+/** Sees everything, and holds it against what the protocol promises. */
+export class Witness {
+  readonly violations: string[] = [];
+  readonly calls = new Map<string, Testimony>();
+  machineCrashes = 0;
+  readonly #timeline: Timeline;
+
+  constructor(timeline: Timeline) {
+    this.#timeline = timeline;
+  }
+
+  planned(callId: string, plan: CallPlan): void {
+    this.calls.set(callId, { plan, executions: [], settledAtMs: Number.POSITIVE_INFINITY });
+  }
+
+  /** The tool acts. Gives back what it will produce, which is different each time. */
+  executed(callId: string): Buffer {
+    const call = this.#call(callId);
+    const { plan, executions, outcome } = call;
+    const last = executions.at(-1);
+    const result = bytesOf(`${callId} ${executions.length}`, plan.resultBytes);
+    const { machineCrashes } = this;
+    executions.push({ atMs: this.#timeline.nowMs, machineCrashes, result });
+    if (call.intent === undefined) this.violate(callId, 'ran without an intent in the ledger');
+    if (outcome && outcome.status !== 'unknown') {
+      this.violate(callId, `ran after it had ended as ${outcome.status}`);
+    }
+    // Without effects, an entry may be lost with the machine, and only then run again.
+    const mayRepeat = !plan.hasEffects && last && last.machineCrashes < machineCrashes;
+    if (last && !mayRepeat) this.violate(callId, 'ran twice');
+    for (const other of this.calls.values()) {
+      const isRetry = other !== call && other.plan === plan && other.executions.length > 0;
+      if (isRetry) this.violate(callId, 'ran again under another id');
+    }
+    return result;
+  }
+
+  /** The device says how the call ended. */
+  told(callId: string, outcome: Uint8Array): void {
+    const call = this.#call(callId);
+    const { machineCrashes } = this;
+    const before = call.told;
+    call.told = { outcome: Buffer.from(outcome), machineCrashes };
+    if (before === undefined || before.outcome.equals(outcome)) return;
+    const mayChange = !call.plan.hasEffects && before.machineCrashes < machineCrashes;
+    if (!mayChange) this.violate(callId, 'was told to have ended in two ways');
+  }
+
+  intended(intent: CallIntent): void {
+    this.#call(intent.callId).intent ??= intent;
+  }
+
+  settled(callId: string, outcome: CallOutcome, delivered: Uint8Array | undefined): void {
+    const call = this.#call(callId);
+    if (call.outcome) this.violate(callId, 'got two outcomes');
+    call.outcome = outcome;
+    call.settledAtMs = this.#timeline.nowMs;
+    const { executions } = call;
+    const runs = executions.length;
+    if (outcome.status === 'done') this.#checkDone(callId, call, delivered);
+    const statesNotRun = outcome.receipt.length === 0 && outcome.status !== 'unknown';
+    const isSealedUnrun = Buffer.from(outcome.receipt).toString() === 'not begun';
+    if (runs > 0 && (outcome.status === 'denied' || statesNotRun || isSealedUnrun)) {
+      this.violate(callId, `ended as ${outcome.status}, ${outcome.error?.message}, though it ran`);
+    }
+    if (outcome.error?.id === 'tool.result_invalid' && call.plan.hasEffects) {
+      this.violate(callId, 'got a result that does not match its digest');
+    }
+  }
+
+  delivered(callId: string, bytes: Uint8Array): void {
+    const { plan, executions } = this.#call(callId);
+    const isPrefix = executions.some(({ result }) =>
+      result.subarray(0, bytes.length).equals(bytes),
+    );
+    // Two runs of a tool without effects may differ; the digest tells in the end.
+    if (plan.hasEffects && !isPrefix) this.violate(callId, 'got bytes out of order');
+  }
+
+  violate(callId: string, what: string): void {
+    this.violations.push(`${what} (call ${this.calls.get(callId)?.plan.call ?? callId})`);
+  }
+
+  #checkDone(callId: string, call: Testimony, delivered: Uint8Array | undefined): void {
+    const { plan, executions, outcome } = call;
+    if (executions.length === 0) this.violate(callId, 'is done and never ran');
+    const digests = executions.map(({ result }) => digestOf(result));
+    if (!digests.some((digest) => digest.equals(outcome?.resultDigest ?? Buffer.of()))) {
+      this.violate(callId, 'is done with the digest of no result');
+    }
+    if (delivered === undefined) return;
+    if (outcome?.resultBytes !== plan.resultBytes || delivered.length !== plan.resultBytes) {
+      this.violate(callId, 'is done with a result that is not whole');
+    } else if (!executions.some(({ result }) => result.equals(delivered))) {
+      this.violate(callId, 'is done with bytes that no run produced');
+    }
+  }
+
+  #call(callId: string): Testimony {
+    const call = this.calls.get(callId);
+    if (call === undefined) throw new Error(`nobody planned call ${callId}`);
+    return call;
+  }
+}
+
+function digestOf(bytes: Uint8Array): Buffer {
+  return createHash('sha256').update(bytes).digest();
+}
+
+function bytesOf(name: string, length: number): Buffer {
+  const block = digestOf(Buffer.from(name));
+  return Buffer.alloc(length, block);
+}

@@ -1,0 +1,145 @@
+import { Fate } from './death.ts';
+import { SimDevice } from './device.ts';
+import { SimHost } from './host.ts';
+import { Network } from './network.ts';
+import { SimRelay } from './relay.ts';
+import type { Schedule, Step } from './schedule.ts';
+import { Timeline } from './timeline.ts';
+import { FAITHFUL, type Surroundings, type Variant } from './variant.ts';
+import { checkEnd } from './verdict.ts';
+import { Witness } from './witness.ts';
+
+/** Longer than every deadline, retention and clock step together. */
+const HORIZON_MS = 120_000;
+/** A machine that wakes more often than this at one moment would never sleep again. */
+const MAX_WAKES_AT_ONCE = 1_000;
+
+/** One device, one host and what lies between them. */
+class World {
+  readonly witness: Witness;
+  readonly network: Network;
+  readonly device: SimDevice;
+  readonly host: SimHost;
+  readonly #timeline = new Timeline();
+  readonly #relay: SimRelay;
+  readonly #variant: Variant;
+
+  constructor(schedule: Schedule, variant: Variant) {
+    this.#variant = variant;
+    const timeline = this.#timeline;
+    this.witness = new Witness(timeline);
+    this.network = new Network(timeline, schedule);
+    const { witness, network } = this;
+    const fate = new Fate(schedule);
+    this.device = new SimDevice({
+      timeline,
+      witness,
+      fate,
+      journalFor: variant.journalFor,
+      send: (frame) =>
+        network.carry(frame, (it) => this.host.hear(variant.toHost(it, this.#surroundings))),
+      onStart: () => this.#relay.connect(),
+      onStop: () => this.#relay.deviceGone(),
+    });
+    this.host = new SimHost({
+      timeline,
+      witness,
+      fate,
+      send: (frame) =>
+        network.carry(variant.fromHost(frame, this.#surroundings), (it) =>
+          this.device.hear(variant.toDevice(it, this.#surroundings)),
+        ),
+      onStart: () => this.#relay.tellRoute(),
+      recordsIntentFirst: variant.recordsIntentFirst,
+      onSettled: (callId, { status }) => {
+        const plan = witness.calls.get(callId)?.plan;
+        const isRetried = plan && status === 'unknown' && variant.retriesUnknown;
+        if (isRetried) this.host.call(callId.replace(/^0/, 'f'), plan);
+      },
+    });
+    this.#relay = new SimRelay(timeline, this, variant.routeFor);
+    for (const step of schedule) this.#plan(step);
+  }
+
+  run(): void {
+    this.device.start();
+    let wakes = 0;
+    while (this.witness.violations.length === 0) {
+      const nextMs = Math.max(this.#timeline.nowMs, Math.min(this.#timeline.nextMs, this.#wakeMs));
+      if (nextMs > HORIZON_MS) break;
+      wakes = nextMs > this.#timeline.nowMs ? 0 : wakes + 1;
+      if (wakes > MAX_WAKES_AT_ONCE) this.witness.violate('?', 'never sleeps again');
+      this.#timeline.nowMs = nextMs;
+      if (this.#timeline.nextMs <= nextMs) this.#timeline.runNext();
+      if (this.#wakeMs <= nextMs) this.#wake();
+    }
+  }
+
+  get #wakeMs(): number {
+    const hostMs = this.#variant.hostTicks ? this.host.nextWakeMs : Number.POSITIVE_INFINITY;
+    return Math.min(hostMs, this.device.nextWakeMs);
+  }
+
+  #wake(): void {
+    if (this.#variant.hostTicks) this.host.tick();
+    this.device.tick();
+    for (const callId of this.host.overdue())
+      this.witness.violate(callId, 'has no outcome in time');
+  }
+
+  get #surroundings(): Surroundings {
+    const { nowMs } = this.#timeline;
+    return { journalId: this.device.journal.id, epoch: this.device.epoch, nowMs };
+  }
+
+  #stepClock({ of, byMs, forMs }: Extract<Step, { do: 'clock' }>): void {
+    const end = of === 'host' ? this.host : this.device;
+    end.stepClock(byMs);
+    if (forMs > 0) this.#timeline.after(forMs, () => end.stepClock(-byMs));
+  }
+
+  #plan(step: Step): void {
+    if ('atMs' in step) this.#timeline.after(step.atMs, () => this.#do(step));
+  }
+
+  #do(step: Extract<Step, { atMs: number }>): void {
+    switch (step.do) {
+      case 'call':
+        this.host.call(callIdOf(step.call), step);
+        break;
+      case 'cancel':
+        this.host.cancel(callIdOf(step.call));
+        break;
+      case 'cut':
+        this.#relay.cut(step.downMs, step.isTold);
+        break;
+      case 'relay crash':
+        this.#relay.crash(step.downMs);
+        break;
+      case 'host crash':
+        this.host.crash(step);
+        break;
+      case 'bridge crash':
+        this.device.crash(step);
+        break;
+      case 'wipe':
+        this.device.wipe(step.downMs);
+        break;
+      case 'clock':
+        this.#stepClock(step);
+        break;
+    }
+  }
+}
+
+/** What the protocol promised and did not hold; nothing when all is well. */
+export function violationsOf(schedule: Schedule, variant: Partial<Variant> = {}): string[] {
+  const world = new World(schedule, { ...FAITHFUL, ...variant });
+  world.run();
+  if (world.witness.violations.length === 0) checkEnd(world, schedule);
+  return world.witness.violations;
+}
+
+function callIdOf(call: number): string {
+  return (call + 1).toString(16).padStart(32, '0');
+}
