@@ -18,5 +18,6 @@ export {
   epochOf,
   isCanonical,
   kindOf,
+  offsetOf,
   rewriteDevice,
 } from './route-frame.ts';

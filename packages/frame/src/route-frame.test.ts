@@ -12,6 +12,7 @@ import {
   isCanonical,
   kindOf,
   NO_CALL,
+  offsetOf,
   rewriteDevice,
 } from './index.ts';
 
@@ -33,6 +34,7 @@ test('the routing head is read at constant offsets', () => {
   assert.equal(kindOf(bytes), 48);
   assert.equal(deviceOf(bytes), 0);
   assert.equal(epochOf(bytes), 2 ** 40 + 3);
+  assert.equal(offsetOf(bytes), 70_000);
   assert.equal(callKeyOf(bytes), callKey(frame.callId));
 });
 

@@ -6,6 +6,7 @@ import {
   DEVICE_TAG,
   EPOCH_TAG,
   KIND_TAG,
+  OFFSET_TAG,
   payloadStart,
   readUint32,
   readUint53,
@@ -32,6 +33,11 @@ export function deviceOf(canonical: Uint8Array): number {
 /** -1 for an epoch beyond 2^53 - 1, which no relay ever gave. */
 export function epochOf(canonical: Uint8Array): number {
   return readUint53(canonical, EPOCH_TAG + 1);
+}
+
+/** -1 for an offset beyond 2^53 - 1, which no decoder of ours takes. */
+export function offsetOf(canonical: Uint8Array): number {
+  return readUint53(canonical, OFFSET_TAG + 1);
 }
 
 export function callKeyOf(canonical: Uint8Array): string {
