@@ -91,9 +91,8 @@ function constraint<K extends keyof Rule>(name: K, definition: Definition<K>): C
 
 function argumentOf(request: PolicyRequest, name: string): unknown {
   const values = request.arguments;
-  if (typeof values !== 'object' || values === null || !Object.hasOwn(values, name)) {
-    return undefined;
-  }
+  if (typeof values !== 'object' || values === null) return undefined;
+  // What a prototype has is no argument.
   return Object.getOwnPropertyDescriptor(values, name)?.value;
 }
 

@@ -13,7 +13,7 @@ async function load(path: string): Promise<Floor | undefined> {
   try {
     text = await readFile(path, 'utf8');
   } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    if (hasCode(reason, 'ENOENT')) return undefined;
     throw reason;
   }
   const floor = parse(text);
@@ -46,7 +46,20 @@ async function save(path: string, { id, version, digest }: Floor): Promise<void>
     await file.sync();
   });
   await rename(next, path);
-  await withFile(dirname(path), 'r', (directory) => directory.sync());
+  await syncDirectory(dirname(path));
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  try {
+    await withFile(path, 'r', (directory) => directory.sync());
+  } catch (reason) {
+    // Windows opens no directory, and keeps a rename without being asked.
+    if (!hasCode(reason, 'EISDIR', 'EPERM')) throw reason;
+  }
+}
+
+function hasCode(reason: unknown, ...codes: readonly string[]): boolean {
+  return reason instanceof Error && 'code' in reason && codes.includes(String(reason.code));
 }
 
 async function withFile(

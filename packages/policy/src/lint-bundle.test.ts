@@ -50,6 +50,13 @@ test('[POL-07] grace that does nothing is named', () => {
   assert.deepEqual(lint({ graceMs: 1, rules: [allow({ caps, duringGrace: true })] }), []);
 });
 
+test('versions are covered by a wider range only', () => {
+  const [wide, narrow] = [allow({ versions: '>=1.0.0' }), allow({ versions: '^1.2.0' })];
+  assert.ok(covers(wide, narrow));
+  assert.equal(covers(narrow, wide), false);
+  assert.equal(covers(narrow, allow()), false);
+});
+
 test('a rule that covers another applies to every call the other applies to', () => {
   let covered = 0;
   fc.assert(

@@ -67,9 +67,7 @@ function looksLikeSeveral(segment: string): boolean {
 }
 
 function isWithin(path: AbsolutePath, directory: AbsolutePath, effect: 'allow' | 'deny'): boolean {
-  if (path.root !== directory.root || path.segments.length < directory.segments.length) {
-    return false;
-  }
+  if (path.root !== directory.root) return false;
   const same = effect === 'deny' ? sameFolded : Object.is;
   return directory.segments.every((segment, index) => same(segment, path.segments[index]));
 }

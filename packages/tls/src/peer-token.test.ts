@@ -1,9 +1,7 @@
 import assert from 'node:assert/strict';
-import 'reflect-metadata';
 import { createPrivateKey, generateKeyPairSync, X509Certificate } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
-import * as x509 from '@peculiar/x509';
-import { type CertFiles, makeAuthority, type TestAuthority, tempDir } from '@zerolatency/testing';
+import { type CertFiles, makeAuthority, tempDir } from '@zerolatency/testing';
 import { createAuthority, issueCertificate } from '@zerolatency/tls/authority';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
@@ -38,33 +36,6 @@ async function setUp(t: TestContext) {
 interface Forgery {
   readonly header?: Record<string, unknown>;
   readonly claims?: Record<string, unknown>;
-}
-
-/** A client certificate with a key of another kind than ours. */
-async function issueWith(
-  authority: TestAuthority,
-  algorithm: { readonly name: string },
-): Promise<{ cert: string; key: string }> {
-  const pair = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
-  if (!('publicKey' in pair)) throw new Error('not a key pair');
-  const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', pair.privateKey));
-  const issuerKey = createPrivateKey(authority.pair.key).export({ type: 'pkcs8', format: 'der' });
-  const p256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
-  const certificate = await x509.X509CertificateGenerator.create({
-    subject: 'CN=host-1',
-    issuer: new x509.X509Certificate(authority.ca).subject,
-    notBefore: new Date(NOW),
-    notAfter: new Date(NOW + 1000),
-    publicKey: pair.publicKey,
-    signingKey: await crypto.subtle.importKey('pkcs8', issuerKey, p256, false, ['sign']),
-    signingAlgorithm: p256,
-    extensions: [new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth])],
-  });
-  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
-  return {
-    cert: certificate.toString('pem'),
-    key: key.export({ type: 'pkcs8', format: 'pem' }).toString(),
-  };
 }
 
 /** A token as signPeerToken makes it, but for what is given. */
@@ -112,38 +83,6 @@ test('a certificate of another authority is refused, also one of the same name',
   const other = await makeAuthority(tempDir(t), at);
   const token = await sign(await other.client('host-1', at));
   assert.match(refusal(await verify(token, ca)), /not issued by a known authority/);
-});
-
-test('an expired certificate, one not yet valid and an expired authority are refused', async (t) => {
-  const { authority, ca } = await setUp(t);
-  const day = 24 * 60 * 60 * 1000;
-  const old = await authority.client('old', { nowMs: NOW - day, validForMs: day });
-  assert.match(refusal(await verify(await sign(old), ca)), /expired or not yet valid/);
-  const early = await authority.client('early', { nowMs: NOW + day });
-  assert.match(refusal(await verify(await sign(early), ca)), /expired or not yet valid/);
-  const gone = await makeAuthority(tempDir(t), { nowMs: NOW - day, validForMs: day });
-  const orphan = await gone.client('orphan', at);
-  assert.match(refusal(await verify(await sign(orphan), gone.ca)), /known authority/);
-});
-
-test('a server certificate does not make a client', async (t) => {
-  const { authority, ca } = await setUp(t);
-  const token = await sign(await authority.server('relay-2', at));
-  assert.match(refusal(await verify(token, ca)), /not a client certificate/);
-});
-
-test('an authority cannot speak for itself, and a self-signed certificate for nobody', async (t) => {
-  const { authority, ca } = await setUp(t);
-  assert.match(refusal(await verify(await sign(authority.pair), ca)), /authority cannot be/);
-  const stranger = await createAuthority({ name: 'host-1', nowMs: NOW });
-  refusal(await verify(await sign(stranger), ca));
-});
-
-test('a client certificate cannot issue another', async (t) => {
-  const { ca, host } = await setUp(t);
-  const child = await issueCertificate(host, { name: 'admin', usage: 'client', nowMs: NOW });
-  const chain = { cert: child.cert + host.cert, key: child.key };
-  assert.match(refusal(await verify(await sign(chain), ca)), /broken chain|may not issue/);
 });
 
 test('a chain over an intermediate is followed, and refused where it is missing', async (t) => {
@@ -202,15 +141,6 @@ test('a token lacks none of its claims, and lives no longer than a minute', asyn
     assert.ok('error' in (await verify(await forge(host, { claims }), ca)), name);
   }
   refusal(await verify(await forge(host, { header: { typ: 'JWT' } }), ca));
-});
-
-test('Ed25519 and RSA certificates prove their host as well', async (t) => {
-  const { authority, ca } = await setUp(t);
-  const rsa = { hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048 };
-  for (const algorithm of [{ name: 'Ed25519' }, { name: 'RSASSA-PKCS1-v1_5', ...rsa }]) {
-    const host = await issueWith(authority, algorithm);
-    assert.ok('name' in (await verify(await sign(host), ca)), algorithm.name);
-  }
 });
 
 test('keys that are weak, or of no use for signing, sign nothing', async (t) => {

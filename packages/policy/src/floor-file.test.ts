@@ -1,0 +1,37 @@
+import assert from 'node:assert/strict';
+import { readdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tempDir } from '@zerolatency/testing';
+import { openFloorFile } from './index.ts';
+
+const floor = { id: 'default', version: 3, digest: 'sha256:00' };
+
+test('a floor is what was saved last, and nothing at first', async (t) => {
+  const dir = tempDir(t);
+  const file = openFloorFile(join(dir, 'floor.json'));
+  assert.equal(await file.load(), undefined);
+  await file.save(floor);
+  await file.save({ ...floor, version: 4 });
+  assert.deepEqual(await openFloorFile(join(dir, 'floor.json')).load(), { ...floor, version: 4 });
+  assert.deepEqual(readdirSync(dir), ['floor.json']);
+});
+
+test('a save that was cut off leaves the floor before it', async (t) => {
+  const path = join(tempDir(t), 'floor.json');
+  await openFloorFile(path).save(floor);
+  writeFileSync(`${path}.next`, '{"id":"def');
+  assert.deepEqual(await openFloorFile(path).load(), floor);
+  await openFloorFile(path).save({ ...floor, version: 9 });
+  assert.equal((await openFloorFile(path).load())?.version, 9);
+});
+
+test('a floor that cannot be read is an error and never a guess', async (t) => {
+  const path = join(tempDir(t), 'floor.json');
+  for (const text of ['', 'garbage', 'null', '[]', '{"id":"a","version":1}', '{"version":1e99}']) {
+    writeFileSync(path, text);
+    await assert.rejects(openFloorFile(path).load(), /cannot be read as a floor/);
+  }
+  await assert.rejects(openFloorFile(join(path, 'below')).load());
+  await assert.rejects(openFloorFile(join(path, 'none', 'floor.json')).save(floor));
+});
