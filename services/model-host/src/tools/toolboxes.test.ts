@@ -1,54 +1,12 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { FrameKind } from '@zerolatency/frame';
 import { readLedger } from '@zerolatency/receipts';
 import { eventually } from '@zerolatency/testing';
-import type { OfferedTool } from '../../test/relay/tool-device.ts';
-import { never, scope, type ToolWorldOptions, toolWorld } from '../../test/relay/tool-world.ts';
-import type { ToolResult } from '../ports.ts';
-
-const anything = { type: 'object', additionalProperties: true } as const;
-
-function fileOf(text: string) {
-  const structuredContent = {
-    path: '/home/ada/welcome.txt',
-    size: text.length,
-    offset: 0,
-    length: text.length,
-    encoding: 'text',
-    content: text,
-    truncated: false,
-  };
-  return { content: [{ type: 'text', text }], structuredContent };
-}
-
-const read: OfferedTool = {
-  name: 'fs.read',
-  inputSchema: anything,
-  handler: async () => fileOf('hello'),
-};
-
-function stuck(name = 'slow.wait'): OfferedTool {
-  const handler = (_: unknown, signal: AbortSignal) =>
-    new Promise((_resolve, reject) => {
-      signal.addEventListener('abort', () => reject(new ZlError('call.cancelled', 'stopped')));
-    });
-  return { name, inputSchema: anything, handler };
-}
-
-async function started(t: TestContext, options: Partial<ToolWorldOptions> = {}) {
-  const world = await toolWorld(t, { tools: [read], ...options });
-  const toolbox = await world.toolboxes.open(scope, never);
-  const run = (tool: string, args: unknown, signal = never) =>
-    toolbox.prepare(tool, JSON.stringify(args)).run({ signal });
-  return { ...world, toolbox, run };
-}
-
-function assertEnds(result: ToolResult, outcome: ToolResult['outcome'], errorId?: string): void {
-  assert.equal(result.error?.id, errorId, result.error?.message);
-  assert.equal(result.outcome, outcome);
-}
+import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
+import { assertEnds, started } from '../../test/relay/started.ts';
+import { never, scope } from '../../test/relay/tool-world.ts';
 
 test('[TOOL-04] a call is run by the device and proved by both ends', async (t) => {
   const { run, verify, device } = await started(t);
@@ -102,7 +60,7 @@ test('[TOOL-02] a result that breaks the contract is not told, and its field is 
     ...broken,
     structuredContent: { ...broken.structuredContent, size: 'large' },
   });
-  const { run, verify } = await started(t, { tools: [{ ...read, handler }] });
+  const { run, verify } = await started(t, { tools: [{ ...readTool(), handler }] });
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'failed', 'tool.result_invalid');
   assert.match(result.error!.message, /size/);
@@ -115,7 +73,7 @@ test('a result the tool itself calls an error is a failure with its words', asyn
     isError: true,
     content: [{ type: 'text', text: 'disk on fire' }],
   });
-  const { run } = await started(t, { tools: [{ ...read, handler }] });
+  const { run } = await started(t, { tools: [{ ...readTool(), handler }] });
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'failed', 'tool.failed');
   assert.match(result.error!.message, /disk on fire/);
@@ -125,7 +83,7 @@ test('a failure on the device keeps its id', async (t) => {
   const handler = async () => {
     throw new ZlError('fs.outside_roots', '/etc is outside');
   };
-  const { run, verify } = await started(t, { tools: [{ ...read, handler }] });
+  const { run, verify } = await started(t, { tools: [{ ...readTool(), handler }] });
   const result = await run('fs.read', { path: '/etc/shadow' });
   assertEnds(result, 'failed', 'fs.outside_roots');
   assert.equal(verify(result.receiptJson).value?.device?.errorId, 'fs.outside_roots');
@@ -154,7 +112,7 @@ test('[POL-04] a call the policy denies is not sent, and has its receipt', async
 
 test('[POL-01] the model is not told of tools it may not use', async (t) => {
   const rules = [{ id: 'read', effect: 'allow', tools: ['fs.*'] }] as const;
-  const { toolbox, run } = await started(t, { tools: [read, stuck('shell.run')], rules });
+  const { toolbox, run } = await started(t, { tools: [readTool(), stuckTool('shell.run')], rules });
   assert.deepEqual(
     toolbox.tools.map(({ name }) => name),
     ['fs.read'],
@@ -213,7 +171,7 @@ test('a turn without a device has an empty toolbox', async (t) => {
 test('[RED-01] secrets in arguments and results are masked before anyone sees them', async (t) => {
   const secret = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
   const { toolbox } = await started(t, {
-    tools: [{ ...read, handler: async () => fileOf(secret) }],
+    tools: [readTool(secret)],
   });
   const call = toolbox.prepare('fs.read', JSON.stringify({ path: `/${secret}` }));
   const result = await call.run({ signal: never });
@@ -223,7 +181,7 @@ test('[RED-01] secrets in arguments and results are masked before anyone sees th
 });
 
 test('[HOST-05] a cancelled call stops on the device and ends as cancelled with both signatures', async (t) => {
-  const { run, device, verify } = await started(t, { tools: [stuck()] });
+  const { run, device, verify } = await started(t, { tools: [stuckTool()] });
   const abort = new AbortController();
   const running = run('slow.wait', {}, abort.signal);
   await eventually(() => device.running === 1);
@@ -244,7 +202,7 @@ test('[HOST-05] a call cancelled before it was sent never reaches the device', a
 
 test('a call that takes too long is stopped at its deadline and failed', async (t) => {
   const { run, verify, device } = await started(t, {
-    tools: [stuck()],
+    tools: [stuckTool()],
     limits: { timeoutMs: 300, graceMs: 5000 },
   });
   const result = await run('slow.wait', {});
@@ -255,7 +213,7 @@ test('a call that takes too long is stopped at its deadline and failed', async (
 
 test('a device that never answers leaves the outcome unknown, with a receipt', async (t) => {
   const { run, verify, relay } = await started(t, {
-    tools: [stuck()],
+    tools: [stuckTool()],
     limits: { timeoutMs: 300, graceMs: 20 },
   });
   relay.tamper = (frame, direction) => (direction === 'to host' ? [] : [frame]);

@@ -1,0 +1,46 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import {
+  generateKeyPair,
+  openLedger,
+  readLedger,
+  signerFromPem,
+  verifierFromPem,
+  verifyLedger,
+} from '@zerolatency/receipts';
+import { tempDir } from '@zerolatency/testing';
+import { createRecorder } from './recorder.ts';
+
+test('[AUD-01] a turn is one record, known by its leaf in the tree', async (t) => {
+  const dir = tempDir(t);
+  const key = generateKeyPair();
+  const signer = signerFromPem(key.privatePem);
+  const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
+  const auditId = await createRecorder({ ledger }).recordTurn({
+    scope: {
+      identity: { tenant: 'acme', user: 'ada', roles: [] },
+      sessionId: 'session-1',
+      turnId: 'turn-1',
+      deviceId: '',
+    },
+    outcome: 'failed',
+    errorId: 'budget.steps',
+    steps: 2,
+    inputTokens: 10,
+    outputTokens: 20,
+    callIds: ['a'.repeat(32)],
+    startedAtMs: 1_000,
+    endedAtMs: 2_000,
+  });
+  await ledger.close();
+  const turns = [];
+  for await (const { record } of readLedger(dir))
+    if (record.kind === 'turn') turns.push(record.body);
+  assert.equal(turns.length, 1);
+  assert.equal(turns[0]?.errorId, 'budget.steps');
+  assert.equal(turns[0]?.startedAt, '1970-01-01T00:00:01.000Z');
+  assert.equal('deviceId' in turns[0]!, false);
+  assert.match(auditId, /^[0-9a-f]{64}$/);
+  const report = await verifyLedger(dir, { keys: [verifierFromPem(key.publicPem)] });
+  assert.equal(report.ok, true);
+});

@@ -1,0 +1,231 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { MemoryJournal } from '@zerolatency/call';
+import { ZlError } from '@zerolatency/errors';
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { eventually } from '@zerolatency/testing';
+import { heldTool, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
+import { assertEnds, started } from '../../test/relay/started.ts';
+import { ToolDevice } from '../../test/relay/tool-device.ts';
+import { never, scope } from '../../test/relay/tool-world.ts';
+
+test('[RLY-04] a call whose route is lost in mid-result resumes on another relay and runs once', async (t) => {
+  const text = 'x'.repeat(400_000);
+  const { run, relay, other, device, verify } = await started(t, { tools: [readTool(text)] });
+  let passed = 0;
+  relay.tamper = (frame, direction) => {
+    if (direction === 'to device' || frame.kind !== FrameKind.DATA) return [frame];
+    passed += 1;
+    if (passed === 2) {
+      setImmediate(() => {
+        relay.disconnect(device);
+        other.connect(device);
+      });
+    }
+    return passed <= 2 ? [frame] : [];
+  };
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'done');
+  assert.equal(JSON.parse(result.resultJson).structuredContent.content, text);
+  assert.equal(verify(result.receiptJson).error, undefined);
+  assert.deepEqual([...device.executions.values()], [1]);
+});
+
+test('[RLY-06] a call survives the death of the relay it ran through', async (t) => {
+  const held = heldTool();
+  const { run, relay, other, device } = await started(t, { tools: [held.tool] });
+  const running = run('held.run', {});
+  await eventually(() => device.running === 1);
+  await relay.kill();
+  other.connect(device);
+  held.finish('survived');
+  const result = await running;
+  assertEnds(result, 'done');
+  assert.match(result.resultJson, /survived/);
+  assert.deepEqual([...device.executions.values()], [1]);
+});
+
+test('a relay that repeats and reorders frames changes nothing', async (t) => {
+  const { run, relay, device } = await started(t, { tools: [readTool('y'.repeat(200_000))] });
+  let kept: Frame[] = [];
+  relay.tamper = (frame, direction) => {
+    if (direction === 'to device') return [frame, frame];
+    kept.push(frame);
+    if (kept.length < 2) return [];
+    const turned = kept.toReversed();
+    kept = [];
+    return [...turned, ...turned];
+  };
+  assertEnds(await run('fs.read', { path: '/a' }), 'done');
+  assert.deepEqual([...device.executions.values()], [1]);
+});
+
+test('a device that is gone for good leaves a sent call unknown', async (t) => {
+  const { run, relay, device, verify } = await started(t, {
+    tools: [stuckTool()],
+    limits: { timeoutMs: 300, graceMs: 50 },
+  });
+  const running = run('slow.wait', {});
+  await eventually(() => device.running === 1);
+  relay.disconnect(device);
+  const result = await running;
+  assertEnds(result, 'unknown', 'call.unknown_outcome');
+  assert.equal(verify(result.receiptJson).error, undefined);
+});
+
+test('a device that comes back with another journal cannot tell what became of the call', async (t) => {
+  const { run, relay, other, device, enrol } = await started(t, { tools: [stuckTool()] });
+  const running = run('slow.wait', {});
+  await eventually(() => device.running === 1);
+  relay.disconnect(device);
+  const enrolledAgain = await enrol('laptop');
+  other.connect(new ToolDevice(enrolledAgain, [stuckTool()], new MemoryJournal(randomBytes(16))));
+  assertEnds(await running, 'unknown', 'call.unknown_outcome');
+});
+
+test('a call to a device that left before it was sent fails as offline, with a receipt', async (t) => {
+  const { run, relay, device, verify, devices } = await started(t, {
+    relay: { limits: { connectWaitMs: 50 } },
+  });
+  relay.disconnect(device);
+  await eventually(() => devices.route('acme', 'laptop').session === undefined);
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'device.offline');
+  assert.equal(verify(result.receiptJson).value?.receipt.errorId, 'device.offline');
+  assert.equal(device.executions.size, 0);
+});
+
+test('a turn whose device is offline is told so when its tools are opened', async (t) => {
+  const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 30 } } });
+  const elsewhere = { ...scope, deviceId: 'phone' };
+  await assert.rejects(toolboxes.open(elsewhere, never), { id: 'device.offline' });
+});
+
+test('[TOOL-04] an outcome whose receipt another key signed is not believed', async (t) => {
+  const { run, device, verify } = await started(t);
+  device.signer = signerFromPem(generateKeyPair().privatePem);
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'unknown', 'receipt.invalid');
+  assert.equal(result.resultJson, '');
+  const { value, error } = verify(result.receiptJson);
+  assert.equal(error, undefined);
+  assert.equal(value?.device, undefined);
+});
+
+test('[TOOL-04] a receipt of another call, other arguments or another result is not believed', async (t) => {
+  const { run, device, verify } = await started(t);
+  const lies = [
+    { callId: 'f'.repeat(32) },
+    { argumentsDigest: `sha256:${'0'.repeat(64)}` },
+    { resultDigest: `sha256:${'0'.repeat(64)}` },
+    { user: 'eve' },
+    { deviceId: 'desktop' },
+    { tool: 'fs.write' },
+  ] as const;
+  for (const lie of lies) {
+    device.forge = (receipt) => ({ ...receipt, ...lie });
+    const result = await run('fs.read', { path: '/a' });
+    assertEnds(result, 'unknown', 'receipt.invalid');
+    assert.equal(verify(result.receiptJson).error, undefined);
+  }
+});
+
+test('a result that was altered on the way does not match its digest', async (t) => {
+  const { run, relay, verify } = await started(t);
+  relay.tamper = (frame, direction) => {
+    if (direction === 'to device' || frame.kind !== FrameKind.DATA) return [frame];
+    const payload = Uint8Array.from(frame.payload);
+    payload[10] = (payload[10] ?? 0) ^ 1;
+    return [{ ...frame, payload }];
+  };
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'tool.result_invalid');
+  assert.equal(verify(result.receiptJson).error, undefined);
+});
+
+test('a result over the bytes that the policy allows is refused by the device itself', async (t) => {
+  const rules = [{ id: 'small', effect: 'allow', tools: ['*'], caps: { maxBytes: 1000 } }] as const;
+  const { run, verify } = await started(t, { rules, tools: [readTool('z'.repeat(5000))] });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'tool.result_too_large');
+  assert.equal(verify(result.receiptJson).value?.receipt.caps.maxBytes, 1000);
+});
+
+test('a ledger that cannot be written keeps every call from being sent', async (t) => {
+  const refuse = () => {
+    throw new ZlError('ledger.failed', 'the disk is gone');
+  };
+  const { run, relay } = await started(t, {
+    wrapLedger: () => ({ intend: refuse, conclude: async () => refuse() }),
+  });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'ledger.failed');
+  assert.equal(result.receiptJson, '');
+  assert.equal(relay.seen.includes(FrameKind.CALL), false);
+});
+
+test('an outcome that cannot be recorded is not told as done, and the device keeps it', async (t) => {
+  const { run, relay, device } = await started(t, {
+    wrapLedger: (ledger) => ({
+      intend: ledger.intend,
+      conclude: async () => {
+        throw new ZlError('ledger.failed', 'the disk is full');
+      },
+    }),
+  });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'failed', 'ledger.failed');
+  assert.match(result.error!.message, /ended as done/);
+  assert.equal(device.executions.size, 1);
+  assert.equal(relay.seen.includes(FrameKind.ACK), false);
+});
+
+test('a recorded outcome is acknowledged to the device', async (t) => {
+  const { run, relay } = await started(t);
+  await run('fs.read', { path: '/a' });
+  await eventually(() => relay.seen.includes(FrameKind.ACK));
+});
+
+test('a call with effects is on disk before it is sent', async (t) => {
+  const order: string[] = [];
+  const { run, relay } = await started(t, {
+    tools: [{ ...readTool(), name: 'shell.run' }],
+    wrapLedger: (ledger) => ({
+      ...ledger,
+      intend: async (facts, intent, durable) => {
+        await ledger.intend(facts, intent, durable);
+        order.push(durable ? 'durable' : 'soon');
+      },
+    }),
+  });
+  relay.tamper = (frame, direction) => {
+    if (direction === 'to device' && frame.kind === FrameKind.CALL) order.push('sent');
+    return [frame];
+  };
+  assertEnds(await run('shell.run', {}), 'done');
+  assert.deepEqual(order, ['durable', 'sent']);
+});
+
+test('a device that changes its journal before the call was sent gets a new intent', async (t) => {
+  const journals: string[] = [];
+  const { run, relay, other, device, devices, enrol } = await started(t, {
+    tools: [{ ...readTool(), name: 'shell.run' }],
+    wrapLedger: (ledger) => ({
+      ...ledger,
+      intend: async (facts, intent, durable) => {
+        journals.push(Buffer.from(intent.journalId).toString('hex'));
+        await ledger.intend(facts, intent, durable);
+        if (journals.length > 1) return;
+        relay.disconnect(device);
+        other.connect(again);
+        await eventually(() => devices.route('acme', 'laptop').session === undefined);
+      },
+    }),
+  });
+  const again = new ToolDevice(await enrol('laptop'), [{ ...readTool(), name: 'shell.run' }]);
+  assertEnds(await run('shell.run', {}), 'done');
+  const expected = [device, again].map(({ journalId }) => Buffer.from(journalId).toString('hex'));
+  assert.deepEqual(journals, expected);
+});

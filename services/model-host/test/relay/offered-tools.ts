@@ -1,0 +1,40 @@
+import { ZlError } from '@zerolatency/errors';
+import type { OfferedTool } from './tool-device.ts';
+
+export const anything = { type: 'object', additionalProperties: true } as const;
+
+/** What fs.read answers for a file with this text. */
+export function fileOf(text: string) {
+  const length = Buffer.byteLength(text);
+  const structuredContent = {
+    path: '/home/ada/welcome.txt',
+    size: length,
+    offset: 0,
+    length,
+    encoding: 'text',
+    content: text,
+    truncated: false,
+  };
+  return { content: [{ type: 'text', text }], structuredContent };
+}
+
+export function readTool(text = 'hello'): OfferedTool {
+  return { name: 'fs.read', inputSchema: anything, handler: async () => fileOf(text) };
+}
+
+/** Runs until it is stopped. */
+export function stuckTool(name = 'slow.wait'): OfferedTool {
+  const handler: OfferedTool['handler'] = (_, signal) =>
+    new Promise((_resolve, reject) => {
+      const stop = () => reject(new ZlError('call.cancelled', 'stopped'));
+      signal.addEventListener('abort', stop);
+    });
+  return { name, inputSchema: anything, handler };
+}
+
+/** Ends when the test says so. */
+export function heldTool(name = 'held.run') {
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const tool: OfferedTool = { name, inputSchema: anything, handler: () => promise };
+  return { tool, finish: (text: string) => resolve(fileOf(text)) };
+}
