@@ -40,7 +40,8 @@ export class SqliteJournal implements Journal {
       `INSERT INTO entries (call_id, digest, deadline_ms, state, outcome, result)
        VALUES (?, ?, ?, 'finished', ?, ?)
        ON CONFLICT (call_id) DO UPDATE
-       SET state = 'finished', request = NULL, outcome = excluded.outcome, result = excluded.result`,
+       SET state = 'finished', digest = excluded.digest, deadline_ms = excluded.deadline_ms,
+           request = NULL, outcome = excluded.outcome, result = excluded.result`,
     );
     this.#acknowledge = database.prepare(
       `UPDATE entries SET state = 'acknowledged', result = NULL WHERE call_id = ?`,

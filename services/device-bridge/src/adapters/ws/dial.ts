@@ -1,0 +1,47 @@
+import { MAX_FRAME_BYTES } from '@zerolatency/frame';
+import { WebSocket } from 'ws';
+import type { Dial } from '../../ports.ts';
+
+interface DialOptions {
+  /** PEM text of the authorities whose relays are trusted. */
+  readonly ca: string;
+  readonly timeoutMs: number;
+}
+
+/** Dials over TLS with the certificate authority as it is now. */
+export function wsDial(options: () => DialOptions): Dial {
+  return (url, events) => {
+    const { ca, timeoutMs } = options();
+    const socket = new WebSocket(url, {
+      ca,
+      minVersion: 'TLSv1.2',
+      handshakeTimeout: timeoutMs,
+      maxPayload: MAX_FRAME_BYTES,
+      // Frames are small or already dense, and a compressor costs memory per socket.
+      perMessageDeflate: false,
+      followRedirects: false,
+    });
+    let why = '';
+    socket.on('open', () => events.onOpen());
+    socket.on('ping', () => events.onSign());
+    socket.on('pong', () => events.onSign());
+    socket.on('message', (data, isBinary) => {
+      if (isBinary && Buffer.isBuffer(data)) events.onMessage(data);
+      else socket.close(1003, 'binary messages only');
+    });
+    socket.on('error', (error) => {
+      why = error.message;
+    });
+    socket.on('close', (code, reason) => {
+      events.onClose({ code, reason: reason.toString('utf8') || why });
+    });
+    return {
+      get bufferedBytes() {
+        return socket.bufferedAmount;
+      },
+      send: (bytes) => socket.send(bytes),
+      close: (code, reason) => socket.close(code, reason),
+      terminate: () => socket.terminate(),
+    };
+  };
+}

@@ -1,0 +1,328 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { test } from 'node:test';
+import { setImmediate as settle } from 'node:timers/promises';
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
+import {
+  CatalogSchema,
+  ChallengeSchema,
+  DrainSchema,
+  HelloSchema,
+  WelcomeSchema,
+} from '@zerolatency/proto/bridge';
+import { FakeClock, type FakeTimer } from '@zerolatency/testing';
+import fc from 'fast-check';
+import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
+import type { SocketEvents } from '../ports.ts';
+import { Connection } from './connection.ts';
+import { controlFrame } from './proving.ts';
+
+const { privateKey, publicKey } = generateKeyPairSync('ed25519');
+const quiet = { debug() {}, info() {}, warn() {}, error() {} };
+
+interface FakeSocket {
+  readonly url: string;
+  readonly events: SocketEvents;
+  readonly sent: Frame[];
+  bufferedBytes: number;
+  closed: string;
+}
+
+/** A connection whose relays and clock are in the test's hands. */
+function rig() {
+  const clock = new FakeClock();
+  const sockets: FakeSocket[] = [];
+  const log: string[] = [];
+  const frames: Frame[] = [];
+  let identity: () => Promise<{ credential: string; key: typeof privateKey }> = async () => ({
+    credential: 'credential',
+    key: privateKey,
+  });
+  const connection = new Connection({
+    relays: ['wss://one', 'wss://two'],
+    dial: (url, events) => {
+      const socket: FakeSocket = { url, events, sent: [], bufferedBytes: 0, closed: '' };
+      sockets.push(socket);
+      return {
+        get bufferedBytes() {
+          return socket.bufferedBytes;
+        },
+        send: (bytes) => socket.sent.push(decodeFrame(bytes).frame!),
+        close: (code) => {
+          socket.closed ||= `close ${code}`;
+        },
+        terminate: () => {
+          socket.closed ||= 'terminate';
+        },
+      };
+    },
+    clock: { ...clock, clearTimeout: (timer) => clock.clearTimeout(timer as FakeTimer) },
+    random: () => 0.5,
+    log: quiet,
+    journalId: new Uint8Array(16).fill(9),
+    bridgeVersion: '1.2.3',
+    limits: {
+      handshakeMs: 10_000,
+      minBackoffMs: 100,
+      maxBackoffMs: 5_000,
+      maxBufferedBytes: 1000,
+    },
+    loadIdentity: () => identity(),
+    catalog: () => create(CatalogSchema, { servers: [{ name: 'fs' }] }),
+    listener: {
+      onLive: (epoch) => log.push(`live ${epoch}`),
+      onLost: () => log.push('lost'),
+      onFrame: (frame) => frames.push(frame),
+      onState: () => {},
+      onAttempt: (outcome) => log.push(`attempt ${outcome}`),
+    },
+  });
+  const relay = {
+    get socket() {
+      return sockets.at(-1)!;
+    },
+    open: () => relay.socket.events.onOpen(),
+    says: (kind: FrameKind, payload: Uint8Array = new Uint8Array()) =>
+      relay.socket.events.onMessage(encodeFrame(controlFrame(kind, payload))),
+    challenges: () => {
+      const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
+      relay.says(
+        FrameKind.CHALLENGE,
+        toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
+      );
+      return settle();
+    },
+    welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
+      const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });
+      relay.says(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
+    },
+    drains: (closeAfterMs = 1000) =>
+      relay.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs }))),
+    closes: (code: number, reason = '') => {
+      relay.socket.closed ||= 'by the relay';
+      relay.socket.events.onClose({ code, reason });
+    },
+  };
+  const goLive = async () => {
+    connection.start();
+    relay.open();
+    await relay.challenges();
+    relay.welcomes();
+  };
+  const identify = (next: typeof identity) => {
+    identity = next;
+  };
+  return { connection, clock, sockets, log, frames, relay, goLive, identify };
+}
+
+test('[BRG-01] a challenge is answered with the credential, a proof by the key, journal and catalog', async () => {
+  const { connection, relay, log, clock } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  const [sent] = relay.socket.sent;
+  assert.equal(sent!.kind, FrameKind.HELLO);
+  const hello = fromBinary(HelloSchema, sent!.payload);
+  assert.equal(hello.credential, 'credential');
+  assert.equal(hello.bridgeVersion, '1.2.3');
+  assert.deepEqual(Buffer.from(hello.journalId), Buffer.alloc(16, 9));
+  assert.equal(hello.catalog?.servers[0]?.name, 'fs');
+  const proof = await jwtVerify(hello.proof, publicKey, {
+    audience: 'relay-1',
+    currentDate: new Date(clock.nowMs()),
+  });
+  assert.equal(proof.payload.nonce, Buffer.alloc(32, 7).toString('base64url'));
+  assert.equal(decodeProtectedHeader(hello.proof).typ, 'zl-proof+jwt');
+  assert.equal(decodeJwt(hello.proof).iat, clock.nowMs() / 1000);
+  relay.welcomes({ epoch: 5n });
+  assert.equal(connection.state.name, 'live');
+  assert.deepEqual(log, ['attempt live', 'live 5']);
+});
+
+test('[BRG-01] a lost connection is dialled again at the next relay, after a growing wait', async () => {
+  const { connection, relay, clock, sockets, log } = rig();
+  connection.start();
+  let waitedMs = 0;
+  for (let n = 1; n <= 20; n++) {
+    assert.equal(sockets.length, n);
+    relay.closes(1006);
+    assert.ok(connection.state.name === 'lost' && connection.state.retryInMs <= 5_000);
+    waitedMs += connection.state.retryInMs;
+    clock.advance(5_000);
+  }
+  assert.ok(waitedMs > 5_000);
+  assert.deepEqual(
+    sockets.slice(0, 3).map(({ url }) => url),
+    ['wss://one', 'wss://two', 'wss://one'],
+  );
+  assert.ok(log.every((line) => line === 'attempt failed'));
+});
+
+test('[BRG-01] a relay silent for two heartbeats is given up; one that pings is not', async () => {
+  const { connection, relay, clock, log, goLive } = rig();
+  await goLive();
+  for (let n = 0; n < 10; n++) {
+    clock.advance(1500);
+    relay.socket.events.onSign();
+  }
+  assert.equal(connection.state.name, 'live');
+  const { socket } = relay;
+  clock.advance(2000);
+  assert.notEqual(connection.state.name, 'live');
+  assert.equal(socket.closed, 'terminate');
+  assert.equal(log.at(2), 'lost');
+});
+
+for (const [step, act] of Object.entries({
+  'does not open': () => {},
+  'does not challenge': (relay: { open(): void }) => relay.open(),
+})) {
+  test(`a relay that ${step} in time is given up`, () => {
+    const { connection, relay, clock } = rig();
+    connection.start();
+    const { socket } = relay;
+    act(relay);
+    clock.advance(10_000);
+    assert.equal(socket.closed, 'terminate');
+    assert.equal(connection.state.name, 'lost');
+  });
+}
+
+test('a refused credential is not tried again until something changes', async () => {
+  const { connection, relay, clock, sockets, log } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  relay.closes(4401, 'device.credential_invalid');
+  assert.ok(connection.state.name === 'refused');
+  assert.equal(connection.state.error.id, 'device.credential_invalid');
+  clock.advance(3_600_000);
+  assert.equal(sockets.length, 1);
+  connection.changed();
+  assert.equal(connection.state.name, 'dialling');
+  assert.deepEqual(log, ['attempt refused']);
+});
+
+test('a credential that cannot be read refuses until something changes', async () => {
+  const { connection, relay, identify } = rig();
+  identify(async () => {
+    throw new ZlError('device.credential_invalid', 'no such file');
+  });
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  assert.equal(connection.state.name, 'refused');
+});
+
+test('a revoked device loses its live connection and is refused', async () => {
+  const { connection, relay, log, goLive } = rig();
+  await goLive();
+  relay.closes(4403, 'revoked');
+  assert.equal(connection.state.name, 'refused');
+  assert.equal(log.at(-1), 'lost');
+});
+
+test('[BRG-01] a draining relay is left at once, for the next one', async () => {
+  const { connection, relay, clock, sockets, goLive } = rig();
+  await goLive();
+  relay.drains(1000);
+  assert.equal(sockets[0]!.closed, 'close 1000');
+  assert.ok(connection.state.name === 'lost' && connection.state.retryInMs === 250);
+  clock.advance(250);
+  assert.equal(relay.socket.url, 'wss://two');
+});
+
+test('frames of calls go up, and a catalog goes down, only while live', async () => {
+  const { connection, relay, frames, goLive } = rig();
+  connection.announce(create(CatalogSchema, {}));
+  await goLive();
+  relay.says(FrameKind.CALL);
+  assert.deepEqual(
+    frames.map(({ kind }) => kind),
+    [FrameKind.CALL],
+  );
+  connection.announce(create(CatalogSchema, {}));
+  assert.deepEqual(
+    relay.socket.sent.map(({ kind }) => kind),
+    [FrameKind.HELLO, FrameKind.CATALOG],
+  );
+});
+
+test('a relay that breaks the protocol is given up', async () => {
+  const { connection, relay, goLive, clock } = rig();
+  await goLive();
+  relay.socket.events.onMessage(Buffer.from('rubbish'));
+  assert.equal(connection.state.name, 'lost');
+  clock.advance(5_000);
+  relay.open();
+  relay.says(FrameKind.CALL);
+  assert.equal(connection.state.name, 'lost');
+});
+
+test('a relay that reads too slowly is given up', async () => {
+  const { connection, relay, goLive } = rig();
+  await goLive();
+  relay.socket.bufferedBytes = 1001;
+  connection.announce(create(CatalogSchema, {}));
+  assert.equal(connection.state.name, 'lost');
+});
+
+const allowed: Record<string, readonly string[]> = {
+  idle: ['idle', 'dialling'],
+  dialling: ['dialling', 'proving', 'lost'],
+  proving: ['proving', 'live', 'lost', 'refused'],
+  live: ['live', 'lost', 'refused'],
+  lost: ['lost', 'dialling'],
+  refused: ['refused', 'dialling'],
+};
+
+test('whatever happens in whatever order, one socket and one timer at most are left', async () => {
+  const event = fc.oneof(
+    fc.constantFrom(
+      'start',
+      'open',
+      'challenges',
+      'welcomes',
+      'changed',
+      'drains',
+      'rubbish',
+      'sign',
+    ),
+    fc.constantFrom(1006, 1000, 4401, 4403, 4400),
+    fc.integer({ min: 1, max: 12_000 }).map((ms) => ({ ms })),
+  );
+  await fc.assert(
+    fc.asyncProperty(fc.array(event, { maxLength: 40 }), async (events) => {
+      const { connection, relay, clock, sockets, log } = rig();
+      const happen = async (each: (typeof events)[number]) => {
+        if (typeof each === 'object') clock.advance(Math.min(each.ms, 90));
+        else if (each === 'start') connection.start();
+        else if (each === 'changed') connection.changed();
+        else if (sockets.length === 0) return;
+        else if (typeof each === 'number') relay.closes(each);
+        else if (each === 'rubbish') relay.socket.events.onMessage(Buffer.from('rubbish'));
+        else if (each === 'sign') relay.socket.events.onSign();
+        else await relay[each as 'open']();
+      };
+      for (const each of events) {
+        const before = connection.state.name;
+        await happen(each);
+        const { name } = connection.state;
+        assert.ok(allowed[before]!.includes(name) || typeof each === 'object', `${before} ${name}`);
+        assert.ok(sockets.filter(({ closed }) => closed === '').length <= 1);
+        assert.ok(clock.pendingTimers <= 1);
+      }
+      const lives = log.filter((line) => line === 'lost' || line.startsWith('live'));
+      assert.ok(lives.every((line, n) => line.startsWith(n % 2 === 0 ? 'live' : 'lost')));
+      const closed = connection.close();
+      clock.advance(1000);
+      await closed;
+      assert.equal(connection.state.name, 'closed');
+      assert.equal(clock.pendingTimers, 0);
+      assert.ok(sockets.every((socket) => socket.closed !== ''));
+    }),
+    { numRuns: 200 },
+  );
+});

@@ -1,0 +1,87 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import { WelcomeSchema } from '@zerolatency/proto/bridge';
+import { answerChallenge, type DeviceIdentity } from './hello.ts';
+import { live } from './live.ts';
+import { lost } from './lost.ts';
+import { refusalOf, refused } from './refused.ts';
+import { type ConnectionState, describeEnd, type Machine } from './state.ts';
+import type { Wire } from './wire.ts';
+
+/** Answers the relay's challenge, and waits to be welcomed. */
+export function proving(machine: Machine, wire: Wire): ConnectionState {
+  const { clock, limits } = machine.deps;
+  let isLeft = false;
+  const fail = (why: string) => {
+    wire.drop();
+    machine.become(() => lost(machine, { why }));
+  };
+  const refuse = (error: ZlError) => {
+    wire.drop();
+    machine.become(() => refused(error));
+  };
+  const answer = async (challenge: Uint8Array) => {
+    const identity = await machine.deps.loadIdentity();
+    const payload = await hello(machine, challenge, identity);
+    if (!isLeft) wire.send(encodeFrame(controlFrame(FrameKind.HELLO, payload)));
+  };
+  const hear = ({ kind, payload }: Frame) => {
+    if (kind === FrameKind.CHALLENGE) {
+      answer(payload).catch((reason: unknown) => {
+        if (isLeft) return;
+        if (reason instanceof ZlError) refuse(reason);
+        else fail('the relay sent a challenge that cannot be read');
+      });
+    } else if (kind === FrameKind.WELCOME) {
+      const welcome = readWelcome(payload);
+      if (welcome === undefined) fail('the relay sent a welcome that cannot be read');
+      else machine.become(() => live(machine, wire, welcome));
+    } else {
+      fail(`the relay sent a frame of kind ${kind} before its welcome`);
+    }
+  };
+  const timer = clock.setTimeout(() => fail('the relay does not welcome us'), limits.handshakeMs);
+  wire.listen({
+    onMessage: (bytes) => {
+      const { frame, error } = decodeFrame(bytes);
+      if (error) fail(error.message);
+      else hear(frame);
+    },
+    onClose: (end) => {
+      const refusal = refusalOf(end);
+      if (refusal === undefined) fail(describeEnd(end));
+      else refuse(refusal);
+    },
+  });
+  return {
+    name: 'proving',
+    wire,
+    leave: () => {
+      isLeft = true;
+      clock.clearTimeout(timer);
+    },
+  };
+}
+
+async function hello({ deps }: Machine, challenge: Uint8Array, identity: DeviceIdentity) {
+  const { journalId, bridgeVersion } = deps;
+  const parts = { identity, journalId, bridgeVersion, catalog: deps.catalog() };
+  // The proof's time of issue is compared with the relay's clock.
+  const { payload } = await answerChallenge(challenge, { ...parts, nowMs: deps.clock.nowMs() });
+  return payload;
+}
+
+function readWelcome(payload: Uint8Array) {
+  try {
+    const { epoch, heartbeatMs } = fromBinary(WelcomeSchema, payload);
+    return { epoch: Number(epoch), heartbeatMs };
+  } catch {
+    // Not a Welcome; the caller gives the relay up.
+    return undefined;
+  }
+}
+
+export function controlFrame(kind: FrameKind, payload: Uint8Array): Frame {
+  return { kind, flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0, payload };
+}
