@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2, createSecureServer } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect, createServer, type Server, type TLSSocket } from 'node:tls';
-import { type CertFiles, makeAuthority, type TestAuthority, tempDir } from '@zerolatency/testing';
+import {
+  type CertFiles,
+  eventually,
+  makeAuthority,
+  type TestAuthority,
+  tempDir,
+} from '@zerolatency/testing';
 import { clientTlsOptions, peerName, reloadServerTls, serverTlsOptions } from './index.ts';
 
 interface Running {
@@ -58,6 +65,38 @@ test('[OPS-05] mutual TLS lets in a client of the authority and tells its name',
   const client = await authority.client('host-1');
   assert.deepEqual(await ask(port, clientTlsOptions(client)), { said: 'welcome', name: 'relay-1' });
   assert.deepEqual(names, ['host-1']);
+});
+
+test('[OPS-05] a name is told over HTTP/2 too, on new and on resumed sessions', async (t) => {
+  const authority = await setUp(t);
+  const server = createSecureServer(
+    serverTlsOptions(await authority.server(), { requireClient: true }),
+    (request, response) => {
+      const { socket } = request.stream.session ?? {};
+      response.end((socket && peerName(socket)) ?? 'nobody');
+    },
+  );
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => server.close());
+  const url = `https://localhost:${(server.address() as AddressInfo).port}`;
+  const client = clientTlsOptions(await authority.client('host-1'));
+  let ticket: Buffer | undefined;
+  for (const isReused of [false, true]) {
+    const options = { ...client, ...(ticket && { session: ticket }) };
+    const session = connectHttp2(url, options);
+    session.socket.on('session', (issued: Buffer) => {
+      ticket = issued;
+    });
+    const stream = session.request({ ':path': '/' });
+    let said = '';
+    for await (const chunk of stream) said += chunk;
+    assert.equal(said, 'host-1');
+    assert.equal((session.socket as TLSSocket).isSessionReused(), isReused);
+    await eventually(() => ticket);
+    session.close();
+    await once(session, 'close');
+  }
 });
 
 test('a client without a certificate, or with one of another authority, is not let in', async (t) => {
