@@ -12,6 +12,7 @@ export interface LedgerOptions {
   readonly fsync?: boolean;
   /** Keys that earlier checkpoints may be signed with, beside the signer's. */
   readonly keys?: readonly Verifier[];
+  /** Of records, beside the first one that sums up the past. */
   readonly maxSegmentBytes?: number;
   readonly checkpointEveryMs?: number;
   readonly nowMs?: () => number;
@@ -29,8 +30,9 @@ export const MAX_RECORD_BYTES = 1024 * 1024;
 /** Waiting for a disk that has stopped. */
 export const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
 
-/** Every segment repeats them in its first record. */
-export const MAX_OPEN_INTENTS = 8_192;
+/** Every segment repeats the open intents in its first record, which has to stay a line one can read. */
+export const MAX_OPEN_INTENTS = 4_096;
+export const MAX_INTENT_BYTES = 4_096;
 
 /** What a crash leaves unsigned, against one small write and fsync each. */
 export const CHECKPOINT_EVERY_MS = 1_000;

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
+  type CallIntent,
   type LedgerRow,
   openLedger,
   readLedger,
@@ -347,6 +348,10 @@ test('what does not belong in a ledger is refused before it touches the chain', 
   await assert.rejects(ledger.append({ kind: 'host.started', body: big }), {
     id: 'request.too_large',
   });
+  const wide = { ...intent(1).body, tool: 'x'.repeat(4_096) } as CallIntent;
+  await assert.rejects(ledger.append({ kind: 'call.intent', body: wide }), {
+    id: 'request.too_large',
+  });
   const odd = { version: 'v', reason: '\ud800' };
   await assert.rejects(ledger.append({ kind: 'host.stopped', body: odd }), {
     id: 'request.invalid',
@@ -355,4 +360,12 @@ test('what does not belong in a ledger is refused before it touches the chain', 
   await ledger.close();
   await assert.rejects(ledger.append(intent(1)), { id: 'ledger.failed', message: /closed/ });
   assert.equal((await verifyLedger(scratch.dir, { keys })).records, 2);
+});
+
+test('calls that never get a receipt are bounded', async () => {
+  const ledger = await scratch.open();
+  for (let i = 0; i < 4_096; i++) ledger.appendSoon(intent(i));
+  assert.throws(() => ledger.appendSoon(intent(4_096)), { id: 'limit.exceeded' });
+  ledger.appendSoon(receipt(7));
+  await ledger.append(intent(4_096));
 });

@@ -7,6 +7,7 @@ import { CommitQueue, openSegmentFile } from './commit-queue.ts';
 import {
   CHECKPOINT_EVERY_MS,
   type LedgerOptions,
+  MAX_INTENT_BYTES,
   MAX_OPEN_INTENTS,
   MAX_QUEUED_BYTES,
   MAX_RECORD_BYTES,
@@ -43,8 +44,9 @@ export class Ledger {
   readonly #firstNewIndex: number;
   /** Bytes a crash had left of a write that was never acknowledged. */
   readonly cutBytes: number;
+  readonly #maxSegmentBytes: number;
+  /** Of its records but the first. */
   #segmentBytes: number;
-  #segmentStartBytes = 0;
   #durable: MerkleFrontier;
   #failure: ZlError | undefined;
   #closing: Promise<void> | undefined;
@@ -59,6 +61,7 @@ export class Ledger {
     this.#firstNewIndex = recovered.chain.size;
     this.#durable = recovered.chain.frontier.copy();
     this.#segmentBytes = recovered.segmentBytes;
+    this.#maxSegmentBytes = options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
     this.cutBytes = recovered.cutBytes;
     this.#queue = new CommitQueue({
       fsync,
@@ -158,12 +161,11 @@ export class Ledger {
     const given = { kind: entry.kind, body: withoutUnset(entry.body) } as LedgerEntry;
     let encoded = this.#encode(given);
     const { byteLength } = encoded.line;
-    if (byteLength > MAX_RECORD_BYTES) {
-      throw new ZlError('request.too_large', `a record has at most ${MAX_RECORD_BYTES} bytes`);
+    const most = entry.kind === 'call.intent' ? MAX_INTENT_BYTES : MAX_RECORD_BYTES;
+    if (byteLength > most) {
+      throw new ZlError('request.too_large', `a ${entry.kind} record has at most ${most} bytes`);
     }
-    const limit = this.#options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
-    const isFull = this.#segmentBytes + byteLength > limit;
-    if (isFull && this.#segmentBytes > this.#segmentStartBytes) {
+    if (this.#segmentBytes + byteLength > this.#maxSegmentBytes && this.#segmentBytes > 0) {
       this.#beginSegment();
       encoded = this.#encode(given);
     }
@@ -178,8 +180,7 @@ export class Ledger {
     const openIntents = this.#chain.intents.list();
     const encoded = this.#encode({ kind: 'ledger.segment', body: { frontier, openIntents } });
     const segment = segmentAt(this.#options.dir, encoded.record.index);
-    this.#segmentBytes = encoded.line.byteLength;
-    this.#segmentStartBytes = this.#segmentBytes;
+    this.#segmentBytes = 0;
     this.#accept(encoded);
     this.#queue.push({ line: encoded.line, segment });
   }

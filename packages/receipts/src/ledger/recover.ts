@@ -13,6 +13,7 @@ export interface Recovered {
   readonly chain: Chain;
   /** To be appended to; none in a new ledger. */
   readonly segment?: Segment;
+  /** Of its records, beside the first one that sums up the past. */
   readonly segmentBytes: number;
   /** Bytes of a write that a crash had cut short, and that nobody was told of. */
   readonly cutBytes: number;
@@ -51,7 +52,7 @@ export async function recover(options: {
   }
   const last = vouched.at(-1);
   if (last === undefined) return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint };
-  if (scan.segmentBytes > 0) {
+  if (scan.segmentLines > 0) {
     return {
       chain: scan.chain,
       segment: last,
@@ -71,6 +72,8 @@ class Scan {
   readonly #checkpoint: Checkpoint | undefined;
   #chain: Chain | undefined;
   #firstIndex = 0;
+  /** Good ones of the segment read last. */
+  segmentLines = 0;
   segmentBytes = 0;
 
   constructor(checkpoint: Checkpoint | undefined) {
@@ -87,16 +90,17 @@ class Scan {
 
   /** Until the first line that does not fit. */
   async read(segment: Segment): Promise<Damage | undefined> {
+    this.segmentLines = 0;
     this.segmentBytes = 0;
     if (this.#chain === undefined) this.#firstIndex = segment.firstIndex;
-    let isFirst = true;
     for await (const line of readLines(segment.path)) {
+      const isFirst = this.segmentLines === 0;
       if (isFirst) this.#begin(line, segment);
       const { fault } = this.chain.step(line, isFirst);
       if (fault !== undefined) return { segment, line, ...fault };
       if (!this.#matchesCheckpoint()) return { segment, line, ...OTHER_ROOT };
-      this.segmentBytes = line.start + line.bytes.byteLength + 1;
-      isFirst = false;
+      this.segmentLines++;
+      if (!isFirst) this.segmentBytes += line.bytes.byteLength + 1;
     }
     return undefined;
   }

@@ -20,8 +20,8 @@ export interface Line {
   readonly number: number;
 }
 
-/** No record is longer; a reader of a damaged file gives up on the line here. */
-export const MAX_LINE_BYTES = 16 * 1024 * 1024;
+/** No record is longer, and the open intents of a segment's first one are half of it at most. */
+export const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
 const NAME = /^segment-(\d{16})\.jsonl$/;
 
