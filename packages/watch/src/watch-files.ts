@@ -33,8 +33,13 @@ export interface FileWatch {
  * on network mounts, and where Kubernetes swaps a symbolic link above the file.
  */
 export function watchFiles(options: FileWatchOptions): FileWatch {
-  const look = lookForChanges(options);
   let closed = false;
+  // A look may be under way when it closes; nobody wants to hear of it then.
+  const look = lookForChanges({
+    ...options,
+    onChange: (contents) => (closed ? undefined : options.onChange(contents)),
+    onError: (reason) => (closed ? undefined : options.onError(reason)),
+  });
   let pending = 0;
   let running = Promise.resolve();
   const check = () => {
