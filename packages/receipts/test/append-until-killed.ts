@@ -1,6 +1,6 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { openLedger, signerFromPem } from '../src/index.ts';
-import { intent, ORIGIN, receipt } from '../src/ledger/ledger-fixture.ts';
+import { intent, ORIGIN, receipt } from './ledger-fixture.ts';
 
 /** Appends as fast as it can and prints each acknowledged index, until it is killed. */
 const [dir = '', keyFile = ''] = process.argv.slice(2);

@@ -5,8 +5,8 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { test } from 'node:test';
+import { ORIGIN, useLedgerDirectory } from '../../test/ledger-fixture.ts';
 import { generateKeyPair, openLedger, readLedger, signerFromPem, verifyLedger } from '../index.ts';
-import { ORIGIN, useLedgerDirectory } from './ledger-fixture.ts';
 
 const scratch = useLedgerDirectory();
 const program = join(import.meta.dirname, '../../test/append-until-killed.ts');

@@ -3,9 +3,16 @@ import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import {
+  intent,
+  keys,
+  ORIGIN,
+  receipt,
+  signer,
+  useLedgerDirectory,
+} from '../../test/ledger-fixture.ts';
 import { type LedgerReport, verifyLedger } from '../index.ts';
 import { signCheckpoint } from './checkpoint.ts';
-import { intent, keys, ORIGIN, receipt, signer, useLedgerDirectory } from './ledger-fixture.ts';
 import { encodeRecord, FIRST_PREV, parseRecord } from './record.ts';
 
 const scratch = useLedgerDirectory();

@@ -1,8 +1,18 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import {
+  callId,
+  hostKey,
+  intent,
+  keys,
+  ORIGIN,
+  receipt,
+  signer,
+  useLedgerDirectory,
+} from '../../test/ledger-fixture.ts';
 import {
   type CallIntent,
   type LedgerRow,
@@ -13,16 +23,6 @@ import {
   verifyLedger,
 } from '../index.ts';
 import { openSegmentFile } from './commit-queue.ts';
-import {
-  callId,
-  hostKey,
-  intent,
-  keys,
-  ORIGIN,
-  receipt,
-  signer,
-  useLedgerDirectory,
-} from './ledger-fixture.ts';
 
 const scratch = useLedgerDirectory();
 const FIRST = 'segment-0000000000000000.jsonl';
@@ -170,153 +170,6 @@ test('intents without a receipt are handed to the next process, until it closes 
   assert.deepEqual(left(), [callId(8), callId(9)]);
   await second.append(receipt(8));
   assert.deepEqual(left(), [callId(9)]);
-});
-
-test('[AUD-02] a torn write is cut, and what was acknowledged before it stays', async () => {
-  const torn = ['{"at":"20', '\0'.repeat(5_000), '\0\0\0\n{"at":"half', 'x\ny\nz'];
-  const ledger = await scratch.open();
-  await ledger.append(intent(1));
-  await ledger.close();
-  for (const [i, text] of torn.entries()) {
-    appendFileSync(join(scratch.dir, FIRST), text);
-    const again = await scratch.open();
-    assert.equal(again.cutBytes, text.length);
-    assert.equal(again.size, 2 + i);
-    await again.append(intent(i + 2));
-    await again.close();
-  }
-  assert.equal((await verifyLedger(scratch.dir, { keys })).records, 2 + torn.length);
-});
-
-test('a crash while a segment is begun leaves nothing in the way', async () => {
-  const ledger = await scratch.open();
-  await ledger.append(intent(1));
-  await ledger.close();
-  for (const text of ['', '{"at":', '\0\0']) {
-    writeFileSync(join(scratch.dir, 'segment-0000000000000002.jsonl'), text);
-    const again = await scratch.open();
-    assert.equal(again.size, 2);
-    await again.close();
-  }
-  assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
-});
-
-test('damage that no crash of ours can have made is not opened', async () => {
-  const ledger = await scratch.open({ fsync: true });
-  for (let i = 1; i <= 5; i++) await ledger.append(intent(i));
-  await ledger.close();
-  const file = join(scratch.dir, FIRST);
-  const whole = readFileSync(file);
-  const corrupt = async (spoil: () => void, message: RegExp) => {
-    writeFileSync(file, whole);
-    spoil();
-    await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message });
-  };
-  const lines = whole.toString().split('\n');
-  const edit = (from: string, to: string) =>
-    writeFileSync(file, whole.toString().replace(from, to));
-  await corrupt(() => truncateSync(file, whole.length - 10), /line 6 is cut off/);
-  await corrupt(
-    () => truncateSync(file, whole.length - (lines[5]?.length ?? 0) - 1),
-    /record 5 is missing/,
-  );
-  await corrupt(() => edit(callId(3), callId(9)), /line 5 \(record 4\) does not follow/);
-  await corrupt(() => edit(callId(5), callId(9)), /\(record 5\) differs from the checkpoint/);
-  await corrupt(() => edit('{"at"', '{"at'), /line 1 cannot be read/);
-  writeFileSync(file, whole);
-  writeFileSync(join(scratch.dir, 'checkpoint'), 'nothing');
-  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /not a signed note/ });
-});
-
-test('damage above the last checkpoint is not taken for a torn write once later records stand on it', async () => {
-  const ledger = await scratch.open({ fsync: true, checkpointEveryMs: 1_000_000 });
-  for (let i = 1; i <= 3; i++) await ledger.append(intent(i));
-  const file = join(scratch.dir, FIRST);
-  const spoilt = readFileSync(file).toString().replace(`{"at"`, `{"at"`).split('\n');
-  const checkpoint = readFileSync(join(scratch.dir, 'checkpoint'));
-  await ledger.close();
-  writeFileSync(join(scratch.dir, 'checkpoint'), checkpoint);
-  writeFileSync(
-    file,
-    spoilt.map((line, i) => (i === 2 ? line.replace('{', '[') : line)).join('\n'),
-  );
-  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /line 3 cannot be read/ });
-});
-
-test('[AUD-02] after a failed write or fsync nothing is acknowledged any more', async () => {
-  for (const broken of ['appendFile', 'datasync'] as const) {
-    let isBroken = false;
-    let told = 0;
-    const openFile = async (path: string) => {
-      const file = await openSegmentFile(path);
-      const run = async (name: string, work: () => Promise<void>) => {
-        if (isBroken && name === broken) throw new Error('no space left on device');
-        await work();
-      };
-      return {
-        appendFile: (bytes: Uint8Array) => run('appendFile', () => file.appendFile(bytes)),
-        datasync: () => run('datasync', () => file.datasync()),
-        close: () => file.close(),
-      };
-    };
-    const ledger = await scratch.open({ fsync: true, openFile, onFailure: () => told++ });
-    const before = ledger.size;
-    isBroken = true;
-    const waiting = [ledger.append(intent(1)), ledger.append(intent(2))];
-    for (const result of await Promise.allSettled(waiting)) assert.equal(result.status, 'rejected');
-    isBroken = false;
-    const error = { id: 'ledger.failed', message: /no space left/ };
-    await assert.rejects(ledger.append(intent(3)), error);
-    assert.throws(() => ledger.appendSoon(intent(3)), error);
-    assert.equal(ledger.state, 'failed');
-    assert.equal(told, 1);
-    assert.equal(ledger.size, before);
-    await assert.rejects(ledger.close(), error);
-    const again = await scratch.open();
-    await again.append(intent(4));
-    await again.close();
-    assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
-  }
-});
-
-test('a full disk is a failed ledger, and its file can be opened again', async (t) => {
-  if (process.platform !== 'linux') return t.skip('needs /dev/full');
-  const openFile = () => openSegmentFile('/dev/full');
-  const failure = { id: 'ledger.failed', message: /ENOSPC/ };
-  await assert.rejects(scratch.open({ openFile, fsync: false }), failure);
-  await scratch.open();
-});
-
-test('only one process writes a ledger, and a lock left behind is taken over by one', async () => {
-  const ledger = await scratch.open();
-  await assert.rejects(scratch.open(), { id: 'ledger.failed', message: /process \d+ holds/ });
-  await ledger.close();
-  assert.ok(!scratch.files().includes('lock'));
-  const dead = { pid: process.pid, started: 'an earlier boot/1', token: 'x' };
-  const gone = { ...dead, pid: 2 ** 22 + 1 };
-  for (const left of [JSON.stringify(dead), '', 'torn', JSON.stringify(gone)]) {
-    for (const isClaimed of [false, true]) {
-      writeFileSync(join(scratch.dir, 'lock'), left);
-      if (isClaimed)
-        writeFileSync(join(scratch.dir, 'lock.after.x'), JSON.stringify({ ...gone, token: 'y' }));
-      const opening = await Promise.allSettled(Array.from({ length: 8 }, () => scratch.open()));
-      const ledgers = opening.filter((result) => result.status === 'fulfilled');
-      assert.ok(ledgers.length <= 1);
-      const won = ledgers[0]?.value ?? (await scratch.open());
-      await won.close();
-    }
-  }
-});
-
-test('a writer whose lock was taken stops instead of spoiling the chain', async (t) => {
-  const ledger = await scratch.open({ checkpointEveryMs: 1 });
-  writeFileSync(
-    join(scratch.dir, 'lock'),
-    JSON.stringify({ pid: 1, started: 'x', token: 'other' }),
-  );
-  await ledger.append(intent(1));
-  await t.waitFor(() => assert.equal(ledger.state, 'failed'));
-  await assert.rejects(ledger.append(intent(2)), { id: 'ledger.failed', message: /took the lock/ });
 });
 
 test('a checkpoint covers what is on disk, and the file follows by itself', async (t) => {

@@ -3,8 +3,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { compileSchema, digestOf } from '@zerolatency/contracts';
+import { callId, intent, receipt, useLedgerDirectory } from '../../test/ledger-fixture.ts';
 import { type LedgerEntry, peekReceipt, readLedger } from '../index.ts';
-import { callId, intent, receipt, useLedgerDirectory } from './ledger-fixture.ts';
 
 const scratch = useLedgerDirectory();
 const contracts = join(import.meta.dirname, '../../../../contracts/audit');

@@ -11,7 +11,7 @@ import {
   openLedger,
   signerFromPem,
   signReceipt,
-} from '../index.ts';
+} from '../src/index.ts';
 
 export const ORIGIN = 'zerolatency/test';
 export const signer = signerFromPem(generateKeyPair().privatePem);
