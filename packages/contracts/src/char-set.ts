@@ -20,7 +20,7 @@ const SPACE: CharSet = [
   [0xfeff, 0xfeff],
 ];
 
-/** \d, \W and the like. Unicode properties count as any character, which errs on the safe side. */
+/** \d, \W and the like. Unicode properties stand for every character, which errs on the safe side. */
 export function escapeClass(letter: string): CharSet | undefined {
   switch (letter) {
     case 'd':

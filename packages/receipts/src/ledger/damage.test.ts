@@ -138,6 +138,8 @@ test('a checkpoint that is missing, of another key or of another ledger is at fa
   assert.match(await reason({ keys: [] }), /no known key/);
   rmSync(path);
   assert.match(await reason(), /there is no checkpoint/);
+  const nothing = await verifyLedger(join(scratch.dir, 'none'), { keys });
+  assert.deepEqual([nothing.ok, nothing.records], [false, 0]);
   writeFileSync(path, checkpoint);
   assert.ok((await verify()).ok);
 });
