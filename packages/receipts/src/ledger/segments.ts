@@ -30,11 +30,13 @@ export function segmentAt(dir: string, firstIndex: number): Segment {
   return { path: join(dir, name), name, firstIndex };
 }
 
-/** In order. */
+/** In order; none where there is no ledger. */
 export async function listSegments(dir: string): Promise<Segment[]> {
-  const found = (await readdir(dir))
-    .map((name) => NAME.exec(name))
-    .filter((match) => match !== null);
+  const names = await readdir(dir).catch((reason: NodeJS.ErrnoException) => {
+    if (reason.code === 'ENOENT') return [];
+    throw reason;
+  });
+  const found = names.map((name) => NAME.exec(name)).filter((match) => match !== null);
   return found
     .map((match) => segmentAt(dir, Number(match[1])))
     .sort((a, b) => a.firstIndex - b.firstIndex);
