@@ -17,7 +17,8 @@ import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
 import { createHostMetrics, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
-import { type RpcServer, serveRpc } from './rpc/server.ts';
+import type { HttpServer } from './rpc/http-server.ts';
+import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
 
 export const SERVICE = 'model-host';
@@ -117,7 +118,7 @@ async function openRpc(
   config: HostConfig,
   { lifecycle, log }: ServeDeps,
   { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
-): Promise<RpcServer> {
+): Promise<HttpServer> {
   const { host, port, tls: files } = config.rpc;
   const tls = files && watchTls(files, { log });
   const rpc = await serveRpc({

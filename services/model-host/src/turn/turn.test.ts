@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import { eventually } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { type TurnBench, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
 import type { LlmProvider, ModelRequest } from '../providers/port.ts';
@@ -304,6 +306,40 @@ test('[HOST-10] draining refuses new turns, and cancels what is left at the dead
   await drained;
   assert.equal(errorId(await running), 'server.draining');
   assert.equal(bench.recorder.records[0]?.outcome, 'cancelled');
+});
+
+test('[HOST-04] a reader that stalls stops the provider, and later gets every delta', async () => {
+  const total = 100_000;
+  let produced = 0;
+  const bench = turnBench({
+    provider: {
+      name: 'eager',
+      async *stream() {
+        for (; produced < total; produced += 1) yield { type: 'text', text: 'a word ' };
+        yield { type: 'stop', reason: 'end' };
+      },
+    },
+  });
+  const queue = new EventQueue();
+  const turn = bench.turns.start(bench.ask('go'), queue);
+  await eventually(() => queue.full);
+  const producedAtStall = produced;
+  await setImmediate();
+  assert.equal(produced, producedAtStall);
+  // What the queue may hold, in deltas of seven characters.
+  assert.ok(produced < 40_000, `${produced} deltas were taken for a reader that reads none`);
+  void turn.ended.then(() => queue.close());
+  let chars = 0;
+  let events = 0;
+  for (;;) {
+    const { done, value } = await queue.next();
+    if (done) break;
+    events += 1;
+    assert.equal(value.sequence, BigInt(events));
+    if (value.event.case === 'assistantDelta') chars += value.event.value.text.length;
+  }
+  assert.equal(chars, total * 'a word '.length);
+  assert.equal((await turn.ended).state.at, 'done');
 });
 
 /** Asks for the tool `a` first if told so, then says "ok"; keeps the requests. */

@@ -1,0 +1,111 @@
+import {
+  constants,
+  createServer as createPlainServer,
+  createSecureServer,
+  type Http2SecureServer,
+  type Http2Server,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+} from 'node:http2';
+import type { AddressInfo, Socket } from 'node:net';
+import { reloadServerTls, serverTlsOptions, type TlsWatch } from '@zerolatency/tls';
+
+export interface HttpServerOptions {
+  readonly host: string;
+  readonly port: number;
+  /** Undefined serves cleartext HTTP/2. */
+  readonly tls: TlsWatch | undefined;
+  readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+}
+
+export interface HttpServer {
+  readonly url: string;
+  readonly port: number;
+  /** Takes no new streams, waits for the open ones, and cuts them at the deadline. */
+  close(deadline: AbortSignal): Promise<void>;
+}
+
+// A client that opens more streams than one BFF needs is told so by HTTP/2 itself.
+const limits = { settings: { maxConcurrentStreams: 1000 }, maxSessionMemory: 32 };
+// A reset overtakes trailers that are still on their way to the socket.
+const RESET_AFTER_MS = 1000;
+// An error told at the deadline still has to reach its reader.
+const FLUSH_GRACE_MS = 500;
+
+/** HTTP/2, and under TLS HTTP/1.1 as well. */
+export async function listen(options: HttpServerOptions): Promise<HttpServer> {
+  const { tls, host, port, handler } = options;
+  const server = tls === undefined ? createPlainServer(limits) : secureServer(tls);
+  server.on('request', (request, response) => {
+    endWithResponse(request);
+    handler(request, response);
+  });
+  const connections = trackConnections(server);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, () => resolve());
+  });
+  // Listening on TCP always gives an address with a port.
+  const { port: boundPort } = server.address() as AddressInfo;
+  const urlHost = host.includes(':') ? `[${host}]` : host;
+  return {
+    port: boundPort,
+    url: `${tls === undefined ? 'http' : 'https'}://${urlHost}:${boundPort}`,
+    close: async (deadline) => {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      await connections.close(closed, deadline);
+    },
+  };
+}
+
+function secureServer(tls: TlsWatch): Http2SecureServer {
+  const certificate = serverTlsOptions(tls.current(), { requireClient: false });
+  const server = createSecureServer({ ...limits, ...certificate, allowHTTP1: true });
+  const unsubscribe = tls.subscribe((material) => reloadServerTls(server, material));
+  server.once('close', unsubscribe);
+  return server;
+}
+
+/**
+ * A client may still be sending when its RPC has ended. RFC 9113 section 8.1
+ * has the server reset such a stream without error; left alone, it stays open
+ * for as long as the client likes.
+ */
+function endWithResponse({ stream }: Http2ServerRequest): void {
+  // HTTP/1.1 requests have no stream of their own. The compatible response's
+  // own finish event comes when the stream closes, which is what we wait for.
+  stream?.once('finish', () => {
+    const reset = () => stream.close(constants.NGHTTP2_NO_ERROR);
+    const timer = setTimeout(reset, RESET_AFTER_MS);
+    stream.once('close', () => clearTimeout(timer));
+  });
+}
+
+function trackConnections(server: Http2Server | Http2SecureServer) {
+  const sockets = new Set<Socket>();
+  const sessions = new Set<{ close(): void }>();
+  server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
+  server.on('session', (session) => {
+    sessions.add(session);
+    session.once('close', () => sessions.delete(session));
+  });
+  return {
+    async close(closed: Promise<void>, deadline: AbortSignal): Promise<void> {
+      for (const session of sessions) session.close();
+      let timer: NodeJS.Timeout | undefined;
+      const cutSoon = () => {
+        timer = setTimeout(() => {
+          for (const socket of sockets) socket.destroy();
+        }, FLUSH_GRACE_MS);
+      };
+      if (deadline.aborted) cutSoon();
+      else deadline.addEventListener('abort', cutSoon, { once: true });
+      await closed;
+      deadline.removeEventListener('abort', cutSoon);
+      clearTimeout(timer);
+    },
+  };
+}

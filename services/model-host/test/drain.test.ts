@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { fromUnknown } from '@zerolatency/errors';
+import type { ChatEvent } from '@zerolatency/proto/agent';
+import { Health } from '@zerolatency/proto/health';
+import { eventually } from '@zerolatency/testing';
+import { startTestHost } from './support/host.ts';
+import { errorIdOf, eventsOf, namesOf, only, Requests, start } from './support/streams.ts';
+
+const rules = `
+- when: { text: hang }
+  reply: [{ text: thinking }, { hang: true }]
+- when: { after: results }
+  reply: [{ text: fine }]
+- reply: [{ toolCalls: [{ tool: wait }] }]
+`;
+
+test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells health and readiness', async (t) => {
+  const release = Promise.withResolvers<object>();
+  const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
+  const client = host.client('grpc', await host.issuer.token());
+  const healthClient = createClient(
+    Health,
+    createGrpcTransport({ baseUrl: host.addresses.rpc, nodeOptions: { ca: host.ca } }),
+  );
+  const statuses: number[] = [];
+  const watching = (async () => {
+    for await (const { status } of healthClient.watch({ service: '' })) statuses.push(status);
+  })().catch(() => {});
+  const running = eventsOf(client.streamChat(only(start({ text: 'work', deviceId: 'd' }))));
+  const idle = new Requests();
+  const idleStream = assert.rejects(
+    eventsOf(client.streamChat(idle)),
+    (reason) => fromUnknown(reason).id === 'server.draining',
+  );
+  await eventually(() => host.toolboxes.running() === 1 && statuses.length === 1);
+  assert.equal((await fetch(`${host.addresses.admin}/readyz`)).status, 200);
+
+  const stopped = host.lifecycle.shutdown({ reason: 'test', deadlineMs: 30_000 });
+  assert.equal((await fetch(`${host.addresses.admin}/readyz`)).status, 503);
+  await eventually(() => statuses.at(-1) === 2);
+  await assert.rejects(
+    eventsOf(client.chat({ start: { text: 'more' } })),
+    (reason) => fromUnknown(reason).id === 'server.draining',
+  );
+  await idleStream;
+  release.resolve({});
+  assert.equal(namesOf(await running).at(-1), 'assistantDone');
+  await stopped;
+  await watching;
+  assert.equal(host.lifecycle.state, 'stopped');
+  assert.deepEqual(host.lifecycle.failures, []);
+});
+
+test('[HOST-10] what still runs at the deadline ends with server.draining, and is recorded', async (t) => {
+  const host = await startTestHost(t, { rules });
+  const client = host.client('connect', await host.issuer.token());
+  const events: ChatEvent[] = [];
+  const running = (async () => {
+    for await (const { event } of client.streamChat(only(start({ text: 'hang' })))) {
+      if (event !== undefined) events.push(event);
+    }
+  })();
+  await eventually(() => events.length === 1);
+  await host.lifecycle.shutdown({ reason: 'test', deadlineMs: 20 });
+  await running.catch(() => {});
+  assert.equal(errorIdOf(events), 'server.draining');
+  assert.equal(host.recorder.records[0]?.outcome, 'cancelled');
+  assert.equal(host.recorder.records[0]?.errorId, 'server.draining');
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fromUnknown } from '@zerolatency/errors';
+import { makeKey } from '@zerolatency/testing';
+import { UnsecuredJWT } from 'jose';
+import { startTestHost } from './support/host.ts';
+import { eventsOf, only, start } from './support/streams.ts';
+
+test('[HOST-11] without a good token there is no turn, over either protocol', async (t) => {
+  const host = await startTestHost(t);
+  const { issuer } = host;
+  const claims = {
+    iss: issuer.issuer,
+    aud: issuer.audience,
+    sub: 'root',
+    tenant: 'acme',
+    exp: 9_999_999_999,
+  };
+  const attacks: Record<string, [token: string, id: string]> = {
+    'no token': ['', 'identity.missing'],
+    'no JWT': ['letmein', 'identity.invalid'],
+    'alg none': [new UnsecuredJWT(claims).encode(), 'identity.invalid'],
+    'a key of its own': [await issuer.token({ key: makeKey() }), 'identity.invalid'],
+    expired: [await issuer.token({ expiresInMs: -60_000 }), 'identity.invalid'],
+    'another audience': [await issuer.token({ claims: { aud: 'billing' } }), 'identity.invalid'],
+    'another issuer': [await issuer.token({ claims: { iss: 'me' } }), 'identity.invalid'],
+    'no tenant': [await issuer.token({ claims: { tenant: undefined } }), 'identity.invalid'],
+  };
+  for (const [attack, [token, id]] of Object.entries(attacks)) {
+    for (const protocol of ['connect', 'grpc'] as const) {
+      const client = host.client(protocol, token);
+      for (const call of [
+        () => eventsOf(client.streamChat(only(start({ text: 'hello' })))),
+        () => eventsOf(client.chat({ start: { text: 'hello' } })),
+      ]) {
+        await assert.rejects(
+          call(),
+          (reason) => fromUnknown(reason).id === id,
+          `${attack}, ${protocol}`,
+        );
+      }
+    }
+  }
+  assert.equal(host.recorder.records.length, 0);
+});
+
+test("[HOST-11] the identity of a turn is the token's, in its record, its log and its span", async (t) => {
+  const spans: { name: string; attributes: Record<string, unknown>; traceId: string }[] = [];
+  const host = await startTestHost(t, {
+    onSpan: (span) =>
+      spans.push({
+        name: span.name,
+        attributes: span.attributes,
+        traceId: span.spanContext().traceId,
+      }),
+  });
+  const token = await host.issuer.token({ tenant: 'acme', user: 'ann', roles: ['ops'] });
+  const client = host.client('grpc', token);
+  const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
+  const headers = { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, 'x-tenant': 'other' };
+  await eventsOf(client.streamChat(only(start({ text: 'hello', sessionId: 's' })), { headers }));
+  const [record] = host.recorder.records;
+  assert.deepEqual(record?.scope.identity, { tenant: 'acme', user: 'ann', roles: ['ops'] });
+  const turn = spans.find((span) => span.name === 'turn');
+  assert.equal(turn?.traceId, traceId);
+  assert.equal(turn?.attributes.tenant, 'acme');
+  assert.equal(turn?.attributes.session_id, 's');
+  assert.equal(turn?.attributes.audit_id, 'audit-1');
+  const line = host.logs.find((each) => each.msg === 'turn ended');
+  assert.equal(line?.tenant, 'acme');
+  assert.equal(line?.audit_id, 'audit-1');
+  assert.equal(line?.trace_id, traceId);
+});

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { startTestHost } from './support/host.ts';
+import { only, start } from './support/streams.ts';
+
+const deltas = 100_000;
+const delta = 'x'.repeat(50);
+
+test('[HOST-04] a reader that stalls holds the turn still, and then gets all of it in few events', async (t) => {
+  const host = await startTestHost(t, {
+    rules: `- reply: [{ text: { value: '${delta}', chunkChars: 50, repeat: ${deltas} } }]`,
+    settings: { 'turn.maxOutputTokens': 10_000_000 },
+  });
+  const client = host.client('grpc', await host.issuer.token());
+  const stream = client.streamChat(only(start({ text: 'go' })))[Symbol.asyncIterator]();
+  await stream.next();
+  // The turn has stopped once the process has nothing left to do for it.
+  let before = -1;
+  await eventually(
+    () => {
+      const now = process.cpuUsage().user;
+      const isIdle = before >= 0 && now - before < 2000;
+      before = now;
+      return isIdle;
+    },
+    { everyMs: 50 },
+  );
+  assert.equal(host.recorder.records.length, 0, 'the turn went on without its reader');
+  let events = 1;
+  let chars = delta.length;
+  for (;;) {
+    const { done, value } = await stream.next();
+    if (done) break;
+    events += 1;
+    assert.equal(value.event?.sequence, BigInt(events));
+    if (value.event?.event.case === 'assistantDelta') chars += value.event.event.value.text.length;
+  }
+  assert.ok(chars >= deltas * delta.length - delta.length);
+  assert.ok(events < deltas / 10, `${events} events for ${deltas} deltas`);
+});

@@ -1,0 +1,130 @@
+import { writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { type Client, createClient, type Interceptor } from '@connectrpc/connect';
+import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
+import { Lifecycle } from '@zerolatency/lifecycle';
+import { AgentService } from '@zerolatency/proto/agent';
+import { createLogger, createRegistry } from '@zerolatency/telemetry';
+import {
+  makeAuthority,
+  makeTokenIssuer,
+  type TestTokenIssuer,
+  tempDir,
+} from '@zerolatency/testing';
+import type { OpenedTools } from '../../src/app/open-tools.ts';
+import { type HostAddresses, type HostDeps, serveHost } from '../../src/app.ts';
+import { loadHostConfig } from '../../src/config.ts';
+import {
+  type FakeRecorder,
+  type FakeTool,
+  type FakeToolboxes,
+  fakeRecorder,
+  fakeToolboxes,
+} from './fake-toolbox.ts';
+
+export interface TestHost {
+  readonly addresses: HostAddresses;
+  readonly lifecycle: Lifecycle;
+  readonly issuer: TestTokenIssuer;
+  readonly ca: string;
+  readonly caFile: string;
+  readonly toolboxes: FakeToolboxes;
+  readonly recorder: FakeRecorder;
+  readonly logs: Record<string, unknown>[];
+  client(protocol: 'connect' | 'grpc', token: string): Client<typeof AgentService>;
+}
+
+export interface TestHostOptions {
+  /** Rules of a mock script; the script that comes with the host when absent. */
+  readonly rules?: string;
+  readonly tools?: Readonly<Record<string, FakeTool>>;
+  readonly settings?: Readonly<Record<string, unknown>>;
+  readonly recorder?: Partial<OpenedTools['recorder']>;
+  readonly onSpan?: HostDeps['onSpan'];
+}
+
+/** A whole host in this process, over TLS, with tools of the test in place of devices. */
+export async function startTestHost(
+  t: TestContext,
+  options: TestHostOptions = {},
+): Promise<TestHost> {
+  const dir = tempDir(t);
+  const authority = await makeAuthority(dir);
+  const tls = await authority.server();
+  const issuer = await makeTokenIssuer(dir);
+  const toolboxes = fakeToolboxes(options.tools ?? {});
+  const recorder = { ...fakeRecorder(), ...options.recorder };
+  const logs: Record<string, unknown>[] = [];
+  const lifecycle = new Lifecycle();
+  const addresses = await serveHost(
+    await testConfig(dir, { tls, issuer, options }),
+    {
+      lifecycle,
+      env: {},
+      registry: createRegistry({ service: 'model-host' }),
+      log: createLogger({
+        service: 'model-host',
+        level: 'debug',
+        destination: { write: (line: string) => void logs.push(JSON.parse(line)) },
+      }),
+      ...(options.onSpan === undefined ? {} : { onSpan: options.onSpan }),
+    },
+    async () => ({ toolboxes, recorder, components: {} }),
+  );
+  lifecycle.markReady();
+  t.after(() => lifecycle.shutdown({ reason: 'test over', deadlineMs: 0 }));
+  const client: TestHost['client'] = (protocol, token) => {
+    const nodeOptions = { ca: authority.ca };
+    const settings = { baseUrl: addresses.rpc, nodeOptions, interceptors: [withToken(token)] };
+    const transport =
+      protocol === 'grpc'
+        ? createGrpcTransport(settings)
+        : createConnectTransport({ ...settings, httpVersion: '2' });
+    return createClient(AgentService, transport);
+  };
+  const { ca, caFile } = authority;
+  return { addresses, lifecycle, issuer, ca, caFile, toolboxes, recorder, logs, client };
+}
+
+async function testConfig(
+  dir: string,
+  {
+    tls,
+    issuer,
+    options,
+  }: {
+    tls: { certFile: string; keyFile: string; caFile: string };
+    issuer: TestTokenIssuer;
+    options: TestHostOptions;
+  },
+) {
+  const scriptFile = join(dir, 'script.yaml');
+  const { rules = '' } = options;
+  if (rules !== '') {
+    await writeFile(scriptFile, `schema: zerolatency.mock-script/v1\nrules:\n${rules}`);
+  }
+  const { certFile, keyFile, caFile } = tls;
+  return loadHostConfig({
+    env: {},
+    flags: {
+      'rpc.port': 0,
+      'rpc.tls': { certFile, keyFile, caFile },
+      'admin.port': 0,
+      'identity.jwksFile': issuer.jwksFile,
+      'identity.issuer': issuer.issuer,
+      'identity.audience': issuer.audience,
+      'ledger.dir': join(dir, 'ledger'),
+      'ledger.key': { file: join(dir, 'key.pem') },
+      'providers.mock.scriptFile': rules === '' ? '' : scriptFile,
+      ...options.settings,
+    },
+  });
+}
+
+function withToken(token: string): Interceptor {
+  return (next) => (request) => {
+    if (token !== '') request.header.set('authorization', `Bearer ${token}`);
+    return next(request);
+  };
+}
