@@ -47,6 +47,9 @@ export type Tamper = (frame: Frame, direction: 'to device' | 'to host') => reado
 /** A relay pod in this process: real TLS, real sockets, real frames; no bounds and no registry. */
 export class FakeRelay {
   readonly relayId: string;
+  readonly ca: string;
+  /** Links ever accepted. */
+  accepted = 0;
   readonly #directory: FakeDirectory;
   readonly #rpc: http2.Http2SecureServer;
   readonly #http: https.Server;
@@ -61,6 +64,7 @@ export class FakeRelay {
 
   constructor(relayId: string, files: CertFiles, directory: FakeDirectory) {
     this.relayId = relayId;
+    this.ca = files.ca;
     this.#directory = directory;
     this.#rpc = http2.createSecureServer(
       { ...serverTlsOptions(files, { requireClient: true }) },
@@ -135,6 +139,10 @@ export class FakeRelay {
       this.#send(link, { kind: FrameKind.DRAIN, device: 0, payload });
   }
 
+  broadcast(message: string | Buffer): void {
+    for (const link of this.#links.keys()) link.send(message);
+  }
+
   cutLinks(): void {
     for (const link of this.#links.keys()) link.terminate();
   }
@@ -156,6 +164,7 @@ export class FakeRelay {
   }
 
   #accept(link: WebSocket): void {
+    this.accepted += 1;
     this.#links.set(link, new Map());
     link.on('message', (data: Buffer) => {
       const { frame } = decodeFrame(data);

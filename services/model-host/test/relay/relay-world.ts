@@ -20,6 +20,8 @@ export interface RelayWorld {
   readonly directory: FakeDirectory;
   readonly relays: readonly FakeRelay[];
   readonly devices: Devices;
+  /** The hosts' certificate. */
+  readonly client: CertFiles;
   /** A host of its own, with its own links. */
   host(options?: Partial<DevicesOptions>): Devices;
   enrol(deviceId: string, options?: { tenant?: string; expiresInMs?: number }): Promise<TestDevice>;
@@ -58,7 +60,7 @@ export async function relayWorld(
   });
   const enrol: RelayWorld['enrol'] = (deviceId, more = {}) =>
     enrolment.device({ deviceId, ...more });
-  return { directory, relays, devices: host(), host, enrol };
+  return { directory, relays, client, devices: host(), host, enrol };
 }
 
 function startRelays(names: readonly string[], files: CertFiles, directory: FakeDirectory) {

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import type { ZlError } from '@zerolatency/errors';
+import { callIdFromKey, FrameKind } from '@zerolatency/frame';
+import { eventually } from '@zerolatency/testing';
+import { EchoDevice } from '../../../test/relay/echo-device.ts';
+import { relayWorld } from '../../../test/relay/relay-world.ts';
+
+const never = AbortSignal.any([]);
+
+test('a relay that stops reading makes the host close the link, not fill its memory', async (t) => {
+  const { devices, relays, enrol } = await relayWorld(t, { limits: { maxQueueBytes: 256 * 1024 } });
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('acme', 'laptop');
+  const { device, epoch } = await route.ready(never);
+  let isLost = false;
+  const callId = randomBytes(16).toString('hex');
+  route.attach(callId, {
+    onFrame() {},
+    onRouteUp() {},
+    onRouteLost: () => {
+      isLost = true;
+    },
+  });
+  relay!.freeze();
+  const payload = new Uint8Array(64 * 1024);
+  const head = { kind: FrameKind.CALL, flags: 0, device, epoch, offset: 0 };
+  await eventually(() => {
+    route.send({ ...head, callId: callIdFromKey(callId), payload });
+    return isLost;
+  });
+});
+
+test('a message that is no frame closes the link, and the next one is good', async (t) => {
+  const { devices, relays, enrol } = await relayWorld(t);
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('acme', 'laptop');
+  await route.ready(never);
+  for (const rubbish of [Buffer.from('rubbish'), 'text', Buffer.alloc(2 ** 20 + 1)]) {
+    const links = relay!.accepted;
+    relay!.broadcast(rubbish);
+    await eventually(() => route.session === undefined || relay!.accepted > links);
+    await route.ready(never);
+  }
+});
+
+test('[OPS-05] a host that cannot prove its certificate gets no link', async (t) => {
+  const { host, relays, enrol } = await relayWorld(t);
+  const stranger = await relayWorld(t);
+  relays[0]!.connect(new EchoDevice(await enrol('laptop')));
+  const devices = host({
+    tls: { current: () => ({ ...stranger.client, ca: relays[0]!.ca }) },
+    limits: { connectWaitMs: 100 },
+  });
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), (error: ZlError) => {
+    assert.equal(error.id, 'relay.unreachable');
+    return true;
+  });
+  assert.equal(relays[0]!.links, 0);
+});
+
+test('[OPS-05] a relay with a certificate of another authority is not talked to', async (t) => {
+  const { host, relays, enrol, client } = await relayWorld(t);
+  const stranger = await relayWorld(t);
+  relays[0]!.connect(new EchoDevice(await enrol('laptop')));
+  const devices = host({
+    tls: { current: () => ({ ...client, ca: stranger.client.ca }) },
+    limits: { connectWaitMs: 100 },
+  });
+  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'relay.unreachable' });
+});

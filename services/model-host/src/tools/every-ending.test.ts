@@ -1,0 +1,71 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { FakeRelay, Tamper } from '../../test/relay/fake-relay.ts';
+import { readTool } from '../../test/relay/offered-tools.ts';
+import { started } from '../../test/relay/started.ts';
+
+const CALLS = 12;
+
+/** Loses, doubles and passes frames as the seed has it. */
+function unreliable(fates: readonly number[]): Tamper {
+  let next = 0;
+  return (frame) => {
+    const fate = fates[next % fates.length] ?? 0;
+    next += 1;
+    if (fate < 15) return [];
+    return fate < 30 ? [frame, frame] : [frame];
+  };
+}
+
+const anyRun = fc.record({
+  fates: fc.array(fc.integer({ min: 0, max: 99 }), { minLength: 5, maxLength: 200 }),
+  moves: fc.array(fc.constantFrom('move', 'cut', 'return'), { maxLength: 4 }),
+  cancelled: fc.array(fc.nat({ max: CALLS - 1 }), { maxLength: 3 }),
+  invalid: fc.array(fc.nat({ max: CALLS - 1 }), { maxLength: 3 }),
+});
+
+test('[TOOL-04] every call has one outcome and one verified receipt, whatever happens on the way', async (t) => {
+  const world = await started(t, {
+    tools: [readTool('w'.repeat(90_000))],
+    limits: { timeoutMs: 250, graceMs: 100, callsPerTurn: 1_000_000 },
+    relay: { limits: { connectWaitMs: 100 } },
+  });
+  const { device, relay, other, run, verify } = world;
+  let home: FakeRelay = relay;
+  const disturb = {
+    move: () => {
+      home.disconnect(device);
+      home = home === relay ? other : relay;
+      home.connect(device);
+    },
+    cut: () => home.cutLinks(),
+    return: () => {
+      home.disconnect(device);
+      home.connect(device);
+    },
+  };
+  const oneRun = fc.asyncProperty(anyRun, async ({ fates, moves, cancelled, invalid }) => {
+    device.executions.clear();
+    for (const pod of [relay, other]) pod.tamper = unreliable(fates);
+    const calls = Array.from({ length: CALLS }, (_, n) => {
+      const abort = new AbortController();
+      const call = run('fs.read', invalid.includes(n) ? {} : { path: `/${n}` }, abort.signal);
+      if (cancelled.includes(n)) setImmediate(() => abort.abort());
+      return call;
+    });
+    for (const move of moves) {
+      await new Promise((resolve) => setImmediate(resolve));
+      disturb[move]();
+    }
+    for (const result of await Promise.all(calls)) {
+      const { value, error } = verify(result.receiptJson);
+      assert.equal(error, undefined);
+      assert.equal(value?.receipt.outcome, result.outcome);
+      assert.equal(value?.receipt.errorId, result.error?.id);
+      assert.equal(result.outcome === 'done', result.resultJson.length > 90_000);
+    }
+    assert.ok([...device.executions.values()].every((times) => times === 1));
+  });
+  await fc.assert(oneRun, { numRuns: 12, endOnFailure: true });
+});

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Rule } from '@zerolatency/policy';
+import fc from 'fast-check';
+import { policyOf } from '../../test/relay/tool-world.ts';
+import { mayBeAllowed } from './visible.ts';
+
+const asking = {
+  tool: 'fs.read',
+  version: '1.0.0',
+  tenant: 'acme',
+  user: 'ada',
+  roles: ['dev'],
+  deviceId: 'laptop',
+  callsThisTurn: 0,
+};
+
+const anyRule: fc.Arbitrary<Omit<Rule, 'id'>> = fc.record(
+  {
+    effect: fc.constantFrom('allow' as const, 'deny' as const),
+    tools: fc.subarray(['fs.*', 'fs.read', 'web.get'], { minLength: 1 }),
+    roles: fc.constantFrom(['dev'], ['boss']),
+    paths: fc.constantFrom(
+      { argument: 'path', within: ['/home'] },
+      { argument: 'path', within: ['/home/ada'] },
+    ),
+  },
+  { requiredKeys: ['effect', 'tools'] },
+);
+
+test('[POL-01] a tool of which some call is allowed is always shown', async () => {
+  const anyPath = fc.constantFrom('/home/ada/a', '/home/b', '/etc/passwd');
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anyRule, { minLength: 1, maxLength: 5 }),
+      anyPath,
+      async (rules, path) => {
+        const holder = await policyOf(rules.map((rule, n) => ({ ...rule, id: `rule-${n}` })));
+        const request = { ...asking, nowMs: Date.now() };
+        const decision = holder.decide({ ...request, arguments: { path } });
+        const isShown = mayBeAllowed(holder.current(request.nowMs), request);
+        assert.ok(isShown || decision.effect === 'deny');
+      },
+    ),
+    { numRuns: 50 },
+  );
+});
+
+test('[POL-02] without a bundle in force no tool is shown', async () => {
+  assert.equal(mayBeAllowed({ state: 'none' }, { ...asking, nowMs: 0 }), false);
+  const holder = await policyOf([{ id: 'all', effect: 'allow', tools: ['*'] }]);
+  const nowMs = Date.now() + 365 * 86_400_000;
+  assert.equal(mayBeAllowed(holder.current(nowMs), { ...asking, nowMs }), false);
+});
