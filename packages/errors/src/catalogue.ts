@@ -208,6 +208,16 @@ export const catalogue = {
     retryable: true,
     help: 'No relay answers; check relay health and the host configuration relay.urls.',
   },
+  'host.unreachable': {
+    code: Code.Unavailable,
+    retryable: true,
+    help: 'No host answers; "zl status" shows what runs, and "make up" starts it on this machine.',
+  },
+  'host.lost': {
+    code: Code.Unavailable,
+    retryable: false,
+    help: 'A host cancels the turns of a lost client; "zl audit show" tells which calls had been made.',
+  },
   'frame.malformed': {
     code: Code.InvalidArgument,
     retryable: false,
