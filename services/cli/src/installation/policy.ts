@@ -48,7 +48,7 @@ export async function signLocalBundle(layout: Layout, version: number): Promise<
 
 /** The one MCP server a local bridge may start: our own, for files. */
 export async function signLocalManifest(layout: Layout, nodePath: string): Promise<void> {
-  const script = join(projectRoot, 'services/device-bridge/src/tools/fs/main.ts');
+  const script = join(projectRoot, 'services/device-bridge/src/tools/fs/fs-server.ts');
   const manifest: Manifest = {
     schema: 'zerolatency.manifest/v1',
     id: 'local',
@@ -59,6 +59,7 @@ export async function signLocalManifest(layout: Layout, nodePath: string): Promi
         name: 'fs',
         command: nodePath,
         sha256: await sha256Of(nodePath),
+        files: [{ path: script, sha256: await sha256Of(script) }],
         args: ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files],
         env: { allow: [], set: {} },
         effects: { read: 'none' },
