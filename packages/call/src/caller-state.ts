@@ -21,7 +21,7 @@ const ENDS = ['done', 'failed', 'denied', 'cancelled', 'unknown'] as const;
  * A call that an earlier run of the host may have sent starts in resuming.
  */
 const NEXT: Record<OpenName, readonly CallerStateName[]> = {
-  validated: ['sent', 'resuming', 'failed', 'cancelled'],
+  validated: ['sent', 'failed', 'cancelled'],
   sent: ['sent', 'running', 'resuming', ...ENDS],
   running: ['sent', 'running', 'resuming', ...ENDS],
   resuming: ['sent', 'running', 'resuming', ...ENDS],

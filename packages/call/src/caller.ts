@@ -1,4 +1,3 @@
-import type { ErrorId } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import { RefusedReason } from '@zerolatency/proto/call';
 import { CallerLine } from './caller-line.ts';
@@ -25,6 +24,7 @@ import { SilenceTimer } from './silence-timer.ts';
  * is not known by settleByMs is unknown.
  */
 export class Caller {
+  readonly callId: string;
   readonly #intent: Omit<CallIntent, 'journalId'>;
   /** Undefined after recover(): there is nothing to send again. */
   readonly #request: CallerRequest | undefined;
@@ -56,6 +56,10 @@ export class Caller {
     this.#inbox = new ResultInbox({ windowBytes, maxBytes: this.#request?.maxBytes ?? 0 });
     this.#silence = new SilenceTimer(silence);
     this.#settleByMs = settleByMs;
+    this.callId = callId;
+    if (isRequest) return;
+    this.#line.bind(subject.journalId);
+    this.#state = { name: 'resuming' };
   }
 
   /**
@@ -63,14 +67,7 @@ export class Caller {
    * for its outcome, without the bytes of its result.
    */
   static recover(intent: CallIntent, sink: CallerSink, limits?: Partial<CallerLimits>): Caller {
-    const caller = new Caller(intent, sink, limits);
-    caller.#line.bind(intent.journalId);
-    caller.#become({ name: 'resuming' });
-    return caller;
-  }
-
-  get callId(): string {
-    return this.#intent.callId;
+    return new Caller(intent, sink, limits);
   }
 
   get state(): { readonly name: CallerStateName } {
@@ -113,20 +110,10 @@ export class Caller {
   frame(frame: Frame, nowMs: number): void {
     if (isSettled(this.#state) || frame.epoch < this.#line.epoch) return;
     const word = readDeviceWord(frame);
-    switch (word.says) {
-      case 'data':
-        this.#hearData(word.offset, word.bytes, nowMs);
-        break;
-      case 'outcome':
-        this.#hearOutcome(word.outcome, nowMs);
-        break;
-      case 'not seen':
-        this.#hearNotSeen(word.journalId, nowMs);
-        break;
-      case 'refused':
-        this.#hearRefused(word.reason, frame.epoch, nowMs);
-        break;
-    }
+    if (word.says === 'data') this.#hearData(word.offset, word.bytes, nowMs);
+    else if (word.says === 'outcome') this.#hearOutcome(word.outcome, nowMs);
+    else if (word.says === 'not seen') this.#hearNotSeen(word.journalId, nowMs);
+    else if (word.says === 'refused') this.#hearRefused(word.reason, frame.epoch, nowMs);
   }
 
   /** The reader of data() is done with that many bytes: the device may send as many more. */
@@ -225,6 +212,7 @@ export class Caller {
       // Of a frame on an earlier route, unless the device has gone ahead of ours.
       if (epoch > this.#line.epoch) this.routeLost(nowMs);
     } else if (reason === RefusedReason.BUSY) {
+      if (!this.#line.isUp) return;
       this.#become({ name: 'resuming' });
       this.#silence.asked(nowMs);
     } else if (reason === RefusedReason.MALFORMED) {
@@ -241,23 +229,10 @@ export class Caller {
   }
 
   #settleIfWhole(): void {
-    const stated = this.#stated;
     // A sink that answers at once may have settled the call in the midst of a chunk.
-    if (stated === undefined || this.#request === undefined || isSettled(this.#state)) return;
-    const { maxBytes } = this.#request;
-    if (stated.resultBytes > maxBytes) {
-      this.#settleSpoilt(stated, 'tool.result_too_large', `the result is over ${maxBytes} bytes`);
-      return;
-    }
-    const match = this.#inbox.compare(stated);
-    if (match === 'whole') this.#settle(stated);
-    if (match !== 'spoilt') return;
-    this.#settleSpoilt(stated, 'tool.result_invalid', 'the result does not match its digest');
-  }
-
-  /** It ran, and its result cannot be used. */
-  #settleSpoilt({ receipt }: CallOutcome, id: ErrorId, message: string): void {
-    this.#settle({ ...statedHere('failed', id, message), receipt });
+    if (this.#stated === undefined || isSettled(this.#state)) return;
+    const outcome = this.#inbox.judge(this.#stated);
+    if (outcome) this.#settle(outcome);
   }
 
   #settleUnknown(reason: string): void {

@@ -1,14 +1,11 @@
 import { createHash } from 'node:crypto';
+import type { ErrorId } from '@zerolatency/errors';
+import { type CallOutcome, statedHere } from './outcome.ts';
 import { sameBytes } from './read-message.ts';
 
 interface InboxBounds {
   readonly windowBytes: number;
   readonly maxBytes: number;
-}
-
-interface Stated {
-  readonly resultBytes: number;
-  readonly resultDigest: Uint8Array;
 }
 
 /** The caller's end of a result's byte stream: order, bounds, credit and digest. */
@@ -54,12 +51,22 @@ export class ResultInbox {
     return true;
   }
 
-  /** How what has arrived compares with what the device states of the whole. */
-  compare(stated: Stated): 'partial' | 'whole' | 'spoilt' {
-    if (this.#received < stated.resultBytes) return 'partial';
-    const isEqual =
+  /** How the call ends when the device states it done, as far as the bytes allow to say yet. */
+  judge(stated: CallOutcome): CallOutcome | undefined {
+    const { maxBytes } = this.#bounds;
+    if (stated.resultBytes > maxBytes) {
+      return spoilt(stated, 'tool.result_too_large', `the result is over ${maxBytes} bytes`);
+    }
+    if (this.#received < stated.resultBytes) return undefined;
+    const isWhole =
       this.#received === stated.resultBytes &&
       sameBytes(this.#hash.copy().digest(), stated.resultDigest);
-    return isEqual ? 'whole' : 'spoilt';
+    if (isWhole) return stated;
+    return spoilt(stated, 'tool.result_invalid', 'the result does not match its digest');
   }
+}
+
+/** It ran, and its result cannot be used. */
+function spoilt({ receipt }: CallOutcome, id: ErrorId, message: string): CallOutcome {
+  return { ...statedHere('failed', id, message), receipt };
 }

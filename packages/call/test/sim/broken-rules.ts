@@ -5,69 +5,114 @@ import type { Journal, JournalEntry } from '../../src/index.ts';
 import { CLOCK_START_MS } from './timeline.ts';
 import type { Variant } from './variant.ts';
 
+export interface BrokenRule {
+  readonly rule: number;
+  readonly how: string;
+  /** What the properties must say of it. */
+  readonly lie: RegExp;
+  readonly variant: Partial<Variant>;
+}
+
 /** Each breaks one rule of a call, from outside the machines, and nothing else. */
-export const BROKEN_RULES: readonly (readonly [string, Partial<Variant>])[] = [
-  [
-    'rule 1: a call carries a time to live instead of an absolute deadline',
-    {
+export const BROKEN_RULES: readonly BrokenRule[] = [
+  {
+    rule: 1,
+    how: 'a call carries a time to live instead of an absolute deadline',
+    lie: /^ran /,
+    variant: {
       toDevice: (frame, { nowMs }) =>
         patch(frame, FrameKind.CALL, CallSchema, {
           deadlineUnixMs: BigInt(Math.round(CLOCK_START_MS + nowMs) + 5_000),
         }),
     },
-  ],
-  [
-    'rule 2: a call of an older epoch is taken for one of now',
-    { toDevice: (frame, { epoch = frame.epoch }) => ({ ...frame, epoch }) },
-  ],
-  [
-    'rule 2: a call that the journal knows is run again',
-    { journalFor: (disk) => journalLike(disk, { load: () => rowsOf(disk, 'dispatched') }) },
-  ],
-  [
-    'rule 3: the tool acts before dispatched is persisted',
-    { journalFor: (disk) => journalLike(disk, { dispatched: () => {} }) },
-  ],
-  [
-    'rule 3: a tool with effects skips the fsync of dispatched',
-    {
+  },
+  {
+    rule: 2,
+    how: 'a call of an older epoch is taken for one of now',
+    lie: /^ran after it had ended/,
+    variant: { toDevice: (frame, { epoch = frame.epoch }) => ({ ...frame, epoch }) },
+  },
+  {
+    rule: 2,
+    how: 'a call that the journal knows is dispatched again',
+    lie: /^ran twice/,
+    variant: { journalFor: (disk) => journalLike(disk, { load: () => without(disk, 'finished') }) },
+  },
+  {
+    rule: 3,
+    how: 'the tool acts before dispatched is persisted',
+    lie: /^ran twice/,
+    variant: { journalFor: (disk) => journalLike(disk, { dispatched: () => {} }) },
+  },
+  {
+    rule: 3,
+    how: 'a tool with effects skips the fsync',
+    lie: /^ran twice/,
+    variant: {
       journalFor: (disk) =>
         journalLike(disk, { dispatched: (entry) => disk.dispatched(entry, false) }),
     },
-  ],
-  [
-    'rule 3: the outcome is told before it is persisted',
-    {
+  },
+  {
+    rule: 3,
+    how: 'the outcome is told before it is safe on the disk',
+    lie: /^was told to have ended in two ways/,
+    variant: {
       journalFor: (disk) => journalLike(disk, { finished: (entry) => disk.finished(entry, false) }),
     },
-  ],
-  [
-    'rule 4: a restart forgets what was dispatched and has no outcome',
-    { journalFor: (disk) => journalLike(disk, { load: () => rowsOf(disk, 'finished') }) },
-  ],
-  [
-    'rule 5: entries are forgotten without a watermark',
-    { journalFor: (disk) => journalLike(disk, { watermarkMs: 0 }) },
-  ],
-  [
-    'rule 6: "not seen" from another journal lets the call be sent again',
-    {
+  },
+  {
+    rule: 4,
+    how: 'a restart forgets what was dispatched and has no outcome',
+    lie: /^ran twice/,
+    variant: {
+      journalFor: (disk) => journalLike(disk, { load: () => without(disk, 'dispatched') }),
+    },
+  },
+  {
+    rule: 5,
+    how: 'entries are forgotten without a watermark',
+    lie: /^ran /,
+    variant: { journalFor: (disk) => journalLike(disk, { watermarkMs: 0 }) },
+  },
+  {
+    rule: 6,
+    how: '"not seen" from another journal lets the call be sent again',
+    lie: /^ran twice/,
+    variant: {
       routeFor: (route) => ({ ...route, journalId: FIRST_JOURNAL }),
       fromHost: (frame, { journalId }) => patch(frame, FrameKind.CALL, CallSchema, { journalId }),
       toHost: (frame) =>
         patch(frame, FrameKind.NOT_SEEN, NotSeenSchema, { journalId: FIRST_JOURNAL }),
     },
-  ],
-  [
-    'rule 6: a refusal is taken for a promise that the call never ran',
-    {
+  },
+  {
+    rule: 6,
+    how: 'a refusal is taken for a promise that the call never ran',
+    lie: /^ended as failed, .*, though it ran/,
+    variant: {
       toHost: (frame) =>
         patch(frame, FrameKind.REFUSED, RefusedSchema, { reason: RefusedReason.MALFORMED }),
     },
-  ],
-  ['rule 7: nobody watches the deadline', { hostTicks: false }],
-  ['rule 7: an unknown outcome is retried', { retriesUnknown: true }],
-  ['rule 8: the intent is recorded after the call was sent', { recordsIntentFirst: false }],
+  },
+  {
+    rule: 7,
+    how: 'nobody watches the deadline',
+    lie: /^was sent and has no outcome/,
+    variant: { hostTicks: false },
+  },
+  {
+    rule: 7,
+    how: 'an unknown outcome is retried',
+    lie: /^ran again under another id/,
+    variant: { retriesUnknown: true },
+  },
+  {
+    rule: 8,
+    how: 'the intent is recorded after the call was sent',
+    lie: /^ran without an intent/,
+    variant: { recordsIntentFirst: false },
+  },
 ];
 
 /** The id that a device's first journal gets. */
@@ -99,6 +144,6 @@ function journalLike(disk: Journal, change: Partial<Journal>): Journal {
   };
 }
 
-function rowsOf(disk: Journal, state: JournalEntry['state']): JournalEntry[] {
-  return [...disk.load()].filter((entry) => entry.state === state);
+function without(disk: Journal, state: JournalEntry['state']): JournalEntry[] {
+  return [...disk.load()].filter((entry) => entry.state !== state);
 }

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { type Frame, FrameKind } from '@zerolatency/frame';
 import { Callee, type CalleeCall, type Journal } from '../../src/index.ts';
 import { type Fate, live } from './death.ts';
 import { DiskJournal } from './disk-journal.ts';
@@ -7,7 +7,9 @@ import type { CallPlan } from './schedule.ts';
 import { CLOCK_START_MS, type Timeline } from './timeline.ts';
 import type { Witness } from './witness.ts';
 
-export const RETENTION_MS = 500;
+const RETENTION_MS = 500;
+/** Fewer than the calls of some schedules, so that a device can be full. */
+export const MAX_ENTRIES = 2;
 const ABORT_MS = 3;
 
 export interface DeviceParts {
@@ -69,9 +71,8 @@ export class SimDevice {
       {
         send: (frame) => {
           send(frame);
-          if (frame.kind !== FrameKind.OUTCOME) return;
-          witness.told(callKey(frame.callId), frame.payload);
-          fate.pass('told');
+          witness.deviceSaid(frame);
+          if (frame.kind === FrameKind.OUTCOME) fate.pass('told');
         },
         dispatch: (call) => this.#dispatch(call),
         abort: (callId) => this.#abort(callId, life),
@@ -81,7 +82,7 @@ export class SimDevice {
           serverUs: 1,
         }),
       },
-      { retentionMs: RETENTION_MS, maxHeldBytes: 2_000 },
+      { retentionMs: RETENTION_MS, maxEntries: MAX_ENTRIES },
     );
     this.#callee = callee;
     this.#alive(() => callee.recover(this.#nowMs));

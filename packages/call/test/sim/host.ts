@@ -12,8 +12,8 @@ import type { CallPlan } from './schedule.ts';
 import { CLOCK_START_MS, type Timeline } from './timeline.ts';
 import type { Witness } from './witness.ts';
 
-export const GRACE_MS = 1_000;
-export const WINDOW_BYTES = 64;
+const GRACE_MS = 1_000;
+const WINDOW_BYTES = 64;
 export const MAX_BYTES = 400;
 const LIMITS = { windowBytes: WINDOW_BYTES, cancelGraceMs: 1_500, probeMs: 100, maxProbeMs: 800 };
 const CONSUME_MS = 2;
@@ -33,6 +33,7 @@ interface LiveCall {
   readonly chunks: Uint8Array[];
   readonly isRecovered: boolean;
   readonly settleByMs: number;
+  unreadBytes: number;
 }
 
 /** A host with a ledger that survives it. */
@@ -82,7 +83,7 @@ export class SimHost {
       this.#sinkOf(callId),
       LIMITS,
     );
-    this.#live.set(callId, { caller, chunks: [], isRecovered: false, settleByMs });
+    this.#live.set(callId, { caller, chunks: [], isRecovered: false, settleByMs, unreadBytes: 0 });
     if (this.#route) this.#offer(caller, this.#route);
   }
 
@@ -139,7 +140,7 @@ export class SimHost {
       // Time to ask, however long the host was away.
       const settleByMs = Math.max(intent.settleByMs, this.#nowMs + GRACE_MS);
       const caller = Caller.recover({ ...intent, settleByMs }, this.#sinkOf(callId), LIMITS);
-      this.#live.set(callId, { caller, chunks: [], isRecovered: true, settleByMs });
+      this.#live.set(callId, { caller, chunks: [], isRecovered: true, settleByMs, unreadBytes: 0 });
     }
     this.#parts.onStart();
   }
@@ -166,6 +167,7 @@ export class SimHost {
     const life = this.#life;
     return {
       send: (frame) => {
+        witness.hostSaid(frame);
         this.#parts.send(frame);
         if (frame.kind === FrameKind.CALL) fate.pass('sent');
       },
@@ -173,8 +175,13 @@ export class SimHost {
         const call = this.#live.get(callId);
         call?.chunks.push(Uint8Array.from(chunk));
         witness.delivered(callId, Buffer.concat(call?.chunks ?? []));
+        if (call === undefined) return;
+        call.unreadBytes += chunk.length;
+        if (call.unreadBytes > WINDOW_BYTES)
+          witness.violate(callId, 'got more than it has room for');
         timeline.after(CONSUME_MS, () => {
-          if (life === this.#life) this.#alive(() => call?.caller.consumed(chunk.length));
+          call.unreadBytes -= chunk.length;
+          if (life === this.#life) this.#alive(() => call.caller.consumed(chunk.length));
         });
       },
       settled: (outcome) => {

@@ -50,6 +50,22 @@ export type Step =
 
 export type Schedule = readonly Step[];
 
+const FAULTS = [
+  'cancel',
+  'cut',
+  'relay crash',
+  'host crash',
+  'bridge crash',
+  'bridge dies',
+  'host dies',
+  'wipe',
+  'clock',
+  'lose',
+  'repeat',
+  'delay',
+] as const;
+type Fault = (typeof FAULTS)[number];
+
 const PERSON_MS = 6_000;
 const LONG_MS = 15_000;
 /** About as many frames as a call needs, so that a fault often hits one. */
@@ -60,8 +76,12 @@ export function scheduleOf(seed: number): Schedule {
   const steps: Step[] = [];
   const calls = random.int(1, 3);
   for (let call = 0; call < calls; call += 1) steps.push(planCall(random, call));
-  const faults = random.int(0, 10);
-  for (let fault = 0; fault < faults; fault += 1) steps.push(planFault(random, calls));
+  // Few kinds of fault and many of each: that is where rare meetings happen.
+  const kinds = FAULTS.filter(() => random.chance(0.25));
+  const faults = kinds.length > 0 ? random.int(1, 8) : 0;
+  for (let fault = 0; fault < faults; fault += 1) {
+    steps.push(planFault(random, kinds[random.int(0, kinds.length - 1)] ?? 'cut', calls));
+  }
   return steps;
 }
 
@@ -70,48 +90,47 @@ function planCall(random: Random, call: number): CallPlan {
     do: 'call',
     atMs: call === 0 ? 0 : random.int(0, PERSON_MS),
     call,
-    hasEffects: random.chance(0.6),
+    hasEffects: random.chance(0.5),
     isDenied: random.chance(0.1),
     isStubborn: random.chance(0.3),
     timeoutMs: random.pick([2_000, 5_000, 10_000]),
     decideMs: random.chance(0.7) ? 0 : random.int(1, 1_000),
-    workMs: random.chance(0.6) ? random.int(0, 50) : random.int(50, 6_000),
+    workMs: random.chance(0.7) ? random.int(0, 50) : random.int(50, 6_000),
     resultBytes: random.pick([0, 1, 60, 200, 320, 500]),
   };
 }
 
-function planFault(random: Random, calls: number): Step {
-  const atMs = random.chance(0.5) ? random.int(0, 60) : random.int(0, PERSON_MS);
+function planFault(random: Random, kind: Fault, calls: number): Step {
+  const atMs = random.chance(0.5) ? random.int(0, 100) : random.int(0, PERSON_MS);
   const downMs = random.chance(0.8) ? random.int(1, 1_000) : random.int(1_000, 8_000);
-  const fall = { downMs, isMachine: random.chance(0.5), kept: random.int(0, 3) };
-  const frame = random.chance(0.5) ? random.int(0, 4) : random.int(0, FRAMES);
-  switch (random.int(0, 13)) {
-    case 0:
-      return { do: 'cancel', atMs, call: random.int(0, calls - 1) };
-    case 1:
-    case 2:
-      return { do: 'cut', atMs, downMs, isTold: random.chance(0.7) };
-    case 3:
-      return { do: 'relay crash', atMs, downMs };
-    case 4:
-      return { do: 'host crash', atMs, downMs };
-    case 5:
-      return { do: 'bridge crash', atMs, ...fall };
-    case 6:
-      return { do: 'die', at: random.pick(BRIDGE_POINTS), nth: random.int(1, 2), ...fall };
-    case 7:
-      return { do: 'die', at: random.pick(HOST_POINTS), nth: random.int(1, 2), ...fall };
-    case 8:
-      return { do: 'wipe', atMs, downMs };
-    case 9:
+  const kept = random.chance(0.5) ? 0 : random.int(1, 3);
+  const fall = { downMs, isMachine: random.chance(0.6), kept };
+  // The first frame is a CALL, and the one that can do most harm.
+  const frame = random.pick([0, 0, random.int(0, 4), random.int(0, FRAMES)]);
+  const aWhileMs = random.int(1, random.pick([50, 3_000, LONG_MS]));
+  switch (kind) {
+    case 'cancel':
+      return { do: kind, atMs, call: random.int(0, calls - 1) };
+    case 'cut':
+      return { do: kind, atMs, downMs, isTold: random.chance(0.7) };
+    case 'relay crash':
+    case 'host crash':
+    case 'wipe':
+      return { do: kind, atMs, downMs };
+    case 'bridge crash':
+      return { do: kind, atMs, ...fall };
+    case 'bridge dies':
+      return { do: 'die', at: random.pick(BRIDGE_POINTS), nth: random.int(1, 3), ...fall };
+    case 'host dies':
+      return { do: 'die', at: random.pick(HOST_POINTS), nth: random.int(1, 3), ...fall };
+    case 'clock':
       return planClock(random, atMs);
-    case 10:
-      return { do: 'lose', frame };
-    case 11:
-    case 12:
-      return { do: 'repeat', frame, afterMs: random.int(0, LONG_MS) };
-    default:
-      return { do: 'delay', frame, byMs: random.int(1, random.pick([50, LONG_MS])) };
+    case 'lose':
+      return { do: kind, frame };
+    case 'repeat':
+      return { do: kind, frame, afterMs: aWhileMs };
+    case 'delay':
+      return { do: kind, frame, byMs: aWhileMs };
   }
 }
 

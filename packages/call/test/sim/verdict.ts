@@ -1,4 +1,4 @@
-import type { SimDevice } from './device.ts';
+import { MAX_ENTRIES, type SimDevice } from './device.ts';
 import { MAX_BYTES } from './host.ts';
 import type { Network } from './network.ts';
 import type { CallPlan, Schedule } from './schedule.ts';
@@ -22,7 +22,7 @@ export function checkEnd({ witness, network, device }: Ended, schedule: Schedule
   }
   if ([...device.journal.load()].length > 0) witness.violate('?', 'entries are never forgotten');
   const disturbedMs = disturbedUntil(schedule, network.lastFaultMs);
-  if (disturbedMs === undefined) return;
+  if (disturbedMs === undefined || witness.calls.size > MAX_ENTRIES) return;
   for (const [callId, { plan, outcome }] of witness.calls) {
     const readyMs = Math.max(plan.atMs, disturbedMs) + plan.decideMs + plan.workMs + CALM_MS;
     if (readyMs > plan.atMs + plan.timeoutMs) continue;

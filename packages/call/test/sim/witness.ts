@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto';
+import { fromBinary } from '@bufbuild/protobuf';
+import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { CallSchema, ResumeSchema } from '@zerolatency/proto/call';
 import type { CallIntent, CallOutcome } from '../../src/index.ts';
 import type { CallPlan } from './schedule.ts';
-import type { Timeline } from './timeline.ts';
 
 interface Execution {
-  readonly atMs: number;
   readonly machineCrashes: number;
   readonly result: Buffer;
 }
@@ -17,7 +18,7 @@ export interface Testimony {
   outcome?: CallOutcome;
   /** As the device told it last. */
   told?: { readonly outcome: Buffer; readonly machineCrashes: number };
-  settledAtMs: number;
+  granted: number;
 }
 
 /** Sees everything, and holds it against what the protocol promises. */
@@ -25,14 +26,8 @@ export class Witness {
   readonly violations: string[] = [];
   readonly calls = new Map<string, Testimony>();
   machineCrashes = 0;
-  readonly #timeline: Timeline;
-
-  constructor(timeline: Timeline) {
-    this.#timeline = timeline;
-  }
-
   planned(callId: string, plan: CallPlan): void {
-    this.calls.set(callId, { plan, executions: [], settledAtMs: Number.POSITIVE_INFINITY });
+    this.calls.set(callId, { plan, executions: [], granted: 0 });
   }
 
   /** The tool acts. Gives back what it will produce, which is different each time. */
@@ -42,7 +37,7 @@ export class Witness {
     const last = executions.at(-1);
     const result = bytesOf(`${callId} ${executions.length}`, plan.resultBytes);
     const { machineCrashes } = this;
-    executions.push({ atMs: this.#timeline.nowMs, machineCrashes, result });
+    executions.push({ machineCrashes, result });
     if (call.intent === undefined) this.violate(callId, 'ran without an intent in the ledger');
     if (outcome && outcome.status !== 'unknown') {
       this.violate(callId, `ran after it had ended as ${outcome.status}`);
@@ -57,8 +52,23 @@ export class Witness {
     return result;
   }
 
+  /** The caller's credit, and the device's use of it. */
+  hostSaid(frame: Frame): void {
+    const callId = callKey(frame.callId);
+    const granted = creditOf(frame);
+    const call = this.calls.get(callId);
+    if (call) call.granted = Math.max(call.granted, granted);
+  }
+
+  deviceSaid({ kind, callId, offset, payload }: Frame): void {
+    const key = callKey(callId);
+    if (kind === FrameKind.OUTCOME) this.#told(key, payload);
+    if (kind !== FrameKind.DATA || payload.length === 0) return;
+    if (offset + payload.length > this.#call(key).granted) this.violate(key, 'sent beyond credit');
+  }
+
   /** The device says how the call ended. */
-  told(callId: string, outcome: Uint8Array): void {
+  #told(callId: string, outcome: Uint8Array): void {
     const call = this.#call(callId);
     const { machineCrashes } = this;
     const before = call.told;
@@ -76,7 +86,6 @@ export class Witness {
     const call = this.#call(callId);
     if (call.outcome) this.violate(callId, 'got two outcomes');
     call.outcome = outcome;
-    call.settledAtMs = this.#timeline.nowMs;
     const { executions } = call;
     const runs = executions.length;
     if (outcome.status === 'done') this.#checkDone(callId, call, delivered);
@@ -123,6 +132,12 @@ export class Witness {
     if (call === undefined) throw new Error(`nobody planned call ${callId}`);
     return call;
   }
+}
+
+function creditOf({ kind, offset, payload }: Frame): number {
+  if (kind === FrameKind.CALL) return Number(fromBinary(CallSchema, payload).credit);
+  if (kind === FrameKind.RESUME) return Number(fromBinary(ResumeSchema, payload).credit);
+  return kind === FrameKind.CREDIT ? offset : 0;
 }
 
 function digestOf(bytes: Uint8Array): Buffer {

@@ -27,7 +27,7 @@ class World {
   constructor(schedule: Schedule, variant: Variant) {
     this.#variant = variant;
     const timeline = this.#timeline;
-    this.witness = new Witness(timeline);
+    this.witness = new Witness();
     this.network = new Network(timeline, schedule);
     const { witness, network } = this;
     const fate = new Fate(schedule);
@@ -53,8 +53,8 @@ class World {
       recordsIntentFirst: variant.recordsIntentFirst,
       onSettled: (callId, { status }) => {
         const plan = witness.calls.get(callId)?.plan;
-        const isRetried = plan && status === 'unknown' && variant.retriesUnknown;
-        if (isRetried) this.host.call(callId.replace(/^0/, 'f'), plan);
+        const isRetried = variant.retriesUnknown && status === 'unknown' && callId.startsWith('0');
+        if (plan && isRetried) this.host.call(`f${callId.slice(1)}`, plan);
       },
     });
     this.#relay = new SimRelay(timeline, this, variant.routeFor);
@@ -132,12 +132,17 @@ class World {
   }
 }
 
-/** What the protocol promised and did not hold; nothing when all is well. */
-export function violationsOf(schedule: Schedule, variant: Partial<Variant> = {}): string[] {
+/** Plays a schedule to its end, and tells everything that was seen. */
+export function runOf(schedule: Schedule, variant: Partial<Variant> = {}): Witness {
   const world = new World(schedule, { ...FAITHFUL, ...variant });
   world.run();
   if (world.witness.violations.length === 0) checkEnd(world, schedule);
-  return world.witness.violations;
+  return world.witness;
+}
+
+/** What the protocol promised and did not hold; nothing when all is well. */
+export function violationsOf(schedule: Schedule, variant: Partial<Variant> = {}): string[] {
+  return runOf(schedule, variant).violations;
 }
 
 function callIdOf(call: number): string {

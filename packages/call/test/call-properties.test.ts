@@ -1,0 +1,47 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Schedule, scheduleOf } from './sim/schedule.ts';
+import { printSchedule, shrink } from './sim/shrink.ts';
+import { runOf, violationsOf } from './sim/world.ts';
+
+/** As many as a slow machine runs in ten seconds; more with a number as argument. */
+const SEEDS = Number(process.argv[2] ?? 10_000);
+
+test(`[RLY-05] whatever fails, no call runs twice, lies, or ends without an outcome: ${SEEDS} worlds`, () => {
+  for (let seed = 0; seed < SEEDS; seed += 1) {
+    const schedule = scheduleOf(seed);
+    const [violation] = violationsOf(schedule);
+    if (violation) assert.fail(report(seed, schedule, violation));
+  }
+});
+
+test('[RLY-05] the simulated worlds are rough enough to show every outcome', () => {
+  const seen = new Map<string, number>();
+  for (let seed = 0; seed < 1_000; seed += 1) {
+    for (const { outcome } of runOf(scheduleOf(seed)).calls.values()) {
+      const status = outcome?.status ?? 'never sent';
+      seen.set(status, (seen.get(status) ?? 0) + 1);
+    }
+  }
+  for (const status of ['done', 'failed', 'denied', 'cancelled', 'unknown', 'never sent']) {
+    assert.ok((seen.get(status) ?? 0) >= 10, `${status}: ${seen.get(status)}`);
+  }
+});
+
+test('[RLY-07] a long result crosses a small window whole, and never faster than it is read', () => {
+  const plan = scheduleOf(0)[0];
+  assert.ok(plan?.do === 'call');
+  const long = { ...plan, isDenied: false, timeoutMs: 10_000, workMs: 0, resultBytes: 399 };
+  const { violations, calls } = runOf([long]);
+  assert.deepEqual(violations, []);
+  assert.deepEqual(
+    [...calls.values()].map(({ outcome }) => outcome?.status),
+    ['done'],
+  );
+});
+
+function report(seed: number, schedule: Schedule, violation: string): string {
+  const fails = (candidate: Schedule) => violationsOf(candidate).includes(violation);
+  const shortest = printSchedule(shrink(schedule, fails));
+  return `seed ${seed}: ${violation}. Shortest schedule:\n${shortest}`;
+}
