@@ -2,7 +2,7 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
-const notBenchmarks = new Set(['run.ts', 'report.ts']);
+const notBenchmarks = new Set(['run.ts', 'report.ts', 'lifetime.ts']);
 
 const wanted = process.argv.slice(2);
 const programs = readdirSync('bench')

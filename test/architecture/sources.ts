@@ -4,13 +4,17 @@ import { dirname, join, normalize } from 'node:path';
 
 export interface Source {
   readonly path: string;
+  /** Without comments. */
   readonly text: string;
   readonly lines: number;
   readonly imports: readonly string[];
+  /** Those that are still there when it runs. */
+  readonly runtimeImports: readonly string[];
 }
 
 const importPattern =
-  /(?:^|\n)\s*(?:import|export)\s[^'"]*?from\s+'([^']+)'|\bimport\('([^']+)'\)|(?:^|\n)import\s+'([^']+)'/g;
+  /(?:^|\n)\s*(?:import|export)\s+(?<type>type\s)?[^'"]*?from\s+'(?<from>[^']+)'|\bimport\('(?<lazy>[^']+)'\)|(?:^|\n)import\s+'(?<bare>[^']+)'/g;
+const commentPattern = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm;
 
 /** Every TypeScript file we wrote, tracked or about to be. */
 export function readSources(): readonly Source[] {
@@ -25,8 +29,17 @@ export function readSources(): readonly Source[] {
 
 function readSource(path: string): Source {
   const text = readFileSync(path, 'utf8');
-  const imports = [...text.matchAll(importPattern)].map((m) => m[1] ?? m[2] ?? m[3] ?? '');
-  return { path, text, lines: text.split('\n').length - 1, imports };
+  const found = [...text.matchAll(importPattern)].map(({ groups = {} }) => ({
+    specifier: groups.from ?? groups.lazy ?? groups.bare ?? '',
+    isType: groups.type !== undefined,
+  }));
+  return {
+    path,
+    text: text.replaceAll(commentPattern, ''),
+    lines: text.split('\n').length - 1,
+    imports: found.map(({ specifier }) => specifier),
+    runtimeImports: found.filter(({ isType }) => !isType).map(({ specifier }) => specifier),
+  };
 }
 
 export function isTest(source: Source): boolean {

@@ -1,7 +1,6 @@
 import { execFile } from 'node:child_process';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { TestContext } from 'node:test';
 import { promisify } from 'node:util';
 import { CallOutcome, type ChatEvent } from '@zerolatency/proto/agent';
 import { eventually, tempDir } from '@zerolatency/testing';
@@ -38,30 +37,37 @@ export interface System {
   log(service: Service): Promise<string>;
 }
 
+/** A test, or a program that cleans up as tests do. */
+export interface Lifetime {
+  after(fn: () => unknown): void;
+}
+
 export interface SystemOptions {
   /** Changes the installation before anything starts. */
   readonly prepare?: (layout: Layout) => Promise<void>;
 }
 
-export async function startSystem(t: TestContext, options: SystemOptions = {}): Promise<System> {
+export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
+  const sessions: ChatSession[] = [];
+  let system: System | undefined;
+  // Registered before the folder's removal, because hooks run in that order.
+  t.after(async () => {
+    for (const session of sessions) session.close();
+    for (const service of [...services].reverse()) await system?.stop(service);
+  });
   const layout = layoutOf(join(tempDir(t), '.zl'));
   await createInstallation(layout, process.execPath);
   await options.prepare?.(layout);
-  const settings = await readSettings(layout.settings);
-  const system = systemOf(t, layout, settings);
-  t.after(async () => {
-    for (const service of [...services].reverse()) await system.stop(service);
-  });
+  system = systemOf(layout, { settings: await readSettings(layout.settings), sessions });
   for (const service of services) await system.start(service);
   await system.healthy();
   return system;
 }
 
-function systemOf(t: TestContext, layout: Layout, settings: Settings): System {
-  const sessions: ChatSession[] = [];
-  t.after(() => {
-    for (const session of sessions) session.close();
-  });
+function systemOf(
+  layout: Layout,
+  { settings, sessions }: { readonly settings: Settings; readonly sessions: ChatSession[] },
+): System {
   return {
     layout,
     settings,
@@ -78,9 +84,8 @@ function systemOf(t: TestContext, layout: Layout, settings: Settings): System {
       await eventually(allOk, { timeoutMs: startTimeoutMs, everyMs: 50 });
     },
     async chat({ deviceId } = {}) {
-      const session = new ChatSession(
-        await chatTarget(settings, deviceId === undefined ? {} : { device: deviceId }),
-      );
+      const target = await chatTarget(settings, deviceId === undefined ? {} : { device: deviceId });
+      const session = new ChatSession(target);
       sessions.push(session);
       return session;
     },

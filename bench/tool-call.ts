@@ -1,0 +1,94 @@
+// What a tool call costs through host, relay and bridge, against asking the same MCP server directly over stdio.
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import type { ChatSession } from '../services/cli/src/chat/session.ts';
+import { projectRoot } from '../services/cli/src/installation/layout.ts';
+import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
+import { cleanUp, lifetime } from './lifetime.ts';
+import { percentile, report } from './report.ts';
+
+const warmUps = 60;
+const rounds = 24;
+const callsPerRound = 25;
+const file = 'sample.txt';
+
+async function startDirectly({ layout }: System): Promise<McpSession> {
+  const script = join(projectRoot, 'services/device-bridge/src/tools/fs/fs-server.ts');
+  const session = await startStdioServer({
+    name: 'fs',
+    command: process.execPath,
+    args: ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files],
+    env: {},
+    client: { name: 'bench', version: '1' },
+  });
+  lifetime.after(() => session.close());
+  return session;
+}
+
+async function timeDirectly(session: McpSession): Promise<number> {
+  const started = performance.now();
+  await session.call(
+    'tools/call',
+    { name: 'read', arguments: { path: file } },
+    { timeoutMs: 5000 },
+  );
+  return (performance.now() - started) * 1000;
+}
+
+interface PathSample {
+  readonly totalUs: number;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
+}
+
+async function timeThroughPath(session: ChatSession): Promise<PathSample> {
+  const { events, ending } = await runTurn(session, `read the file ${file}`);
+  const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
+  const timing = done?.case === 'toolCallDone' ? done.value.timing : undefined;
+  if (ending !== 'done' || timing === undefined) throw new Error(`the turn ended with ${ending}`);
+  return {
+    totalUs: Number(timing.totalUs),
+    remoteUs: Number(timing.remoteUs),
+    deviceUs: Number(timing.deviceUs),
+    serverUs: Number(timing.serverUs),
+  };
+}
+
+const system = await startSystem(lifetime);
+writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
+const [direct, chat] = [await startDirectly(system), await system.chat()];
+const baseline: number[] = [];
+const through: PathSample[] = [];
+for (let i = 0; i < warmUps; i += 1) {
+  await timeDirectly(direct);
+  await timeThroughPath(chat);
+}
+// In turns, so that the noise of the machine hits both.
+for (let round = 0; round < rounds; round += 1) {
+  for (let i = 0; i < callsPerRound; i += 1) baseline.push(await timeDirectly(direct));
+  for (let i = 0; i < callsPerRound; i += 1) through.push(await timeThroughPath(chat));
+}
+const added = through.map(({ totalUs, serverUs }) => totalUs - serverUs);
+const of = (part: keyof PathSample) => through.map((sample) => sample[part]);
+const figure = (metric: string, samples: readonly number[], share: number) => ({
+  metric: `${metric}, p${share * 100}`,
+  value: percentile(samples, share),
+  unit: 'us',
+  baseline: percentile(baseline, share),
+});
+report({
+  name: 'tool-call',
+  method: `${through.length} calls of fs.read of 200 bytes, one at a time, over TLS with policy, schemas, journal, receipts and synced ledger, against the same server asked directly`,
+  figures: [
+    figure('whole call', of('totalUs'), 0.5),
+    figure('whole call', of('totalUs'), 0.99),
+    figure('added to the server itself', added, 0.5),
+    figure('added to the server itself', added, 0.99),
+    figure('from host to device and back', of('remoteUs'), 0.5),
+    figure('in the bridge', of('deviceUs'), 0.5),
+    figure('in the MCP server, behind the bridge', of('serverUs'), 0.5),
+  ],
+});
+await cleanUp();
