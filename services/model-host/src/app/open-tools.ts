@@ -5,10 +5,12 @@ import { type Ledger, openLedger } from '@zerolatency/receipts';
 import type { Logger, Registry } from '@zerolatency/telemetry';
 import { watchTls } from '@zerolatency/tls';
 import { createCallLedger } from '../adapters/ledger/call-ledger.ts';
+import { openCalls } from '../adapters/ledger/open-calls.ts';
 import { createRecorder } from '../adapters/ledger/recorder.ts';
 import { createDevices, type Devices } from '../adapters/relay/devices.ts';
 import type { HostConfig } from '../config.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
+import { type CloseOpenIntentsOptions, closeOpenIntents } from '../tools/close-open-intents.ts';
 import { createToolboxes } from '../tools/toolboxes.ts';
 import { noDevices } from './no-devices.ts';
 import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
@@ -42,12 +44,17 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
   lifecycle.onDrain('ledger', () => ledger.close());
   const policy = await openPolicy(config.policy, deps);
   const devices = await openDevices(config.relay, deps);
+  const callLedger = createCallLedger(ledger);
+  await closeEarlierCalls(
+    { open: openCalls(ledger), devices: devices ?? noDevices, ledger: callLedger, signer },
+    log,
+  );
   const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
   const toolboxes = createToolboxes({
     devices: devices ?? noDevices,
     policy,
     contracts: loadToolContracts(contractsDir || defaultContractsDir),
-    ledger: createCallLedger(ledger),
+    ledger: callLedger,
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
     metrics: toolMetrics(registry),
@@ -61,6 +68,13 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
       ...relayCheck(devices),
     },
   };
+}
+
+/** What a host that died left open gets its receipt before anything new begins. */
+async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): Promise<void> {
+  if (calls.open.length === 0) return;
+  const outcomes = await closeOpenIntents(calls);
+  log.warn({ outcomes }, 'calls of an earlier run were closed');
 }
 
 async function openPolicy(
@@ -119,7 +133,8 @@ function relayCheck(devices: Devices | undefined): Record<string, ComponentCheck
   if (devices === undefined) return {};
   return {
     relay: async () => {
-      await devices.list('', { pageSize: 1, signal: AbortSignal.timeout(1000) });
+      // Any tenant will do: the question is whether a relay answers.
+      await devices.list('health', { pageSize: 1, signal: AbortSignal.timeout(1000) });
       const { links, routes } = devices.status();
       return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
     },
