@@ -16,9 +16,9 @@ function layerOf(path: string): number | undefined {
   if (inside === undefined) return undefined;
   if (inside === 'main.ts') return 4;
   if (inside === 'app.ts' || inside.startsWith('app/')) return 3;
-  // Settings and metrics are translated for the domain, which knows neither.
-  if (/^((adapters|rpc)\/|(config|metrics)\.ts$)/.test(inside)) return 2;
+  if (/^((adapters|rpc)\/|metrics\.ts$)/.test(inside)) return 2;
   if (inside === 'ports.ts') return 0;
+  // config.ts too: compiled settings are the domain's own words.
   return 1;
 }
 

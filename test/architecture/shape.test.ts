@@ -31,8 +31,8 @@ test('the lockfile and the tracked configuration name no registry', () => {
 });
 
 test('types are escaped nowhere outside tests', () => {
-  const escape = /:\s*any\b|<any>|as any\b|@ts-(ignore|expect-error|nocheck)|as unknown as/;
-  const wrong = sources.filter((source) => !isTest(source) && escape.test(source.text));
+  const escapes = /:\s*any\b|<any>|as any\b|@ts-(ignore|expect-error|nocheck)|as unknown as/;
+  const wrong = sources.filter((source) => !isTest(source) && escapes.test(source.text));
   assert.deepEqual(
     wrong.map((source) => source.path).filter((path) => !path.startsWith('test/')),
     [],
