@@ -158,7 +158,7 @@ test('a ledger that cannot be written keeps every call from being sent', async (
     throw new ZlError('ledger.failed', 'the disk is gone');
   };
   const { run, relay } = await started(t, {
-    wrapLedger: () => ({ intend: refuse, conclude: async () => refuse() }),
+    wrapLedger: () => ({ intend: refuse, denied: refuse, conclude: async () => refuse() }),
   });
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'failed', 'ledger.failed');
@@ -169,7 +169,7 @@ test('a ledger that cannot be written keeps every call from being sent', async (
 test('an outcome that cannot be recorded is not told as done, and the device keeps it', async (t) => {
   const { run, relay, device } = await started(t, {
     wrapLedger: (ledger) => ({
-      intend: ledger.intend,
+      ...ledger,
       conclude: async () => {
         throw new ZlError('ledger.failed', 'the disk is full');
       },

@@ -17,7 +17,7 @@ async function crashed(t: TestContext, options: Pick<ToolWorldOptions, 'tools'>)
     // What is left of the dead host gives up soon.
     limits: { timeoutMs: 1000, graceMs: 0 },
     wrapLedger: (ledger) => ({
-      intend: ledger.intend,
+      ...ledger,
       conclude: (callId, receipt) =>
         isDead ? new Promise<void>(() => {}) : ledger.conclude(callId, receipt),
     }),

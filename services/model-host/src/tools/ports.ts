@@ -1,5 +1,6 @@
 import type { CallIntent, Route } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
+import type { Deny } from '@zerolatency/policy';
 import type { Server } from '@zerolatency/proto/bridge';
 import type { Envelope, Receipt, Verifier } from '@zerolatency/receipts';
 import type { ToolOutcome } from '../ports.ts';
@@ -60,6 +61,8 @@ export interface CallLedger {
    * ledger.failed.
    */
   intend(facts: CallFacts, intent: CallIntent, durable: boolean): Promise<void> | undefined;
+  /** In order before the call's receipt, which is what makes it durable. */
+  denied(facts: CallFacts, by: Pick<Deny, 'ruleId' | 'reason'>): void;
   /** Resolves once it would survive a crash of the machine. */
   conclude(callId: string, receipt: Envelope): Promise<void>;
 }

@@ -31,6 +31,7 @@ export class ToolCall implements PreparedCall {
   readonly #arguments: CallArguments;
   readonly #machine = new CallMachine();
   #startedMs = 0;
+  #isKnown = false;
   #version = '';
   #decision: HeldDecision | undefined;
   #remote: RemoteCall | undefined;
@@ -57,10 +58,12 @@ export class ToolCall implements PreparedCall {
   async #attempt(options: RunOptions): Promise<Ending> {
     try {
       const tool = this.#turn.find(this.tool);
+      this.#isKnown = tool !== undefined;
       this.#version = tool?.version ?? '';
       const decision = this.#turn.decide(this.tool, this.#version, this.#arguments.value);
       this.#decision = decision;
       if (decision.effect === 'deny') {
+        this.#turn.deps.ledger.denied(this.#facts(), decision);
         return endedAs('denied', new ZlError(decision.errorId, `${this.tool}: ${decision.reason}`));
       }
       this.#machine.to('decided');
@@ -158,7 +161,9 @@ export class ToolCall implements PreparedCall {
     const { metrics } = this.#turn.deps;
     const totalUs = this.#elapsedUs();
     const errorId = error?.id ?? '';
-    metrics.ended({ tool: this.tool, outcome, errorId, ms: totalUs / 1000 });
+    // A name that a model made up is no label.
+    const tool = this.#isKnown ? this.tool : 'other';
+    metrics.ended({ tool, outcome, errorId, ms: totalUs / 1000 });
     if (outcome === 'done') {
       metrics.roundTrip('device', Math.max(0, remoteUs - deviceUs) / 1000);
       metrics.roundTrip('server', remoteUs / 1000);

@@ -110,6 +110,18 @@ test('[POL-04] a call the policy denies is not sent, and has its receipt', async
   assertEnds(await run('fs.read', { path: '/home/a' }), 'done');
 });
 
+test('[POL-01] a denial is in the ledger with the rule that made it', async (t) => {
+  const rules = [{ id: 'no-reads', effect: 'deny', tools: ['fs.read'] }] as const;
+  const { run, ledger, ledgerDir } = await started(t, { rules });
+  assertEnds(await run('fs.read', { path: '/a' }), 'denied', 'policy.denied');
+  await ledger.close();
+  const denials: unknown[] = [];
+  for await (const { record } of readLedger(ledgerDir)) {
+    if (record.kind === 'policy.denied') denials.push(record.body.ruleId);
+  }
+  assert.deepEqual(denials, ['no-reads']);
+});
+
 test('[POL-01] the model is not told of tools it may not use', async (t) => {
   const rules = [{ id: 'read', effect: 'allow', tools: ['fs.*'] }] as const;
   const { toolbox, run } = await started(t, { tools: [readTool(), stuckTool('shell.run')], rules });

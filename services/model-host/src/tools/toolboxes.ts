@@ -1,3 +1,4 @@
+import type { Tracer } from '@opentelemetry/api';
 import type { ToolContracts } from '@zerolatency/contracts';
 import type { BundleHolder } from '@zerolatency/policy';
 import type { Signer } from '@zerolatency/receipts';
@@ -12,6 +13,7 @@ import {
 } from './ports.ts';
 import { ToolRegistry } from './registry.ts';
 import { ToolCall } from './tool-call.ts';
+import { tracedCall } from './traced-call.ts';
 import { type ToolDeps, TurnTools } from './turn-tools.ts';
 
 export interface ToolboxesOptions {
@@ -23,10 +25,12 @@ export interface ToolboxesOptions {
   readonly signer: Signer;
   readonly limits?: Partial<ToolLimits>;
   readonly metrics: ToolMetrics;
+  /** Each call gets a span of its own where there is one. */
+  readonly tracer?: Tracer;
 }
 
 export function createToolboxes(options: ToolboxesOptions): Toolboxes {
-  const { devices, policy, contracts, ledger, signer, limits, metrics } = options;
+  const { devices, policy, contracts, ledger, signer, limits, metrics, tracer } = options;
   const deps: ToolDeps = {
     devices,
     policy,
@@ -40,18 +44,21 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
   };
   return {
     async open(scope, signal) {
-      if (scope.deviceId === '') return toolboxOf(new TurnTools(deps, scope, []));
+      if (scope.deviceId === '') return toolboxOf(new TurnTools(deps, scope, []), tracer);
       const route = devices.route(scope.identity.tenant, scope.deviceId);
       const { servers } = route.session ?? (await route.ready(signal));
-      return toolboxOf(new TurnTools(deps, scope, servers));
+      return toolboxOf(new TurnTools(deps, scope, servers), tracer);
     },
   };
 }
 
-function toolboxOf(turn: TurnTools): Toolbox {
+function toolboxOf(turn: TurnTools, tracer: Tracer | undefined): Toolbox {
   return {
     tools: turn.definitions(),
-    prepare: (tool, argumentsJson) => new ToolCall(turn, tool, argumentsJson),
+    prepare(tool, argumentsJson) {
+      const call = new ToolCall(turn, tool, argumentsJson);
+      return tracer === undefined ? call : tracedCall(call, turn.scope, tracer);
+    },
   };
 }
 

@@ -40,6 +40,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   catalog: Catalog;
   /** Calls that ran, by call id. */
   readonly executions = new Map<string, number>();
+  readonly traceparents: string[] = [];
   /** What a test makes of a receipt before it is signed, and who signs it. */
   forge: (receipt: Receipt) => Receipt = (receipt) => receipt;
   signer: Signer;
@@ -95,6 +96,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     const { name, arguments: args } = JSON.parse(Buffer.from(call.params).toString());
     const tool = this.#tools.get(`${call.server}.${name}`);
     if (tool === undefined || !this.#callee.begin(call.callId, { durable: false })) return;
+    this.traceparents.push(call.traceparent);
     this.executions.set(call.callId, (this.executions.get(call.callId) ?? 0) + 1);
     const abort = new AbortController();
     this.#running.set(call.callId, abort);

@@ -1,5 +1,6 @@
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
+import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { type Bundle, BundleHolder, memoryFloor, type Rule, signBundle } from '@zerolatency/policy';
 import {
@@ -44,6 +45,7 @@ export interface ToolWorldOptions {
   readonly rules?: readonly Rule[];
   readonly limits?: Partial<ToolLimits>;
   readonly relay?: Partial<DevicesOptions>;
+  readonly tracer?: Tracer;
   readonly wrapLedger?: (ledger: CallLedger) => CallLedger;
 }
 
@@ -74,6 +76,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
     signer,
     limits: options.limits,
     metrics: noToolMetrics,
+    tracer: options.tracer,
   });
   const hostKeys = [verifierFromPem(key.publicPem)];
   const deviceKeys = [verifierFromPem(enrolled.key.publicPem)];

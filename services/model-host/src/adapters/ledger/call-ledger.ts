@@ -23,6 +23,14 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
         return refuse(reason);
       }
     },
+    denied(facts, { ruleId, reason }) {
+      const { startedAt: _, caps: __, toolVersion: ___, ...known } = facts;
+      try {
+        ledger.appendSoon({ kind: 'policy.denied', body: { ...known, ruleId, reason } });
+      } catch (cause) {
+        refuse(cause);
+      }
+    },
     conclude: (callId, receipt) =>
       ledger.append({ kind: 'call.receipt', body: { callId, receipt } }).then(nothing, refuse),
   };
