@@ -1,0 +1,116 @@
+import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import type { ChatEvent } from '@zerolatency/proto/agent';
+import type { FakeTool } from './support/fake-toolbox.ts';
+import { startTestHost } from './support/host.ts';
+import { cancel, Requests, start } from './support/streams.ts';
+import { transcriptOf } from './support/transcript.ts';
+
+// Written anew by: node --test --test-update-snapshots services/model-host/test/golden.test.ts
+
+interface Scenario {
+  readonly says: string;
+  /** The script that comes with the host when absent. */
+  readonly rules?: string;
+  readonly tools?: Readonly<Record<string, FakeTool>>;
+  readonly limits?: Parameters<typeof start>[0]['limits'];
+  readonly deviceId?: string;
+  /** The client cancels as soon as it sees this event. */
+  readonly cancelAt?: ChatEvent['event']['case'];
+}
+
+const files: Readonly<Record<string, string>> = { 'welcome.txt': 'Welcome.', 'b.txt': 'B.' };
+const fsRead: FakeTool = ({ arguments: { path } }) => {
+  const content = files[String(path)];
+  if (content === undefined) throw new ZlError('fs.not_found', `${path} is not there`);
+  return { path, size: content.length, content };
+};
+const denied: FakeTool = () => {
+  throw new ZlError('policy.denied', 'rule "no-secrets" denies it');
+};
+const waits: FakeTool = ({ signal }) =>
+  new Promise((_, reject) => {
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true });
+  });
+
+const scenarios: Readonly<Record<string, Scenario>> = {
+  greeting: { says: 'hello' },
+  'read-file': { says: 'read the welcome file', tools: { 'fs.read': fsRead } },
+  'read-two-files-at-once': { says: 'read welcome.txt and b.txt', tools: { 'fs.read': fsRead } },
+  'read-missing-file': { says: 'read nothing.txt', tools: { 'fs.read': fsRead } },
+  'read-denied': { says: 'read secret.txt', tools: { 'fs.read': denied } },
+  'no-device': { says: 'read the welcome file', tools: { 'fs.read': fsRead }, deviceId: '' },
+  'one-call-of-two-fails': {
+    says: 'read welcome.txt and nothing.txt',
+    tools: { 'fs.read': fsRead },
+  },
+  'secret-in-result': {
+    says: 'read the welcome file',
+    tools: { 'fs.read': () => ({ content: 'key AKIAIOSFODNN7EXAMPLE is here' }) },
+  },
+  'unreadable-arguments-recovered': {
+    says: 'go',
+    rules: `
+- when: { after: results }
+  reply: [{ text: 'it says {{result}}' }]
+- when: { text: 'could not be read' }
+  reply: [{ toolCalls: [{ tool: fs.read, arguments: { path: welcome.txt } }] }]
+- reply: [{ text: 'hm ' }, { toolCalls: [{ tool: fs.read, argumentsText: '{"path":' }] }]`,
+    tools: { 'fs.read': fsRead },
+  },
+  'unreadable-arguments-forever': {
+    says: 'go',
+    rules: `- reply: [{ toolCalls: [{ tool: fs.read, argumentsText: 'welcome.txt' }] }]`,
+    tools: { 'fs.read': fsRead },
+  },
+  'too-many-steps': {
+    says: 'go',
+    rules: `- reply: [{ toolCalls: [{ tool: fs.read, arguments: { path: b.txt } }] }]`,
+    tools: { 'fs.read': fsRead },
+    limits: { maxSteps: 2 },
+  },
+  'provider-fails-in-mid-sentence': {
+    says: 'go',
+    rules: `- reply: [{ text: 'so far ' }, { fail: overloaded }]`,
+  },
+  'cancel-in-a-call': {
+    says: 'go',
+    rules: `- reply: [{ text: 'wait ' }, { toolCalls: [{ tool: wait }, { tool: wait }] }]`,
+    tools: { wait: waits },
+    cancelAt: 'toolCallStarted',
+  },
+};
+
+for (const [name, scenario] of Object.entries(scenarios)) {
+  test(`[HOST-01] [HOST-02] the transcript of ${name} is as it was`, async (t) => {
+    const { rules = '', tools = {}, says, limits, deviceId = 'laptop', cancelAt } = scenario;
+    const host = await startTestHost(t, { rules, tools });
+    const requests = new Requests();
+    requests.send(
+      start({
+        text: says,
+        sessionId: 'session',
+        deviceId,
+        ...(limits === undefined ? {} : { limits }),
+      }),
+    );
+    const events: ChatEvent[] = [];
+    const client = host.client('grpc', await host.issuer.token());
+    for await (const { event } of client.streamChat(requests)) {
+      if (event === undefined) continue;
+      events.push(event);
+      assert.equal(event.sequence, BigInt(events.length));
+      if (event.event.case === cancelAt) requests.send(cancel());
+      if (event.event.case === 'assistantDone' || event.event.case === 'error') requests.end();
+    }
+    t.assert.fileSnapshot(
+      transcriptOf(events),
+      join(import.meta.dirname, 'golden', `${name}.json`),
+      {
+        serializers: [(value) => `${JSON.stringify(value, null, 2)}\n`],
+      },
+    );
+  });
+}

@@ -1,0 +1,151 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { promisify } from 'node:util';
+import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
+import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
+import { service as healthService } from 'grpc-health-check';
+import { startTestHost, type TestHost } from './support/host.ts';
+
+// A gRPC implementation that shares no code with ours, over the .proto file alone.
+
+interface Event {
+  readonly sequence: string;
+  readonly event: string;
+  readonly assistantDelta?: { readonly text: string };
+  readonly error?: { readonly id: string };
+}
+
+const proto = new URL('../../../proto/zerolatency/agent/v1/agent.proto', import.meta.url);
+const definition = loadSync(proto.pathname, { oneofs: true, longs: String });
+
+function method(packages: PackageDefinition, service: string, name: string) {
+  const found = packages[service];
+  assert.ok(found !== undefined && name in found);
+  return (
+    found as Record<
+      string,
+      {
+        path: string;
+        requestSerialize: (value: object) => Buffer;
+        responseDeserialize: (bytes: Buffer) => { event: Event };
+      }
+    >
+  )[name]!;
+}
+
+async function connect(host: TestHost): Promise<{ client: Client; metadata: Metadata }> {
+  const address = host.addresses.rpc.replace('https://', '');
+  const client = new Client(address, credentials.createSsl(Buffer.from(host.ca)));
+  const metadata = new Metadata();
+  metadata.set('authorization', `Bearer ${await host.issuer.token()}`);
+  return { client, metadata };
+}
+
+function streamChat(client: Client, metadata: Metadata) {
+  const { path, requestSerialize, responseDeserialize } = method(
+    definition,
+    'zerolatency.agent.v1.AgentService',
+    'StreamChat',
+  );
+  return client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize, metadata);
+}
+
+test('[HOST-01] an independent gRPC client streams a chat', async (t) => {
+  const host = await startTestHost(t, { tools: { 'fs.read': () => ({ content: 'Welcome.' }) } });
+  const { client, metadata } = await connect(host);
+  t.after(() => client.close());
+  const call = streamChat(client, metadata);
+  call.write({ start: { text: 'read the welcome file', deviceId: 'laptop' } });
+  call.end();
+  const events: Event[] = [];
+  for await (const { event } of call) events.push(event);
+  assert.deepEqual(
+    events.map(({ sequence }) => sequence),
+    events.map((_, index) => String(index + 1)),
+  );
+  assert.match(
+    events.map(({ assistantDelta }) => assistantDelta?.text ?? '').join(''),
+    /Welcome\./,
+  );
+  assert.equal(events.at(-1)?.event, 'assistantDone');
+});
+
+test('[HOST-05] an independent gRPC client that cancels its call cancels the turn', async (t) => {
+  const started = Promise.withResolvers<AbortSignal>();
+  const host = await startTestHost(t, {
+    rules: '- reply: [{ toolCalls: [{ tool: wait }] }]',
+    tools: {
+      wait: ({ signal }) => {
+        started.resolve(signal);
+        return new Promise((_, reject) => {
+          signal.addEventListener('abort', () => reject(signal.reason));
+        });
+      },
+    },
+  });
+  const { client, metadata } = await connect(host);
+  t.after(() => client.close());
+  const call = streamChat(client, metadata);
+  call.on('error', () => {});
+  call.resume();
+  call.write({ start: { text: 'go', deviceId: 'laptop' } });
+  const signal = await started.promise;
+  const aborted = new Promise((resolve) => signal.addEventListener('abort', resolve));
+  call.cancel();
+  await aborted;
+});
+
+test('[HOST-14] an independent gRPC client reads the code and the detail of a refusal', async (t) => {
+  const host = await startTestHost(t);
+  const { client } = await connect(host);
+  t.after(() => client.close());
+  const call = streamChat(client, new Metadata());
+  const failed = await new Promise<{ code: number; metadata: Metadata }>((resolve) => {
+    call.on('error', (error) => resolve(error as never));
+    call.resume();
+    call.write({ start: { text: 'hello' } });
+  });
+  assert.equal(failed.code, status.UNAUTHENTICATED);
+  const [details] = failed.metadata.get('grpc-status-details-bin');
+  assert.match(String(details), /identity\.missing/);
+});
+
+test('[HOST-13] an independent health client is told SERVING, and of unknown services NOT_FOUND', async (t) => {
+  const host = await startTestHost(t);
+  const { client } = await connect(host);
+  t.after(() => client.close());
+  const { path, requestSerialize, responseDeserialize } = healthService.Check!;
+  const check = promisify((name: string, done: (error: Error | null, value?: unknown) => void) =>
+    client.makeUnaryRequest(path, requestSerialize, responseDeserialize, { service: name }, done),
+  );
+  assert.deepEqual(await check('zerolatency.agent.v1.AgentService'), { status: 'SERVING' });
+  await assert.rejects(check('nobody'), { code: status.NOT_FOUND });
+});
+
+test('[HOST-01] reflection describes the services to an independent client, without a token', async (t) => {
+  const host = await startTestHost(t);
+  const { client } = await connect(host);
+  t.after(() => client.close());
+  for (const version of ['v1', 'v1alpha']) {
+    const file = new URL(
+      `../../../node_modules/@grpc/reflection/build/proto/grpc/reflection/${version}/reflection.proto`,
+      import.meta.url,
+    );
+    const service = `grpc.reflection.${version}.ServerReflection`;
+    const { path, requestSerialize, responseDeserialize } = method(
+      loadSync(file.pathname, { oneofs: true, enums: String }),
+      service,
+      'ServerReflectionInfo',
+    );
+    const call = client.makeBidiStreamRequest(path, requestSerialize, responseDeserialize);
+    call.write({ listServices: '' });
+    call.write({ fileContainingSymbol: 'zerolatency.agent.v1.ChatEvent' });
+    call.write({ fileContainingSymbol: 'no.such.Thing' });
+    call.end();
+    const answers: Record<string, unknown>[] = [];
+    for await (const answer of call) answers.push(answer as never);
+    assert.match(JSON.stringify(answers[0]), /zerolatency\.agent\.v1\.AgentService/);
+    assert.equal(answers[1]?.messageResponse, 'fileDescriptorResponse');
+    assert.equal(answers[2]?.messageResponse, 'errorResponse');
+  }
+});
