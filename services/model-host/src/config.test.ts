@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { loadHostConfig } from './config.ts';
+
+const tls = { certFile: 'c', keyFile: 'k', caFile: 'a' };
+const least = {
+  'identity.jwksFile': 'keys.json',
+  'identity.issuer': 'i',
+  'identity.audience': 'a',
+  'ledger.dir': 'ledger',
+  'ledger.key': { file: 'key.pem' },
+};
+
+function load(flags: Record<string, unknown>, env: Record<string, string> = {}) {
+  return loadHostConfig({ env, flags: { ...least, ...flags } });
+}
+
+test('[OPS-02] what people write as text is milliseconds and bytes for the host', () => {
+  const config = load({ 'rpc.tls': tls, 'turn.timeout': '90s', 'turn.maxToolResult': '1KiB' });
+  assert.equal(config.turn.timeoutMs, 90_000);
+  assert.equal(config.turn.maxToolResultBytes, 1024);
+  assert.equal(config.drainDeadlineMs, 25_000);
+  assert.match(config.digest, /^sha256:/);
+});
+
+test('[OPS-02] the environment sets what the file leaves, and unknown names are told', () => {
+  const config = load({ 'rpc.tls': tls }, { ZL_HOST_RPC__PORT: '7', ZL_HOST_CONFIG: 'x.yaml' });
+  assert.equal(config.rpc.port, 7);
+  assert.throws(
+    () => load({ 'rpc.tls': tls }, { ZL_HOST_RPC__PROT: '7' }),
+    /ZL_HOST_RPC__PROT.*PORT/s,
+  );
+  assert.throws(() => load({ 'rpc.tls': tls, 'turn.maxStep': 1 }), /turn\.maxStep.*maxSteps/s);
+});
+
+test('[OPS-05] cleartext is for loopback addresses only', () => {
+  assert.throws(() => load({}), /rpc\.tls is missing/);
+  assert.throws(() => load({ 'rpc.cleartext': true, 'rpc.tls': tls }), /exclude/);
+  for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.evil.example', 'example.com']) {
+    assert.throws(() => load({ 'rpc.cleartext': true, 'rpc.host': host }), /not a loopback/, host);
+  }
+  for (const host of ['127.0.0.1', '127.0.0.2', '::1', 'localhost']) {
+    assert.equal(load({ 'rpc.cleartext': true, 'rpc.host': host }).rpc.tls, undefined);
+  }
+});
+
+test('a relay without a client certificate or the keys of its devices is refused', () => {
+  const relay = { 'rpc.tls': tls, 'relay.urls': ['https://127.0.0.1:1'] };
+  assert.throws(() => load(relay), /relay\.tls/);
+  assert.throws(() => load({ ...relay, 'relay.tls': tls }), /relay\.deviceKeysFile/);
+  const config = load({ ...relay, 'relay.tls': tls, 'relay.deviceKeysFile': 'd.json' });
+  assert.deepEqual(config.relay?.urls, ['https://127.0.0.1:1']);
+});

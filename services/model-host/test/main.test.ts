@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { type TestContext, test } from 'node:test';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport } from '@connectrpc/connect-node';
+import { AgentService } from '@zerolatency/proto/agent';
+import { generateKeyPair, verifierFromPem, verifyLedger } from '@zerolatency/receipts';
+import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
+import { errorIdOf, eventsOf, namesOf, only, start } from './support/streams.ts';
+
+const main = join(import.meta.dirname, '../src/main.ts');
+
+async function installation(t: TestContext) {
+  const dir = tempDir(t);
+  const authority = await makeAuthority(dir);
+  const { certFile, keyFile, caFile } = await authority.server();
+  const issuer = await makeTokenIssuer(dir);
+  const key = generateKeyPair();
+  writeFileSync(join(dir, 'key.pem'), key.privatePem);
+  const configFile = join(dir, 'host.yaml');
+  const { jwksFile, issuer: iss, audience } = issuer;
+  const config = {
+    rpc: { port: 0, tls: { certFile, keyFile, caFile } },
+    admin: { port: 0 },
+    identity: { jwksFile, issuer: iss, audience },
+    ledger: { dir: join(dir, 'ledger'), key: { file: join(dir, 'key.pem') } },
+    providers: { mock: { scriptFile: join(dir, 'script.yaml') } },
+    drain: { deadline: '200ms' },
+    log: { level: 'warn' },
+  };
+  // JSON is YAML.
+  writeFileSync(configFile, JSON.stringify(config));
+  writeFileSync(
+    join(dir, 'script.yaml'),
+    `schema: zerolatency.mock-script/v1
+rules:
+- when: { text: hang }
+  reply: [{ text: thinking }, { hang: true }]
+- reply: [{ text: hello }]`,
+  );
+  return { dir, configFile, key, issuer, ca: authority.ca };
+}
+
+function run(t: TestContext, ...args: string[]): ChildProcess {
+  const child = spawn(process.execPath, [main, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  t.after(() => child.kill('SIGKILL'));
+  return child;
+}
+
+async function ready(child: ChildProcess): Promise<{ rpc: string; admin: string }> {
+  for await (const line of createInterface({ input: child.stdout! })) {
+    const { event, ...addresses } = JSON.parse(line);
+    if (event === 'ready') return addresses;
+  }
+  throw new Error('it ended before it was ready');
+}
+
+test('[HOST-10] [AUD-02] the process takes a turn, and at SIGTERM ends what runs, closes the ledger and exits 0', async (t) => {
+  const { dir, configFile, key, issuer, ca } = await installation(t);
+  const child = run(t, '--config', configFile);
+  const exited = once(child, 'exit');
+  const { rpc, admin } = await ready(child);
+  assert.equal((await fetch(`${admin}/readyz`)).status, 200);
+  const token = await issuer.token();
+  const client = createClient(
+    AgentService,
+    createGrpcTransport({ baseUrl: rpc, nodeOptions: { ca } }),
+  );
+  const headers = { authorization: `Bearer ${token}` };
+  const events = await eventsOf(client.streamChat(only(start({ text: 'hello' })), { headers }));
+  assert.equal(namesOf(events).at(-1), 'assistantDone');
+  const hanging = client
+    .streamChat(only(start({ text: 'hang' })), { headers })
+    [Symbol.asyncIterator]();
+  const first = await hanging.next();
+  child.kill('SIGTERM');
+  const rest = await eventsOf({ [Symbol.asyncIterator]: () => hanging });
+  assert.equal(first.value?.event?.event.case, 'assistantDelta');
+  assert.equal(errorIdOf(rest), 'server.draining');
+  assert.deepEqual(await exited, [0, null]);
+  const report = await verifyLedger(join(dir, 'ledger'), {
+    keys: [verifierFromPem(key.publicPem)],
+  });
+  assert.equal(report.ok, true, JSON.stringify(report));
+});
+
+test('[OPS-02] a configuration that is wrong ends the process with what is wrong', async (t) => {
+  const { configFile } = await installation(t);
+  const child = run(t, '--config', configFile, '--set', 'turn.maxSteps=many');
+  let told = '';
+  child.stderr?.on('data', (chunk) => {
+    told += chunk;
+  });
+  const [code] = await once(child, 'close');
+  assert.equal(code, 1);
+  assert.match(told, /config\.invalid.*turn\.maxSteps/s);
+});
+
+test('[OPS-02] the effective configuration can be printed, and tells where secrets are in place of them', async (t) => {
+  const { configFile } = await installation(t);
+  const child = run(t, '--config', configFile, '--print-config');
+  let told = '';
+  child.stdout?.on('data', (chunk) => {
+    told += chunk;
+  });
+  const [code] = await once(child, 'close');
+  assert.equal(code, 0);
+  assert.match(told, /maxSteps: 8/);
+  assert.match(told, /key\.pem/);
+  assert.doesNotMatch(told, /PRIVATE KEY/);
+});
