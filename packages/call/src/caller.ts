@@ -62,10 +62,7 @@ export class Caller {
     this.#state = { name: 'resuming' };
   }
 
-  /**
-   * For a call that an earlier run of this host may have sent (rule 8): asks
-   * for its outcome, without the bytes of its result.
-   */
+  /** For what an earlier run of this host may have sent (rule 8): asks for the outcome alone. */
   static recover(intent: CallIntent, sink: CallerSink, limits?: Partial<CallerLimits>): Caller {
     return new Caller(intent, sink, limits);
   }
@@ -199,7 +196,9 @@ export class Caller {
     if (!this.#line.isUp) return;
     if (!this.#line.isBoundTo(journalId)) {
       this.#settleUnknown('the device has another journal now');
-    } else if (this.#isStopping || this.#stated || this.#request === undefined) {
+    } else if (this.#state.name !== 'resuming' || this.#stated) {
+      // A late answer: the device has spoken of the call since.
+    } else if (this.#isStopping || this.#request === undefined) {
       // No promise that it never runs: what was sent may still be on its way to the device.
       this.#settleUnknown('the device did not know the call when it was asked');
     } else {

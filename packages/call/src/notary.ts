@@ -36,9 +36,8 @@ export class Notary {
     const result = finish.status === 'done' ? entry.outbox.whole() : NO_BYTES;
     const ending = endingOf(finish, result);
     const outcome = outcomePayload(ending, this.#seal(state.call, ending));
-    // An outcome that says "it never ran" stays true only if it is remembered.
-    const denies = finish.status === 'denied' || finish.status === 'cancelled';
-    const durable = state.name === 'dispatched' ? state.durable : denies;
+    // What says "it never ran" stays true only if it is remembered.
+    const durable = state.name === 'received' || state.durable;
     this.#journal.finished({ callId, digest, deadlineMs, outcome, result }, durable);
     entry.state = { name: 'finished', outcome, resultBytes: result.length };
   }

@@ -9,8 +9,8 @@ import { FAITHFUL, type Surroundings, type Variant } from './variant.ts';
 import { checkEnd } from './verdict.ts';
 import { Witness } from './witness.ts';
 
-/** Longer than every deadline, retention and clock step together. */
-const HORIZON_MS = 120_000;
+/** Longer than every deadline, retention and clock step together; time in which nothing happens is free. */
+const HORIZON_MS = 1_000_000;
 /** A machine that wakes more often than this at one moment would never sleep again. */
 const MAX_WAKES_AT_ONCE = 1_000;
 

@@ -1,0 +1,219 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fromBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
+import {
+  OutcomeSchema,
+  OutcomeStatus,
+  RefusedReason,
+  RefusedSchema,
+} from '@zerolatency/proto/call';
+import { CallerLine } from './caller-line.ts';
+import { Callee, type CalleeLimits, MemoryJournal, requestDigest } from './index.ts';
+
+const JOURNAL_ID = Buffer.alloc(16, 1);
+const request = {
+  callId: '',
+  deadlineMs: 10_000,
+  server: 'fs',
+  method: 'tools/call',
+  params: Buffer.from('{}'),
+  maxBytes: 300_000,
+  bundleDigest: Buffer.alloc(32),
+  principal: { tenant: 'north', user: 'ada', roles: [] },
+  traceparent: '',
+};
+
+function setUp(limits: Partial<CalleeLimits> = {}, journal = new MemoryJournal(JOURNAL_ID)) {
+  const sent: Frame[] = [];
+  const log: string[] = [];
+  const callee = new Callee(
+    journal,
+    {
+      send: (frame) => sent.push(frame),
+      dispatch: ({ callId }) => log.push(`dispatch ${callId.slice(-1)}`),
+      abort: (callId, reason) => log.push(`abort ${callId.slice(-1)} ${reason}`),
+      seal: (_call, { status }) => ({ receipt: Buffer.from(status), deviceUs: 1.4, serverUs: 0 }),
+    },
+    limits,
+  );
+  callee.recover(0);
+  callee.attached(5);
+  const said = () => sent.map(({ kind }) => FrameKind[kind]);
+  return { callee, journal, sent, log, said };
+}
+
+const idOf = (call: number) => call.toString(16).padStart(32, '0');
+
+/** What a caller would send of that call. */
+function lineOf(call: number, send: (frame: Frame) => void, journalId = JOURNAL_ID) {
+  const callId = idOf(call);
+  const line = new CallerLine({ callId, digest: requestDigest(request) }, send);
+  line.bind(journalId);
+  line.take({ device: 0, epoch: 5, journalId });
+  return line;
+}
+
+function callTo(callee: Callee, call: number, change: Partial<typeof request> = {}) {
+  const line = lineOf(call, (frame) => callee.frame(frame, 1));
+  line.call({ ...request, callId: idOf(call), ...change }, 1_000_000);
+  return line;
+}
+
+function lastRefusal(sent: Frame[]): RefusedReason {
+  return fromBinary(RefusedSchema, sent.at(-1)?.payload ?? Buffer.of()).reason;
+}
+
+function lastOutcome(sent: Frame[]) {
+  const frame = sent.findLast(({ kind }) => kind === FrameKind.OUTCOME);
+  return fromBinary(OutcomeSchema, frame?.payload ?? Buffer.of());
+}
+
+test('[RLY-05] a call that is known is answered from the journal and not dispatched again', () => {
+  const { callee, log, said } = setUp();
+  callTo(callee, 1);
+  assert.ok(callee.begin(idOf(1), { durable: true }));
+  callTo(callee, 1);
+  assert.deepEqual(said(), ['DATA'], 'it lives, and there is no news');
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(100_000) });
+  callTo(callee, 1);
+  assert.deepEqual(said().slice(1), ['DATA', 'DATA', 'OUTCOME', 'DATA', 'DATA', 'OUTCOME']);
+  assert.deepEqual(log, ['dispatch 1']);
+});
+
+test('[RLY-05] calls for another journal, of an older epoch or with another digest are refused', () => {
+  const { callee, sent, log } = setUp();
+  const hear = (frame: Frame) => callee.frame(frame, 1);
+  lineOf(1, hear, Buffer.alloc(16, 2)).call({ ...request, callId: idOf(1) }, 0);
+  assert.equal(lastRefusal(sent), RefusedReason.OTHER_JOURNAL);
+  lineOf(1, (frame) => hear({ ...frame, epoch: 4 })).call({ ...request, callId: idOf(1) }, 0);
+  assert.equal(lastRefusal(sent), RefusedReason.OLD_EPOCH);
+  callTo(callee, 1, { method: 'tools/list' });
+  assert.equal(lastRefusal(sent), RefusedReason.MALFORMED, 'the digest is of another request');
+  assert.deepEqual(log, []);
+  callTo(callee, 1);
+  const digest = Buffer.alloc(32, 9);
+  const other = new CallerLine({ callId: idOf(1), digest }, hear);
+  other.take({ device: 0, epoch: 5, journalId: JOURNAL_ID });
+  other.bind(JOURNAL_ID);
+  other.resume(0, 0);
+  assert.equal(lastRefusal(sent), RefusedReason.DIGEST_MISMATCH);
+});
+
+test('[RLY-05] what was forgotten is refused for good, even if the clock goes back', () => {
+  const { callee, sent, journal, log } = setUp({ retentionMs: 100 });
+  callTo(callee, 1);
+  callee.finished(idOf(1), { status: 'failed', error: new ZlError('tool.failed', 'no') });
+  assert.equal(callee.nextWakeMs, 10_100);
+  callee.tick(10_100);
+  assert.deepEqual([...journal.load()], []);
+  callTo(callee, 1);
+  assert.equal(lastRefusal(sent), RefusedReason.PAST_WATERMARK);
+  assert.deepEqual(log, ['dispatch 1']);
+});
+
+test('[RLY-05] after a restart, what had begun is unknown and what had not is not seen', () => {
+  const before = setUp();
+  callTo(before.callee, 1);
+  callTo(before.callee, 2);
+  before.callee.begin(idOf(1), { durable: true });
+  const { callee, sent, said } = setUp({}, before.journal);
+  const hear = (frame: Frame) => callee.frame(frame, 1);
+  lineOf(1, hear).resume(0, 0);
+  lineOf(2, hear).resume(0, 0);
+  assert.deepEqual(said(), ['OUTCOME', 'NOT_SEEN']);
+  assert.equal(lastOutcome(sent).status, OutcomeStatus.UNKNOWN);
+  assert.equal(Buffer.from(lastOutcome(sent).receipt).toString(), 'unknown');
+});
+
+test('[RLY-05] a result survives a restart until it is acknowledged', () => {
+  const before = setUp();
+  callTo(before.callee, 1);
+  before.callee.begin(idOf(1), { durable: true });
+  before.callee.output(idOf(1), Buffer.from('abc'));
+  before.callee.finished(idOf(1), { status: 'done', result: Buffer.from('def') });
+  const { callee, sent, journal } = setUp({}, before.journal);
+  const line = lineOf(1, (frame) => callee.frame(frame, 1));
+  line.resume(2, 100);
+  assert.deepEqual(Buffer.from(sent[0]?.payload ?? []), Buffer.from('cdef'));
+  line.ack();
+  assert.deepEqual(
+    [...journal.load()].map(({ state }) => state),
+    ['acknowledged'],
+  );
+});
+
+test('[HOST-05] a call cancelled before it began never runs; one that began is told to stop', () => {
+  const { callee, log, sent } = setUp();
+  callTo(callee, 1).cancel();
+  assert.equal(callee.begin(idOf(1), { durable: true }), false);
+  assert.equal(lastOutcome(sent).status, OutcomeStatus.CANCELLED);
+  const line = callTo(callee, 2);
+  callee.begin(idOf(2), { durable: true });
+  line.cancel();
+  assert.deepEqual(log, ['dispatch 1', 'abort 1 cancelled', 'dispatch 2', 'abort 2 cancelled']);
+  assert.equal(callee.running, 1);
+});
+
+test('at its deadline a call is stopped and ends as timed out, whatever its tool says later', () => {
+  const { callee, log, sent, said } = setUp();
+  callTo(callee, 1);
+  callee.begin(idOf(1), { durable: true });
+  assert.equal(callee.nextWakeMs, 10_000);
+  callee.tick(10_000);
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('late') });
+  assert.deepEqual(said(), ['OUTCOME']);
+  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
+  assert.deepEqual(log, ['dispatch 1', 'abort 1 deadline']);
+});
+
+test('what the device keeps is bounded: running calls, bytes of results, entries', () => {
+  const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 10, maxEntries: 4 });
+  callTo(callee, 1);
+  callTo(callee, 2);
+  assert.match(lastOutcome(sent).errorMessage, /runs 1 calls/);
+  callee.begin(idOf(1), { durable: true });
+  callee.output(idOf(1), Buffer.alloc(10));
+  callee.output(idOf(1), Buffer.alloc(1));
+  assert.match(lastOutcome(sent).errorMessage, /keeps 10 bytes/);
+  assert.deepEqual(log, ['dispatch 1', 'abort 1 too_large']);
+  callTo(callee, 3, { maxBytes: 5 });
+  callee.begin(idOf(3), { durable: true });
+  callee.finished(idOf(3), { status: 'done', result: Buffer.alloc(6) });
+  assert.equal(lastOutcome(sent).errorId, 'tool.result_too_large');
+  callTo(callee, 4);
+  callTo(callee, 5);
+  assert.equal(lastRefusal(sent), RefusedReason.BUSY);
+});
+
+test('bytes of a result are free again once they are acknowledged', () => {
+  const { callee, sent } = setUp({ maxHeldBytes: 10 });
+  for (let call = 1; call < 20; call += 1) {
+    const line = callTo(callee, call);
+    callee.begin(idOf(call), { durable: false });
+    callee.finished(idOf(call), { status: 'done', result: Buffer.alloc(10) });
+    assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
+    line.ack();
+  }
+});
+
+test('a runner cannot claim done for a call that never began, nor denied for one that did', () => {
+  const { callee } = setUp();
+  callTo(callee, 1);
+  assert.throws(() => callee.finished(idOf(1), { status: 'done' }), { id: 'internal' });
+  callee.begin(idOf(1), { durable: true });
+  const error = new ZlError('policy.denied', 'no');
+  assert.throws(() => callee.finished(idOf(1), { status: 'denied', error }), { id: 'internal' });
+});
+
+test('[RLY-01] whatever a peer sends, the callee neither throws nor dispatches', () => {
+  const { callee, log, said } = setUp();
+  for (let kind = 0; kind < 60; kind += 1) {
+    const payload = Buffer.from('ffffffff', 'hex');
+    const blank = { flags: 0, device: 0, callId: callIdFromKey(idOf(1)), offset: 3 };
+    callee.frame({ kind, payload, epoch: 5, ...blank }, 1);
+  }
+  assert.deepEqual(said(), ['REFUSED']);
+  assert.deepEqual(log, []);
+});

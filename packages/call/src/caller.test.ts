@@ -1,0 +1,172 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { CallSchema, OutcomeSchema, RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
+import { type CalleeContent, calleeFrame, notSeen, refused } from './callee-frames.ts';
+import { Caller, type CallerRequest, type CallOutcome, type Route } from './index.ts';
+
+const CALL_ID = '000102030405060708090a0b0c0d0e0f';
+const request: CallerRequest = {
+  callId: CALL_ID,
+  deadlineMs: 10_000,
+  settleByMs: 12_000,
+  server: 'fs',
+  method: 'tools/call',
+  params: Buffer.from('{"name":"read"}'),
+  maxBytes: 1_000,
+  bundleDigest: Buffer.alloc(32, 1),
+  principal: { tenant: 'north', user: 'ada', roles: ['reader'] },
+  traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
+};
+const route: Route = { device: 7, epoch: 3, journalId: Buffer.alloc(16, 1) };
+const newRoute: Route = { ...route, epoch: 4 };
+
+function setUp(subject: ConstructorParameters<typeof Caller>[0] = request) {
+  const sent: Frame[] = [];
+  const outcomes: CallOutcome[] = [];
+  const chunks: Uint8Array[] = [];
+  const caller = new Caller(subject, {
+    send: (frame) => sent.push(frame),
+    data: (chunk) => chunks.push(chunk),
+    settled: (outcome) => outcomes.push(outcome),
+  });
+  const hear = (content: CalleeContent, epoch = 3, nowMs = 1) =>
+    caller.frame(calleeFrame(CALL_ID, epoch, content), nowMs);
+  const kinds = () => sent.map(({ kind }) => FrameKind[kind]);
+  return { caller, sent, outcomes, chunks, hear, kinds };
+}
+
+function outcomeFrame(message: Parameters<typeof create<typeof OutcomeSchema>>[1]): CalleeContent {
+  return {
+    kind: FrameKind.OUTCOME,
+    payload: toBinary(OutcomeSchema, create(OutcomeSchema, message)),
+  };
+}
+
+test('the first route carries the call with everything that rule 1 asks for', () => {
+  const { caller, sent } = setUp();
+  caller.routeUp(route, 0);
+  assert.equal(sent.length, 1);
+  const { payload, ...head } = sent[0]!;
+  assert.deepEqual(head, {
+    kind: FrameKind.CALL,
+    flags: 0,
+    device: 7,
+    callId: callIdFromKey(CALL_ID),
+    offset: 0,
+    epoch: 3,
+  });
+  const call = fromBinary(CallSchema, payload);
+  const intent = caller.intent(route.journalId);
+  assert.deepEqual(Buffer.from(call.digest), Buffer.from(intent.digest));
+  assert.deepEqual(Buffer.from(call.journalId), route.journalId);
+  assert.equal(call.deadlineUnixMs, 10_000n);
+  assert.equal(call.credit, 1_000n);
+  assert.deepEqual(call.principal?.roles, ['reader']);
+});
+
+test('a call that was never sent is cancelled at once, and fails as offline at its deadline', () => {
+  const cancelled = setUp();
+  cancelled.caller.cancel(1);
+  assert.equal(cancelled.outcomes[0]?.status, 'cancelled');
+  const offline = setUp();
+  assert.equal(offline.caller.nextWakeMs, 10_000);
+  offline.caller.tick(10_000);
+  assert.equal(offline.outcomes[0]?.status, 'failed');
+  assert.equal(offline.outcomes[0]?.error?.id, 'device.offline');
+  assert.equal(offline.caller.nextWakeMs, Number.POSITIVE_INFINITY);
+});
+
+test('[RLY-05] a lost route only means to resume, on a newer one and from the first byte missing', () => {
+  const { caller, sent, hear, chunks } = setUp();
+  caller.routeUp(route, 0);
+  hear({ kind: FrameKind.DATA, payload: Buffer.from('abc') });
+  caller.routeLost(2);
+  assert.equal(caller.state.name, 'resuming');
+  caller.routeUp({ ...route, epoch: 2 }, 3);
+  assert.equal(sent.length, 1, 'an older route is no route');
+  caller.routeUp(newRoute, 4);
+  assert.equal(sent[1]?.kind, FrameKind.RESUME);
+  assert.equal(sent[1]?.offset, 3);
+  hear({ kind: FrameKind.DATA, offset: 3, payload: Buffer.from('old') }, 3);
+  assert.equal(Buffer.concat(chunks).toString(), 'abc', 'nothing is heard from an older epoch');
+});
+
+test('[RLY-05] not seen leads to the same call again, unless it comes from another journal', () => {
+  const same = setUp();
+  same.caller.routeUp(route, 0);
+  same.caller.routeUp(newRoute, 1);
+  same.hear(notSeen(route.journalId), 4);
+  assert.deepEqual(same.kinds(), ['CALL', 'RESUME', 'CALL']);
+  const other = setUp();
+  other.caller.routeUp(route, 0);
+  other.caller.routeUp(newRoute, 1);
+  other.hear(notSeen(Buffer.alloc(16, 2)), 4);
+  assert.equal(other.outcomes[0]?.status, 'unknown');
+  assert.equal(other.outcomes[0]?.error?.id, 'call.unknown_outcome');
+});
+
+test('[RLY-05] a refusal tells nothing, so the outcome is unknown; a full device is asked again', () => {
+  for (const reason of [RefusedReason.OTHER_JOURNAL, RefusedReason.PAST_WATERMARK]) {
+    const { caller, hear, outcomes } = setUp();
+    caller.routeUp(route, 0);
+    hear(refused(reason, route.journalId));
+    assert.equal(outcomes[0]?.status, 'unknown');
+  }
+  const { caller, hear, kinds } = setUp();
+  caller.routeUp(route, 0);
+  hear(refused(RefusedReason.BUSY, route.journalId));
+  caller.tick(caller.nextWakeMs);
+  assert.deepEqual(kinds(), ['CALL', 'RESUME']);
+});
+
+test('[RLY-05] at the deadline the device is told to stop, and after the grace the outcome is unknown', () => {
+  const { caller, kinds, outcomes } = setUp();
+  caller.routeUp(route, 9_999);
+  caller.tick(10_000);
+  assert.deepEqual(kinds(), ['CALL', 'CANCEL']);
+  caller.tick(12_000);
+  assert.equal(outcomes[0]?.status, 'unknown');
+});
+
+test('[HOST-05] a cancel waits for the word of the device, but not for long', () => {
+  const { caller, hear, outcomes, kinds } = setUp();
+  caller.routeUp(route, 0);
+  caller.cancel(100);
+  caller.cancel(101);
+  assert.deepEqual(kinds(), ['CALL', 'CANCEL']);
+  assert.ok(caller.nextWakeMs <= 2_100);
+  hear(outcomeFrame({ status: 4, errorId: 'call.cancelled', errorMessage: 'stopped' }));
+  assert.equal(outcomes[0]?.status, 'cancelled');
+  assert.equal(outcomes[0]?.error?.message, 'stopped');
+  caller.acknowledge();
+  assert.deepEqual(kinds(), ['CALL', 'CANCEL', 'ACK']);
+});
+
+test('a result that breaks its digest or its bound is not done', () => {
+  const damaged = setUp();
+  damaged.caller.routeUp(route, 0);
+  damaged.hear({ kind: FrameKind.DATA, payload: Buffer.from('abc') });
+  damaged.hear({ ...outcomeFrame({ status: 1, resultDigest: Buffer.alloc(32) }), offset: 3 });
+  assert.equal(damaged.outcomes[0]?.error?.id, 'tool.result_invalid');
+  const large = setUp();
+  large.caller.routeUp(route, 0);
+  large.hear({ ...outcomeFrame({ status: 1, resultDigest: Buffer.alloc(32) }), offset: 1_001 });
+  assert.equal(large.outcomes[0]?.error?.id, 'tool.result_too_large');
+});
+
+test('[RLY-05] a host that comes back asks for the outcome, and never sends the call again', () => {
+  const intent = setUp().caller.intent(route.journalId);
+  const { caller, sent, hear, outcomes } = setUp(intent);
+  caller.routeUp(newRoute, 0);
+  assert.equal(sent[0]?.kind, FrameKind.RESUME);
+  assert.equal(fromBinary(ResumeSchema, sent[0]?.payload ?? Buffer.of()).credit, 0n);
+  hear({ ...outcomeFrame({ status: 1, resultDigest: Buffer.alloc(32, 9) }), offset: 70 }, 4);
+  assert.equal(outcomes[0]?.status, 'done');
+  assert.equal(outcomes[0]?.resultBytes, 70);
+  const unseen = setUp(intent);
+  unseen.caller.routeUp(newRoute, 0);
+  unseen.hear(notSeen(route.journalId), 4);
+  assert.equal(unseen.outcomes[0]?.status, 'unknown');
+});

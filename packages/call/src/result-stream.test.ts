@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { ResultInbox } from './result-inbox.ts';
+import { ResultOutbox } from './result-outbox.ts';
+
+test('[RLY-07] whatever is repeated or comes too early, the inbox gives every byte once and in order', () => {
+  const result = Buffer.from(Array.from({ length: 200 }, (_, index) => index));
+  const chunk = fc.tuple(fc.nat(200), fc.nat(60));
+  fc.assert(
+    fc.property(fc.array(chunk, { maxLength: 40 }), (chunks) => {
+      const inbox = new ResultInbox({ windowBytes: 1_000, maxBytes: 1_000 });
+      const taken: Uint8Array[] = [];
+      for (const [start, length] of chunks) {
+        const fresh = inbox.accept(start, result.subarray(start, start + length));
+        if (fresh) taken.push(fresh);
+      }
+      assert.deepEqual(Buffer.concat(taken), result.subarray(0, inbox.received));
+    }),
+  );
+});
+
+test('[RLY-07] the inbox takes no byte beyond its credit, and gives credit only for what was read', () => {
+  const inbox = new ResultInbox({ windowBytes: 10, maxBytes: 25 });
+  assert.equal(inbox.accept(0, new Uint8Array(50))?.length, 10);
+  assert.equal(inbox.accept(10, new Uint8Array(50)), undefined);
+  assert.equal(inbox.consume(2), false, 'too little to be worth a frame');
+  assert.equal(inbox.consume(3), true);
+  assert.equal(inbox.granted, 15);
+  inbox.accept(10, new Uint8Array(5));
+  inbox.consume(1_000);
+  assert.equal(inbox.granted, 25, 'never beyond the bound on the whole result');
+});
+
+test('[RLY-07] the outbox sends within credit, from wherever the caller asks', () => {
+  const pieces = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 10 });
+  fc.assert(
+    fc.property(pieces, fc.nat(300), fc.nat(300), (parts, offset, credit) => {
+      const outbox = new ResultOutbox();
+      for (const part of parts) outbox.append(part);
+      const all = Buffer.concat(parts);
+      outbox.rewind(offset);
+      outbox.allow(credit);
+      const sent: Uint8Array[] = [];
+      for (let chunk = outbox.next(); chunk; chunk = outbox.next()) sent.push(chunk.bytes);
+      assert.deepEqual(Buffer.concat(sent), all.subarray(offset, Math.max(offset, credit)));
+      assert.deepEqual(Buffer.from(outbox.whole()), all);
+    }),
+  );
+});
