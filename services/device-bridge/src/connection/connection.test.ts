@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
-import { setImmediate as settle } from 'node:timers/promises';
 import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
@@ -12,7 +11,7 @@ import {
   HelloSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
-import { FakeClock, type FakeTimer } from '@zerolatency/testing';
+import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import type { SocketEvents } from '../ports.ts';
@@ -20,7 +19,6 @@ import { Connection } from './connection.ts';
 import { controlFrame } from './proving.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-const quiet = { debug() {}, info() {}, warn() {}, error() {} };
 
 interface FakeSocket {
   readonly url: string;
@@ -58,9 +56,12 @@ function rig() {
         },
       };
     },
-    clock: { ...clock, clearTimeout: (timer) => clock.clearTimeout(timer as FakeTimer) },
+    clock: {
+      ...clock,
+      monotonicMs: clock.nowMs,
+      clearTimeout: (timer) => clock.clearTimeout(timer as FakeTimer),
+    },
     random: () => 0.5,
-    log: quiet,
     journalId: new Uint8Array(16).fill(9),
     bridgeVersion: '1.2.3',
     limits: {
@@ -88,11 +89,14 @@ function rig() {
       relay.socket.events.onMessage(encodeFrame(controlFrame(kind, payload))),
     challenges: () => {
       const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
+      const { socket } = relay;
+      const sent = socket.sent.length;
       relay.says(
         FrameKind.CHALLENGE,
         toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
       );
-      return settle();
+      // Signing the proof takes its own time, off this thread.
+      return eventually(() => connection.state.name !== 'proving' || socket.sent.length > sent);
     },
     welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
       const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });

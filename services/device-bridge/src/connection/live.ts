@@ -22,11 +22,11 @@ const maxDrainJitterMs = 1_000;
 export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms): LiveState {
   const { clock, limits, listener } = machine.deps;
   const silenceMs = 2 * (heartbeatMs || defaultHeartbeatMs);
-  const sinceMs = clock.nowMs();
+  const sinceMs = clock.monotonicMs();
   let lastSignMs = sinceMs;
 
   const end = (why: string, retryInMs?: number) => {
-    if (clock.nowMs() - sinceMs > provenAfterMs) machine.backoff.reset();
+    if (clock.monotonicMs() - sinceMs > provenAfterMs) machine.backoff.reset();
     machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
   };
   const giveUp = (why: string) => {
@@ -45,7 +45,7 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
     else giveUp(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
   const watch = () => {
-    const silentMs = clock.nowMs() - lastSignMs;
+    const silentMs = clock.monotonicMs() - lastSignMs;
     if (silentMs >= silenceMs) giveUp(`the relay was silent for ${Math.round(silentMs)} ms`);
     else watchdog = clock.setTimeout(watch, silenceMs - silentMs);
   };
@@ -53,13 +53,13 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
 
   wire.listen({
     onMessage: (bytes) => {
-      lastSignMs = clock.nowMs();
+      lastSignMs = clock.monotonicMs();
       const { frame, error } = decodeFrame(bytes);
       if (error) giveUp(error.message);
       else hear(frame);
     },
     onSign: () => {
-      lastSignMs = clock.nowMs();
+      lastSignMs = clock.monotonicMs();
     },
     onClose: (closed) => {
       const refusal = refusalOf(closed);

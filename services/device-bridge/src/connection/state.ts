@@ -2,7 +2,7 @@ import type { ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import type { Backoff } from '../backoff.ts';
-import type { Dial, Log, SocketEnd } from '../ports.ts';
+import type { Dial, SocketEnd } from '../ports.ts';
 import type { DeviceIdentity } from './hello.ts';
 import type { Wire } from './wire.ts';
 
@@ -47,7 +47,6 @@ export interface ConnectionDeps {
   readonly dial: Dial;
   readonly clock: ConnectionClock;
   readonly random: () => number;
-  readonly log: Log;
   readonly journalId: Uint8Array;
   readonly bridgeVersion: string;
   readonly limits: ConnectionLimits;
@@ -66,7 +65,10 @@ export interface ConnectionLimits {
 }
 
 export interface ConnectionClock {
+  /** The time of day, which proofs are dated with. */
   nowMs(): number;
+  /** Never steps back: a clock that is set must not make a dead relay seem alive. */
+  monotonicMs(): number;
   setTimeout(run: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
 }

@@ -3,16 +3,17 @@ import type { Catalog } from '@zerolatency/proto/bridge';
 import { catalogOf } from './catalog.ts';
 import { ManagedServer, type ServerDeps } from './managed-server.ts';
 
+export interface SupervisorDeps extends Omit<ServerDeps, 'onChange'> {
+  readonly onCatalog: (catalog: Catalog) => void;
+}
+
 /** All servers of the manifest. */
 export class Supervisor {
   readonly #servers: ReadonlyMap<string, ManagedServer>;
   readonly #onCatalog: (catalog: Catalog) => void;
   #isAnnouncing = false;
 
-  constructor(
-    manifest: Manifest,
-    deps: Omit<ServerDeps, 'onChange'> & { readonly onCatalog: (catalog: Catalog) => void },
-  ) {
+  constructor(manifest: Manifest, deps: SupervisorDeps) {
     this.#onCatalog = deps.onCatalog;
     const withChange = { ...deps, onChange: () => this.#announceSoon() };
     this.#servers = new Map(

@@ -1,0 +1,126 @@
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Lifecycle } from '@zerolatency/lifecycle';
+import { openFloorFile, watchBundle } from '@zerolatency/policy';
+import { createTracing, type Logger, type Tracing } from '@zerolatency/telemetry';
+import manifest from '../package.json' with { type: 'json' };
+import { serveText } from './adapters/control/serve-text.ts';
+import { SqliteJournal } from './adapters/sqlite/journal.ts';
+import { openCalls } from './app/open-calls.ts';
+import { openConnection } from './app/open-connection.ts';
+import { openDevice } from './app/open-device.ts';
+import { openServers } from './app/open-servers.ts';
+import type { BridgeConfig } from './config.ts';
+import { BridgeMetrics } from './metrics.ts';
+import { type BridgeStatus, statusOf } from './status.ts';
+
+export const SERVICE = 'device-bridge';
+export const VERSION = manifest.version;
+
+export interface BridgeDeps {
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Sees every span that ends. */
+  readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
+  /** Each time that a relay holds the device live. */
+  readonly onLive?: (status: BridgeStatus) => void;
+}
+
+export interface Bridge {
+  readonly controlSocket: string;
+  status(): BridgeStatus;
+}
+
+/** Resolves when the bridge works on being live. Everything it opens is closed by the drain. */
+export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promise<Bridge> {
+  const parts = await openParts(config, deps, () => deps.onLive?.(status()));
+  const { device, journal, calls, servers, connection, policy, metrics } = parts;
+  const status = () =>
+    statusOf({
+      version: VERSION,
+      configDigest: config.digest,
+      device: { id: device.id, tenant: device.tenant },
+      connection: connection.state,
+      servers: servers.servers,
+      journal: { id: journal.id, running: calls.running },
+      policy: policy.current(Date.now()),
+    });
+  const controlSocket = join(config.stateDir, 'control.sock');
+  const texts = await Promise.all([
+    serveText(controlSocket, () => `${JSON.stringify(status())}\n`),
+    serveText(join(config.stateDir, 'metrics.sock'), () => metrics.registry.metrics()),
+  ]);
+  deps.lifecycle.onDrain('control', async () => {
+    await Promise.all(texts.map((text) => text.close()));
+  });
+  deps.lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));
+  servers.start();
+  connection.start();
+  return { controlSocket, status };
+}
+
+/** Drain hooks run in reverse: what is opened first is closed last. */
+async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => void) {
+  const { lifecycle, log } = deps;
+  const metrics = new BridgeMetrics();
+  const tracing = openTracing(config, deps);
+  const journal = openJournal(config, metrics);
+  const device = await openDevice(config.device);
+  const policy = await openPolicy(config, deps);
+  const servers = await openServers(config, {
+    log,
+    environment: deps.env,
+    version: VERSION,
+    onRestart: (server) => metrics.serverRestarted(server),
+    onCatalog: (catalog) => {
+      metrics.serversChanged(servers.servers);
+      connection.announce(catalog);
+    },
+  });
+  const { calls, close: closeCalls } = openCalls(config.calls, {
+    ...{ log, metrics, tracing, journal, device, policy, servers },
+    send: (frame) => connection.send(frame),
+    onFatal: (error) => {
+      void lifecycle.shutdown({ reason: 'the journal cannot be written', deadlineMs: 0, error });
+    },
+  });
+  lifecycle.onDrain('journal', async () => closeCalls());
+  lifecycle.onDrain('servers', () => servers.stop());
+  const { connection, close } = await openConnection(config, {
+    ...{ log, metrics, journal, device, calls, servers, onLive },
+    bridgeVersion: VERSION,
+  });
+  lifecycle.onDrain('connection', close);
+  return { metrics, journal, device, policy, servers, calls, connection };
+}
+
+function openTracing({ telemetry }: BridgeConfig, { lifecycle, onSpan }: BridgeDeps): Tracing {
+  const tracing = createTracing({
+    service: SERVICE,
+    version: VERSION,
+    ...(telemetry.otlpUrl === '' ? {} : { otlpUrl: telemetry.otlpUrl }),
+    ...(onSpan === undefined ? {} : { onSpan }),
+  });
+  lifecycle.onDrain('tracing', () => tracing.shutdown());
+  return tracing;
+}
+
+/** The first thing that is opened: its lock keeps a second bridge out of the directory. */
+function openJournal({ stateDir }: BridgeConfig, metrics: BridgeMetrics): SqliteJournal {
+  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
+  return new SqliteJournal(join(stateDir, 'journal.db'), {
+    wrote: (durable, seconds) => metrics.journalWrote(durable, seconds),
+  });
+}
+
+async function openPolicy({ policy, stateDir }: BridgeConfig, { lifecycle, log }: BridgeDeps) {
+  const watch = await watchBundle({
+    envelopePath: policy.bundleFile,
+    keysDir: policy.keysDir,
+    floor: openFloorFile(join(stateDir, 'policy-floor.json')),
+    log,
+  });
+  lifecycle.onDrain('policy', async () => watch.close());
+  return watch.holder;
+}

@@ -1,0 +1,44 @@
+import { type Signer, signerFromPem } from '@zerolatency/receipts';
+import { watchFiles } from '@zerolatency/watch';
+import type { Device } from '../calls/device-receipt.ts';
+import type { BridgeConfig } from '../config.ts';
+import { readCredential, readDeviceKey } from '../connection/credential.ts';
+import type { DeviceIdentity } from '../connection/hello.ts';
+import type { Log } from '../ports.ts';
+
+export interface OpenedDevice extends Device {
+  readonly signer: Signer;
+  /** With the credential as it is in its file now. */
+  loadIdentity(): Promise<DeviceIdentity>;
+}
+
+export async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
+  const { deviceId: id, tenant } = await readCredential(credentialFile);
+  const { pem, key } = await readDeviceKey(keyFile);
+  const loadIdentity = async () => {
+    const { text } = await readCredential(credentialFile);
+    return { credential: text, key };
+  };
+  return { id, tenant, signer: signerFromPem(pem), loadIdentity } satisfies OpenedDevice;
+}
+
+const pollMs = 1_000;
+
+/** What a connection is made with: the authorities now, and word of anything that changes. */
+export async function watchTrust(
+  { relay, device }: Pick<BridgeConfig, 'relay' | 'device'>,
+  { log, onChange }: { readonly log: Log; readonly onChange: () => void },
+) {
+  let ca = '';
+  const watch = watchFiles({
+    files: async () => [relay.caFile, device.credentialFile],
+    pollMs,
+    onChange: (contents) => {
+      ca = contents.get(relay.caFile)?.toString('utf8') ?? '';
+      onChange();
+    },
+    onError: (reason) => log.warn({ why: String(reason) }, 'the trust files cannot be read'),
+  });
+  await watch.check();
+  return { ca: () => ca, close: () => watch.close() };
+}

@@ -1,0 +1,124 @@
+import { Callee, type CalleeLimits, type CalleeSink, type Journal } from '@zerolatency/call';
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import { Runner, type RunnerDeps } from './runner.ts';
+
+export interface CallsClock {
+  nowMs(): number;
+  setTimeout(run: () => void, delayMs: number): unknown;
+  clearTimeout(timer: unknown): void;
+}
+
+export interface CallsDeps extends RunnerDeps {
+  readonly journal: Journal;
+  readonly clock: CallsClock;
+  readonly limits: Partial<CalleeLimits>;
+  send(frame: Frame): void;
+  readonly onRefused: (frame: Frame) => void;
+  /** The journal cannot be written: nothing more may be told, and the process has to end. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+/** A timer cannot be set further ahead than this. */
+const maxTimerMs = 2 ** 31 - 1;
+
+/** All calls of the device: the protocol's machine, the runner of tools, and time. */
+export class DeviceCalls {
+  readonly #deps: CallsDeps;
+  readonly #callee: Callee;
+  readonly #runner: Runner;
+  #isDead = false;
+  #timer: unknown;
+  #timerAtMs = Number.POSITIVE_INFINITY;
+  #idle: (() => void) | undefined;
+
+  constructor(deps: CallsDeps) {
+    this.#deps = deps;
+    this.#runner = new Runner(deps, {
+      begin: (callId, options) => this.#guard(() => this.#callee.begin(callId, options)) ?? false,
+      finished: (callId, finish) => void this.#input(() => this.#callee.finished(callId, finish)),
+    });
+    this.#callee = new Callee(deps.journal, this.#sink(), deps.limits);
+  }
+
+  get running(): number {
+    return this.#callee.running;
+  }
+
+  /** Once, before the first connection. */
+  recover(): void {
+    this.#input(() => this.#callee.recover(this.#deps.clock.nowMs()));
+  }
+
+  attached(epoch: number): void {
+    this.#input(() => this.#callee.attached(epoch));
+  }
+
+  detached(): void {
+    this.#input(() => this.#callee.detached());
+  }
+
+  frame(frame: Frame): void {
+    this.#input(() => this.#callee.frame(frame, this.#deps.clock.nowMs()));
+  }
+
+  /** Takes no new calls, and resolves once those that run have ended or the deadline fires. */
+  drain(deadline: AbortSignal): Promise<void> {
+    this.#runner.isDraining = true;
+    if (this.running === 0 || deadline.aborted) return Promise.resolve();
+    return new Promise((resolve) => {
+      this.#idle = resolve;
+      deadline.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  /** Nothing is heard or written after this. */
+  close(): void {
+    this.#isDead = true;
+    this.#deps.clock.clearTimeout(this.#timer);
+  }
+
+  #sink(): CalleeSink {
+    return {
+      send: (frame) => {
+        if (frame.kind === FrameKind.REFUSED) this.#deps.onRefused(frame);
+        this.#deps.send(frame);
+      },
+      dispatch: (call) => this.#runner.dispatch(call),
+      abort: (callId, reason) => this.#runner.abort(callId, reason),
+      seal: (call, ending) => this.#runner.seal(call, ending),
+    };
+  }
+
+  #input(run: () => void): void {
+    this.#guard(run);
+    this.#schedule();
+    if (this.#idle === undefined || this.running > 0) return;
+    this.#idle();
+    this.#idle = undefined;
+  }
+
+  #guard<T>(run: () => T): T | undefined {
+    if (this.#isDead) return undefined;
+    try {
+      return run();
+    } catch (error) {
+      this.close();
+      this.#deps.onFatal(error);
+      return undefined;
+    }
+  }
+
+  #schedule(): void {
+    const { clock } = this.#deps;
+    const atMs = this.#callee.nextWakeMs;
+    // A timer that is early only looks again; one too late would miss a deadline.
+    if (this.#isDead || atMs >= this.#timerAtMs) return;
+    clock.clearTimeout(this.#timer);
+    this.#timerAtMs = atMs;
+    const wake = () => {
+      this.#timerAtMs = Number.POSITIVE_INFINITY;
+      this.#input(() => this.#callee.tick(clock.nowMs()));
+    };
+    this.#timer = clock.setTimeout(wake, Math.min(maxTimerMs, Math.max(0, atMs - clock.nowMs())));
+  }
+}

@@ -1,0 +1,58 @@
+import type { CalleeCall, Ending, Seal } from '@zerolatency/call';
+import type { Digest } from '@zerolatency/contracts';
+import { type Receipt, type Signer, signReceipt } from '@zerolatency/receipts';
+import type { Run } from './run.ts';
+import { readToolRequest } from './tool-request.ts';
+
+export interface Device {
+  readonly id: string;
+  readonly tenant: string;
+}
+
+/** A receipt names someone even where the caller named nobody. */
+const nobody = 'unknown';
+const maxNameChars = 256;
+
+/** The device's word on how a call ended; `run` is missing for calls of an earlier life. */
+export function sealOutcome(
+  { call, ending, run }: { call: CalleeCall; ending: Ending; run: Run | undefined },
+  device: Device,
+  signer: Signer,
+): Seal {
+  const { tool, argumentsDigest } = run?.request ?? readToolRequest(call);
+  const deviceUs = run?.elapsedUs ?? 0;
+  const receipt: Receipt = {
+    role: 'device',
+    callId: call.callId,
+    tool,
+    argumentsDigest,
+    ...outcomeOf(ending),
+    ...policyOf(run),
+    elapsedUs: deviceUs,
+    startedAt: run?.startedAt ?? new Date().toISOString(),
+    deviceId: device.id,
+    tenant: nameOf(call.principal.tenant),
+    user: nameOf(call.principal.user),
+  };
+  const envelope = JSON.stringify(signReceipt(receipt, signer));
+  return { receipt: Buffer.from(envelope), deviceUs, serverUs: run?.serverUs ?? 0 };
+}
+
+function outcomeOf({ status, errorId, resultDigest }: Ending) {
+  if (status === 'done') {
+    const digest: Digest = `sha256:${Buffer.from(resultDigest).toString('hex')}`;
+    return { outcome: status, resultDigest: digest };
+  }
+  return { outcome: status, errorId: errorId === '' ? ('internal' as const) : errorId };
+}
+
+function policyOf(run: Run | undefined) {
+  const decision = run?.decision;
+  const caps = decision?.effect === 'allow' ? decision.caps : {};
+  if (!decision?.policyId) return { caps };
+  return { caps, policyId: decision.policyId, policyDigest: decision.policyDigest as Digest };
+}
+
+function nameOf(given: string): string {
+  return given === '' ? nobody : given.slice(0, maxNameChars);
+}

@@ -1,0 +1,56 @@
+import { ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
+import type { CalleeCall } from '@zerolatency/call';
+import type { Caps, HeldDecision } from '@zerolatency/policy';
+import { inject } from '@zerolatency/telemetry';
+import { readToolRequest, type ToolRequest } from './tool-request.ts';
+
+/** For a call that named no limit; what the callee holds at most. */
+const defaultMaxBytes = 16 * 1024 * 1024;
+
+/** One call on its way through the bridge. */
+export class Run {
+  readonly call: CalleeCall;
+  readonly request: ToolRequest;
+  readonly span: Span | undefined;
+  readonly abort = new AbortController();
+  readonly startedAt: string;
+  readonly #startMs = performance.now();
+  decision: HeldDecision | undefined;
+  serverUs = 0;
+
+  constructor(call: CalleeCall, span: Span | undefined) {
+    this.call = call;
+    this.request = readToolRequest(call);
+    this.span = span;
+    this.startedAt = new Date().toISOString();
+  }
+
+  get elapsedUs(): number {
+    return microseconds(this.#startMs);
+  }
+
+  get #caps(): Caps {
+    return this.decision?.effect === 'allow' ? this.decision.caps : {};
+  }
+
+  /** Of the result: what the caller takes, or less by policy. */
+  get maxBytes(): number {
+    return Math.min(this.call.maxBytes || defaultMaxBytes, this.#caps.maxBytes ?? defaultMaxBytes);
+  }
+
+  /** For the server's answer: until the deadline, or less by policy or manifest. */
+  timeoutMs(nowMs: number, serverTimeoutMs: number): number {
+    const { timeoutMs = serverTimeoutMs } = this.#caps;
+    return Math.max(1, Math.min(this.call.deadlineMs - nowMs, timeoutMs, serverTimeoutMs));
+  }
+
+  /** What the server's own spans hang from. */
+  get traceparent(): string {
+    if (this.span === undefined) return this.call.traceparent;
+    return inject(trace.setSpan(ROOT_CONTEXT, this.span)) || this.call.traceparent;
+  }
+}
+
+export function microseconds(sinceMs: number): number {
+  return Math.round((performance.now() - sinceMs) * 1000);
+}

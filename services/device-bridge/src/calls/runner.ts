@@ -1,0 +1,181 @@
+import { type Span, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import type { AbortReason, CalleeCall, Ending, Finish, Seal } from '@zerolatency/call';
+import { ZlError } from '@zerolatency/errors';
+import type { McpSession } from '@zerolatency/mcp';
+import type { Signer } from '@zerolatency/receipts';
+import { extract } from '@zerolatency/telemetry';
+import type { ManagedServer } from '../servers/managed-server.ts';
+import { authorize, type PolicyPort } from './authorize.ts';
+import { type Device, sealOutcome } from './device-receipt.ts';
+import { microseconds, Run } from './run.ts';
+import type { ToolParams } from './tool-request.ts';
+import { endOfFailure, finishOf } from './tool-result.ts';
+
+/** The half of the callee that the runner drives. */
+export interface CalleePort {
+  begin(callId: string, options: { readonly durable: boolean }): boolean;
+  finished(callId: string, finish: Finish): void;
+}
+
+export interface RunnerDeps {
+  readonly device: Device;
+  readonly signer: Signer;
+  readonly policy: PolicyPort;
+  readonly servers: { find(name: string): ManagedServer | undefined };
+  readonly tracer: Tracer;
+  readonly nowMs: () => number;
+  readonly onEnded: (ended: EndedCall) => void;
+}
+
+export interface EndedCall {
+  readonly callId: string;
+  /** Empty for a tool that the device does not offer. */
+  readonly tool: string;
+  readonly ending: Ending;
+  readonly seconds: number;
+}
+
+/** The server is told here how long a result may be, so that it can cut it itself. */
+const maxBytesMeta = 'zerolatency/maxBytes';
+
+interface Target {
+  readonly server: ManagedServer;
+  readonly params: ToolParams;
+  readonly hasEffects: boolean;
+}
+
+/**
+ * Decides calls and runs them on their servers. From the frame to the server's
+ * stdin it never yields: each turn of the event loop would be added latency.
+ */
+export class Runner {
+  readonly #deps: RunnerDeps;
+  readonly #callee: CalleePort;
+  readonly #runs = new Map<string, Run>();
+  isDraining = false;
+
+  constructor(deps: RunnerDeps, callee: CalleePort) {
+    this.#deps = deps;
+    this.#callee = callee;
+  }
+
+  dispatch(call: CalleeCall): void {
+    const run = new Run(call, this.#startSpan(call));
+    this.#runs.set(call.callId, run);
+    const target = this.#admit(run);
+    if ('status' in target) this.#finish(run, target);
+    else target.server.slots.acquire(() => this.#begin(run, target));
+  }
+
+  abort(callId: string, reason: AbortReason): void {
+    const id = reason === 'cancelled' ? 'call.cancelled' : 'tool.timeout';
+    this.#runs.get(callId)?.abort.abort(new ZlError(id, `stopped: ${reason}`));
+  }
+
+  seal(call: CalleeCall, ending: Ending): Seal {
+    const run = this.#runs.get(call.callId);
+    const seal = sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
+    endSpan(run?.span, ending);
+    const tool = run !== undefined && this.#isOffered(run) ? run.request.tool : '';
+    this.#deps.onEnded({ callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 });
+    return seal;
+  }
+
+  #startSpan({ callId, server, principal, traceparent }: CalleeCall): Span {
+    const attributes = { call_id: callId, server, tenant: principal.tenant };
+    return this.#deps.tracer.startSpan('bridge.call', { attributes }, extract(traceparent));
+  }
+
+  /** Where the call goes, or how it ends without having run. */
+  #admit(run: Run): Target | Finish {
+    const { call, request } = run;
+    if (request.error !== undefined) return failed(request.error);
+    if (this.isDraining) return failed(new ZlError('server.draining', 'the bridge is stopping'));
+    const { name, arguments: args } = request.params;
+    const server = this.#deps.servers.find(call.server);
+    const version = server?.state.name === 'ready' ? server.state.session.serverVersion : '';
+    const asked = { tool: request.tool, version, arguments: args, nowMs: this.#deps.nowMs() };
+    const decision = authorize(call, asked, this.#deps);
+    run.decision = decision;
+    if (decision.effect === 'deny') {
+      return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
+    }
+    if (server === undefined) {
+      return failed(new ZlError('tool.unknown', `no server ${call.server} on this device`));
+    }
+    const { state } = server;
+    if (state.name === 'ready' && !state.tools.has(name)) {
+      return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
+    }
+    // A tool that the manifest does not name is taken to have effects.
+    const hasEffects = server.spec.effects?.[name] !== 'none';
+    return { server, params: request.params, hasEffects };
+  }
+
+  /** With a slot of the server in hand. */
+  #begin(run: Run, target: Target): void {
+    const { state, slots } = target.server;
+    if (state.name !== 'ready') {
+      slots.release();
+      this.#finish(run, failed(new ZlError('tool.server_down', `the server is ${state.name}`)));
+    } else if (this.#callee.begin(run.call.callId, { durable: target.hasEffects })) {
+      void this.#run(run, state.session, target).then((finish) => {
+        slots.release();
+        this.#finish(run, finish);
+      });
+    } else {
+      slots.release();
+      this.#runs.delete(run.call.callId);
+    }
+  }
+
+  async #run(run: Run, session: McpSession, { server, params, hasEffects }: Target) {
+    const { maxBytes, traceparent } = run;
+    const startMs = performance.now();
+    try {
+      const result = await session.call(
+        'tools/call',
+        { ...params },
+        {
+          signal: run.abort.signal,
+          timeoutMs: run.timeoutMs(this.#deps.nowMs(), server.callTimeoutMs),
+          traceparent,
+          meta: { [maxBytesMeta]: maxBytes },
+        },
+      );
+      run.serverUs = microseconds(startMs);
+      return finishOf(result, run.call.server, maxBytes);
+    } catch (reason) {
+      run.serverUs = microseconds(startMs);
+      if (reason instanceof ZlError && reason.id === 'tool.timeout') void server.suspectHang();
+      return endOfFailure(reason, hasEffects);
+    }
+  }
+
+  #finish(run: Run, finish: Finish): void {
+    try {
+      this.#callee.finished(run.call.callId, finish);
+    } finally {
+      this.#runs.delete(run.call.callId);
+    }
+  }
+
+  #isOffered({ call, request }: Run): boolean {
+    const state = this.#deps.servers.find(call.server)?.state;
+    return state?.name === 'ready' && state.tools.has(request.params?.name ?? '');
+  }
+}
+
+function failed(error: ZlError): Finish {
+  return { status: 'failed', error };
+}
+
+function endSpan(span: Span | undefined, { status, errorId }: Ending): void {
+  if (span === undefined) return;
+  span.setAttribute('outcome', status);
+  if (errorId !== '') {
+    span.setAttribute('error_id', errorId);
+    span.setStatus({ code: SpanStatusCode.ERROR, message: errorId });
+  }
+  span.end();
+}

@@ -1,0 +1,72 @@
+import type { CalleeCall } from '@zerolatency/call';
+import { type Digest, digestOf, digestOfBytes } from '@zerolatency/contracts';
+import { ZlError } from '@zerolatency/errors';
+
+/** What a call asks of a server, as far as it can be read. */
+export type ToolRequest = ReadableRequest | UnreadableRequest;
+
+interface Named {
+  /** Server and tool, as policy and receipts name it. */
+  readonly tool: string;
+  readonly argumentsDigest: Digest;
+}
+
+interface ReadableRequest extends Named {
+  readonly params: ToolParams;
+  readonly error?: undefined;
+}
+
+interface UnreadableRequest extends Named {
+  readonly params?: undefined;
+  readonly error: ZlError;
+}
+
+export interface ToolParams {
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, unknown>>;
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true });
+/** As long as a receipt can say. */
+const maxToolChars = 256;
+
+export function readToolRequest({ server, method, params }: CalleeCall): ToolRequest {
+  try {
+    if (method !== 'tools/call') {
+      const error = new ZlError('tool.unknown', `this bridge does not pass on ${method}`);
+      return unreadable(`${server}.${method}`, params, error);
+    }
+    const { name, arguments: args } = parseParams(JSON.parse(decoder.decode(params)));
+    const tool = toolName(`${server}.${name}`);
+    return { tool, argumentsDigest: digestOf(args), params: { name, arguments: args } };
+  } catch (reason) {
+    // Not JSON, or JSON that nests too deep to have a canonical form.
+    const error =
+      reason instanceof ZlError
+        ? reason
+        : new ZlError('tool.arguments_invalid', 'params are not JSON', { cause: reason });
+    return unreadable(`${server}.${method}`, params, error);
+  }
+}
+
+function parseParams(value: unknown): ToolParams {
+  if (!isObject(value)) throw new ZlError('tool.arguments_invalid', 'params: must be an object');
+  const { name, arguments: args = {} } = value;
+  if (typeof name !== 'string' || name === '') {
+    throw new ZlError('tool.arguments_invalid', 'name: must be the name of a tool');
+  }
+  if (!isObject(args)) {
+    throw new ZlError('tool.arguments_invalid', 'arguments: must be an object');
+  }
+  return { name, arguments: args };
+}
+
+function unreadable(tool: string, params: Uint8Array, error: ZlError): ToolRequest {
+  return { tool: toolName(tool), argumentsDigest: digestOfBytes(params), error };
+}
+
+const toolName = (name: string) => name.slice(0, maxToolChars);
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}

@@ -1,0 +1,69 @@
+import { fromBinary } from '@bufbuild/protobuf';
+import type { Frame } from '@zerolatency/frame';
+import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
+import { createRegistry, gaugeFrom, metric } from '@zerolatency/telemetry';
+import type { EndedCall } from './calls/runner.ts';
+import type { ManagedServer } from './servers/managed-server.ts';
+
+/** The device's metrics, by the contract's names. Children are bound here, once. */
+export class BridgeMetrics {
+  readonly registry = createRegistry({ service: 'device-bridge' });
+  readonly #connects = metric(this.registry, 'zl_bridge_connects_total');
+  readonly #calls = metric(this.registry, 'zl_bridge_calls_total');
+  readonly #durations = metric(this.registry, 'zl_bridge_call_duration_seconds');
+  readonly #refused = metric(this.registry, 'zl_bridge_calls_refused_total');
+  readonly #restarts = metric(this.registry, 'zl_bridge_server_restarts_total');
+  readonly #connected = metric(this.registry, 'zl_bridge_connected').labels();
+  readonly #servers = metric(this.registry, 'zl_bridge_servers');
+  readonly #decisions = metric(this.registry, 'zl_policy_decisions_total');
+  readonly #writes = {
+    yes: metric(this.registry, 'zl_bridge_journal_write_duration_seconds').labels({
+      durable: 'yes',
+    }),
+    no: metric(this.registry, 'zl_bridge_journal_write_duration_seconds').labels({ durable: 'no' }),
+  };
+
+  attempted(outcome: 'live' | 'failed' | 'refused'): void {
+    this.#connects.labels({ outcome }).inc();
+  }
+
+  connected(isConnected: boolean): void {
+    this.#connected.set(isConnected ? 1 : 0);
+  }
+
+  callEnded({ tool, ending, seconds }: EndedCall): void {
+    const { status: outcome, errorId } = ending;
+    // A name that only the caller knows would be a label without bound.
+    const name = tool === '' ? 'other' : tool;
+    this.#calls.labels({ tool: name, outcome, error_id: errorId === '' ? 'none' : errorId }).inc();
+    this.#durations.labels({ tool: name, outcome }).observe(seconds);
+  }
+
+  decided(effect: 'allow' | 'deny'): void {
+    this.#decisions.labels({ effect }).inc();
+  }
+
+  callRefused({ payload }: Frame): void {
+    const { reason } = fromBinary(RefusedSchema, payload);
+    this.#refused.labels({ reason: (RefusedReason[reason] ?? 'other').toLowerCase() }).inc();
+  }
+
+  serverRestarted(server: string): void {
+    this.#restarts.labels({ server }).inc();
+  }
+
+  serversChanged(servers: readonly ManagedServer[]): void {
+    for (const state of ['starting', 'ready', 'failed'] as const) {
+      const count = servers.filter((server) => server.state.name === state).length;
+      this.#servers.labels({ state }).set(count);
+    }
+  }
+
+  journalWrote(durable: boolean, seconds: number): void {
+    this.#writes[durable ? 'yes' : 'no'].observe(seconds);
+  }
+
+  callsRunning(read: () => number): void {
+    gaugeFrom(this.registry, 'zl_bridge_calls_running', read);
+  }
+}

@@ -1,0 +1,66 @@
+import type { BundleState } from '@zerolatency/policy';
+import type { Device } from './calls/device-receipt.ts';
+import type { ConnectionState } from './connection/state.ts';
+import type { ManagedServer } from './servers/managed-server.ts';
+
+interface StatusParts {
+  readonly version: string;
+  readonly configDigest: string;
+  readonly device: Device;
+  readonly connection: ConnectionState;
+  readonly servers: readonly ManagedServer[];
+  readonly journal: { readonly id: Uint8Array; readonly running: number };
+  readonly policy: BundleState;
+}
+
+export type BridgeStatus = ReturnType<typeof statusOf>;
+
+/** What `zl status` shows of this device. */
+export function statusOf(parts: StatusParts) {
+  const { version, configDigest, device, connection, servers, journal, policy } = parts;
+  return {
+    service: 'device-bridge',
+    version,
+    configDigest,
+    device,
+    ...connectionStatus(connection),
+    servers: servers.map(serverStatus),
+    journal: { id: Buffer.from(journal.id).toString('hex'), running: journal.running },
+    policy: policyStatus(policy),
+  };
+}
+
+function connectionStatus(state: ConnectionState) {
+  switch (state.name) {
+    case 'live':
+      return { state: state.name, relay: state.wire.relay, epoch: state.epoch };
+    case 'dialling':
+    case 'proving':
+      return { state: state.name, relay: state.wire.relay };
+    case 'lost':
+      return { state: state.name, why: state.why, retryInMs: state.retryInMs };
+    case 'refused':
+      return { state: state.name, why: state.error.message, errorId: state.error.id };
+    default:
+      return { state: state.name };
+  }
+}
+
+function serverStatus({ spec: { name }, state }: ManagedServer) {
+  switch (state.name) {
+    case 'ready': {
+      const { pid, serverVersion: version } = state.session;
+      return { name, state: state.name, version, pid, tools: [...state.tools.keys()] };
+    }
+    case 'failed':
+      return { name, state: state.name, errorId: state.error.id, why: state.error.message };
+    default:
+      return { name, state: state.name };
+  }
+}
+
+function policyStatus(policy: BundleState) {
+  if (policy.state === 'none') return { state: policy.state };
+  const { state, policyId, digest, expiresAtMs } = policy;
+  return { state, policyId, digest, expiresAt: new Date(expiresAtMs).toISOString() };
+}
