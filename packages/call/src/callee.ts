@@ -60,8 +60,9 @@ export class Callee {
 
   /** Once, before the first attached(). Rule 4: what was dispatched and has no outcome is unknown. */
   recover(nowMs: number): void {
-    for (const row of this.#journal.load()) {
-      const entry = this.#notary.restore(row);
+    // All are read before any is written, because a journal may read as it is iterated.
+    const entries = [...this.#journal.load()].map((row) => this.#notary.restore(row));
+    for (const entry of entries) {
       this.#heldBytes += entry.outbox.bytes;
       this.#book.add(entry);
       if (!entry.isRunning) continue;
