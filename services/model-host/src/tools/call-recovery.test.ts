@@ -65,7 +65,7 @@ test('a relay that repeats and reorders frames changes nothing', async (t) => {
 test('a device that is gone for good leaves a sent call unknown', async (t) => {
   const { run, relay, device, verify } = await started(t, {
     tools: [stuckTool()],
-    limits: { timeoutMs: 300, graceMs: 50 },
+    limits: { timeoutMs: 1000, graceMs: 50 },
   });
   const running = run('slow.wait', {});
   await eventually(() => device.running === 1);
@@ -87,7 +87,7 @@ test('a device that comes back with another journal cannot tell what became of t
 
 test('a call to a device that left before it was sent fails as offline, with a receipt', async (t) => {
   const { run, relay, device, verify, devices } = await started(t, {
-    relay: { limits: { connectWaitMs: 50 } },
+    relay: { limits: { connectWaitMs: 500 } },
   });
   relay.disconnect(device);
   await eventually(() => devices.route('acme', 'laptop').session === undefined);
@@ -98,7 +98,7 @@ test('a call to a device that left before it was sent fails as offline, with a r
 });
 
 test('a turn whose device is offline is told so when its tools are opened', async (t) => {
-  const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 30 } } });
+  const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 500 } } });
   const elsewhere = { ...scope, deviceId: 'phone' };
   await assert.rejects(toolboxes.open(elsewhere, never), { id: 'device.offline' });
 });

@@ -29,7 +29,6 @@ test('[TOOL-04] every call has one outcome and one verified receipt, whatever ha
   const world = await started(t, {
     tools: [readTool('w'.repeat(90_000))],
     limits: { timeoutMs: 250, graceMs: 100, callsPerTurn: 1_000_000 },
-    relay: { limits: { connectWaitMs: 100 } },
   });
   const { device, relay, other, run, verify } = world;
   let home: FakeRelay = relay;

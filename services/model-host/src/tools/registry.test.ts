@@ -26,10 +26,11 @@ test('[TOOL-01] our contract says what a tool takes, not the device', () => {
   assert.equal(tool?.hasEffects, false);
 });
 
-test('a tool without a contract is taken to have effects', () => {
-  const tools = toolsOf({ name: 'web', tools: [{ name: 'get', inputSchemaJson: objectSchema }] });
-  assert.equal(tools.get('web.get')?.hasEffects, true);
-  assert.equal(tools.get('web.get')?.version, '');
+test('a tool without a contract is taken to have effects, and the version of its server', () => {
+  const tools = [{ name: 'get', inputSchemaJson: objectSchema }];
+  const tool = toolsOf({ name: 'web', version: '2.1.0', tools }).get('web.get');
+  assert.equal(tool?.hasEffects, true);
+  assert.equal(tool?.version, '2.1.0');
 });
 
 test('a tool whose server does not run is known and not offered', () => {

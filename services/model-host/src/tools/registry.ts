@@ -15,7 +15,7 @@ export interface RegisteredTool {
   readonly server: string;
   /** The tool's name there. */
   readonly method: string;
-  /** Of our contract; empty when there is none. */
+  /** Of our contract; of the MCP server where there is none. */
   readonly version: string;
   /** Its server runs: the model may be told of it. */
   readonly offered: boolean;
@@ -31,6 +31,7 @@ export type RegisteredTools = ReadonlyMap<string, RegisteredTool>;
 /** A model cannot choose among more, and their definitions cost tokens in each request. */
 const MAX_TOOLS = 512;
 const MAX_DESCRIPTION_CHARS = 4096;
+const MAX_VERSION_CHARS = 64;
 const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The tools of device catalogs, each catalog read once. */
@@ -65,7 +66,7 @@ export class ToolRegistry {
       definition: { name, description: description.slice(0, MAX_DESCRIPTION_CHARS), inputSchema },
       server: server.name,
       method: tool.name,
-      version: contract?.version ?? '',
+      version: contract?.version ?? server.version.slice(0, MAX_VERSION_CHARS).toWellFormed(),
       offered: server.state === ServerState.READY,
       // What nobody has promised to be without effects may have any.
       hasEffects: contract?.manifest.effects !== 'none',

@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { compileSchema } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import { FrameKind } from '@zerolatency/frame';
 import { readLedger } from '@zerolatency/receipts';
@@ -7,6 +10,8 @@ import { eventually } from '@zerolatency/testing';
 import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';
 import { never, scope } from '../../test/relay/tool-world.ts';
+
+const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/records');
 
 test('[TOOL-04] a call is run by the device and proved by both ends', async (t) => {
   const { run, verify, device } = await started(t);
@@ -22,13 +27,21 @@ test('[TOOL-04] a call is run by the device and proved by both ends', async (t) 
   assert.equal(device.executions.size, 1);
 });
 
-test('[TOOL-04] the intent is in the ledger before the receipt, and what was told is durable', async (t) => {
-  const { run, ledger, ledgerDir } = await started(t);
+test('[TOOL-04] the intent is in the ledger before the receipt, and each record is as its contract says', async (t) => {
+  const rules = [{ id: 'reads', effect: 'allow', tools: ['fs.read'] }] as const;
+  const { run, ledger, ledgerDir } = await started(t, { rules });
   await run('fs.read', { path: '/a' });
+  await run('fs.write', { path: '/a' });
   await ledger.close();
   const kinds: string[] = [];
-  for await (const { record } of readLedger(ledgerDir)) kinds.push(record.kind);
-  assert.deepEqual(kinds, ['ledger.segment', 'call.intent', 'call.receipt']);
+  for await (const { record } of readLedger(ledgerDir)) {
+    kinds.push(record.kind);
+    const file = join(auditContracts, `${record.kind}.schema.json`);
+    const schema = compileSchema(JSON.parse(readFileSync(file, 'utf8')));
+    assert.equal(schema.validate(record.body).error, undefined);
+  }
+  const wanted = ['call.intent', 'call.receipt', 'policy.denied', 'call.receipt'];
+  assert.deepEqual(kinds, ['ledger.segment', ...wanted]);
 });
 
 test('[TOOL-02] arguments that break the contract are refused with the field named', async (t) => {
@@ -215,7 +228,7 @@ test('[HOST-05] a call cancelled before it was sent never reaches the device', a
 test('a call that takes too long is stopped at its deadline and failed', async (t) => {
   const { run, verify, device } = await started(t, {
     tools: [stuckTool()],
-    limits: { timeoutMs: 300, graceMs: 5000 },
+    limits: { timeoutMs: 1000, graceMs: 5000 },
   });
   const result = await run('slow.wait', {});
   assertEnds(result, 'failed', 'tool.timeout');
@@ -226,7 +239,7 @@ test('a call that takes too long is stopped at its deadline and failed', async (
 test('a device that never answers leaves the outcome unknown, with a receipt', async (t) => {
   const { run, verify, relay } = await started(t, {
     tools: [stuckTool()],
-    limits: { timeoutMs: 300, graceMs: 20 },
+    limits: { timeoutMs: 1000, graceMs: 20 },
   });
   relay.tamper = (frame, direction) => (direction === 'to host' ? [] : [frame]);
   const result = await run('slow.wait', {});

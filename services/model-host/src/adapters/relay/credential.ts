@@ -13,6 +13,9 @@ export type CredentialCheck = (
   device: { tenant: string; deviceId: string },
 ) => Promise<{ verifier: Verifier } | { error: ZlError }>;
 
+/** More than a relay grants, so that no device it still holds is unreachable for want of a second. */
+const CLOCK_TOLERANCE_S = 60;
+
 const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
 
 /**
@@ -30,6 +33,7 @@ export function createCredentialCheck({
         algorithms: ALGORITHMS,
         requiredClaims: ['sub', 'exp', 'tenant', 'cnf'],
         currentDate: new Date(nowMs()),
+        clockTolerance: CLOCK_TOLERANCE_S,
       });
       if (payload.sub !== deviceId || payload.tenant !== tenant) {
         return invalid(`the credential is of another device than ${deviceId}`);

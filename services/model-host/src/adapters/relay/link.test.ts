@@ -53,7 +53,7 @@ test('[OPS-05] a host that cannot prove its certificate gets no link', async (t)
   relays[0]!.connect(new EchoDevice(await enrol('laptop')));
   const devices = host({
     tls: { current: () => ({ ...stranger.client, ca: relays[0]!.ca }) },
-    limits: { connectWaitMs: 100 },
+    limits: { connectWaitMs: 1000 },
   });
   await assert.rejects(devices.route('acme', 'laptop').ready(never), (error: ZlError) => {
     assert.equal(error.id, 'relay.unreachable');
@@ -68,7 +68,7 @@ test('[OPS-05] a relay with a certificate of another authority is not talked to'
   relays[0]!.connect(new EchoDevice(await enrol('laptop')));
   const devices = host({
     tls: { current: () => ({ ...client, ca: stranger.client.ca }) },
-    limits: { connectWaitMs: 100 },
+    limits: { connectWaitMs: 1000 },
   });
   await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
