@@ -1,0 +1,127 @@
+import { hostname } from 'node:os';
+import {
+  type ConfigSources,
+  configDigest,
+  type DeepReadonly,
+  describeConfig,
+  type JsonSchema,
+  loadConfig,
+  parseBytes,
+  parseDurationMs,
+} from '@zerolatency/config';
+import { ZlError } from '@zerolatency/errors';
+import { MAX_FRAME_BYTES } from '@zerolatency/frame';
+import type { TlsFiles } from '@zerolatency/tls';
+import schema from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
+
+const configSchema: JsonSchema = schema;
+/** Names the configuration file, so it is no setting in it. */
+export const CONFIG_FILE_ENV = 'ZL_RELAY_CONFIG';
+
+/** What a frame about a device holds beside its catalog: head, credential, journal id. */
+const OPENED_OVERHEAD_BYTES = 32 * 1024;
+
+/** As written, with defaults: contracts/config/tool-relay.schema.json. */
+interface Settings {
+  relayId: string;
+  tls: TlsFiles;
+  sockets: {
+    host: string;
+    port: number;
+    advertisedUrl: string;
+    engine: 'auto' | 'uws' | 'ws';
+    maxFrame: string;
+    heartbeat: string;
+  };
+  rpc: { host: string; port: number; allowedClients: string[] };
+  admin: { host: string; port: number };
+  enrolment: { jwksFile: string; issuer: string };
+  devices: {
+    max: number;
+    maxUnproved: number;
+    handshake: string;
+    connectsPerAddress: number;
+    maxCatalog: string;
+    maxServers: number;
+    maxTools: number;
+    maxCalls: number;
+    maxQueue: string;
+    framesPerSecond: number;
+    bytesPerSecond: string;
+  };
+  tenants: {
+    maxDevices: number;
+    maxCalls: number;
+    framesPerSecond: number;
+    bytesPerSecond: string;
+  };
+  links: {
+    allowedHosts: string[];
+    max: number;
+    maxHandles: number;
+    maxCalls: number;
+    maxQueue: string;
+  };
+  lease: { ttl: string };
+  log: { level: string };
+  telemetry: { otlpUrl: string };
+  drain: { closeAfter: string; deadline: string };
+}
+
+export type RelayConfig = ReturnType<typeof compile>;
+
+export type DeviceLimits = RelayConfig['devices'];
+export type TenantLimits = RelayConfig['tenants'];
+export type LinkLimits = RelayConfig['links'];
+
+/** Throws config.invalid with everything that is wrong. */
+export function readRelayConfig(sources: ConfigSources): RelayConfig {
+  const spec = { schema: configSchema, envPrefix: 'ZL_RELAY', otherEnv: [CONFIG_FILE_ENV] };
+  const settings = loadConfig<Settings>(spec, sources);
+  return compile(settings, describeConfig(settings, configSchema));
+}
+
+function compile(settings: DeepReadonly<Settings>, printable: string) {
+  const { sockets, devices, tenants, links, drain } = settings;
+  const compiled = {
+    relayId: settings.relayId || hostname(),
+    tls: settings.tls,
+    sockets: {
+      ...sockets,
+      maxFrameBytes: parseBytes(sockets.maxFrame),
+      heartbeatMs: parseDurationMs(sockets.heartbeat),
+    },
+    rpc: settings.rpc,
+    admin: settings.admin,
+    enrolment: settings.enrolment,
+    devices: {
+      ...devices,
+      handshakeMs: parseDurationMs(devices.handshake),
+      maxCatalogBytes: parseBytes(devices.maxCatalog),
+      maxQueueBytes: parseBytes(devices.maxQueue),
+      bytesPerSecond: parseBytes(devices.bytesPerSecond),
+    },
+    tenants: { ...tenants, bytesPerSecond: parseBytes(tenants.bytesPerSecond) },
+    links: { ...links, maxQueueBytes: parseBytes(links.maxQueue) },
+    leaseTtlMs: parseDurationMs(settings.lease.ttl),
+    logLevel: settings.log.level,
+    otlpUrl: settings.telemetry.otlpUrl,
+    drain: {
+      closeAfterMs: parseDurationMs(drain.closeAfter),
+      deadlineMs: parseDurationMs(drain.deadline),
+    },
+    digest: configDigest(settings),
+    printable,
+  };
+  checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
+  return compiled;
+}
+
+function checkSizes(maxFrameBytes: number, maxCatalogBytes: number): void {
+  if (maxFrameBytes > MAX_FRAME_BYTES) {
+    throw new ZlError('config.invalid', `sockets.maxFrame is over ${MAX_FRAME_BYTES} bytes`);
+  }
+  if (maxCatalogBytes + OPENED_OVERHEAD_BYTES > maxFrameBytes) {
+    throw new ZlError('config.invalid', 'devices.maxCatalog does not fit into sockets.maxFrame');
+  }
+}

@@ -1,0 +1,75 @@
+import { ZlError } from '@zerolatency/errors';
+import type { AddressGate } from '../limits/address-gate.ts';
+import type { Admission, HostVerifier, Refusal, UpgradeRequest } from '../ports.ts';
+import { HostLink, type LinkContext, type LinkObserver } from './host-link.ts';
+
+/** Decides which links may be, and keeps all there are. */
+export class LinkGate implements LinkObserver {
+  readonly #context: LinkContext;
+  readonly #verifier: HostVerifier;
+  readonly #addresses: AddressGate;
+  readonly #links = new Set<HostLink>();
+  /** Links whose host is being checked. */
+  #pending = 0;
+
+  constructor(context: LinkContext, verifier: HostVerifier, addresses: AddressGate) {
+    this.#context = context;
+    this.#verifier = verifier;
+    this.#addresses = addresses;
+  }
+
+  get size(): number {
+    return this.#links.size;
+  }
+
+  get handles(): number {
+    let sum = 0;
+    for (const { handles } of this.#links) sum += handles;
+    return sum;
+  }
+
+  async admit(request: UpgradeRequest): Promise<Admission> {
+    const refusal = this.#refusal(request.address);
+    if (refusal !== undefined) return { refusal };
+    this.#pending += 1;
+    try {
+      const host = await this.#verifier.verify(request.authorization);
+      if ('error' in host) return { refusal: { status: 401, error: host.error } };
+      if (!this.#context.limits.allowedHosts.includes(host.name)) {
+        const why = `"${host.name}" is not in links.allowedHosts`;
+        return { refusal: { status: 403, error: new ZlError('identity.forbidden', why) } };
+      }
+      const link = new HostLink(host.name, this.#context, this);
+      this.#links.add(link);
+      return { listener: link };
+    } finally {
+      this.#pending -= 1;
+    }
+  }
+
+  onGone(link: HostLink): void {
+    this.#links.delete(link);
+  }
+
+  drain(closeAfterMs: number): void {
+    for (const link of [...this.#links]) link.drain(closeAfterMs);
+  }
+
+  end(): void {
+    for (const link of [...this.#links]) link.end(1012, 'server.draining');
+  }
+
+  #refusal(address: string): Refusal | undefined {
+    const { limits, clock, isDraining } = this.#context;
+    if (isDraining()) {
+      return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };
+    }
+    if (!this.#addresses.admit(address, clock.monotonicMs())) {
+      return { status: 429, error: new ZlError('limit.exceeded', 'too many connects') };
+    }
+    if (this.#links.size + this.#pending >= limits.max) {
+      return { status: 503, error: new ZlError('limit.exceeded', 'too many links on this pod') };
+    }
+    return undefined;
+  }
+}

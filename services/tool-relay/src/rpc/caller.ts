@@ -1,0 +1,23 @@
+import type { Http2ServerRequest } from 'node:http2';
+import { createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import { peerName } from '@zerolatency/tls';
+
+const callerKey = createContextKey<string>('', { description: 'name in the client certificate' });
+
+/** Whoever got this far has a certificate of our authority; this is the name in it. */
+export function callerOf({ stream }: Http2ServerRequest) {
+  const socket = stream.session?.socket;
+  const name = socket === undefined ? undefined : peerName(socket);
+  return createContextValues().set(callerKey, name ?? '');
+}
+
+/** Runs before the body is read. */
+export function callerGate(allowed: readonly string[]): (context: HandlerContext) => Promise<void> {
+  return async (context) => {
+    const name = context.values.get(callerKey);
+    if (allowed.includes(name)) return;
+    const why = `"${name}" is not in rpc.allowedClients`;
+    throw toConnectError(new ZlError('identity.forbidden', why));
+  };
+}

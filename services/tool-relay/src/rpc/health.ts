@@ -1,0 +1,54 @@
+import { Code, ConnectError, type ServiceImpl } from '@connectrpc/connect';
+import {
+  type Health,
+  HealthCheckResponse_ServingStatus as Status,
+} from '@zerolatency/proto/health';
+import { RelayService } from '@zerolatency/proto/relay';
+
+/** Whether the process takes work, and when that changes. */
+export interface Serving {
+  readonly accepting: boolean;
+  /** Gives what ends the subscription. */
+  onChange(listener: () => void): () => void;
+}
+
+// The empty name is the server as a whole.
+const services = ['', RelayService.typeName];
+
+/** grpc.health.v1 as the ecosystem's probes and load balancers ask it. */
+export function health(serving: Serving): ServiceImpl<typeof Health> {
+  const status = () => (serving.accepting ? Status.SERVING : Status.NOT_SERVING);
+  return {
+    check: ({ service }) => {
+      if (services.includes(service)) return { status: status() };
+      throw new ConnectError(`unknown service "${service.slice(0, 100)}"`, Code.NotFound);
+    },
+    list: () => ({
+      statuses: Object.fromEntries(services.map((service) => [service, { status: status() }])),
+    }),
+    watch: async function* ({ service }, { signal }) {
+      // The protocol has a watcher of an unknown service wait, in case it comes to exist.
+      const statusNow = services.includes(service) ? status : () => Status.SERVICE_UNKNOWN;
+      let told: Status | undefined;
+      while (!signal.aborted) {
+        const now = statusNow();
+        if (now !== told) yield { status: now };
+        told = now;
+        await changed(serving, signal);
+      }
+    },
+  };
+}
+
+function changed(serving: Serving, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const finish = () => {
+      signal.removeEventListener('abort', finish);
+      unsubscribe();
+      resolve();
+    };
+    const unsubscribe = serving.onChange(finish);
+    signal.addEventListener('abort', finish, { once: true });
+    if (signal.aborted) finish();
+  });
+}

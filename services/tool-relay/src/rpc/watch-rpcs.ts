@@ -1,0 +1,31 @@
+import { ConnectError, type Interceptor } from '@connectrpc/connect';
+import type { Tracer } from '@opentelemetry/api';
+import { fromUnknown, toConnectError } from '@zerolatency/errors';
+import { extract, inSpan, metric, type Registry } from '@zerolatency/telemetry';
+
+export interface WatchOptions {
+  readonly registry: Registry;
+  readonly tracer: Tracer;
+}
+
+/** A span, a duration and a count for every RPC; and whatever it failed with as an RPC error. */
+export function watchRpcs({ registry, tracer }: WatchOptions): Interceptor {
+  const requests = metric(registry, 'zl_rpc_requests_total');
+  const durations = metric(registry, 'zl_rpc_duration_seconds');
+  return (next) => async (request) => {
+    const method = request.method.name;
+    const startedAtMs = performance.now();
+    const parent = extract(request.header.get('traceparent') ?? undefined);
+    let errorId = '';
+    try {
+      return await inSpan(tracer, method, { kind: 'server', parent }, () => next(request));
+    } catch (reason) {
+      const error = fromUnknown(reason);
+      errorId = error.id;
+      throw reason instanceof ConnectError ? reason : toConnectError(error);
+    } finally {
+      requests.labels({ method, error_id: errorId }).inc();
+      durations.labels({ method }).observe((performance.now() - startedAtMs) / 1000);
+    }
+  };
+}

@@ -1,0 +1,48 @@
+import type { Lease, ProvedDevice, SessionEnd } from '../ports.ts';
+import type { Hello } from './hello.ts';
+
+/**
+ *   challenged -> proved -> live -> draining
+ *        \           \        \         \
+ *         `-----------`--------`---------`--> gone
+ *
+ * A device is challenged until its hello was checked, and proved until it has
+ * a lease. Only a live or draining one is routed to.
+ */
+export type SessionState =
+  | { readonly name: 'challenged'; readonly nonce: Uint8Array; readonly hello?: Hello }
+  | { readonly name: 'proved'; readonly hello: Hello; readonly device: ProvedDevice }
+  | { readonly name: 'live' | 'draining'; readonly lease: Lease; readonly expiresAtMs: number }
+  | { readonly name: 'gone'; readonly end: SessionEnd };
+
+export type SessionEvent =
+  | { readonly type: 'hello'; readonly hello: Hello }
+  | { readonly type: 'proof_held'; readonly device: ProvedDevice }
+  | { readonly type: 'leased'; readonly lease: Lease }
+  | { readonly type: 'drain' }
+  | { readonly type: 'ended'; readonly end: SessionEnd };
+
+/** Undefined when the event has no place in the state. */
+export function transition(state: SessionState, event: SessionEvent): SessionState | undefined {
+  if (state.name === 'gone') return undefined;
+  switch (event.type) {
+    case 'hello':
+      // One hello a challenge: the nonce is used up whatever it is answered with.
+      if (state.name !== 'challenged' || state.hello !== undefined) return undefined;
+      return { ...state, hello: event.hello };
+    case 'proof_held':
+      if (state.name !== 'challenged' || state.hello === undefined) return undefined;
+      return { name: 'proved', hello: state.hello, device: event.device };
+    case 'leased':
+      if (state.name !== 'proved' || !isOf(event.lease, state.device)) return undefined;
+      return { name: 'live', lease: event.lease, expiresAtMs: state.device.expiresAtMs };
+    case 'drain':
+      return state.name === 'live' ? { ...state, name: 'draining' } : undefined;
+    case 'ended':
+      return { name: 'gone', end: event.end };
+  }
+}
+
+function isOf(lease: Lease, device: ProvedDevice): boolean {
+  return lease.tenant === device.tenant && lease.deviceId === device.deviceId;
+}

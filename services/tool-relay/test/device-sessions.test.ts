@@ -1,0 +1,273 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { FrameKind } from '@zerolatency/frame';
+import { CatalogSchema } from '@zerolatency/proto/bridge';
+import { FrameSchema } from '@zerolatency/proto/frame';
+import { eventually, makeKey } from '@zerolatency/testing';
+import fc from 'fast-check';
+import { SignJWT } from 'jose';
+import { frameBytes } from './frame-socket.ts';
+import { RELAY_ID, relayWorld } from './relay-world.ts';
+
+const refusedCode = { code: 4401, reason: 'device.credential_invalid' };
+const malformedCode = { code: 4400, reason: 'frame.malformed' };
+
+for (const engine of ['uws', 'ws']) {
+  const settings = { 'sockets.engine': engine };
+
+  test(`[RLY-01] a device that proves its key gets a lease (${engine})`, async (t) => {
+    const { clients, enrolment } = await relayWorld(t, { settings });
+    const client = clients.dialDevice();
+    await client.prove(await enrolment.device({ deviceId: 'laptop' }));
+    const welcome = await client.welcome();
+    assert.ok(welcome.epoch > 0n);
+    assert.equal(welcome.heartbeatMs, 15_000);
+    assert.equal(welcome.maxFrameBytes, 1 << 20);
+  });
+
+  test(`[RLY-01] a frame that is malformed ends its session and no other (${engine})`, async (t) => {
+    const { clients } = await relayWorld(t, { settings });
+    const other = await clients.device('other');
+    const unread = clients.dialDevice();
+    await unread.challenge();
+    unread.sendBytes(Uint8Array.of(0xff, 0xff, 0xff));
+    assert.deepEqual(await unread.end(), malformedCode);
+    const { client } = await clients.device('laptop');
+    client.sendBytes(Buffer.from('not a frame'));
+    assert.deepEqual(await client.end(), malformedCode);
+    assert.equal(other.client.closed, undefined);
+  });
+
+  test(`[RLY-01] a frame over the size and a text message end the session (${engine})`, async (t) => {
+    const { clients } = await relayWorld(t, { settings });
+    const large = await clients.device('large');
+    large.client.sendBytes(Buffer.alloc((1 << 20) + 1));
+    assert.equal((await large.client.end()).code, 1009);
+    const text = await clients.device('text');
+    text.client.native.send('text');
+    assert.equal((await text.client.end()).code, 1003);
+  });
+}
+
+test('[RLY-01] a credential that is forged, expired, unsigned or of another kind is refused', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const deviceId = 'laptop';
+  const good = await enrolment.device({ deviceId });
+  const { kty, crv, x } = good.key.publicJwk;
+  const claims = { tenant: 'acme', cnf: { jwk: { kty, crv, x } }, sub: deviceId };
+  const sign = (header: object, more: object = {}) =>
+    new SignJWT({ ...claims, iss: enrolment.issuer, exp: Date.now() / 1000 + 60, ...more })
+      .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', ...header })
+      .sign(enrolment.key.privateKey);
+  const [, payload] = good.credential.split('.');
+  const none = Buffer.from('{"alg":"none","typ":"zl-device+jwt"}').toString('base64url');
+  const [head, , signature] = good.credential.split('.');
+  const altered = Buffer.from(
+    JSON.stringify({ ...JSON.parse(Buffer.from(payload!, 'base64url').toString()), sub: 'admin' }),
+  ).toString('base64url');
+  const secret = new TextEncoder().encode(JSON.stringify(enrolment.key.publicJwk));
+  const hmac = await new SignJWT({ ...claims, exp: Date.now() / 1000 + 60 })
+    .setProtectedHeader({ alg: 'HS256', typ: 'zl-device+jwt' })
+    .sign(secret);
+  const credentials = {
+    forged: (await enrolment.device({ deviceId, signedBy: makeKey() })).credential,
+    expired: (await enrolment.device({ deviceId, expiresInMs: -60_000 })).credential,
+    none: `${none}.${payload}.`,
+    altered: `${head}.${altered}.${signature}`,
+    hmac,
+    'another type': await sign({ typ: 'JWT' }),
+    'another issuer': await sign({}, { iss: 'https://other.test' }),
+    'no tenant': await sign({}, { tenant: undefined }),
+    'a tenant that is no name': await sign({}, { tenant: 'a\u0000b' }),
+    'no key': await sign({}, { cnf: {} }),
+    'a secret key': await sign({}, { cnf: { jwk: { kty: 'oct', k: 'AAAA' } } }),
+    'no expiry': await sign({}, { exp: undefined }),
+    empty: '',
+    garbage: 'a.b.c',
+  };
+  for (const [name, credential] of Object.entries(credentials)) {
+    const client = clients.dialDevice();
+    await client.prove(good, { credential });
+    assert.deepEqual(await client.end(), refusedCode, name);
+  }
+});
+
+test('[RLY-01] a proof that is of another key, nonce, relay or kind is refused', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const device = await enrolment.device({ deviceId: 'laptop' });
+  const other = await enrolment.device({ deviceId: 'laptop' });
+  const proofs = {
+    'another key': (nonce: Uint8Array) => other.proof({ nonce, relayId: RELAY_ID }),
+    'another nonce': () => device.proof({ nonce: randomBytes(32), relayId: RELAY_ID }),
+    'another relay': (nonce: Uint8Array) => device.proof({ nonce, relayId: 'relay-2' }),
+    'the credential': async () => device.credential,
+    nothing: async () => '',
+  };
+  for (const [name, makeProof] of Object.entries(proofs)) {
+    const client = clients.dialDevice();
+    const { nonce } = await client.challenge();
+    client.sendHello({ credential: device.credential, proof: await makeProof(nonce) });
+    assert.deepEqual(await client.end(), refusedCode, name);
+  }
+});
+
+test('[RLY-01] a hello that was seen on one socket is worth nothing on another', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const device = await enrolment.device({ deviceId: 'laptop' });
+  const first = clients.dialDevice();
+  const { nonce, relayId } = await first.challenge();
+  const proof = await device.proof({ nonce, relayId });
+  first.sendHello({ credential: device.credential, proof });
+  await first.welcome();
+  const replayed = clients.dialDevice();
+  await replayed.challenge();
+  replayed.sendHello({ credential: device.credential, proof });
+  assert.deepEqual(await replayed.end(), refusedCode);
+  assert.equal(first.closed, undefined);
+});
+
+test('[RLY-01] frames out of order end the session', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const early = clients.dialDevice();
+  await early.challenge();
+  early.send({ kind: FrameKind.OUTCOME, callId: randomBytes(16) });
+  assert.deepEqual(await early.end(), malformedCode);
+
+  const device = await enrolment.device({ deviceId: 'laptop' });
+  const twice = clients.dialDevice();
+  const { nonce, relayId } = await twice.challenge();
+  const hello = { credential: device.credential, proof: await device.proof({ nonce, relayId }) };
+  twice.sendHello(hello);
+  twice.sendHello(hello);
+  assert.deepEqual(await twice.end(), malformedCode);
+
+  const { client } = await clients.device('desktop');
+  client.send({ kind: FrameKind.CALL, callId: randomBytes(16) });
+  assert.deepEqual(await client.end(), malformedCode);
+});
+
+test('[RLY-01] an offset or epoch that no host could read ends the device that sent it', async (t) => {
+  const { clients } = await relayWorld(t);
+  for (const field of ['offset', 'epoch'] as const) {
+    const { client } = await clients.device(field);
+    const bytes = Uint8Array.from(frameBytes({ kind: FrameKind.DATA, callId: randomBytes(16) }));
+    // The most significant byte of a little-endian fixed64.
+    bytes[field === 'offset' ? 41 : 50] = 1;
+    client.sendBytes(bytes);
+    assert.deepEqual(await client.end(), malformedCode);
+  }
+});
+
+test('[RLY-01] a hello that is not canonical protobuf is as good as any other', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const device = await enrolment.device({ deviceId: 'laptop' });
+  const client = clients.dialDevice();
+  const canonical = client.sendBytes.bind(client);
+  let payload = new Uint8Array();
+  client.sendBytes = (bytes) => {
+    payload = Uint8Array.from(bytes.subarray(bytes.length > 0xff ? 54 : 53));
+  };
+  await client.prove(device);
+  client.sendBytes = canonical;
+  client.sendBytes(toBinary(FrameSchema, create(FrameSchema, { payload, kind: FrameKind.HELLO })));
+  await client.welcome();
+});
+
+test('[RLY-01] a catalog beyond its bounds is refused', async (t) => {
+  const settings = { 'devices.maxServers': 2, 'devices.maxTools': 3, 'devices.maxCatalog': '1KiB' };
+  const { clients, enrolment } = await relayWorld(t, { settings });
+  const device = await enrolment.device({ deviceId: 'laptop' });
+  const tools = (count: number, description = '') =>
+    Array.from({ length: count }, (_, index) => ({ name: `tool${index}`, description }));
+  const catalogs = [
+    { servers: [{ name: 'a' }, { name: 'b' }, { name: 'c' }] },
+    { servers: [{ name: 'a', tools: tools(4) }] },
+    { servers: [{ name: 'a', tools: tools(1, 'x'.repeat(1024)) }] },
+  ];
+  for (const catalog of catalogs) {
+    const client = clients.dialDevice();
+    await client.prove(device, { catalog });
+    assert.deepEqual(await client.end(), { code: 4429, reason: 'limit.exceeded' });
+  }
+  const client = await clients.live(device, { catalog: { servers: [{ name: 'a' }] } });
+  const payload = toBinary(CatalogSchema, create(CatalogSchema, catalogs[0]));
+  client.send({ kind: FrameKind.CATALOG, payload });
+  assert.equal((await client.end()).code, 4429);
+});
+
+test('[RLY-01] a device that does not say hello in time is let go', async (t) => {
+  const { clients } = await relayWorld(t, { settings: { 'devices.handshake': '50ms' } });
+  const client = clients.dialDevice();
+  await client.challenge();
+  assert.deepEqual(await client.end(), { code: 4408, reason: 'identity.missing' });
+});
+
+test('[RLY-01] a device that is silent for two heartbeats is cut, one that answers pings is not', async (t) => {
+  const settings = { 'sockets.heartbeat': '40ms' };
+  const { clients, metrics } = await relayWorld(t, { settings });
+  const alive = await clients.device('alive');
+  const silent = await clients.device('silent');
+  silent.client.native.pause();
+  await eventually(async () => /sessions_total\{.*reason="silent".*\} 1/.test(await metrics()));
+  silent.client.native.resume();
+  assert.equal((await silent.client.end()).code, 1006);
+  assert.equal(alive.client.closed, undefined);
+});
+
+test('a session ends with the credential it began with', async (t) => {
+  const { clients, enrolment } = await relayWorld(t, { settings: { 'sockets.heartbeat': '40ms' } });
+  // Expired by its own claim, and let in within the tolerance of clocks.
+  const device = await enrolment.device({ deviceId: 'laptop', expiresInMs: -28_000 });
+  const client = await clients.live(device);
+  assert.deepEqual(await client.end(), refusedCode);
+});
+
+test('[RLY-01] a flood of frames ends its device only', async (t) => {
+  const settings = { 'devices.framesPerSecond': 20 };
+  const { clients, metrics } = await relayWorld(t, { settings });
+  const quiet = await clients.device('quiet');
+  const { client } = await clients.device('noisy');
+  for (let i = 0; i < 200; i++) client.send({ kind: FrameKind.DATA, callId: randomBytes(16) });
+  assert.deepEqual(await client.end(), { code: 4429, reason: 'limit.exceeded' });
+  assert.equal(quiet.client.closed, undefined);
+  assert.match(await metrics(), /zl_relay_sessions_total\{.*reason="limit".*\} 1/);
+});
+
+test('[RLY-01] connects from one address, sockets and devices of a tenant are bounded', async (t) => {
+  const settings = {
+    'devices.connectsPerAddress': 1,
+    'devices.maxUnproved': 2,
+    'tenants.maxDevices': 1,
+  };
+  const { clients } = await relayWorld(t, { settings });
+  const first = await clients.device('first');
+  const { client: second } = await clients.device('other', 'rival');
+  assert.equal(second.closed, undefined);
+  await assert.rejects(clients.device('second'));
+  assert.equal(first.client.closed, undefined);
+});
+
+test('[RLY-01] whatever bytes a stranger sends, no session gets live and the relay stays', async (t) => {
+  const { clients, relay } = await relayWorld(t, {
+    settings: { 'devices.connectsPerAddress': 10_000 },
+  });
+  const kind = fc.constantFrom(...Object.values(FrameKind).filter((k) => typeof k === 'number'));
+  const frame = fc
+    .record({ kind, payload: fc.uint8Array({ maxLength: 64 }), epoch: fc.nat() })
+    .map((fields) => frameBytes(fields));
+  const message = fc.oneof(frame, fc.uint8Array({ maxLength: 128 }));
+  await fc.assert(
+    fc.asyncProperty(fc.array(message, { minLength: 1, maxLength: 5 }), async (messages) => {
+      const client = clients.dialDevice();
+      await client.challenge();
+      for (const bytes of messages) client.sendBytes(bytes);
+      const { code } = await client.end();
+      assert.ok([4400, 4401, 4429].includes(code), String(code));
+      assert.deepEqual(client.frames, []);
+    }),
+    { numRuns: 60 },
+  );
+  assert.equal((await fetch(`${relay.adminUrl}/readyz`)).status, 200);
+});

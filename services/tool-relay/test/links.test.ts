@@ -1,0 +1,347 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { type TestContext, test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import { CatalogSchema } from '@zerolatency/proto/bridge';
+import { FrameSchema } from '@zerolatency/proto/frame';
+import { eventually, makeAuthority } from '@zerolatency/testing';
+import { signPeerToken } from '@zerolatency/tls';
+import { frameBytes } from './frame-socket.ts';
+import type { HostClient, OpenDevice } from './host-client.ts';
+import { relayWorld, type WorldOptions } from './relay-world.ts';
+
+async function hostAndDevice(t: TestContext, options: WorldOptions = {}) {
+  const world = await relayWorld(t, options);
+  const { client: device, identity } = await world.clients.device('laptop');
+  const host = await world.clients.host();
+  const held = await host.open('acme', 'laptop');
+  return { ...world, device, identity, host, held };
+}
+
+function call(host: HostClient, { handle, epoch }: OpenDevice, payload = randomBytes(20)) {
+  const callId = randomBytes(16);
+  host.send({ kind: FrameKind.CALL, device: handle, epoch, callId, payload });
+  return { callId, payload };
+}
+
+const unlimited = {
+  'devices.bytesPerSecond': '64GiB',
+  'devices.framesPerSecond': 10_000_000,
+  'tenants.bytesPerSecond': '64GiB',
+  'tenants.framesPerSecond': 10_000_000,
+};
+
+const ofCall = (callId: Uint8Array) => (frame: Frame) => Buffer.compare(frame.callId, callId) === 0;
+
+for (const engine of ['uws', 'ws']) {
+  const settings = { 'sockets.engine': engine };
+
+  test(`[RLY-04] a call reaches the device under handle 0, and its answer the host under its own (${engine})`, async (t) => {
+    const { device, host, held } = await hostAndDevice(t, { settings });
+    const { callId, payload } = call(host, held);
+    const received = await device.take(FrameKind.CALL);
+    assert.equal(received.device, 0);
+    assert.equal(received.epoch, device.epoch);
+    assert.deepEqual([...received.callId], [...callId]);
+    assert.deepEqual([...received.payload], [...payload]);
+    const answer = randomBytes(300);
+    device.send({ kind: FrameKind.DATA, callId, offset: 7, payload: answer });
+    const data = await host.take(FrameKind.DATA);
+    assert.deepEqual([data.device, data.offset], [held.handle, 7]);
+    assert.deepEqual([...data.payload], [...answer]);
+  });
+
+  test(`[RLY-01] a device that reads too slowly is cut, and its hosts are told (${engine})`, async (t) => {
+    const { clients, host, held, device, metrics } = await hostAndDevice(t, {
+      settings: { ...settings, ...unlimited, 'devices.maxQueue': '256KiB' },
+    });
+    const other = await clients.device('other');
+    device.native.pause();
+    const payload = Buffer.alloc(64 * 1024);
+    const { callId } = call(host, held);
+    const { handle, epoch } = held;
+    const flood = setInterval(() => {
+      for (let i = 0; i < 20; i++) {
+        host.send({ kind: FrameKind.CREDIT, device: handle, epoch, callId, payload });
+      }
+    }, 5);
+    t.after(() => clearInterval(flood));
+    assert.equal(await host.lost(handle), 'SLOW');
+    clearInterval(flood);
+    assert.match(await metrics(), /sessions_total\{.*reason="slow".*\} 1/);
+    assert.equal(host.closed, undefined);
+    assert.equal(other.client.closed, undefined);
+  });
+
+  test(`[RLY-01] a host that reads too slowly loses its link, and no other host does (${engine})`, async (t) => {
+    const { clients, host, held, device, metrics } = await hostAndDevice(t, {
+      settings: { ...settings, ...unlimited, 'links.maxQueue': '256KiB' },
+    });
+    const { callId } = call(host, held);
+    await device.take(FrameKind.CALL);
+    const other = await clients.host();
+    host.native.pause();
+    const payload = Buffer.alloc(64 * 1024);
+    const flood = setInterval(() => {
+      for (let i = 0; i < 20; i++) device.send({ kind: FrameKind.DATA, callId, payload });
+    }, 5);
+    t.after(() => clearInterval(flood));
+    await eventually(async () => /zl_relay_links_open\{.*\} 1/.test(await metrics()));
+    clearInterval(flood);
+    host.native.resume();
+    assert.equal((await host.end()).code, 1006);
+    const again = await other.open('acme', 'laptop');
+    assert.equal(again.epoch, held.epoch);
+  });
+}
+
+test('[RLY-04] a host is told journal, catalog and credential of a device, and when its catalog changes', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const identity = await enrolment.device({ deviceId: 'laptop' });
+  const tool = { name: 'read', description: 'reads', digest: randomBytes(32) };
+  const device = await clients.live(identity, {
+    catalog: { servers: [{ name: 'fs', tools: [tool] }] },
+  });
+  const host = await clients.host();
+  const { handle, opened } = await host.open('acme', 'laptop');
+  assert.deepEqual([...opened.journalId], [...device.journalId]);
+  assert.equal(opened.credential, identity.credential);
+  assert.equal(opened.catalog?.servers[0]?.tools[0]?.name, 'read');
+  const changed = create(CatalogSchema, { servers: [{ name: 'fs' }, { name: 'git' }] });
+  device.send({ kind: FrameKind.CATALOG, payload: toBinary(CatalogSchema, changed) });
+  const again = await host.opening(handle);
+  assert.deepEqual(
+    again.catalog?.servers.map(({ name }) => name),
+    ['fs', 'git'],
+  );
+  assert.equal(again.epoch, opened.epoch);
+  const late = await (await clients.host()).open('acme', 'laptop');
+  assert.equal(late.opened.catalog?.servers.length, 2);
+});
+
+test('[RLY-01] a device that is unknown, offline or of another tenant is not here', async (t) => {
+  const { clients } = await relayWorld(t);
+  const { client } = await clients.device('laptop');
+  const host = await clients.host();
+  assert.equal(await host.lost(host.sendOpen('acme', 'ghost')), 'NOT_HERE');
+  assert.equal(await host.lost(host.sendOpen('rival', 'laptop')), 'NOT_HERE');
+  const { handle } = await host.open('acme', 'laptop');
+  client.native.terminate();
+  assert.equal(await host.lost(handle), 'DISCONNECTED');
+  assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'NOT_HERE');
+});
+
+test('[RLY-02] a second connection of a device takes over, with a larger epoch', async (t) => {
+  const { clients, device, identity, host, held } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  const second = await clients.live(identity);
+  assert.ok(second.epoch > device.epoch);
+  assert.deepEqual(await device.end(), { code: 4409, reason: 'device.superseded' });
+  assert.equal(await host.lost(held.handle), 'SUPERSEDED');
+  const again = await host.open('acme', 'laptop');
+  assert.equal(again.epoch, second.epoch);
+  const { handle, epoch } = again;
+  host.send({ kind: FrameKind.RESUME, device: handle, epoch, callId });
+  await second.take(FrameKind.RESUME);
+  second.send({ kind: FrameKind.OUTCOME, callId });
+  assert.equal((await host.take(FrameKind.OUTCOME)).device, handle);
+});
+
+test('[RLY-02] a frame of an epoch that is over loses its handle and never reaches the device', async (t) => {
+  const { device, host, held } = await hostAndDevice(t);
+  call(host, { ...held, epoch: held.epoch - 1 });
+  assert.equal(await host.lost(held.handle), 'OLD_EPOCH');
+  const again = await host.open('acme', 'laptop');
+  const { callId } = call(host, again);
+  await device.take(ofCall(callId));
+  assert.deepEqual(device.frames, []);
+});
+
+test('[RLY-04] two hosts share a device, and each gets the answers to its own calls', async (t) => {
+  const { clients, device, host, held } = await hostAndDevice(t);
+  device.echo();
+  const other = await clients.host();
+  const first = await other.open('acme', 'laptop');
+  const hosts = [
+    { host, held },
+    { host: other, held: first },
+  ];
+  const sent = Array.from({ length: 40 }, (_, index) => {
+    const { host: from, held: over } = hosts[index % 2]!;
+    return { from, over, ...call(from, over) };
+  });
+  for (const { from, over, callId, payload } of sent) {
+    const answer = await from.take(ofCall(callId));
+    assert.equal(answer.device, over.handle);
+    assert.deepEqual([...answer.payload], [...payload]);
+  }
+  assert.deepEqual([host.frames, other.frames], [[], []]);
+});
+
+test('[RLY-04] a call that another host resumes is answered there', async (t) => {
+  const { clients, device, host, held } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  host.native.terminate();
+  const other = await clients.host();
+  const { handle, epoch } = await other.open('acme', 'laptop');
+  other.send({ kind: FrameKind.RESUME, device: handle, epoch, callId, offset: 5 });
+  assert.equal((await device.take(FrameKind.RESUME)).offset, 5);
+  device.send({ kind: FrameKind.OUTCOME, callId });
+  assert.equal((await other.take(FrameKind.OUTCOME)).device, handle);
+});
+
+test('[RLY-04] a host cannot cancel or acknowledge what another host has called', async (t) => {
+  const { clients, device, host, held, metrics } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  const other = await clients.host();
+  const { handle, epoch } = await other.open('acme', 'laptop');
+  for (const kind of [FrameKind.CANCEL, FrameKind.ACK, FrameKind.CREDIT]) {
+    other.send({ kind, device: handle, epoch, callId });
+  }
+  const { callId: own } = call(other, { handle, epoch, opened: held.opened });
+  await device.take(ofCall(own));
+  assert.deepEqual(device.frames, []);
+  assert.match(await metrics(), /frames_refused_total\{.*identity.forbidden.*\} 3/);
+});
+
+test('[RLY-05] the route of a call ends with its acknowledgement', async (t) => {
+  const { device, host, held, metrics } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  device.send({ kind: FrameKind.OUTCOME, callId });
+  await host.take(FrameKind.OUTCOME);
+  const { handle, epoch } = held;
+  host.send({ kind: FrameKind.ACK, device: handle, epoch, callId });
+  await device.take(FrameKind.ACK);
+  device.send({ kind: FrameKind.OUTCOME, callId });
+  await eventually(async () =>
+    /frames_refused_total\{from="device",error_id="request.invalid".*\} 1/.test(await metrics()),
+  );
+  assert.deepEqual(host.frames, []);
+  assert.equal(device.closed, undefined);
+});
+
+test('[RLY-04] a call that the device has not seen or refuses can be sent again', async (t) => {
+  const { device, host, held } = await hostAndDevice(t, { settings: { 'devices.maxCalls': 1 } });
+  for (const kind of [FrameKind.NOT_SEEN, FrameKind.REFUSED, FrameKind.NOT_SEEN]) {
+    const { callId } = call(host, held);
+    await device.take(FrameKind.CALL);
+    device.send({ kind, callId });
+    await host.take(kind);
+  }
+  call(host, held);
+  await device.take(FrameKind.CALL);
+});
+
+test('[RLY-04] a device that leaves in the middle of a call is told to every host that holds it', async (t) => {
+  const { clients, device, host, held } = await hostAndDevice(t);
+  const other = await clients.host();
+  const second = await other.open('acme', 'laptop');
+  call(host, held);
+  await device.take(FrameKind.CALL);
+  device.native.terminate();
+  assert.equal(await host.lost(held.handle), 'DISCONNECTED');
+  assert.equal(await other.lost(second.handle), 'DISCONNECTED');
+});
+
+test('a handle that was closed is spoken to no more, and may be used again', async (t) => {
+  const { clients, device, host, held } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  host.send({ kind: FrameKind.CLOSE, device: held.handle });
+  call(host, held);
+  await (await clients.host()).open('acme', 'laptop');
+  device.send({ kind: FrameKind.OUTCOME, callId });
+  device.send({ kind: FrameKind.CATALOG });
+  await host.open('acme', 'laptop');
+  assert.deepEqual(host.frames, []);
+  assert.deepEqual(device.frames, []);
+});
+
+test('[RLY-01] handles and calls are bounded, and a host over its bound is told so', async (t) => {
+  const settings = { 'links.maxHandles': 2, 'devices.maxCalls': 3 };
+  const { clients, device, host, held } = await hostAndDevice(t, { settings });
+  const second = await host.open('acme', 'laptop');
+  assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'LIMIT');
+  for (let i = 0; i < 3; i++) {
+    call(host, held);
+    await device.take(FrameKind.CALL);
+  }
+  call(host, second);
+  assert.equal(await host.lost(second.handle), 'LIMIT');
+  host.send({ kind: FrameKind.CLOSE, device: held.handle });
+  const again = await host.open('acme', 'laptop');
+  call(host, again);
+  await device.take(FrameKind.CALL);
+  assert.equal((await clients.host()).closed, undefined);
+});
+
+test('[RLY-01] what a host may not say ends its link', async (t) => {
+  const { clients, device } = await hostAndDevice(t);
+  const malformed = { code: 4400, reason: 'frame.malformed' };
+  const messages = {
+    'no frame': Uint8Array.of(0xff),
+    'a device frame': frameBytes({ kind: FrameKind.OUTCOME }),
+    'handle 0': frameBytes({ kind: FrameKind.OPEN }),
+    'an OPEN that cannot be read': frameBytes({
+      kind: FrameKind.OPEN,
+      device: 1,
+      payload: Uint8Array.of(0xff),
+    }),
+  };
+  for (const [name, bytes] of Object.entries(messages)) {
+    const host = await clients.host();
+    host.sendBytes(bytes);
+    assert.deepEqual(await host.end(), malformed, name);
+  }
+  const twice = await clients.host();
+  await twice.open('acme', 'laptop');
+  twice.sendBytes(frameBytes({ kind: FrameKind.OPEN, device: 1 }));
+  assert.deepEqual(await twice.end(), malformed);
+  assert.equal(device.closed, undefined);
+});
+
+test('[RLY-01] a link needs the token of a host that is allowed, once', async (t) => {
+  const { clients, authority, dir, relay } = await relayWorld(t);
+  const stranger = await (await makeAuthority(dir)).client('model-host');
+  const good = await authority.client('model-host');
+  const nowMs = Date.now();
+  const used = await clients.token();
+  await clients.dialLink(used).opened();
+  const tokens: [string, string, number][] = [
+    ['nothing', '', 401],
+    ['a used one', used, 401],
+    ['another authority', await signPeerToken(stranger, { audience: relay.relayId, nowMs }), 401],
+    ['another relay', await clients.token('model-host', 'relay-2'), 401],
+    ['old', await signPeerToken(good, { audience: relay.relayId, nowMs: nowMs - 600_000 }), 401],
+    ['another name', await clients.token('operator'), 403],
+  ];
+  for (const [name, token, status] of tokens) {
+    const { native } = clients.dialLink(token);
+    const [, response] = await once(native, 'unexpected-response');
+    assert.equal(response.statusCode, status, name);
+  }
+});
+
+test('[RLY-01] a frame that is valid and not canonical is passed on in canonical form', async (t) => {
+  const { device, host, held } = await hostAndDevice(t);
+  const callId = randomBytes(16);
+  const sparse = create(FrameSchema, {
+    kind: FrameKind.CALL,
+    device: held.handle,
+    epoch: BigInt(held.epoch),
+    callId,
+    payload: Buffer.from('sparse'),
+  });
+  host.sendBytes(toBinary(FrameSchema, sparse));
+  const received = await device.take(FrameKind.CALL);
+  assert.equal(String(Buffer.from(received.payload)), 'sparse');
+  assert.equal(received.device, 0);
+  device.sendBytes(toBinary(FrameSchema, create(FrameSchema, { kind: FrameKind.DATA, callId })));
+  assert.equal((await host.take(FrameKind.DATA)).device, held.handle);
+});

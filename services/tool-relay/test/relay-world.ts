@@ -1,0 +1,131 @@
+import type { TestContext } from 'node:test';
+import type { DescService, JsonValue } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { Lifecycle } from '@zerolatency/lifecycle';
+import { createLogger } from '@zerolatency/telemetry';
+import { makeAuthority, makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
+import { clientTlsOptions, signPeerToken } from '@zerolatency/tls';
+import { type RelayAddresses, startRelay } from '../src/app.ts';
+import { readRelayConfig } from '../src/config.ts';
+import { DeviceClient, type HelloFields } from './device-client.ts';
+import { HostClient } from './host-client.ts';
+
+export const RELAY_ID = 'relay-under-test';
+
+export interface WorldOptions {
+  readonly settings?: Readonly<Record<string, JsonValue>>;
+}
+
+/** A relay in this process, with real sockets and TLS, and what it takes to talk to it. */
+export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions = {}) {
+  const dir = tempDir(t);
+  const authority = await makeAuthority(dir);
+  const enrolment = await makeEnrolment(dir);
+  const tls = await authority.server('relay');
+  const logLines: string[] = [];
+  const lifecycle = new Lifecycle();
+  const config = readRelayConfig({
+    env: {},
+    flags: {
+      relayId: RELAY_ID,
+      tls: { certFile: tls.certFile, keyFile: tls.keyFile, caFile: tls.caFile },
+      'enrolment.jwksFile': enrolment.jwksFile,
+      'enrolment.issuer': enrolment.issuer,
+      'sockets.port': 0,
+      'rpc.port': 0,
+      'admin.port': 0,
+      'drain.closeAfter': '5s',
+      ...settings,
+    },
+  });
+  const log = createLogger({
+    service: 'tool-relay',
+    level: 'debug',
+    destination: { write: (line: string) => logLines.push(line) },
+  });
+  const relay = await startRelay(config, { lifecycle, log });
+  lifecycle.markReady();
+  const clients = new Clients(t, { relay, authority, enrolment });
+  t.after(async () => {
+    clients.end();
+    await lifecycle.shutdown({ reason: 'test over', deadlineMs: 100 });
+  });
+  const metrics = async () => (await fetch(`${relay.adminUrl}/metrics`)).text();
+  return { dir, authority, enrolment, tls, relay, lifecycle, config, logLines, clients, metrics };
+}
+
+interface Surroundings {
+  readonly relay: RelayAddresses;
+  readonly authority: Awaited<ReturnType<typeof makeAuthority>>;
+  readonly enrolment: Awaited<ReturnType<typeof makeEnrolment>>;
+}
+
+export interface LiveDeviceClient {
+  readonly client: DeviceClient;
+  readonly identity: TestDevice;
+}
+
+/** Dials the relay, and hangs up when the test is over. */
+export class Clients {
+  readonly #surroundings: Surroundings;
+  readonly #open: { terminate(): void }[] = [];
+
+  constructor(t: TestContext, surroundings: Surroundings) {
+    this.#surroundings = surroundings;
+    t.after(() => this.end());
+  }
+
+  end(): void {
+    for (const client of this.#open.splice(0)) client.terminate();
+  }
+
+  dialDevice(url = this.#surroundings.relay.socketUrl): DeviceClient {
+    const client = new DeviceClient(`${url}/v1/device`, { ca: this.#surroundings.authority.ca });
+    this.#open.push(client.native);
+    return client;
+  }
+
+  async live(identity: TestDevice, fields: HelloFields = {}): Promise<DeviceClient> {
+    const client = this.dialDevice();
+    await client.prove(identity, fields);
+    await client.welcome();
+    return client;
+  }
+
+  /** A new device of the tenant, live. */
+  async device(deviceId: string, tenant = 'acme'): Promise<LiveDeviceClient> {
+    const identity = await this.#surroundings.enrolment.device({ deviceId, tenant });
+    return { identity, client: await this.live(identity) };
+  }
+
+  dialLink(token: string): HostClient {
+    const { relay, authority } = this.#surroundings;
+    const client = new HostClient(`${relay.socketUrl}/v1/link`, {
+      ca: authority.ca,
+      headers: { authorization: `Bearer ${token}` },
+    });
+    this.#open.push(client.native);
+    return client;
+  }
+
+  async token(name = 'model-host', audience = RELAY_ID): Promise<string> {
+    const { authority } = this.#surroundings;
+    return signPeerToken(await authority.client(name), { audience, nowMs: Date.now() });
+  }
+
+  async host(name?: string): Promise<HostClient> {
+    const client = this.dialLink(await this.token(name));
+    await client.opened();
+    return client;
+  }
+
+  async rpc<S extends DescService>(service: S, name = 'model-host') {
+    const { relay, authority } = this.#surroundings;
+    const nodeOptions = clientTlsOptions(await authority.client(name));
+    const sessionManager = new Http2SessionManager(relay.rpcUrl, {}, nodeOptions);
+    this.#open.push({ terminate: () => sessionManager.abort() });
+    const transport = createGrpcTransport({ baseUrl: relay.rpcUrl, sessionManager });
+    return createClient(service, transport);
+  }
+}
