@@ -20,7 +20,7 @@ export type { Manifest, ManifestFile, ManifestLimits, ManifestServer } from './m
 export type { Allow, Decision, Deny, PolicyRequest } from './request.ts';
 export { BUNDLE_PAYLOAD_TYPE, signBundle } from './sign-bundle.ts';
 export { MANIFEST_PAYLOAD_TYPE, signManifest } from './sign-manifest.ts';
-export { type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
+export { ageOf, type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
 export { type VerifiedManifest, verifyManifest } from './verify-manifest.ts';
 export {
   type BundleEvent,

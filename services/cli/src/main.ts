@@ -1,6 +1,12 @@
 import process from 'node:process';
 import { runProgram } from './program.ts';
 
+// Whoever reads our output may stop reading it, as head does; the status is that of SIGPIPE.
+process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+  if (error.code !== 'EPIPE') throw error;
+  process.exit(128 + 13);
+});
+
 process.exitCode = await runProgram(process.argv.slice(2), {
   stdin: process.stdin,
   stdout: process.stdout,

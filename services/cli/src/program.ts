@@ -1,15 +1,28 @@
-import { fromUnknown } from '@zerolatency/errors';
 import { Command, CommanderError } from 'commander';
+import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
 import { chat } from './commands/chat.ts';
-import type { Finish } from './commands/command-context.ts';
+import type { CommandContext, Finish } from './commands/command-context.ts';
 import { devices } from './commands/devices.ts';
+import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
 import { status } from './commands/status.ts';
+import { token } from './commands/token.ts';
 import { down, up } from './commands/up.ts';
+import { tellFailure } from './failure.ts';
 import { findHome, layoutOf } from './installation/layout.ts';
 import { readSettings } from './settings.ts';
 import { exitStatus, type Terminal } from './terminal.ts';
+
+const epilogue = `
+Exit status:
+  0    done
+  1    no: denied, failed, not valid, not healthy
+  2    the command line is wrong
+  3    the host or the relay cannot be reached
+  130  interrupted
+
+ZL_HOME names an installation as --home does. NO_COLOR turns colours off.`;
 
 /** Runs one command line; the number is the exit status. */
 export async function runProgram(argv: readonly string[], terminal: Terminal): Promise<number> {
@@ -21,7 +34,7 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
     await buildProgram(terminal, finish).parseAsync(argv, { from: 'user' });
     return result;
   } catch (reason) {
-    if (!(reason instanceof CommanderError)) return tell(terminal, reason);
+    if (!(reason instanceof CommanderError)) return tellFailure(terminal, reason);
     return reason.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
   }
 }
@@ -29,16 +42,29 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
 function buildProgram(terminal: Terminal, finish: Finish): Command {
   const program = new Command('zl')
     .description('Talk to a Zero Latency installation, and look after it.')
-    .option('--home <folder>', 'the installation (default: the nearest .zl; or ZL_HOME)')
+    .version(manifest.version, '--version', 'print the version')
+    .option('--home <folder>', 'the installation (default: the nearest .zl)')
+    .addHelpText('after', epilogue)
+    // Commands inherit these, so they come before the first one.
     .exitOverride()
+    .showHelpAfterError('(add --help to see how it is used)')
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
     });
   const layout = () =>
     layoutOf(findHome(terminal.cwd, program.opts().home ?? terminal.env.ZL_HOME));
-  const settings = () => readSettings(layout().settings);
+  const context: CommandContext = { terminal, finish, layout };
+  addInstallationCommands(program, context);
+  addChatCommands(program, context);
+  addPolicyCommands(program, context);
+  addManifestCommands(program, context);
+  addAuditCommands(program, context);
+  return program;
+}
 
+function addInstallationCommands(program: Command, context: CommandContext): void {
+  const { terminal, finish, layout } = context;
   program
     .command('up')
     .description('start host, relay and bridge on this machine, and run a first chat')
@@ -51,30 +77,32 @@ function buildProgram(terminal: Terminal, finish: Finish): Command {
     .command('status')
     .description('name, version, health and addresses of every component')
     .option('--json', 'for programs')
-    .action(async (options) => finish(status(terminal, await settings(), options)));
+    .action(async (options) =>
+      finish(status(terminal, await readSettings(layout().settings), options)),
+    );
   program
     .command('devices')
     .description('the connected devices and their tools')
     .option('--json', 'for programs')
-    .action(async (options) => finish(devices(terminal, await settings(), options)));
+    .action(async (options) =>
+      finish(devices(terminal, await readSettings(layout().settings), options)),
+    );
+}
+
+function addChatCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
   program
     .command('chat')
     .description('talk; with a message: one turn, and an exit status that tells how it ended')
     .argument('[message...]')
     .option('--json', 'one event a line')
     .option('--device <id>', 'the device whose tools may be used')
+    .option('--no-device', 'use no device, and so no tools')
     .option('--model <alias>', 'the model to ask')
-    .action(async (words, options) => finish(chat(terminal, await settings(), { words, options })));
-  addPolicyCommands(program, { terminal, finish, layout });
-  addAuditCommands(program, { terminal, finish, layout });
-  return program;
-}
-
-/** The one place where a command's failure is told. */
-function tell(terminal: Terminal, reason: unknown): number {
-  const error = fromUnknown(reason);
-  // At one's own machine the cause of an internal error is no secret.
-  const cause = error.id === 'internal' && error.cause instanceof Error ? error.cause : undefined;
-  terminal.stderr.write(`zl: ${error.id}: ${cause?.message ?? error.message}\n    ${error.help}\n`);
-  return exitStatus.failed;
+    .action(async (words, options) =>
+      finish(chat(terminal, await readSettings(layout().settings), { words, options })),
+    );
+  program
+    .command('token')
+    .description('print a token for other clients of the host, good for ten minutes')
+    .action(async () => finish(token(terminal, await readSettings(layout().settings))));
 }

@@ -13,9 +13,10 @@ export interface Terminal {
   signalProcess(pid: number, signal: NodeJS.Signals | 0): void;
 }
 
-/** Exit statuses that scripts may rely on. */
+/** Exit statuses that scripts may rely on; `zl --help` tells them. */
 export const exitStatus = {
   ok: 0,
+  /** The answer is no: a denial, a failed turn, a ledger that does not verify. */
   failed: 1,
   usage: 2,
   unreachable: 3,
@@ -27,5 +28,18 @@ export function print(terminal: Terminal, line: string): void {
 }
 
 export function printJson(terminal: Terminal, value: unknown): void {
-  print(terminal, JSON.stringify(value));
+  print(terminal, escapeLateControls(JSON.stringify(value)));
+}
+
+/** JSON over several lines. */
+export function readable(value: unknown): string {
+  return JSON.stringify(value, null, 2).split('\n').map(escapeLateControls).join('\n');
+}
+
+/** JSON escapes C0 only, and a terminal obeys DEL and C1 as well. */
+function escapeLateControls(json: string): string {
+  return json.replace(
+    /\p{Cc}/gu,
+    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  );
 }

@@ -1,13 +1,16 @@
-import { create } from '@bufbuild/protobuf';
-import { type Client, createClient } from '@connectrpc/connect';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { createClient } from '@connectrpc/connect';
 import { createWritableIterable } from '@connectrpc/connect/protocol';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { ZlError } from '@zerolatency/errors';
 import {
   AgentService,
   type ChatEvent,
+  type StartTurnSchema,
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from '@zerolatency/proto/agent';
+import { connectionError, type Peer } from '../connection/connection-error.ts';
 
 export interface ChatTarget {
   readonly url: string;
@@ -18,38 +21,46 @@ export interface ChatTarget {
   readonly model: string;
 }
 
+/** What was said before, told again on the first turn of a new stream. */
+export type Memory = Pick<MessageInitShape<typeof StartTurnSchema>, 'sessionId' | 'history'>;
+
 /** One StreamChat stream: turns one after another. */
 export class ChatSession {
   readonly #requests = createWritableIterable<ReturnType<typeof startRequest>>();
   readonly #responses: AsyncIterator<StreamChatResponse>;
   readonly #target: ChatTarget;
+  readonly #peer: Peer;
   readonly #abort = new AbortController();
+  #ahead: Promise<IteratorResult<StreamChatResponse>> | undefined;
+  #isOver = false;
 
   constructor(target: ChatTarget) {
+    const { url, ca, token } = target;
     this.#target = target;
-    const client: Client<typeof AgentService> = createClient(
-      AgentService,
-      createGrpcTransport({ baseUrl: target.url, nodeOptions: { ca: target.ca } }),
-    );
-    const headers = { authorization: `Bearer ${target.token}` };
-    const { signal } = this.#abort;
-    this.#responses = client
-      .streamChat(this.#requests, { headers, signal })
+    this.#peer = { url, unreachable: 'host.unreachable', lost: 'host.lost' };
+    const transport = createGrpcTransport({ baseUrl: url, nodeOptions: { ca } });
+    const headers = { authorization: `Bearer ${token}` };
+    this.#responses = createClient(AgentService, transport)
+      .streamChat(this.#requests, { headers, signal: this.#abort.signal })
       [Symbol.asyncIterator]();
   }
 
+  /** No further turn can run on this stream. */
+  get isOver(): boolean {
+    return this.#isOver;
+  }
+
   /** The turn's events, up to and with its AssistantDone or Error. */
-  async *turn(text: string): AsyncGenerator<ChatEvent> {
+  async *turn(text: string, memory: Memory = {}): AsyncGenerator<ChatEvent> {
     const { deviceId, model } = this.#target;
-    const sent = this.#requests.write(startRequest({ text, deviceId, model }));
+    const sent = this.#requests.write(startRequest({ ...memory, text, deviceId, model }));
     // A stream that failed rejects the write as well as the read; the read tells why.
     sent.catch(() => {});
     for (;;) {
-      const { done, value } = await this.#responses.next();
-      if (done || value.event === undefined) return;
-      yield value.event;
-      const { case: kind } = value.event.event;
-      if (kind === 'assistantDone' || kind === 'error') return;
+      const event = await this.#read();
+      if (endsTurn(event)) this.#lookAhead();
+      yield event;
+      if (endsTurn(event)) return;
     }
   }
 
@@ -59,11 +70,43 @@ export class ChatSession {
   }
 
   close(): void {
+    this.#isOver = true;
     this.#requests.close();
     this.#abort.abort();
   }
+
+  async #read(): Promise<ChatEvent> {
+    const ahead = this.#ahead ?? this.#responses.next();
+    this.#ahead = undefined;
+    try {
+      const { done, value } = await ahead;
+      if (!done && value.event !== undefined) return value.event;
+    } catch (reason) {
+      this.#isOver = true;
+      throw connectionError(reason, this.#peer);
+    }
+    this.#isOver = true;
+    throw new ZlError(
+      this.#peer.lost,
+      `${this.#peer.url} ended the stream in the middle of a turn`,
+    );
+  }
+
+  /** A stream that ends between turns is noticed before the next one is sent on it. */
+  #lookAhead(): void {
+    const ahead = this.#responses.next();
+    const end = () => {
+      this.#isOver = true;
+    };
+    ahead.then(({ done }) => (done === true ? end() : undefined), end);
+    this.#ahead = ahead;
+  }
 }
 
-function startRequest(start: { text: string; deviceId: string; model: string }) {
+function endsTurn({ event }: ChatEvent): boolean {
+  return event.case === 'assistantDone' || event.case === 'error';
+}
+
+function startRequest(start: MessageInitShape<typeof StartTurnSchema>) {
   return create(StreamChatRequestSchema, { action: { case: 'start', value: start } });
 }

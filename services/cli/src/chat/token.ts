@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
+import { readText } from '../input/read-input.ts';
 import type { Settings } from '../settings.ts';
 
 /** Long enough for a chat session to begin, short enough to be worthless when it leaks. */
@@ -8,8 +8,8 @@ const tokenLifetime = '10m';
 
 /** The token given in a file, or one freshly signed with the local installation's issuer key. */
 export async function readToken(identity: Settings['identity']): Promise<string> {
-  if ('tokenFile' in identity) return (await readFile(identity.tokenFile, 'utf8')).trim();
-  const pem = await readFile(identity.issuerKeyFile, 'utf8');
+  if ('tokenFile' in identity) return (await readText(identity.tokenFile)).trim();
+  const pem = await readText(identity.issuerKeyFile);
   const key = createPrivateKey(pem);
   const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(pem)));
   const { tenant, roles, user, issuer, audience } = identity;

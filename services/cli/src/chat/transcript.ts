@@ -1,10 +1,13 @@
 import { toJson } from '@bufbuild/protobuf';
 import {
+  type AssistantDone,
   CallOutcome,
   type ChatEvent,
   ChatEventSchema,
   type ToolCallDone,
+  type Error as TurnError,
 } from '@zerolatency/proto/agent';
+import { foreignLine, foreignText } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
 import { print, printJson, type Terminal } from '../terminal.ts';
 
@@ -20,36 +23,34 @@ export function jsonTranscript(terminal: Terminal): Transcript {
 export function terminalTranscript(terminal: Terminal): Transcript {
   const paint = paintFor(terminal);
   const tools = new Map<string, string>();
-  let column = 0;
+  let isMidLine = false;
   const line = (text: string) => {
-    if (column > 0) terminal.stdout.write('\n');
-    column = 0;
+    if (isMidLine) terminal.stdout.write('\n');
+    isMidLine = false;
     print(terminal, text);
+  };
+  const prose = (text: string) => {
+    if (text === '') return;
+    terminal.stdout.write(text);
+    isMidLine = !text.endsWith('\n');
   };
   return ({ event }) => {
     switch (event.case) {
       case 'assistantDelta':
-        terminal.stdout.write(event.value.text);
-        column = event.value.text.endsWith('\n') ? 0 : 1;
-        return;
+        return prose(foreignText(event.value.text));
       case 'toolCallStarted': {
-        const call = `${event.value.tool} ${event.value.argumentsJson}`;
-        tools.set(event.value.callId, event.value.tool);
-        return line(paint('dim', `  → ${call}`));
+        const { callId, tool, argumentsJson } = event.value;
+        tools.set(callId, foreignLine(tool));
+        return line(paint('dim', `  → ${foreignLine(`${tool} ${argumentsJson}`)}`));
       }
       case 'toolCallDone':
         return line(doneLine(event.value, tools.get(event.value.callId) ?? 'call', paint));
+      case 'approvalRequested':
+        return line(paint('yellow', `  ? ${foreignLine(event.value.tool)} waits for approval`));
       case 'assistantDone':
-        return line(
-          paint(
-            'dim',
-            `  ${event.value.steps} steps, first token ${milliseconds(event.value.timeToFirstTokenUs)}, total ${milliseconds(event.value.totalUs)}`,
-          ),
-        );
+        return line(paint('dim', endLine(event.value)));
       case 'error':
-        return line(
-          `${paint('red', `  ✗ ${event.value.id}`)}: ${event.value.message}\n    ${event.value.help}`,
-        );
+        return line(errorLine(event.value, paint));
       default:
         return;
     }
@@ -60,13 +61,24 @@ function doneLine(done: ToolCallDone, tool: string, paint: Paint): string {
   const { timing } = done;
   if (done.outcome !== CallOutcome.DONE) {
     const outcome = CallOutcome[done.outcome]?.toLowerCase() ?? 'unknown';
-    return `${paint('red', `  ✗ ${tool} ${outcome}`)}: ${done.error?.message ?? ''}`;
+    return `${paint('red', `  ✗ ${tool} ${outcome}`)}: ${foreignLine(done.error?.message ?? '')}`;
   }
   const parts =
     timing === undefined
       ? ''
       : ` in ${milliseconds(timing.totalUs)} (on the device ${milliseconds(timing.deviceUs)}, its server ${milliseconds(timing.serverUs)})`;
   return paint('green', `  ✓ ${tool}${parts}`);
+}
+
+function endLine({ steps, timeToFirstTokenUs, totalUs }: AssistantDone): string {
+  const times = `first token ${milliseconds(timeToFirstTokenUs)}, total ${milliseconds(totalUs)}`;
+  return `  ${steps} ${steps === 1 ? 'step' : 'steps'}, ${times}`;
+}
+
+function errorLine({ id, message, help }: TurnError, paint: Paint): string {
+  // Whoever cancelled needs no help with it.
+  if (id === 'turn.cancelled') return paint('dim', '  cancelled');
+  return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}`;
 }
 
 export function milliseconds(us: bigint): string {

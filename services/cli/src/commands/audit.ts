@@ -7,6 +7,7 @@ import {
   verifyLedger,
 } from '@zerolatency/receipts';
 import { readVerifiers } from '../audit/verify-receipt.ts';
+import { foreignLine } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
@@ -46,9 +47,13 @@ function printReport(terminal: Terminal, report: LedgerReport): void {
   if (report.firstBad !== undefined) {
     const { index, file, line, reason } = report.firstBad;
     const place = [index === undefined ? '' : `record ${index}`, file, line && `line ${line}`];
-    print(terminal, `${paint('red', 'NOT VALID')}: ${place.filter(Boolean).join(', ')} ${reason}`);
+    const fault = `${place.filter(Boolean).join(', ')} ${reason}`;
+    print(terminal, `${paint('red', 'NOT VALID')}: ${foreignLine(fault)}`);
   } else {
-    print(terminal, `${paint('green', 'Valid')}: ${report.records} records of ${report.origin}`);
+    print(
+      terminal,
+      `${paint('green', 'Valid')}: ${report.records} records of ${foreignLine(report.origin ?? '')}`,
+    );
   }
   for (const [kind, count] of Object.entries(report.byKind)) {
     print(terminal, `  ${kind.padEnd(16)}${count}`);
@@ -66,7 +71,7 @@ function turnOf(record: LedgerRecord): string | undefined {
 
 function describe(record: LedgerRecord, paint: Paint): string {
   const place = `${String(record.index).padStart(6)}  ${record.at}  ${record.kind.padEnd(15)}`;
-  return `${paint('dim', place)} ${summary(record)}`;
+  return `${paint('dim', foreignLine(place))} ${foreignLine(summary(record))}`.trimEnd();
 }
 
 function summary(record: LedgerRecord): string {

@@ -1,28 +1,37 @@
-import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
-import { createInterface } from 'node:readline/promises';
-import { fromUnknown } from '@zerolatency/errors';
+import type { ChatEvent } from '@zerolatency/proto/agent';
+import { Conversation } from '../chat/conversation.ts';
 import { ChatSession, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
-import { paintFor } from '../paint.ts';
+import { tellFailure } from '../failure.ts';
+import { readText } from '../input/read-input.ts';
 import type { Settings } from '../settings.ts';
-import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { exitStatus, type Terminal } from '../terminal.ts';
+import { converse } from './converse.ts';
 
 export interface ChatOptions {
   readonly json?: boolean;
-  readonly device?: string;
+  /** False: none, and so no tools. */
+  readonly device?: string | false;
   readonly model?: string;
+}
+
+/** Where turns run: a stream, or a conversation over several. */
+export interface TurnRunner {
+  turn(text: string): AsyncGenerator<ChatEvent>;
+  cancel(): void;
+  close(): void;
 }
 
 export async function chatTarget(settings: Settings, options: ChatOptions): Promise<ChatTarget> {
   const { url, caFile } = settings.host;
+  const { device = settings.deviceId, model = '' } = options;
   return {
     url,
-    ca: url.startsWith('https:') ? await readFile(caFile, 'utf8') : '',
+    ca: url.startsWith('https:') ? await readText(caFile) : '',
     token: await readToken(settings.identity),
-    deviceId: options.device ?? settings.deviceId,
-    model: options.model ?? '',
+    deviceId: device === false ? '' : device,
+    model,
   };
 }
 
@@ -33,32 +42,38 @@ export async function chat(
   request: { readonly words: readonly string[]; readonly options: ChatOptions },
 ): Promise<number> {
   const { words, options } = request;
-  const session = new ChatSession(await chatTarget(settings, options));
+  // Each stream gets a token of its own: one from an hour ago would open no other.
+  const open = async () => new ChatSession(await chatTarget(settings, options));
   const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
+  const conversation = new Conversation(open);
   try {
-    return words.length > 0
-      ? await runTurn(terminal, session, { text: words.join(' '), transcript })
-      : await converse(terminal, session, transcript);
+    if (words.length > 0) {
+      return await runTurn(terminal, conversation, { text: words.join(' '), transcript });
+    }
+    return await converse(terminal, {
+      prompt: options.json ? 'none' : 'shown',
+      run: (turnTerminal, text) => runTurn(turnTerminal, conversation, { text, transcript }),
+    });
   } finally {
-    session.close();
+    conversation.close();
   }
 }
 
 /** Ctrl-C cancels the turn and not the program; a second one leaves the wait for its end. */
 export async function runTurn(
   terminal: Terminal,
-  session: ChatSession,
+  runner: TurnRunner,
   turn: { readonly text: string; readonly transcript: Transcript },
 ): Promise<number> {
   let interrupts = 0;
   const stopListening = terminal.onInterrupt(() => {
     interrupts += 1;
-    if (interrupts === 1) session.cancel();
-    else session.close();
+    if (interrupts === 1) runner.cancel();
+    else runner.close();
   });
   let status: number = exitStatus.failed;
   try {
-    for await (const event of session.turn(turn.text)) {
+    for await (const event of runner.turn(turn.text)) {
       turn.transcript(event);
       if (event.event.case === 'assistantDone') status = exitStatus.ok;
     }
@@ -68,48 +83,4 @@ export async function runTurn(
     stopListening();
   }
   return interrupts > 0 && status !== exitStatus.ok ? exitStatus.interrupted : status;
-}
-
-async function converse(
-  terminal: Terminal,
-  session: ChatSession,
-  transcript: Transcript,
-): Promise<number> {
-  const paint = paintFor(terminal);
-  const { stdin, stdout } = terminal;
-  const lines = createInterface({ input: stdin, output: stdout, terminal: stdin.isTTY === true });
-  if (stdin.isTTY)
-    print(terminal, paint('dim', 'Type a message. Ctrl-C cancels a turn, Ctrl-D leaves.'));
-  let status: number = exitStatus.ok;
-  lines.setPrompt(stdin.isTTY ? paint('cyan', '› ') : '');
-  // While a turn runs, readline would swallow Ctrl-C; hand it on.
-  lines.on('SIGINT', () => interruptTurn?.());
-  let interruptTurn: (() => void) | undefined;
-  const turnTerminal: Terminal = {
-    ...terminal,
-    onInterrupt(listener) {
-      interruptTurn = listener;
-      const stop = terminal.onInterrupt(listener);
-      return () => {
-        interruptTurn = undefined;
-        stop();
-      };
-    },
-  };
-  lines.prompt();
-  for await (const text of lines) {
-    if (text.trim() !== '') status = await runTurn(turnTerminal, session, { text, transcript });
-    // The stream is gone with a failed connection; another turn cannot run on it.
-    if (status === exitStatus.unreachable) break;
-    lines.prompt();
-  }
-  lines.close();
-  if (stdout.writableNeedDrain) await once(stdout, 'drain');
-  return status;
-}
-
-function tellFailure(terminal: Terminal, reason: unknown): number {
-  const error = fromUnknown(reason);
-  terminal.stderr.write(`zl: ${error.id}: ${error.message}\n    ${error.help}\n`);
-  return exitStatus.unreachable;
 }

@@ -1,15 +1,20 @@
-import { readFile } from 'node:fs/promises';
 import { toJson } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
+import { connectionError } from '../connection/connection-error.ts';
+import { foreignLine } from '../foreign-text.ts';
+import { readText } from '../input/read-input.ts';
 import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
 /** What the relay is asked for at a time. */
 const pageSize = 500;
+
+/** A relay that does not answer within this is unreachable for whoever waits at a terminal. */
+const timeoutMs = 10_000;
 
 export async function devices(
   terminal: Terminal,
@@ -21,41 +26,52 @@ export async function devices(
     printJson(terminal, { devices: found.map((device) => toJson(DeviceSchema, device)) });
   } else if (found.length === 0) {
     print(terminal, 'no device is connected; start its bridge ("make up" starts one here)');
+  } else {
+    for (const device of found) printDevice(terminal, device);
   }
-  if (!options.json) for (const device of found) printDevice(terminal, device);
   return exitStatus.ok;
 }
 
 async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
+  const { url } = relay;
   const [ca, cert, key] = await Promise.all(
-    [relay.caFile, relay.certFile, relay.keyFile].map((path) => readFile(path, 'utf8')),
+    [relay.caFile, relay.certFile, relay.keyFile].map(readText),
   );
   const client = createClient(
     RelayService,
-    createGrpcTransport({ baseUrl: relay.url, nodeOptions: { ca, cert, key } }),
+    createGrpcTransport({ baseUrl: url, nodeOptions: { ca, cert, key } }),
   );
   const found: Device[] = [];
   let pageToken = '';
-  do {
-    const page = await client.listDevices({ tenant: identity.tenant, pageSize, pageToken });
-    found.push(...page.devices);
-    pageToken = page.nextPageToken;
-  } while (pageToken !== '');
+  try {
+    do {
+      const request = { tenant: identity.tenant, pageSize, pageToken };
+      const page = await client.listDevices(request, { timeoutMs });
+      found.push(...page.devices);
+      pageToken = page.nextPageToken;
+    } while (pageToken !== '');
+  } catch (reason) {
+    throw connectionError(reason, {
+      url,
+      unreachable: 'relay.unreachable',
+      lost: 'relay.unreachable',
+    });
+  }
   return found;
 }
 
 function printDevice(terminal: Terminal, device: Device): void {
   const paint = paintFor(terminal);
-  const since = new Date(Number(device.connectedUnixMs)).toISOString();
-  print(
-    terminal,
-    `${paint('bold', device.deviceId)}  bridge ${device.bridgeVersion}  on ${device.relayId}, epoch ${device.epoch}, since ${since}`,
-  );
+  const { deviceId, bridgeVersion, relayId, epoch, connectedUnixMs } = device;
+  const since = new Date(Number(connectedUnixMs)).toJSON() ?? 'an unknown time';
+  const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since}`;
+  print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
   for (const server of device.catalog?.servers ?? []) {
     const state = ServerState[server.state]?.toLowerCase() ?? 'unknown';
-    print(terminal, `  ${server.name} (${state})`);
+    print(terminal, `  ${foreignLine(server.name)} (${state})`);
     for (const tool of server.tools) {
-      print(terminal, `    ${server.name}.${tool.name}  ${paint('dim', tool.description)}`);
+      const name = foreignLine(`${server.name}.${tool.name}`);
+      print(terminal, `    ${name}  ${paint('dim', foreignLine(tool.description))}`);
     }
   }
 }

@@ -1,11 +1,12 @@
-import type { Command } from 'commander';
+import { type Command, InvalidArgumentError } from 'commander';
 import { local } from '../installation/identity.ts';
 import type { CommandContext } from './command-context.ts';
+import { keygen } from './keygen.ts';
 import {
   policyDiff,
   policyExplain,
-  policyKeygen,
   policyLint,
+  policyShow,
   policySign,
   policyVerify,
 } from './policy.ts';
@@ -15,12 +16,12 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   const policy = program.command('policy').description('write, sign and question policy bundles');
   policy
     .command('keygen')
-    .description('make a key pair for signing bundles')
-    .requiredOption('--out <folder>', 'an empty folder')
-    .action((options) => finish(policyKeygen(terminal, options)));
+    .description('make a key pair for signing bundles or manifests')
+    .requiredOption('--out <folder>', 'a new or an empty folder')
+    .action((options) => finish(keygen(terminal, options)));
   policy
     .command('sign')
-    .description('check a bundle and sign it')
+    .description('check a bundle and sign it; it is signed as it stands')
     .argument('<bundle.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
     .requiredOption('--out <file>', 'where the signed bundle goes')
@@ -29,7 +30,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .command('verify')
     .description('check signature and validity of a signed bundle')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
-    .option('--keys <folder or pem>', 'public keys to trust')
+    .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
     .option('--json', 'for programs')
     .action((file, options) =>
       finish(
@@ -39,6 +40,11 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
         }),
       ),
     );
+  policy
+    .command('show')
+    .description('the content of a signed bundle, as JSON')
+    .argument('[bundle.dsse.json]', 'default: the one of this installation')
+    .action((file) => finish(policyShow(terminal, file ?? layout().policy.bundle)));
   addExplain(policy, context);
   policy
     .command('lint')
@@ -60,15 +66,21 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
   policy
     .command('explain')
     .description('why a call is allowed or denied, rule by rule')
-    .argument('[bundle.json]', 'default: the one of this installation')
+    .argument('[bundle.json]', 'signed or not (default: the one of this installation)')
     .requiredOption('--tool <name>', 'such as fs.read')
-    .option('--arguments <json>', 'the arguments of the call', '{}')
+    .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
     .option('--tool-version <semver>', 'the version of the tool', '1.0.0')
     .option('--tenant <name>', 'who asks', local.tenant)
     .option('--user <name>', 'who asks', local.user)
-    .option('--role <name>', 'a role of the user; may be repeated', collect, [])
+    .option(
+      '--role <name>',
+      `a role of the user; may be repeated (default: ${local.roles})`,
+      collect,
+      [],
+    )
     .option('--device <id>', 'the device', local.deviceId)
-    .option('--at <time>', 'ISO 8601 (default: now)')
+    .option('--at <time>', 'ISO 8601 (default: now)', parseTime)
+    .option('--calls <number>', 'of the tool that the turn made before', parseCount, 0)
     .option('--json', 'for programs')
     .action((file, o) =>
       finish(
@@ -77,15 +89,34 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
           request: {
             tool: o.tool,
             version: o.toolVersion,
-            arguments: JSON.parse(o.arguments),
+            arguments: o.arguments,
             tenant: o.tenant,
             user: o.user,
             roles: o.role.length > 0 ? o.role : local.roles,
             deviceId: o.device,
-            nowMs: o.at === undefined ? Date.now() : Date.parse(o.at),
-            callsThisTurn: 0,
+            nowMs: o.at ?? Date.now(),
+            callsThisTurn: o.calls,
           },
         }),
       ),
     );
+}
+
+function parseArguments(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new InvalidArgumentError(`It is not JSON; write it like '{"path":"/tmp/a.txt"}'.`);
+  }
+}
+
+function parseTime(text: string): number {
+  const timeMs = Date.parse(text);
+  if (!Number.isNaN(timeMs)) return timeMs;
+  throw new InvalidArgumentError('It is no time; write it like 2026-03-01T17:30:00Z.');
+}
+
+function parseCount(text: string): number {
+  if (/^\d{1,9}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError('It is no number from 0 on.');
 }

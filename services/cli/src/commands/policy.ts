@@ -1,42 +1,27 @@
-import { mkdir, readdir, readFile } from 'node:fs/promises';
-import { join } from 'node:path';
-import { ZlError } from '@zerolatency/errors';
 import {
+  ageOf,
   type Bundle,
   checkBundle,
+  type Decision,
   diffBundles,
   explain,
   lintBundle,
   type PolicyRequest,
+  policyId,
   signBundle,
   verifyBundle,
 } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
-import { writePrivate, writePublic } from '../installation/private-file.ts';
+import { signerFromPem } from '@zerolatency/receipts';
+import { foreignLine } from '../foreign-text.ts';
+import { readDocument } from '../input/read-document.ts';
+import { readText } from '../input/read-input.ts';
+import { writePublic } from '../installation/private-file.ts';
 import { readKeys } from '../keys/read-keys.ts';
 import { paintFor } from '../paint.ts';
-import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
 
 interface Output {
   readonly json?: boolean;
-}
-
-/** Makes a key pair; refuses to overwrite one. */
-export async function policyKeygen(terminal: Terminal, options: { out: string }): Promise<number> {
-  await mkdir(options.out, { recursive: true, mode: 0o700 });
-  if ((await readdir(options.out)).some((name) => name.endsWith('.pem'))) {
-    throw new ZlError('config.invalid', `${options.out} holds keys already; name an empty folder`);
-  }
-  const { keyid, privatePem, publicPem } = generateKeyPair();
-  await writePrivate(join(options.out, 'private.pem'), privatePem);
-  await writePublic(join(options.out, 'keys', `${keyid}.pem`), publicPem);
-  print(terminal, `key ${keyid}`);
-  print(terminal, `  private  ${join(options.out, 'private.pem')}  (keep it; it signs)`);
-  print(
-    terminal,
-    `  public   ${join(options.out, 'keys', `${keyid}.pem`)}  (hosts and bridges trust it)`,
-  );
-  return exitStatus.ok;
 }
 
 export async function policySign(
@@ -44,11 +29,11 @@ export async function policySign(
   file: string,
   options: { readonly key: string; readonly out: string },
 ): Promise<number> {
-  const bundle = await readBundleSource(file);
-  const signer = signerFromPem(await readFile(options.key, 'utf8'));
-  await writePublic(options.out, await signBundle(bundle, [signer]));
+  const bundle = await readBundle(file);
+  const signer = signerFromPem(await readText(options.key));
+  await writePublic(options.out, signBundle(bundle, [signer]));
   for (const { ruleId, message } of lintBundle(bundle, { nowMs: Date.now() })) {
-    terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${message}\n`);
+    terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${foreignLine(message)}\n`);
   }
   print(terminal, `signed ${bundle.id}@${bundle.version} with ${signer.keyid} into ${options.out}`);
   return exitStatus.ok;
@@ -59,11 +44,14 @@ export async function policyVerify(
   file: string,
   options: Output & { readonly keys: string },
 ): Promise<number> {
-  const verified = verifyBundle(await readFile(file, 'utf8'), {
-    keys: await readKeys(options.keys),
-    nowMs: Date.now(),
-  });
-  if ('error' in verified) throw verified.error;
+  const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
+  const verified = verifyBundle(envelope, { keys, nowMs: Date.now() });
+  if ('error' in verified) {
+    if (!options.json) throw verified.error;
+    const { id, message } = verified.error;
+    printJson(terminal, { valid: false, error: { id, message } });
+    return exitStatus.failed;
+  }
   const { bundle, digest, keyids } = verified;
   const { id, version, expiresAt } = bundle;
   if (options.json) {
@@ -81,10 +69,12 @@ export async function policyExplain(
   file: string,
   options: Output & { readonly request: PolicyRequest },
 ): Promise<number> {
-  const explained = explain(await readBundleSource(file), options.request);
-  const { decision, rules } = explained;
+  const bundle = await readBundle(file);
+  const state = ageOf(bundle, options.request.nowMs);
+  const { rules, ...explained } = explain(bundle, options.request, { inGrace: state === 'stale' });
+  const decision = state === 'expired' ? expiredDecision(bundle) : explained.decision;
   if (options.json) {
-    printJson(terminal, explained);
+    printJson(terminal, { state, decision, rules });
   } else {
     const paint = paintFor(terminal);
     const colour = decision.effect === 'allow' ? 'green' : 'red';
@@ -92,12 +82,18 @@ export async function policyExplain(
     print(terminal, `${paint(colour, decision.effect)}: ${why}`);
     for (const { id, effect, matched, reasons } of rules) {
       print(terminal, `  ${matched ? 'matches' : 'does not match'}  ${id} (${effect})`);
-      for (const { constraint, matched: held, detail } of reasons) {
-        print(terminal, `    ${held ? '✓' : '✗'} ${constraint}: ${detail}`);
+      for (const { matched: held, detail } of reasons) {
+        print(terminal, `    ${held ? '✓' : '✗'} ${foreignLine(detail)}`);
       }
     }
   }
   return decision.effect === 'allow' ? exitStatus.ok : exitStatus.failed;
+}
+
+/** As a host and a bridge decide, whatever the rules say. */
+function expiredDecision(bundle: Bundle): Decision {
+  const reason = `policy bundle ${policyId(bundle)} expired at ${bundle.expiresAt}`;
+  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.unavailable' };
 }
 
 export async function policyLint(
@@ -105,10 +101,11 @@ export async function policyLint(
   file: string,
   options: Output,
 ): Promise<number> {
-  const warnings = lintBundle(await readBundleSource(file), { nowMs: Date.now() });
+  const warnings = lintBundle(await readBundle(file), { nowMs: Date.now() });
   if (options.json) printJson(terminal, { warnings });
   else if (warnings.length === 0) print(terminal, 'nothing to say against it');
-  else for (const w of warnings) print(terminal, `${w.ruleId ?? 'bundle'}: ${w.message}`);
+  else
+    for (const w of warnings) print(terminal, foreignLine(`${w.ruleId ?? 'bundle'}: ${w.message}`));
   return warnings.length === 0 ? exitStatus.ok : exitStatus.failed;
 }
 
@@ -117,40 +114,32 @@ export async function policyDiff(
   files: { readonly before: string; readonly after: string },
   options: Output,
 ): Promise<number> {
-  const [before, after] = await Promise.all([
-    readBundleSource(files.before),
-    readBundleSource(files.after),
-  ]);
+  const [before, after] = await Promise.all([readBundle(files.before), readBundle(files.after)]);
   const difference = diffBundles(before, after);
   if (options.json) {
     printJson(terminal, difference);
     return exitStatus.ok;
   }
-  for (const { field, before: was, after: is } of difference.header) {
-    print(terminal, `~ ${field}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`);
-  }
+  const change = (name: string, was: unknown, is: unknown) =>
+    print(terminal, foreignLine(`~ ${name}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`));
+  for (const { field, before: was, after: is } of difference.header) change(field, was, is);
   for (const { id, effect } of difference.added) print(terminal, `+ ${id} (${effect})`);
   for (const { id, effect } of difference.removed) print(terminal, `- ${id} (${effect})`);
-  for (const { id, fields } of difference.changed) print(terminal, `~ ${id}: ${fields.join(', ')}`);
+  for (const { id, fields, before: was, after: is } of difference.changed) {
+    for (const field of fields) change(`${id} ${field}`, was[field], is[field]);
+  }
+  return exitStatus.ok;
+}
+
+/** The content of a signed bundle, to be read or to be the beginning of the next one. */
+export async function policyShow(terminal: Terminal, file: string): Promise<number> {
+  print(terminal, readable(await readBundle(file)));
   return exitStatus.ok;
 }
 
 /** A bundle as written by a person, or the one inside an envelope (whose signature is not looked at). */
-async function readBundleSource(file: string): Promise<Bundle> {
-  const value: unknown = JSON.parse(await readFile(file, 'utf8'));
-  const payload = isEnvelope(value)
-    ? JSON.parse(Buffer.from(value.payload, 'base64').toString('utf8'))
-    : value;
-  const checked = checkBundle(payload);
+async function readBundle(file: string): Promise<Bundle> {
+  const checked = checkBundle(await readDocument(file, 'policy.invalid'));
   if ('error' in checked) throw checked.error;
   return checked.bundle;
-}
-
-function isEnvelope(value: unknown): value is { payload: string } {
-  return (
-    typeof value === 'object' &&
-    value !== null &&
-    'payload' in value &&
-    typeof value.payload === 'string'
-  );
 }

@@ -1,3 +1,4 @@
+import { foreignLine } from '../foreign-text.ts';
 import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
@@ -9,8 +10,9 @@ export async function status(
   options: { readonly json?: boolean },
 ): Promise<number> {
   const components = await probeAll(settings);
-  if (options.json) printJson(terminal, { components: components.map(describe(settings)) });
-  else for (const component of components) printComponent(terminal, component);
+  const addressed = components.map((probe) => ({ probe, addresses: addressesOf(settings, probe) }));
+  if (options.json) printJson(terminal, { components: addressed.map(describe) });
+  else for (const { probe, addresses } of addressed) printComponent(terminal, probe, addresses);
   return components.every(({ health }) => health === 'ok') ? exitStatus.ok : exitStatus.failed;
 }
 
@@ -22,28 +24,56 @@ export async function probeAll({ host, relay, bridge }: Settings): Promise<reado
   ]);
 }
 
-/** With every address, so that grpcurl, Prometheus and scripts find what they need. */
-function describe({ host, relay }: Settings) {
-  const addresses: Record<string, Record<string, string>> = {
+type Addresses = Readonly<Record<string, string>>;
+
+/** All of them, so that grpcurl, Prometheus and scripts find what they need. */
+function addressesOf({ host, relay }: Settings, { name, address }: Probe): Addresses {
+  const of: Record<string, Addresses> = {
     'model-host': { rpc: host.url, metrics: `${host.adminUrl}/metrics`, caFile: host.caFile },
     'tool-relay': { rpc: relay.url, metrics: `${relay.adminUrl}/metrics`, caFile: relay.caFile },
   };
-  return ({ name, address, health, report, error }: Probe) => ({
-    name,
-    version: report?.version,
-    health,
-    error,
-    addresses: { status: address, ...addresses[name] },
-    report,
-  });
+  return { status: address, ...of[name] };
 }
 
-function printComponent(terminal: Terminal, { name, address, health, report, error }: Probe): void {
+function describe({ probe, addresses }: { probe: Probe; addresses: Addresses }) {
+  const { name, health, report, error } = probe;
+  return { name, version: report?.version, health, error, addresses, report };
+}
+
+function printComponent(terminal: Terminal, probe: Probe, { status, rpc }: Addresses): void {
   const paint = paintFor(terminal);
   const colour = { ok: 'green', degraded: 'yellow', down: 'red' } as const;
-  const version = typeof report?.version === 'string' ? report.version : '';
+  const { name, health, report, error } = probe;
+  const version = typeof report?.version === 'string' ? foreignLine(report.version) : '';
+  const place = rpc === undefined ? status : `${rpc}  admin ${status}`;
+  const why = error ?? unwellParts(report);
   print(
     terminal,
-    `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${address}${error === undefined ? '' : `  ${error}`}`,
+    `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}${why === '' ? '' : `\n         ${foreignLine(why)}`}`,
   );
+}
+
+/** Which of its own components a service calls unwell, and why. */
+function unwellParts(report: Probe['report']): string {
+  if (!Array.isArray(report?.components)) return '';
+  const parts: readonly unknown[] = report.components;
+  return parts
+    .filter(isPart)
+    .filter((part) => part.status !== 'ok')
+    .map(({ name, status, detail, error }) => {
+      const why = error?.message ?? detail;
+      return `${name} is ${status}${why === undefined ? '' : `: ${why}`}`;
+    })
+    .join('; ');
+}
+
+interface Part {
+  readonly name: string;
+  readonly status: string;
+  readonly detail?: string;
+  readonly error?: { readonly message?: string };
+}
+
+function isPart(value: unknown): value is Part {
+  return typeof value === 'object' && value !== null && 'name' in value && 'status' in value;
 }

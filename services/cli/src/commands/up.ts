@@ -2,7 +2,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { createInstallation } from '../installation/create.ts';
 import type { Layout } from '../installation/layout.ts';
-import { runningPid, services, startService, stopService } from '../installation/processes.ts';
+import {
+  lastLogLine,
+  runningPid,
+  services,
+  startService,
+  stopService,
+} from '../installation/processes.ts';
 import { renewExpiring } from '../installation/renew.ts';
 import { paintFor } from '../paint.ts';
 import { readSettings, type Settings } from '../settings.ts';
@@ -18,7 +24,7 @@ const stopTimeoutMs = 15_000;
 
 export async function up(terminal: Terminal, layout: Layout): Promise<number> {
   await createInstallation(layout, terminal.nodePath);
-  await renewExpiring(layout);
+  await renewExpiring(layout, { nodePath: terminal.nodePath });
   const settings = await readSettings(layout.settings);
   const started = await startMissing(terminal, layout);
   await untilHealthy(terminal, { layout, settings });
@@ -27,7 +33,7 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
     terminal,
     started.length === 0
       ? 'Running already.'
-      : `Started ${started.join(', ')}; logs in ${layout.log('').replace('/.log', '')}.`,
+      : `Started ${started.join(', ')}; logs in ${layout.logs}.`,
   );
   const status = await firstChat(terminal, layout, settings);
   if (status !== exitStatus.ok) return status;
@@ -68,9 +74,10 @@ async function untilHealthy(
     if (unhealthy.length === 0) return;
     for (const service of services) {
       if ((await runningPid(terminal, layout, service)) === undefined) {
+        const said = await lastLogLine(layout, service);
         throw new ZlError(
           'internal',
-          `${service} stopped while starting; see ${layout.log(service)}`,
+          `${service} stopped while starting; its last words in ${layout.log(service)}: ${said}`,
         );
       }
     }

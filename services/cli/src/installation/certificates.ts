@@ -1,24 +1,48 @@
-import { createAuthority, issueCertificate } from '@zerolatency/tls/authority';
+import { X509Certificate } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { createAuthority, type IssuedPair, issueCertificate } from '@zerolatency/tls/authority';
 import type { Layout } from './layout.ts';
+import { isPastHalf } from './lifetime.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
+interface Holder {
+  readonly name: string;
+  readonly usage: 'server' | 'client' | 'both';
+}
+
 /** Who has a certificate here, and for which end of a connection. */
-const certificates = [
+const holders: readonly Holder[] = [
   { name: 'tool-relay', usage: 'server' },
   { name: 'model-host', usage: 'both' },
   // For `zl devices`.
   { name: 'operator', usage: 'client' },
-] as const;
+];
 
 /** A certificate authority of this installation alone, and a certificate for each party. */
 export async function createCertificates(layout: Layout): Promise<void> {
   const authority = await createAuthority({ name: 'Zero Latency local authority' });
   await writePublic(layout.authority.cert, authority.cert);
   await writePrivate(layout.authority.key, authority.key);
-  for (const { name, usage } of certificates) {
-    const hosts = ['localhost', '127.0.0.1', '::1'];
-    const pair = await issueCertificate(authority, { name, usage, hosts });
-    await writePublic(layout.tls(name).cert, pair.cert);
-    await writePrivate(layout.tls(name).key, pair.key);
+  for (const holder of holders) await issueTo(layout, authority, holder);
+}
+
+export async function renewCertificates(layout: Layout, nowMs: number): Promise<void> {
+  for (const holder of holders) {
+    const { validFrom, validTo } = new X509Certificate(
+      await readFile(layout.tls(holder.name).cert),
+    );
+    const life = { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
+    if (!isPastHalf(life, nowMs)) continue;
+    const { cert, key } = layout.authority;
+    const authority = { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
+    await issueTo(layout, authority, holder);
   }
+}
+
+async function issueTo(layout: Layout, authority: IssuedPair, holder: Holder): Promise<void> {
+  const hosts = ['localhost', '127.0.0.1', '::1'];
+  const pair = await issueCertificate(authority, { ...holder, hosts });
+  const files = layout.tls(holder.name);
+  await writePrivate(files.key, pair.key);
+  await writePublic(files.cert, pair.cert);
 }

@@ -65,10 +65,10 @@ function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
 function bridgeConfig(layout: Layout, { sockets }: Ports) {
   const { device, policy, authority } = layout;
   return {
-    relay: { url: `wss://localhost:${sockets}/v1/device`, caFile: authority.cert },
+    relay: { urls: [`wss://localhost:${sockets}/v1/device`], caFile: authority.cert },
     device: { credentialFile: device.credential, keyFile: device.key },
     policy: { bundleFile: policy.bundle, keysDir: policy.keys },
-    manifest: { file: device.manifest, keysDir: device.manifestKeys },
+    servers: { manifestFile: device.manifest, keysDir: device.manifestKeys },
     stateDir: device.state,
   };
 }
@@ -89,7 +89,7 @@ function settings(layout: Layout, ports: Ports): Settings {
       certFile: operator.cert,
       keyFile: operator.key,
     },
-    bridge: { controlSocket: join(layout.device.state, 'control.sock') },
+    bridge: { controlSocket: layout.device.controlSocket },
     identity: { issuerKeyFile: layout.tokens.key, issuer, audience, tenant, user, roles },
     deviceId,
   };

@@ -1,13 +1,24 @@
 import { existsSync } from 'node:fs';
 import { mkdir, readFile } from 'node:fs/promises';
+import { platform } from 'node:os';
 import { join } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
 import { generateKeyPair } from '@zerolatency/receipts';
 import { createCertificates } from './certificates.ts';
 import { writeConfiguration } from './configuration.ts';
 import { createIssuers, issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
-import { createPolicyKeys, signLocalBundle, signLocalManifest } from './policy.ts';
+import {
+  createPolicyKeys,
+  firstBundle,
+  firstManifest,
+  installBundle,
+  installManifest,
+} from './policy.ts';
 import { writePrivate, writePublic } from './private-file.ts';
+
+/** sun_path less its end: 104 on macOS, 108 on Linux. */
+const maxSocketPathBytes = 103;
 
 const welcome = `Welcome to Zero Latency.
 
@@ -21,13 +32,27 @@ receipt of the call is signed by both ends.
 export async function createInstallation(layout: Layout, nodePath: string): Promise<void> {
   // Written last, so a creation that was cut short is begun again.
   if (existsSync(layout.settings)) return;
+  checkSocketPath(layout.device.controlSocket);
+  for (const folder of [layout.host.state, layout.device.state]) {
+    await mkdir(folder, { recursive: true, mode: 0o700 });
+  }
   await createCertificates(layout);
   await createIssuers(layout);
   await createPolicyKeys(layout);
-  await signLocalBundle(layout, 1);
+  await installBundle(layout, firstBundle(Date.now()));
   await createSigningKey({ key: layout.host.key, publicKeys: layout.receiptKeys.host });
   await createDevice(layout, nodePath);
   await writeConfiguration(layout);
+}
+
+/** The system cuts a longer address or refuses it, and says neither clearly. */
+function checkSocketPath(path: string): void {
+  const bytes = Buffer.byteLength(path);
+  if (platform() === 'win32' || bytes <= maxSocketPathBytes) return;
+  throw new ZlError(
+    'config.invalid',
+    `${path} is ${bytes} bytes long, and a Unix socket takes ${maxSocketPathBytes}: install into a folder with a shorter path (--home)`,
+  );
 }
 
 async function createSigningKey(place: { key: string; publicKeys: string }): Promise<string> {
@@ -46,9 +71,9 @@ async function createDevice(layout: Layout, nodePath: string): Promise<void> {
   const enrolmentKeyPem = await readFile(enrolment.key, 'utf8');
   await writePrivate(
     device.credential,
-    await issueCredential({ enrolmentKeyPem, devicePublicPem }),
+    await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs: Date.now() }),
   );
   await mkdir(device.files, { recursive: true, mode: 0o700 });
   await writePublic(join(device.files, 'welcome.txt'), welcome);
-  await signLocalManifest(layout, nodePath);
+  await installManifest(layout, await firstManifest(layout, nodePath));
 }

@@ -16,7 +16,7 @@ export const local = {
 } as const;
 
 /** A local device is enrolled anew whenever `zl up` finds less than half of this left. */
-export const credentialLifetimeMs = 30 * 24 * 60 * 60 * 1000;
+const credentialLifetimeMs = 30 * 24 * 60 * 60 * 1000;
 
 /** Keys that sign people's tokens and devices' credentials, and the sets that verify them. */
 export async function createIssuers(layout: Layout): Promise<void> {
@@ -28,10 +28,12 @@ export async function createIssuers(layout: Layout): Promise<void> {
 }
 
 /** What enrolment gives a device: its name and tenant, bound to the key it made. */
-export async function issueCredential(keys: {
+export async function issueCredential(request: {
   readonly enrolmentKeyPem: string;
   readonly devicePublicPem: string;
+  readonly nowMs: number;
 }): Promise<string> {
+  const { nowMs, ...keys } = request;
   const key = createPrivateKey(keys.enrolmentKeyPem);
   const jwk = await exportJWK(createPublicKey(keys.devicePublicPem));
   const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(keys.enrolmentKeyPem)));
@@ -39,8 +41,8 @@ export async function issueCredential(keys: {
     .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', kid })
     .setIssuer(local.enrolmentIssuer)
     .setSubject(local.deviceId)
-    .setIssuedAt()
-    .setExpirationTime(new Date(Date.now() + credentialLifetimeMs))
+    .setIssuedAt(new Date(nowMs))
+    .setExpirationTime(new Date(nowMs + credentialLifetimeMs))
     .sign(key);
 }
 

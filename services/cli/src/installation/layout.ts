@@ -17,7 +17,6 @@ export function layoutOf(home: string) {
     policy: {
       key: at('policy', 'policy-key.pem'),
       keys: at('policy', 'keys'),
-      source: at('policy', 'bundle.json'),
       bundle: at('policy', 'bundle.dsse.json'),
     },
     host: {
@@ -35,11 +34,13 @@ export function layoutOf(home: string) {
       manifestKeys: at('device', 'manifest-keys'),
       manifest: at('device', 'manifest.dsse.json'),
       state: at('device', 'state'),
+      controlSocket: at('device', 'state', 'control.sock'),
       files: at('device', 'files'),
     },
     manifestKey: at('policy', 'manifest-key.pem'),
     settings: at('zl.json'),
     pid: (service: string) => at('run', `${service}.json`),
+    logs: at('log'),
     log: (service: string) => at('log', `${service}.log`),
   } as const;
 }

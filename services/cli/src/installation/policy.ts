@@ -1,16 +1,20 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
-import { type Bundle, type Manifest, signBundle, signManifest } from '@zerolatency/policy';
+import {
+  type Bundle,
+  type Manifest,
+  type ManifestServer,
+  signBundle,
+  signManifest,
+} from '@zerolatency/policy';
 import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { sha256OfFile } from '../input/file-hash.ts';
 import { local } from './identity.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
 /** A bundle says for how long it may be trusted; `zl up` signs a fresh one past half of this. */
-export const bundleLifetimeMs = 14 * 24 * 60 * 60 * 1000;
+const bundleLifetimeMs = 14 * 24 * 60 * 60 * 1000;
 
 export async function createPolicyKeys(layout: Layout): Promise<void> {
   const policy = generateKeyPair();
@@ -22,14 +26,13 @@ export async function createPolicyKeys(layout: Layout): Promise<void> {
 }
 
 /** Lets this person read files below the folder that the manifest gives the server. */
-export async function signLocalBundle(layout: Layout, version: number): Promise<void> {
-  const issuedAtMs = Date.now();
-  const bundle: Bundle = {
+export function firstBundle(nowMs: number): Bundle {
+  return {
     schema: 'zerolatency.policy/v1',
     id: 'local',
-    version,
-    issuedAt: new Date(issuedAtMs).toISOString(),
-    expiresAt: new Date(issuedAtMs + bundleLifetimeMs).toISOString(),
+    version: 1,
+    issuedAt: new Date(nowMs).toISOString(),
+    expiresAt: new Date(nowMs + bundleLifetimeMs).toISOString(),
     rules: [
       {
         id: 'developers-read-files',
@@ -41,15 +44,11 @@ export async function signLocalBundle(layout: Layout, version: number): Promise<
       },
     ],
   };
-  const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
-  await writePublic(layout.policy.source, `${JSON.stringify(bundle, null, 2)}\n`);
-  await writePublic(layout.policy.bundle, await signBundle(bundle, [signer]));
 }
 
-/** The one MCP server a local bridge may start: our own, for files. */
-export async function signLocalManifest(layout: Layout, nodePath: string): Promise<void> {
-  const script = join(projectRoot, 'services/device-bridge/src/tools/fs/fs-server.ts');
-  const manifest: Manifest = {
+/** The one MCP server a local bridge may start at first: our own, for files. */
+export async function firstManifest(layout: Layout, nodePath: string): Promise<Manifest> {
+  return {
     schema: 'zerolatency.manifest/v1',
     id: 'local',
     version: 1,
@@ -58,20 +57,38 @@ export async function signLocalManifest(layout: Layout, nodePath: string): Promi
       {
         name: 'fs',
         command: nodePath,
-        sha256: await sha256Of(nodePath),
-        files: [{ path: script, sha256: await sha256Of(script) }],
-        args: ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files],
+        sha256: await sha256OfFile(nodePath),
+        args: [...nodeFlags, join(projectRoot, fileServerScript), '--root', layout.device.files],
         env: { allow: [], set: {} },
         effects: { read: 'none' },
       },
     ],
   };
-  const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
-  await writePublic(layout.device.manifest, await signManifest(manifest, [signer]));
 }
 
-async function sha256Of(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
+const nodeFlags = ['--disable-warning=ExperimentalWarning'];
+const fileServerScript = 'services/device-bridge/src/tools/fs/main.ts';
+
+export function runsFileServer({ args }: ManifestServer): boolean {
+  return args.some(isFileServerScript);
+}
+
+/** The same server by the Node and the project of now, with the arguments it was given. */
+export function fileServerProgram({ args }: ManifestServer, nodePath: string) {
+  const script = join(projectRoot, fileServerScript);
+  return { command: nodePath, args: args.map((arg) => (isFileServerScript(arg) ? script : arg)) };
+}
+
+function isFileServerScript(arg: string): boolean {
+  return arg.endsWith(`/${fileServerScript}`);
+}
+
+export async function installBundle(layout: Layout, bundle: Bundle): Promise<void> {
+  const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
+  await writePublic(layout.policy.bundle, signBundle(bundle, [signer]));
+}
+
+export async function installManifest(layout: Layout, manifest: Manifest): Promise<void> {
+  const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
+  await writePublic(layout.device.manifest, signManifest(manifest, [signer]));
 }

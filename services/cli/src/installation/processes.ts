@@ -1,11 +1,12 @@
 import { spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import type { Terminal } from '../terminal.ts';
 import { type Layout, projectRoot } from './layout.ts';
+import { writePrivate } from './private-file.ts';
 
 export const services = ['tool-relay', 'model-host', 'device-bridge'] as const;
 export type Service = (typeof services)[number];
@@ -28,10 +29,35 @@ export async function runningPid(
   layout: Layout,
   service: Service,
 ): Promise<number | undefined> {
-  const text = await readFile(layout.pid(service), 'utf8').catch(() => undefined);
-  if (text === undefined) return undefined;
-  const { pid, startedAt } = JSON.parse(text) as PidFile;
+  const file = await readPidFile(layout.pid(service));
+  if (file === undefined) return undefined;
+  const { pid, startedAt } = file;
   return isThere(terminal, pid) && (await startTime(pid)) === startedAt ? pid : undefined;
+}
+
+/** Undefined also for a file that is none of ours: nobody must be signalled because of it. */
+async function readPidFile(path: string): Promise<PidFile | undefined> {
+  try {
+    const value: unknown = JSON.parse(await readFile(path, 'utf8'));
+    return isPidFile(value) ? value : undefined;
+  } catch {
+    // Not there, or cut short by a crash: either way nothing is known to run.
+    return undefined;
+  }
+}
+
+function isPidFile(value: unknown): value is PidFile {
+  if (typeof value !== 'object' || value === null) return false;
+  if (!('pid' in value && 'startedAt' in value)) return false;
+  const { pid, startedAt } = value;
+  // 0 and negative numbers would signal whole groups.
+  return Number.isSafeInteger(pid) && Number(pid) > 1 && typeof startedAt === 'string';
+}
+
+/** What a service said last, for a person who wonders why it stopped. */
+export async function lastLogLine(layout: Layout, service: Service): Promise<string> {
+  const log = await readFile(layout.log(service), 'utf8').catch(() => '');
+  return log.trimEnd().split('\n').at(-1) ?? '';
 }
 
 /** Starts it in the background, in a process group of its own, with its output in a log file. */
@@ -42,7 +68,6 @@ export async function startService(
 ): Promise<void> {
   const logFile = layout.log(service);
   await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
-  await mkdir(dirname(layout.pid(service)), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, 'a', 0o600);
   const main = join(projectRoot, 'services', service, 'src', 'main.ts');
   const child = spawn(
@@ -55,7 +80,7 @@ export async function startService(
   if (pid === undefined) throw new ZlError('internal', `${service} could not be started`);
   child.unref();
   const record: PidFile = { pid, startedAt: await startTime(pid) };
-  await writeFile(layout.pid(service), JSON.stringify(record), { mode: 0o600 });
+  await writePrivate(layout.pid(service), JSON.stringify(record));
 }
 
 /** Lets it finish what it runs, and ends it when it does not within the deadline. */

@@ -1,30 +1,97 @@
 import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import type { Bundle } from '@zerolatency/policy';
+import { isDeepStrictEqual } from 'node:util';
+import {
+  BUNDLE_PAYLOAD_TYPE,
+  checkBundle,
+  checkManifest,
+  MANIFEST_PAYLOAD_TYPE,
+} from '@zerolatency/policy';
+import { signerFromPem, verifyEnvelope } from '@zerolatency/receipts';
 import { decodeJwt } from 'jose';
-import { credentialLifetimeMs, issueCredential } from './identity.ts';
+import { sha256OfFile } from '../input/file-hash.ts';
+import { renewCertificates } from './certificates.ts';
+import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
-import { bundleLifetimeMs, signLocalBundle } from './policy.ts';
+import { isPastHalf } from './lifetime.ts';
+import { fileServerProgram, installBundle, installManifest, runsFileServer } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 
-/** Signs anew what has lived half its life. Running services pick both up without a restart. */
-export async function renewExpiring(layout: Layout): Promise<void> {
-  const bundle: Bundle = JSON.parse(await readFile(layout.policy.source, 'utf8'));
-  if (isPastHalf(Date.parse(bundle.expiresAt), bundleLifetimeMs)) {
-    await signLocalBundle(layout, bundle.version + 1);
-  }
-  const credential = await readFile(layout.device.credential, 'utf8');
-  if (!isPastHalf((decodeJwt(credential).exp ?? 0) * 1000, credentialLifetimeMs)) return;
+/** Signs anew what has lived half its life. Running services pick all of it up without a restart. */
+export async function renewExpiring(
+  layout: Layout,
+  { nodePath, nowMs = Date.now() }: { readonly nodePath: string; readonly nowMs?: number },
+): Promise<void> {
+  await renewBundle(layout, nowMs);
+  await renewManifest(layout, { nodePath, nowMs });
+  await renewCredential(layout, nowMs);
+  await renewCertificates(layout, nowMs);
+}
+
+/** The rules stay as they are, whoever of this installation wrote them. */
+async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
+  const checked = checkBundle(
+    await ownPayload(layout.policy.bundle, {
+      payloadType: BUNDLE_PAYLOAD_TYPE,
+      keyFile: layout.policy.key,
+    }),
+  );
+  if ('error' in checked) return;
+  const { bundle } = checked;
+  const life = { fromMs: Date.parse(bundle.issuedAt), untilMs: Date.parse(bundle.expiresAt) };
+  if (!isPastHalf(life, nowMs)) return;
+  await installBundle(layout, {
+    ...bundle,
+    version: bundle.version + 1,
+    issuedAt: new Date(nowMs).toISOString(),
+    expiresAt: new Date(nowMs + life.untilMs - life.fromMs).toISOString(),
+  });
+}
+
+/** A newer Node or a moved project is another file for the same server; what else it lists stays. */
+async function renewManifest(
+  layout: Layout,
+  { nodePath, nowMs }: { readonly nodePath: string; readonly nowMs: number },
+): Promise<void> {
+  const checked = checkManifest(
+    await ownPayload(layout.device.manifest, {
+      payloadType: MANIFEST_PAYLOAD_TYPE,
+      keyFile: layout.manifestKey,
+    }),
+  );
+  if ('error' in checked) return;
+  const { manifest } = checked;
+  const sha256 = await sha256OfFile(nodePath);
+  const servers = manifest.servers.map((server) =>
+    runsFileServer(server) ? { ...server, ...fileServerProgram(server, nodePath), sha256 } : server,
+  );
+  if (isDeepStrictEqual(servers, manifest.servers)) return;
+  await installManifest(layout, {
+    ...manifest,
+    version: manifest.version + 1,
+    issuedAt: new Date(nowMs).toISOString(),
+    servers,
+  });
+}
+
+async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
+  const { iat = 0, exp = 0 } = decodeJwt(await readFile(layout.device.credential, 'utf8'));
+  if (!isPastHalf({ fromMs: iat * 1000, untilMs: exp * 1000 }, nowMs)) return;
   const devicePublicPem = createPublicKey(await readFile(layout.device.key, 'utf8'))
     .export({ type: 'spki', format: 'pem' })
     .toString();
   const enrolmentKeyPem = await readFile(layout.enrolment.key, 'utf8');
-  await writePrivate(
-    layout.device.credential,
-    await issueCredential({ enrolmentKeyPem, devicePublicPem }),
-  );
+  const credential = await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs });
+  await writePrivate(layout.device.credential, credential);
 }
 
-function isPastHalf(expiresAtMs: number, lifetimeMs: number): boolean {
-  return expiresAtMs - Date.now() < lifetimeMs / 2;
+/** What an envelope holds, if it was signed here; what others signed is theirs to renew. */
+async function ownPayload(
+  path: string,
+  { payloadType, keyFile }: { readonly payloadType: string; readonly keyFile: string },
+): Promise<unknown> {
+  const keys = [signerFromPem(await readFile(keyFile, 'utf8')).verifier()];
+  const envelope = await readFile(path, 'utf8');
+  const { value } = verifyEnvelope(envelope, { payloadType, keys });
+  return value && JSON.parse(Buffer.from(value.payload).toString('utf8'));
 }

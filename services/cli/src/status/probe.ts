@@ -1,8 +1,11 @@
 import { connect } from 'node:net';
-import { text } from 'node:stream/consumers';
+import { Readable } from 'node:stream';
 
 /** A component that does not answer within this is down for whoever waits at a terminal. */
 const probeTimeoutMs = 2_000;
+
+/** A report is a few KiB. */
+const maxReportBytes = 1024 * 1024;
 
 /** What a component says of itself, or why it says nothing. */
 export interface Probe {
@@ -20,26 +23,30 @@ interface Target {
 
 /** A service with an admin listener. */
 export async function probeAdmin(target: Target): Promise<Probe> {
-  return await probe(target, async () => {
-    const response = await fetch(new URL('/health', target.address), {
-      signal: AbortSignal.timeout(probeTimeoutMs),
-    });
-    return await response.text();
+  return await probe(target, async (signal) => {
+    const { body } = await fetch(new URL('/health', target.address), { signal });
+    return body === null ? '' : await readBounded(Readable.fromWeb(body));
   });
 }
 
 /** A bridge listens on no port; it answers one line on its control socket. */
 export async function probeControlSocket(target: Target): Promise<Probe> {
-  return await probe(target, async () => {
-    const socket = connect(target.address);
-    socket.setTimeout(probeTimeoutMs, () => socket.destroy(new Error('no answer')));
-    return await text(socket);
+  return await probe(target, async (signal) => {
+    const socket = connect({ path: target.address, signal });
+    try {
+      return await readBounded(socket);
+    } finally {
+      socket.destroy();
+    }
   });
 }
 
-async function probe(target: Target, ask: () => Promise<string>): Promise<Probe> {
+async function probe(
+  target: Target,
+  ask: (signal: AbortSignal) => Promise<string>,
+): Promise<Probe> {
   try {
-    const report = JSON.parse(await ask());
+    const report = parseReport(await ask(AbortSignal.timeout(probeTimeoutMs)));
     return { ...target, health: healthOf(report), report };
   } catch (reason) {
     // A component that cannot be reached is an answer here, not a failure.
@@ -47,13 +54,40 @@ async function probe(target: Target, ask: () => Promise<string>): Promise<Probe>
   }
 }
 
-function reasonOf(reason: unknown): string {
-  if (!(reason instanceof Error)) return String(reason);
-  const { cause } = reason;
-  return cause instanceof Error && 'code' in cause ? String(cause.code) : reason.message;
+async function readBounded(stream: Readable): Promise<string> {
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  for await (const chunk of stream) {
+    const part = Buffer.from(chunk);
+    bytes += part.length;
+    if (bytes > maxReportBytes) throw new Error('it answers with more than a report');
+    chunks.push(part);
+  }
+  return Buffer.concat(chunks).toString('utf8');
 }
 
-function healthOf(report: { status?: unknown; state?: unknown }): Probe['health'] {
-  if (report.status === 'ok' || report.state === 'live') return 'ok';
-  return 'degraded';
+function parseReport(text: string): Record<string, unknown> {
+  const notReport = new Error('it answers with something that is no report');
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw notReport;
+  }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) throw notReport;
+  return { ...value };
+}
+
+function reasonOf(reason: unknown): string {
+  if (!(reason instanceof Error)) return String(reason);
+  if (reason.name === 'TimeoutError' || reason.name === 'AbortError') {
+    return `no answer within ${probeTimeoutMs} ms`;
+  }
+  const coded = [reason, reason.cause].find((error) => error instanceof Error && 'code' in error);
+  return coded instanceof Error && 'code' in coded ? String(coded.code) : reason.message;
+}
+
+function healthOf({ status, state }: Readonly<Record<string, unknown>>): Probe['health'] {
+  // Down is what gives no answer; whoever answers can at least say what is wrong.
+  return status === 'ok' || state === 'live' ? 'ok' : 'degraded';
 }

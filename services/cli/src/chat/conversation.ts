@@ -1,0 +1,64 @@
+import { type ChatEvent, Role } from '@zerolatency/proto/agent';
+import type { ChatSession, Memory } from './session.ts';
+
+/** Well within what a host takes as history (200 messages, 1 MiB). */
+const maxMessages = 100;
+const maxChars = 128 * 1024;
+
+interface Said {
+  readonly role: Role;
+  readonly text: string;
+}
+
+/** Turns one after another, on a new stream wherever the last one is gone. */
+export class Conversation {
+  readonly #open: () => Promise<ChatSession>;
+  #session: ChatSession | undefined;
+  #sessionId = '';
+  #said: readonly Said[] = [];
+
+  constructor(open: () => Promise<ChatSession>) {
+    this.#open = open;
+  }
+
+  async *turn(text: string): AsyncGenerator<ChatEvent> {
+    const { session, memory } = await this.#usable();
+    let answer = '';
+    for await (const event of session.turn(text, memory)) {
+      this.#sessionId ||= event.sessionId;
+      if (event.event.case === 'assistantDelta') answer += event.event.value.text;
+      if (event.event.case === 'assistantDone') this.#remember(text, answer);
+      yield event;
+    }
+  }
+
+  cancel(): void {
+    this.#session?.cancel();
+  }
+
+  close(): void {
+    this.#session?.close();
+  }
+
+  async #usable(): Promise<{ session: ChatSession; memory: Memory }> {
+    if (this.#session?.isOver === false) return { session: this.#session, memory: {} };
+    this.#session?.close();
+    this.#session = await this.#open();
+    return {
+      session: this.#session,
+      memory: { sessionId: this.#sessionId, history: [...this.#said] },
+    };
+  }
+
+  /** Forgets whole turns, the oldest first. */
+  #remember(question: string, answer: string): void {
+    const turn = [
+      { role: Role.USER, text: question },
+      { role: Role.ASSISTANT, text: answer },
+    ];
+    this.#said = [...this.#said, ...turn].slice(-maxMessages);
+    while (this.#said.reduce((sum, { text }) => sum + text.length, 0) > maxChars) {
+      this.#said = this.#said.slice(2);
+    }
+  }
+}

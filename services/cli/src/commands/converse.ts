@@ -1,0 +1,58 @@
+import { createInterface, type Interface } from 'node:readline/promises';
+import { paintFor } from '../paint.ts';
+import { exitStatus, print, type Terminal } from '../terminal.ts';
+
+export interface Exchange {
+  readonly prompt: 'shown' | 'none';
+  /** One turn; gives the exit status it would end a program with. */
+  run(terminal: Terminal, text: string): Promise<number>;
+}
+
+/**
+ * One turn for each line, until the end of input. Whoever sits at a terminal
+ * saw how each turn ended; a program learns the first status that was not 0.
+ */
+export async function converse(terminal: Terminal, exchange: Exchange): Promise<number> {
+  const isPerson = terminal.stdin.isTTY === true;
+  const paint = paintFor(terminal);
+  const lines = createInterface({
+    input: terminal.stdin,
+    output: exchange.prompt === 'shown' ? terminal.stdout : terminal.stderr,
+    terminal: isPerson,
+  });
+  const turnTerminal = handOnInterrupts(terminal, lines);
+  lines.setPrompt(isPerson ? paint('cyan', '› ') : '');
+  if (isPerson && exchange.prompt === 'shown') {
+    print(terminal, paint('dim', 'Type a message. Ctrl-C cancels a turn, Ctrl-D leaves.'));
+  }
+  let firstFailure: number = exitStatus.ok;
+  lines.prompt();
+  for await (const text of lines) {
+    const status = text.trim() === '' ? exitStatus.ok : await exchange.run(turnTerminal, text);
+    firstFailure ||= status;
+    lines.prompt();
+  }
+  lines.close();
+  return isPerson ? exitStatus.ok : firstFailure;
+}
+
+/** On a terminal readline has taken Ctrl-C; during a turn it is the turn's, otherwise it clears the line. */
+function handOnInterrupts(terminal: Terminal, lines: Interface): Terminal {
+  let interruptTurn: (() => void) | undefined;
+  lines.on('SIGINT', () => {
+    if (interruptTurn !== undefined) return interruptTurn();
+    lines.write(null, { ctrl: true, name: 'e' });
+    lines.write(null, { ctrl: true, name: 'u' });
+  });
+  return {
+    ...terminal,
+    onInterrupt(listener) {
+      interruptTurn = listener;
+      const stop = terminal.onInterrupt(listener);
+      return () => {
+        interruptTurn = undefined;
+        stop();
+      };
+    },
+  };
+}

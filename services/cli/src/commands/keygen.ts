@@ -1,0 +1,24 @@
+import { mkdir, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
+import { generateKeyPair } from '@zerolatency/receipts';
+import { writePrivate, writePublic } from '../installation/private-file.ts';
+import { exitStatus, print, type Terminal } from '../terminal.ts';
+
+/** A key pair that signs bundles or manifests, in a folder where it can overwrite nothing. */
+export async function keygen(terminal: Terminal, options: { out: string }): Promise<number> {
+  const { out } = options;
+  await mkdir(out, { recursive: true, mode: 0o700 });
+  if ((await readdir(out)).length > 0) {
+    throw new ZlError('config.invalid', `${out} is not empty; name a new or an empty folder`);
+  }
+  const { keyid, privatePem, publicPem } = generateKeyPair();
+  const privateFile = join(out, 'private.pem');
+  const publicFile = join(out, 'keys', `${keyid}.pem`);
+  await writePrivate(privateFile, privatePem);
+  await writePublic(publicFile, publicPem);
+  print(terminal, `key ${keyid}`);
+  print(terminal, `  private  ${privateFile}  (keep it; it signs)`);
+  print(terminal, `  public   ${publicFile}  (hosts and bridges trust it)`);
+  return exitStatus.ok;
+}

@@ -1,0 +1,36 @@
+import type { Command } from 'commander';
+import type { CommandContext } from './command-context.ts';
+import { manifestShow, manifestSign, manifestVerify } from './manifest.ts';
+
+export function addManifestCommands(program: Command, context: CommandContext): void {
+  const { terminal, finish, layout } = context;
+  const manifest = program
+    .command('manifest')
+    .description('sign and check the list of MCP servers that a device may start');
+  manifest
+    .command('sign')
+    .description('check a manifest and sign it; it is signed as it stands')
+    .argument('<manifest.json>')
+    .requiredOption('--key <private.pem>', 'the key to sign with')
+    .requiredOption('--out <file>', 'where the signed manifest goes')
+    .action((file, options) => finish(manifestSign(terminal, file, options)));
+  manifest
+    .command('verify')
+    .description('check the signature of a signed manifest')
+    .argument('[manifest.dsse.json]', 'default: the one of this installation')
+    .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
+    .option('--json', 'for programs')
+    .action((file, options) =>
+      finish(
+        manifestVerify(terminal, file ?? layout().device.manifest, {
+          ...options,
+          keys: options.keys ?? layout().device.manifestKeys,
+        }),
+      ),
+    );
+  manifest
+    .command('show')
+    .description('the content of a signed manifest, as JSON')
+    .argument('[manifest.dsse.json]', 'default: the one of this installation')
+    .action((file) => finish(manifestShow(terminal, file ?? layout().device.manifest)));
+}

@@ -1,0 +1,76 @@
+import { checkManifest, type Manifest, signManifest, verifyManifest } from '@zerolatency/policy';
+import { signerFromPem } from '@zerolatency/receipts';
+import { sha256OfFile } from '../input/file-hash.ts';
+import { readDocument } from '../input/read-document.ts';
+import { readText } from '../input/read-input.ts';
+import { writePublic } from '../installation/private-file.ts';
+import { readKeys } from '../keys/read-keys.ts';
+import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
+
+/** Signs what the file says and adds nothing to it. Doubts about its hashes go to stderr. */
+export async function manifestSign(
+  terminal: Terminal,
+  file: string,
+  options: { readonly key: string; readonly out: string },
+): Promise<number> {
+  const manifest = await readManifest(file);
+  const signer = signerFromPem(await readText(options.key));
+  await writePublic(options.out, signManifest(manifest, [signer]));
+  for (const doubt of await hashDoubts(manifest)) terminal.stderr.write(`warning: ${doubt}\n`);
+  const { id, version } = manifest;
+  print(terminal, `signed ${id}@${version} with ${signer.keyid} into ${options.out}`);
+  return exitStatus.ok;
+}
+
+export async function manifestVerify(
+  terminal: Terminal,
+  file: string,
+  options: { readonly json?: boolean; readonly keys: string },
+): Promise<number> {
+  const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
+  const verified = verifyManifest(envelope, { keys, nowMs: Date.now() });
+  if ('error' in verified) {
+    if (!options.json) throw verified.error;
+    const { id, message } = verified.error;
+    printJson(terminal, { valid: false, error: { id, message } });
+    return exitStatus.failed;
+  }
+  const { manifest, digest, keyids } = verified;
+  const { id, version, servers } = manifest;
+  if (options.json) {
+    const names = servers.map(({ name }) => name);
+    printJson(terminal, { valid: true, id, version, digest, keyids, servers: names });
+    return exitStatus.ok;
+  }
+  print(terminal, `${id}@${version} is valid`);
+  print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
+  for (const { name, command, args } of servers) {
+    print(terminal, `  server  ${name}: ${JSON.stringify([command, ...args])}`);
+  }
+  return exitStatus.ok;
+}
+
+export async function manifestShow(terminal: Terminal, file: string): Promise<number> {
+  print(terminal, readable(await readManifest(file)));
+  return exitStatus.ok;
+}
+
+async function readManifest(file: string): Promise<Manifest> {
+  const checked = checkManifest(await readDocument(file, 'manifest.invalid'));
+  if ('error' in checked) throw checked.error;
+  return checked.manifest;
+}
+
+/** A manifest may be meant for other machines, so this is no reason to refuse it. */
+async function hashDoubts({ servers }: Manifest): Promise<string[]> {
+  const files = servers.flatMap(({ name, command, sha256, files: others = [] }) =>
+    [{ path: command, sha256 }, ...others].map((file) => ({ ...file, name })),
+  );
+  const doubts = files.map(async ({ name, path, sha256 }) => {
+    const found = await sha256OfFile(path).catch(() => undefined);
+    if (found === sha256) return [];
+    const why = found === undefined ? 'cannot be read on this machine' : `here has sha256 ${found}`;
+    return [`server ${name}: ${JSON.stringify(path)} ${why}`];
+  });
+  return (await Promise.all(doubts)).flat();
+}

@@ -1,0 +1,26 @@
+import { readFile } from 'node:fs/promises';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
+
+/** A file that a person named, or that an installation should have. */
+export async function readText(path: string): Promise<string> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (cause) {
+    throw new ZlError('config.invalid', `${path} cannot be read: ${causeOf(cause)}`, { cause });
+  }
+}
+
+/** The id is what a file of this kind is refused with. */
+export async function readJson(path: string, id: ErrorId): Promise<unknown> {
+  const text = await readText(path);
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new ZlError(id, `${path} is not JSON: ${causeOf(cause)}`, { cause });
+  }
+}
+
+function causeOf(reason: unknown): string {
+  if (!(reason instanceof Error)) return String(reason);
+  return 'code' in reason && reason.code === 'ENOENT' ? 'there is no such file' : reason.message;
+}
