@@ -1,4 +1,3 @@
-import { setTimeout as sleep } from 'node:timers/promises';
 import type { ModelPart } from './port.ts';
 
 // An adapter that ignores its signal must not hold a turn's ending for longer.
@@ -33,11 +32,14 @@ export class ReplyReader {
   /** Resolves when the provider has let go, or after a grace. */
   async close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#onAbort);
-    const giveUp = new AbortController();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const grace = setTimeout(resolve, STOP_GRACE_MS);
     // Whatever the provider throws while being stopped, the turn has its ending already.
-    const stopped = Promise.resolve(this.#parts.return?.()).catch(() => {});
-    const grace = sleep(STOP_GRACE_MS, undefined, { signal: giveUp.signal }).catch(() => {});
-    await Promise.race([stopped, grace]);
-    giveUp.abort();
+    Promise.resolve(this.#parts.return?.()).then(
+      () => resolve(),
+      () => resolve(),
+    );
+    await promise;
+    clearTimeout(grace);
   }
 }

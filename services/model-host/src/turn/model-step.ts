@@ -20,6 +20,9 @@ export interface ModelStep {
   readonly onFirstText: (providerWaitMs: number) => void;
 }
 
+// One for all, because making an error costs more than all else that ends a reply.
+const replyIsOver = new ZlError('turn.cancelled', 'the reply is over');
+
 /** One model call: what it says goes out as it comes in. */
 export async function runModelStep(step: ModelStep, signal: AbortSignal): Promise<Reply> {
   const reservation = step.budget.reserve(estimateRequest(step.request));
@@ -30,15 +33,15 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     maxOutputTokens: reservation.outputTokens,
   };
   const calling = new AbortController();
-  const reader = new ReplyReader(
-    step.model.provider.stream(request, AbortSignal.any([signal, calling.signal])),
-    signal,
-  );
+  const onAbort = () => calling.abort(signal.reason);
+  signal.addEventListener('abort', onAbort, { once: true });
+  const reader = new ReplyReader(step.model.provider.stream(request, calling.signal), signal);
   try {
     await readParts(reader, reply, step, signal);
   } finally {
     step.budget.settle(reservation, reply.usage);
-    calling.abort();
+    signal.removeEventListener('abort', onAbort);
+    calling.abort(replyIsOver);
     await reader.close();
   }
   step.events.usage({
