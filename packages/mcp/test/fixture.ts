@@ -15,6 +15,8 @@ export type Behaviour =
   | 'prints-a-huge-line'
   | 'answers-with-rubbish'
   | 'drips'
+  | 'is-slow'
+  | 'reports-an-error'
   | 'is-deaf'
   | 'ignores-sigterm'
   | 'has-a-grandchild'

@@ -65,7 +65,7 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
   const { lifecycle, log } = deps;
   const metrics = new BridgeMetrics();
   const tracing = openTracing(config, deps);
-  const journal = openJournal(config, metrics);
+  const journal = openJournal(config, deps, metrics);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
   const servers = await openServers(config, {
@@ -85,7 +85,8 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
       void lifecycle.shutdown({ reason: 'the journal cannot be written', deadlineMs: 0, error });
     },
   });
-  lifecycle.onDrain('journal', async () => closeCalls());
+  // After the servers: what they still ran has its outcome by then.
+  lifecycle.onDrain('call journal', async () => closeCalls());
   lifecycle.onDrain('servers', () => servers.stop());
   const { connection, close } = await openConnection(config, {
     ...{ log, metrics, journal, device, calls, servers, onLive },
@@ -107,11 +108,17 @@ function openTracing({ telemetry }: BridgeConfig, { lifecycle, onSpan }: BridgeD
 }
 
 /** The first thing that is opened: its lock keeps a second bridge out of the directory. */
-function openJournal({ stateDir }: BridgeConfig, metrics: BridgeMetrics): SqliteJournal {
+function openJournal(
+  { stateDir }: BridgeConfig,
+  { lifecycle }: BridgeDeps,
+  metrics: BridgeMetrics,
+): SqliteJournal {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  return new SqliteJournal(join(stateDir, 'journal.db'), {
+  const journal = new SqliteJournal(join(stateDir, 'journal.db'), {
     wrote: (durable, seconds) => metrics.journalWrote(durable, seconds),
   });
+  lifecycle.onDrain('journal', async () => journal.close());
+  return journal;
 }
 
 async function openPolicy({ policy, stateDir }: BridgeConfig, { lifecycle, log }: BridgeDeps) {

@@ -14,9 +14,16 @@ const answer = (id: number | undefined, result: unknown) => write({ jsonrpc: '2.
 const notify = (method: string) => write({ jsonrpc: '2.0', method });
 const never = () => setInterval(() => {}, 1_000_000);
 
+let callCount = 0;
 const echoTool = { name: 'echo', description: 'Echoes.', inputSchema: { type: 'object' } };
 
 const calls: Record<string, (request: Request) => void> = {
+  'reports-an-error': ({ id }) =>
+    answer(id, {
+      isError: true,
+      content: [{ type: 'text', text: 'it is broken' }],
+      _meta: { errorId: 'policy.denied' },
+    }),
   'exits-on-call': () => process.exit(3),
   'hangs-on-call': () => {},
   'hangs-for-good-on-call': () => {
@@ -65,8 +72,12 @@ function listTools({ id }: Request): void {
 }
 
 function callTool(request: Request): void {
-  const text = JSON.stringify({ env: process.env, params: request.params, pid: process.pid });
-  answer(request.id, { content: [{ type: 'text', text }] });
+  callCount += 1;
+  const { env, pid } = process;
+  const text = JSON.stringify({ env, params: request.params, pid, callCount });
+  const tell = () => answer(request.id, { content: [{ type: 'text', text }] });
+  if (behaviour === 'is-slow') setTimeout(tell, 400);
+  else tell();
 }
 
 function initialize({ id }: Request): void {

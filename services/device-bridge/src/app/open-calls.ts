@@ -26,13 +26,14 @@ interface Parts {
 const checkpointMs = 2_000;
 
 export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
-  const { log, metrics, journal, policy, tracing } = parts;
+  const { log, metrics, journal, policy, tracing, device } = parts;
   const calls = new DeviceCalls({
     ...parts,
     limits,
     clock,
     nowMs: clock.nowMs,
     tracer: tracing.tracer,
+    signer: device.signer,
     policy: {
       decide(request) {
         const decision = policy.decide(request);
@@ -55,7 +56,6 @@ export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
   const close = () => {
     clearInterval(checkpoints);
     calls.close();
-    journal.close();
   };
   return { calls, close };
 }

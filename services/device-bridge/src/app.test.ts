@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { signManifest } from '@zerolatency/policy';
+import { signerFromPem } from '@zerolatency/receipts';
+import { eventually, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
+import { makeRig, runRig, startRigBridge } from '../test/bridge-rig.ts';
+import { fixtureSpec, manifestOf } from '../test/manifests.ts';
+
+const well = { servers: () => [fixtureSpec('well')] };
+const slow = { servers: () => [fixtureSpec('is-slow', { effects: { echo: 'none' as const } })] };
+
+test('[BRG-01] a bridge whose connection is cut comes back with the same journal and a newer lease', async (t) => {
+  const { relay } = await runRig(t, well);
+  const first = await relay.offering('well.echo');
+  relay.cut();
+  const second = await eventually(() => (relay.session?.epoch === 2 ? relay.session : undefined));
+  assert.deepEqual(second.hello.journalId, first.hello.journalId);
+  assert.equal(second.hello.catalog?.servers[0]?.tools[0]?.name, 'echo');
+});
+
+test('[BRG-01] a relay that falls silent is given up', async (t) => {
+  const { relay } = await runRig(t, well);
+  await relay.live();
+  relay.isSilent = true;
+  await eventually(() => relay.hellos >= 2);
+});
+
+test('[BRG-01] a draining relay is left, and running calls go on', async (t) => {
+  const { relay, host, bridge } = await runRig(t, slow);
+  await relay.offering('is-slow.echo');
+  const pending = host.start({ server: 'is-slow', tool: 'echo' });
+  await eventually(() => bridge.status().journal.running === 1);
+  relay.drain();
+  await eventually(() => relay.session?.epoch === 2);
+  assert.equal((await pending.answer).status, 'done');
+});
+
+test('a relay with a certificate of another authority never hears a credential', async (t) => {
+  const rig = await makeRig(t, well);
+  const other = await makeAuthority(rig.dir);
+  const relay = { ...rig.config.relay, caFile: other.caFile };
+  const { bridge } = await startRigBridge(t, rig, { ...rig.config, relay });
+  await eventually(() => bridge.status().state === 'lost');
+  assert.equal(rig.relay.hellos, 0);
+});
+
+test('a refused credential is not tried again until its file changes', async (t) => {
+  const rig = await makeRig(t, well);
+  rig.relay.refusal = { code: 4401, reason: 'device.credential_invalid' };
+  const { bridge } = await startRigBridge(t, rig);
+  await eventually(() => bridge.status().state === 'refused');
+  assert.equal(rig.relay.hellos, 1);
+  rig.relay.refusal = undefined;
+  writeFileSync(rig.device.credentialFile, `${rig.device.credential}\n`);
+  await rig.relay.live();
+  assert.equal(rig.relay.hellos, 2);
+});
+
+test('a device without a credential or with a wrong key does not start', async (t) => {
+  const rig = await makeRig(t, well);
+  for (const device of [
+    { ...rig.config.device, credentialFile: join(rig.dir, 'none') },
+    { ...rig.config.device, credentialFile: rig.device.keyFile },
+    { ...rig.config.device, keyFile: rig.device.credentialFile },
+  ]) {
+    const config = { ...rig.config, device, stateDir: join(rig.dir, 'other') };
+    const started = startRigBridge(t, rig, config);
+    await assert.rejects(started, { id: 'device.credential_invalid' });
+  }
+});
+
+test('[BRG-02] an unsigned, altered or older manifest starts nothing', async (t) => {
+  const rig = await makeRig(t, well);
+  const good = readFileSync(rig.manifestFile, 'utf8');
+  const { stop } = await startRigBridge(t, rig);
+  await stop();
+  const fails = async (manifest: string) => {
+    writeFileSync(rig.manifestFile, manifest);
+    await assert.rejects(startRigBridge(t, rig), { id: 'manifest.invalid' });
+  };
+  await fails('rubbish');
+  await fails(good.replace(/"payload":"..../, '"payload":"AAAA'));
+  await fails(await signManifest(manifestOf([]), [signerFromPem(makeKey().privatePem)]));
+  await fails(await signManifest(manifestOf([]), rig.signers));
+  const older = { ...manifestOf([fixtureSpec('well')]), version: 2 };
+  writeFileSync(rig.manifestFile, await signManifest(older, rig.signers));
+  await (await startRigBridge(t, rig)).stop();
+  await fails(good);
+});
+
+test('a second bridge cannot use the state directory of the first', async (t) => {
+  const rig = await makeRig(t, well);
+  const first = await startRigBridge(t, rig);
+  await assert.rejects(startRigBridge(t, rig), { message: /another bridge is using/ });
+  await first.stop();
+  await startRigBridge(t, rig);
+});
+
+test('[BRG-05] the control socket tells the status in one line, to this user only', async (t) => {
+  const { relay, bridge, config } = await runRig(t, well);
+  await relay.offering('well.echo');
+  assert.equal(statSync(bridge.controlSocket).mode & 0o777, 0o600);
+  assert.equal(statSync(config.stateDir).mode & 0o777, 0o700);
+  const said = await text(createConnection(bridge.controlSocket));
+  assert.match(said, /^[^\n]+\n$/);
+  const status = JSON.parse(said);
+  assert.equal(status.state, 'live');
+  assert.equal(status.relay, relay.url);
+  assert.equal(status.epoch, 1);
+  assert.deepEqual(status.device, { id: 'laptop', tenant: 'acme' });
+  assert.equal(status.servers[0].state, 'ready');
+  assert.deepEqual(status.servers[0].tools, ['echo']);
+  assert.equal(status.policy.state, 'active');
+  assert.match(status.journal.id, /^[0-9a-f]{32}$/);
+});
+
+test('[OBS-02] the metrics socket tells what ran, by the names of the contract', async (t) => {
+  const { relay, host, config } = await runRig(t, well);
+  await relay.offering('well.echo');
+  await host.call({ server: 'well', tool: 'echo' });
+  await host.call({ server: 'well', tool: 'none' });
+  const said = await text(createConnection(join(config.stateDir, 'metrics.sock')));
+  assert.match(said, /^zl_bridge_connected\S* 1$/m);
+  assert.match(said, /^zl_bridge_calls_total\{[^}]*tool="well.echo"[^}]*outcome="done"[^}]*\} 1$/m);
+  assert.match(said, /^zl_bridge_calls_total\{[^}]*tool="other"[^}]*outcome="failed"[^}]*\} 1$/m);
+  assert.match(said, /^zl_bridge_journal_write_duration_seconds_count\{[^}]*durable="yes"/m);
+});
+
+test('a stopping bridge lets a running call end and takes no other', async (t) => {
+  const { relay, host, bridge, stop } = await runRig(t, slow);
+  await relay.offering('is-slow.echo');
+  const running = host.start({ server: 'is-slow', tool: 'echo' });
+  await eventually(() => bridge.status().journal.running === 1);
+  const stopped = stop();
+  const late = await host.call({ server: 'is-slow', tool: 'echo' });
+  assert.deepEqual([late.status, late.error?.id], ['failed', 'server.draining']);
+  assert.equal((await running.answer).status, 'done');
+  await stopped;
+  assert.equal(bridge.status().servers[0]?.state, 'stopped');
+});
+
+test('a call refused for another journal leaves no trace', async (t) => {
+  const rig = await runRig(t, well);
+  const session = await rig.relay.offering('well.echo');
+  session.hello.journalId = new Uint8Array(16).fill(1);
+  const answer = await rig.host.call({ server: 'well', tool: 'echo', timeoutMs: 1000 });
+  assert.notEqual(answer.status, 'done');
+  const said = await text(createConnection(join(rig.config.stateDir, 'metrics.sock')));
+  assert.match(said, /^zl_bridge_calls_refused_total\{[^}]*reason="other_journal"[^}]*\} 1$/m);
+});
+
+test('a credential of another enrolment is taken up when its file is replaced', async (t) => {
+  const rig = await makeRig(t, well);
+  rig.relay.refusal = { code: 4401, reason: '' };
+  const { bridge } = await startRigBridge(t, rig);
+  await eventually(() => bridge.status().state === 'refused');
+  const other = await (await makeEnrolment(rig.dir)).device({ deviceId: 'laptop' });
+  copyFileSync(other.credentialFile, rig.device.credentialFile);
+  await eventually(() => rig.relay.hellos >= 2);
+});

@@ -1,0 +1,135 @@
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { TestContext } from 'node:test';
+import { Lifecycle } from '@zerolatency/lifecycle';
+import {
+  type Bundle,
+  type ManifestServer,
+  type Rule,
+  signBundle,
+  signManifest,
+} from '@zerolatency/policy';
+import { signerFromPem } from '@zerolatency/receipts';
+import { createLogger } from '@zerolatency/telemetry';
+import {
+  makeAuthority,
+  makeEnrolment,
+  makeKey,
+  type TestDevice,
+  tempDir,
+} from '@zerolatency/testing';
+import { startBridge } from '../src/app.ts';
+import { type BridgeConfig, loadBridgeConfig } from '../src/config.ts';
+import { FakeHost } from './fake-host.ts';
+import { FakeRelay } from './fake-relay.ts';
+import { manifestOf } from './manifests.ts';
+
+export const allowAll: Rule = { id: 'all', effect: 'allow', tools: ['*.*'] };
+
+interface RigOptions {
+  readonly servers: (root: string) => readonly ManifestServer[];
+  readonly rules?: readonly Rule[];
+  readonly bundle?: Partial<Bundle>;
+  readonly settings?: Record<string, unknown>;
+  readonly onSpan?: NonNullable<Parameters<typeof startBridge>[1]['onSpan']>;
+}
+
+/** Everything that a bridge needs, real but for the relay and the host. */
+export async function makeRig(t: TestContext, options: RigOptions) {
+  const dir = tempDir(t);
+  const root = join(dir, 'root');
+  const keysDir = join(dir, 'keys');
+  mkdirSync(root);
+  mkdirSync(keysDir);
+  writeFileSync(join(root, 'hello.txt'), 'hello');
+  const key = makeKey();
+  const signers = [signerFromPem(key.privatePem)];
+  writeFileSync(join(keysDir, 'policy.pem'), key.publicPem);
+  const authority = await makeAuthority(dir);
+  const enrolment = await makeEnrolment(dir);
+  const device: TestDevice = await enrolment.device({ deviceId: 'laptop', tenant: 'acme' });
+  const tls = await authority.server();
+  const jwks = JSON.parse(readFileSync(enrolment.jwksFile, 'utf8'));
+  const relay = new FakeRelay({ tls, jwks });
+  await relay.listen();
+  t.after(() => relay.close());
+
+  const bundleFile = join(dir, 'bundle.json');
+  const install = async (bundle: Partial<Bundle>) => {
+    writeFileSync(bundleFile, await signBundle(bundleOf(bundle), signers));
+  };
+  await install({ rules: options.rules ?? [allowAll], ...options.bundle });
+  const manifestFile = join(dir, 'manifest.json');
+  writeFileSync(manifestFile, await signManifest(manifestOf(options.servers(root)), signers));
+
+  const settings = {
+    stateDir: join(dir, 'state'),
+    'relay.urls': [relay.url],
+    'relay.caFile': authority.caFile,
+    'relay.minBackoff': '10ms',
+    'relay.maxBackoff': '100ms',
+    'device.credentialFile': device.credentialFile,
+    'device.keyFile': device.keyFile,
+    'policy.bundleFile': bundleFile,
+    'policy.keysDir': keysDir,
+    'servers.manifestFile': manifestFile,
+    'servers.keysDir': keysDir,
+    'servers.minBackoff': '10ms',
+    'servers.maxBackoff': '100ms',
+    ...options.settings,
+  };
+  const config = loadBridgeConfig({ env: {}, flags: settings });
+  const host = new FakeHost(relay);
+  return {
+    signers,
+    dir,
+    root,
+    relay,
+    host,
+    config,
+    device,
+    install,
+    bundleFile,
+    manifestFile,
+    settings,
+    onSpan: options.onSpan,
+  };
+}
+
+export type Rig = Awaited<ReturnType<typeof makeRig>>;
+
+export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeConfig = rig.config) {
+  const lifecycle = new Lifecycle();
+  const log = createLogger({ service: 'device-bridge', level: 'silent' });
+  const env = {};
+  const { onSpan } = rig;
+  const stop = () => lifecycle.shutdown({ reason: 'test', deadlineMs: 5_000 });
+  t.after(stop);
+  const spans = onSpan === undefined ? {} : { onSpan };
+  const started = startBridge(config, { lifecycle, log, env, ...spans });
+  // What was opened before it failed is closed, as runService does.
+  const bridge = await started.catch(async (error) => {
+    await stop();
+    throw error;
+  });
+  lifecycle.markReady();
+  return { bridge, lifecycle, stop };
+}
+
+export async function runRig(t: TestContext, options: RigOptions) {
+  const rig = await makeRig(t, options);
+  return { ...rig, ...(await startRigBridge(t, rig)) };
+}
+
+function bundleOf(bundle: Partial<Bundle>): Bundle {
+  const nowMs = Date.now();
+  return {
+    schema: 'zerolatency.policy/v1',
+    id: 'test',
+    version: 1,
+    issuedAt: new Date(nowMs - 1000).toISOString(),
+    expiresAt: new Date(nowMs + 3_600_000).toISOString(),
+    rules: [allowAll],
+    ...bundle,
+  };
+}

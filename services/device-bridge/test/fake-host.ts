@@ -1,0 +1,99 @@
+import { randomBytes } from 'node:crypto';
+import { Caller, type CallOutcome } from '@zerolatency/call';
+import { canonicalJson } from '@zerolatency/contracts';
+import { callKey } from '@zerolatency/frame';
+import type { FakeRelay } from './fake-relay.ts';
+
+export interface Asked {
+  readonly server?: string;
+  readonly method?: string;
+  readonly tool?: string;
+  readonly params?: Uint8Array;
+  readonly args?: unknown;
+  readonly principal?: Partial<{ tenant: string; user: string; roles: string[] }>;
+  readonly timeoutMs?: number;
+  readonly maxBytes?: number;
+  readonly traceparent?: string;
+}
+
+export interface Answer extends CallOutcome {
+  readonly callId: string;
+  readonly text: string;
+  /** The tool's result. */
+  readonly json: { structuredContent?: Record<string, unknown>; content?: { text?: string }[] };
+}
+
+export interface PendingCall {
+  readonly callId: string;
+  readonly answer: Promise<Answer>;
+  cancel(): void;
+}
+
+/** The host's half of the call protocol, through a relay that passes everything on. */
+export class FakeHost {
+  readonly #relay: FakeRelay;
+  readonly #callers = new Map<string, Caller>();
+
+  constructor(relay: FakeRelay) {
+    this.#relay = relay;
+    relay.onFrame = (frame) => {
+      this.#callers.get(callKey(frame.callId))?.frame(frame, Date.now());
+    };
+    relay.onSession = () => this.#route();
+    relay.onLost = () => {
+      for (const caller of this.#callers.values()) caller.routeLost(Date.now());
+    };
+  }
+
+  call(asked: Asked): Promise<Answer> {
+    return this.start(asked).answer;
+  }
+
+  start(asked: Asked): PendingCall {
+    const { server = 'fs', method = 'tools/call', tool = 'read', args = {} } = asked;
+    const callId = randomBytes(16).toString('hex');
+    const settled = Promise.withResolvers<Answer>();
+    const chunks: Uint8Array[] = [];
+    const deadlineMs = Date.now() + (asked.timeoutMs ?? 20_000);
+    const caller: Caller = new Caller(
+      {
+        callId,
+        server,
+        method,
+        params: asked.params ?? canonicalJson({ name: tool, arguments: args }),
+        deadlineMs,
+        settleByMs: deadlineMs + 2_000,
+        maxBytes: asked.maxBytes ?? 4 * 1024 * 1024,
+        bundleDigest: new Uint8Array(32),
+        principal: { tenant: 'acme', user: 'ann', roles: ['reader'], ...asked.principal },
+        traceparent: asked.traceparent ?? '',
+      },
+      {
+        send: (frame) => this.#relay.send(frame),
+        data: (chunk) => {
+          chunks.push(Uint8Array.from(chunk));
+          caller.consumed(chunk.length);
+        },
+        settled: (outcome) => {
+          clearInterval(timer);
+          const text = Buffer.concat(chunks).toString('utf8');
+          caller.acknowledge();
+          settled.resolve({ ...outcome, callId, text, json: text === '' ? {} : JSON.parse(text) });
+        },
+      },
+    );
+    const timer = setInterval(() => {
+      if (Date.now() >= caller.nextWakeMs) caller.tick(Date.now());
+    }, 5);
+    this.#callers.set(callId, caller);
+    this.#route(caller);
+    return { callId, answer: settled.promise, cancel: () => caller.cancel(Date.now()) };
+  }
+
+  #route(only?: Caller): void {
+    const { session } = this.#relay;
+    if (session === undefined) return;
+    const route = { device: 0, epoch: session.epoch, journalId: session.hello.journalId };
+    for (const caller of only ? [only] : this.#callers.values()) caller.routeUp(route, Date.now());
+  }
+}
