@@ -12,13 +12,13 @@ type Cutter = Awaited<ReturnType<typeof faultProxy>>;
 /** Puts a proxy between bridge and relay that can cut the connection. */
 async function behindProxy(t: TestContext, layout: Layout): Promise<Cutter> {
   const config = parse(await readFile(layout.device.config, 'utf8'));
-  const url = new URL(config.relay.url);
+  const url = new URL(config.relay.urls[0]);
   const proxy = await faultProxy({ target: { port: Number(url.port) } });
   t.after(() => proxy.close());
   url.port = String(proxy.port);
   await writeFile(
     layout.device.config,
-    stringify({ ...config, relay: { ...config.relay, url: url.href } }),
+    stringify({ ...config, relay: { ...config.relay, urls: [url.href] } }),
   );
   return proxy;
 }

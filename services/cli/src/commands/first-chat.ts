@@ -55,7 +55,7 @@ async function tellProof(
     terminal,
     `  by host and device, under policy ${receipt.policyId}; checked with public keys only`,
   );
-  for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(36)}${milliseconds(us)}`);
+  for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
   return exitStatus.ok;
 }
 

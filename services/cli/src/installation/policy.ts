@@ -67,7 +67,7 @@ export async function firstManifest(layout: Layout, nodePath: string): Promise<M
 }
 
 const nodeFlags = ['--disable-warning=ExperimentalWarning'];
-const fileServerScript = 'services/device-bridge/src/tools/fs/main.ts';
+const fileServerScript = 'services/device-bridge/src/tools/fs/fs-server.ts';
 
 export function runsFileServer({ args }: ManifestServer): boolean {
   return args.some(isFileServerScript);

@@ -87,7 +87,13 @@ function reasonOf(reason: unknown): string {
   return coded instanceof Error && 'code' in coded ? String(coded.code) : reason.message;
 }
 
-function healthOf({ status, state }: Readonly<Record<string, unknown>>): Probe['health'] {
+function healthOf(report: Readonly<Record<string, unknown>>): Probe['health'] {
   // Down is what gives no answer; whoever answers can at least say what is wrong.
-  return status === 'ok' || state === 'live' ? 'ok' : 'degraded';
+  const isOk = report.status === 'ok' || (report.state === 'live' && serversAreReady(report));
+  return isOk ? 'ok' : 'degraded';
+}
+
+/** Of a bridge: every MCP server that its manifest names can be called. */
+function serversAreReady({ servers }: Readonly<Record<string, unknown>>): boolean {
+  return Array.isArray(servers) && servers.every(({ state }) => state === 'ready');
 }
