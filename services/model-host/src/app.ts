@@ -15,7 +15,7 @@ import { type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-watch.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
-import { createHostMetrics, exposeRunning } from './metrics.ts';
+import { createHostMetrics, exposeRunning, type HostMetrics } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import type { HttpServer } from './rpc/http-server.ts';
 import { serveRpc } from './rpc/server.ts';
@@ -56,9 +56,10 @@ export async function serveHost(
   const tools = await open(deps);
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const turns = await openTurns(config, { ...deps, tracing, tools });
+  const metrics = createHostMetrics(deps.registry);
+  const turns = await openTurns(config, { ...deps, tracing, tools, metrics });
   const admin = await openAdmin(config, deps, tools.components);
-  const rpc = await openRpc(config, deps, { turns, verifier });
+  const rpc = await openRpc(config, deps, { turns, verifier, metrics });
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
 }
@@ -76,7 +77,13 @@ function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: ServeDeps
 
 async function openTurns(
   config: HostConfig,
-  { log, registry, tracing, tools }: ServeDeps & { tracing: Tracing; tools: OpenedTools },
+  {
+    log,
+    registry,
+    tracing,
+    tools,
+    metrics,
+  }: ServeDeps & { tracing: Tracing; tools: OpenedTools; metrics: HostMetrics },
 ): Promise<Turns> {
   const providers = new Map([
     ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
@@ -90,7 +97,7 @@ async function openTurns(
     recorder: tools.recorder,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
-    watch: watchTurns({ tracer: tracing.tracer, metrics: createHostMetrics(registry), log }),
+    watch: watchTurns({ tracer: tracing.tracer, metrics, log }),
   });
   exposeRunning(registry, () => turns.running);
   return turns;
@@ -117,7 +124,7 @@ async function openAdmin(
 async function openRpc(
   config: HostConfig,
   { lifecycle, log }: ServeDeps,
-  { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
+  { turns, verifier, metrics }: { turns: Turns; verifier: TokenVerifier; metrics: HostMetrics },
 ): Promise<HttpServer> {
   const { host, port, tls: files } = config.rpc;
   const tls = files && watchTls(files, { log });
@@ -126,6 +133,7 @@ async function openRpc(
     port,
     tls,
     turns,
+    onStream: metrics.streams,
     verifyToken: verifier.verify,
     serving: lifecycle,
   });

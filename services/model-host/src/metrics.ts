@@ -20,6 +20,7 @@ export interface HostMetrics {
   stepBegun(): void;
   firstToken(seconds: number): void;
   firstTokenAdded(seconds: number): void;
+  streams(change: 1 | -1): void;
 }
 
 export function createHostMetrics(registry: Registry): HostMetrics {
@@ -31,6 +32,7 @@ export function createHostMetrics(registry: Registry): HostMetrics {
   const phases = metric(registry, 'zl_host_phase_duration_seconds');
   const firstToken = metric(registry, 'zl_host_time_to_first_token_seconds').labels();
   const added = metric(registry, 'zl_host_added_first_token_seconds').labels();
+  const streams = metric(registry, 'zl_host_streams_open').labels();
   return {
     turnEnded(figures) {
       const { outcome, errorId, model } = figures;
@@ -44,6 +46,7 @@ export function createHostMetrics(registry: Registry): HostMetrics {
     stepBegun: () => steps.inc(),
     firstToken: (seconds) => firstToken.observe(seconds),
     firstTokenAdded: (seconds) => added.observe(seconds),
+    streams: (change) => streams.inc(change),
   };
 }
 

@@ -39,9 +39,13 @@ test('[HOST-05] a client that leaves at any event leaves nothing running, and on
     }),
     { numRuns: 40, endOnFailure: true },
   );
-  await eventually(async () =>
-    /turns_running\{[^}]*\} 0|turns_running 0/.test(await metrics(host.addresses.admin)),
-  );
+  await eventually(async () => {
+    const text = await metrics(host.addresses.admin);
+    return (
+      /^zl_host_turns_running(\{.*\})? 0$/m.test(text) &&
+      /^zl_host_streams_open(\{.*\})? 0$/m.test(text)
+    );
+  });
 });
 
 async function metrics(admin: string): Promise<string> {

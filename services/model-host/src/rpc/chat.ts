@@ -7,14 +7,13 @@ import {
   type StreamChatRequest,
   StreamChatRequestSchema,
 } from '@zerolatency/proto/agent';
-import type { Turns } from '../turn/turns.ts';
-import { openSession } from './stream-chat.ts';
+import { type ChatDeps, openSession } from './stream-chat.ts';
 
 /** A stream of one turn, for clients that can only listen. */
-export function chat(turns: Turns): MethodImpl<typeof AgentService.method.chat> {
+export function chat(deps: ChatDeps): MethodImpl<typeof AgentService.method.chat> {
   return async function* (request, context) {
     try {
-      for await (const event of openSession(turns, context).events(only(request))) yield { event };
+      for await (const event of openSession(deps, context).events(only(request))) yield { event };
     } catch (reason) {
       throw toConnectError(reason);
     }

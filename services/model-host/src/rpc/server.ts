@@ -4,17 +4,15 @@ import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
 import { ServerReflection } from '@zerolatency/proto/reflection';
 import { ServerReflection as ServerReflectionV1Alpha } from '@zerolatency/proto/reflection-v1alpha';
-import type { Turns } from '../turn/turns.ts';
 import { chat } from './chat.ts';
 import { health, type Serving } from './health.ts';
 import { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
 import { identityGate, type VerifyToken } from './identity-gate.ts';
 import { reflection } from './reflection.ts';
 import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from './start-turn.ts';
-import { streamChat } from './stream-chat.ts';
+import { type ChatDeps, streamChat } from './stream-chat.ts';
 
-export interface RpcServerOptions extends Omit<HttpServerOptions, 'handler'> {
-  readonly turns: Turns;
+export interface RpcServerOptions extends Omit<HttpServerOptions, 'handler'>, ChatDeps {
   readonly verifyToken: VerifyToken;
   readonly serving: Serving;
 }
@@ -47,11 +45,11 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 }
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
-  const { turns, verifyToken, serving } = options;
+  const { verifyToken, serving } = options;
   const described = reflection(services);
   router.service(
     AgentService,
-    { streamChat: streamChat(turns), chat: chat(turns) },
+    { streamChat: streamChat(options), chat: chat(options) },
     { requestGate: identityGate(verifyToken) },
   );
   // These have no end of their own, and would hold the server open.

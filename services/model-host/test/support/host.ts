@@ -28,7 +28,8 @@ export interface TestHost {
   readonly lifecycle: Lifecycle;
   readonly issuer: TestTokenIssuer;
   readonly ca: string;
-  readonly caFile: string;
+  readonly authority: Awaited<ReturnType<typeof makeAuthority>>;
+  readonly tls: { readonly certFile: string; readonly keyFile: string };
   readonly toolboxes: FakeToolboxes;
   readonly recorder: FakeRecorder;
   readonly logs: Record<string, unknown>[];
@@ -83,8 +84,8 @@ export async function startTestHost(
         : createConnectTransport({ ...settings, httpVersion: '2' });
     return createClient(AgentService, transport);
   };
-  const { ca, caFile } = authority;
-  return { addresses, lifecycle, issuer, ca, caFile, toolboxes, recorder, logs, client };
+  const { ca } = authority;
+  return { addresses, lifecycle, issuer, ca, authority, tls, toolboxes, recorder, logs, client };
 }
 
 async function testConfig(
