@@ -33,6 +33,8 @@ export async function converse(terminal: Terminal, exchange: Exchange): Promise<
     lines.prompt();
   }
   lines.close();
+  // Ctrl-D leaves the cursor behind the prompt.
+  if (isPerson) terminal.stderr.write('\n');
   return isPerson ? exitStatus.ok : firstFailure;
 }
 

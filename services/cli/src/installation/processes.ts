@@ -23,6 +23,8 @@ interface PidFile {
   readonly startedAt: string;
 }
 
+const killTimeoutMs = 5_000;
+
 /** The process id of a service this installation started and that still runs. */
 export async function runningPid(
   terminal: Terminal,
@@ -92,12 +94,18 @@ export async function stopService(
   const pid = await runningPid(terminal, layout, stop.service);
   if (pid === undefined) return 'not running';
   terminal.signalProcess(pid, 'SIGTERM');
-  const until = Date.now() + stop.deadlineMs;
-  while (isThere(terminal, pid) && Date.now() < until) await delay(20);
-  const killed = isThere(terminal, pid);
+  const killed = !(await isGone(terminal, pid, stop.deadlineMs));
   if (killed) terminal.signalProcess(pid, 'SIGKILL');
+  // Nobody can ignore that; it only takes the kernel a moment.
+  await isGone(terminal, pid, killTimeoutMs);
   await rm(layout.pid(stop.service), { force: true });
   return killed ? 'killed' : 'stopped';
+}
+
+async function isGone(terminal: Terminal, pid: number, withinMs: number): Promise<boolean> {
+  const until = Date.now() + withinMs;
+  while (isThere(terminal, pid) && Date.now() < until) await delay(20);
+  return !isThere(terminal, pid);
 }
 
 function isThere(terminal: Terminal, pid: number): boolean {

@@ -1,0 +1,60 @@
+import assert from 'node:assert/strict';
+import { createHash } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { installed } from '../../test/installed.ts';
+
+test('what is signed is what the file says, with doubts about its hashes on the side', async (t) => {
+  const { zl, dir, nodePath } = await installed(t);
+  const at = (name: string) => join(dir, name);
+  await zl(['policy', 'keygen', '--out', at('key')]);
+  const sha256 = createHash('sha256')
+    .update(await readFile(nodePath))
+    .digest('hex');
+  const server = { command: nodePath, args: [], env: { allow: [], set: {} } };
+  const manifest = {
+    schema: 'zerolatency.manifest/v1',
+    id: 'acme',
+    version: 3,
+    issuedAt: '2026-01-02T03:04:05Z',
+    servers: [
+      { ...server, name: 'good', sha256 },
+      { ...server, name: 'other', sha256: '0'.repeat(64) },
+      { ...server, name: 'absent', command: '/no/such/program', sha256 },
+    ],
+  };
+  await writeFile(at('manifest.json'), JSON.stringify(manifest));
+  const sign = ['manifest', 'sign', at('manifest.json'), '--key', at('key/private.pem')];
+  const signed = await zl([...sign, '--out', at('signed.json')]);
+  assert.equal(signed.status, 0);
+  assert.match(signed.stdout, /^signed acme@3 with [0-9a-f]{16} into /);
+  assert.deepEqual(
+    signed.stderr.split('\n').map((line) => line.replace(/".*" (cannot|here).*/, '$1')),
+    ['warning: server other: here', 'warning: server absent: cannot', ''],
+  );
+  const shown = await zl(['manifest', 'show', at('signed.json')]);
+  assert.deepEqual(JSON.parse(shown.stdout), manifest);
+  const verify = ['manifest', 'verify', at('signed.json'), '--keys', at('key/keys')];
+  assert.equal((await zl(verify)).status, 0);
+  const { valid, servers } = JSON.parse((await zl([...verify, '--json'])).stdout);
+  assert.deepEqual({ valid, servers }, { valid: true, servers: ['good', 'other', 'absent'] });
+});
+
+test('the manifest of the installation verifies, and one that is altered or incomplete does not', async (t) => {
+  const { zl, dir, layout } = await installed(t);
+  const own = await zl(['manifest', 'verify']);
+  assert.equal(own.status, 0, own.stderr);
+  assert.match(own.stdout, /^local@1 is valid\n.* server {2}fs: \[".*node"/s);
+  const envelope = JSON.parse(await readFile(layout.device.manifest, 'utf8'));
+  envelope.payload = envelope.payload.replace(/^./, 'f');
+  await writeFile(layout.device.manifest, JSON.stringify(envelope));
+  const altered = await zl(['manifest', 'verify', '--json']);
+  assert.equal(altered.status, 1);
+  assert.equal(JSON.parse(altered.stdout).error.id, 'manifest.invalid');
+  await writeFile(join(dir, 'm.json'), JSON.stringify({ schema: 'zerolatency.manifest/v1' }));
+  const sign = ['manifest', 'sign', join(dir, 'm.json'), '--key', layout.manifestKey];
+  const incomplete = await zl([...sign, '--out', join(dir, 'out.json')]);
+  assert.equal(incomplete.status, 1);
+  assert.match(incomplete.stderr, /^zl: manifest\.invalid: not a server manifest: /);
+});

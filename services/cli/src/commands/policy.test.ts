@@ -1,0 +1,227 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import type { Bundle } from '@zerolatency/policy';
+import { tempDir } from '@zerolatency/testing';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { runZl } from '../../test/installed.ts';
+
+const dayMs = 24 * 60 * 60 * 1000;
+
+function bundle(change: Partial<Bundle> = {}): Bundle {
+  return {
+    schema: 'zerolatency.policy/v1',
+    id: 'acme',
+    version: 1,
+    issuedAt: new Date(Date.now() - dayMs).toISOString(),
+    expiresAt: new Date(Date.now() + 6 * dayMs).toISOString(),
+    rules: [
+      {
+        id: 'staff-read',
+        effect: 'allow',
+        tools: ['fs.read'],
+        roles: ['staff'],
+        caps: { timeoutMs: 5_000 },
+      },
+    ],
+    ...change,
+  };
+}
+
+/** A folder with keys, and `zl` in it, without any installation. */
+async function desk(t: TestContext) {
+  const dir = tempDir(t);
+  const zl = (...args: string[]) => runZl(fakeTerminal({ cwd: dir }), args);
+  const at = (name: string) => join(dir, name);
+  const write = async (name: string, value: unknown) => {
+    const text = typeof value === 'string' ? value : JSON.stringify(value);
+    await writeFile(at(name), text);
+    return at(name);
+  };
+  await zl('policy', 'keygen', '--out', at('key'));
+  const sign = async (value: Bundle) => {
+    const source = await write('source.json', value);
+    const key = at('key/private.pem');
+    return await zl('policy', 'sign', source, '--key', key, '--out', at('signed.json'));
+  };
+  const verify = (...more: string[]) =>
+    zl('policy', 'verify', at('signed.json'), '--keys', at('key/keys'), ...more);
+  return { zl, at, write, sign, verify };
+}
+
+test('keygen writes a private key for its owner and a public one named by its id, and overwrites nothing', async (t) => {
+  const { zl, at, write } = await desk(t);
+  assert.equal((await stat(at('key/private.pem'))).mode & 0o777, 0o600);
+  const [name = ''] = await readdir(at('key/keys'));
+  assert.match(name, /^[0-9a-f]{16}\.pem$/);
+  assert.match(await readFile(join(at('key/keys'), name), 'utf8'), /BEGIN PUBLIC KEY/);
+  for (const folder of [at('key'), join(await write('x', ''), '..')]) {
+    const again = await zl('policy', 'keygen', '--out', folder);
+    assert.equal(again.status, 1);
+    assert.match(again.stderr, /config\.invalid: .* is not empty/);
+  }
+});
+
+test('what was signed verifies, shows its content and explains itself', async (t) => {
+  const { zl, at, sign, verify } = await desk(t);
+  const signed = await sign(bundle());
+  assert.equal(signed.status, 0, signed.stderr);
+  assert.match(signed.stdout, /^signed acme@1 with [0-9a-f]{16} into /);
+  const verified = await verify();
+  assert.equal(verified.status, 0);
+  assert.match(verified.stdout, /^acme@1 is valid until .*\n {2}digest {2}sha256:[0-9a-f]{64}\n/);
+  const shown = await zl('policy', 'show', at('signed.json'));
+  assert.deepEqual(JSON.parse(shown.stdout).rules, bundle().rules);
+  const call = ['policy', 'explain', at('signed.json'), '--tool', 'fs.read'];
+  const allowed = await zl(...call, '--role', 'staff');
+  assert.equal(allowed.status, 0);
+  assert.match(allowed.stdout, /^allow: rule staff-read\n {2}matches {2}staff-read \(allow\)\n/);
+  const denied = await zl(...call, '--role', 'guest');
+  assert.equal(denied.status, 1);
+  assert.match(denied.stdout, /^deny: no rule allows it\n {2}does not match {2}staff-read/);
+  assert.match(denied.stdout, /✗ roles asks for \["staff"\]; the call has \["guest"\]/);
+});
+
+test('for programs each answer is one JSON object', async (t) => {
+  const { zl, at, sign, verify } = await desk(t);
+  await sign(bundle());
+  const verified = JSON.parse((await verify('--json')).stdout);
+  const { valid, id, version } = verified;
+  assert.deepEqual({ valid, id, version }, { valid: true, id: 'acme', version: 1 });
+  assert.deepEqual(Object.keys(verified).sort(), [
+    'digest',
+    'expiresAt',
+    'id',
+    'keyids',
+    'valid',
+    'version',
+  ]);
+  const call = ['policy', 'explain', at('signed.json'), '--tool', 'fs.read', '--json'];
+  const explained = JSON.parse((await zl(...call)).stdout);
+  assert.equal(explained.state, 'active');
+  assert.deepEqual(explained.decision, {
+    effect: 'deny',
+    ruleId: null,
+    reason: 'no rule allows it',
+    errorId: 'policy.denied',
+  });
+  assert.deepEqual(
+    explained.rules.map((rule: { id: string; matched: boolean }) => [rule.id, rule.matched]),
+    [['staff-read', false]],
+  );
+});
+
+test('an altered, an expired and a strange signature are each refused, with the reason', async (t) => {
+  const { zl, at, write, sign, verify } = await desk(t);
+  await sign(bundle());
+  const envelope = JSON.parse(await readFile(at('signed.json'), 'utf8'));
+  await zl('policy', 'keygen', '--out', at('other'));
+  const stranger = await zl('policy', 'verify', at('signed.json'), '--keys', at('other/keys'));
+  assert.equal(stranger.status, 1);
+  assert.match(stranger.stderr, /^zl: policy\.invalid: .*signed by 0 known keys/);
+  const payload = Buffer.from(JSON.stringify(bundle({ version: 2 }))).toString('base64');
+  await write('signed.json', { ...envelope, payload });
+  const altered = await verify('--json');
+  assert.equal(altered.status, 1);
+  assert.equal(JSON.parse(altered.stdout).valid, false);
+  assert.equal(JSON.parse(altered.stdout).error.id, 'policy.invalid');
+  const { issuedAt } = bundle();
+  await sign(bundle({ issuedAt, expiresAt: new Date(Date.now() - 1000).toISOString() }));
+  const expired = await verify();
+  assert.equal(expired.status, 1);
+  assert.match(expired.stderr, /it expired at/);
+});
+
+test('explain knows what time does: grace lets through what is marked for it, and expiry nothing', async (t) => {
+  const { zl, write } = await desk(t);
+  const [rule] = bundle().rules;
+  const rules = [
+    { ...rule, id: 'always', duringGrace: true },
+    { ...rule, id: 'fresh-only', tools: ['fs.write'] },
+  ];
+  const file = await write('b.json', { ...bundle(), graceMs: dayMs, rules });
+  const at = (days: number) =>
+    new Date(Date.parse(bundle().expiresAt) + days * dayMs).toISOString();
+  const explain = (tool: string, time: string) =>
+    zl('policy', 'explain', file, '--tool', tool, '--role', 'staff', '--at', time, '--json');
+  const answer = async (tool: string, time: string) => {
+    const { state, decision } = JSON.parse((await explain(tool, time)).stdout);
+    return [state, decision.effect, decision.errorId];
+  };
+  assert.deepEqual(await answer('fs.write', at(-1)), ['active', 'allow', undefined]);
+  assert.deepEqual(await answer('fs.read', at(0.5)), ['stale', 'allow', undefined]);
+  assert.deepEqual(await answer('fs.write', at(0.5)), ['stale', 'deny', 'policy.denied']);
+  assert.deepEqual(await answer('fs.read', at(2)), ['expired', 'deny', 'policy.unavailable']);
+});
+
+test('lint says what a rule does not do, and its status tells that it said something', async (t) => {
+  const { zl, write, sign } = await desk(t);
+  const clean = await zl('policy', 'lint', await write('a.json', bundle()));
+  assert.deepEqual(clean, { status: 0, stdout: 'nothing to say against it\n', stderr: '' });
+  const [rule] = bundle().rules;
+  const odd = bundle({ rules: [{ ...rule!, tools: ['read'] }] });
+  const found = await zl('policy', 'lint', await write('b.json', odd), '--json');
+  assert.equal(found.status, 1);
+  assert.equal(JSON.parse(found.stdout).warnings[0].warning, 'tool-name-odd');
+  const signed = await sign(odd);
+  assert.equal(signed.status, 0);
+  assert.match(signed.stderr, /^warning: staff-read: no tool is named read/);
+});
+
+test('diff tells rules apart by their id, and what changed in each', async (t) => {
+  const { zl, write } = await desk(t);
+  const [rule] = bundle().rules;
+  const before = await write('before.json', bundle());
+  const after = await write(
+    'after.json',
+    bundle({
+      version: 2,
+      rules: [
+        { ...rule!, roles: ['staff', 'guest'] },
+        { id: 'no-nights', effect: 'deny', tools: ['*'] },
+      ],
+    }),
+  );
+  const { status, stdout } = await zl('policy', 'diff', before, after);
+  assert.equal(status, 0);
+  assert.match(stdout, /^~ version: 1 -> 2$/m);
+  assert.match(stdout, /^\+ no-nights \(deny\)$/m);
+  assert.match(stdout, /^~ staff-read roles: \["staff"\] -> \["staff","guest"\]$/m);
+  const json = JSON.parse((await zl('policy', 'diff', before, after, '--json')).stdout);
+  assert.deepEqual(json.changed[0].fields, ['roles']);
+});
+
+test('files that are missing, no JSON or no bundle are named, without a stack', async (t) => {
+  const { zl, at, write } = await desk(t);
+  const missing = await zl('policy', 'lint', at('none.json'));
+  assert.equal(missing.status, 1);
+  assert.match(
+    missing.stderr,
+    /^zl: config\.invalid: .*none\.json cannot be read: there is no such/,
+  );
+  const broken = await zl('policy', 'lint', await write('broken.json', '{'));
+  assert.match(broken.stderr, /^zl: policy\.invalid: .*broken\.json is not JSON/);
+  const { rules: _, ...headless } = bundle();
+  const wrong = await zl('policy', 'lint', await write('wrong.json', headless));
+  assert.match(wrong.stderr, /^zl: policy\.invalid: not a policy bundle: .*rules/);
+  const noKey = await zl('policy', 'verify', at('none.json'), '--keys', at('none'));
+  assert.equal(noKey.status, 1);
+  for (const { stderr } of [missing, broken, wrong, noKey]) assert.doesNotMatch(stderr, /\n\s+at /);
+});
+
+test('what a bundle says cannot steer the terminal that shows it', async (t) => {
+  const { zl, write } = await desk(t);
+  const [rule] = bundle().rules;
+  const evil = bundle({ rules: [{ ...rule!, roles: ['\u001b[2J\u009b31mstaff\nallow: all'] }] });
+  const file = await write('evil.json', evil);
+  for (const args of [
+    ['explain', file, '--tool', 'fs.read'],
+    ['diff', await write('fine.json', bundle()), file],
+    ['show', file],
+  ]) {
+    const { stdout } = await zl('policy', ...args);
+    assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
+    assert.doesNotMatch(stdout, /^allow: all/m);
+  }
+});

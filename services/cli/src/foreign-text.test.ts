@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { foreignLine, foreignText } from './foreign-text.ts';
+
+test('escape sequences go with their parameters, and plain text stays as it is', () => {
+  assert.equal(foreignText('\u001b[2J\u001b[31mred\u001b[0m'), 'red');
+  assert.equal(foreignText('\u001b]0;title\u0007shown'), 'shown');
+  assert.equal(foreignText('\u009b31mred\u0085'), 'red');
+  assert.equal(foreignText('one\r\ntwo\tthree\u0008\u007f'), 'one\ntwo\tthree');
+  assert.equal(foreignText('Grüße, 世界 👋🏽'), 'Grüße, 世界 👋🏽');
+});
+
+test('a name or message cannot make a line of its own, nor turn the direction of ours', () => {
+  assert.equal(foreignLine('read\n  ✓ Receipt verified'), 'read   ✓ Receipt verified');
+  assert.equal(foreignLine('a\u202etxt.exe\u2028b'), 'atxt.exeb');
+  assert.equal(foreignLine('x'.repeat(600)), `${'x'.repeat(500)}…`);
+});
+
+test('nothing but line feeds and tabs is left of the controls, however a text is cut into parts', () => {
+  const hostile = fc.string({
+    unit: fc.constantFrom(
+      '\u001b',
+      '[',
+      ']',
+      '3',
+      '1',
+      'm',
+      ';',
+      '\u0007',
+      '\u009b',
+      '\n',
+      'a',
+      'ä',
+    ),
+  });
+  fc.assert(
+    fc.property(fc.array(hostile), (parts) => {
+      const shown = parts.map(foreignText).join('');
+      assert.doesNotMatch(shown, /[^\P{Cc}\n\t]/u);
+      assert.doesNotMatch(parts.map((part) => foreignLine(part)).join(''), /\p{Cc}/u);
+    }),
+  );
+});

@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tempDir } from '@zerolatency/testing';
+import { type Installed, installed } from '../../test/installed.ts';
+import { createInstallation } from './create.ts';
+import { layoutOf } from './layout.ts';
+
+async function filesOf({ layout }: Installed): Promise<Map<string, string>> {
+  const entries = await readdir(layout.home, { recursive: true, withFileTypes: true });
+  const files = entries.filter((entry) => entry.isFile());
+  const paths = files.map((entry) => join(entry.parentPath, entry.name));
+  const texts = await Promise.all(paths.map((path) => readFile(path, 'utf8')));
+  return new Map(paths.map((path, i) => [path, texts[i] ?? '']));
+}
+
+test('private keys, credentials and configuration are their owner’s alone, and so is every folder', async (t) => {
+  const made = await installed(t);
+  const isPrivate = (path: string, text: string) =>
+    text.includes('PRIVATE KEY') || /\.(yaml|jws)$|zl\.json$/.test(path);
+  let privateFiles = 0;
+  for (const [path, text] of await filesOf(made)) {
+    const expected = isPrivate(path, text) ? 0o600 : 0o644;
+    privateFiles += expected === 0o600 ? 1 : 0;
+    assert.equal((await stat(path)).mode & 0o777, expected, path);
+  }
+  assert.ok(privateFiles >= 12, String(privateFiles));
+  for (const entry of await readdir(made.layout.home, { recursive: true, withFileTypes: true })) {
+    if (!entry.isDirectory()) continue;
+    const folder = join(entry.parentPath, entry.name);
+    assert.equal((await stat(folder)).mode & 0o077, 0, folder);
+  }
+});
+
+test('a second creation keeps everything', async (t) => {
+  const made = await installed(t);
+  const before = await filesOf(made);
+  await createInstallation(made.layout, made.nodePath);
+  assert.deepEqual(await filesOf(made), before);
+});
+
+test('a creation that was cut short is begun again', async (t) => {
+  const made = await installed(t);
+  await rm(made.layout.settings);
+  await rm(made.layout.device.manifest);
+  await createInstallation(made.layout, made.nodePath);
+  const files = await filesOf(made);
+  assert.ok(files.has(made.layout.settings) && files.has(made.layout.device.manifest));
+  assert.equal(
+    [...files.keys()].some((path) => path.endsWith('.next')),
+    false,
+  );
+});
+
+test('two installations share no key, no certificate and no listener', async (t) => {
+  const [one, other] = await Promise.all([installed(t), installed(t)]);
+  const secrets = async (made: Installed) =>
+    [...(await filesOf(made))].filter(([path]) => /\.(pem|jws)$|-keys\.json$/.test(path));
+  const shared = new Set((await secrets(one)).map(([, text]) => text));
+  for (const [path, text] of await secrets(other)) assert.equal(shared.has(text), false, path);
+  assert.ok(shared.size >= 18, String(shared.size));
+});
+
+test('a folder too deep for a Unix socket is refused before anything is written', async (t) => {
+  const dir = tempDir(t);
+  const layout = layoutOf(join(dir, 'x'.repeat(100), '.zl'));
+  await assert.rejects(createInstallation(layout, process.execPath), {
+    id: 'config.invalid',
+    message: /control\.sock is \d+ bytes long, and a Unix socket takes 103.*--home/,
+  });
+  assert.deepEqual(await readdir(dir), []);
+});

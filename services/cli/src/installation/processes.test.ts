@@ -1,0 +1,75 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { test } from 'node:test';
+import { eventually, tempDir } from '@zerolatency/testing';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { layoutOf } from './layout.ts';
+import { runningPid, startService, stopService } from './processes.ts';
+
+const service = 'tool-relay';
+
+async function withPidFile(t: { after(fn: () => void): void }, content: string) {
+  const layout = layoutOf(tempDir(t));
+  await mkdir(dirname(layout.pid(service)), { recursive: true });
+  await writeFile(layout.pid(service), content);
+  return layout;
+}
+
+test('a file that is cut short, or names no single process, says that nothing runs', async (t) => {
+  for (const content of [
+    '{"pid":',
+    '{}',
+    '{"pid":-1,"startedAt":""}',
+    '{"pid":0,"startedAt":""}',
+  ]) {
+    const layout = await withPidFile(t, content);
+    assert.equal(await runningPid(fakeTerminal(), layout, service), undefined, content);
+  }
+});
+
+test('a process that was given the number of an old one is neither found nor signalled', async (t) => {
+  const layout = await withPidFile(t, JSON.stringify({ pid: process.pid, startedAt: '1' }));
+  const signals: unknown[] = [];
+  const terminal = {
+    ...fakeTerminal(),
+    signalProcess: (_: number, s: unknown) => void signals.push(s),
+  };
+  assert.equal(await runningPid(terminal, layout, service), undefined);
+  const outcome = await stopService(terminal, layout, { service, deadlineMs: 1 });
+  assert.equal(outcome, 'not running');
+  assert.deepEqual(new Set(signals), new Set([0]));
+});
+
+test('what was started is found, and what does not stop within the deadline is ended', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  // Instead of Node: takes the arguments of a service, and ignores SIGTERM.
+  const nodePath = `${layout.home}/stubborn`;
+  await writeFile(
+    nodePath,
+    '#!/bin/sh\ntrap "" TERM\necho started\nwhile :; do sleep 0.05; done\n',
+    {
+      mode: 0o755,
+    },
+  );
+  const terminal = fakeTerminal({ nodePath });
+  await startService(terminal, layout, service);
+  const pid = await runningPid(terminal, layout, service);
+  assert.ok(pid !== undefined);
+  await eventually(async () => (await readFile(layout.log(service), 'utf8')).includes('started'));
+  assert.equal(await stopService(terminal, layout, { service, deadlineMs: 50 }), 'killed');
+  assert.equal(await runningPid(terminal, layout, service), undefined);
+  assert.equal(await stopService(terminal, layout, { service, deadlineMs: 50 }), 'not running');
+});
+
+test('one that stops when asked is given the time', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
+  await mkdir(dirname(layout.pid(service)), { recursive: true });
+  const stat = await readFile(`/proc/${child.pid}/stat`, 'utf8').catch(() => '');
+  const startedAt = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  await writeFile(layout.pid(service), JSON.stringify({ pid: child.pid, startedAt }));
+  const outcome = await stopService(fakeTerminal(), layout, { service, deadlineMs: 30_000 });
+  assert.equal(outcome, 'stopped');
+});

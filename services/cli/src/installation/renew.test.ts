@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
+import { readFile, writeFile } from 'node:fs/promises';
+import { test } from 'node:test';
+import { type Bundle, signBundle, verifyBundle, verifyManifest } from '@zerolatency/policy';
+import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { decodeJwt } from 'jose';
+import { type Installed, installed } from '../../test/installed.ts';
+import { readKeys } from '../keys/read-keys.ts';
+import { renewExpiring } from './renew.ts';
+
+const dayMs = 24 * 60 * 60 * 1000;
+
+async function bundleOf({ layout }: Installed, nowMs: number): Promise<Bundle> {
+  const keys = await readKeys(layout.policy.keys);
+  const verified = verifyBundle(await readFile(layout.policy.bundle, 'utf8'), { keys, nowMs });
+  if ('error' in verified) throw verified.error;
+  return verified.bundle;
+}
+
+async function manifestOf({ layout }: Installed) {
+  const keys = await readKeys(layout.device.manifestKeys);
+  const text = await readFile(layout.device.manifest, 'utf8');
+  const verified = verifyManifest(text, { keys, nowMs: Date.now() });
+  if ('error' in verified) throw verified.error;
+  return verified.manifest;
+}
+
+async function contents({ layout }: Installed): Promise<readonly string[]> {
+  const { policy, device, tls } = layout;
+  const files = [policy.bundle, device.manifest, device.credential, tls('model-host').cert];
+  return await Promise.all(files.map((file) => readFile(file, 'utf8')));
+}
+
+test('nothing is signed anew in the first half of its life', async (t) => {
+  const made = await installed(t);
+  const before = await contents(made);
+  await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 6 * dayMs });
+  assert.deepEqual(await contents(made), before);
+});
+
+test('a bundle past half its life becomes the next version, with the rules it had', async (t) => {
+  const made = await installed(t);
+  const { layout, nodePath } = made;
+  const first = await bundleOf(made, Date.now());
+  const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
+  const own = { ...first, version: 7, rules: [], graceMs: 60_000 };
+  await writeFile(layout.policy.bundle, signBundle(own, [signer]));
+  const nowMs = Date.now() + 8 * dayMs;
+  await renewExpiring(layout, { nodePath, nowMs });
+  const renewed = await bundleOf(made, nowMs);
+  assert.equal(renewed.version, 8);
+  assert.deepEqual([renewed.rules, renewed.graceMs, renewed.id], [[], 60_000, first.id]);
+  assert.equal(Date.parse(renewed.issuedAt), nowMs);
+  assert.equal(Date.parse(renewed.expiresAt), nowMs + 14 * dayMs);
+});
+
+test('a bundle that was signed elsewhere is left to those who signed it', async (t) => {
+  const made = await installed(t);
+  const theirs = signerFromPem(generateKeyPair().privatePem);
+  const text = signBundle(await bundleOf(made, Date.now()), [theirs]);
+  await writeFile(made.layout.policy.bundle, text);
+  await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 20 * dayMs });
+  assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);
+});
+
+test('a device past half its credential is enrolled anew, with the same key and name', async (t) => {
+  const { layout, nodePath } = await installed(t);
+  const before = decodeJwt(await readFile(layout.device.credential, 'utf8'));
+  const nowMs = Date.now() + 16 * dayMs;
+  await renewExpiring(layout, { nodePath, nowMs });
+  const after = decodeJwt(await readFile(layout.device.credential, 'utf8'));
+  assert.deepEqual([after.sub, after.tenant, after.cnf], [before.sub, before.tenant, before.cnf]);
+  assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * dayMs);
+});
+
+test('certificates past half their life are issued anew by the same authority', async (t) => {
+  const { layout, nodePath } = await installed(t);
+  const files = layout.tls('model-host');
+  const before = await readFile(files.cert);
+  await renewExpiring(layout, { nodePath, nowMs: Date.now() + 200 * dayMs });
+  const after = new X509Certificate(await readFile(files.cert));
+  assert.notEqual(String(after), String(new X509Certificate(before)));
+  assert.ok(after.verify(new X509Certificate(await readFile(layout.authority.cert)).publicKey));
+  assert.match(await readFile(files.key, 'utf8'), /PRIVATE KEY/);
+});
+
+test('another Node is another file for our own server, and what else the manifest says stays', async (t) => {
+  const made = await installed(t);
+  const before = await manifestOf(made);
+  await writeFile(made.nodePath, 'a newer one');
+  await renewExpiring(made.layout, { nodePath: made.nodePath });
+  const after = await manifestOf(made);
+  assert.equal(after.version, before.version + 1);
+  assert.notEqual(after.servers[0]?.sha256, before.servers[0]?.sha256);
+  assert.deepEqual({ ...after.servers[0], sha256: '' }, { ...before.servers[0], sha256: '' });
+});

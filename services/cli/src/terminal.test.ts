@@ -1,0 +1,19 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { fakeTerminal } from '../test/fake-terminal.ts';
+import { printJson, readable } from './terminal.ts';
+
+test('JSON is one line that no terminal obeys and every parser reads', () => {
+  const value = { text: 'a\n\u001b[31m\u007f\u009b31m' };
+  const terminal = fakeTerminal();
+  printJson(terminal, value);
+  const [line = '', rest] = terminal.output().split('\n');
+  assert.equal(rest, '');
+  assert.doesNotMatch(line, /\p{Cc}/u);
+  assert.deepEqual(JSON.parse(line), value);
+});
+
+test('readable JSON has lines, and no other controls', () => {
+  const value = { text: 'a\n\u009b31m' };
+  assert.equal(readable(value), '{\n  "text": "a\\n\\u009b31m"\n}');
+});
