@@ -255,12 +255,14 @@ test('a handle that was closed is spoken to no more, and may be used again', asy
   await device.take(FrameKind.CALL);
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
   call(host, held);
-  await (await clients.host()).open('acme', 'laptop');
+  const other = await clients.host();
+  const { callId: own } = call(other, await other.open('acme', 'laptop'));
+  await device.take(ofCall(own));
   device.send({ kind: FrameKind.OUTCOME, callId });
-  device.send({ kind: FrameKind.CATALOG });
+  device.send({ kind: FrameKind.OUTCOME, callId: own });
+  await other.take(FrameKind.OUTCOME);
+  assert.deepEqual([host.frames, device.frames], [[], []]);
   await host.open('acme', 'laptop');
-  assert.deepEqual(host.frames, []);
-  assert.deepEqual(device.frames, []);
 });
 
 test('[RLY-01] handles and calls are bounded, and a host over its bound is told so', async (t) => {

@@ -85,12 +85,10 @@ async function world(t: TestContext, open: OpenSocketEngine) {
     return client;
   };
   const connect = async (path?: string) => {
+    const index = recorders.length;
     const client = dial(path);
     await once(client, 'open');
-    return {
-      client,
-      recorder: await eventually(() => recorders.find((r) => r.socket && !r.ends.length)),
-    };
+    return { client, recorder: await eventually(() => recorders[index]) };
   };
   const renew = async () => {
     const next = await authority.server();
@@ -303,6 +301,31 @@ for (const [name, open] of engines) {
       Array.from({ length: count }, (_, i) => i),
     );
     await eventually(() => recorder.socket!.queuedBytes === 0);
+  });
+
+  test(`[RLY-01] ${name}: a flood that is passed on to another socket arrives whole, both ways`, async (t) => {
+    const { connect } = await world(t, open);
+    const from = await connect();
+    const to = await connect('/v1/link');
+    from.recorder.onMessageDo = (bytes) => to.recorder.socket!.send(bytes);
+    to.recorder.onMessageDo = (bytes) => from.recorder.socket!.send(bytes);
+    const got: number[] = [];
+    to.client.on('message', (data) => {
+      got.push((data as Buffer).readUInt32BE());
+      if (got.length % 100 === 0) to.client.send(data as Buffer);
+    });
+    const count = 1000;
+    for (let sent = 0; sent < count; sent++) {
+      const message = Buffer.alloc(16_000);
+      message.writeUInt32BE(sent);
+      from.client.send(message);
+    }
+    await eventually(() => got.length === count);
+    assert.deepEqual(
+      got,
+      Array.from({ length: count }, (_, i) => i),
+    );
+    assert.equal(from.client.readyState, WebSocket.OPEN);
   });
 
   test(`[RLY-01] ${name}: an upgrade that is refused gets the status and the error's id`, async (t) => {

@@ -9,6 +9,7 @@ import {
 import { deliver } from '../deliver.ts';
 import { claimPort } from './claim-port.ts';
 import { loadNative, type NativeUws } from './native.ts';
+import { Outbox } from './outbox.ts';
 import type { UserData } from './socket.ts';
 import { refuseUnknownPath, upgradeHandler } from './upgrade.ts';
 
@@ -31,40 +32,47 @@ export async function openUwsEngine(options: SocketEngineOptions): Promise<Socke
     throw new ZlError('config.invalid', 'sockets.engine uws has no binary here; use ws or auto');
   }
   const port = await claimPort(options.host, options.port);
+  const outbox = new Outbox();
   // Sockets live in the app that took them, so every app stays until the end.
-  const apps: Listening[] = [listen(native, options, port)];
+  const apps: Listening[] = [listen(native, { ...options, port }, outbox)];
   return {
     name: 'uws',
     port,
     reloadTls: () => {
       const previous = apps.at(-1);
       // The new one listens first: no moment without a listener.
-      apps.push(listen(native, options, port));
+      apps.push(listen(native, { ...options, port }, outbox));
       if (previous !== undefined) native.us_listen_socket_close(previous.socket);
     },
     close: async () => {
+      outbox.flush();
       for (const { app } of apps.splice(0)) app.close();
     },
   };
 }
 
-function listen(native: NativeUws, options: SocketEngineOptions, port: number): Listening {
+function listen(native: NativeUws, options: SocketEngineOptions, outbox: Outbox): Listening {
+  const { host, port } = options;
   const { certFile, keyFile } = options.tls;
   // Throws when it cannot use the pair.
   const app = native.SSLApp({ cert_file_name: certFile, key_file_name: keyFile });
   for (const endpoint of ['device', 'link'] as const) {
-    app.ws(endpointPaths[endpoint], behaviour(endpoint, options));
+    app.ws(endpointPaths[endpoint], behaviour(endpoint, options, outbox));
   }
   app.any('/*', refuseUnknownPath);
   let socket: us_listen_socket | false = false;
-  app.listen(options.host, port, (opened) => {
+  app.listen(host, port, (opened) => {
     socket = opened;
   });
   if (socket === false) throw new ZlError('config.invalid', `cannot listen on port ${port}`);
   return { app, socket };
 }
 
-function behaviour(endpoint: Endpoint, options: SocketEngineOptions): WebSocketBehavior<UserData> {
+function behaviour(
+  endpoint: Endpoint,
+  options: SocketEngineOptions,
+  outbox: Outbox,
+): WebSocketBehavior<UserData> {
   const { maxMessageBytes, idleTimeoutMs } = options;
   return {
     maxPayloadLength: TOLD_FACTOR * maxMessageBytes,
@@ -75,10 +83,12 @@ function behaviour(endpoint: Endpoint, options: SocketEngineOptions): WebSocketB
       Math.max(MIN_IDLE_TIMEOUT_S, Math.ceil(idleTimeoutMs / 1000)),
     ),
     sendPingsAutomatically: false,
-    upgrade: upgradeHandler(endpoint, options),
+    upgrade: upgradeHandler(endpoint, options, outbox),
     open: (native) => native.getUserData().peer.opened(native),
     message: (native, message, isBinary) => {
       const { peer } = native.getUserData();
+      // What arrives after we have decided to close.
+      if (!peer.isOpen) return;
       if (!isBinary) {
         peer.close(1003, 'frame.malformed');
         peer.listener.onEnd('text_message');
@@ -89,10 +99,14 @@ function behaviour(endpoint: Endpoint, options: SocketEngineOptions): WebSocketB
         deliver({ socket: peer, listener: peer.listener }, Buffer.from(message), options.onFailure);
       }
     },
-    pong: (native) => native.getUserData().peer.listener.onPong(),
+    pong: (native) => {
+      const { peer } = native.getUserData();
+      if (peer.isOpen) peer.listener.onPong();
+    },
+    drain: (native) => native.getUserData().peer.drained(),
     close: (native, code, message) => {
       const { peer } = native.getUserData();
-      if (!peer.detach()) return;
+      if (!peer.closed()) return;
       const isTooBig = code === 1006 && Buffer.from(message).toString('latin1') === TOO_BIG;
       peer.listener.onEnd(isTooBig ? 'too_large' : 'closed');
     },

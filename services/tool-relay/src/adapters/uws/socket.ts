@@ -1,5 +1,6 @@
 import type { WebSocket } from 'uWebSockets.js';
 import type { Socket, SocketListener } from '../../ports.ts';
+import type { Outbox } from './outbox.ts';
 
 /** What uWebSockets.js keeps with a socket. */
 export interface UserData {
@@ -8,52 +9,107 @@ export interface UserData {
 
 type Native = WebSocket<UserData>;
 
+interface CloseFrame {
+  readonly code: number;
+  readonly reason: string;
+}
+
 /** The native object must not be touched once it is closed: it throws. */
 export class UwsSocket implements Socket {
   readonly listener: SocketListener;
+  readonly #outbox: Outbox;
   #native: Native | undefined;
+  #isOpen = false;
+  #messages: Uint8Array[] = [];
+  #messageBytes = 0;
+  /** Bytes that the kernel has not taken, as of the last flush or drain. */
+  #backlogBytes = 0;
+  #closeFrame: CloseFrame | undefined;
 
-  constructor(listener: SocketListener) {
+  constructor(listener: SocketListener, outbox: Outbox) {
     this.listener = listener;
+    this.#outbox = outbox;
   }
 
   opened(native: Native): void {
     this.#native = native;
+    this.#isOpen = true;
     this.listener.onOpen(this);
   }
 
-  /** True the first time. */
-  detach(): boolean {
-    const wasOpen = this.#native !== undefined;
+  /** Whether anything of it is still to be heard. */
+  get isOpen(): boolean {
+    return this.#isOpen;
+  }
+
+  /** The native socket is closed. True when that is news. */
+  closed(): boolean {
+    const isNews = this.#isOpen;
+    this.#isOpen = false;
     this.#native = undefined;
-    return wasOpen;
+    this.#forget();
+    return isNews;
+  }
+
+  drained(): void {
+    this.#backlogBytes = this.#native?.getBufferedAmount() ?? 0;
   }
 
   get queuedBytes(): number {
-    return this.#native?.getBufferedAmount() ?? 0;
+    return this.#isOpen ? this.#backlogBytes + this.#messageBytes : 0;
   }
 
   send(bytes: Uint8Array): number {
-    const native = this.#native;
-    if (native === undefined) return 0;
-    // 1: all of it went to the kernel. 0: some waits; nothing is ever dropped (maxBackpressure 0).
-    return native.send(bytes, true) === 1 ? 0 : native.getBufferedAmount();
+    if (!this.#isOpen) return 0;
+    if (this.#messages.length === 0) this.#outbox.add(this);
+    this.#messages.push(Buffer.from(bytes));
+    this.#messageBytes += bytes.length;
+    return this.#backlogBytes + this.#messageBytes;
   }
 
   ping(): void {
-    this.#native?.ping();
+    if (this.#isOpen) this.#native?.ping();
   }
 
   close(code: number, reason: string): void {
-    const native = this.#native;
-    // First, because end() calls the close handler before it returns.
-    this.#native = undefined;
-    native?.end(code, reason);
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#closeFrame = { code, reason };
+    this.#outbox.add(this);
   }
 
   terminate(): void {
+    if (!this.#isOpen) return;
+    this.#isOpen = false;
+    this.#forget();
+    this.#native?.close();
+  }
+
+  flush(): void {
     const native = this.#native;
-    this.#native = undefined;
-    native?.close();
+    if (native === undefined) return;
+    const messages = this.#messages;
+    const [first] = messages;
+    if (messages.length === 1 && first !== undefined) this.#write(native, first);
+    else if (messages.length > 1) {
+      native.cork(() => {
+        for (const message of messages) this.#write(native, message);
+      });
+    }
+    this.#messages = [];
+    this.#messageBytes = 0;
+    const closeFrame = this.#closeFrame;
+    if (closeFrame !== undefined) native.end(closeFrame.code, closeFrame.reason);
+  }
+
+  #write(native: Native, message: Uint8Array): void {
+    // 1: all of it went to the kernel. 0: some waits; nothing is ever dropped (maxBackpressure 0).
+    if (native.send(message, true) !== 1) this.#backlogBytes = native.getBufferedAmount();
+  }
+
+  #forget(): void {
+    this.#messages = [];
+    this.#messageBytes = 0;
+    this.#backlogBytes = 0;
   }
 }

@@ -3,9 +3,11 @@ import {
   type Admission,
   type Endpoint,
   endpointPaths,
+  type Refusal,
   type SocketEngineOptions,
 } from '../../ports.ts';
 import { reasonPhrases, refusalBody } from '../refusal.ts';
+import type { Outbox } from './outbox.ts';
 import { type UserData, UwsSocket } from './socket.ts';
 
 type Upgrade = (res: HttpResponse, req: HttpRequest, context: us_socket_context_t) => void;
@@ -13,7 +15,11 @@ type Upgrade = (res: HttpResponse, req: HttpRequest, context: us_socket_context_
 const failed = { status: 503, id: 'internal', message: 'internal error' } as const;
 
 /** Asks whether the socket may be, which may take a while; the request is gone by then. */
-export function upgradeHandler(endpoint: Endpoint, options: SocketEngineOptions): Upgrade {
+export function upgradeHandler(
+  endpoint: Endpoint,
+  options: SocketEngineOptions,
+  outbox: Outbox,
+): Upgrade {
   return (res, req, context) => {
     const handshake = {
       key: req.getHeader('sec-websocket-key'),
@@ -31,7 +37,10 @@ export function upgradeHandler(endpoint: Endpoint, options: SocketEngineOptions)
         return;
       }
       isOpen = false;
-      res.cork(() => answer(res, admission, handshake));
+      res.cork(() => {
+        if (admission.listener === undefined) refuse(res, toAnswer(admission.refusal));
+        else accept(res, new UwsSocket(admission.listener, outbox), handshake);
+      });
     };
     const fail = (error: unknown) => {
       options.onFailure(error);
@@ -61,15 +70,9 @@ interface Handshake {
   readonly context: us_socket_context_t;
 }
 
-function answer(res: HttpResponse, admission: Admission, handshake: Handshake): void {
-  if (admission.listener === undefined) {
-    const { status, error } = admission.refusal;
-    refuse(res, { status, id: error.id, message: error.message });
-    return;
-  }
+function accept(res: HttpResponse, peer: UwsSocket, handshake: Handshake): void {
   const { key, protocol, extensions, context } = handshake;
-  const data: UserData = { peer: new UwsSocket(admission.listener) };
-  res.upgrade(data, key, protocol, extensions, context);
+  res.upgrade<UserData>({ peer }, key, protocol, extensions, context);
 }
 
 /** The answer to whatever is not an endpoint. */
@@ -82,6 +85,10 @@ interface Answer {
   readonly status: keyof typeof reasonPhrases;
   readonly id: string;
   readonly message: string;
+}
+
+function toAnswer({ status, error }: Refusal): Answer {
+  return { status, id: error.id, message: error.message };
 }
 
 function refuse(res: HttpResponse, { status, id, message }: Answer): void {
