@@ -22,8 +22,9 @@ interface Parts {
   readonly onFatal: (error: unknown) => void;
 }
 
-/** Often enough that the log stays small, seldom enough that a busy second passes between. */
-const checkpointMs = 2_000;
+const checkpointMs = 500;
+/** A checkpoint holds everything up for tens of milliseconds, so it waits for a pause. */
+const idleMs = 1_000;
 
 export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
   const { log, metrics, journal, policy, tracing, device } = parts;
@@ -50,7 +51,7 @@ export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
   metrics.callsRunning(() => calls.running);
   calls.recover();
   const checkpoints = setInterval(() => {
-    journal.checkpoint({ isIdle: calls.running === 0 });
+    journal.checkpoint({ isIdle: calls.idleMs > idleMs });
   }, checkpointMs);
   checkpoints.unref();
   const close = () => {

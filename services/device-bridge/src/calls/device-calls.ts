@@ -27,6 +27,7 @@ export class DeviceCalls {
   readonly #callee: Callee;
   readonly #runner: Runner;
   #isDead = false;
+  #lastFrameMs = 0;
   #timer: unknown;
   #timerAtMs = Number.POSITIVE_INFINITY;
   #idle: (() => void) | undefined;
@@ -44,6 +45,11 @@ export class DeviceCalls {
     return this.#callee.running;
   }
 
+  /** Since the last frame; 0 while a call runs. */
+  get idleMs(): number {
+    return this.running > 0 ? 0 : performance.now() - this.#lastFrameMs;
+  }
+
   /** Once, before the first connection. */
   recover(): void {
     this.#input(() => this.#callee.recover(this.#deps.clock.nowMs()));
@@ -58,6 +64,7 @@ export class DeviceCalls {
   }
 
   frame(frame: Frame): void {
+    this.#lastFrameMs = performance.now();
     this.#input(() => this.#callee.frame(frame, this.#deps.clock.nowMs()));
   }
 

@@ -10,7 +10,12 @@ import { SqliteJournal } from './journal.ts';
 
 const observer = { wrote() {} };
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
-const entry = (callId: string, deadlineMs = 1000) => ({ callId, digest: bytes('d'), deadlineMs });
+/** A call has one deadline: a is due at 1, b at 2 and so on. */
+const entry = (callId: string) => ({
+  callId,
+  digest: bytes('d'),
+  deadlineMs: callId.charCodeAt(0) - 96,
+});
 
 type Step = { readonly op: string; readonly id: string; readonly atMs: number };
 
@@ -35,10 +40,10 @@ function follows(dir: string, steps: readonly Step[]): void {
   const apply = ({ op, id: callId, atMs }: Step, n: number) => {
     for (const journal of [model, real]) {
       if (op === 'dispatched' && !states.has(callId)) {
-        journal.dispatched({ ...entry(callId, atMs), request: bytes('r') }, n % 2 === 0);
+        journal.dispatched({ ...entry(callId), request: bytes('r') }, n % 2 === 0);
       } else if (op === 'finished' && states.get(callId) !== 'acknowledged') {
         const outcome = { outcome: bytes('o'), result: bytes(`result ${n}`) };
-        journal.finished({ ...entry(callId, atMs), ...outcome }, n % 3 === 0);
+        journal.finished({ ...entry(callId), ...outcome }, n % 3 === 0);
       } else if (op === 'acknowledged' && states.get(callId) === 'finished') {
         journal.acknowledged(callId);
       } else if (op === 'forget') {

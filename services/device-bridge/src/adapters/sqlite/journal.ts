@@ -8,6 +8,7 @@ export interface JournalObserver {
   wrote(durable: boolean, seconds: number): void;
 }
 
+const maxAcknowledged = 64;
 /** Past this much in the write-ahead log, a checkpoint is made whether or not calls run. */
 const maxLogBytes = 64 * 1024 * 1024;
 /** Below it, a checkpoint is not worth its fsync. */
@@ -23,6 +24,9 @@ export class SqliteJournal implements Journal {
   readonly #acknowledge: StatementSync;
   readonly #forget: StatementSync;
   readonly #setMeta: StatementSync;
+  /** An acknowledgement names its call only, and rows are found by deadline. */
+  readonly #deadlines = new Map<string, number>();
+  readonly #acknowledged: string[] = [];
   #watermarkMs: number;
   #isFull = false;
   #logBytes = 0;
@@ -39,16 +43,17 @@ export class SqliteJournal implements Journal {
     this.#finish = database.prepare(
       `INSERT INTO entries (call_id, digest, deadline_ms, state, outcome, result)
        VALUES (?, ?, ?, 'finished', ?, ?)
-       ON CONFLICT (call_id) DO UPDATE
-       SET state = 'finished', digest = excluded.digest, deadline_ms = excluded.deadline_ms,
-           request = NULL, outcome = excluded.outcome, result = excluded.result`,
+       ON CONFLICT (deadline_ms, call_id) DO UPDATE
+       SET state = 'finished', request = NULL, outcome = excluded.outcome, result = excluded.result`,
     );
     this.#acknowledge = database.prepare(
-      `UPDATE entries SET state = 'acknowledged', result = NULL WHERE call_id = ?`,
+      `UPDATE entries SET state = 'acknowledged', result = NULL
+       WHERE deadline_ms = ? AND call_id = ?`,
     );
     this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
     this.id = this.#ownId();
     this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
+    for (const { callId, deadlineMs } of this.load()) this.#deadlines.set(callId, deadlineMs);
   }
 
   get watermarkMs(): number {
@@ -56,28 +61,34 @@ export class SqliteJournal implements Journal {
   }
 
   *load(): Iterable<JournalEntry> {
-    const rows = this.#database.prepare('SELECT * FROM entries ORDER BY rowid').iterate();
+    this.#flush();
+    const rows = this.#database.prepare('SELECT * FROM entries').iterate();
     for (const row of rows) yield entryOf(row);
   }
 
   dispatched({ callId, digest, deadlineMs, request }: DispatchedEntry, durable: boolean): void {
+    this.#deadlines.set(callId, deadlineMs);
     this.#write(durable, request.length, () => {
       this.#insert.run(callId, digest, deadlineMs, request);
     });
   }
 
   finished({ callId, digest, deadlineMs, ...entry }: FinishedEntry, durable: boolean): void {
+    this.#deadlines.set(callId, deadlineMs);
     this.#write(durable, entry.outcome.length + entry.result.length, () => {
       this.#finish.run(callId, digest, deadlineMs, entry.outcome, entry.result);
     });
   }
 
   acknowledged(callId: string): void {
-    this.#write(false, 0, () => this.#acknowledge.run(callId));
+    // Losing it is harmless, so it waits for others to share a commit with.
+    this.#acknowledged.push(callId);
+    if (this.#acknowledged.length >= maxAcknowledged) this.#flush();
   }
 
   forget(watermarkMs: number): void {
     const next = Math.max(watermarkMs, this.#watermarkMs);
+    this.#flush();
     this.#write(true, 0, () => {
       this.#database.exec('BEGIN IMMEDIATE');
       this.#setMeta.run('watermark_ms', next);
@@ -85,6 +96,9 @@ export class SqliteJournal implements Journal {
       this.#database.exec('COMMIT');
     });
     this.#watermarkMs = next;
+    for (const [callId, deadlineMs] of this.#deadlines) {
+      if (deadlineMs <= next) this.#deadlines.delete(callId);
+    }
   }
 
   /** Moves the log into the file; called when nothing waits for it. */
@@ -95,7 +109,20 @@ export class SqliteJournal implements Journal {
   }
 
   close(): void {
+    this.#flush();
     this.#database.close();
+  }
+
+  #flush(): void {
+    if (this.#acknowledged.length === 0) return;
+    const callIds = this.#acknowledged.splice(0);
+    this.#write(false, 0, () => {
+      this.#database.exec('BEGIN IMMEDIATE');
+      for (const callId of callIds) {
+        this.#acknowledge.run(this.#deadlines.get(callId) ?? 0, callId);
+      }
+      this.#database.exec('COMMIT');
+    });
   }
 
   #write(durable: boolean, bytes: number, run: () => void): void {
@@ -106,8 +133,8 @@ export class SqliteJournal implements Journal {
       this.#isFull = durable;
     }
     run();
-    // Each commit writes whole pages: the row's own, and the index's.
-    this.#logBytes += bytes + 8192;
+    // Each commit writes whole pages.
+    this.#logBytes += bytes + 4096;
     this.#observer.wrote(durable, (performance.now() - startMs) / 1000);
   }
 

@@ -1,18 +1,19 @@
 import { DatabaseSync } from 'node:sqlite';
 import { ZlError } from '@zerolatency/errors';
 
+/** Kept in the order of deadlines: entries come in nearly in it, and are forgotten in it. */
 const schema = `
   CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
   CREATE TABLE IF NOT EXISTS entries (
-    call_id TEXT PRIMARY KEY,
+    call_id TEXT NOT NULL,
     digest BLOB NOT NULL,
     deadline_ms INTEGER NOT NULL,
     state TEXT NOT NULL CHECK (state IN ('dispatched', 'finished', 'acknowledged')),
     request BLOB,
     outcome BLOB,
-    result BLOB
-  ) STRICT;
-  CREATE INDEX IF NOT EXISTS entries_by_deadline ON entries (deadline_ms);
+    result BLOB,
+    PRIMARY KEY (deadline_ms, call_id)
+  ) STRICT, WITHOUT ROWID;
 `;
 
 /**

@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net';
 import { MAX_FRAME_BYTES } from '@zerolatency/frame';
 import { WebSocket } from 'ws';
 import type { Dial } from '../../ports.ts';
@@ -22,6 +23,10 @@ export function wsDial(options: () => DialOptions): Dial {
       followRedirects: false,
     });
     let why = '';
+    let stream: Socket | undefined;
+    socket.on('upgrade', (response) => {
+      stream = response.socket;
+    });
     socket.on('open', () => events.onOpen());
     socket.on('ping', () => events.onSign());
     socket.on('pong', () => events.onSign());
@@ -39,9 +44,25 @@ export function wsDial(options: () => DialOptions): Dial {
       get bufferedBytes() {
         return socket.bufferedAmount;
       },
-      send: (bytes) => socket.send(bytes),
+      send: (bytes) => {
+        if (stream !== undefined) gather(stream);
+        socket.send(bytes);
+      },
       close: (code, reason) => socket.close(code, reason),
       terminate: () => socket.terminate(),
     };
   };
+}
+
+const gathering = new WeakSet<Socket>();
+
+/** One write, and one TLS record, for the frames of one turn: a result and its outcome go together. */
+function gather(stream: Socket): void {
+  if (gathering.has(stream)) return;
+  gathering.add(stream);
+  stream.cork();
+  queueMicrotask(() => {
+    gathering.delete(stream);
+    stream.uncork();
+  });
 }
