@@ -12,10 +12,11 @@ import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-ver
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
 import { openScript } from './app/open-files.ts';
 import { type OpenedTools, openTools } from './app/open-tools.ts';
+import { watchRpcs } from './app/rpc-watch.ts';
 import { watchTurns } from './app/turn-watch.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
-import { createHostMetrics, exposeRunning, type HostMetrics } from './metrics.ts';
+import { createHostMetrics, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import type { HttpServer } from './rpc/http-server.ts';
 import { serveRpc } from './rpc/server.ts';
@@ -56,10 +57,9 @@ export async function serveHost(
   const tools = await open(deps);
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const metrics = createHostMetrics(deps.registry);
-  const turns = await openTurns(config, { ...deps, tracing, tools, metrics });
+  const turns = await openTurns(config, { ...deps, tracing, tools });
   const admin = await openAdmin(config, deps, tools.components);
-  const rpc = await openRpc(config, deps, { turns, verifier, metrics });
+  const rpc = await openRpc(config, deps, { turns, verifier });
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
 }
@@ -77,13 +77,7 @@ function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: ServeDeps
 
 async function openTurns(
   config: HostConfig,
-  {
-    log,
-    registry,
-    tracing,
-    tools,
-    metrics,
-  }: ServeDeps & { tracing: Tracing; tools: OpenedTools; metrics: HostMetrics },
+  { log, registry, tracing, tools }: ServeDeps & { tracing: Tracing; tools: OpenedTools },
 ): Promise<Turns> {
   const providers = new Map([
     ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
@@ -97,7 +91,7 @@ async function openTurns(
     recorder: tools.recorder,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
-    watch: watchTurns({ tracer: tracing.tracer, metrics, log }),
+    watch: watchTurns({ tracer: tracing.tracer, metrics: createHostMetrics(registry), log }),
   });
   exposeRunning(registry, () => turns.running);
   return turns;
@@ -123,8 +117,8 @@ async function openAdmin(
 
 async function openRpc(
   config: HostConfig,
-  { lifecycle, log }: ServeDeps,
-  { turns, verifier, metrics }: { turns: Turns; verifier: TokenVerifier; metrics: HostMetrics },
+  { lifecycle, log, registry }: ServeDeps,
+  { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
 ): Promise<HttpServer> {
   const { host, port, tls: files } = config.rpc;
   const tls = files && watchTls(files, { log });
@@ -133,7 +127,7 @@ async function openRpc(
     port,
     tls,
     turns,
-    onStream: metrics.streams,
+    observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,
     serving: lifecycle,
   });

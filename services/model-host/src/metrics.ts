@@ -20,7 +20,6 @@ export interface HostMetrics {
   stepBegun(): void;
   firstToken(seconds: number): void;
   firstTokenAdded(seconds: number): void;
-  streams(change: 1 | -1): void;
 }
 
 export function createHostMetrics(registry: Registry): HostMetrics {
@@ -32,7 +31,6 @@ export function createHostMetrics(registry: Registry): HostMetrics {
   const phases = metric(registry, 'zl_host_phase_duration_seconds');
   const firstToken = metric(registry, 'zl_host_time_to_first_token_seconds').labels();
   const added = metric(registry, 'zl_host_added_first_token_seconds').labels();
-  const streams = metric(registry, 'zl_host_streams_open').labels();
   return {
     turnEnded(figures) {
       const { outcome, errorId, model } = figures;
@@ -46,7 +44,6 @@ export function createHostMetrics(registry: Registry): HostMetrics {
     stepBegun: () => steps.inc(),
     firstToken: (seconds) => firstToken.observe(seconds),
     firstTokenAdded: (seconds) => added.observe(seconds),
-    streams: (change) => streams.inc(change),
   };
 }
 

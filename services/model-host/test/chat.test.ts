@@ -245,3 +245,12 @@ test('an RPC that ends while its client may still send is told whole, also to a 
     assert.ok(chars <= 500_000);
   }
 });
+
+test('[RED-01] a secret that a person types does not reach the model', async (t) => {
+  const host = await startTestHost(t, { rules: "- reply: [{ text: 'you said {{text}}' }]" });
+  const client = host.client('grpc', await host.issuer.token());
+  const text = 'my key is AKIAIOSFODNN7EXAMPLE';
+  const events = await eventsOf(client.streamChat(only(start({ text }))));
+  assert.match(textOf(events), /you said my key is \[masked/);
+  assert.doesNotMatch(JSON.stringify(host.logs), /AKIAIOSFODNN7/);
+});

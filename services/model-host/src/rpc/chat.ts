@@ -1,23 +1,17 @@
 import { create } from '@bufbuild/protobuf';
 import type { MethodImpl } from '@connectrpc/connect';
-import { toConnectError, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import {
   type AgentService,
   type ChatRequest,
   type StreamChatRequest,
   StreamChatRequestSchema,
 } from '@zerolatency/proto/agent';
-import { type ChatDeps, openSession } from './stream-chat.ts';
+import { type ChatDeps, serveSession } from './stream-chat.ts';
 
 /** A stream of one turn, for clients that can only listen. */
 export function chat(deps: ChatDeps): MethodImpl<typeof AgentService.method.chat> {
-  return async function* (request, context) {
-    try {
-      for await (const event of openSession(deps, context).events(only(request))) yield { event };
-    } catch (reason) {
-      throw toConnectError(reason);
-    }
-  };
+  return (request, context) => serveSession(deps, context, only(request));
 }
 
 async function* only({ start }: ChatRequest): AsyncGenerator<StreamChatRequest> {

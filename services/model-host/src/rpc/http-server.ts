@@ -27,6 +27,8 @@ export interface HttpServer {
 
 // A client that opens more streams than one BFF needs is told so by HTTP/2 itself.
 const limits = { settings: { maxConcurrentStreams: 1000 }, maxSessionMemory: 32 };
+// Nothing came or went for so long: the client has forgotten us, or is gone without a word.
+const IDLE_SESSION_MS = 10 * 60 * 1000;
 // A reset overtakes trailers that are still on their way to the socket.
 const RESET_AFTER_MS = 1000;
 // An error told at the deadline still has to reach its reader.
@@ -38,7 +40,13 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   const server = tls === undefined ? createPlainServer(limits) : secureServer(tls);
   server.on('request', (request, response) => {
     endWithResponse(request);
-    handler(request, response);
+    try {
+      handler(request, response);
+    } catch {
+      // Connect throws on an authority that makes no URL. Uncaught, any stranger could end the process.
+      response.writeHead(400);
+      response.end();
+    }
   });
   const connections = trackConnections(server);
   await new Promise<void>((resolve, reject) => {
@@ -90,6 +98,8 @@ function trackConnections(server: Http2Server | Http2SecureServer) {
   });
   server.on('session', (session) => {
     sessions.add(session);
+    // Streams that are open then go on; only new ones have to come over a new connection.
+    session.setTimeout(IDLE_SESSION_MS, () => session.close());
     session.once('close', () => sessions.delete(session));
   });
   return {

@@ -1,6 +1,8 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
-import { toConnectError, ZlError } from '@zerolatency/errors';
+import { fromUnknown, toConnectError, ZlError } from '@zerolatency/errors';
 import type { Identity } from '../ports.ts';
+import { methodOf } from './method-name.ts';
+import type { RpcObserver } from './rpc-observer.ts';
 
 /** @throws ZlError identity.invalid */
 export type VerifyToken = (token: string) => Promise<Identity>;
@@ -10,13 +12,18 @@ const identityKey = createContextKey<Identity | undefined>(undefined, {
 });
 
 /** Runs before the body is read, so that a stranger costs no more than headers. */
-export function identityGate(verify: VerifyToken): (context: HandlerContext) => Promise<void> {
+export function identityGate(
+  verify: VerifyToken,
+  { refused }: Pick<RpcObserver, 'refused'>,
+): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
       const token = bearerToken(context.requestHeader.get('authorization'));
       context.values.set(identityKey, await verify(token));
     } catch (reason) {
-      throw toConnectError(reason);
+      const error = fromUnknown(reason);
+      refused({ method: methodOf(context), error });
+      throw toConnectError(error);
     }
   };
 }

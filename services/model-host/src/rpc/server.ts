@@ -50,7 +50,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },
-    { requestGate: identityGate(verifyToken) },
+    { requestGate: identityGate(verifyToken, options.observer) },
   );
   // These have no end of their own, and would hold the server open.
   const endless = { shutdownSignal: closing };

@@ -1,35 +1,42 @@
 import type { HandlerContext, MethodImpl } from '@connectrpc/connect';
-import { toConnectError } from '@zerolatency/errors';
-import type { AgentService } from '@zerolatency/proto/agent';
+import { fromUnknown, toConnectError, type ZlError } from '@zerolatency/errors';
+import type { AgentService, ChatEvent, StreamChatRequest } from '@zerolatency/proto/agent';
 import type { Turns } from '../turn/turns.ts';
 import { ChatSession } from './chat-session.ts';
 import { identityOf } from './identity-gate.ts';
+import { methodOf } from './method-name.ts';
+import type { RpcObserver } from './rpc-observer.ts';
 
 export interface ChatDeps {
   readonly turns: Turns;
-  /** Told of every stream that opens and closes. */
-  readonly onStream: (change: 1 | -1) => void;
+  readonly observer: RpcObserver;
 }
 
 export function streamChat(deps: ChatDeps): MethodImpl<typeof AgentService.method.streamChat> {
-  return async function* (requests, context) {
-    try {
-      for await (const event of openSession(deps, context).events(requests)) yield { event };
-    } catch (reason) {
-      throw toConnectError(reason);
-    }
-  };
+  return (requests, context) => serveSession(deps, context, requests);
 }
 
-export function openSession({ turns, onStream }: ChatDeps, context: HandlerContext): ChatSession {
-  const { signal } = context;
-  onStream(1);
-  // It aborts at the end of every RPC, whatever the end.
-  signal.addEventListener('abort', () => onStream(-1), { once: true });
-  return new ChatSession({
-    turns,
-    identity: identityOf(context),
-    traceparent: context.requestHeader.get('traceparent') ?? '',
-    signal,
-  });
+export async function* serveSession(
+  deps: ChatDeps,
+  context: HandlerContext,
+  requests: AsyncIterable<StreamChatRequest>,
+): AsyncGenerator<{ event: ChatEvent }, void> {
+  const startedMs = performance.now();
+  let error: ZlError | undefined;
+  deps.observer.opened();
+  try {
+    const session = new ChatSession({
+      turns: deps.turns,
+      identity: identityOf(context),
+      traceparent: context.requestHeader.get('traceparent') ?? '',
+      signal: context.signal,
+    });
+    for await (const event of session.events(requests)) yield { event };
+  } catch (reason) {
+    error = fromUnknown(reason);
+    throw toConnectError(error);
+  } finally {
+    const seconds = (performance.now() - startedMs) / 1000;
+    deps.observer.ended({ method: methodOf(context), error, seconds });
+  }
 }

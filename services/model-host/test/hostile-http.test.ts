@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { connect as connectHttp2 } from 'node:http2';
+import { test } from 'node:test';
+import { connect } from 'node:tls';
+import { startTestHost, type TestHost } from './support/host.ts';
+import { eventsOf, namesOf, only, start } from './support/streams.ts';
+
+const path = '/zerolatency.agent.v1.AgentService/StreamChat';
+
+async function isAlive(host: TestHost): Promise<void> {
+  const client = host.client('grpc', await host.issuer.token());
+  const events = await eventsOf(client.streamChat(only(start({ text: 'hello' }))));
+  assert.equal(namesOf(events).at(-1), 'assistantDone');
+}
+
+/** What comes back for bytes that are sent as they are. */
+async function exchange(host: TestHost, bytes: string): Promise<string> {
+  const { port } = new URL(host.addresses.rpc);
+  const socket = connect({
+    host: '127.0.0.1',
+    port: Number(port),
+    ca: host.ca,
+    ALPNProtocols: ['http/1.1'],
+  });
+  socket.end(bytes);
+  let answer = '';
+  for await (const chunk of socket) answer += chunk;
+  return answer;
+}
+
+function statusOf(host: TestHost, headers: Record<string, string>): Promise<unknown> {
+  const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
+  stream.once('response', (response) => resolve(response[':status']));
+  stream.once('error', (error) => resolve(error));
+  stream.resume();
+  stream.end('x');
+  return promise.finally(() => session.destroy());
+}
+
+test('an HTTP/1.0 request without a host, and nonsense, are refused and harm nobody', async (t) => {
+  const host = await startTestHost(t);
+  assert.match(
+    await exchange(host, `POST ${path} HTTP/1.0\r\ncontent-type: application/grpc\r\n\r\n`),
+    / 400 /,
+  );
+  assert.match(await exchange(host, `POST ${path} HTTP/1.1\r\nhost: a b[\r\n\r\n`), / 400 /);
+  assert.match(
+    await exchange(host, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'),
+    / 404 /,
+  );
+  assert.match(await exchange(host, 'nonsense\r\n\r\n'), / 400 /);
+  await isAlive(host);
+});
+
+test('an HTTP/2 request with a broken authority or path is refused and harms nobody', async (t) => {
+  const host = await startTestHost(t);
+  assert.equal(
+    await statusOf(host, { ':authority': 'a:99999', 'content-type': 'application/grpc' }),
+    400,
+  );
+  assert.equal(await statusOf(host, { 'content-type': 'text/plain' }), 415);
+  assert.equal(await statusOf(host, { ':path': '/x?%' }), 404);
+  await isAlive(host);
+});
+
+test('a message larger than the limit is refused before it is read', async (t) => {
+  const host = await startTestHost(t);
+  const client = host.client('grpc', await host.issuer.token());
+  const text = 'x'.repeat(4 * 1024 * 1024);
+  await assert.rejects(eventsOf(client.streamChat(only(start({ text })))), /resource_exhausted/);
+  await isAlive(host);
+});
