@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { type McpSession, startStdioServer } from '@zerolatency/mcp';
 import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
+import { editConfig } from '../test/e2e/effects.ts';
 import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
 import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
@@ -44,7 +45,7 @@ interface PathSample {
 }
 
 async function timeThroughPath(session: ChatSession): Promise<PathSample> {
-  const { events, ending } = await runTurn(session, `read the file ${file}`);
+  const { events, ending } = await runTurn(session, `read ${file}`);
   const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
   const timing = done?.case === 'toolCallDone' ? done.value.timing : undefined;
   if (ending !== 'done' || timing === undefined) throw new Error(`the turn ended with ${ending}`);
@@ -56,7 +57,12 @@ async function timeThroughPath(session: ChatSession): Promise<PathSample> {
   };
 }
 
-const system = await startSystem(lifetime);
+const system = await startSystem(lifetime, {
+  prepare: async ({ host }) => {
+    const scriptFile = join(projectRoot, 'bench/tool-call-script.yaml');
+    await editConfig(host.config, { providers: { mock: { scriptFile } } });
+  },
+});
 writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
 const [direct, chat] = [await startDirectly(system), await system.chat()];
 const baseline: number[] = [];
