@@ -3,6 +3,7 @@ import { extract, inSpan, type Logger } from '@zerolatency/telemetry';
 import type { HostMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
+import type { FirstToken } from '../turn/turn-clock.ts';
 import type { TurnObserver } from '../turn/turn-observer.ts';
 import type { TurnAsk, TurnWatch } from '../turn/turns.ts';
 
@@ -76,7 +77,7 @@ class Told implements TurnObserver {
     this.#enteredMs = nowMs;
   }
 
-  firstToken(figures: { readonly seconds: number; readonly addedSeconds: number }): void {
+  firstToken(figures: FirstToken): void {
     this.#deps.metrics.firstToken(figures.seconds);
     this.#deps.metrics.firstTokenAdded(figures.addedSeconds);
   }

@@ -1,5 +1,6 @@
 import type { TokenUsage } from '../providers/port.ts';
 import type { EndState, TurnState } from './state.ts';
+import type { FirstToken } from './turn-clock.ts';
 
 export interface TurnEndDetails {
   readonly auditId: string;
@@ -12,8 +13,7 @@ export interface TurnEndDetails {
 export interface TurnObserver {
   /** Called at each transition, with the state that was left. */
   entered(state: TurnState, left: TurnState): void;
-  /** `added` is what is left when the waits for the provider and for tools are taken off. */
-  firstToken(figures: { readonly seconds: number; readonly addedSeconds: number }): void;
+  firstToken(figures: FirstToken): void;
   /** The record of a failed or cancelled turn could not be written. */
   unrecorded(reason: unknown): void;
   ended(state: EndState, details: TurnEndDetails): void;

@@ -5,34 +5,14 @@ import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
 import fc from 'fast-check';
-import { type TurnBench, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
-import type { LlmProvider, ModelRequest } from '../providers/port.ts';
+import { errorIdOf, namesOf } from '../../test/support/streams.ts';
+import { runTurn, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
+import type { LlmProvider } from '../providers/port.ts';
 import { EventQueue } from './event-queue.ts';
 import type { TurnAsk } from './turns.ts';
 
-async function run(bench: TurnBench, text: string, extra?: Partial<TurnAsk>): Promise<ChatEvent[]> {
-  const queue = new EventQueue();
-  const turn = bench.turns.start(bench.ask(text, extra), queue);
-  void turn.ended.then(() => queue.close());
-  const events: ChatEvent[] = [];
-  for (;;) {
-    const { done, value } = await queue.next();
-    if (done) return events;
-    events.push(value);
-  }
-}
-
 const tell = (options: TurnBenchOptions, extra?: Partial<TurnAsk>) =>
-  run(turnBench(options), 'go', extra);
-
-function names(events: readonly ChatEvent[]): (string | undefined)[] {
-  return events.map(({ event }) => event.case);
-}
-
-function errorId(events: readonly ChatEvent[]): string | undefined {
-  const last = events.at(-1)?.event;
-  return last?.case === 'error' ? last.value.id : undefined;
-}
+  runTurn(turnBench(options), 'go', extra);
 
 const twoTools = `
 - when: { after: results }
@@ -60,8 +40,8 @@ test('[HOST-02] calls of one step run at once, and are told in the order the mod
       },
     },
   });
-  const events = await run(bench, 'go');
-  assert.deepEqual(names(events), [
+  const events = await runTurn(bench, 'go');
+  assert.deepEqual(namesOf(events), [
     'assistantDelta',
     'usage',
     'toolCallStarted',
@@ -131,105 +111,9 @@ test('a denied or failed call is told to the model, and the turn goes on', async
   assert.equal(events.at(-1)?.event.case, 'assistantDone');
 });
 
-test('[HOST-07] a tool result is cut for the model, and whole for the client', async () => {
-  const requests: ModelRequest[] = [];
-  const events = await tell({
-    provider: recording(requests, { asksFirst: true }),
-    tools: { a: () => ({ content: 'ä'.repeat(5000) }) },
-  });
-  const last = requests.at(-1)?.messages.at(-1);
-  assert.ok(last?.role === 'tool');
-  assert.ok(Buffer.byteLength(last.results[0]?.text ?? '') < 1100);
-  assert.match(last.results[0]?.text ?? '', /\[cut: \d+ of \d+ bytes shown\]$/);
-  assert.doesNotMatch(last.results[0]?.text ?? '', /\uFFFD/);
-  const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
-  assert.ok(done?.case === 'toolCallDone' && done.value.resultJson.length > 5000);
-});
-
-test('[HOST-08] unreadable arguments are told to the model, and a second try is taken', async () => {
-  const events = await tell({
-    rules: `
-- when: { after: results }
-  reply: [{ text: ok }]
-- when: { text: 'could not be read' }
-  reply: [{ toolCalls: [{ tool: a }] }]
-- reply: [{ toolCalls: [{ tool: a, argumentsText: '{"path":' }] }]`,
-    tools: { a: () => ({}) },
-  });
-  assert.equal(events.at(-1)?.event.case, 'assistantDone');
-  assert.equal(names(events).filter((name) => name === 'toolCallStarted').length, 1);
-});
-
-test('[HOST-08] a model that never becomes readable ends the turn after two tries', async () => {
-  const bench = turnBench({
-    rules: `- reply: [{ toolCalls: [{ tool: a, argumentsText: '[]' }] }]`,
-    tools: { a: () => ({}) },
-  });
-  assert.equal(errorId(await run(bench, 'go')), 'provider.unparsable');
-  assert.deepEqual(bench.toolboxes.log, []);
-  assert.equal(bench.recorder.records[0]?.steps, 3);
-});
-
-test('[HOST-07] a model that always wants tools ends at max_steps', async () => {
-  const bench = turnBench({
-    rules: `- reply: [{ toolCalls: [{ tool: a }] }]`,
-    tools: { a: () => ({}) },
-  });
-  const events = await run(bench, 'go', { limits: { maxSteps: 3 } });
-  assert.equal(errorId(events), 'budget.steps');
-  assert.equal(bench.toolboxes.log.filter((line) => line === 'ran a').length, 2);
-});
-
-test('[HOST-07] more calls at once than allowed are not run', async () => {
-  const calls = Array.from({ length: 5 }, () => '{ tool: a }').join(', ');
-  const bench = turnBench({
-    rules: `- reply: [{ toolCalls: [${calls}] }]`,
-    tools: { a: () => ({}) },
-  });
-  assert.equal(errorId(await run(bench, 'go')), 'provider.unparsable');
-  assert.deepEqual(bench.toolboxes.log, []);
-});
-
-test('[HOST-07] a turn that takes too long ends with budget.time, its provider and calls stopped', async () => {
-  const hanging = turnBench({ rules: '- reply: [{ text: a }, { hang: true }]' });
-  assert.equal(errorId(await run(hanging, 'go', { limits: { timeoutMs: 20 } })), 'budget.time');
-  const bench = turnBench({
-    rules: '- reply: [{ toolCalls: [{ tool: a }] }]',
-    tools: {
-      a: ({ signal }) =>
-        new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason))),
-    },
-  });
-  const events = await run(bench, 'go', { limits: { timeoutMs: 20 } });
-  assert.equal(errorId(events), 'budget.time');
-  assert.ok(names(events).includes('toolCallDone'));
-  assert.equal(bench.toolboxes.running(), 0);
-  assert.equal(bench.recorder.records[0]?.errorId, 'budget.time');
-});
-
-test('[HOST-07] a provider that ignores its token limit is cut, and the turn says so', async () => {
-  const events = await tell(
-    { rules: '- reply: [{ text: { value: "word ", repeat: 100000 } }]' },
-    { limits: { maxOutputTokens: 100 } },
-  );
-  const last = events.at(-1)?.event;
-  assert.ok(last?.case === 'assistantDone');
-  assert.equal(last.value.reason, 2);
-  assert.ok(Number(last.value.usage?.outputTokens) <= 210);
-});
-
-test('[HOST-07] a conversation that is too long for the input budget never reaches the model', async () => {
-  const requests: ModelRequest[] = [];
-  const bench = turnBench({ provider: recording(requests, { asksFirst: false }) });
-  const events = await run(bench, 'word '.repeat(1000), { limits: { maxInputTokens: 100 } });
-  assert.equal(errorId(events), 'budget.tokens');
-  assert.equal(requests.length, 0);
-  assert.equal(bench.recorder.records[0]?.errorId, 'budget.tokens');
-});
-
 test('a provider that fails, or ends in mid-sentence, ends the turn with provider.failed', async () => {
   assert.equal(
-    errorId(await tell({ rules: '- reply: [{ text: so }, { fail: overloaded }]' })),
+    errorIdOf(await tell({ rules: '- reply: [{ text: so }, { fail: overloaded }]' })),
     'provider.failed',
   );
   const silent: LlmProvider = {
@@ -238,7 +122,7 @@ test('a provider that fails, or ends in mid-sentence, ends the turn with provide
       yield { type: 'text', text: 'and then' };
     },
   };
-  assert.equal(errorId(await tell({ provider: silent })), 'provider.failed');
+  assert.equal(errorIdOf(await tell({ provider: silent })), 'provider.failed');
 });
 
 test("an error that is nobody's becomes internal, and tells nothing", async () => {
@@ -264,7 +148,7 @@ test('an answer whose record cannot be written is not called done', async () => 
       },
     },
   });
-  assert.equal(errorId(await run(bench, 'go')), 'ledger.failed');
+  assert.equal(errorIdOf(await runTurn(bench, 'go')), 'ledger.failed');
 });
 
 test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing left running', async () => {
@@ -285,9 +169,9 @@ test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing l
       events.forEach((event, index) => {
         assert.equal(event.sequence, BigInt(index + 1));
       });
-      const ends = names(events).filter((name) => name === 'error' || name === 'assistantDone');
+      const ends = namesOf(events).filter((name) => name === 'error' || name === 'assistantDone');
       assert.equal(ends.length, 1);
-      assert.equal(ends[0], names(events).at(-1));
+      assert.equal(ends[0], namesOf(events).at(-1));
       assert.equal(bench.toolboxes.running(), 0);
       assert.equal(bench.turns.running, 0);
       assert.equal(bench.recorder.records.length, 1);
@@ -298,13 +182,13 @@ test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing l
 
 test('[HOST-10] draining refuses new turns, and cancels what is left at the deadline', async () => {
   const bench = turnBench({ rules: '- reply: [{ text: a }, { hang: true }]' });
-  const running = run(bench, 'go');
+  const running = runTurn(bench, 'go');
   const deadline = new AbortController();
   const drained = bench.turns.drain(deadline.signal);
   assert.throws(() => bench.turns.start(bench.ask('more'), new EventQueue()), /no new turns/);
   deadline.abort();
   await drained;
-  assert.equal(errorId(await running), 'server.draining');
+  assert.equal(errorIdOf(await running), 'server.draining');
   assert.equal(bench.recorder.records[0]?.outcome, 'cancelled');
 });
 
@@ -341,17 +225,3 @@ test('[HOST-04] a reader that stalls stops the provider, and later gets every de
   assert.equal(chars, total * 'a word '.length);
   assert.equal((await turn.ended).state.at, 'done');
 });
-
-/** Asks for the tool `a` first if told so, then says "ok"; keeps the requests. */
-function recording(requests: ModelRequest[], { asksFirst }: { asksFirst: boolean }): LlmProvider {
-  return {
-    name: 'recording',
-    async *stream(request) {
-      requests.push({ ...request, messages: [...request.messages] });
-      if (asksFirst && requests.length === 1) {
-        yield { type: 'toolCall', call: { id: '1', tool: 'a', argumentsText: '{}' } };
-      } else yield { type: 'text', text: 'ok' };
-      yield { type: 'stop', reason: 'end' };
-    },
-  };
-}

@@ -18,6 +18,7 @@ import {
 import { recoveryPrompt, systemPrompt } from './system-prompt.ts';
 import { unreadable } from './tool-arguments.ts';
 import { runToolStep } from './tool-step.ts';
+import { TurnClock } from './turn-clock.ts';
 import type { TurnEvents } from './turn-events.ts';
 import type { TurnObserver } from './turn-observer.ts';
 
@@ -59,10 +60,7 @@ export class Turn {
   readonly #messages: ModelMessage[];
   readonly #callIds: string[] = [];
   readonly #startedAtMs: number;
-  readonly #startedUs = nowUs();
-  #firstTextUs: number | undefined;
-  /** For model calls and tools that came before the first text. */
-  #waitedMs = 0;
+  readonly #clock = new TurnClock();
   #toolbox: Toolbox = unopened;
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
   #auditId = '';
@@ -109,24 +107,17 @@ export class Turn {
         case 'admitted':
           return await this.#begin(signal);
         case 'acting':
-          return await this.#waited(() => this.#callTools(state.step, signal));
+          return await this.#clock.waited(() => this.#callTools(state.step, signal));
         case 'responding':
           // The answer is complete, so a cancel that comes now comes too late.
           this.#auditId = await this.#record('done', state.step);
           return { type: 'recorded' };
         default:
-          return await this.#waited(() => this.#callModel(signal));
+          return await this.#clock.waited(() => this.#callModel(signal));
       }
     } catch (reason) {
       return { type: 'stopped', error: fromUnknown(signal.aborted ? signal.reason : reason) };
     }
-  }
-
-  async #waited<T>(work: () => Promise<T>): Promise<T> {
-    const startedMs = performance.now();
-    const result = await work();
-    this.#waitedMs += performance.now() - startedMs;
-    return result;
   }
 
   async #begin(signal: AbortSignal): Promise<TurnInput> {
@@ -177,11 +168,8 @@ export class Turn {
   }
 
   #onFirstText(providerWaitMs: number): void {
-    if (this.#firstTextUs !== undefined) return;
-    this.#firstTextUs = nowUs() - this.#startedUs;
-    const seconds = this.#firstTextUs / 1e6;
-    const addedSeconds = Math.max(0, seconds - (this.#waitedMs + providerWaitMs) / 1000);
-    this.#deps.observer.firstToken({ seconds, addedSeconds });
+    const figures = this.#clock.firstText(providerWaitMs);
+    if (figures !== undefined) this.#deps.observer.firstToken(figures);
   }
 
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
@@ -222,14 +210,10 @@ export class Turn {
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) },
       steps,
       auditId: this.#auditId,
-      timeToFirstTokenUs: BigInt(this.#firstTextUs ?? 0),
-      totalUs: BigInt(nowUs() - this.#startedUs),
+      timeToFirstTokenUs: this.#clock.firstTextUs,
+      totalUs: this.#clock.totalUs,
     });
   }
-}
-
-function nowUs(): number {
-  return Math.round(performance.now() * 1000);
 }
 
 const unopened: Toolbox = {

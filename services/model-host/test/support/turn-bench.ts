@@ -1,8 +1,10 @@
+import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../../src/adapters/mock-provider/parse-script.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
+import { EventQueue } from '../../src/turn/event-queue.ts';
 import type { TurnLimits } from '../../src/turn/limits.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
 import {
@@ -77,4 +79,20 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
 
 export function scriptedProvider(rules: string): LlmProvider {
   return mockProvider(parseScript(`schema: zerolatency.mock-script/v1\nrules:\n${rules}`, 'test'));
+}
+
+export async function runTurn(
+  bench: TurnBench,
+  text: string,
+  extra?: Partial<TurnAsk>,
+): Promise<ChatEvent[]> {
+  const queue = new EventQueue();
+  const turn = bench.turns.start(bench.ask(text, extra), queue);
+  void turn.ended.then(() => queue.close());
+  const events: ChatEvent[] = [];
+  for (;;) {
+    const { done, value } = await queue.next();
+    if (done) return events;
+    events.push(value);
+  }
 }
