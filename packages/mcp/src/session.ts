@@ -19,6 +19,8 @@ export interface StdioServer extends GroupCommand {
   readonly client: { readonly name: string; readonly version: string };
   readonly onStderr?: (line: string) => void;
   readonly onBadLine?: () => void;
+  /** As soon as there is a process, whose group has the same id. */
+  readonly onSpawn?: (pid: number) => void;
   readonly onToolsChanged?: () => void;
   /** Closes the server, whether it has started or not. */
   readonly signal?: AbortSignal;

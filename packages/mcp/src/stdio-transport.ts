@@ -25,6 +25,7 @@ interface TransportOptions extends GroupCommand {
   readonly limits: StdioLimits;
   readonly onStderr: (line: string) => void;
   readonly onBadLine: () => void;
+  readonly onSpawn?: ((pid: number) => void) | undefined;
 }
 
 /**
@@ -67,6 +68,7 @@ export class StdioTransport implements Transport {
     const child = spawnGroup(this.#options);
     this.#child = child;
     const started = Promise.withResolvers<void>();
+    if (child.pid !== undefined) this.#options.onSpawn?.(child.pid);
     child.once('spawn', () => started.resolve());
     child.once('error', (cause) => {
       const error = new ZlError('tool.server_down', `cannot start: ${cause.message}`, { cause });

@@ -94,6 +94,22 @@ test(
   },
 );
 
+test(
+  '[BRG-02] a server that outlives a killed bridge is ended by the next one',
+  linuxOnly,
+  async (t) => {
+    const rig = await makeRig(t, { servers: () => [fixtureSpec('ignores-sigterm')] });
+    const first = await startProcess(t, rig);
+    await rig.relay.offering('ignores-sigterm.echo');
+    const [server] = first.pids();
+    first.child.kill('SIGKILL');
+    await first.exited;
+    assert.equal(isRunning(server!), true);
+    await startProcess(t, rig);
+    await eventually(() => !isRunning(server!));
+  },
+);
+
 test('a setting that is wrong is named, and nothing is started', () => {
   const run = spawnSync(process.execPath, [main, '--set', 'stateDirr=x'], { encoding: 'utf8' });
   assert.equal(run.status, 1);

@@ -3,23 +3,27 @@ import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { openFloorFile } from '@zerolatency/policy';
 import type { BridgeConfig } from '../config.ts';
+import { Leftovers } from '../servers/leftovers.ts';
 import { loadManifest } from '../servers/load-manifest.ts';
-import type { ServerDeps } from '../servers/managed-server.ts';
 import { Supervisor, type SupervisorDeps } from '../servers/supervisor.ts';
 
 /** The servers of the signed manifest, not started yet. Rejects when there is no good manifest. */
 export async function openServers(
   { servers, stateDir }: Pick<BridgeConfig, 'servers' | 'stateDir'>,
-  deps: Omit<SupervisorDeps, keyof Pick<ServerDeps, 'backoff'>>,
+  deps: Omit<SupervisorDeps, 'backoff' | 'leftovers'>,
 ): Promise<Supervisor> {
   const { manifest, digest } = await loadManifest(servers.manifestFile, {
     keys: await readKeys(servers.keysDir),
     nowMs: Date.now(),
     floor: openFloorFile(join(stateDir, 'manifest-floor.json')),
   });
+  const leftovers = new Leftovers(join(stateDir, 'servers'));
+  for (const server of leftovers.end()) {
+    deps.log.warn({ server }, 'a server that an earlier bridge left behind was killed');
+  }
   const { id, version } = manifest;
   deps.log.info({ manifest: id, version, digest }, 'server manifest accepted');
-  return new Supervisor(manifest, { ...deps, backoff: servers.backoff });
+  return new Supervisor(manifest, { ...deps, leftovers, backoff: servers.backoff });
 }
 
 async function readKeys(dir: string): Promise<string[]> {

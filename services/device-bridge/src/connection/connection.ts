@@ -26,6 +26,7 @@ export class Connection {
         return deps.relays[this.#relayIndex] ?? '';
       },
       become: (build) => this.#become(build),
+      redial: () => this.#dial(),
     };
   }
 
@@ -34,14 +35,14 @@ export class Connection {
   }
 
   start(): void {
-    if (this.#state.name === 'idle') this.#become(() => dialling(this.#machine));
+    if (this.#state.name === 'idle') this.#dial();
   }
 
   /** The credential, or what else a refusal was about, is another now. */
   changed(): void {
     if (this.#state.name !== 'refused') return;
     this.#machine.backoff.reset();
-    this.#become(() => dialling(this.#machine));
+    this.#dial();
   }
 
   /** Dropped unless live: what must not be lost is sent again by the call protocol. */
@@ -58,6 +59,10 @@ export class Connection {
     const wire = 'wire' in this.#state ? this.#state.wire : undefined;
     this.#become(() => ({ name: 'closed', leave: () => {} }));
     if (wire !== undefined) await this.#closeWire(wire);
+  }
+
+  #dial(): void {
+    this.#become(() => dialling(this.#machine));
   }
 
   #closeWire(wire: Wire): Promise<void> {

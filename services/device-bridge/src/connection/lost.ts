@@ -1,4 +1,3 @@
-import { dialling } from './dialling.ts';
 import type { ConnectionState, Machine } from './state.ts';
 
 interface Loss {
@@ -10,6 +9,6 @@ interface Loss {
 export function lost(machine: Machine, { why, retryInMs: given }: Loss): ConnectionState {
   const { clock } = machine.deps;
   const retryInMs = given ?? machine.backoff.nextMs();
-  const timer = clock.setTimeout(() => machine.become(() => dialling(machine)), retryInMs);
+  const timer = clock.setTimeout(() => machine.redial(), retryInMs);
   return { name: 'lost', why, retryInMs, leave: () => clock.clearTimeout(timer) };
 }

@@ -40,6 +40,8 @@ export interface Machine {
   /** Of the relays in turn. */
   nextRelay(): string;
   become(build: () => ConnectionState): void;
+  /** Becomes dialling. */
+  redial(): void;
 }
 
 export interface ConnectionDeps {

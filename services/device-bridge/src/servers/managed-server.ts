@@ -6,6 +6,7 @@ import { Backoff, type BackoffRange } from '../backoff.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';
 import { environmentOf } from './environment.ts';
 import { checkExecutable } from './executable.ts';
+import type { Leftovers } from './leftovers.ts';
 import { Slots } from './slots.ts';
 
 /**
@@ -31,6 +32,7 @@ export interface ServerDeps {
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly version: string;
   readonly backoff: BackoffRange;
+  readonly leftovers: Pick<Leftovers, 'started' | 'ended'>;
   readonly log: ServerLog;
   readonly onChange: () => void;
   readonly onRestart: (server: string) => void;
@@ -119,6 +121,8 @@ export class ManagedServer {
     } catch (reason) {
       await session?.close();
       return fromUnknown(reason);
+    } finally {
+      this.#deps.leftovers.ended(this.spec.name);
     }
   }
 
@@ -138,6 +142,7 @@ export class ManagedServer {
         startTimeoutMs: limits?.startTimeoutMs,
       }),
       onStderr: (line) => log.debug({ server: name, line }, 'server stderr'),
+      onSpawn: (pid) => this.#deps.leftovers.started(name, pid),
       onBadLine: () => log.warn({ server: name }, 'the server printed a line that is not MCP'),
       // Before the first list there is nothing that could have changed.
       onToolsChanged: () => session && void this.#toolsChanged(session),

@@ -19,6 +19,7 @@ function supervise(t: TestContext, specs: readonly ManifestServer[]) {
     environment: { ALLOWED: 'yes', SECRET: 'no' },
     version: '0.1.0',
     backoff: { minMs: 5, maxMs: 50 },
+    leftovers: { started() {}, ended() {} },
     log: quiet,
     onCatalog: (catalog) => catalogs.push(catalog),
     onRestart: (server) => restarts.push(server),
