@@ -1,0 +1,57 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readFileSync } from 'node:fs';
+import { createInterface } from 'node:readline';
+import { lifetime } from '../lifetime.ts';
+
+/** What a tick of /proc is, in microseconds: 100 a second on every Linux that Node runs on. */
+const TICK_US = 10_000;
+
+export interface Program {
+  readonly ready: Readonly<Record<string, string>>;
+  /** Of the process, user and system, so far. */
+  cpuUs(): number;
+  rssBytes(): number;
+  stop(): Promise<void>;
+}
+
+/** Starts a program that prints a JSON line when it is ready. */
+export async function startProgram(path: string, args: readonly string[]): Promise<Program> {
+  const child: ChildProcess = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', '--expose-gc', path, ...args],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  const stop = async () => {
+    child.kill('SIGKILL');
+    if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
+  };
+  lifetime.after(stop);
+  return { ready: await readyLine(path, child), stop, ...figuresOf(child.pid ?? 0) };
+}
+
+async function readyLine(path: string, { stdout }: ChildProcess): Promise<Record<string, string>> {
+  if (stdout === null) throw new Error(`${path} has no output`);
+  const lines = createInterface({ input: stdout });
+  for await (const line of lines) {
+    const parsed = JSON.parse(line);
+    if (parsed.event !== 'ready') continue;
+    stdout.resume();
+    return parsed;
+  }
+  throw new Error(`${path} ended before it was ready`);
+}
+
+function figuresOf(pid: number): Pick<Program, 'cpuUs' | 'rssBytes'> {
+  return {
+    cpuUs: () => {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
+      const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+      return (Number(fields[11]) + Number(fields[12])) * TICK_US;
+    },
+    rssBytes: () => {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+      return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
+    },
+  };
+}
