@@ -1,3 +1,5 @@
+import { readdir } from 'node:fs/promises';
+import { ZlError } from '@zerolatency/errors';
 import {
   type LedgerRecord,
   type LedgerReport,
@@ -18,6 +20,7 @@ export async function auditShow(
   options: { readonly json?: boolean; readonly turn?: string },
 ): Promise<number> {
   const paint = paintFor(terminal);
+  await expectLedger(dir);
   for await (const { record } of readLedger(dir)) {
     if (options.turn !== undefined && turnOf(record) !== options.turn) continue;
     if (options.json) printJson(terminal, record);
@@ -31,6 +34,7 @@ export async function auditVerify(
   dir: string,
   options: { readonly json?: boolean; readonly hostKeys: string; readonly deviceKeys: string },
 ): Promise<number> {
+  await expectLedger(dir);
   const [hostKeys, deviceKeys] = await Promise.all([
     readVerifiers(options.hostKeys),
     readVerifiers(options.deviceKeys),
@@ -40,6 +44,14 @@ export async function auditVerify(
   if (options.json) printJson(terminal, report);
   else printReport(terminal, report);
   return report.ok ? exitStatus.ok : exitStatus.failed;
+}
+
+/** A mistyped folder must not look like an empty ledger. */
+async function expectLedger(dir: string): Promise<void> {
+  const names = await readdir(dir).catch(() => []);
+  if (!names.some((name) => name.startsWith('segment-'))) {
+    throw new ZlError('config.invalid', `there is no ledger in ${dir}`);
+  }
 }
 
 function printReport(terminal: Terminal, report: LedgerReport): void {

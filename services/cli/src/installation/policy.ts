@@ -56,9 +56,8 @@ export async function firstManifest(layout: Layout, nodePath: string): Promise<M
     servers: [
       {
         name: 'fs',
-        command: nodePath,
-        sha256: await sha256OfFile(nodePath),
-        args: [...nodeFlags, join(projectRoot, fileServerScript), '--root', layout.device.files],
+        ...(await fileServerProgram(nodePath)),
+        args: [...nodeFlags, fileServerScript, '--root', layout.device.files],
         env: { allow: [], set: {} },
         effects: { read: 'none' },
       },
@@ -67,20 +66,29 @@ export async function firstManifest(layout: Layout, nodePath: string): Promise<M
 }
 
 const nodeFlags = ['--disable-warning=ExperimentalWarning'];
-const fileServerScript = 'services/device-bridge/src/tools/fs/fs-server.ts';
+const scriptInProject = 'services/device-bridge/src/tools/fs/fs-server.ts';
+const fileServerScript = join(projectRoot, scriptInProject);
 
-export function runsFileServer({ args }: ManifestServer): boolean {
-  return args.some(isFileServerScript);
+/** The same server by the Node and the project of now; undefined for any other server. */
+export async function currentFileServer(
+  server: ManifestServer,
+  nodePath: string,
+): Promise<ManifestServer | undefined> {
+  const isScript = (arg: string) => arg.endsWith(`/${scriptInProject}`);
+  if (!server.args.some(isScript)) return undefined;
+  return {
+    ...server,
+    ...(await fileServerProgram(nodePath)),
+    args: server.args.map((arg) => (isScript(arg) ? fileServerScript : arg)),
+  };
 }
 
-/** The same server by the Node and the project of now, with the arguments it was given. */
-export function fileServerProgram({ args }: ManifestServer, nodePath: string) {
-  const script = join(projectRoot, fileServerScript);
-  return { command: nodePath, args: args.map((arg) => (isFileServerScript(arg) ? script : arg)) };
-}
-
-function isFileServerScript(arg: string): boolean {
-  return arg.endsWith(`/${fileServerScript}`);
+async function fileServerProgram(nodePath: string) {
+  return {
+    command: nodePath,
+    sha256: await sha256OfFile(nodePath),
+    files: [{ path: fileServerScript, sha256: await sha256OfFile(fileServerScript) }],
+  };
 }
 
 export async function installBundle(layout: Layout, bundle: Bundle): Promise<void> {

@@ -9,12 +9,11 @@ import {
 } from '@zerolatency/policy';
 import { signerFromPem, verifyEnvelope } from '@zerolatency/receipts';
 import { decodeJwt } from 'jose';
-import { sha256OfFile } from '../input/file-hash.ts';
 import { renewCertificates } from './certificates.ts';
 import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
 import { isPastHalf } from './lifetime.ts';
-import { fileServerProgram, installBundle, installManifest, runsFileServer } from './policy.ts';
+import { currentFileServer, installBundle, installManifest } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 
 /** Signs anew what has lived half its life. Running services pick all of it up without a restart. */
@@ -61,9 +60,8 @@ async function renewManifest(
   );
   if ('error' in checked) return;
   const { manifest } = checked;
-  const sha256 = await sha256OfFile(nodePath);
-  const servers = manifest.servers.map((server) =>
-    runsFileServer(server) ? { ...server, ...fileServerProgram(server, nodePath), sha256 } : server,
+  const servers = await Promise.all(
+    manifest.servers.map(async (server) => (await currentFileServer(server, nodePath)) ?? server),
   );
   if (isDeepStrictEqual(servers, manifest.servers)) return;
   await installManifest(layout, {

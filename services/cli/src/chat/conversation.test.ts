@@ -1,0 +1,68 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { done, type Script, say, serveHost } from '../../test/fake-host.ts';
+import { installed } from '../../test/installed.ts';
+import { chatTarget } from '../commands/chat.ts';
+import { readSettings } from '../settings.ts';
+import { Conversation } from './conversation.ts';
+import { ChatSession } from './session.ts';
+
+/** A conversation with a host, and the streams it opened. */
+async function conversing(t: TestContext, script: Script) {
+  const made = await installed(t);
+  const host = await serveHost(t, made, script);
+  const sessions: ChatSession[] = [];
+  const conversation = new Conversation(async () => {
+    const target = await chatTarget(await readSettings(made.layout.settings), {});
+    const session = new ChatSession(target);
+    sessions.push(session);
+    return session;
+  });
+  t.after(() => conversation.close());
+  const ask = async (text: string) => {
+    for await (const _ of conversation.turn(text));
+  };
+  return { host, sessions, ask };
+}
+
+test('a stream that ended between two turns is replaced before the second is sent', async (t) => {
+  const { host, sessions, ask } = await conversing(t, () => [say('yes'), done]);
+  await ask('one');
+  host.cut();
+  await eventually(() => sessions[0]?.isOver === true);
+  await ask('two');
+  assert.deepEqual(
+    host.starts.map(({ stream, start }) => [stream, start.history.length]),
+    [
+      [1, 0],
+      [2, 2],
+    ],
+  );
+});
+
+test('a turn that failed is not told as something that was said', async (t) => {
+  const { host, sessions, ask } = await conversing(t, ({ start }) =>
+    start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [done],
+  );
+  await ask('fail');
+  assert.equal(sessions[0]?.isOver, false);
+  host.cut();
+  await eventually(() => sessions[0]?.isOver === true);
+  await ask('two');
+  assert.deepEqual(host.starts.at(-1)?.start.history, []);
+});
+
+test('what is told again stays within what a host takes, and holds the newest turns whole', async (t) => {
+  const long = 'x'.repeat(50 * 1024);
+  const { host, sessions, ask } = await conversing(t, () => [say(long), done]);
+  for (let i = 1; i <= 4; i++) await ask(`question ${i}`);
+  host.cut();
+  await eventually(() => sessions[0]?.isOver === true);
+  await ask('and now?');
+  const { history = [] } = host.starts.at(-1)?.start ?? {};
+  assert.deepEqual(
+    history.map(({ text }) => text.slice(0, 10)),
+    ['question 3', 'x'.repeat(10), 'question 4', 'x'.repeat(10)],
+  );
+});

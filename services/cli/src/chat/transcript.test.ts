@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { stripVTControlCharacters, styleText } from 'node:util';
+import { create } from '@bufbuild/protobuf';
+import { CallOutcome, ChatEventSchema } from '@zerolatency/proto/agent';
+import { done, type Event, say } from '../../test/fake-host.ts';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { jsonTranscript, terminalTranscript } from './transcript.ts';
+
+const timing = { totalUs: 12_345n, remoteUs: 9_000n, deviceUs: 8_000n, serverUs: 2_500n };
+const turn: Event[] = [
+  say('Let me '),
+  say('look. '),
+  {
+    case: 'toolCallStarted',
+    value: { callId: 'c1', tool: 'fs.read', argumentsJson: '{"path":"a.txt"}', step: 1 },
+  },
+  {
+    case: 'toolCallStarted',
+    value: { callId: 'c2', tool: 'fs.read', argumentsJson: '{"path":"b.txt"}', step: 1 },
+  },
+  { case: 'toolCallDelta', value: { callId: 'c1', receivedBytes: 100n } },
+  { case: 'toolCallDone', value: { callId: 'c1', outcome: CallOutcome.DONE, timing } },
+  {
+    case: 'toolCallDone',
+    value: { callId: 'c2', outcome: CallOutcome.DENIED, error: { message: 'no rule allows it' } },
+  },
+  { case: 'usage', value: { inputTokens: 10n, outputTokens: 2n } },
+  say(''),
+  say('It says:\n'),
+  { case: 'approvalRequested', value: { callId: 'c3', tool: 'fs.write' } },
+  say('end\n'),
+  { ...done, value: { ...done.value, steps: 2 } } as Event,
+];
+
+function show(events: readonly Event[], { isTTY = false, json = false } = {}): string {
+  const terminal = fakeTerminal({ isTTY });
+  const transcript = json ? jsonTranscript(terminal) : terminalTranscript(terminal);
+  events.forEach((event, index) => {
+    transcript(create(ChatEventSchema, { sequence: BigInt(index + 1), turnId: 't', event }));
+  });
+  return terminal.output();
+}
+
+const golden = `Let me look. 
+  → fs.read {"path":"a.txt"}
+  → fs.read {"path":"b.txt"}
+  ✓ fs.read in 12.3 ms (on the device 8.0 ms, its server 2.5 ms)
+  ✗ fs.read denied: no rule allows it
+It says:
+  ? fs.write waits for approval
+end
+  2 steps, first token 1.5 ms, total 20.0 ms
+`;
+
+test('a person sees text as it comes, and a line for each call', () => {
+  assert.equal(show(turn), golden);
+});
+
+test('on a terminal the same text is coloured, and nothing else is', () => {
+  const coloured = show(turn, { isTTY: true });
+  assert.ok(coloured.includes(styleText('red', '  ✗ fs.read denied', { validateStream: false })));
+  assert.notEqual(coloured, golden);
+  assert.equal(stripVTControlCharacters(coloured), golden);
+});
+
+test('a program gets every event, one a line, in the JSON form of the contract', () => {
+  const lines = show(turn, { json: true })
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.equal(lines.length, turn.length);
+  assert.deepEqual(lines[0], { sequence: '1', turnId: 't', assistantDelta: { text: 'Let me ' } });
+  assert.deepEqual(lines[5], {
+    sequence: '6',
+    turnId: 't',
+    toolCallDone: {
+      callId: 'c1',
+      outcome: 'CALL_OUTCOME_DONE',
+      timing: { totalUs: '12345', remoteUs: '9000', deviceUs: '8000', serverUs: '2500' },
+    },
+  });
+  assert.deepEqual(lines.at(-1).assistantDone, {
+    steps: 2,
+    timeToFirstTokenUs: '1500',
+    totalUs: '20000',
+  });
+});
+
+test('a call without a timing, an unknown outcome and long arguments are told as far as they go', () => {
+  const argumentsJson = JSON.stringify({ text: 'x'.repeat(5_000) });
+  const shown = show([
+    { case: 'toolCallStarted', value: { callId: 'c1', tool: 'a.b', argumentsJson } },
+    { case: 'toolCallDone', value: { callId: 'c1', outcome: CallOutcome.DONE } },
+    {
+      case: 'toolCallDone',
+      value: { callId: 'c9', outcome: CallOutcome.UNKNOWN, error: { message: 'nobody knows' } },
+    },
+  ]);
+  const [started = '', ...rest] = shown.split('\n');
+  assert.ok(started.endsWith('…') && started.length < 600);
+  assert.deepEqual(rest, ['  ✓ a.b', '  ✗ call unknown: nobody knows', '']);
+});

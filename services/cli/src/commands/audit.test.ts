@@ -1,0 +1,155 @@
+import assert from 'node:assert/strict';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { digestOf } from '@zerolatency/contracts';
+import {
+  generateKeyPair,
+  openLedger,
+  type Receipt,
+  signerFromPem,
+  signReceipt,
+} from '@zerolatency/receipts';
+import { tempDir } from '@zerolatency/testing';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { runZl } from '../../test/installed.ts';
+
+const callId = '0123456789abcdef0123456789abcdef';
+const turnId = 'turn-1';
+const tenant = 'acme';
+const user = 'alice';
+const argumentsDigest = digestOf({ path: 'a.txt' });
+
+function receipt(): Receipt {
+  return {
+    role: 'host',
+    callId,
+    turnId,
+    tool: 'fs.read',
+    argumentsDigest,
+    outcome: 'denied',
+    errorId: 'policy.denied',
+    caps: {},
+    elapsedUs: 1_234,
+    startedAt: '2026-01-02T03:04:05.000Z',
+    tenant,
+    user,
+  };
+}
+
+/** A ledger as a host leaves it. */
+async function audited(t: TestContext, change: Partial<Receipt> = {}) {
+  const dir = tempDir(t);
+  const ledgerDir = join(dir, 'ledger');
+  const host = generateKeyPair();
+  const signer = signerFromPem(host.privatePem);
+  await mkdir(join(dir, 'keys'));
+  await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
+  const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
+  const body = { callId, tool: 'fs.read', argumentsDigest, tenant, user };
+  await ledger.append({ kind: 'call.intent', body });
+  const envelope = signReceipt({ ...receipt(), ...change }, signer);
+  await ledger.append({ kind: 'call.receipt', body: { callId, receipt: envelope } });
+  await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
+  await ledger.close();
+  const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];
+  const zl = (...args: string[]) => runZl(fakeTerminal({ cwd: dir }), ['audit', ...args]);
+  return {
+    dir,
+    ledgerDir,
+    verify: (...more: string[]) => zl('verify', ledgerDir, ...keys, ...more),
+    show: (...more: string[]) => zl('show', ledgerDir, ...more),
+    zl,
+  };
+}
+
+async function segmentOf(dir: string): Promise<string> {
+  const names = await readdir(dir);
+  return join(dir, names.find((name) => name.endsWith('.jsonl')) ?? 'none');
+}
+
+test('a ledger that is whole verifies offline, with public keys only', async (t) => {
+  const { verify } = await audited(t);
+  const { status, stdout } = await verify();
+  assert.equal(status, 0, stdout);
+  assert.match(stdout, /^Valid: 4 records of zerolatency\/test\n/);
+  assert.match(stdout, /^ {2}call\.receipt +1$/m);
+  assert.match(stdout, /^ {2}checkpoint over 4 records, root \S+$/m);
+  const report = JSON.parse((await verify('--json')).stdout);
+  assert.deepEqual([report.ok, report.records, report.openIntents], [true, 4, 0]);
+});
+
+test('an altered record is named, and the status says no', async (t) => {
+  const { ledgerDir, verify } = await audited(t);
+  const segment = await segmentOf(ledgerDir);
+  const text = await readFile(segment, 'utf8');
+  await writeFile(segment, text.replace('"user":"alice"', '"user":"mallo"'));
+  const { status, stdout } = await verify();
+  assert.equal(status, 1);
+  assert.match(stdout, /^NOT VALID: record 1, \S+, line 2 was altered$/m);
+  const report = JSON.parse((await verify('--json')).stdout);
+  assert.deepEqual([report.ok, report.firstBad.index], [false, 1]);
+});
+
+test('records cut off the end are missed', async (t) => {
+  const { ledgerDir, verify } = await audited(t);
+  const segment = await segmentOf(ledgerDir);
+  const lines = (await readFile(segment, 'utf8')).trimEnd().split('\n');
+  await writeFile(segment, `${lines.slice(0, -1).join('\n')}\n`);
+  const { status, stdout } = await verify();
+  assert.equal(status, 1);
+  assert.match(stdout, /^NOT VALID: record 3 is missing: a checkpoint covers 4/);
+});
+
+test('a receipt of keys that nobody trusts makes its record the bad one', async (t) => {
+  const { dir, ledgerDir, zl } = await audited(t);
+  const stranger = join(dir, 'stranger.pem');
+  await writeFile(stranger, generateKeyPair().publicPem);
+  const keys = ['--host-keys', stranger, '--device-keys', stranger];
+  assert.equal((await zl('verify', ledgerDir, ...keys)).status, 1);
+  const none = await zl('verify', ledgerDir, '--host-keys', join(dir, 'none'), ...keys.slice(2));
+  assert.equal(none.status, 1);
+  assert.match(none.stderr, /config\.invalid: .* is neither a \.pem file nor a folder of them/);
+});
+
+test('show tells each record in a line, or as it stands', async (t) => {
+  const { show } = await audited(t);
+  const { status, stdout } = await show();
+  assert.equal(status, 0);
+  const lines = stdout.trimEnd().split('\n');
+  assert.equal(lines.length, 4);
+  assert.match(
+    lines[1] ?? '',
+    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${callId} {2}fs.read {2}alice@acme$`),
+  );
+  assert.match(lines[2] ?? '', /fs\.read {2}denied policy\.denied in 1\.2 ms$/);
+  const records = (await show('--json')).stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(
+    records.map(({ index, kind }) => [index, kind]),
+    [
+      [0, 'ledger.segment'],
+      [1, 'call.intent'],
+      [2, 'call.receipt'],
+      [3, 'host.stopped'],
+    ],
+  );
+  assert.equal((await show('--turn', turnId)).stdout.trimEnd().split('\n').length, 1);
+  assert.equal((await show('--turn', 'another')).stdout, '');
+});
+
+test('a folder that holds no ledger is told, without a stack', async (t) => {
+  const { dir, zl } = await audited(t);
+  const { status, stdout, stderr } = await zl('show', join(dir, 'none'));
+  assert.deepEqual([status, stdout], [1, '']);
+  assert.equal((await zl('verify', join(dir, 'none'))).status, 1);
+  assert.match(stderr, /^zl: config\.invalid: there is no ledger in .*none\n {4}/);
+});
+
+test('what a tool was called cannot steer the terminal', async (t) => {
+  const { show } = await audited(t, { tool: 'fs.\u001b[2J\u009bread\n     9 all well' });
+  assert.doesNotMatch((await show()).stdout, /[^\P{Cc}\n]/u);
+  assert.doesNotMatch((await show('--json')).stdout, /[^\P{Cc}\n]/u);
+});

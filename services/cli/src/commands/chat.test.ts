@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { createServer } from 'node:net';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import { Role } from '@zerolatency/proto/agent';
+import { eventually } from '@zerolatency/testing';
+import { decodeJwt } from 'jose';
+import { cancelled, done, type FakeTurn, say, serveHost } from '../../test/fake-host.ts';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { installed, runZl } from '../../test/installed.ts';
+
+function* answer({ start }: FakeTurn) {
+  yield say(`you said ${start.text}`);
+  yield done;
+}
+
+test('with a message it runs one turn, as the user and with the device of the installation', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, answer);
+  const ran = await made.zl(['chat', 'good', 'morning']);
+  assert.deepEqual(ran, {
+    status: 0,
+    stdout: 'you said good morning\n  1 step, first token 1.5 ms, total 20.0 ms\n',
+    stderr: '',
+  });
+  assert.deepEqual(
+    host.starts.map(({ start }) => [start.deviceId, start.model]),
+    [['this-machine', '']],
+  );
+  const claims = decodeJwt(host.tokens[0]?.replace('Bearer ', '') ?? '');
+  assert.deepEqual([claims.sub, claims.tenant, claims.roles], ['me', 'local', ['developer']]);
+  await made.zl(['chat', '--no-device', '--model', 'fast', 'hi']);
+  assert.deepEqual([host.starts[1]?.start.deviceId, host.starts[1]?.start.model], ['', 'fast']);
+});
+
+test('with --json each event is a line, and the status is the same', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, answer);
+  const { status, stdout } = await made.zl(['chat', '--json', 'hi']);
+  assert.equal(status, 0);
+  const events = stdout
+    .trimEnd()
+    .split('\n')
+    .map((line) => JSON.parse(line));
+  assert.deepEqual(events[0], {
+    sequence: '1',
+    sessionId: 's-1',
+    turnId: 't-1',
+    assistantDelta: { text: 'you said hi' },
+  });
+  assert.equal(events[1].assistantDone.steps, 1);
+});
+
+test('a turn that ends with an error ends the program with 1, and tells the error once', async (t) => {
+  const made = await installed(t);
+  const value = { id: 'budget.steps', message: 'too many', help: 'ask for less' };
+  await serveHost(t, made, () => [say('well'), { case: 'error', value }]);
+  assert.deepEqual(await made.zl(['chat', 'hi']), {
+    status: 1,
+    stdout: 'well\n  ✗ budget.steps: too many\n    ask for less\n',
+    stderr: '',
+  });
+});
+
+test('a host that is not there is unreachable, whatever is wrong with the way to it', async (t) => {
+  const made = await installed(t);
+  const strange = await installed(t);
+  await serveHost(t, strange, answer);
+  const settings = await strange.zl(['status', '--json']);
+  const { addresses } = JSON.parse(settings.stdout).components[0];
+  for (const url of ['https://localhost:1', 'https://no-such-host.invalid:1', addresses.rpc]) {
+    await made.point({ host: { url } });
+    const { status, stdout, stderr } = await made.zl(['chat', 'hi']);
+    assert.deepEqual([status, stdout], [3, ''], url);
+    assert.match(stderr, new RegExp(`^zl: host\\.unreachable: ${url}: .+\\n {4}No host answers`));
+  }
+});
+
+test('a host that refuses says why, and that is not unreachable', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, () => {
+    throw toConnectError(new ZlError('server.draining', 'this pod is shutting down'));
+  });
+  const { status, stderr } = await made.zl(['chat', 'hi']);
+  assert.equal(status, 1);
+  assert.match(stderr, /^zl: server\.draining: this pod is shutting down\n/);
+});
+
+test('a connection that breaks in the middle of a turn is lost, and says that calls may have been made', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, async function* () {
+    yield say('so far');
+    await new Promise((resolve) => setImmediate(resolve));
+    host.cut();
+    await new Promise(() => {});
+  });
+  const { status, stderr } = await made.zl(['chat', 'hi']);
+  assert.equal(status, 3);
+  assert.match(stderr, /^zl: host\.lost: .*\n {4}.*zl audit show/);
+});
+
+test('Ctrl-C cancels the turn, and the status tells that it was interrupted', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, async function* (turn) {
+    yield say('one');
+    await turn.cancelled;
+    yield cancelled;
+  });
+  const terminal = fakeTerminal({ cwd: made.dir });
+  const running = runZl(terminal, ['chat', 'count']);
+  await eventually(() => terminal.output() === 'one');
+  terminal.interrupt();
+  assert.deepEqual(await running, { status: 130, stdout: 'one\n  cancelled\n', stderr: '' });
+});
+
+test('a second Ctrl-C leaves a host that does not hear the first', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, async function* () {
+    yield say('one');
+    await new Promise(() => {});
+  });
+  const terminal = fakeTerminal({ cwd: made.dir });
+  const running = runZl(terminal, ['chat', 'count']);
+  await eventually(() => terminal.output() === 'one');
+  terminal.interrupt();
+  terminal.interrupt();
+  assert.deepEqual(await running, { status: 130, stdout: 'one', stderr: '' });
+});
+
+test('a conversation is one stream, and each line of input a turn of it', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, answer);
+  const { status, stdout } = await made.zl(['chat'], { input: ['one', '', 'two'] });
+  assert.equal(status, 0);
+  assert.deepEqual(stdout.match(/you said \w+/g), ['you said one', 'you said two']);
+  assert.deepEqual(
+    host.starts.map(({ stream, start }) => [stream, start.text, start.history.length]),
+    [
+      [1, 'one', 0],
+      [1, 'two', 0],
+    ],
+  );
+});
+
+test('a conversation outlives its stream: the next one is told what was said, and the failure counts', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, async function* (turn) {
+    if (turn.start.text === 'break') {
+      yield say('half');
+      await new Promise((resolve) => setImmediate(resolve));
+      host.cut();
+      await new Promise(() => {});
+    }
+    yield* answer(turn);
+  });
+  const input = ['one', 'break', 'three'];
+  const { status, stdout, stderr } = await made.zl(['chat'], { input });
+  assert.equal(status, 3);
+  assert.match(stderr, /^zl: host\.lost: /);
+  assert.match(stdout, /you said three/);
+  const last = host.starts.at(-1);
+  assert.deepEqual([last?.stream, last?.start.sessionId], [2, 's-1']);
+  assert.deepEqual(
+    last?.start.history.map(({ role, text }) => [role, text]),
+    [
+      [Role.USER, 'one'],
+      [Role.ASSISTANT, 'you said one'],
+    ],
+  );
+});
+
+test('a host that comes back is used by the next message', async (t) => {
+  const made = await installed(t);
+  const probe = createServer().listen(0, 'localhost');
+  await eventually(() => probe.listening);
+  const { port } = probe.address() as { port: number };
+  probe.close();
+  await made.point({ host: { url: `https://localhost:${port}` } });
+  const input = new PassThrough();
+  const terminal = fakeTerminal({ cwd: made.dir, input });
+  const running = runZl(terminal, ['chat']);
+  input.write('one\n');
+  await eventually(() => terminal.errors().includes('host.unreachable'));
+  await serveHost(t, made, answer, port);
+  input.end('two\n');
+  const { status, stdout } = await running;
+  assert.equal(status, 3);
+  assert.match(stdout, /you said two/);
+});
+
+test('what a model says cannot steer the terminal, however it is cut', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, () => [
+    say('a\u001b'),
+    say('[2Jb\u009b31mc\u001b]0;title'),
+    say('\u0007'),
+    {
+      case: 'toolCallStarted',
+      value: { callId: '1', tool: 'x\u001b[1A', argumentsJson: '"\u009b"' },
+    },
+    { case: 'error', value: { id: 'e\u001b[0m', message: 'm\n  ✓ fine', help: '\u0007h' } },
+  ]);
+  const { stdout } = await made.zl(['chat', 'hi']);
+  assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
+  assert.doesNotMatch(stdout, /^ {2}✓ fine/m);
+});

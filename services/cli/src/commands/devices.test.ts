@@ -1,0 +1,108 @@
+import assert from 'node:assert/strict';
+import { type TestContext, test } from 'node:test';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { toConnectError, ZlError } from '@zerolatency/errors';
+import { ServerState } from '@zerolatency/proto/bridge';
+import { type DeviceSchema, type ListDevicesRequest, RelayService } from '@zerolatency/proto/relay';
+import { serveFake } from '../../test/fake-server.ts';
+import { type Installed, installed } from '../../test/installed.ts';
+
+type Device = MessageInitShape<typeof DeviceSchema>;
+
+function device(deviceId: string, description = 'Reads a file.'): Device {
+  const tools = [{ name: 'read', description, inputSchemaJson: '{}' }];
+  return {
+    deviceId,
+    relayId: 'relay-1',
+    epoch: 3n,
+    connectedUnixMs: BigInt(Date.UTC(2026, 0, 2)),
+    bridgeVersion: '0.1.0',
+    catalog: { servers: [{ name: 'fs', state: ServerState.READY, tools }] },
+  };
+}
+
+/** One device a page, as a relay with many of them would. */
+async function serveRelay(t: TestContext, made: Installed, devices: readonly Device[]) {
+  const asked: ListDevicesRequest[] = [];
+  const server = await serveFake(t, made.layout, {
+    name: 'tool-relay',
+    routes: (router) =>
+      router.service(RelayService, {
+        listDevices(request) {
+          asked.push(request);
+          const at = Number(request.pageToken || 0);
+          const nextPageToken = at + 1 < devices.length ? String(at + 1) : '';
+          return { devices: devices.slice(at, at + 1), nextPageToken };
+        },
+      }),
+  });
+  await made.point({ relay: { url: server.url } });
+  return asked;
+}
+
+test('every page is asked for, in the name of the tenant, and each device told with its tools', async (t) => {
+  const made = await installed(t);
+  const asked = await serveRelay(t, made, [device('d-1'), device('d-2')]);
+  const { status, stdout } = await made.zl(['devices']);
+  assert.equal(status, 0);
+  assert.equal(
+    stdout,
+    ['d-1', 'd-2']
+      .map(
+        (id) =>
+          `${id}  bridge 0.1.0  on relay-1, epoch 3, since 2026-01-02T00:00:00.000Z\n  fs (ready)\n    fs.read  Reads a file.\n`,
+      )
+      .join(''),
+  );
+  assert.deepEqual(
+    asked.map(({ tenant, pageToken }) => [tenant, pageToken]),
+    [
+      ['local', ''],
+      ['local', '1'],
+    ],
+  );
+  const { devices } = JSON.parse((await made.zl(['devices', '--json'])).stdout);
+  assert.deepEqual([devices[1].deviceId, devices[1].catalog.servers[0].name], ['d-2', 'fs']);
+});
+
+test('no device is an answer, with a hint', async (t) => {
+  const made = await installed(t);
+  await serveRelay(t, made, []);
+  assert.match((await made.zl(['devices'])).stdout, /^no device is connected; start its bridge/);
+  assert.deepEqual(await made.zl(['devices', '--json']), {
+    status: 0,
+    stdout: '{"devices":[]}\n',
+    stderr: '',
+  });
+});
+
+test('a relay that is not there is unreachable, and one that refuses says why', async (t) => {
+  const made = await installed(t);
+  await made.point({ relay: { url: 'https://localhost:1' } });
+  const gone = await made.zl(['devices']);
+  assert.deepEqual([gone.status, gone.stdout], [3, '']);
+  assert.match(gone.stderr, /^zl: relay\.unreachable: https:\/\/localhost:1: /);
+  const refusing = await serveFake(t, made.layout, {
+    name: 'tool-relay',
+    routes: (router) =>
+      router.service(RelayService, {
+        listDevices() {
+          throw toConnectError(new ZlError('identity.forbidden', 'not this client'));
+        },
+      }),
+  });
+  await made.point({ relay: { url: refusing.url } });
+  const refused = await made.zl(['devices']);
+  assert.equal(refused.status, 1);
+  assert.match(refused.stderr, /^zl: identity\.forbidden: not this client\n/);
+});
+
+test('what a device says of itself cannot steer the terminal', async (t) => {
+  const made = await installed(t);
+  const evil = '\u001b[2J\u009b31m\nno device is connected';
+  await serveRelay(t, made, [{ ...device(evil, evil), connectedUnixMs: 2n ** 63n }]);
+  const { status, stdout } = await made.zl(['devices']);
+  assert.equal(status, 0);
+  assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
+  assert.doesNotMatch(stdout, /^no device/m);
+});

@@ -1,0 +1,117 @@
+import assert from 'node:assert/strict';
+import { mkdir, rm } from 'node:fs/promises';
+import { createServer as createHttpServer } from 'node:http';
+import { type AddressInfo, createServer, type Server } from 'node:net';
+import { dirname } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type Installed, installed } from '../../test/installed.ts';
+
+/** Answers every request with the same text, as an admin listener of a service does. */
+async function serveAdmin(t: TestContext, text: string): Promise<string> {
+  const server = createHttpServer((_, response) => response.end(text));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => closing(server));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+async function serveControl(t: TestContext, { layout }: Installed, text: string) {
+  const path = layout.device.controlSocket;
+  await mkdir(dirname(path), { recursive: true });
+  await rm(path, { force: true });
+  const server = createServer((socket) => socket.end(text));
+  await new Promise<void>((resolve) => server.listen(path, resolve));
+  t.after(() => closing(server));
+  return () => closing(server);
+}
+
+/** Where something listened a moment ago. */
+async function nowhere(): Promise<string> {
+  const server = createServer();
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await closing(server);
+  return `http://127.0.0.1:${port}`;
+}
+
+async function closing(server: Server): Promise<void> {
+  if ('closeAllConnections' in server)
+    (server as ReturnType<typeof createHttpServer>).closeAllConnections();
+  await new Promise((resolve) => server.close(resolve));
+}
+
+const bridge = (state: string, server: string) =>
+  JSON.stringify({ version: '0.9.0', state, servers: [{ name: 'fs', state: server }] });
+
+const report = (status: string, more: object = {}) =>
+  JSON.stringify({ service: 'x', version: '1.2.3', status, ...more });
+
+test('a whole system is ok, with every address that others need', async (t) => {
+  const made = await installed(t);
+  const host = await serveAdmin(t, report('ok'));
+  const relay = await serveAdmin(t, report('ok'));
+  await serveControl(t, made, bridge('live', 'ready'));
+  await made.point({ host: { adminUrl: host }, relay: { adminUrl: relay } });
+  const plain = await made.zl(['status']);
+  assert.equal(plain.status, 0, plain.stdout);
+  assert.deepEqual(
+    plain.stdout.split('\n').map((line) => line.split(/ +/).slice(0, 3).join(' ')),
+    ['ok model-host 1.2.3', 'ok tool-relay 1.2.3', 'ok device-bridge 0.9.0', ''],
+  );
+  const { components } = JSON.parse((await made.zl(['status', '--json'])).stdout);
+  assert.deepEqual(
+    components.map(({ name, version, health }: Record<string, string>) => [name, version, health]),
+    [
+      ['model-host', '1.2.3', 'ok'],
+      ['tool-relay', '1.2.3', 'ok'],
+      ['device-bridge', '0.9.0', 'ok'],
+    ],
+  );
+  assert.deepEqual(components[0].addresses.metrics, `${host}/metrics`);
+  assert.match(components[0].addresses.rpc, /^https:\/\/localhost:\d+$/);
+  assert.equal(components[0].addresses.caFile, made.layout.authority.cert);
+  assert.deepEqual(components[2].addresses, { status: made.layout.device.controlSocket });
+});
+
+test('what is not there is down, what is unwell says why, and the status is 1', async (t) => {
+  const made = await installed(t);
+  const error = { id: 'relay.unreachable', message: 'no relay answers' };
+  const components = [
+    { name: 'ledger', status: 'ok' },
+    { name: 'relay', status: 'down', error },
+  ];
+  const host = await serveAdmin(t, report('down', { components }));
+  await made.point({ host: { adminUrl: host }, relay: { adminUrl: await nowhere() } });
+  const { status, stdout } = await made.zl(['status']);
+  assert.equal(status, 1);
+  assert.match(stdout, /^degraded model-host .*\n {9}relay is down: no relay answers\n/);
+  assert.match(stdout, /^down {5}tool-relay .*\n {9}ECONNREFUSED\n/m);
+  assert.match(stdout, /^down {5}device-bridge .*\n {9}ENOENT\n/m);
+});
+
+test('a bridge is ok once it is live and each of its servers can be called', async (t) => {
+  const made = await installed(t);
+  for (const [state, server, health] of [
+    ['live', 'starting', 'degraded'],
+    ['dialling', 'ready', 'degraded'],
+    ['live', 'ready', 'ok'],
+  ] as const) {
+    const close = await serveControl(t, made, bridge(state, server));
+    const { components } = JSON.parse((await made.zl(['status', '--json'])).stdout);
+    assert.equal(components[2].health, health, `${state} ${server}`);
+    await close();
+  }
+});
+
+test('an answer that is no report, or has no end, is down; one with escapes steers nothing', async (t) => {
+  const made = await installed(t);
+  const host = await serveAdmin(t, '[1]');
+  const relay = await serveAdmin(t, 'x'.repeat(2 * 1024 * 1024));
+  await serveControl(t, made, JSON.stringify({ version: '\u001b[2J\u009b1', state: 'idle' }));
+  await made.point({ host: { adminUrl: host }, relay: { adminUrl: relay } });
+  const { status, stdout } = await made.zl(['status']);
+  assert.equal(status, 1);
+  assert.match(stdout, /^down {5}model-host .*\n {9}it answers with something that is no report\n/);
+  assert.match(stdout, /^down {5}tool-relay .*\n {9}it answers with more than a report\n/m);
+  assert.match(stdout, /^degraded device-bridge/m);
+  assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
+});

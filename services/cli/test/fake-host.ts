@@ -1,0 +1,93 @@
+import { PassThrough } from 'node:stream';
+import type { TestContext } from 'node:test';
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import type { HandlerContext } from '@connectrpc/connect';
+import {
+  AgentService,
+  type ChatEventSchema,
+  type StartTurn,
+  type StreamChatRequest,
+} from '@zerolatency/proto/agent';
+import { type FakeServer, serveFake } from './fake-server.ts';
+import type { Installed } from './installed.ts';
+
+export type Event = NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>;
+
+/** What the host does with a turn: says events, and perhaps fails. */
+export type Script = (turn: FakeTurn) => AsyncIterable<Event> | Iterable<Event>;
+
+export interface FakeTurn {
+  readonly start: StartTurn;
+  /** Counts the streams from 1. */
+  readonly stream: number;
+  /** Resolves when the client cancels. */
+  readonly cancelled: Promise<void>;
+}
+
+export interface FakeHost extends FakeServer {
+  readonly starts: readonly { readonly stream: number; readonly start: StartTurn }[];
+  readonly tokens: readonly string[];
+}
+
+export const say = (text: string): Event => ({ case: 'assistantDelta', value: { text } });
+export const done: Event = {
+  case: 'assistantDone',
+  value: { steps: 1, timeToFirstTokenUs: 1_500n, totalUs: 20_000n },
+};
+export const cancelled: Event = {
+  case: 'error',
+  value: { id: 'turn.cancelled', message: 'the client cancelled the turn', help: 'nothing' },
+};
+
+/** A host that does as it is told, where `zl` of the installation looks for one. */
+export async function serveHost(
+  t: TestContext,
+  made: Installed,
+  script: Script,
+  port = 0,
+): Promise<FakeHost> {
+  const starts: { stream: number; start: StartTurn }[] = [];
+  const tokens: string[] = [];
+  async function* streamChat(requests: AsyncIterable<StreamChatRequest>, context: HandlerContext) {
+    tokens.push(context.requestHeader.get('authorization') ?? '');
+    const stream = tokens.length;
+    const inbox = openInbox(requests);
+    for await (const start of inbox.starts) {
+      starts.push({ stream, start });
+      let sequence = 0n;
+      for await (const event of script({ start, stream, cancelled: inbox.nextCancel() })) {
+        sequence += 1n;
+        yield { event: { sequence, sessionId: start.sessionId || 's-1', turnId: 't-1', event } };
+      }
+    }
+  }
+  const server = await serveFake(t, made.layout, {
+    name: 'model-host',
+    port,
+    routes: (router) => router.service(AgentService, { streamChat }),
+  });
+  await made.point({ host: { url: server.url } });
+  return { ...server, starts, tokens };
+}
+
+/** Starts wait for their turn, and a cancel does not. */
+function openInbox(requests: AsyncIterable<StreamChatRequest>) {
+  const starts = new PassThrough({ objectMode: true });
+  let onCancel = () => {};
+  const read = async () => {
+    for await (const { action } of requests) {
+      if (action.case === 'start') starts.write(action.value);
+      else onCancel();
+    }
+  };
+  // A client that is gone asks for nothing more.
+  void read().then(
+    () => starts.end(),
+    () => starts.end(),
+  );
+  const nextCancel = () =>
+    new Promise<void>((resolve) => {
+      onCancel = resolve;
+    });
+  return { starts: starts as AsyncIterable<StartTurn>, nextCancel };
+}
