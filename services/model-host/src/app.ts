@@ -1,3 +1,4 @@
+import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
 import {
   createRegistry,
@@ -50,11 +51,11 @@ type ServeDeps = HostDeps & { readonly registry: Registry };
 export async function serveHost(
   config: HostConfig,
   deps: ServeDeps,
-  open: (deps: ServeDeps) => Promise<OpenedTools>,
+  open: (deps: ServeDeps & { readonly tracer: Tracer }) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   // Drain hooks run in reverse: what is opened first is closed last.
   const tracing = openTracing(config, deps);
-  const tools = await open(deps);
+  const tools = await open({ ...deps, tracer: tracing.tracer });
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
   const turns = await openTurns(config, { ...deps, tracing, tools });

@@ -1,3 +1,4 @@
+import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
 import { BundleHolder, memoryFloor, openFloorFile, watchBundle } from '@zerolatency/policy';
@@ -20,6 +21,7 @@ export interface OpenDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
+  readonly tracer: Tracer;
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
@@ -34,7 +36,7 @@ export interface OpenedTools {
 export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
   const signer = await openSigner(config.ledger.key, deps.env);
   const { dir, origin } = config.ledger;
-  const { lifecycle, log, registry } = deps;
+  const { lifecycle, log, registry, tracer } = deps;
   const ledger = await openLedger({
     dir,
     origin,
@@ -58,6 +60,7 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
     metrics: toolMetrics(registry),
+    tracer,
   });
   return {
     toolboxes,
