@@ -1,48 +1,58 @@
 import { readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Bundle, Manifest } from '@zerolatency/policy';
+import type { Bundle, Manifest, ManifestServer } from '@zerolatency/policy';
 import { signBundle, signManifest } from '@zerolatency/policy';
 import { signerFromPem } from '@zerolatency/receipts';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
+const noWarning = '--disable-warning=ExperimentalWarning';
+
+/** A program of Node's beside the file server, with what differs from that. */
+export type AddedServer = Pick<ManifestServer, 'name' | 'args'> & Partial<ManifestServer>;
 
 /** Gives the device a second server, whose tool has effects, and lets the model call it. */
 export async function addEffectsServer(layout: Layout): Promise<void> {
+  const args = [join(fixtures, 'effects-server.ts'), tracePath(layout)];
+  await writeFile(tracePath(layout), '');
+  await addServers(layout, [{ name: 'effects', args, effects: { act: 'external' } }]);
+}
+
+/** Lets the device start more servers, and the model call whatever it likes of them. */
+export async function addServers(layout: Layout, added: readonly AddedServer[]): Promise<void> {
   const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
   const manifest = await payloadOf<Manifest>(layout.device.manifest);
   const [fs] = manifest.servers;
   if (fs === undefined) throw new Error('the local manifest names no server');
-  const script = join(fixtures, 'effects-server.ts');
-  const effects = {
-    name: 'effects',
-    command: fs.command,
-    sha256: fs.sha256,
-    env: fs.env,
-    args: ['--disable-warning=ExperimentalWarning', script, tracePath(layout)],
-    effects: { act: 'external' as const },
-  };
-  const next = { ...manifest, version: manifest.version + 1, servers: [fs, effects] };
-  await writeFile(layout.device.manifest, await signManifest(next, [signer]));
-  await writeFile(tracePath(layout), '');
-  await editConfig(layout.host.config, {
-    providers: { mock: { scriptFile: join(fixtures, 'script.yaml') } },
+  const { command, sha256, env } = fs;
+  const servers = added.map(({ args, ...server }) => {
+    return { command, sha256, env, args: [noWarning, ...args], ...server };
   });
+  const next = { ...manifest, version: manifest.version + 1, servers: [fs, ...servers] };
+  await writeFile(layout.device.manifest, signManifest(next, [signer]));
+  await scriptModel(layout);
   await signBundleWith(layout, layout.policy.bundle, (bundle) => ({
     ...bundle,
     version: bundle.version + 1,
     rules: [
       ...bundle.rules,
       {
-        id: 'act',
+        id: 'what-was-added',
         effect: 'allow',
-        tools: ['effects.*'],
+        tools: added.map(({ name }) => `${name}.*`),
         caps: { timeoutMs: 20_000, maxBytes: 8_388_608 },
       },
     ],
   }));
+}
+
+/** The model does what it is told in words: `call <tool> <arguments>`, `read <path>`, `act ...`. */
+export async function scriptModel(layout: Layout): Promise<void> {
+  await editConfig(layout.host.config, {
+    providers: { mock: { scriptFile: join(fixtures, 'script.yaml') } },
+  });
 }
 
 export async function editConfig(path: string, changes: Record<string, unknown>): Promise<void> {
@@ -58,7 +68,7 @@ export async function signBundleWith(
 ): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const bundle = change(await payloadOf<Bundle>(layout.policy.bundle));
-  await writeFile(path, await signBundle(bundle, [signer]));
+  await writeFile(path, signBundle(bundle, [signer]));
 }
 
 /** How often the tool acted on a key, and how that ended. */
