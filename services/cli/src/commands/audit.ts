@@ -93,12 +93,12 @@ function summary(record: LedgerRecord): string {
     case 'call.receipt': {
       const receipt = peekReceipt(record.body.receipt);
       if (receipt === undefined) return `${record.body.callId}  (unreadable)`;
-      const { callId, tool, outcome, errorId = '', elapsedUs } = receipt;
-      return `${callId}  ${tool}  ${outcome} ${errorId} in ${(elapsedUs / 1000).toFixed(1)} ms`;
+      const { callId, tool, elapsedUs } = receipt;
+      return `${callId}  ${tool}  ${endOf(receipt)} in ${(elapsedUs / 1000).toFixed(1)} ms`;
     }
     case 'turn': {
-      const { turnId, user, tenant, outcome, errorId = '', steps } = record.body;
-      return `${turnId}  ${user}@${tenant}  ${outcome} ${errorId} after ${steps} steps`;
+      const { turnId, user, tenant, steps } = record.body;
+      return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${steps} steps`;
     }
     case 'policy.denied':
       return `${record.body.callId}  ${record.body.tool}  ${record.body.reason}`;
@@ -110,4 +110,8 @@ function summary(record: LedgerRecord): string {
     case 'ledger.segment':
       return `${record.body.openIntents.length} open intents`;
   }
+}
+
+function endOf({ outcome, errorId }: { readonly outcome: string; readonly errorId?: string }) {
+  return errorId === undefined ? outcome : `${outcome} ${errorId}`;
 }

@@ -39,8 +39,8 @@ async function closing(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
-const bridge = (state: string, server: string) =>
-  JSON.stringify({ version: '0.9.0', state, servers: [{ name: 'fs', state: server }] });
+const bridge = (state: string, server: string, why?: string) =>
+  JSON.stringify({ version: '0.9.0', state, why, servers: [{ name: 'fs', state: server }] });
 
 const report = (status: string, more: object = {}) =>
   JSON.stringify({ service: 'x', version: '1.2.3', status, ...more });
@@ -90,14 +90,14 @@ test('what is not there is down, what is unwell says why, and the status is 1', 
 
 test('a bridge is ok once it is live and each of its servers can be called', async (t) => {
   const made = await installed(t);
-  for (const [state, server, health] of [
-    ['live', 'starting', 'degraded'],
-    ['dialling', 'ready', 'degraded'],
-    ['live', 'ready', 'ok'],
+  for (const [report, health, why] of [
+    [bridge('live', 'starting'), 'degraded', 'fs is starting'],
+    [bridge('lost', 'ready', 'no relay answers'), 'degraded', 'lost: no relay answers'],
+    [bridge('live', 'ready'), 'ok', ''],
   ] as const) {
-    const close = await serveControl(t, made, bridge(state, server));
-    const { components } = JSON.parse((await made.zl(['status', '--json'])).stdout);
-    assert.equal(components[2].health, health, `${state} ${server}`);
+    const close = await serveControl(t, made, report);
+    const line = new RegExp(`^${health} +device-bridge.*\\n *${why}$`, 'm');
+    assert.match((await made.zl(['status'])).stdout, line);
     await close();
   }
 });

@@ -2,6 +2,7 @@ import { foreignLine } from '../foreign-text.ts';
 import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
+import { whatIsWrong } from '../status/what-is-wrong.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
 export async function status(
@@ -46,34 +47,9 @@ function printComponent(terminal: Terminal, probe: Probe, { status, rpc }: Addre
   const { name, health, report, error } = probe;
   const version = typeof report?.version === 'string' ? foreignLine(report.version) : '';
   const place = rpc === undefined ? status : `${rpc}  admin ${status}`;
-  const why = error ?? unwellParts(report);
+  const why = error ?? (health === 'ok' ? '' : whatIsWrong(report));
   print(
     terminal,
     `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}${why === '' ? '' : `\n         ${foreignLine(why)}`}`,
   );
-}
-
-/** Which of its own components a service calls unwell, and why. */
-function unwellParts(report: Probe['report']): string {
-  if (!Array.isArray(report?.components)) return '';
-  const parts: readonly unknown[] = report.components;
-  return parts
-    .filter(isPart)
-    .filter((part) => part.status !== 'ok')
-    .map(({ name, status, detail, error }) => {
-      const why = error?.message ?? detail;
-      return `${name} is ${status}${why === undefined ? '' : `: ${why}`}`;
-    })
-    .join('; ');
-}
-
-interface Part {
-  readonly name: string;
-  readonly status: string;
-  readonly detail?: string;
-  readonly error?: { readonly message?: string };
-}
-
-function isPart(value: unknown): value is Part {
-  return typeof value === 'object' && value !== null && 'name' in value && 'status' in value;
 }

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict';
+import { PassThrough } from 'node:stream';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { fakeTerminal } from '../../test/fake-terminal.ts';
+import { exitStatus, type Terminal } from '../terminal.ts';
+import { converse } from './converse.ts';
+
+const ctrlC = '\u0003';
+const ctrlD = '\u0004';
+
+/** A person at a keyboard, and turns that last until Ctrl-C where their text says so. */
+function conversing(prompt: 'shown' | 'none' = 'shown') {
+  const keyboard = Object.assign(new PassThrough(), { isTTY: true });
+  const terminal = fakeTerminal({ input: keyboard, isTTY: true });
+  const turns: string[] = [];
+  const run = async (turnTerminal: Terminal, text: string) => {
+    turns.push(text);
+    if (text !== 'wait') return exitStatus.ok;
+    await new Promise<void>((resolve) => {
+      const stop = turnTerminal.onInterrupt(() => {
+        stop();
+        resolve();
+      });
+    });
+    turns.push('interrupted');
+    return exitStatus.interrupted;
+  };
+  const ended = converse(terminal, { prompt, run });
+  return { keyboard, terminal, turns, ended };
+}
+
+test('during a turn Ctrl-C is the turn’s, and the conversation goes on', async () => {
+  const { keyboard, turns, ended } = conversing();
+  keyboard.write('wait\r');
+  await eventually(() => turns.includes('wait'));
+  keyboard.write(ctrlC);
+  await eventually(() => turns.includes('interrupted'));
+  keyboard.write('go on\r');
+  await eventually(() => turns.includes('go on'));
+  keyboard.write(ctrlD);
+  assert.equal(await ended, exitStatus.ok);
+});
+
+test('between turns Ctrl-C throws away what was typed, and ends nothing', async () => {
+  const { keyboard, turns, ended } = conversing();
+  keyboard.write(`half a line${ctrlC}whole\r`);
+  await eventually(() => turns.length > 0);
+  keyboard.write(ctrlD);
+  assert.equal(await ended, exitStatus.ok);
+  assert.deepEqual(turns, ['whole']);
+});
+
+test('a conversation that a program reads has its prompt on the other stream', async () => {
+  const { keyboard, terminal, turns, ended } = conversing('none');
+  keyboard.write('hello\r');
+  await eventually(() => turns.length > 0);
+  keyboard.write(ctrlD);
+  await ended;
+  assert.equal(terminal.output(), '');
+  assert.match(terminal.errors(), /›/);
+});
+
+test('piped input needs no prompt, and its status is that of the first turn that failed', async () => {
+  const terminal = fakeTerminal({ input: ['one', ' ', 'two', 'three'] });
+  const statuses = [exitStatus.ok, exitStatus.unreachable, exitStatus.failed];
+  const turns: string[] = [];
+  const run = async (_: Terminal, text: string) => statuses[turns.push(text) - 1] ?? exitStatus.ok;
+  assert.equal(await converse(terminal, { prompt: 'shown', run }), exitStatus.unreachable);
+  assert.deepEqual(turns, ['one', 'two', 'three']);
+  assert.equal(terminal.output(), '');
+});

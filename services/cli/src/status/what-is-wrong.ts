@@ -1,0 +1,30 @@
+type Report = Readonly<Record<string, unknown>>;
+
+/** What a component that answers says is wrong with it, in its own words. */
+export function whatIsWrong(report: Report = {}): string {
+  const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
+  const parts = [...listOf(report.components), ...listOf(report.servers)];
+  return [
+    ...own.map(({ state, why }) => `${state}: ${why}`),
+    ...parts.filter(isUnwell).map(describe),
+  ].join('; ');
+}
+
+/** A component has a status, and an MCP server of a bridge a state. */
+function isUnwell({ status, state }: Report): boolean {
+  return status !== 'ok' && state !== 'ready';
+}
+
+function describe({ name, status, state, detail, why, error }: Report): string {
+  const message = isRecord(error) ? error.message : undefined;
+  const reason = [message, why, detail].find((text) => typeof text === 'string');
+  return `${name} is ${status ?? state}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+function listOf(value: unknown): Report[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}
+
+function isRecord(value: unknown): value is Report {
+  return typeof value === 'object' && value !== null;
+}

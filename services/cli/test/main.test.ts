@@ -1,0 +1,73 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { cancelled, done, say, serveHost } from './fake-host.ts';
+import { type Installed, installed } from './installed.ts';
+
+/** The program itself, as a shell starts it. */
+function start(t: TestContext, { layout }: Installed, args: readonly string[]) {
+  const zl = join(import.meta.dirname, '../bin/zl');
+  const child = spawn(zl, ['--home', layout.home, ...args]);
+  t.after(() => child.kill('SIGKILL'));
+  const said = { stdout: '', stderr: '' };
+  child.stdout.on('data', (data) => {
+    said.stdout += data;
+  });
+  child.stderr.on('data', (data) => {
+    said.stderr += data;
+  });
+  const ended = once(child, 'close').then(([status, signal]) => ({ status, signal }));
+  return { child, said, ended };
+}
+
+test('[CLI-01] SIGINT cancels the turn on the host, and the program ends with 130 by itself', async (t) => {
+  const made = await installed(t);
+  let sawCancel = false;
+  await serveHost(t, made, async function* (turn) {
+    yield say('one');
+    await turn.cancelled;
+    sawCancel = true;
+    yield cancelled;
+  });
+  const { child, said, ended } = start(t, made, ['chat', 'count']);
+  await eventually(() => said.stdout === 'one');
+  child.kill('SIGINT');
+  assert.deepEqual(await ended, { status: 130, signal: null });
+  assert.deepEqual([said.stdout, said.stderr], ['one\n  cancelled\n', '']);
+  assert.equal(sawCancel, true);
+});
+
+test('in a conversation SIGINT ends the turn, and the next line is another one', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, async function* (turn) {
+    yield say(`you said ${turn.start.text}`);
+    if (turn.start.text === 'wait') {
+      await turn.cancelled;
+      yield cancelled;
+    } else yield done;
+  });
+  const { child, said, ended } = start(t, made, ['chat']);
+  child.stdin.write('wait\n');
+  await eventually(() => said.stdout === 'you said wait');
+  child.kill('SIGINT');
+  await eventually(() => said.stdout.includes('cancelled'));
+  child.stdin.end('go on\n');
+  assert.deepEqual(await ended, { status: 130, signal: null });
+  assert.match(said.stdout, /you said go on\n/);
+});
+
+test('a reader that has had enough ends the program without a word', async (t) => {
+  const made = await installed(t);
+  await serveHost(t, made, async function* () {
+    for (let i = 0; i < 100_000; i++) yield say(`${'x'.repeat(1_000)}\n`);
+    yield done;
+  });
+  const { child, said, ended } = start(t, made, ['chat', 'talk']);
+  await once(child.stdout, 'data');
+  child.stdout.destroy();
+  assert.deepEqual(await ended, { status: 141, signal: null });
+  assert.equal(said.stderr, '');
+});
