@@ -72,3 +72,20 @@ test('a message larger than the limit is refused before it is read', async (t) =
   await assert.rejects(eventsOf(client.streamChat(only(start({ text })))), /resource_exhausted/);
   await isAlive(host);
 });
+
+test('a client that is refused before it has sent its request can send it, and reads the refusal', async (t) => {
+  const host = await startTestHost(t);
+  const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
+  t.after(() => session.destroy());
+  const headers = { 'content-type': 'application/connect+json' };
+  const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
+  let refusal = '';
+  for await (const chunk of stream) refusal += chunk;
+  assert.match(refusal, /identity\.missing/);
+  // A reset that was sent with the answer would overtake this.
+  await new Promise((resolve) => session.ping(resolve));
+  assert.equal(stream.closed, false);
+  stream.end('the request');
+  await new Promise((resolve) => stream.once('close', resolve));
+  assert.equal(stream.rstCode, 0);
+});

@@ -80,6 +80,9 @@ function secureServer(tls: TlsWatch): Http2SecureServer {
  * for as long as the client likes.
  */
 function endWithResponse({ stream }: Http2ServerRequest): void {
+  // Node resets a stream whose request nobody read as soon as it is answered,
+  // and curl then calls a refusal a broken connection (error 92).
+  stream?.once('prefinish', () => stream.resume());
   // HTTP/1.1 requests have no stream of their own. The compatible response's
   // own finish event comes when the stream closes, which is what we wait for.
   stream?.once('finish', () => {
