@@ -1,0 +1,111 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { copyFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { fromBinary } from '@bufbuild/protobuf';
+import { FrameKind } from '@zerolatency/frame';
+import { DrainSchema } from '@zerolatency/proto/bridge';
+import { eventually, makeEnrolment } from '@zerolatency/testing';
+import { relayWorld } from './relay-world.ts';
+
+for (const engine of ['uws', 'ws']) {
+  const settings = { 'sockets.engine': engine };
+
+  test(`[RLY-06] a relay that drains lets calls end, tells both sides, and leaves when its devices have (${engine})`, async (t) => {
+    const { clients, lifecycle, relay } = await relayWorld(t, { settings });
+    const { client: device, identity } = await clients.device('laptop');
+    const host = await clients.host();
+    const { handle, epoch } = await host.open('acme', 'laptop');
+    const callId = randomBytes(16);
+    host.send({ kind: FrameKind.CALL, device: handle, epoch, callId });
+    await device.take(FrameKind.CALL);
+    const stopped = lifecycle.shutdown({ reason: 'test', deadlineMs: 10_000 });
+
+    const { payload } = await device.take(FrameKind.DRAIN);
+    assert.equal(fromBinary(DrainSchema, payload).closeAfterMs, 5000);
+    await host.take(FrameKind.DRAIN);
+    assert.equal((await fetch(`${relay.adminUrl}/readyz`)).status, 503);
+    const late = clients.dialDevice();
+    const [, response] = await once(late.native, 'unexpected-response');
+    assert.equal(response.statusCode, 503);
+    assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'DRAINING');
+
+    device.send({ kind: FrameKind.OUTCOME, callId });
+    await host.take(FrameKind.OUTCOME);
+    assert.equal(identity.deviceId, 'laptop');
+    device.native.close(1000);
+    assert.equal(await host.lost(handle), 'DRAINING');
+    assert.deepEqual(await host.end(), { code: 1012, reason: 'server.draining' });
+    await stopped;
+    assert.equal(lifecycle.state, 'stopped');
+    assert.deepEqual(lifecycle.failures, []);
+  });
+
+  test(`[RLY-06] a device that does not leave is closed, and its host told, when the time is over (${engine})`, async (t) => {
+    const { clients, lifecycle } = await relayWorld(t, {
+      settings: { ...settings, 'drain.closeAfter': '50ms' },
+    });
+    const { client: device } = await clients.device('laptop');
+    const unproved = clients.dialDevice();
+    await unproved.challenge();
+    const host = await clients.host();
+    const { handle } = await host.open('acme', 'laptop');
+    const stopped = lifecycle.shutdown({ reason: 'test', deadlineMs: 10_000 });
+    const draining = { code: 1012, reason: 'server.draining' };
+    assert.deepEqual(await unproved.end(), draining);
+    assert.deepEqual(await device.end(), draining);
+    assert.equal(await host.lost(handle), 'DRAINING');
+    assert.deepEqual(await host.end(), draining);
+    await stopped;
+    assert.deepEqual(lifecycle.failures, []);
+  });
+
+  test(`[OPS-05] a new certificate is served on both ports without a restart or a lost socket (${engine})`, async (t) => {
+    const { clients, authority, relay, tls, logLines } = await relayWorld(t, { settings });
+    const { client: device } = await clients.device('laptop');
+    const host = await clients.host();
+    const held = await host.open('acme', 'laptop');
+    const client = await authority.client('model-host');
+    const shown = async (url: string) => {
+      const { port } = new URL(url);
+      const { ca, cert, key } = client;
+      const socket = connectTls({ port: Number(port), host: 'localhost', ca, cert, key });
+      await once(socket, 'secureConnect');
+      const { fingerprint256 } = socket.getPeerCertificate();
+      socket.destroy();
+      return fingerprint256;
+    };
+    const urls = [relay.socketUrl, relay.rpcUrl];
+    const before = await Promise.all(urls.map(shown));
+    const next = await authority.server('relay');
+    copyFileSync(next.certFile, tls.certFile);
+    copyFileSync(next.keyFile, tls.keyFile);
+    await eventually(async () => {
+      const now = await Promise.all(urls.map(shown));
+      return now.every((fingerprint, index) => fingerprint !== before[index]);
+    });
+    const callId = randomBytes(16);
+    host.send({ kind: FrameKind.CALL, device: held.handle, epoch: held.epoch, callId });
+    await device.take(FrameKind.CALL);
+    await clients.device('desktop');
+    assert.ok(logLines.some((line) => line.includes('certificate reloaded')));
+  });
+}
+
+test('enrolment keys are read again when their file changes', async (t) => {
+  const { clients, enrolment, dir } = await relayWorld(t);
+  const next = await makeEnrolment(dir, { issuer: enrolment.issuer });
+  const device = await next.device({ deviceId: 'laptop' });
+  const refused = clients.dialDevice();
+  await refused.prove(device);
+  assert.equal((await refused.end()).code, 4401);
+  copyFileSync(next.jwksFile, enrolment.jwksFile);
+  await eventually(async () => {
+    const client = clients.dialDevice();
+    await client.prove(device);
+    await eventually(() => client.closed !== undefined || client.frames.length > 0);
+    return client.closed === undefined;
+  });
+});

@@ -1,0 +1,121 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { fromUnknown } from '@zerolatency/errors';
+import { Health, HealthCheckResponse_ServingStatus as Status } from '@zerolatency/proto/health';
+import { RelayService } from '@zerolatency/proto/relay';
+import { eventually } from '@zerolatency/testing';
+import { RELAY_ID, relayWorld } from './relay-world.ts';
+
+const idOf = async (call: Promise<unknown>) => fromUnknown(await call.catch((e: unknown) => e)).id;
+
+test('[RLY-04] Locate tells where to link to, with the epoch of the lease', async (t) => {
+  const { clients, relay } = await relayWorld(t);
+  const { client } = await clients.device('laptop');
+  const rpc = await clients.rpc(RelayService);
+  const found = await rpc.locate({ tenant: 'acme', deviceId: 'laptop' });
+  assert.equal(found.relayId, RELAY_ID);
+  assert.equal(found.linkUrl, `${relay.socketUrl}/v1/link`);
+  assert.equal(Number(found.epoch), client.epoch);
+});
+
+test('[RLY-04] Locate says offline of a device that left, never was, or is of another tenant', async (t) => {
+  const { clients } = await relayWorld(t);
+  const { client } = await clients.device('laptop');
+  const rpc = await clients.rpc(RelayService);
+  const locate = (tenant: string, deviceId: string) => idOf(rpc.locate({ tenant, deviceId }));
+  assert.equal(await locate('acme', 'ghost'), 'device.offline');
+  assert.equal(await locate('rival', 'laptop'), 'device.offline');
+  client.native.terminate();
+  await eventually(async () => (await locate('acme', 'laptop')) === 'device.offline');
+  assert.equal(await locate('', 'laptop'), 'request.invalid');
+  assert.equal(await locate('acme', 'x'.repeat(200)), 'request.invalid');
+});
+
+test('ListDevices pages through the devices of one tenant in order', async (t) => {
+  const { clients } = await relayWorld(t);
+  for (const id of ['c', 'a', 'e', 'b', 'd']) await clients.device(id);
+  await clients.device('z', 'rival');
+  const rpc = await clients.rpc(RelayService, 'model-host');
+  const found: string[] = [];
+  let pageToken = '';
+  do {
+    const page = await rpc.listDevices({ tenant: 'acme', pageSize: 2, pageToken });
+    assert.ok(page.devices.length <= 2);
+    found.push(...page.devices.map(({ deviceId }) => deviceId));
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
+  assert.deepEqual(found, ['a', 'b', 'c', 'd', 'e']);
+  const { devices } = await rpc.listDevices({ tenant: 'acme' });
+  assert.equal(devices[0]?.bridgeVersion, '0.1.0');
+  assert.equal(devices[0]?.relayId, RELAY_ID);
+  assert.ok(Math.abs(Number(devices[0]?.connectedUnixMs) - Date.now()) < 60_000);
+  assert.deepEqual((await rpc.listDevices({ tenant: 'nobody' })).devices, []);
+});
+
+test('ListDevices refuses a page that is too large and a token that is none', async (t) => {
+  const { clients } = await relayWorld(t);
+  const rpc = await clients.rpc(RelayService);
+  for (const request of [
+    { tenant: 'acme', pageSize: 1001 },
+    { tenant: 'acme', pageToken: '!' },
+    { tenant: '' },
+  ]) {
+    assert.equal(await idOf(rpc.listDevices(request)), 'request.invalid');
+  }
+});
+
+test('[OPS-05] an RPC needs a client certificate of the authority and a name that is allowed', async (t) => {
+  const { clients, relay, authority } = await relayWorld(t);
+  const stranger = await clients.rpc(RelayService, 'somebody');
+  const request = { tenant: 'acme', deviceId: 'laptop' };
+  assert.equal(await idOf(stranger.locate(request)), 'identity.forbidden');
+  // Under TLS 1.3 a client learns that its certificate is missing when it reads.
+  const { port } = new URL(relay.rpcUrl);
+  const bare = connectTls({ port: Number(port), host: 'localhost', ca: authority.ca });
+  const [error] = await once(bare.resume(), 'error');
+  assert.match(String(error), /certificate required|ECONNRESET|handshake/i);
+});
+
+test('a request that is too large is refused', async (t) => {
+  const { clients } = await relayWorld(t);
+  const rpc = await clients.rpc(RelayService);
+  const deviceId = 'x'.repeat(100_000);
+  assert.equal(await idOf(rpc.locate({ tenant: 'acme', deviceId })), 'request.too_large');
+});
+
+test('[HOST-13] health follows the lifecycle, for those who ask and those who watch', async (t) => {
+  const { clients, lifecycle } = await relayWorld(t, { settings: { 'drain.closeAfter': '1s' } });
+  const health = await clients.rpc(Health);
+  const { status } = await health.check({ service: RelayService.typeName });
+  assert.equal(status, Status.SERVING);
+  await assert.rejects(health.check({ service: 'nothing' }), /unknown service/);
+  const seen: Status[] = [];
+  const watching = (async () => {
+    for await (const update of health.watch({ service: '' })) seen.push(update.status);
+  })().catch(() => {});
+  await eventually(() => seen.length === 1);
+  void lifecycle.shutdown({ reason: 'test', deadlineMs: 3000 });
+  await eventually(() => seen.length === 2);
+  assert.deepEqual(seen, [Status.SERVING, Status.NOT_SERVING]);
+  await watching;
+});
+
+test('[OBS-02] what is passed on and what is open is counted', async (t) => {
+  const { clients, metrics } = await relayWorld(t);
+  await clients.device('laptop');
+  const host = await clients.host();
+  await host.open('acme', 'laptop');
+  await (await clients.rpc(RelayService)).listDevices({ tenant: 'acme' });
+  const text = await metrics();
+  for (const [name, value] of Object.entries({
+    zl_relay_device_sockets_open: 1,
+    zl_relay_devices_live: 1,
+    zl_relay_links_open: 1,
+    zl_relay_handles_open: 1,
+  })) {
+    assert.match(text, new RegExp(`${name}\\{service="tool-relay"\\} ${value}`));
+  }
+  assert.match(text, /zl_rpc_requests_total\{method="ListDevices",error_id="".*\} 1/);
+});
