@@ -9,7 +9,8 @@ import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
 import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
-const warmUps = 60;
+/** Enough for the compilers of five processes to have seen everything. */
+const warmUpRounds = 20;
 const rounds = 24;
 const callsPerRound = 25;
 const file = 'sample.txt';
@@ -57,6 +58,12 @@ async function timeThroughPath(session: ChatSession): Promise<PathSample> {
   };
 }
 
+async function repeat<T>(measure: () => Promise<T>): Promise<T[]> {
+  const samples: T[] = [];
+  for (let i = 0; i < callsPerRound; i += 1) samples.push(await measure());
+  return samples;
+}
+
 const system = await startSystem(lifetime, {
   prepare: async ({ host }) => {
     const scriptFile = join(projectRoot, 'bench/tool-call-script.yaml');
@@ -64,17 +71,19 @@ const system = await startSystem(lifetime, {
   },
 });
 writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
-const [direct, chat] = [await startDirectly(system), await system.chat()];
+const direct = await startDirectly(system);
 const baseline: number[] = [];
 const through: PathSample[] = [];
-for (let i = 0; i < warmUps; i += 1) {
-  await timeDirectly(direct);
-  await timeThroughPath(chat);
-}
 // In turns, so that the noise of the machine hits both.
-for (let round = 0; round < rounds; round += 1) {
-  for (let i = 0; i < callsPerRound; i += 1) baseline.push(await timeDirectly(direct));
-  for (let i = 0; i < callsPerRound; i += 1) through.push(await timeThroughPath(chat));
+for (let round = -warmUpRounds; round < rounds; round += 1) {
+  // A session of its own, or its history would be measured too.
+  const chat = await system.chat();
+  const asked = await repeat(() => timeDirectly(direct));
+  const called = await repeat(() => timeThroughPath(chat));
+  chat.close();
+  if (round < 0) continue;
+  baseline.push(...asked);
+  through.push(...called);
 }
 const added = through.map(({ totalUs, serverUs }) => totalUs - serverUs);
 const of = (part: keyof PathSample) => through.map((sample) => sample[part]);
