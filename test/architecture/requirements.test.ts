@@ -12,12 +12,12 @@ interface Requirement {
 const requirements: Record<string, Requirement> = JSON.parse(
   readFileSync('docs/requirements.json', 'utf8'),
 );
-const titlePattern = /\b(?:test|it)\(\s*(['"`])((?:\[[A-Z]{3}-\d\d\]\s*)+[^\n]*?)\1/g;
+const titlePattern = /\b(?:test|it)\(\s*(['"`])((?:\[[A-Z]{3,4}-\d\d\]\s*)+[^\n]*?)\1/g;
 const titles = readSources()
   .filter((source) => source.path.endsWith('.test.ts'))
   .flatMap((source) => [...source.text.matchAll(titlePattern)].map((match) => match[2] ?? ''));
 const named = titles.flatMap((title) =>
-  [...title.matchAll(/\[([A-Z]{3}-\d\d)\]/g)].map((m) => m[1]),
+  [...title.matchAll(/\[([A-Z]{3,4}-\d\d)\]/g)].map((m) => m[1]),
 );
 
 test('the titles of tests name only requirements that exist', () => {
