@@ -1,0 +1,113 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { DeviceDescription, Directory } from '../ports.ts';
+import { firstAfter } from './memory-directory/first-after.ts';
+import { MemoryDirectory } from './memory-directory/memory-directory.ts';
+
+const TTL_MS = 1000;
+const laptop = { tenant: 'acme', deviceId: 'laptop' };
+const description: DeviceDescription = {
+  connectedUnixMs: 1,
+  bridgeVersion: '1',
+  catalog: Uint8Array.of(1),
+};
+
+interface DirectoryUnderTest {
+  readonly directory: Directory;
+  advance(ms: number): void;
+  /** As after a restart of whatever keeps it. */
+  restarted(): Directory;
+}
+
+function memory(): DirectoryUnderTest {
+  let nowMs = 1_800_000_000_000;
+  const options = {
+    relayId: 'relay-1',
+    linkUrl: () => 'wss://relay-1/v1/link',
+    ttlMs: TTL_MS,
+    unixMs: () => nowMs,
+  };
+  return {
+    directory: new MemoryDirectory(options),
+    advance: (ms) => {
+      nowMs += ms;
+    },
+    restarted: () => new MemoryDirectory(options),
+  };
+}
+
+/** What every directory has to do. */
+for (const [name, make] of Object.entries({ memory })) {
+  test(`[RLY-02] ${name}: whoever acquires next owns the device, with a larger epoch`, async () => {
+    const { directory } = make();
+    const first = await directory.acquire(laptop, description);
+    const second = await directory.acquire(laptop, description);
+    assert.ok(second.epoch > first.epoch);
+    assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
+    assert.deepEqual(await directory.renew([first, second]), [first]);
+    await directory.release(first);
+    await directory.describe(first, { ...description, bridgeVersion: 'old' });
+    assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
+    const [listed] = await directory.list('acme', { after: '', limit: 10 });
+    assert.equal(listed?.bridgeVersion, '1');
+    await directory.release(second);
+    assert.equal(await directory.locate(laptop), undefined);
+  });
+
+  test(`[RLY-02] ${name}: epochs grow over a release and a restart`, async () => {
+    const { directory, advance, restarted } = make();
+    const first = await directory.acquire(laptop, description);
+    await directory.release(first);
+    const second = await directory.acquire(laptop, description);
+    assert.ok(second.epoch > first.epoch);
+    advance(1000);
+    const third = await restarted().acquire(laptop, description);
+    assert.ok(third.epoch > second.epoch);
+  });
+
+  test(`[RLY-02] ${name}: a lease that is not renewed in time is gone`, async () => {
+    const { directory, advance } = make();
+    const lease = await directory.acquire(laptop, description);
+    advance(TTL_MS - 1);
+    assert.deepEqual(await directory.renew([lease]), []);
+    advance(TTL_MS - 1);
+    assert.equal((await directory.locate(laptop))?.relayId, 'relay-1');
+    advance(1);
+    assert.equal(await directory.locate(laptop), undefined);
+    assert.deepEqual(await directory.list('acme', { after: '', limit: 10 }), []);
+    assert.deepEqual(await directory.renew([lease]), []);
+    assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
+  });
+
+  test(`${name}: devices are listed by tenant, in order and in pages, as last described`, async () => {
+    const { directory } = make();
+    for (const deviceId of ['b', 'c', 'a']) {
+      await directory.acquire({ tenant: 'acme', deviceId }, description);
+    }
+    const lease = await directory.acquire({ tenant: 'rival', deviceId: 'x' }, description);
+    const ids = async (after: string, limit: number) =>
+      (await directory.list('acme', { after, limit })).map(({ deviceId }) => deviceId);
+    assert.deepEqual(await ids('', 2), ['a', 'b']);
+    assert.deepEqual(await ids('b', 2), ['c']);
+    await directory.describe(lease, { ...description, catalog: Uint8Array.of(2) });
+    const [rival] = await directory.list('rival', { after: '', limit: 1 });
+    assert.deepEqual([...(rival?.catalog ?? [])], [2]);
+    assert.equal(rival?.linkUrl, 'wss://relay-1/v1/link');
+  });
+}
+
+test('the first names after another are those that sorting would give', () => {
+  const name = fc.string({ maxLength: 3 });
+  fc.assert(
+    fc.property(
+      fc.uniqueArray(name),
+      name,
+      fc.integer({ min: 1, max: 5 }),
+      (names, after, limit) => {
+        const sorted = [...names].sort((a, b) => (a < b ? -1 : 1)).filter((each) => each > after);
+        assert.deepEqual(firstAfter(names, { after, limit }), sorted.slice(0, limit));
+      },
+    ),
+  );
+});

@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { silentLog } from '../../test/parts.ts';
+import type { Directory, Lease } from '../ports.ts';
+import { LeaseKeeper } from './lease-keeper.ts';
+
+function holders(count: number) {
+  const superseded: number[] = [];
+  const all = Array.from({ length: count }, (_, epoch) => ({
+    lease: { tenant: 'acme', deviceId: `device-${epoch}`, epoch },
+    supersede: () => superseded.push(epoch),
+  }));
+  return { all, superseded };
+}
+
+function keeper(renew: Directory['renew'], all: Iterable<{ lease: Lease; supersede(): void }>) {
+  const directory: Directory = {
+    renew,
+    acquire: async (device) => ({ ...device, epoch: 1 }),
+    release: async () => {},
+    describe: async () => {},
+    locate: async () => undefined,
+    list: async () => [],
+  };
+  return new LeaseKeeper({ directory, holders: all, ttlMs: 30_000, log: silentLog });
+}
+
+test('[RLY-02] a session whose lease went to another pod ends', async () => {
+  const { all, superseded } = holders(2500);
+  const sizes: number[] = [];
+  const keeps = keeper(async (leases) => {
+    sizes.push(leases.length);
+    return leases.filter(({ epoch }) => epoch % 1000 === 7);
+  }, all);
+  assert.equal(keeps.intervalMs, 10_000);
+  await keeps.renewAll();
+  assert.deepEqual(superseded, [7, 1007, 2007]);
+  assert.deepEqual(sizes, [1000, 1000, 500]);
+});
+
+test('[RLY-02] a directory that is away ends no session, and is asked again', async () => {
+  const { all, superseded } = holders(1);
+  let asked = 0;
+  const keeps = keeper(async () => {
+    asked += 1;
+    throw new Error('away');
+  }, all);
+  await keeps.renewAll();
+  await keeps.renewAll();
+  assert.equal(asked, 2);
+  assert.deepEqual(superseded, []);
+});
+
+test('a renewal that takes long is not joined by another', async () => {
+  const { all } = holders(1);
+  const answer = Promise.withResolvers<readonly Lease[]>();
+  let asked = 0;
+  const keeps = keeper(() => {
+    asked += 1;
+    return answer.promise;
+  }, all);
+  const first = keeps.renewAll();
+  await keeps.renewAll();
+  assert.equal(asked, 1);
+  answer.resolve([]);
+  await first;
+});

@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { AddressGate } from './address-gate.ts';
+import { Allowance } from './allowance.ts';
+import { Backlog } from './backlog.ts';
+import { Heartbeat } from './heartbeat.ts';
+
+test('[RLY-01] in no stretch of time is more taken than a burst and what the rate allows', () => {
+  const rate = { framesPerSecond: 10, bytesPerSecond: 1000 };
+  const attempt = fc.record({ afterMs: fc.nat(400), bytes: fc.nat(600) });
+  fc.assert(
+    fc.property(fc.array(attempt, { maxLength: 60 }), (attempts) => {
+      const allowance = new Allowance(rate, 0);
+      const taken: { atMs: number; bytes: number }[] = [];
+      let nowMs = 0;
+      for (const { afterMs, bytes } of attempts) {
+        nowMs += afterMs;
+        if (allowance.take(bytes, nowMs)) taken.push({ atMs: nowMs, bytes });
+      }
+      taken.forEach((first, index) => {
+        const stretch = taken.slice(index);
+        const seconds = (stretch.at(-1)!.atMs - first.atMs) / 1000;
+        const bytes = stretch.reduce((sum, next) => sum + next.bytes, 0);
+        assert.ok(stretch.length <= 10 * (1 + seconds) + 1e-6);
+        assert.ok(bytes <= 1000 * (1 + seconds) + 1e-6);
+      });
+    }),
+  );
+});
+
+test('an allowance that rested is whole again, and no more than whole', () => {
+  const allowance = new Allowance({ framesPerSecond: 2, bytesPerSecond: 100 }, 0);
+  assert.ok(allowance.take(50, 0) && allowance.take(50, 0));
+  assert.equal(allowance.take(0, 0), false);
+  assert.ok(allowance.take(50, 60_000) && allowance.take(50, 60_000));
+  assert.equal(allowance.take(1, 60_000), false);
+});
+
+test('[RLY-01] an address that connects too often waits, another does not', () => {
+  const gate = new AddressGate(2);
+  const admitted = Array.from({ length: 30 }, () => gate.admit('192.0.2.1', 0));
+  assert.equal(admitted.filter(Boolean).length, 20);
+  assert.ok(gate.admit('192.0.2.2', 0));
+  assert.equal(gate.admit('192.0.2.1', 400), false);
+  assert.ok(gate.admit('192.0.2.1', 1000));
+});
+
+test('[RLY-01] addresses are remembered up to a bound, and those at rest make room', () => {
+  const gate = new AddressGate(1);
+  let admitted = 0;
+  for (let i = 0; i < 30_000; i++) if (gate.admit(`address ${i}`, 0)) admitted += 1;
+  assert.equal(admitted, 20_000);
+  assert.ok(gate.admit('later', 10_000));
+});
+
+test('every pulse beats once an interval, and none after it has left', () => {
+  const heartbeat = new Heartbeat(1600);
+  assert.equal(heartbeat.tickMs, 100);
+  const beats = Array.from({ length: 50 }, () => 0);
+  const slots = beats.map((_, index) =>
+    heartbeat.join({
+      beat: () => {
+        beats[index]! += 1;
+      },
+    }),
+  );
+  for (let tick = 0; tick < 16; tick++) heartbeat.tick();
+  assert.ok(beats.every((count) => count === 1));
+  const last = {
+    beat: () => {
+      heartbeat.leave(last, slot);
+      beats[0]! += 100;
+    },
+  };
+  const slot = heartbeat.join(last);
+  for (let tick = 0; tick < 32; tick++) heartbeat.tick();
+  assert.equal(beats[0], 103);
+  assert.equal(new Set(slots).size, 16);
+});
+
+test('the backlog is the sum over those that wait, and forgets those that do not', () => {
+  const backlog = new Backlog();
+  const sockets = [{ queuedBytes: 10 }, { queuedBytes: 20 }];
+  for (const socket of sockets) backlog.note('device', socket);
+  backlog.note('host', { queuedBytes: 5 });
+  assert.equal(backlog.queuedBytes('device'), 30);
+  assert.equal(backlog.queuedBytes('host'), 5);
+  sockets[0]!.queuedBytes = 0;
+  assert.equal(backlog.queuedBytes('device'), 20);
+  sockets[0]!.queuedBytes = 7;
+  assert.equal(backlog.queuedBytes('device'), 20);
+  backlog.forget('device', sockets[1]!);
+  assert.equal(backlog.queuedBytes('device'), 0);
+});

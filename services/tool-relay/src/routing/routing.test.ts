@@ -1,0 +1,265 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { callKey, encodeFrame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { OpenSchema } from '@zerolatency/proto/link';
+import fc from 'fast-check';
+import { InMemorySocket } from '../../test/in-memory-socket.ts';
+import { sharedParts } from '../../test/parts.ts';
+import { Allowance } from '../limits/allowance.ts';
+import { Devices } from './devices.ts';
+import { HostLink } from './host-link.ts';
+import { LiveDevice } from './live-device.ts';
+
+const addresses = [
+  { tenant: 'acme', deviceId: 'laptop' },
+  { tenant: 'acme', deviceId: 'desktop' },
+  { tenant: 'rival', deviceId: 'laptop' },
+] as const;
+const LINKS = 2;
+const CALLS = 3;
+const HANDLES = 2;
+
+const callIds = Array.from({ length: 3 }, (_, index) => new Uint8Array(16).fill(index + 1));
+
+interface Sent {
+  readonly kind: number;
+  readonly device?: number;
+  readonly epoch?: number;
+  readonly callId?: Uint8Array;
+  readonly payload?: Uint8Array;
+}
+
+function bytesOf({ kind, device = 0, epoch = 0, callId, payload = NO_PAYLOAD }: Sent): Buffer {
+  const head = { flags: 0, offset: 0, callId: callId ?? new Uint8Array(16) };
+  return Buffer.from(encodeFrame({ ...head, kind, device, epoch, payload }));
+}
+
+/** Links and devices over sockets in memory. */
+function switchboard(settings: Record<string, unknown> = {}) {
+  const parts = sharedParts(settings);
+  const { config, clock, metrics, backlog } = parts;
+  const devices = new Devices(config.tenants, clock.monotonicMs);
+  const links = Array.from({ length: LINKS }, (_, index) => {
+    const socket = new InMemorySocket();
+    const context = { ...parts, limits: config.links, devices, isDraining: () => false };
+    const link = new HostLink(`host-${index}`, context, { onGone: () => {} });
+    link.onOpen(socket);
+    return { link, socket };
+  });
+  let lastEpoch = 0;
+  const connect = (index: number) => {
+    lastEpoch += 1;
+    const socket = new InMemorySocket();
+    const lease = { ...addresses[index]!, epoch: lastEpoch };
+    const tenant = devices.usageOf(lease.tenant);
+    const cuts: string[] = [];
+    const device = new LiveDevice({
+      lease,
+      socket,
+      tenant,
+      metrics,
+      backlog,
+      limits: config.devices,
+      allowance: new Allowance(config.devices, 0),
+      session: { cut: (reason) => cuts.push(reason) },
+      opened: {
+        epoch: lastEpoch,
+        journalId: new Uint8Array(16),
+        credential: `${lease.tenant}/${lease.deviceId}`,
+        catalog: new Uint8Array(),
+      },
+    });
+    devices.put(device, tenant);
+    return { device, socket, tenant, cuts };
+  };
+  return { ...parts, devices, links, connect };
+}
+
+const place = fc.record({
+  link: fc.nat(LINKS - 1),
+  handle: fc.integer({ min: 1, max: HANDLES }),
+  device: fc.nat(addresses.length - 1),
+  call: fc.nat(CALLS - 1),
+});
+const move = fc.record({
+  at: place,
+  act: fc.constantFrom('open', 'close', 'call', 'resume', 'cancel', 'ack', 'answer', 'lost'),
+});
+
+test('[RLY-04] a frame never crosses to another handle, device or tenant, and no count drifts', () => {
+  fc.assert(
+    fc.property(fc.array(move, { minLength: 60, maxLength: 120, size: 'max' }), (moves) => {
+      const board = switchboard({ 'devices.maxCalls': 2 });
+      const live = addresses.map((_, index) => board.connect(index));
+      /** Which device each link holds under each handle, as its host was told. */
+      const held = board.links.map(() => new Map<number, number>());
+      /** Where the last CALL or RESUME of a call on a device came from. */
+      const routes = live.map(() => new Map<string, { link: number; handle: number }>());
+
+      const settle = () => {
+        board.links.forEach(({ socket }, link) => {
+          for (const frame of socket.takeFrames()) {
+            if (frame.kind !== FrameKind.ROUTE_LOST) continue;
+            held[link]?.delete(frame.device);
+            for (const table of routes) {
+              for (const [key, from] of table) {
+                if (from.link === link && from.handle === frame.device) table.delete(key);
+              }
+            }
+          }
+        });
+      };
+      const host = (link: number, sent: Sent) => board.links[link]!.link.onMessage(bytesOf(sent));
+
+      for (const { at, act } of moves) {
+        const callId = callIds[at.call]!;
+        const key = callKey(callId);
+        const target = held[at.link]?.get(at.handle);
+        const epoch = target === undefined ? 0 : live[target]!.device.epoch;
+        const sent = { device: at.handle, epoch, callId };
+        if (act === 'open' && target === undefined) {
+          const payload = toBinary(OpenSchema, create(OpenSchema, addresses[at.device]!));
+          host(at.link, { kind: FrameKind.OPEN, device: at.handle, payload });
+          held[at.link]?.set(at.handle, at.device);
+        } else if (act === 'close') {
+          host(at.link, { kind: FrameKind.CLOSE, device: at.handle });
+          held[at.link]?.delete(at.handle);
+          for (const table of routes) {
+            for (const [route, from] of table) {
+              if (from.link === at.link && from.handle === at.handle) table.delete(route);
+            }
+          }
+        } else if (act === 'call' || act === 'resume') {
+          host(at.link, { ...sent, kind: act === 'call' ? FrameKind.CALL : FrameKind.RESUME });
+          const got = live.map(({ socket }) => socket.takeFrames().length);
+          assert.ok(got.every((count, index) => count === 0 || index === target));
+          if (target !== undefined && got[target] === 1) {
+            routes[target]?.set(key, { link: at.link, handle: at.handle });
+          }
+        } else if (act === 'cancel' || act === 'ack') {
+          const route = target === undefined ? undefined : routes[target]?.get(key);
+          const isOwn = route?.link === at.link && route?.handle === at.handle;
+          host(at.link, { ...sent, kind: act === 'ack' ? FrameKind.ACK : FrameKind.CANCEL });
+          const got = live.map(({ socket }) => socket.takeFrames().length);
+          const passes = route === undefined || isOwn;
+          assert.deepEqual(
+            got,
+            live.map((_, index) => (index === target && passes ? 1 : 0)),
+          );
+          if (act === 'ack' && isOwn && target !== undefined) routes[target]?.delete(key);
+        } else if (act === 'answer') {
+          const route = routes[at.device]?.get(key);
+          settle();
+          live[at.device]!.device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId }), 0);
+          board.links.forEach(({ socket }, link) => {
+            const frames = socket.takeFrames();
+            const expected = route?.link === link ? [route.handle] : [];
+            assert.deepEqual(
+              frames.map(({ device }) => device),
+              expected,
+            );
+          });
+        } else if (act === 'lost') {
+          live[at.device]!.device.gone('disconnected');
+          live[at.device] = board.connect(at.device);
+          routes[at.device]?.clear();
+        }
+        settle();
+        live.forEach(({ device }, index) => {
+          assert.equal(device.calls, routes[index]!.size);
+        });
+        board.links.forEach(({ link }, index) => {
+          const own = routes.flatMap((table) => [...table.values()]);
+          assert.equal(link.usage.calls, own.filter((from) => from.link === index).length);
+          assert.equal(link.handles, held[index]!.size);
+        });
+      }
+      for (const { link } of board.links) link.onEnd('closed');
+      for (const { device, tenant } of live) {
+        assert.equal(device.calls, 0);
+        assert.equal(tenant.calls, 0);
+      }
+    }),
+    { numRuns: 150 },
+  );
+});
+
+function oneCall(settings: Record<string, unknown> = {}) {
+  const board = switchboard(settings);
+  const { device, socket, cuts } = board.connect(0);
+  const { link, socket: hostSocket } = board.links[0]!;
+  const payload = toBinary(OpenSchema, create(OpenSchema, addresses[0]));
+  link.onMessage(bytesOf({ kind: FrameKind.OPEN, device: 1, payload }));
+  const call = (index: number) => {
+    const { epoch } = device;
+    const callId = callIds[index]!;
+    link.onMessage(bytesOf({ kind: FrameKind.CALL, device: 1, epoch, callId }));
+  };
+  return { ...board, device, socket, cuts, link, hostSocket, call };
+}
+
+test('a call that nobody speaks of for long is forgotten, one that is spoken of is not', () => {
+  const { device, link, clock, call } = oneCall();
+  call(0);
+  call(1);
+  clock.nowMs = 14 * 60_000;
+  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[1]! }), clock.nowMs);
+  device.forgetUnusedRoutes(clock.nowMs);
+  assert.equal(device.calls, 2);
+  clock.nowMs = 16 * 60_000;
+  device.forgetUnusedRoutes(clock.nowMs);
+  assert.equal(device.calls, 1);
+  assert.equal(link.usage.calls, 1);
+});
+
+test('[RLY-01] calls of a tenant and of a link are bounded', () => {
+  for (const bound of ['tenants.maxCalls', 'links.maxCalls', 'devices.maxCalls']) {
+    const { hostSocket, device, link, call } = oneCall({ [bound]: 2 });
+    for (let i = 0; i < 3; i++) call(i);
+    assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.ROUTE_LOST, bound);
+    assert.equal(device.calls, 0);
+    assert.equal(link.handles, 0);
+  }
+});
+
+test('[RLY-01] a tenant whose hosts send too much loses the handle and not the device', () => {
+  const { hostSocket, cuts, call } = oneCall({ 'tenants.framesPerSecond': 2 });
+  for (let i = 0; i < 3; i++) call(i);
+  assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.ROUTE_LOST);
+  assert.deepEqual(cuts, []);
+});
+
+test('[RLY-01] a device over its queue is cut in the middle of a frame from a host', () => {
+  const { socket, cuts, call } = oneCall({ 'devices.maxQueue': '1KiB' });
+  socket.queuedBytes = 1024;
+  call(0);
+  assert.deepEqual(cuts, []);
+  socket.queuedBytes = 1025;
+  call(1);
+  assert.deepEqual(cuts, ['slow']);
+});
+
+test('[RLY-01] a host over its queue is cut in the middle of a frame from a device', () => {
+  const { hostSocket, device, call } = oneCall({ 'links.maxQueue': '1KiB' });
+  call(0);
+  hostSocket.queuedBytes = 1025;
+  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  assert.equal(hostSocket.closed, 'terminated');
+  assert.equal(device.calls, 0);
+  device.changeCatalog(new Uint8Array());
+});
+
+test('a silent host is cut after two heartbeats without a sign of life', () => {
+  const { hostSocket, link, device } = oneCall();
+  link.beat();
+  link.beat();
+  link.onPong();
+  link.beat();
+  link.beat();
+  assert.equal(hostSocket.closed, undefined);
+  link.beat();
+  assert.equal(hostSocket.closed, 'terminated');
+  assert.equal(hostSocket.pings, 4);
+  assert.equal(device.calls, 0);
+});

@@ -1,0 +1,179 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextLoop } from 'node:timers/promises';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { encodeFrame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import { HelloSchema } from '@zerolatency/proto/bridge';
+import fc from 'fast-check';
+import { InMemorySocket } from '../../test/in-memory-socket.ts';
+import { sharedParts } from '../../test/parts.ts';
+import type { Directory, Lease, ProvedDevice } from '../ports.ts';
+import { Devices } from '../routing/devices.ts';
+import { DeviceSession } from './device-session.ts';
+import { slow } from './ending.ts';
+
+const device = { tenant: 'acme', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
+
+function bytesOf(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
+  const head = { flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0 };
+  return Buffer.from(encodeFrame({ ...head, kind, payload }));
+}
+
+const helloBytes = () =>
+  bytesOf(
+    FrameKind.HELLO,
+    toBinary(
+      HelloSchema,
+      create(HelloSchema, { journalId: new Uint8Array(16), bridgeVersion: '1', catalog: {} }),
+    ),
+  );
+
+/** Sessions whose checks and leases are answered when the test says so. */
+function sessions() {
+  const parts = sharedParts();
+  const devices = new Devices(parts.config.tenants, parts.clock.monotonicMs);
+  const checks: ((verdict: ProvedDevice | { error: ZlError }) => void)[] = [];
+  const leases: { give(lease: Lease): void; fail(): void }[] = [];
+  const released: number[] = [];
+  const directory: Directory = {
+    acquire: () =>
+      new Promise((resolve, reject) => {
+        leases.push({ give: resolve, fail: () => reject(new Error('store is away')) });
+      }),
+    release: async ({ epoch }) => {
+      released.push(epoch);
+    },
+    renew: async () => [],
+    describe: async () => {},
+    locate: async () => undefined,
+    list: async () => [],
+  };
+  const gone: boolean[] = [];
+  const open = () => {
+    const socket = new InMemorySocket();
+    const session = new DeviceSession(
+      {
+        ...parts,
+        devices,
+        directory,
+        relayId: 'relay',
+        limits: parts.config.devices,
+        verifier: { verify: () => new Promise((resolve) => checks.push(resolve)) },
+      },
+      { onLive: () => {}, onGone: (_session, wasLive) => gone.push(wasLive) },
+    );
+    session.onOpen(socket);
+    return { session, socket };
+  };
+  return { parts, devices, checks, leases, released, gone, open };
+}
+
+const leaseOf = (epoch: number): Lease => ({ tenant: 'acme', deviceId: 'laptop', epoch });
+const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
+
+test('[RLY-02] of two connections the one with the larger epoch stays, whichever is answered last', async () => {
+  for (const order of [
+    [0, 1],
+    [1, 0],
+  ] as const) {
+    const { devices, checks, leases, open } = sessions();
+    const both = [open(), open()] as const;
+    for (const { session } of both) session.onMessage(helloBytes());
+    for (const check of checks) check(device);
+    await nextLoop();
+    for (const index of order) {
+      leases[index]?.give(leaseOf(10 + index));
+      await nextLoop();
+    }
+    assert.equal(both[0].session.state, 'gone');
+    assert.deepEqual(both[0].socket.closed, { code: 4409, reason: 'device.superseded' });
+    assert.equal(both[1].session.state, 'live');
+    assert.equal(devices.find(device)?.epoch, 11);
+    assert.equal(devices.size, 1);
+    both[1].session.end(slow);
+    assert.equal(devices.size, 0);
+  }
+});
+
+test('a directory that cannot be reached refuses the device, which may come back', async () => {
+  const { checks, leases, open, gone } = sessions();
+  const { session, socket } = open();
+  session.onMessage(helloBytes());
+  checks[0]?.(device);
+  await nextLoop();
+  leases[0]?.fail();
+  await nextLoop();
+  assert.deepEqual(socket.closed, { code: 1011, reason: 'internal' });
+  assert.deepEqual(gone, [false]);
+});
+
+type Step =
+  | 'hello'
+  | 'garbage'
+  | 'frame'
+  | 'holds'
+  | 'fails'
+  | 'lease'
+  | 'no lease'
+  | 'end'
+  | 'beat'
+  | 'drain'
+  | 'cut';
+
+const step: fc.Arbitrary<Step> = fc.constantFrom(
+  ...(['hello', 'hello', 'holds', 'holds', 'lease', 'lease', 'frame', 'garbage'] as const),
+  ...(['fails', 'no lease', 'end', 'beat', 'drain', 'cut'] as const),
+);
+
+test('[RLY-01] whatever happens in whatever order, a session is welcomed only when its proof held, ends once, and keeps no lease', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.array(step, { maxLength: 14, size: 'max' }), async (steps) => {
+      const world = sessions();
+      const { checks, leases, released, gone, devices } = world;
+      const { session, socket } = world.open();
+      let proofHeld = false;
+      let given = 0;
+      const act: Record<Step, () => void> = {
+        hello: () => session.onMessage(helloBytes()),
+        garbage: () => session.onMessage(Buffer.from('garbage')),
+        frame: () => session.onMessage(bytesOf(FrameKind.DATA)),
+        holds: () => {
+          proofHeld ||= session.state === 'challenged' && checks.length > 0;
+          checks.shift()?.(device);
+        },
+        fails: () => {
+          const error = new ZlError('device.credential_invalid', 'no');
+          checks.shift()?.({ error });
+        },
+        lease: () => {
+          const waiting = leases.shift();
+          if (waiting === undefined) return;
+          given += 1;
+          waiting.give(leaseOf(given));
+        },
+        'no lease': () => leases.shift()?.fail(),
+        end: () => session.onEnd('closed'),
+        beat: () => session.beat(),
+        drain: () => session.drain(1000),
+        cut: () => session.cut('slow'),
+      };
+      for (const name of steps) {
+        // An engine says nothing more of a socket that we have closed.
+        if (socket.closed !== undefined && ['hello', 'garbage', 'frame', 'end'].includes(name)) {
+          continue;
+        }
+        act[name]();
+        await nextLoop();
+      }
+      if (welcomed(socket)) assert.ok(proofHeld);
+      assert.equal(devices.size, session.state === 'live' || session.state === 'draining' ? 1 : 0);
+      if (session.state !== 'gone') session.end(slow);
+      await nextLoop();
+      assert.equal(gone.length, 1);
+      assert.equal(devices.size, 0);
+      assert.equal(released.length, given);
+    }),
+    { numRuns: 300 },
+  );
+});

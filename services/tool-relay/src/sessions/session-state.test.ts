@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import type { Lease, ProvedDevice } from '../ports.ts';
+import type { Hello } from './hello.ts';
+import { type SessionEvent, type SessionState, transition } from './session-state.ts';
+
+const hello: Hello = {
+  credential: 'credential',
+  proof: 'proof',
+  journalId: new Uint8Array(16),
+  bridgeVersion: '1',
+  catalog: new Uint8Array(),
+};
+const address = fc.record({
+  tenant: fc.constantFrom('acme', 'rival'),
+  deviceId: fc.constantFrom('laptop', 'desktop'),
+});
+const device: fc.Arbitrary<ProvedDevice> = address.map((of) => ({ ...of, expiresAtMs: 1 }));
+const lease: fc.Arbitrary<Lease> = address.map((of) => ({ ...of, epoch: 1 }));
+const event: fc.Arbitrary<SessionEvent> = fc.oneof(
+  fc.constant({ type: 'hello' as const, hello }),
+  device.map((of) => ({ type: 'proof_held' as const, device: of })),
+  lease.map((of) => ({ type: 'leased' as const, lease: of })),
+  fc.constant({ type: 'drain' as const }),
+  fc.constant({ type: 'ended' as const, end: 'disconnected' as const }),
+);
+
+const challenged: SessionState = { name: 'challenged', nonce: new Uint8Array(32) };
+
+/** The states a sequence goes through, and the events that were taken. */
+function run(events: readonly SessionEvent[]) {
+  let state = challenged;
+  const taken: SessionEvent[] = [];
+  const states = [state];
+  for (const next of events) {
+    const after = transition(state, next);
+    if (after === undefined) continue;
+    taken.push(next);
+    states.push(after);
+    state = after;
+  }
+  return { state, states, taken };
+}
+
+test('[RLY-01] no sequence of events makes a session live without a hello, a proof that held and a lease of that device', () => {
+  fc.assert(
+    fc.property(fc.array(event, { maxLength: 12 }), (events) => {
+      const { states, taken } = run(events);
+      if (!states.some(({ name }) => name === 'live')) return;
+      const [first, second, third] = taken;
+      assert.equal(first?.type, 'hello');
+      assert.ok(second?.type === 'proof_held' && third?.type === 'leased');
+      assert.equal(second.device.tenant, third.lease.tenant);
+      assert.equal(second.device.deviceId, third.lease.deviceId);
+    }),
+    { numRuns: 3000 },
+  );
+});
+
+test('a session that is gone stays gone, and ends only once', () => {
+  fc.assert(
+    fc.property(fc.array(event), (events) => {
+      const { states, taken } = run(events);
+      const gone = states.findIndex(({ name }) => name === 'gone');
+      if (gone >= 0) assert.equal(gone, states.length - 1);
+      assert.ok(taken.filter(({ type }) => type === 'ended').length <= 1);
+    }),
+  );
+});
+
+test('only a live session drains', () => {
+  fc.assert(
+    fc.property(fc.array(event), (events) => {
+      const { states } = run(events);
+      const draining = states.findIndex(({ name }) => name === 'draining');
+      if (draining >= 0) assert.equal(states[draining - 1]?.name, 'live');
+    }),
+  );
+});

@@ -1,0 +1,36 @@
+import { decodeFrame, type Frame } from '@zerolatency/frame';
+import type { Socket } from '../src/ports.ts';
+
+/** What a session or link did to its socket. */
+export class InMemorySocket implements Socket {
+  readonly sent: Uint8Array[] = [];
+  closed: { code: number; reason: string } | 'terminated' | undefined;
+  pings = 0;
+  queuedBytes = 0;
+
+  send(bytes: Uint8Array): number {
+    if (this.closed === undefined) this.sent.push(Uint8Array.from(bytes));
+    return this.queuedBytes;
+  }
+
+  ping(): void {
+    this.pings += 1;
+  }
+
+  close(code: number, reason: string): void {
+    this.closed ??= { code, reason };
+  }
+
+  terminate(): void {
+    this.closed ??= 'terminated';
+  }
+
+  /** What was sent since it was last asked. */
+  takeFrames(): Frame[] {
+    return this.sent.splice(0).map((bytes) => {
+      const { frame, error } = decodeFrame(bytes);
+      if (frame === undefined) throw error;
+      return frame;
+    });
+  }
+}

@@ -1,0 +1,75 @@
+import type { ErrorId } from '@zerolatency/errors';
+import { type RelayConfig, readRelayConfig } from '../src/config.ts';
+import { Backlog } from '../src/limits/backlog.ts';
+import { Heartbeat } from '../src/limits/heartbeat.ts';
+import type { LostReason, RelayMetrics, SessionEnd, Side } from '../src/ports.ts';
+
+/** Keeps what was counted. */
+export class CountedMetrics implements RelayMetrics {
+  readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
+  readonly refusals: string[] = [];
+  readonly lost: LostReason[] = [];
+  readonly ends: SessionEnd[] = [];
+
+  passed(from: Side): void {
+    this.passedFrom[from] += 1;
+  }
+
+  refused(from: Side, errorId: ErrorId): void {
+    this.refusals.push(`${from} ${errorId}`);
+  }
+
+  routeLost(reason: LostReason): void {
+    this.lost.push(reason);
+  }
+
+  sessionEnded(reason: SessionEnd): void {
+    this.ends.push(reason);
+  }
+}
+
+export const silentLog = { debug() {}, info() {}, warn() {}, error() {} };
+
+type Settings = Readonly<Record<string, unknown>>;
+
+/** Reading one takes longer than most properties run. */
+const configs = new Map<string, RelayConfig>();
+
+/** The configuration with its defaults, and what is given. */
+export function configWith(settings: Settings = {}): RelayConfig {
+  const key = JSON.stringify(settings);
+  const config = configs.get(key) ?? read(settings);
+  configs.set(key, config);
+  return config;
+}
+
+function read(settings: Settings): RelayConfig {
+  return readRelayConfig({
+    env: {},
+    flags: {
+      tls: { certFile: 'cert.pem', keyFile: 'key.pem', caFile: 'ca.pem' },
+      'enrolment.jwksFile': 'keys.json',
+      ...settings,
+    },
+  });
+}
+
+/** What sessions and links share, without engine and timers. */
+export function sharedParts(settings: Settings = {}) {
+  const clock = {
+    nowMs: 0,
+    monotonicMs: () => clock.nowMs,
+    unixMs: () => 1_800_000_000_000 + clock.nowMs,
+  };
+  const config = configWith(settings);
+  return {
+    config,
+    clock,
+    metrics: new CountedMetrics(),
+    log: silentLog,
+    backlog: new Backlog(),
+    heartbeat: new Heartbeat(config.sockets.heartbeatMs),
+    heartbeatMs: config.sockets.heartbeatMs,
+    maxFrameBytes: config.sockets.maxFrameBytes,
+  };
+}
