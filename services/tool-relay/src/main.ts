@@ -6,6 +6,12 @@ import { createLogger } from '@zerolatency/telemetry';
 import { SERVICE, startRelay, VERSION } from './app.ts';
 import { CONFIG_FILE_ENV, type RelayConfig, readRelayConfig } from './config.ts';
 
+/**
+ * uWebSockets.js reads it once, when it is loaded, and would refuse more than
+ * 4 KiB: a host's token carries its certificate chain.
+ */
+process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(16 * 1024);
+
 const usage = `usage: tool-relay [--config <file>] [--set <setting>=<value> ...] [--print-config]`;
 
 async function main(): Promise<number> {

@@ -7,6 +7,7 @@ import { createInterface } from 'node:readline';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { makeAuthority, makeEnrolment, tempDir } from '@zerolatency/testing';
+import { WebSocket } from 'ws';
 
 const main = join(import.meta.dirname, '../src/main.ts');
 
@@ -35,21 +36,37 @@ function run(t: TestContext, args: readonly string[], env: Record<string, string
   return child;
 }
 
+async function readyLine({ stdout }: ReturnType<typeof run>): Promise<Record<string, string>> {
+  for await (const line of createInterface({ input: stdout })) {
+    const parsed = JSON.parse(line);
+    if (parsed.event === 'ready') return parsed;
+  }
+  throw new Error('the program ended before it was ready');
+}
+
+for (const engine of ['uws', 'ws']) {
+  test(`a link's token may carry a chain of certificates (${engine})`, async (t) => {
+    const child = run(t, ['--config', await configFile(t), '--set', `sockets.engine=${engine}`]);
+    const { socketUrl } = await readyLine(child);
+    // Not the token of anybody; a header that is too large is answered with 431.
+    const headers = { authorization: `Bearer ${'x'.repeat(10_000)}` };
+    const client = new WebSocket(`${socketUrl}/v1/link`, { headers, rejectUnauthorized: false });
+    const [, response] = await once(client, 'unexpected-response');
+    assert.equal(response.statusCode, 401);
+    client.on('error', () => {});
+    client.terminate();
+  });
+}
+
 test('the program says where it listens, and exits with 0 on SIGTERM', async (t) => {
   const child = run(t, ['--config', await configFile(t)]);
   const exited = once(child, 'exit');
-  let ready: Record<string, string> | undefined;
-  for await (const line of createInterface({ input: child.stdout })) {
-    const parsed = JSON.parse(line);
-    if (parsed.event !== 'ready') continue;
-    ready = parsed;
-    break;
-  }
-  assert.equal(ready?.relayId, 'relay-7');
-  assert.match(ready?.socketUrl ?? '', /^wss:\/\/localhost:\d+$/);
-  assert.match(ready?.rpcUrl ?? '', /^https:\/\/127\.0\.0\.1:\d+$/);
-  assert.equal((await fetch(`${ready?.adminUrl}/readyz`)).status, 200);
-  const health = await (await fetch(`${ready?.adminUrl}/health`)).text();
+  const ready = await readyLine(child);
+  assert.equal(ready.relayId, 'relay-7');
+  assert.match(ready.socketUrl ?? '', /^wss:\/\/localhost:\d+$/);
+  assert.match(ready.rpcUrl ?? '', /^https:\/\/127\.0\.0\.1:\d+$/);
+  assert.equal((await fetch(`${ready.adminUrl}/readyz`)).status, 200);
+  const health = await (await fetch(`${ready.adminUrl}/health`)).text();
   assert.match(health, /"status":"ok".*"configDigest":"sha256:/);
   child.kill('SIGTERM');
   assert.deepEqual(await exited, [0, null]);
