@@ -39,8 +39,14 @@ async function closing(server: Server): Promise<void> {
   await new Promise((resolve) => server.close(resolve));
 }
 
-const bridge = (state: string, server: string, why?: string) =>
-  JSON.stringify({ version: '0.9.0', state, why, servers: [{ name: 'fs', state: server }] });
+const bridge = (state: string, server: string, more: object = {}) =>
+  JSON.stringify({
+    version: '0.9.0',
+    state,
+    servers: [{ name: 'fs', state: server }],
+    policy: { state: 'active' },
+    ...more,
+  });
 
 const report = (status: string, more: object = {}) =>
   JSON.stringify({ service: 'x', version: '1.2.3', status, ...more });
@@ -88,11 +94,12 @@ test('what is not there is down, what is unwell says why, and the status is 1', 
   assert.match(stdout, /^down {5}device-bridge .*\n {9}ENOENT\n/m);
 });
 
-test('a bridge is ok once it is live and each of its servers can be called', async (t) => {
+test('a bridge is ok once it is live, has policy in force and each of its servers can be called', async (t) => {
   const made = await installed(t);
   for (const [report, health, why] of [
     [bridge('live', 'starting'), 'degraded', 'fs is starting'],
-    [bridge('lost', 'ready', 'no relay answers'), 'degraded', 'lost: no relay answers'],
+    [bridge('lost', 'ready', { why: 'no relay answers' }), 'degraded', 'lost: no relay answers'],
+    [bridge('live', 'ready', { policy: { state: 'none' } }), 'degraded', 'policy is none'],
     [bridge('live', 'ready'), 'ok', ''],
   ] as const) {
     const close = await serveControl(t, made, report);

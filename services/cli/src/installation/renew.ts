@@ -16,7 +16,7 @@ import { isPastHalf } from './lifetime.ts';
 import { currentFileServer, installBundle, installManifest } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 
-/** Signs anew what has lived half its life. Running services pick all of it up without a restart. */
+/** Signs anew what has lived half its life. Running services pick it up; a manifest waits for the bridge's next start. */
 export async function renewExpiring(
   layout: Layout,
   { nodePath, nowMs = Date.now() }: { readonly nodePath: string; readonly nowMs?: number },

@@ -1,5 +1,6 @@
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
+import { whatIsWrong } from './what-is-wrong.ts';
 
 /** A component that does not answer within this is down for whoever waits at a terminal. */
 const probeTimeoutMs = 2_000;
@@ -89,11 +90,6 @@ function reasonOf(reason: unknown): string {
 
 function healthOf(report: Readonly<Record<string, unknown>>): Probe['health'] {
   // Down is what gives no answer; whoever answers can at least say what is wrong.
-  const isOk = report.status === 'ok' || (report.state === 'live' && serversAreReady(report));
+  const isOk = report.status === 'ok' || (report.state === 'live' && whatIsWrong(report) === '');
   return isOk ? 'ok' : 'degraded';
-}
-
-/** Of a bridge: every MCP server that its manifest names can be called. */
-function serversAreReady({ servers }: Readonly<Record<string, unknown>>): boolean {
-  return Array.isArray(servers) && servers.every(({ state }) => state === 'ready');
 }

@@ -4,15 +4,16 @@ type Report = Readonly<Record<string, unknown>>;
 export function whatIsWrong(report: Report = {}): string {
   const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
   const parts = [...listOf(report.components), ...listOf(report.servers)];
+  const policy = listOf([report.policy]).map((held) => ({ ...held, name: 'policy' }));
   return [
     ...own.map(({ state, why }) => `${state}: ${why}`),
-    ...parts.filter(isUnwell).map(describe),
+    ...[...parts, ...policy].filter(isUnwell).map(describe),
   ].join('; ');
 }
 
-/** A component has a status, and an MCP server of a bridge a state. */
+/** A component has a status; an MCP server of a bridge has a state, and so has its policy. */
 function isUnwell({ status, state }: Report): boolean {
-  return status !== 'ok' && state !== 'ready';
+  return status !== 'ok' && state !== 'ready' && state !== 'active';
 }
 
 function describe({ name, status, state, detail, why, error }: Report): string {
