@@ -90,7 +90,7 @@ class Reply {
           : fill(call.argumentsText, this.#values);
       yield {
         type: 'toolCall',
-        call: { id: `call-${this.#calls}`, tool: call.tool, argumentsText },
+        call: { id: `call-${this.#calls}`, tool: fill(call.tool, this.#values), argumentsText },
       };
     }
   }
