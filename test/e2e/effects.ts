@@ -6,6 +6,7 @@ import { signBundle, signManifest } from '@zerolatency/policy';
 import { signerFromPem } from '@zerolatency/receipts';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
+import { writePublic } from '../../services/cli/src/installation/private-file.ts';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
 const noWarning = '--disable-warning=ExperimentalWarning';
@@ -68,7 +69,7 @@ export async function signBundleWith(
 ): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const bundle = change(await payloadOf<Bundle>(layout.policy.bundle));
-  await writeFile(path, signBundle(bundle, [signer]));
+  await writePublic(path, signBundle(bundle, [signer]));
 }
 
 /** How often the tool acted on a key, and how that ended. */

@@ -1,0 +1,243 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { type Bundle, type Rule, signBundle } from '@zerolatency/policy';
+import { generateKeyPair, type Receipt, signerFromPem, verifyReceipt } from '@zerolatency/receipts';
+import { eventually } from '@zerolatency/testing';
+import { readVerifiers } from '../../services/cli/src/audit/verify-receipt.ts';
+import { probeAll } from '../../services/cli/src/commands/status.ts';
+import { firstBundle } from '../../services/cli/src/installation/policy.ts';
+import { writePublic } from '../../services/cli/src/installation/private-file.ts';
+import { editConfig, scriptModel } from './effects.ts';
+import { type LogLine, logged, logMark } from './logs.ts';
+import { runTurn, type System, startSystem, type Turn } from './system.ts';
+
+const [allow] = firstBundle(0).rules as [Rule];
+const deny: Rule = { id: 'nobody-reads', effect: 'deny', tools: ['fs.*'] };
+
+/** The two who decide, and the log that says what they decide by. */
+const ends = { host: 'model-host', device: 'device-bridge' } as const;
+type End = keyof typeof ends;
+
+test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
+  const system = await startSystem(t, {
+    async prepare(layout) {
+      await scriptModel(layout);
+      const bundleFile = join(layout.home, 'device-bundle.json');
+      copyFileSync(layout.policy.bundle, bundleFile);
+      await editConfig(layout.device.config, {
+        policy: { bundleFile, keysDir: layout.policy.keys },
+      });
+    },
+  });
+  const { layout } = system;
+  const files = { host: layout.policy.bundle, device: join(layout.home, 'device-bundle.json') };
+  const signer = signerFromPem(readFileSync(layout.policy.key, 'utf8'));
+  const bundleOf = (changes: Partial<Bundle>): Bundle => ({
+    ...firstBundle(Date.now()),
+    ...changes,
+  });
+  const envelopeOf = (changes: Partial<Bundle>) => signBundle(bundleOf(changes), [signer]);
+
+  /** Resolves when that end decides by it. */
+  async function publish(end: End, changes: Partial<Bundle> & { version: number }): Promise<void> {
+    const fits = ({ msg, version }: LogLine) =>
+      msg === 'policy bundle installed' && version === changes.version;
+    const mark = await logMark(system, ends[end]);
+    await writePublic(files[end], envelopeOf(changes));
+    await logged(system, ends[end], { fits, mark });
+  }
+
+  await t.test(
+    '[POL-01] [TOOL-04] [POL-06] a call that the host denies has its receipt in the ledger',
+    async () => {
+      await publish('host', { version: 2, rules: [allow, deny] });
+      const turn = await read(system);
+      assert.deepEqual(callOf(turn).outcome, 'DENIED');
+      assert.equal(callOf(turn).errorId, 'policy.denied');
+      const { receipt, device } = await receiptOf(system, turn);
+      assert.deepEqual(
+        [receipt.outcome, receipt.errorId, receipt.policyId, receipt.tool, device],
+        ['denied', 'policy.denied', 'local@2', 'fs.read', undefined],
+      );
+      const { stdout } = await system.zl('audit', 'show', '--json');
+      const records = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+      const ofCall = records.filter(({ body }) => body.callId === receipt.callId);
+      assert.deepEqual(
+        ofCall.map(({ kind }) => kind),
+        ['policy.denied', 'call.receipt'],
+      );
+      assert.equal(ofCall[0].body.ruleId, 'nobody-reads');
+      assert.deepEqual(ofCall[1].body.receipt, JSON.parse(callOf(turn).receiptJson));
+      assert.equal((await system.zl('audit', 'verify', '--json')).status, 0);
+      const log = await system.log('device-bridge');
+      assert.ok(!log.includes(receipt.callId), 'the device heard of it');
+    },
+  );
+
+  await t.test(
+    '[POL-02] a bundle that is replaced decides at once, without a restart',
+    async () => {
+      await publish('host', { version: 3 });
+      assert.equal(callOf(await read(system)).outcome, 'DONE');
+    },
+  );
+
+  await t.test(
+    '[POL-04] [TOOL-04] the device denies what the host allows, and signs that',
+    async () => {
+      await publish('device', { version: 7, rules: [allow, deny] });
+      const turn = await read(system);
+      assert.equal(callOf(turn).outcome, 'DENIED');
+      assert.equal(callOf(turn).errorId, 'policy.denied');
+      const { receipt, device } = await receiptOf(system, turn);
+      assert.deepEqual([receipt.outcome, receipt.policyId], ['denied', 'local@3']);
+      assert.deepEqual([device?.outcome, device?.policyId], ['denied', 'local@7']);
+      assert.doesNotMatch(turn.text, /Welcome to Zero Latency/);
+    },
+  );
+
+  await t.test('[POL-01] [POL-04] the tighter cap holds, whoever set it', async () => {
+    writeFileSync(join(layout.device.files, 'long.txt'), 'x'.repeat(20_000));
+    await publish('device', { version: 8, rules: [{ ...allow, caps: { maxBytes: 9_000 } }] });
+    const capped = await read(system, 'long.txt');
+    const { truncated, length } = JSON.parse(callOf(capped).resultJson).structuredContent;
+    assert.equal(truncated, true);
+    assert.ok(length > 0 && length < 9_000);
+  });
+
+  await t.test(
+    '[POL-02] [POL-04] what is altered, unsigned, foreign or old is refused, and the bundle before it stays',
+    async () => {
+      const foreign = signerFromPem(generateKeyPair().privatePem);
+      const nowMs = Date.now();
+      const past = { issuedAt: isoAt(nowMs - 7200_000), expiresAt: isoAt(nowMs - 3600_000) };
+      const refused: Record<string, string> = {
+        '0 good signatures': altered(envelopeOf({ version: 90 })),
+        'signed by 0 known keys': unsigned(envelopeOf({ version: 92 })),
+        'its version 1 is older than': envelopeOf({ version: 1 }),
+        'signed by 0 known': signBundle(bundleOf({ version: 93 }), [foreign]),
+        'it expired at': envelopeOf({ version: 94, ...past }),
+      };
+      for (const [why, envelope] of Object.entries(refused)) {
+        const marks = {
+          host: await logMark(system, ends.host),
+          device: await logMark(system, ends.device),
+        };
+        for (const end of ['host', 'device'] as const) await writePublic(files[end], envelope);
+        for (const end of ['host', 'device'] as const) {
+          const fits = ({ errorId }: LogLine) => errorId === 'policy.invalid';
+          const { msg } = await logged(system, ends[end], { fits, mark: marks[end] });
+          assert.ok(`${msg}`.includes(why), `${msg}`);
+        }
+        const turn = await read(system);
+        const { receipt, device } = await receiptOf(system, turn);
+        assert.deepEqual([receipt.policyId, device?.policyId], ['local@3', 'local@8'], why);
+      }
+    },
+  );
+
+  await t.test(
+    '[POL-02] a bundle that expires takes the tools with it and leaves the chat',
+    async () => {
+      await publish('device', { version: 9 });
+      const expiresAt = isoAt(Date.now() + 3_000);
+      await publish('host', { version: 4, expiresAt });
+      assert.equal(callOf(await read(system)).outcome, 'DONE');
+      const denied = await eventually(
+        async () => {
+          const turn = await read(system);
+          return callOf(turn).outcome === 'DENIED' ? turn : undefined;
+        },
+        { everyMs: 100 },
+      );
+      assert.equal(callOf(denied).errorId, 'policy.unavailable');
+      await chatsOn(system);
+      await publish('host', { version: 5 });
+      assert.equal(callOf(await read(system)).outcome, 'DONE');
+    },
+  );
+
+  await t.test(
+    '[POL-02] [POL-04] a restart forgets no version: an older bundle is refused at both ends',
+    async () => {
+      for (const service of ['model-host', 'device-bridge'] as const) await system.stop(service);
+      await writePublic(files.host, envelopeOf({ version: 4 }));
+      await writePublic(files.device, envelopeOf({ version: 8 }));
+      for (const service of ['model-host', 'device-bridge'] as const) await system.start(service);
+      // Not healthy: the host says that it has no policy.
+      await eventually(async () => (await probe(system)).every((state) => state !== 'down'), {
+        timeoutMs: 20_000,
+      });
+      const byHost = await read(system);
+      assert.equal(callOf(byHost).errorId, 'policy.unavailable');
+      await chatsOn(system);
+      await publish('host', { version: 6 });
+      const byDevice = await read(system);
+      assert.equal(callOf(byDevice).errorId, 'policy.unavailable');
+      const { receipt, device } = await receiptOf(system, byDevice);
+      assert.deepEqual([receipt.policyId, device?.outcome], ['local@6', 'denied']);
+      assert.equal(device?.policyId, undefined);
+      await publish('device', { version: 10 });
+      assert.equal(callOf(await read(system)).outcome, 'DONE');
+    },
+  );
+});
+
+async function probe({ settings }: System): Promise<string[]> {
+  return (await probeAll(settings)).map(({ health }) => health);
+}
+
+async function read(system: System, path = 'welcome.txt'): Promise<Turn> {
+  const session = await system.chat();
+  // Asked for whether it is offered or not: a tool that is denied is not shown to the model.
+  const turn = await runTurn(session, `call fs.read ${JSON.stringify({ path })}`);
+  session.close();
+  return turn;
+}
+
+function callOf({ calls: [call] }: Turn): Turn['calls'][number] {
+  assert.ok(call !== undefined, 'the turn called no tool');
+  return call;
+}
+
+/** What host and device signed, verified with public keys only. */
+async function receiptOf(
+  { layout }: System,
+  turn: Turn,
+): Promise<{ receipt: Receipt; device?: Receipt }> {
+  const [hostKeys, deviceKeys] = await Promise.all([
+    readVerifiers(layout.receiptKeys.host),
+    readVerifiers(layout.receiptKeys.device),
+  ]);
+  const { value, error } = verifyReceipt({
+    envelope: callOf(turn).receiptJson,
+    hostKeys,
+    deviceKeys,
+  });
+  if (error !== undefined) throw error;
+  return value;
+}
+
+async function chatsOn(system: System): Promise<void> {
+  const turn = await runTurn(await system.chat(), 'hello');
+  assert.deepEqual([turn.ending, turn.text], ['done', 'you said hello']);
+}
+
+function isoAt(ms: number): string {
+  return new Date(ms).toISOString();
+}
+
+/** Signed, and then changed: one more version. */
+function altered(envelope: string): string {
+  const { payload, ...rest } = JSON.parse(envelope);
+  const text = Buffer.from(payload, 'base64').toString('utf8');
+  const other = text.replace('"version":90', '"version":91');
+  assert.notEqual(other, text);
+  return JSON.stringify({ ...rest, payload: Buffer.from(other).toString('base64') });
+}
+
+function unsigned(envelope: string): string {
+  return JSON.stringify({ ...JSON.parse(envelope), signatures: [] });
+}
