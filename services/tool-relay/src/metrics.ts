@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
 import { gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
 import type { LostReason, RelayMetrics, SessionEnd, Side } from './ports.ts';
@@ -84,4 +85,21 @@ export class RelayMeters implements RelayMetrics {
       },
     };
   }
+}
+
+export interface ProcessFacts {
+  readonly version: string;
+  readonly configuredAtMs: number;
+  /** PEM of the certificate in use. */
+  certificate(): string;
+}
+
+export function exposeProcess(registry: Registry, facts: ProcessFacts): void {
+  metric(registry, 'zl_build_info').labels({ version: facts.version }).set(1);
+  metric(registry, 'zl_config_loaded_timestamp_seconds')
+    .labels()
+    .set(facts.configuredAtMs / 1000);
+  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () => {
+    return new X509Certificate(facts.certificate()).validToDate.getTime() / 1000;
+  });
 }
