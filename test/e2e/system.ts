@@ -117,16 +117,19 @@ const terminal: Terminal = {
   signalProcess: (pid, signal) => process.kill(pid, signal),
 };
 
+export interface Call {
+  readonly outcome: string;
+  readonly errorId: string;
+  readonly errorMessage: string;
+  readonly resultJson: string;
+  readonly receiptJson: string;
+}
+
 /** What a turn came to. */
 export interface Turn {
   readonly events: readonly ChatEvent[];
   readonly text: string;
-  readonly calls: readonly {
-    outcome: string;
-    errorId: string;
-    resultJson: string;
-    receiptJson: string;
-  }[];
+  readonly calls: readonly Call[];
   /** `done`, or the id of the error it ended with. */
   readonly ending: string;
 }
@@ -151,6 +154,7 @@ export async function runTurn(
         ? {
             outcome: CallOutcome[e.value.outcome] ?? '',
             errorId: e.value.error?.id ?? '',
+            errorMessage: e.value.error?.message ?? '',
             resultJson: e.value.resultJson,
             receiptJson: e.value.receiptJson,
           }
@@ -161,4 +165,16 @@ export async function runTurn(
         e.case === 'assistantDone' ? 'done' : e.case === 'error' ? e.value.id : undefined,
       )[0] ?? 'none',
   };
+}
+
+/** One call of any tool in a chat of its own, which needs the scripted model of effects.ts. */
+export async function callTool(system: System, tool: string, args: object): Promise<Call> {
+  const session = await system.chat();
+  try {
+    const { calls } = await runTurn(session, `call ${tool} ${JSON.stringify(args)}`);
+    if (calls[0] === undefined) throw new Error('the model called nothing');
+    return calls[0];
+  } finally {
+    session.close();
+  }
 }
