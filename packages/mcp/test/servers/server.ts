@@ -106,6 +106,8 @@ if (behaviour === 'ignores-sigterm') {
   process.on('SIGTERM', () => {});
   never();
 }
+// With its stdin at rest, nothing else would keep it alive.
+if (behaviour === 'is-deaf') never();
 if (behaviour.endsWith('-grandchild')) {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], {
     stdio: ['ignore', 'inherit', 'ignore'],
