@@ -19,8 +19,9 @@ export const defaultLimits: StdioLimits = {
   maxPendingBytes: 8 * 1024 * 1024,
   // A banner or a stray console.log is common and harmless; a stream of them is not MCP.
   maxBadLines: 16,
-  // Ten times what one server was seen to answer.
-  maxLinesPerSecond: 50_000,
+  // Four times what one server was seen to answer, and what a slow machine still reads
+  // in half a second: a bound beyond that is never met, and the flood never ends.
+  maxLinesPerSecond: 20_000,
   // Interpreters on a cold disk take seconds.
   startTimeoutMs: 15_000,
   stopGraceMs: 1_000,
