@@ -57,8 +57,11 @@ export async function scriptModel(layout: Layout): Promise<void> {
 }
 
 export async function editConfig(path: string, changes: Record<string, unknown>): Promise<void> {
-  const config = parse(await readFile(path, 'utf8'));
-  await writeFile(path, stringify({ ...config, ...changes }));
+  await writeFile(path, stringify({ ...(await configOf(path)), ...changes }));
+}
+
+export async function configOf(path: string) {
+  return parse(await readFile(path, 'utf8'));
 }
 
 /** Signs a changed copy of the installation's bundle into the given file. */
