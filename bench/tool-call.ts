@@ -6,7 +6,7 @@ import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
 import { editConfig } from '../test/e2e/effects.ts';
 import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
-import { cleanUp, lifetime } from './lifetime.ts';
+import { withLifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
 /** Enough for the compilers of five processes to have seen everything. */
@@ -17,15 +17,13 @@ const file = 'sample.txt';
 
 async function startDirectly({ layout }: System): Promise<McpSession> {
   const script = join(projectRoot, 'services/device-bridge/src/tools/fs/fs-server.ts');
-  const session = await startStdioServer({
+  return await startStdioServer({
     name: 'fs',
     command: process.execPath,
     args: ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files],
     env: {},
     client: { name: 'bench', version: '1' },
   });
-  lifetime.after(() => session.close());
-  return session;
 }
 
 async function timeDirectly(session: McpSession): Promise<number> {
@@ -64,46 +62,61 @@ async function repeat<T>(measure: () => Promise<T>): Promise<T[]> {
   return samples;
 }
 
-const system = await startSystem(lifetime, {
-  prepare: async ({ host }) => {
-    const scriptFile = join(projectRoot, 'bench/tool-call-script.yaml');
-    await editConfig(host.config, { providers: { mock: { scriptFile } } });
-  },
-});
-writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
-const direct = await startDirectly(system);
-const baseline: number[] = [];
-const through: PathSample[] = [];
-// In turns, so that the noise of the machine hits both.
-for (let round = -warmUpRounds; round < rounds; round += 1) {
-  // A session of its own, or its history would be measured too.
-  const chat = await system.chat();
-  const asked = await repeat(() => timeDirectly(direct));
-  const called = await repeat(() => timeThroughPath(chat));
-  chat.close();
-  if (round < 0) continue;
-  baseline.push(...asked);
-  through.push(...called);
+interface Samples {
+  readonly direct: readonly number[];
+  readonly through: readonly PathSample[];
 }
-const added = through.map(({ totalUs, serverUs }) => totalUs - serverUs);
-const of = (part: keyof PathSample) => through.map((sample) => sample[part]);
-const figure = (metric: string, samples: readonly number[], share: number) => ({
-  metric: `${metric}, p${share * 100}`,
-  value: percentile(samples, share),
-  unit: 'us',
-  baseline: percentile(baseline, share),
+
+/** In turns, so that the noise of the machine hits both. */
+async function measure(system: System, server: McpSession): Promise<Samples> {
+  const direct: number[] = [];
+  const through: PathSample[] = [];
+  for (let round = -warmUpRounds; round < rounds; round += 1) {
+    // A session of its own, or its history would be measured too.
+    const chat = await system.chat();
+    const asked = await repeat(() => timeDirectly(server));
+    const called = await repeat(() => timeThroughPath(chat));
+    chat.close();
+    if (round < 0) continue;
+    direct.push(...asked);
+    through.push(...called);
+  }
+  return { direct, through };
+}
+
+function tell({ direct, through }: Samples): void {
+  const of = (part: keyof PathSample) => through.map((sample) => sample[part]);
+  const added = through.map(({ totalUs, serverUs }) => totalUs - serverUs);
+  const figure = (metric: string, samples: readonly number[], share: number) => ({
+    metric: `${metric}, p${share * 100}`,
+    value: percentile(samples, share),
+    unit: 'us',
+    baseline: percentile(direct, share),
+  });
+  report({
+    name: 'tool-call',
+    method: `${through.length} calls of fs.read of 200 bytes, one at a time, over TLS with policy, schemas, journal, receipts and synced ledger, against the same server asked directly`,
+    figures: [
+      figure('whole call', of('totalUs'), 0.5),
+      figure('whole call', of('totalUs'), 0.99),
+      figure('added to the server itself', added, 0.5),
+      figure('added to the server itself', added, 0.99),
+      figure('from host to device and back', of('remoteUs'), 0.5),
+      figure('in the bridge', of('deviceUs'), 0.5),
+      figure('in the MCP server, behind the bridge', of('serverUs'), 0.5),
+    ],
+  });
+}
+
+await withLifetime(async (lifetime) => {
+  const system = await startSystem(lifetime, {
+    prepare: async ({ host }) => {
+      const scriptFile = join(projectRoot, 'bench/tool-call-script.yaml');
+      await editConfig(host.config, { providers: { mock: { scriptFile } } });
+    },
+  });
+  writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
+  const server = await startDirectly(system);
+  lifetime.after(() => server.close());
+  tell(await measure(system, server));
 });
-report({
-  name: 'tool-call',
-  method: `${through.length} calls of fs.read of 200 bytes, one at a time, over TLS with policy, schemas, journal, receipts and synced ledger, against the same server asked directly`,
-  figures: [
-    figure('whole call', of('totalUs'), 0.5),
-    figure('whole call', of('totalUs'), 0.99),
-    figure('added to the server itself', added, 0.5),
-    figure('added to the server itself', added, 0.99),
-    figure('from host to device and back', of('remoteUs'), 0.5),
-    figure('in the bridge', of('deviceUs'), 0.5),
-    figure('in the MCP server, behind the bridge', of('serverUs'), 0.5),
-  ],
-});
-await cleanUp();
