@@ -1,11 +1,13 @@
-import type { Lifetime } from '../test/e2e/system.ts';
+const cleanups: (() => unknown)[] = [];
 
-/** Runs a program with what tests get from their runner: clean-up in the order it was registered. */
-export async function withLifetime(run: (lifetime: Lifetime) => Promise<void>): Promise<void> {
-  const cleanups: (() => unknown)[] = [];
-  try {
-    await run({ after: (fn) => void cleanups.push(fn) });
-  } finally {
-    for (const fn of cleanups) await fn();
-  }
+/** What tests get from the runner, for a program. */
+export const lifetime = {
+  after(fn: () => unknown): void {
+    cleanups.push(fn);
+  },
+};
+
+/** In the order of registration, as the test runner does it. */
+export async function cleanUp(): Promise<void> {
+  for (const fn of cleanups.splice(0)) await fn();
 }

@@ -6,7 +6,7 @@ import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
 import { editConfig } from '../test/e2e/effects.ts';
 import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
-import { withLifetime } from './lifetime.ts';
+import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
 /** Enough for the compilers of five processes to have seen everything. */
@@ -108,7 +108,7 @@ function tell({ direct, through }: Samples): void {
   });
 }
 
-await withLifetime(async (lifetime) => {
+try {
   const system = await startSystem(lifetime, {
     prepare: async ({ host }) => {
       const scriptFile = join(projectRoot, 'bench/tool-call-script.yaml');
@@ -119,4 +119,6 @@ await withLifetime(async (lifetime) => {
   const server = await startDirectly(system);
   lifetime.after(() => server.close());
   tell(await measure(system, server));
-});
+} finally {
+  await cleanUp();
+}
