@@ -1,7 +1,7 @@
-import { ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
+import { type Context, ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
 import type { CalleeCall } from '@zerolatency/call';
 import type { Caps, HeldDecision } from '@zerolatency/policy';
-import { inject } from '@zerolatency/telemetry';
+import { extract, inject } from '@zerolatency/telemetry';
 import { readToolRequest, type ToolRequest } from './tool-request.ts';
 
 /** For a call that named no limit; what the callee holds at most. */
@@ -44,10 +44,15 @@ export class Run {
     return Math.max(1, Math.min(this.call.deadlineMs - nowMs, timeoutMs, serverTimeoutMs));
   }
 
+  /** What is said of the call is said in its span. */
+  get context(): Context {
+    if (this.span === undefined) return extract(this.call.traceparent);
+    return trace.setSpan(ROOT_CONTEXT, this.span);
+  }
+
   /** What the server's own spans hang from. */
   get traceparent(): string {
-    if (this.span === undefined) return this.call.traceparent;
-    return inject(trace.setSpan(ROOT_CONTEXT, this.span)) || this.call.traceparent;
+    return inject(this.context) || this.call.traceparent;
   }
 }
 

@@ -1,4 +1,4 @@
-import { type Span, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import { context, type Span, SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import type { AbortReason, CalleeCall, Ending, Finish, Seal } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpSession } from '@zerolatency/mcp';
@@ -77,7 +77,8 @@ export class Runner {
     const seal = sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
     endSpan(run?.span, ending);
     const tool = run !== undefined && this.#isOffered(run) ? run.request.tool : '';
-    this.#deps.onEnded({ callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 });
+    const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };
+    context.with(run?.context ?? extract(call.traceparent), () => this.#deps.onEnded(ended));
     return seal;
   }
 

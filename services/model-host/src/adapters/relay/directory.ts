@@ -2,6 +2,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
+import { inject } from '@zerolatency/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/tls';
 
 /** The relay pod that holds a device's socket. */
@@ -76,13 +77,15 @@ export class Directory {
     signal: AbortSignal,
   ): Promise<T> {
     const { urls, timeoutMs } = this.#options;
+    const traceparent = inject();
+    const headers: Record<string, string> = traceparent === '' ? {} : { traceparent };
     let last = new ZlError('relay.unreachable', 'no relay url is configured');
     for (let tried = 0; tried < urls.length; tried += 1) {
       const index = (this.#preferred + tried) % urls.length;
       const url = urls[index];
       if (url === undefined) continue;
       try {
-        const answer = await call(this.#peer(url).client, { signal, timeoutMs });
+        const answer = await call(this.#peer(url).client, { signal, timeoutMs, headers });
         this.#preferred = index;
         return answer;
       } catch (reason) {
@@ -128,6 +131,7 @@ export class Directory {
 interface CallOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
+  readonly headers: Record<string, string>;
 }
 
 /** Connect keeps the network's own words in the message; ours would only say "internal". */
