@@ -119,5 +119,5 @@ test('[OBS-02] what is passed on and what is open is counted', async (t) => {
   }
   assert.match(text, /zl_build_info\{version=".+",service="tool-relay"\} 1/);
   assert.match(text, /zl_certificate_expires_timestamp_seconds\{service="tool-relay"\} \d{10}/);
-  assert.match(text, /zl_rpc_requests_total\{method="ListDevices",error_id="".*\} 1/);
+  assert.match(text, /zl_rpc_requests_total\{method="ListDevices",error_id="none".*\} 1/);
 });

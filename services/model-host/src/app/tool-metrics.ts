@@ -20,7 +20,7 @@ export function toolMetrics(registry: Registry): ToolMetrics {
       decisionTime.observe(ms / 1000);
     },
     ended({ tool, outcome, errorId, ms }) {
-      calls.labels({ tool, outcome, error_id: errorId }).inc();
+      calls.labels({ tool, outcome, error_id: errorId || 'none' }).inc();
       durations.labels({ tool, outcome }).observe(ms / 1000);
     },
     roundTrip: (hop, ms) => roundTrips.labels({ hop }).observe(ms),

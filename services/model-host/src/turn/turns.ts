@@ -72,7 +72,7 @@ export class Turns {
     const giveBack = this.#deps.slots.take(ask.identity);
     const { identity, sessionId, deviceId } = ask;
     const scope = { identity, sessionId, deviceId, turnId: newTurnId() };
-    const { observer, within } = this.#deps.watch(scope, ask);
+    const { observer, within } = this.#deps.watch(scope, { ...ask, model: model.alias });
     const request = { scope, model, limits, messages: ask.messages, depth: 0 };
     const turn = new Turn(request, { ...this.#deps, observer }, new TurnEvents(queue, scope));
     const stop = new AbortController();

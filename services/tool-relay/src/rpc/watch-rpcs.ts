@@ -16,7 +16,7 @@ export function watchRpcs({ registry, tracer }: WatchOptions): Interceptor {
     const method = request.method.name;
     const startedAtMs = performance.now();
     const parent = extract(request.header.get('traceparent') ?? undefined);
-    let errorId = '';
+    let errorId = 'none';
     try {
       return await inSpan(tracer, method, { kind: 'server', parent }, () => next(request));
     } catch (reason) {
