@@ -1,0 +1,211 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import contract from '../../contracts/metrics/metrics.json' with { type: 'json' };
+import { chatTarget } from '../../services/cli/src/commands/chat.ts';
+import { services } from '../../services/cli/src/installation/processes.ts';
+import { curlStream } from './curl.ts';
+import { addServers, editConfig } from './effects.ts';
+import { logged, logLines } from './logs.ts';
+import { type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
+import { familyOf, readScrape, type Scrape, sumOf } from './scrape.ts';
+import { callTool, type System, startSystem } from './system.ts';
+
+/** Answers with what it was called with. */
+const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
+const secret = `ghp_${'Zx8K'.repeat(9)}`;
+const traceId = randomBytes(16).toString('hex');
+const clientSpanId = randomBytes(8).toString('hex');
+
+test('what operators see of a call', { timeout: 90_000 }, async (t) => {
+  const collector = await OtlpCollector.start(t);
+  const system = await startSystem(t, {
+    async prepare(layout) {
+      await addServers(layout, [{ name: 'mirror', args: [mirror, 'well'] }]);
+      for (const { config } of [layout.host, layout.relay, layout.device]) {
+        await editConfig(config, {
+          telemetry: { otlpUrl: collector.url },
+          log: { level: 'debug' },
+        });
+      }
+      writeFileSync(join(layout.device.files, 'secret.txt'), `the token is ${secret}`);
+    },
+  });
+  const { layout, settings } = system;
+  const { token, deviceId } = await chatTarget(settings, {});
+  const before = await scrapeAll(system);
+  const told = await curlStream(layout, {
+    url: `${settings.host.url}/zerolatency.agent.v1.AgentService/Chat`,
+    token,
+    headers: [`traceparent: 00-${traceId}-${clientSpanId}-01`],
+    body: { start: { text: `call mirror.echo {"note":"${secret}"}`, deviceId, sessionId: 's-1' } },
+  });
+  // Its result is a secret, and its failure is one too.
+  await callTool(system, 'fs.read', { path: 'secret.txt' });
+  await callTool(system, 'fs.read', { path: `${secret}.txt` });
+
+  await t.test(
+    "[OBS-01] one trace leads from the client's span through host, relay and bridge to the server",
+    async () => {
+      const names = ['turn', 'tool.call', 'Locate', 'bridge.call'];
+      const spans = await eventually(() => {
+        const found = collector.ofTrace(traceId);
+        return names.every((name) => found.some((span) => span.name === name)) && found;
+      });
+      const span = (name: string) => spans.find((each) => each.name === name)!;
+      assert.deepEqual(
+        names.map((name) => [name, span(name).service, parentNameOf(span(name), spans)]),
+        [
+          ['turn', 'model-host', 'client'],
+          ['tool.call', 'model-host', 'turn'],
+          ['Locate', 'tool-relay', 'turn'],
+          ['bridge.call', 'device-bridge', 'tool.call'],
+        ],
+      );
+      const result = JSON.stringify(told).replaceAll('\\', '');
+      const [, received] = /"traceparent":"([^"]+)"/.exec(result) ?? [];
+      assert.equal(received, `00-${traceId}-${span('bridge.call').spanId}-01`);
+    },
+  );
+
+  await t.test(
+    '[OBS-01] [HOST-11] tenant, session and audit record are on the span of the turn',
+    async () => {
+      const turn = collector.ofTrace(traceId).find(({ name }) => name === 'turn')!;
+      const { tenant, user, session_id, audit_id, device_id } = turn.attributes;
+      assert.deepEqual([tenant, user, session_id, device_id], ['local', 'me', 's-1', deviceId]);
+      const done = JSON.stringify(told.at(-2));
+      assert.ok(done.includes(`"auditId":"${audit_id}"`), done);
+    },
+  );
+
+  await t.test('[OBS-02] every metric and label is in the contract, at all three', async () => {
+    for (const [service, { samples, types }] of Object.entries(await scrapeAll(system))) {
+      const isOurs = (name: string) => !/^(process|nodejs)_/.test(name);
+      const ours = samples.filter(({ name }) => isOurs(name));
+      assert.ok(ours.length > 0, service);
+      for (const { name, labels } of ours) {
+        const family = familyOf(name, types);
+        const known = entryOf(family);
+        assert.ok(known !== undefined, `${service}: ${name} is not in the contract`);
+        const allowed = [...Object.keys(known.labels), 'service', 'le'];
+        assert.deepEqual(
+          Object.keys(labels).filter((label) => !allowed.includes(label)),
+          [],
+          name,
+        );
+        assert.ok(
+          Object.values(labels).every((value) => value !== ''),
+          `${name} has an empty label`,
+        );
+        assert.equal(labels.service, service);
+      }
+    }
+  });
+
+  await t.test(
+    '[OBS-02] the counters of host, relay and bridge have moved with the calls',
+    async () => {
+      const after = await scrapeAll(system);
+      const moved = (service: keyof typeof after, name: string, labels = {}) =>
+        sumOf(after[service], name, labels) - sumOf(before[service], name, labels);
+      const done = { tool: 'mirror.echo', outcome: 'done', error_id: 'none' };
+      assert.equal(moved('model-host', 'zl_host_tool_calls_total', done), 1);
+      assert.equal(moved('device-bridge', 'zl_bridge_calls_total', done), 1);
+      const failed = { tool: 'fs.read', outcome: 'failed', error_id: 'fs.not_found' };
+      assert.equal(moved('model-host', 'zl_host_tool_calls_total', failed), 1);
+      assert.equal(moved('device-bridge', 'zl_bridge_calls_total', failed), 1);
+      assert.equal(moved('model-host', 'zl_host_turns_total', { outcome: 'done' }), 3);
+      assert.equal(moved('model-host', 'zl_policy_decisions_total', { effect: 'allow' }), 3);
+      assert.equal(moved('model-host', 'zl_host_to_device_rtt_ms_count', { hop: 'device' }), 2);
+      assert.ok(moved('model-host', 'zl_host_tokens_total', { model: 'mock' }) > 0);
+      // CALL and ACK for each; DATA and OUTCOME for those that are done.
+      assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'host' }) >= 6);
+      assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'device' }) >= 5);
+      assert.equal(sumOf(after['tool-relay'], 'zl_relay_devices_live'), 1);
+      assert.equal(sumOf(after['device-bridge'], 'zl_bridge_connected'), 1);
+    },
+  );
+
+  await t.test('[OBS-04] every log line is JSON, and those of a call carry its trace', async () => {
+    for (const service of services)
+      assert.ok((await logLines(system, service)).length > 1, service);
+    const fits = ({ trace_id }: Readonly<Record<string, unknown>>) => trace_id === traceId;
+    const ended = await logged(system, 'model-host', {
+      fits: (line) => fits(line) && line.msg === 'turn ended',
+    });
+    assert.equal(ended.tenant, 'local');
+    const onDevice = await logged(system, 'device-bridge', { fits });
+    assert.equal(onDevice.msg, 'call ended');
+  });
+
+  await t.test('[OBS-04] [RED-01] no log, trace or scrape holds a secret', async () => {
+    const key = (file: string) => readFileSync(file, 'utf8').split('\n')[1] ?? '';
+    const secrets = {
+      'the token in a file and in arguments': secret,
+      "the person's token": token,
+      'its signature': token.split('.')[2] ?? '',
+      "the device's key": key(layout.device.key),
+      "the device's credential": readFileSync(layout.device.credential, 'utf8').trim(),
+      "the host's receipt key": key(layout.host.key),
+      "the host's TLS key": key(layout.tls('model-host').key),
+    };
+    const scrapes = JSON.stringify(await scrapeAll(system));
+    // What was in flight is exported when a service stops.
+    for (const service of services) await system.stop(service);
+    const logs = await Promise.all(services.map((service) => system.log(service)));
+    const all = [...logs, collector.received, scrapes].join('\n');
+    for (const [what, value] of Object.entries(secrets)) {
+      assert.ok(value.length > 20, what);
+      assert.ok(!all.includes(value), what);
+    }
+    for (const service of services) await system.start(service);
+    await system.healthy();
+  });
+
+  await t.test('[HOST-13] probes and the component report of host and relay', async () => {
+    for (const [service, url] of [
+      ['model-host', settings.host.adminUrl],
+      ['tool-relay', settings.relay.adminUrl],
+    ] as const) {
+      for (const probe of ['livez', 'readyz', 'startupz']) {
+        assert.equal((await fetch(`${url}/${probe}`)).status, 200, `${service} ${probe}`);
+      }
+      const report = JSON.parse(await (await fetch(`${url}/health`)).text());
+      assert.deepEqual([report.service, report.state, report.status], [service, 'ready', 'ok']);
+      assert.match(report.configDigest, /^sha256:/);
+      assert.ok(report.components.length > 1);
+      for (const component of report.components) {
+        assert.equal(component.status, 'ok', component.name);
+        assert.equal(typeof component.latencyMs, 'number');
+      }
+    }
+  });
+});
+
+function parentNameOf({ parentSpanId }: ExportedSpan, spans: readonly ExportedSpan[]): string {
+  if (parentSpanId === clientSpanId) return 'client';
+  return spans.find(({ spanId }) => spanId === parentSpanId)?.name ?? 'nobody';
+}
+
+function entryOf(name: string): { labels: object } | undefined {
+  const { counters, gauges, histograms } = contract;
+  const all: Record<string, { labels: object }> = { ...counters, ...gauges, ...histograms };
+  return all[name];
+}
+
+async function scrapeAll({ settings, layout }: System) {
+  const overHttp = async (url: string) => readScrape(await (await fetch(`${url}/metrics`)).text());
+  // A device listens on no port.
+  const socket = connect(join(layout.device.state, 'metrics.sock'));
+  return {
+    'model-host': await overHttp(settings.host.adminUrl),
+    'tool-relay': await overHttp(settings.relay.adminUrl),
+    'device-bridge': readScrape(await text(socket)),
+  } satisfies Record<string, Scrape>;
+}

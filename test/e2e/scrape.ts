@@ -1,0 +1,60 @@
+/** One line of a scrape. */
+export interface Sample {
+  readonly name: string;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly value: number;
+}
+
+/** What a scrape says, by the names that its TYPE lines give. */
+export interface Scrape {
+  readonly types: ReadonlyMap<string, string>;
+  readonly samples: readonly Sample[];
+}
+
+const sampleLine =
+  /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>-?[\d.]+(?:e[+-]?\d+)?|NaN|[+-]Inf)$/;
+const labelPair = /(?<name>[a-zA-Z_]\w*)="(?<value>(?:[^"\\]|\\["\\n])*)"(?:,|$)/gy;
+
+/** Reads the text format of Prometheus, strictly: what is not that format throws. */
+export function readScrape(text: string): Scrape {
+  if (!text.endsWith('\n')) throw new Error('a scrape ends with a newline');
+  const types = new Map<string, string>();
+  const samples: Sample[] = [];
+  for (const line of text.split('\n')) {
+    const [, name = '', type = ''] =
+      /^# TYPE (\S+) (counter|gauge|histogram|summary)$/.exec(line) ?? [];
+    if (name !== '') types.set(name, type);
+    else if (line !== '' && !line.startsWith('# HELP ')) samples.push(readSample(line));
+  }
+  for (const { name } of samples) {
+    if (!types.has(familyOf(name, types))) throw new Error(`${name} has no TYPE line`);
+  }
+  return { types, samples };
+}
+
+/** A histogram's samples have names of their own. */
+export function familyOf(name: string, types: ReadonlyMap<string, string>): string {
+  const family = name.replace(/_(bucket|sum|count)$/, '');
+  return types.get(family) === 'histogram' ? family : name;
+}
+
+/** Of all samples of the name whose labels hold these. */
+export function sumOf({ samples }: Scrape, name: string, labels: Sample['labels'] = {}): number {
+  return samples
+    .filter((sample) => sample.name === name)
+    .filter((sample) => Object.entries(labels).every(([key, is]) => sample.labels[key] === is))
+    .reduce((sum, { value }) => sum + value, 0);
+}
+
+function readSample(line: string): Sample {
+  const { groups } = sampleLine.exec(line) ?? {};
+  if (groups?.name === undefined) throw new Error(`no sample: ${line}`);
+  const { name, labels = '', value } = groups;
+  const pairs = [...labels.matchAll(labelPair)];
+  if (pairs.map(([pair]) => pair).join('') !== labels) throw new Error(`no labels: ${line}`);
+  return {
+    name,
+    labels: Object.fromEntries(pairs.map((pair) => [pair.groups?.name, pair.groups?.value])),
+    value: Number(value?.replace('Inf', 'Infinity')),
+  };
+}
