@@ -11,8 +11,9 @@ export interface Scrape {
   readonly samples: readonly Sample[];
 }
 
+// prom-client spells it Nan, and Prometheus reads it in any case.
 const sampleLine =
-  /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>-?[\d.]+(?:e[+-]?\d+)?|NaN|[+-]Inf)$/;
+  /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>-?[\d.]+(?:e[+-]?\d+)?|[Nn]a[Nn]|[+-]Inf)$/;
 const labelPair = /(?<name>[a-zA-Z_]\w*)="(?<value>(?:[^"\\]|\\["\\n])*)"(?:,|$)/gy;
 
 /** Reads the text format of Prometheus, strictly: what is not that format throws. */
