@@ -1,3 +1,4 @@
+export { type CommandLine, readCommandLine } from './command-line.ts';
 export { describeConfig } from './describe.ts';
 export { configDigest } from './digest.ts';
 export type { DeepReadonly } from './freeze.ts';

@@ -1,11 +1,7 @@
-import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { runService } from '@zerolatency/lifecycle';
+import { readCommandLine } from '@zerolatency/config';
+import { runMain, runService } from '@zerolatency/lifecycle';
 import { createLogger } from '@zerolatency/telemetry';
 import { type BridgeConfig, CONFIG_FILE_ENV, loadBridgeConfig } from './config.ts';
-
-const usage = `usage: device-bridge [--config <file>] [--set <setting>=<value> ...] [--print-config]`;
 
 /** Node says at each start that its SQLite is young. We know, and every other warning is shown. */
 function hideSqliteWarning(): void {
@@ -18,19 +14,15 @@ function hideSqliteWarning(): void {
 }
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      config: { type: 'string' },
-      set: { type: 'string', multiple: true, default: [] },
-      'print-config': { type: 'boolean', default: false },
-    },
+  const { sources, printConfig } = await readCommandLine(process.argv.slice(2), {
+    program: 'device-bridge',
+    configEnv: CONFIG_FILE_ENV,
+    env: process.env,
   });
-  const config = await load(values.config ?? process.env[CONFIG_FILE_ENV], values.set);
-  if (values['print-config']) {
-    process.stdout.write(config.printable);
-    return 0;
-  }
-  return run(config);
+  const config = loadBridgeConfig(sources);
+  if (!printConfig) return run(config);
+  process.stdout.write(config.printable);
+  return 0;
 }
 
 async function run(config: BridgeConfig): Promise<number> {
@@ -57,29 +49,4 @@ async function run(config: BridgeConfig): Promise<number> {
   });
 }
 
-async function load(path: string | undefined, settings: readonly string[]): Promise<BridgeConfig> {
-  const file = path === undefined ? {} : { file: { path, text: await readConfigFile(path) } };
-  const flags = settings.map((setting) => {
-    const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    if (name === undefined || value === undefined) throw new ZlError('config.invalid', usage);
-    return [name, value] as const;
-  });
-  return loadBridgeConfig({ ...file, env: process.env, flags: Object.fromEntries(flags) });
-}
-
-async function readConfigFile(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ZlError('config.invalid', `the configuration ${path} cannot be read`, { cause });
-  }
-}
-
-try {
-  process.exitCode = await main();
-} catch (reason) {
-  // Before there is a log: for the person who typed the command.
-  const { id, message, help } = reason instanceof ZlError ? reason : fromUnknown(reason);
-  process.stderr.write(`${id}: ${message}\n${help}\n`);
-  process.exitCode = 1;
-}
+await runMain(process, main);

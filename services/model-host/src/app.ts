@@ -1,5 +1,6 @@
 import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
+import type { HttpServer } from '@zerolatency/rpc';
 import {
   createRegistry,
   createTracing,
@@ -19,7 +20,6 @@ import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
 import { createHostMetrics, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
-import type { HttpServer } from './rpc/http-server.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
 

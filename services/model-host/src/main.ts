@@ -1,24 +1,19 @@
-import { readFile } from 'node:fs/promises';
-import { parseArgs } from 'node:util';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { runService } from '@zerolatency/lifecycle';
+import { readCommandLine } from '@zerolatency/config';
+import { runMain, runService } from '@zerolatency/lifecycle';
 import { createLogger } from '@zerolatency/telemetry';
 import { SERVICE, startHost, VERSION } from './app.ts';
-import { CONFIG_FILE_ENV, type HostConfig, loadHostConfig } from './config.ts';
-
-const usage = `usage: model-host [--config <file>] [--set <setting>=<value> ...] [--print-config]`;
+import { CONFIG_FILE_ENV, loadHostConfig } from './config.ts';
 
 async function main(): Promise<number> {
-  const { values } = parseArgs({
-    options: {
-      config: { type: 'string' },
-      set: { type: 'string', multiple: true, default: [] },
-      'print-config': { type: 'boolean', default: false },
-    },
+  const { env, stdout } = process;
+  const { sources, printConfig } = await readCommandLine(process.argv.slice(2), {
+    program: SERVICE,
+    configEnv: CONFIG_FILE_ENV,
+    env,
   });
-  const config = await load(values.config ?? process.env[CONFIG_FILE_ENV], values.set);
-  if (values['print-config']) {
-    process.stdout.write(config.printable);
+  const config = loadHostConfig(sources);
+  if (printConfig) {
+    stdout.write(config.printable);
     return 0;
   }
   const log = createLogger({ service: SERVICE, level: config.log.level, version: VERSION });
@@ -27,38 +22,13 @@ async function main(): Promise<number> {
     deadlineMs: config.drainDeadlineMs,
     log,
     start: async (lifecycle) => {
-      const addresses = await startHost(config, { lifecycle, log, env: process.env });
+      const addresses = await startHost(config, { lifecycle, log, env });
       lifecycle.onChange((state) => {
         if (state !== 'ready') return;
-        process.stdout.write(`${JSON.stringify({ event: 'ready', ...addresses })}\n`);
+        stdout.write(`${JSON.stringify({ event: 'ready', ...addresses })}\n`);
       });
     },
   });
 }
 
-async function load(path: string | undefined, settings: readonly string[]): Promise<HostConfig> {
-  const file = path === undefined ? {} : { file: { path, text: await readConfigFile(path) } };
-  const flags = settings.map((setting) => {
-    const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
-    if (name === undefined || value === undefined) throw new ZlError('config.invalid', usage);
-    return [name, value] as const;
-  });
-  return loadHostConfig({ ...file, env: process.env, flags: Object.fromEntries(flags) });
-}
-
-async function readConfigFile(path: string): Promise<string> {
-  try {
-    return await readFile(path, 'utf8');
-  } catch (cause) {
-    throw new ZlError('config.invalid', `the configuration ${path} cannot be read`, { cause });
-  }
-}
-
-try {
-  process.exitCode = await main();
-} catch (reason) {
-  // Before there is a log: for the person who typed the command.
-  const { id, message, help } = reason instanceof ZlError ? reason : fromUnknown(reason);
-  process.stderr.write(`${id}: ${message}\n${help}\n`);
-  process.exitCode = 1;
-}
+await runMain(process, main);

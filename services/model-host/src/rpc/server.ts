@@ -4,21 +4,30 @@ import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
 import { ServerReflection } from '@zerolatency/proto/reflection';
 import { ServerReflection as ServerReflectionV1Alpha } from '@zerolatency/proto/reflection-v1alpha';
+import {
+  type HttpServer,
+  type HttpServerOptions,
+  healthService,
+  listen,
+  type Serving,
+} from '@zerolatency/rpc';
 import { chat } from './chat.ts';
-import { health, type Serving } from './health.ts';
-import { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
 import { identityGate, type VerifyToken } from './identity-gate.ts';
 import { reflection } from './reflection.ts';
 import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from './start-turn.ts';
 import { type ChatDeps, streamChat } from './stream-chat.ts';
 
-export interface RpcServerOptions extends Omit<HttpServerOptions, 'handler'>, ChatDeps {
+export interface RpcServerOptions
+  extends Pick<HttpServerOptions, 'host' | 'port' | 'tls'>,
+    ChatDeps {
   readonly verifyToken: VerifyToken;
   readonly serving: Serving;
 }
 
 // The largest request that start-turn.ts lets through, and room for its other fields.
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
+// More than one BFF needs on one connection.
+const MAX_STREAMS_PER_CONNECTION = 1000;
 // Events are small and come one by one: what gzip saves on them it takes in delay. Above the largest delta.
 const COMPRESS_MIN_BYTES = 64 * 1024;
 
@@ -34,7 +43,14 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
   });
-  const server = await listen({ ...options, handler });
+  const { host, port, tls } = options;
+  const server = await listen({
+    host,
+    port,
+    tls,
+    maxStreamsPerConnection: MAX_STREAMS_PER_CONNECTION,
+    handler,
+  });
   return {
     ...server,
     close: (deadline) => {
@@ -54,7 +70,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   );
   // These have no end of their own, and would hold the server open.
   const endless = { shutdownSignal: closing };
-  router.service(Health, health(serving), endless);
+  router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
   router.service(ServerReflection, described.v1, endless);
   router.service(ServerReflectionV1Alpha, described.v1alpha, endless);
 }

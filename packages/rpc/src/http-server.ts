@@ -15,6 +15,10 @@ export interface HttpServerOptions {
   readonly port: number;
   /** Undefined serves cleartext HTTP/2. */
   readonly tls: TlsWatch | undefined;
+  /** Every client shows a certificate of our authority. Then there is no HTTP/1.1. */
+  readonly requireClient?: boolean;
+  /** A client that opens more is told so by HTTP/2 itself. */
+  readonly maxStreamsPerConnection: number;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 }
 
@@ -25,8 +29,8 @@ export interface HttpServer {
   close(deadline: AbortSignal): Promise<void>;
 }
 
-// A client that opens more streams than one BFF needs is told so by HTTP/2 itself.
-const limits = { settings: { maxConcurrentStreams: 1000 }, maxSessionMemory: 32 };
+// Headers, queues and buffers of one connection, in megabytes.
+const MAX_SESSION_MEMORY = 32;
 // Nothing came or went for so long: the client has forgotten us, or is gone without a word.
 const IDLE_SESSION_MS = 10 * 60 * 1000;
 // A reset overtakes trailers that are still on their way to the socket.
@@ -37,7 +41,8 @@ const FLUSH_GRACE_MS = 500;
 /** HTTP/2, and under TLS HTTP/1.1 as well. */
 export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   const { tls, host, port, handler } = options;
-  const server = tls === undefined ? createPlainServer(limits) : secureServer(tls);
+  const server =
+    tls === undefined ? createPlainServer(limitsOf(options)) : secureServer(tls, options);
   server.on('request', (request, response) => {
     endWithResponse(request);
     try {
@@ -66,9 +71,19 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   };
 }
 
-function secureServer(tls: TlsWatch): Http2SecureServer {
-  const certificate = serverTlsOptions(tls.current(), { requireClient: false });
-  const server = createSecureServer({ ...limits, ...certificate, allowHTTP1: true });
+function limitsOf({ maxStreamsPerConnection }: HttpServerOptions) {
+  const settings = { maxConcurrentStreams: maxStreamsPerConnection };
+  return { settings, maxSessionMemory: MAX_SESSION_MEMORY };
+}
+
+function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureServer {
+  const { requireClient = false } = options;
+  const certificate = serverTlsOptions(tls.current(), { requireClient });
+  const server = createSecureServer({
+    ...limitsOf(options),
+    ...certificate,
+    allowHTTP1: !requireClient,
+  });
   const unsubscribe = tls.subscribe((material) => reloadServerTls(server, material));
   server.once('close', unsubscribe);
   return server;

@@ -3,7 +3,6 @@ import {
   type Health,
   HealthCheckResponse_ServingStatus as Status,
 } from '@zerolatency/proto/health';
-import { RelayService } from '@zerolatency/proto/relay';
 
 /** Whether the process takes work, and when that changes. */
 export interface Serving {
@@ -12,11 +11,13 @@ export interface Serving {
   onChange(listener: () => void): () => void;
 }
 
-// The empty name is the server as a whole.
-const services = ['', RelayService.typeName];
-
 /** grpc.health.v1 as the ecosystem's probes and load balancers ask it. */
-export function health(serving: Serving): ServiceImpl<typeof Health> {
+export function healthService(
+  serving: Serving,
+  { service: own }: { readonly service: string },
+): ServiceImpl<typeof Health> {
+  // The empty name is the server as a whole.
+  const services = ['', own];
   const status = () => (serving.accepting ? Status.SERVING : Status.NOT_SERVING);
   return {
     check: ({ service }) => {

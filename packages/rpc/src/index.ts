@@ -1,0 +1,2 @@
+export { healthService, type Serving } from './health.ts';
+export { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
