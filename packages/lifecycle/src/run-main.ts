@@ -6,14 +6,14 @@ export interface MainProcess {
 }
 
 /** Runs a program to its exit code. What fails before there is a log is told to whoever typed the command. */
-export async function runMain(process: MainProcess, main: () => Promise<number>): Promise<void> {
+export async function runMain(own: MainProcess, main: () => Promise<number>): Promise<void> {
   try {
-    process.exitCode = await main();
+    own.exitCode = await main();
   } catch (reason) {
     const { id, message, help, cause } = fromUnknown(reason);
     // The message of a defect says nothing to strangers; here it is our own operator who reads.
     const detail = id === 'internal' && cause instanceof Error ? `\n${cause.stack}` : '';
-    process.stderr.write(`${id}: ${message}${detail}\n${help}\n`);
-    process.exitCode = 1;
+    own.stderr.write(`${id}: ${message}${detail}\n${help}\n`);
+    own.exitCode = 1;
   }
 }
