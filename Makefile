@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test check generate bench clean
+.PHONY: help up down test check generate bench bundle clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ generate: $(INSTALLED) ## Write the generated code anew
 
 bench: $(INSTALLED) ## Measure against baselines of the same run
 	@node bench/run.ts
+
+bundle: $(INSTALLED) ## Production bundles of the services, in dist/
+	@node scripts/bundle.ts
 
 clean: ## Remove what was installed, built and measured
 	@rm -rf node_modules dist bench/out

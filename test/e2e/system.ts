@@ -45,6 +45,8 @@ export interface Lifetime {
 export interface SystemOptions {
   /** Changes the installation before anything starts. */
   readonly prepare?: (layout: Layout) => Promise<void>;
+  /** What to start instead of the sources. */
+  readonly mainOf?: (service: Service) => string;
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
@@ -58,20 +60,29 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   const layout = layoutOf(join(tempDir(t), '.zl'));
   await createInstallation(layout, process.execPath);
   await options.prepare?.(layout);
-  system = systemOf(layout, { settings: await readSettings(layout.settings), sessions });
+  system = systemOf(layout, {
+    settings: await readSettings(layout.settings),
+    sessions,
+    mainOf: options.mainOf,
+  });
   for (const service of services) await system.start(service);
   await system.healthy();
   return system;
 }
 
-function systemOf(
-  layout: Layout,
-  { settings, sessions }: { readonly settings: Settings; readonly sessions: ChatSession[] },
-): System {
+interface SystemParts extends Pick<SystemOptions, 'mainOf'> {
+  readonly settings: Settings;
+  readonly sessions: ChatSession[];
+}
+
+function systemOf(layout: Layout, { settings, sessions, mainOf }: SystemParts): System {
   return {
     layout,
     settings,
-    start: (service) => startService(terminal, layout, service),
+    start: (service) => {
+      const main = mainOf?.(service);
+      return startService(terminal, layout, main === undefined ? { service } : { service, main });
+    },
     async kill(service) {
       const pid = await runningPid(terminal, layout, service);
       if (pid === undefined) throw new Error(`${service} does not run`);

@@ -58,7 +58,7 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
   const started: string[] = [];
   for (const service of services) {
     if ((await runningPid(terminal, layout, service)) !== undefined) continue;
-    await startService(terminal, layout, service);
+    await startService(terminal, layout, { service });
     started.push(service);
   }
   return started;

@@ -54,7 +54,7 @@ test('what was started is found, and what does not stop within the deadline is e
     },
   );
   const terminal = fakeTerminal({ nodePath });
-  await startService(terminal, layout, service);
+  await startService(terminal, layout, { service });
   const pid = await runningPid(terminal, layout, service);
   assert.ok(pid !== undefined);
   await eventually(async () => (await readFile(layout.log(service), 'utf8')).includes('started'));

@@ -17,6 +17,10 @@ const configOf: Record<Service, (layout: Layout) => string> = {
   'device-bridge': (layout) => layout.device.config,
 };
 
+function sourceOf(service: Service): string {
+  return join(projectRoot, 'services', service, 'src', 'main.ts');
+}
+
 interface PidFile {
   readonly pid: number;
   /** Tells the process from a later one that was given the same number. */
@@ -66,12 +70,11 @@ export async function lastLogLine(layout: Layout, service: Service): Promise<str
 export async function startService(
   terminal: Terminal,
   layout: Layout,
-  service: Service,
+  { service, main = sourceOf(service) }: { readonly service: Service; readonly main?: string },
 ): Promise<void> {
   const logFile = layout.log(service);
   await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, 'a', 0o600);
-  const main = join(projectRoot, 'services', service, 'src', 'main.ts');
   const child = spawn(
     terminal.nodePath,
     ['--disable-warning=ExperimentalWarning', main, '--config', configOf[service](layout)],

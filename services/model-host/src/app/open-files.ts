@@ -11,9 +11,12 @@ import type { Script } from '../adapters/mock-provider/script.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** The contracts that come with the host. */
+/** The contracts that come with the host: beside a bundle, or where the project keeps them. */
 export const defaultContractsDir = fileURLToPath(
-  new URL('../../../../contracts/tools', import.meta.url),
+  new URL(
+    import.meta.url.endsWith('.ts') ? '../../../../contracts/tools' : 'contracts/tools',
+    import.meta.url,
+  ),
 );
 
 export async function openScript(configured: string): Promise<Script> {
