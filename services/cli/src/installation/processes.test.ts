@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { platform } from 'node:os';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
 import { eventually, tempDir } from '@zerolatency/testing';
@@ -72,4 +74,22 @@ test('one that stops when asked is given the time', async (t) => {
   await writeFile(layout.pid(service), JSON.stringify({ pid: child.pid, startedAt }));
   const outcome = await stopService(fakeTerminal(), layout, { service, deadlineMs: 30_000 });
   assert.equal(outcome, 'stopped');
+});
+
+test('a process that ended and was never asked how is not running', {
+  skip: platform() === 'linux' ? false : 'reads /proc',
+}, async (t) => {
+  // exec puts a program in the shell's place that never waits for the shell's child.
+  const script = 'sleep 0 & echo $!; exec sleep 60';
+  const parent = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  t.after(() => parent.kill('SIGKILL'));
+  const [printed] = await once(parent.stdout, 'data');
+  const pid = Number(String(printed));
+  const stat = await eventually(async () => {
+    const text = await readFile(`/proc/${pid}/stat`, 'utf8');
+    return text.includes(') Z ') ? text : undefined;
+  });
+  const startedAt = stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  const layout = await withPidFile(t, JSON.stringify({ pid, startedAt }));
+  assert.equal(await runningPid(fakeTerminal(), layout, service), undefined);
 });

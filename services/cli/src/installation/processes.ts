@@ -38,7 +38,7 @@ export async function runningPid(
   const file = await readPidFile(layout.pid(service));
   if (file === undefined) return undefined;
   const { pid, startedAt } = file;
-  return isThere(terminal, pid) && (await startTime(pid)) === startedAt ? pid : undefined;
+  return (await isRunning(terminal, pid)) && (await startTime(pid)) === startedAt ? pid : undefined;
 }
 
 /** Undefined also for a file that is none of ours: nobody must be signalled because of it. */
@@ -107,22 +107,29 @@ export async function stopService(
 
 async function isGone(terminal: Terminal, pid: number, withinMs: number): Promise<boolean> {
   const until = Date.now() + withinMs;
-  while (isThere(terminal, pid) && Date.now() < until) await delay(20);
-  return !isThere(terminal, pid);
+  while ((await isRunning(terminal, pid)) && Date.now() < until) await delay(20);
+  return !(await isRunning(terminal, pid));
 }
 
-function isThere(terminal: Terminal, pid: number): boolean {
+async function isRunning(terminal: Terminal, pid: number): Promise<boolean> {
   try {
     terminal.signalProcess(pid, 0);
-    return true;
   } catch {
     // ESRCH is the answer to the question.
     return false;
   }
+  // It has ended, and who adopted it has not asked how: in a container nobody may ever do.
+  const [state] = await procStat(pid);
+  return state !== 'Z';
 }
 
-/** Field 22 of stat, in ticks since boot; elsewhere than on Linux the number alone must do. */
+/** In ticks since boot; elsewhere than on Linux the number of the process alone must do. */
 async function startTime(pid: number): Promise<string> {
+  return (await procStat(pid))[19] ?? '';
+}
+
+/** The fields of proc_pid_stat(5) from the third on, which follow a name that may hold anything. */
+async function procStat(pid: number): Promise<string[]> {
   const stat = await readFile(`/proc/${pid}/stat`, 'utf8').catch(() => '');
-  return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19] ?? '';
+  return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
