@@ -96,6 +96,8 @@ async function deadOwner(path: string): Promise<string> {
 }
 
 async function isAlive(owner: Owner): Promise<boolean> {
+  // It has ended, and its parent has not asked how: in a container nobody may ever do.
+  if ((await statOf(owner.pid))?.[0] === 'Z') return false;
   const started = await startOf(owner.pid);
   if (started !== undefined && owner.started !== '') return started === owner.started;
   try {
@@ -109,10 +111,14 @@ async function isAlive(owner: Owner): Promise<boolean> {
 /** Linux only: boot and clock tick at which a process began. */
 async function startOf(process: number | 'self'): Promise<string | undefined> {
   const boot = await readText('/proc/sys/kernel/random/boot_id');
-  const stat = await readText(`/proc/${process}/stat`);
-  // The name, in parentheses, may hold anything; the 20th field after it is the start.
-  const ticks = stat?.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
+  const ticks = (await statOf(process))?.[19];
   return boot === undefined || ticks === undefined ? undefined : `${boot.trim()}/${ticks}`;
+}
+
+/** Linux only: what follows the name, which is in parentheses and may hold anything. */
+async function statOf(process: number | 'self'): Promise<string[] | undefined> {
+  const stat = await readText(`/proc/${process}/stat`);
+  return stat?.slice(stat.lastIndexOf(')') + 2).split(' ');
 }
 
 function parseOwner(text: string): Owner | undefined {
