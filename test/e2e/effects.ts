@@ -31,7 +31,8 @@ export async function addServers(layout: Layout, added: readonly AddedServer[]):
   const servers = added.map(({ args, ...server }) => {
     return { command, sha256, env, args: [noWarning, ...args], ...server };
   });
-  const next = { ...manifest, version: manifest.version + 1, servers: [fs, ...servers] };
+  const all = [...manifest.servers, ...servers];
+  const next = { ...manifest, version: manifest.version + 1, servers: all };
   await writeFile(layout.device.manifest, signManifest(next, [signer]));
   await scriptModel(layout);
   await signBundleWith(layout, layout.policy.bundle, (bundle) => ({
@@ -40,7 +41,7 @@ export async function addServers(layout: Layout, added: readonly AddedServer[]):
     rules: [
       ...bundle.rules,
       {
-        id: 'what-was-added',
+        id: `added-${bundle.rules.length}`,
         effect: 'allow',
         tools: added.map(({ name }) => `${name}.*`),
         caps: { timeoutMs: 20_000, maxBytes: 8_388_608 },

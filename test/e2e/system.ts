@@ -105,7 +105,7 @@ function systemOf(layout: Layout, { settings, sessions, mainOf }: SystemParts): 
   };
 }
 
-async function runZl(layout: Layout, args: readonly string[]) {
+export async function runZl(layout: Layout, args: readonly string[]) {
   const zl = join(import.meta.dirname, '../../services/cli/bin/zl');
   try {
     const { stdout, stderr } = await run(zl, ['--home', layout.home, ...args]);

@@ -1,0 +1,61 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Layout } from '../../services/cli/src/installation/layout.ts';
+import type { Service } from '../../services/cli/src/installation/processes.ts';
+import type { Lifetime } from './system.ts';
+
+const root = join(import.meta.dirname, '../..');
+
+export interface OwnProcess {
+  readonly child: ChildProcess;
+  /** All that it has printed. */
+  readonly said: () => string;
+  readonly ready: Promise<void>;
+  /** Its status, or the signal that ended it. */
+  readonly ended: Promise<number | string>;
+}
+
+/** A service of the installation as a child of the test, which so learns how it ends. */
+export function spawnService(t: Lifetime, layout: Layout, service: Service): OwnProcess {
+  const { config } = {
+    'tool-relay': layout.relay,
+    'model-host': layout.host,
+    'device-bridge': layout.device,
+  }[service];
+  const main = join(root, 'services', service, 'src/main.ts');
+  const child = spawn(
+    process.execPath,
+    ['--disable-warning=ExperimentalWarning', main, '--config', config],
+    { stdio: ['ignore', 'pipe', 'inherit'] },
+  );
+  t.after(() => child.kill('SIGKILL'));
+  let said = '';
+  const ready = Promise.withResolvers<void>();
+  child.stdout.on('data', (chunk) => {
+    said += chunk;
+    if (said.includes('{"event":"ready"')) ready.resolve();
+  });
+  const ended = once(child, 'exit').then(([code, signal]) => code ?? signal);
+  return { child, said: () => said, ready: ready.promise, ended };
+}
+
+/** The processes of an installation: those whose command line names its folder. */
+export function processesOf(home: string): number[] {
+  return readdirSync('/proc').flatMap((entry) => {
+    const pid = Number(entry);
+    return Number.isInteger(pid) && pid !== process.pid && commandLine(pid).includes(home)
+      ? pid
+      : [];
+  });
+}
+
+/** Empty for one that has ended, also where its parent has not asked for its status yet. */
+export function commandLine(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}

@@ -1,0 +1,105 @@
+import assert from 'node:assert/strict';
+import { platform } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { tempDir } from '@zerolatency/testing';
+import { layoutOf } from '../../services/cli/src/installation/layout.ts';
+import { commandLine, processesOf } from './own-processes.ts';
+import { runZl } from './system.ts';
+
+const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+
+test('what a newcomer types', options, async (t) => {
+  // Registered before the folder's removal, because hooks run in that order.
+  t.after(() => zl('down'));
+  const layout = layoutOf(join(tempDir(t), '.zl'));
+  const zl = (...args: string[]) => runZl(layout, args);
+  const running = () => processesOf(layout.home);
+
+  await t.test(
+    '[CLI-01] zl up starts all three and ends a first chat with a verified receipt',
+    async () => {
+      const { status, stdout, stderr } = await zl('up');
+      assert.equal(status, 0, stdout + stderr);
+      assert.match(stdout, /Started tool-relay, model-host, device-bridge/);
+      assert.match(stdout, /Welcome to Zero Latency/);
+      assert.match(stdout, /Receipt verified: call [0-9a-f]{32}, done/);
+      for (const hop of ['host', 'network', 'bridge', 'MCP server']) {
+        assert.match(stdout, new RegExp(`^ +${hop}.* [\\d.]+ ms$`, 'm'));
+      }
+      // Colours are for terminals.
+      assert.ok(!stdout.includes('\u001b['));
+      // Three services and one MCP server.
+      assert.equal(running().length, 4, running().map(commandLine).join('\n'));
+    },
+  );
+
+  await t.test('[CLI-01] a second zl up finds them running and only chats', async () => {
+    const before = running();
+    const { status, stdout } = await zl('up');
+    assert.equal(status, 0, stdout);
+    assert.match(stdout, /^Running already\.$/m);
+    assert.match(stdout, /Receipt verified/);
+    assert.deepEqual(running(), before);
+  });
+
+  await t.test('[CLI-01] zl status names every component with its addresses', async () => {
+    const { status, stdout } = await zl('status', '--json');
+    assert.equal(status, 0, stdout);
+    const { components } = JSON.parse(stdout);
+    assert.deepEqual(
+      components.map(({ name, health, version }: Record<string, string>) => [
+        name,
+        health,
+        version,
+      ]),
+      ['model-host', 'tool-relay', 'device-bridge'].map((name) => [name, 'ok', '0.1.0']),
+    );
+    assert.match(components[0].addresses.rpc, /^https:\/\/localhost:\d+$/);
+    assert.equal((await fetch(components[0].addresses.metrics)).status, 200);
+    assert.equal((await zl('status')).status, 0);
+  });
+
+  await t.test(
+    '[CLI-01] zl chat with a message runs one turn, and its status tells how it ended',
+    async () => {
+      const { status, stdout } = await zl('chat', '--json', 'Read the welcome file');
+      assert.equal(status, 0, stdout);
+      const events = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+      assert.ok('assistantDone' in events.at(-1), stdout);
+      const failed = await zl('chat', '--device', 'nobody', 'Read the welcome file');
+      assert.notEqual(failed.status, 0);
+      assert.match(failed.stderr + failed.stdout, /device\.(unknown|offline)/);
+    },
+  );
+
+  await t.test('[CLI-01] zl up brings back what has died, and nothing else', async () => {
+    const before = running();
+    const bridge = before.find((pid) => commandLine(pid).includes('device-bridge/src/main.ts'));
+    process.kill(bridge!, 'SIGKILL');
+    const { status, stdout, stderr } = await zl('up');
+    assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /^Started device-bridge; /m);
+    assert.match(stdout, /Receipt verified/);
+    assert.equal(running().length, 4, running().map(commandLine).join('\n'));
+  });
+
+  await t.test('[CLI-01] zl down leaves no process, and says so twice', async () => {
+    const { status, stdout } = await zl('down');
+    assert.equal(status, 0);
+    assert.equal(stdout.match(/ stopped$/gm)?.length, 3, stdout);
+    assert.deepEqual(running().map(commandLine), []);
+    assert.equal((await zl('down')).stdout.match(/ not running$/gm)?.length, 3);
+    assert.notEqual((await zl('status')).status, 0);
+  });
+
+  await t.test(
+    '[AUD-01] [AUD-02] what was done is in the ledger, and verifies with nothing running',
+    async () => {
+      const { status, stdout } = await zl('audit', 'verify', '--json');
+      assert.equal(status, 0, stdout);
+      const { openIntents, byKind } = JSON.parse(stdout);
+      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 4]);
+    },
+  );
+});
