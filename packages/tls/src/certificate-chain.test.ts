@@ -122,6 +122,6 @@ test('Ed25519 and RSA certificates prove their host by token as well', async (t)
     const host = await issueOdd(authority.pair, [CLIENT], algorithm);
     const token = await signPeerToken(host, { audience: 'relay-1', nowMs: NOW });
     const expected = { ca: authority.ca, audience: 'relay-1', nowMs: NOW };
-    assert.ok('name' in (await verifyPeerToken(token, expected)), algorithm.name);
+    assert.ok('name' in verifyPeerToken(token, expected), algorithm.name);
   }
 });

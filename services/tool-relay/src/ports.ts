@@ -54,7 +54,7 @@ export interface SocketListener {
   onPong(): void;
   /** Once, unless we ended the socket ourselves. */
   onEnd(end: SocketEnd): void;
-  /** The upgrade was admitted, and the peer left before there was a socket. */
+  /** The upgrade was admitted, and there was no socket in the end. */
   onAbandoned(): void;
 }
 
@@ -69,7 +69,8 @@ export interface SocketEngineOptions {
   readonly maxMessageBytes: number;
   /** A socket on which nothing arrives for this long is cut, should the heartbeat have missed it. */
   readonly idleTimeoutMs: number;
-  readonly admit: (request: UpgradeRequest) => Admission | Promise<Admission>;
+  /** Decides at once: uWebSockets.js cannot take up an upgrade safely once it has read on. */
+  readonly admit: (request: UpgradeRequest) => Admission;
   /** An upgrade that failed in a way that is our fault. */
   readonly onFailure: (error: unknown) => void;
 }
@@ -113,7 +114,7 @@ export interface HelloVerifier {
 
 /** Knows a host by the Authorization header of its upgrade. */
 export interface HostVerifier {
-  verify(authorization: string): Promise<{ readonly name: string } | { readonly error: ZlError }>;
+  verify(authorization: string): { readonly name: string } | { readonly error: ZlError };
 }
 
 /** What others may be told of a connected device. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
 import { test } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { FrameKind } from '@zerolatency/frame';
@@ -8,10 +9,17 @@ import { FrameSchema } from '@zerolatency/proto/frame';
 import { eventually, makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
+import type { DeviceClient } from './device-client.ts';
 import { frameBytes } from './frame-socket.ts';
 import { RELAY_ID, relayWorld } from './relay-world.ts';
 
 const refusedCode = { code: 4401, reason: 'device.credential_invalid' };
+async function statusOf({ native }: DeviceClient): Promise<number> {
+  const [, response] = await once(native, 'unexpected-response');
+  native.terminate();
+  return response.statusCode;
+}
+
 const malformedCode = { code: 4400, reason: 'frame.malformed' };
 
 for (const engine of ['uws', 'ws']) {
@@ -241,12 +249,18 @@ test('[RLY-01] connects from one address, sockets and devices of a tenant are bo
     'devices.maxUnproved': 2,
     'tenants.maxDevices': 1,
   };
-  const { clients } = await relayWorld(t, { settings });
+  const { clients, enrolment } = await relayWorld(t, { settings });
   const first = await clients.device('first');
-  const { client: second } = await clients.device('other', 'rival');
-  assert.equal(second.closed, undefined);
-  await assert.rejects(clients.device('second'));
-  assert.equal(first.client.closed, undefined);
+  const { client: other } = await clients.device('other', 'rival');
+  const second = clients.dialDevice();
+  await second.prove(await enrolment.device({ deviceId: 'second' }));
+  assert.deepEqual(await second.end(), { code: 4429, reason: 'limit.exceeded' });
+  assert.deepEqual([first.client.closed, other.closed], [undefined, undefined]);
+  for (let i = 0; i < 2; i++) await clients.dialDevice().challenge();
+  assert.equal(await statusOf(clients.dialDevice()), 503);
+  // Ten at once, of which six were used.
+  while ((await statusOf(clients.dialDevice())) === 503);
+  assert.equal(await statusOf(clients.dialDevice()), 429);
 });
 
 test('[RLY-01] whatever bytes a stranger sends, no session gets live and the relay stays', async (t) => {

@@ -76,10 +76,10 @@ export class FakeRelay {
     });
     this.#http = https.createServer(serverTlsOptions(files, { requireClient: false }));
     const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
-    this.#http.on('upgrade', async (request, socket, head) => {
+    this.#http.on('upgrade', (request, socket, head) => {
       const token = (request.headers.authorization ?? '').replace('Bearer ', '');
       const nowMs = Date.now();
-      const peer = await verifyPeerToken(token, { ca: files.ca, audience: relayId, nowMs });
+      const peer = verifyPeerToken(token, { ca: files.ca, audience: relayId, nowMs });
       if ('error' in peer) socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
       else sockets.handleUpgrade(request, socket, head, (link) => this.#accept(link));
     });

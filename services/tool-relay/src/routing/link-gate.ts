@@ -9,8 +9,6 @@ export class LinkGate implements LinkObserver {
   readonly #verifier: HostVerifier;
   readonly #addresses: AddressGate;
   readonly #links = new Set<HostLink>();
-  /** Links whose host is being checked. */
-  #pending = 0;
 
   constructor(context: LinkContext, verifier: HostVerifier, addresses: AddressGate) {
     this.#context = context;
@@ -28,23 +26,18 @@ export class LinkGate implements LinkObserver {
     return sum;
   }
 
-  async admit(request: UpgradeRequest): Promise<Admission> {
-    const refusal = this.#refusal(request.address);
+  admit({ address, authorization }: UpgradeRequest): Admission {
+    const refusal = this.#refusal(address);
     if (refusal !== undefined) return { refusal };
-    this.#pending += 1;
-    try {
-      const host = await this.#verifier.verify(request.authorization);
-      if ('error' in host) return { refusal: { status: 401, error: host.error } };
-      if (!this.#context.limits.allowedHosts.includes(host.name)) {
-        const why = `"${host.name}" is not in links.allowedHosts`;
-        return { refusal: { status: 403, error: new ZlError('identity.forbidden', why) } };
-      }
-      const link = new HostLink(host.name, this.#context, this);
-      this.#links.add(link);
-      return { listener: link };
-    } finally {
-      this.#pending -= 1;
+    const host = this.#verifier.verify(authorization);
+    if ('error' in host) return { refusal: { status: 401, error: host.error } };
+    if (!this.#context.limits.allowedHosts.includes(host.name)) {
+      const why = `"${host.name}" is not in links.allowedHosts`;
+      return { refusal: { status: 403, error: new ZlError('identity.forbidden', why) } };
     }
+    const link = new HostLink(host.name, this.#context, this);
+    this.#links.add(link);
+    return { listener: link };
   }
 
   onGone(link: HostLink): void {
@@ -67,7 +60,7 @@ export class LinkGate implements LinkObserver {
     if (!this.#addresses.admit(address, clock.monotonicMs())) {
       return { status: 429, error: new ZlError('limit.exceeded', 'too many connects') };
     }
-    if (this.#links.size + this.#pending >= limits.max) {
+    if (this.#links.size >= limits.max) {
       return { status: 503, error: new ZlError('limit.exceeded', 'too many links on this pod') };
     }
     return undefined;

@@ -2,10 +2,10 @@ import type { IncomingMessage } from 'node:http';
 import type { Duplex } from 'node:stream';
 import type { WebSocketServer } from 'ws';
 import {
-  type Admission,
   type Endpoint,
   endpointPaths,
   type SocketEngineOptions,
+  type SocketListener,
 } from '../../ports.ts';
 import { reasonPhrases, refusalBody } from '../refusal.ts';
 import { WsSocket } from './socket.ts';
@@ -14,7 +14,6 @@ type Upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 const failed = { status: 503, id: 'internal', message: 'internal error' } as const;
 
-/** Asks whether the socket may be, which may take a while; the peer may have left by then. */
 export function upgradeHandler(server: WebSocketServer, options: SocketEngineOptions): Upgrade {
   return (request, socket, head) => {
     socket.on('error', ignore);
@@ -23,42 +22,45 @@ export function upgradeHandler(server: WebSocketServer, options: SocketEngineOpt
       refuse(socket, unknownPath());
       return;
     }
-    const settle = (admission: Admission) => {
-      if (admission.listener === undefined) {
-        const { status, error } = admission.refusal;
-        refuse(socket, { status, id: error.id, message: error.message });
-        return;
-      }
-      const { listener } = admission;
-      if (socket.destroyed) {
-        listener.onAbandoned();
-        return;
-      }
-      const abandon = () => listener.onAbandoned();
-      // ws answers a handshake it does not like by itself, and then never calls back.
-      socket.once('close', abandon);
-      server.handleUpgrade(request, socket, head, (native) => {
-        socket.off('close', abandon);
-        socket.off('error', ignore);
-        request.socket.setTimeout(options.idleTimeoutMs, () => native.terminate());
-        new WsSocket(native, listener, options.onFailure).opened();
-      });
-    };
-    const fail = (error: unknown) => {
-      options.onFailure(error);
-      refuse(socket, failed);
-    };
     const { authorization = '' } = request.headers;
     const address = request.socket.remoteAddress ?? '';
     try {
-      const admission = options.admit({ endpoint, address, authorization });
-      if (admission instanceof Promise) admission.then(settle).catch(fail);
-      else settle(admission);
+      const { listener, refusal } = options.admit({ endpoint, address, authorization });
+      if (listener !== undefined) accept({ request, socket, head }, listener, { server, options });
+      else refuse(socket, { ...refusal, id: refusal.error.id, message: refusal.error.message });
     } catch (error) {
       // The peer gets an answer, and the log the error.
-      fail(error);
+      options.onFailure(error);
+      refuse(socket, failed);
     }
   };
+}
+
+interface Accepting {
+  readonly server: WebSocketServer;
+  readonly options: SocketEngineOptions;
+}
+
+interface Handshake {
+  readonly request: IncomingMessage;
+  readonly socket: Duplex;
+  readonly head: Buffer;
+}
+
+function accept(
+  { request, socket, head }: Handshake,
+  listener: SocketListener,
+  { server, options }: Accepting,
+): void {
+  const abandon = () => listener.onAbandoned();
+  // ws answers a handshake it does not like by itself, and then never calls back.
+  socket.once('close', abandon);
+  server.handleUpgrade(request, socket, head, (native) => {
+    socket.off('close', abandon);
+    socket.off('error', ignore);
+    request.socket.setTimeout(options.idleTimeoutMs, () => native.terminate());
+    new WsSocket(native, listener, options.onFailure).opened();
+  });
 }
 
 function endpointOf(request: IncomingMessage): Endpoint | undefined {
