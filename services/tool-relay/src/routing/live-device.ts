@@ -38,7 +38,8 @@ export class LiveDevice {
   readonly lease: Lease;
   readonly epoch: number;
   readonly #options: LiveDeviceOptions;
-  readonly #holders = new Set<Holder>();
+  /** Made for the first: most devices of a pod are held by nobody. */
+  #holders: Set<Holder> | undefined;
   readonly #routes = new RouteTable<Holder>();
   #opened: OpenedFields;
 
@@ -55,18 +56,19 @@ export class LiveDevice {
 
   /** From here on the holder hears of the device, until it or the device is gone. */
   hold(holder: Holder): void {
+    this.#holders ??= new Set();
     this.#holders.add(holder);
     holder.deliver(openedFrame(holder.handle, this.#opened));
   }
 
   release(holder: Holder): void {
-    this.#holders.delete(holder);
+    this.#holders?.delete(holder);
     this.#uncount(holder, this.#routes.deleteAllOf(holder));
   }
 
   changeCatalog(catalog: Uint8Array): void {
     this.#opened = { ...this.#opened, catalog };
-    for (const holder of [...this.#holders]) {
+    for (const holder of [...(this.#holders ?? [])]) {
       holder.deliver(openedFrame(holder.handle, this.#opened));
     }
   }
@@ -78,7 +80,7 @@ export class LiveDevice {
 
   /** The socket is closed. */
   gone(reason: LostReason): void {
-    const holders = [...this.#holders];
+    const holders = [...(this.#holders ?? [])];
     for (const holder of holders) this.release(holder);
     for (const holder of holders) holder.lost(reason);
     this.#options.backlog.forget('device', this.#options.socket);

@@ -10,22 +10,24 @@ export interface Route<H> {
  * forgot to acknowledge it, and is forgotten too.
  */
 export class RouteTable<H> {
-  readonly #routes = new Map<string, Route<H>>();
+  /** Made for the first call: most devices of a pod have none. */
+  #routes: Map<string, Route<H>> | undefined;
 
   get size(): number {
-    return this.#routes.size;
+    return this.#routes?.size ?? 0;
   }
 
   find(callKey: string): Route<H> | undefined {
-    return this.#routes.get(callKey);
+    return this.#routes?.get(callKey);
   }
 
   set(callKey: string, holder: H, nowMs: number): void {
+    this.#routes ??= new Map();
     this.#routes.set(callKey, { holder, usedAtMs: nowMs });
   }
 
   delete(callKey: string): void {
-    this.#routes.delete(callKey);
+    this.#routes?.delete(callKey);
   }
 
   /** Gives how many there were. */
@@ -40,9 +42,9 @@ export class RouteTable<H> {
 
   #deleteWhere(wanted: (route: Route<H>) => boolean): H[] {
     const deleted: H[] = [];
-    for (const [callKey, route] of this.#routes) {
+    for (const [callKey, route] of this.#routes ?? []) {
       if (!wanted(route)) continue;
-      this.#routes.delete(callKey);
+      this.#routes?.delete(callKey);
       deleted.push(route.holder);
     }
     return deleted;

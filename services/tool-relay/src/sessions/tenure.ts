@@ -26,7 +26,8 @@ export class Tenure {
 
   constructor(context: SessionContext, options: TenureOptions) {
     const { devices, limits, clock, metrics, backlog } = context;
-    const { lease, socket, session, hello } = options;
+    const { lease, socket, session } = options;
+    const { journalId, credential, catalog } = options.hello;
     this.#context = context;
     this.#lease = lease;
     this.#description = options.description;
@@ -40,7 +41,7 @@ export class Tenure {
       backlog,
       tenant,
       allowance: new Allowance(limits, clock.monotonicMs()),
-      opened: { ...hello, epoch: lease.epoch },
+      opened: { epoch: lease.epoch, journalId, credential, catalog },
     });
     const earlier = devices.put(this.device, tenant);
     earlier?.supersede();
