@@ -24,6 +24,8 @@ export interface StdioServer extends GroupCommand {
   readonly onToolsChanged?: () => void;
   /** Closes the server, whether it has started or not. */
   readonly signal?: AbortSignal;
+  /** Ends it without the grace that a close gives. */
+  readonly kill?: AbortSignal;
 }
 
 export interface CallOptions {
@@ -62,8 +64,13 @@ export async function startStdioServer(server: StdioServer): Promise<McpSession>
   });
   server.signal?.throwIfAborted();
   const stop = () => void transport.close();
+  const kill = () => transport.fail(new ZlError('tool.server_down', 'the server was ended'));
   server.signal?.addEventListener('abort', stop, { once: true });
-  void transport.gone.then(() => server.signal?.removeEventListener('abort', stop));
+  server.kill?.addEventListener('abort', kill, { once: true });
+  void transport.gone.then(() => {
+    server.signal?.removeEventListener('abort', stop);
+    server.kill?.removeEventListener('abort', kill);
+  });
   const client = new Client(server.client, { capabilities: {} });
   client.setNotificationHandler(ToolListChangedNotificationSchema, () => server.onToolsChanged?.());
   try {

@@ -87,7 +87,7 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
   });
   // After the servers: what they still ran has its outcome by then.
   lifecycle.onDrain('call journal', async () => closeCalls());
-  lifecycle.onDrain('servers', () => servers.stop());
+  lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
   const { connection, close } = await openConnection(config, {
     ...{ log, metrics, journal, device, calls, servers, onLive },
     bridgeVersion: VERSION,

@@ -52,6 +52,7 @@ export class ManagedServer {
   readonly slots: Slots;
   readonly #deps: ServerDeps;
   readonly #stopping = new AbortController();
+  readonly #killing = new AbortController();
   #state: ServerState = { name: 'starting' };
   readonly #backoff: Backoff;
   #isPinging = false;
@@ -73,10 +74,14 @@ export class ManagedServer {
     this.#running ??= this.#superviseUntilStopped();
   }
 
-  /** Resolves once no process of it is left. */
-  async stop(): Promise<void> {
+  /** Resolves once no process of it is left; from the deadline on it is given no more time. */
+  async stop(deadline?: AbortSignal): Promise<void> {
     this.#stopping.abort();
+    const kill = () => this.#killing.abort();
+    if (deadline?.aborted) kill();
+    else deadline?.addEventListener('abort', kill, { once: true });
     await this.#running;
+    deadline?.removeEventListener('abort', kill);
     this.#setState({ name: 'stopped' });
   }
 
@@ -147,6 +152,7 @@ export class ManagedServer {
       // Before the first list there is nothing that could have changed.
       onToolsChanged: () => session && void this.#toolsChanged(session),
       signal: this.#stopping.signal,
+      kill: this.#killing.signal,
     });
     return session;
   }

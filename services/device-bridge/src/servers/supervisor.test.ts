@@ -132,3 +132,15 @@ test('servers stop at once while they start, run or wait, and nothing is left', 
   await supervisor.stop();
   assert.deepEqual([...new Set(supervisor.servers.map(({ state }) => state.name))], ['stopped']);
 });
+
+test('a server that ignores being asked is killed when the deadline has passed', async (t) => {
+  const stopMs = async (deadline?: AbortSignal) => {
+    const { server, supervisor } = only(t, 'ignores-sigterm');
+    await ready(server);
+    const startedMs = performance.now();
+    await supervisor.stop(deadline);
+    return performance.now() - startedMs;
+  };
+  const [patientMs, forcedMs] = await Promise.all([stopMs(), stopMs(AbortSignal.abort())]);
+  assert.ok(forcedMs < patientMs / 2, `${forcedMs} ms, and ${patientMs} ms without a deadline`);
+});

@@ -37,8 +37,8 @@ export class Supervisor {
     for (const server of this.#servers.values()) server.start();
   }
 
-  async stop(): Promise<void> {
-    await Promise.all(this.servers.map((server) => server.stop()));
+  async stop(deadline?: AbortSignal): Promise<void> {
+    await Promise.all(this.servers.map((server) => server.stop(deadline)));
   }
 
   /** Several servers change at once when the bridge starts; the relay is told once. */
