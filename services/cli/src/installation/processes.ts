@@ -96,9 +96,9 @@ export async function stopService(
 ): Promise<'stopped' | 'killed' | 'not running'> {
   const pid = await runningPid(terminal, layout, stop.service);
   if (pid === undefined) return 'not running';
-  terminal.signalProcess(pid, 'SIGTERM');
+  signal(terminal, pid, 'SIGTERM');
   const killed = !(await isGone(terminal, pid, stop.deadlineMs));
-  if (killed) terminal.signalProcess(pid, 'SIGKILL');
+  if (killed) signal(terminal, pid, 'SIGKILL');
   // Nobody can ignore that; it only takes the kernel a moment.
   await isGone(terminal, pid, killTimeoutMs);
   await rm(layout.pid(stop.service), { force: true });
@@ -112,15 +112,21 @@ async function isGone(terminal: Terminal, pid: number, withinMs: number): Promis
 }
 
 async function isRunning(terminal: Terminal, pid: number): Promise<boolean> {
+  const [state] = await procStat(pid);
+  // It has ended, and who adopted it has not asked how: in a container nobody may ever do.
+  if (state === 'Z') return false;
+  return signal(terminal, pid, 0);
+}
+
+/** False when there is no such process any more. */
+function signal(terminal: Terminal, pid: number, name: NodeJS.Signals | 0): boolean {
   try {
-    terminal.signalProcess(pid, 0);
+    terminal.signalProcess(pid, name);
+    return true;
   } catch {
-    // ESRCH is the answer to the question.
+    // ESRCH: it may end at any moment, also between a look and a signal.
     return false;
   }
-  // It has ended, and who adopted it has not asked how: in a container nobody may ever do.
-  const [state] = await procStat(pid);
-  return state !== 'Z';
 }
 
 /** In ticks since boot; elsewhere than on Linux the number of the process alone must do. */
