@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { platform } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
+import { tempDir } from '@zerolatency/testing';
+import { createInstallation } from '../../services/cli/src/installation/create.ts';
+import { layoutOf } from '../../services/cli/src/installation/layout.ts';
+import { type Service, services } from '../../services/cli/src/installation/processes.ts';
+import { commandLine, processesOf, spawnService } from './own-processes.ts';
+
+const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+
+/** Of the time that a start takes. */
+const moments = [0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1];
+
+test(
+  '[HOST-10] [BRG-01] [RLY-01] SIGTERM at any moment of a start ends it with status 0',
+  options,
+  async (t) => {
+    const layout = layoutOf(join(tempDir(t), '.zl'));
+    await createInstallation(layout, process.execPath);
+    const startsMs = await startAndStop();
+    for (const moment of moments) {
+      await Promise.all(services.map((service) => interrupt(service, moment)));
+      assert.deepEqual(processesOf(layout.home).map(commandLine), [], `at ${moment}`);
+    }
+    // And none of them has left anything in the way of the next.
+    await startAndStop();
+
+    async function startAndStop(): Promise<Record<string, number>> {
+      const startedMs = performance.now();
+      const own = services.map((service) => spawnService(t, layout, service));
+      const tookMs = await Promise.all(
+        own.map(async ({ ready }) => {
+          await ready;
+          return performance.now() - startedMs;
+        }),
+      );
+      for (const { child } of own) child.kill('SIGTERM');
+      const ended = await Promise.all(own.map(({ ended }) => ended));
+      assert.deepEqual(ended, [0, 0, 0], own.map(({ said }) => said()).join(''));
+      return Object.fromEntries(services.map((service, index) => [service, tookMs[index] ?? 0]));
+    }
+
+    async function interrupt(service: Service, moment: number): Promise<void> {
+      const { child, ended, said } = spawnService(t, layout, service);
+      await delay(moment * (startsMs[service] ?? 0));
+      child.kill('SIGTERM');
+      const end = await ended;
+      // Before its first line there may be nobody yet to hear the signal.
+      const isFine = end === 0 || (end === 'SIGTERM' && said() === '');
+      assert.ok(isFine, `${service} at ${moment}: ${end}, ${said()}`);
+    }
+  },
+);
