@@ -23,7 +23,16 @@ export async function curlStream(
   const all = ['content-type: application/connect+json', ...headers];
   if (token !== undefined) all.push(`authorization: Bearer ${token}`);
   const answer = await curl([
-    ...['--silent', '--show-error', '--max-time', '20', '--cacert', layout.authority.cert],
+    // curl 7.88 sometimes waits for ever for the end of a refusal over HTTP/2 that it has in full.
+    ...[
+      '--http1.1',
+      '--silent',
+      '--show-error',
+      '--max-time',
+      '20',
+      '--cacert',
+      layout.authority.cert,
+    ],
     ...all.flatMap((header) => ['--header', header]),
     ...['--data-binary', `@${file}`, url],
   ]);
