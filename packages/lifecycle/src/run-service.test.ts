@@ -93,6 +93,44 @@ test('asked to stop while it starts, a service waits for the start and drains wh
   assert.deepEqual(drained, ['late']);
 });
 
+test('[HOST-10] asked to stop while it starts, a service closes nothing that the start still uses', async () => {
+  const { signals, ...rest } = harness();
+  const opened = Promise.withResolvers<void>();
+  const order: string[] = [];
+  const code = runService({
+    ...rest,
+    signals,
+    start: async (lifecycle) => {
+      lifecycle.onDrain('early', async () => void order.push('early closed'));
+      await opened.promise;
+      order.push('early used');
+      lifecycle.onDrain('late', async () => void order.push('late closed'));
+    },
+  });
+  signals.emit('SIGTERM');
+  setImmediate(opened.resolve);
+  assert.equal(await code, 0);
+  assert.deepEqual(order, ['early used', 'late closed', 'early closed']);
+});
+
+test('[HOST-10] a start that hangs is not waited for once somebody insists', async () => {
+  const { signals, ...rest } = harness();
+  const hung = Promise.withResolvers<void>();
+  const code = runService({
+    ...rest,
+    signals,
+    start: async (lifecycle) => {
+      // What it waits for fails when it is closed.
+      lifecycle.onDrain('peer', async () => hung.reject(new Error('closed')));
+      await hung.promise;
+    },
+  });
+  signals.emit('SIGTERM');
+  signals.emit('SIGTERM');
+  assert.equal(await code, 0);
+  assert.ok(rest.lines.includes('start given up'));
+});
+
 test('an uncaught error drains the service, which then exits with 1', async () => {
   for (const event of ['uncaughtException', 'unhandledRejection']) {
     const { signals, ...rest } = harness();

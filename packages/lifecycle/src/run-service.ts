@@ -1,4 +1,8 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { Lifecycle } from './lifecycle.ts';
+
+/** A start takes a second; one that waits for a peer is not waited for. */
+const START_PATIENCE_MS = 5_000;
 
 /** The part of a process that runService needs. */
 export interface SignalSource {
@@ -33,8 +37,13 @@ export async function runService(options: RunServiceOptions): Promise<number> {
     log.error({ err: error }, reason);
     void lifecycle.shutdown({ reason, deadlineMs, error: error ?? new Error(reason) });
   };
+  const started = Promise.withResolvers<void>();
   const stop = (signal: string) => () => {
     log.info({ signal }, 'asked to stop');
+    // Latest registered, so first to run: what is half open cannot be closed in order.
+    if (lifecycle.state === 'starting') {
+      lifecycle.onDrain('start', (deadline) => settled(started.promise, deadline));
+    }
     // A second signal means that someone will not wait for the deadline.
     if (lifecycle.state === 'draining') lifecycle.force(`${signal} came again`);
     else void lifecycle.shutdown({ reason: signal, deadlineMs });
@@ -45,7 +54,6 @@ export async function runService(options: RunServiceOptions): Promise<number> {
     uncaughtException: fail('uncaught exception'),
     unhandledRejection: fail('unhandled rejection'),
   });
-  const started = Promise.withResolvers<void>();
   // First registered, so last to run: what a start under way still opens is drained as well.
   lifecycle.onDrain('start', () => started.promise);
   start(lifecycle, options).catch(fail('start failed')).finally(started.resolve);
@@ -63,6 +71,14 @@ async function start(lifecycle: Lifecycle, options: RunServiceOptions): Promise<
     options.log.info({ err: error }, 'start given up');
   }
   lifecycle.markReady();
+}
+
+async function settled(started: Promise<void>, deadline: AbortSignal): Promise<void> {
+  const done = new AbortController();
+  const signal = AbortSignal.any([deadline, done.signal]);
+  // Rejects when it is no longer needed, which is all that there is to it.
+  await Promise.race([started, sleep(START_PATIENCE_MS, undefined, { signal }).catch(() => {})]);
+  done.abort();
 }
 
 function bind(
