@@ -3,7 +3,7 @@ import { platform } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
-import { tempDir } from '@zerolatency/testing';
+import { eventually, tempDir } from '@zerolatency/testing';
 import { createInstallation } from '../../services/cli/src/installation/create.ts';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { type Service, services } from '../../services/cli/src/installation/processes.ts';
@@ -11,8 +11,9 @@ import { commandLine, processesOf, spawnService } from './own-processes.ts';
 
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
-/** Of the time that a start takes. */
-const moments = [0.25, 0.4, 0.55, 0.7, 0.8, 0.9, 1];
+/** Parts of the time that a start takes, most of which is the loading of modules; or lines that were printed. */
+const moments = [0.5, 0.9, 0.95, 0.98, 1, 1.02, 1.05, '1 line', '2 lines', '3 lines'] as const;
+type Moment = (typeof moments)[number];
 
 test(
   '[HOST-10] [BRG-01] [RLY-01] SIGTERM at any moment of a start ends it with status 0',
@@ -43,9 +44,11 @@ test(
       return Object.fromEntries(services.map((service, index) => [service, tookMs[index] ?? 0]));
     }
 
-    async function interrupt(service: Service, moment: number): Promise<void> {
+    async function interrupt(service: Service, moment: Moment): Promise<void> {
       const { child, ended, said } = spawnService(t, layout, service);
-      await delay(moment * (startsMs[service] ?? 0));
+      const startMs = startsMs[service] ?? 0;
+      if (typeof moment === 'number') await delay(moment * startMs);
+      else await printed(said, { lines: Number.parseInt(moment, 10), withinMs: 2 * startMs });
       child.kill('SIGTERM');
       const end = await ended;
       // Before its first line there may be nobody yet to hear the signal.
@@ -54,3 +57,12 @@ test(
     }
   },
 );
+
+/** Or for so long: not every service comes to its third line without the others. */
+async function printed(
+  said: () => string,
+  { lines, withinMs }: { readonly lines: number; readonly withinMs: number },
+): Promise<void> {
+  const isPrinted = () => said().split('\n').length > lines;
+  await eventually(isPrinted, { timeoutMs: withinMs, everyMs: 1 }).catch(() => {});
+}
