@@ -14,7 +14,12 @@ interface Check {
 const generated = mkdtempSync(join(tmpdir(), 'zl-generated-'));
 
 const checks: readonly Check[] = [
-  { name: 'format and lint', command: 'biome', args: ['ci', '--colors=off', '.'], mend: 'biome check --write .' },
+  {
+    name: 'format and lint',
+    command: 'biome',
+    args: ['ci', '--colors=off', '.'],
+    mend: 'biome check --write .',
+  },
   { name: 'types', command: 'tsc', args: ['-p', '.'] },
   { name: 'contracts', command: 'buf', args: ['lint'] },
   ...breakingChecks(),
