@@ -9,6 +9,7 @@ import { readVerifiers } from '../../services/cli/src/audit/verify-receipt.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
 import { firstBundle } from '../../services/cli/src/installation/policy.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
+import { whatIsWrong } from '../../services/cli/src/status/what-is-wrong.ts';
 import { editConfig, scriptModel } from './effects.ts';
 import { type LogLine, logged, logMark } from './logs.ts';
 import { runTurn, type System, startSystem, type Turn } from './system.ts';
@@ -166,8 +167,9 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       await writePublic(files.host, envelopeOf({ version: 4 }));
       await writePublic(files.device, envelopeOf({ version: 8 }));
       for (const service of ['model-host', 'device-bridge'] as const) await system.start(service);
-      // Not healthy: the host says that it has no policy.
-      await eventually(async () => (await probe(system)).every((state) => state !== 'down'), {
+      // Both say what is wrong with them, and nothing else is.
+      const wrong = ['policy is degraded: no bundle: tools are denied', '', 'policy is none'];
+      await eventually(async () => (await wrongWith(system)).join('|') === wrong.join('|'), {
         timeoutMs: 20_000,
       });
       const byHost = await read(system);
@@ -185,8 +187,8 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   );
 });
 
-async function probe({ settings }: System): Promise<string[]> {
-  return (await probeAll(settings)).map(({ health }) => health);
+async function wrongWith({ settings }: System): Promise<string[]> {
+  return (await probeAll(settings)).map(({ report, error }) => error ?? whatIsWrong(report));
 }
 
 async function read(system: System, path = 'welcome.txt'): Promise<Turn> {
