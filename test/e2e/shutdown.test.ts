@@ -52,7 +52,7 @@ test('a system that is told to stop', options, async (t) => {
       await system.kill('device-bridge');
       await system.start('device-bridge');
       await system.healthy();
-      await eventually(() => mcpServers().length === 3);
+      await eventually(() => mcpServers().length === 3, { everyMs: 50 });
       assert.deepEqual(
         mcpServers().filter((pid) => before.includes(pid)),
         [],
