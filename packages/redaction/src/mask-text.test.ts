@@ -52,7 +52,7 @@ const plain = [
   'password=None, token=null',
   'password=$PASSWORD and password: <yours>',
   '"password": "{{ .Values.password }}", "token": "[masked:secret]"',
-  'PWD=/work/main2 OLDPWD=/root/x1',
+  'PWD=/srv/data/main2 OLDPWD=/root/x1',
   'page_token=abcdefgh12345 next_page_token: abc12345',
   'a bearer of good news, basic understanding',
   'https://example.com:8080/a@b?x=y:z@q',
