@@ -54,6 +54,23 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells 
   assert.deepEqual(host.lifecycle.failures, []);
 });
 
+test('[HOST-10] a client that has said all before its turn ends is told of no failure', async (t) => {
+  const release = Promise.withResolvers<object>();
+  const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
+  const client = host.client('grpc', await host.issuer.token());
+  const requests = new Requests();
+  requests.send(start({ text: 'work', deviceId: 'd' }));
+  const running = eventsOf(client.streamChat(requests));
+  await eventually(() => host.toolboxes.running() === 1);
+  const stopped = host.lifecycle.shutdown({ reason: 'test', deadlineMs: 30_000 });
+  requests.end();
+  // An answer on the same connection tells that the end before it has arrived.
+  await assert.rejects(eventsOf(client.chat({ start: { text: 'more' } })));
+  release.resolve({});
+  assert.equal(namesOf(await running).at(-1), 'assistantDone');
+  await stopped;
+});
+
 test('[HOST-10] what still runs at the deadline ends with server.draining, and is recorded', async (t) => {
   const host = await startTestHost(t, { rules });
   const client = host.client('connect', await host.issuer.token());

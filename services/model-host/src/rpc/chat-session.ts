@@ -28,6 +28,7 @@ export class ChatSession {
   #sessionId = '';
   #current: CurrentTurn | undefined;
   #failure: ZlError | undefined;
+  #hasSaidAll = false;
   #isEnded = false;
 
   constructor(options: ChatSessionOptions) {
@@ -36,7 +37,7 @@ export class ChatSession {
     if (signal.aborted) this.#leave();
     signal.addEventListener('abort', () => this.#leave(), { once: true });
     // The stream's own signal aborts when it ends, which takes this listener off the pod's.
-    options.turns.draining.addEventListener('abort', () => this.#drain(), { once: true, signal });
+    options.turns.draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
   }
 
   /** Every event of the stream in order; throws what the RPC fails with. */
@@ -57,6 +58,7 @@ export class ChatSession {
         else if (action.case === 'cancel') this.#cancel(action.value.turnId);
         else throw new ZlError('request.invalid', 'action is neither start nor cancel');
       }
+      this.#hasSaidAll = true;
       await this.#endWith(undefined);
     } catch (reason) {
       const error = fromUnknown(reason);
@@ -74,9 +76,11 @@ export class ChatSession {
     this.#queue.close();
   }
 
-  #drain(): void {
-    // An idle stream has to go somewhere else for its next turn.
-    void this.#endWith(new ZlError('server.draining', 'this pod is shutting down'));
+  async #drain(): Promise<void> {
+    await this.#current?.ended;
+    // A client that wants another turn has to go somewhere else; one that has said all got all.
+    if (this.#hasSaidAll) return;
+    await this.#endWith(new ZlError('server.draining', 'this pod is shutting down'));
   }
 
   async #start(start: StartTurn): Promise<void> {
