@@ -119,7 +119,7 @@ async function start(): Promise<Record<'direct' | 'bare' | 'host', Ask>> {
     log: { level: 'warn' },
   };
   writeFileSync(configFile, JSON.stringify(config));
-  const ready = await startProgram('services/model-host/src/main.ts', ['--config', configFile]);
+  const ready = await startProgram('dist/model-host/main.mjs', ['--config', configFile]);
   const port = await startProgram('bench/floors/mock-stream.ts', [scriptFile, certFile, keyFile]);
   const ca = readFileSync(caFile);
   const session = connect(`https://127.0.0.1:${port}`, { ca });

@@ -61,7 +61,7 @@ await floor.stop();
 
 const tool = { name: 'read', description: 'Reads a file.', inputSchemaJson: '{"type":"object"}' };
 const catalog = { servers: [{ name: 'fs', version: '1.0.0', tools: [tool] }] };
-const relay = await startProgram('services/tool-relay/src/main.ts', ['--config', configFile]);
+const relay = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
 const proved = await bytesPerSocket(relay, async (index) => {
   const identity = await enrolment.device({ deviceId: `device-${index}` });
   const device = new DeviceClient(`${relay.ready.socketUrl}/v1/device`, { ca });

@@ -1,4 +1,5 @@
 // Runs every benchmark of this folder, one after the other, so that none disturbs another.
+// What is measured are the bundles, as they are shipped.
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
@@ -8,6 +9,9 @@ const wanted = process.argv.slice(2);
 const programs = readdirSync('bench')
   .filter((name) => name.endsWith('.ts') && !notBenchmarks.has(name))
   .filter((name) => wanted.length === 0 || wanted.includes(name.replace('.ts', '')));
+
+const bundled = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });
+if (bundled.status !== 0) process.exit(1);
 
 for (const name of programs) {
   const { status } = spawnSync(

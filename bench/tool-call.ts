@@ -5,7 +5,7 @@ import { type McpSession, startStdioServer } from '@zerolatency/mcp';
 import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
 import { editConfig } from '../test/e2e/effects.ts';
-import { runTurn, type System, startSystem } from '../test/e2e/system.ts';
+import { bundles, runTurn, type System, startSystem } from '../test/e2e/system.ts';
 import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
@@ -16,7 +16,7 @@ const callsPerRound = 25;
 const file = 'sample.txt';
 
 async function startDirectly({ layout }: System): Promise<McpSession> {
-  const script = join(projectRoot, 'services/device-bridge/src/tools/fs/fs-server.ts');
+  const script = join(bundles, 'device-bridge/fs-server.mjs');
   return await startStdioServer({
     name: 'fs',
     command: process.execPath,

@@ -35,7 +35,7 @@ export async function bareWay({ authority, certFile, keyFile }: Material): Promi
 
 /** Calls as a host makes them: CALL, OUTCOME, ACK. */
 export async function relayWay({ authority, enrolment, host, configFile }: Material): Promise<Way> {
-  const program = await startProgram('services/tool-relay/src/main.ts', ['--config', configFile]);
+  const program = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
   const { socketUrl, relayId = '' } = program.ready;
   const identity = await enrolment.device({ deviceId: 'laptop' });
   const device = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { encodeFrame, FrameKind, isCanonical, NO_CALL } from '@zerolatency/frame';
 import { eventually, makeAuthority, makeKey, type TestDevice, tempDir } from '@zerolatency/testing';
 import { signPeerToken } from '@zerolatency/tls';
-import { local } from '../../services/cli/src/installation/identity.ts';
+import { local } from '../../services/cli/src/installation/local.ts';
 import { addEffectsServer, configOf, editConfig, traceOf } from './effects.ts';
 import { type FrameProxy, frameProxy, otherEncoding } from './frame-proxy.ts';
 import { RelayPeers } from './relay-peers.ts';

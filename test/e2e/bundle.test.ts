@@ -1,20 +1,14 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { join } from 'node:path';
+import { cpSync } from 'node:fs';
 import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
-import { runTurn, startSystem } from './system.ts';
+import { bundles, runTurn, startSystem } from './system.ts';
 
 test('[HOST-01] [OPS-02] the bundled services run a turn outside the project', async (t) => {
-  // The system is to be stopped before the folder of its programs goes.
-  let dist = '';
-  const system = await startSystem(t, {
-    async prepare() {
-      dist = tempDir(t);
-      execFileSync(process.execPath, ['scripts/bundle.ts', dist], { stdio: 'pipe' });
-    },
-    mainOf: (service) => join(dist, service, 'main.mjs'),
-  });
+  // Nothing that lies above a bundle is there any more.
+  const programs = tempDir(t);
+  cpSync(bundles, programs, { recursive: true });
+  const system = await startSystem(t, { programs });
   const turn = await runTurn(await system.chat(), 'read the welcome file');
   assert.equal(turn.ending, 'done');
   assert.deepEqual(

@@ -1,12 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import type { Service } from '../../services/cli/src/installation/processes.ts';
-import type { Lifetime } from './system.ts';
-
-const root = join(import.meta.dirname, '../..');
+import { type Lifetime, mainOf } from './system.ts';
 
 export interface OwnProcess {
   readonly child: ChildProcess;
@@ -24,10 +21,9 @@ export function spawnService(t: Lifetime, layout: Layout, service: Service): Own
     'model-host': layout.host,
     'device-bridge': layout.device,
   }[service];
-  const main = join(root, 'services', service, 'src/main.ts');
   const child = spawn(
     process.execPath,
-    ['--disable-warning=ExperimentalWarning', main, '--config', config],
+    ['--disable-warning=ExperimentalWarning', mainOf(service), '--config', config],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   t.after(() => child.kill('SIGKILL'));

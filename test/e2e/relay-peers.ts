@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { signPeerToken } from '@zerolatency/tls';
 import { decodeProtectedHeader, SignJWT } from 'jose';
-import { local } from '../../services/cli/src/installation/identity.ts';
+import { local } from '../../services/cli/src/installation/local.ts';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 import { configOf } from './effects.ts';

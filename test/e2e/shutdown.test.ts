@@ -26,7 +26,7 @@ test('a system that is told to stop', options, async (t) => {
   const system = await startSystem(t, { prepare });
   const { layout } = system;
   const mcpServers = () =>
-    processesOf(layout.home).filter((pid) => !commandLine(pid).includes('/src/main.ts'));
+    processesOf(layout.home).filter((pid) => !commandLine(pid).includes('/main.mjs'));
 
   /** One whose end is seen, in place of the one that runs. */
   async function replace(service: Service) {

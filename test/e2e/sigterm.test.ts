@@ -4,10 +4,10 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, tempDir } from '@zerolatency/testing';
-import { createInstallation } from '../../services/cli/src/installation/create.ts';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { type Service, services } from '../../services/cli/src/installation/processes.ts';
 import { commandLine, processesOf, spawnService } from './own-processes.ts';
+import { installPrograms } from './system.ts';
 
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
@@ -20,7 +20,7 @@ test(
   options,
   async (t) => {
     const layout = layoutOf(join(tempDir(t), '.zl'));
-    await createInstallation(layout, process.execPath);
+    await installPrograms(layout);
     const startsMs = await startAndStop();
     for (const moment of moments) {
       await Promise.all(services.map((service) => interrupt(service, moment)));

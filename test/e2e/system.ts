@@ -45,8 +45,20 @@ export interface Lifetime {
 export interface SystemOptions {
   /** Changes the installation before anything starts. */
   readonly prepare?: (layout: Layout) => Promise<void>;
-  /** What to start instead of the sources. */
-  readonly mainOf?: (service: Service) => string;
+  /** The folder of the bundles to start. */
+  readonly programs?: string;
+}
+
+/** Where scripts/test.ts bundles the services before it runs these tests. */
+export const bundles = join(import.meta.dirname, '../../dist');
+
+export function mainOf(service: Service, programs = bundles): string {
+  return join(programs, service, 'main.mjs');
+}
+
+export function installPrograms(layout: Layout, programs = bundles): Promise<void> {
+  const fileServer = join(programs, 'device-bridge', 'fs-server.mjs');
+  return createInstallation(layout, { nodePath: process.execPath, fileServer });
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
@@ -58,31 +70,28 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
     for (const service of [...services].reverse()) await system?.stop(service);
   });
   const layout = layoutOf(join(tempDir(t), '.zl'));
-  await createInstallation(layout, process.execPath);
+  const { programs = bundles } = options;
+  await installPrograms(layout, programs);
   await options.prepare?.(layout);
-  system = systemOf(layout, {
-    settings: await readSettings(layout.settings),
-    sessions,
-    mainOf: options.mainOf,
-  });
+  const settings = await readSettings(layout.settings);
+  system = systemOf(layout, { settings, sessions, programs });
   for (const service of services) await system.start(service);
   await system.healthy();
   return system;
 }
 
-interface SystemParts extends Pick<SystemOptions, 'mainOf'> {
+interface SystemParts {
+  readonly programs: string;
   readonly settings: Settings;
   readonly sessions: ChatSession[];
 }
 
-function systemOf(layout: Layout, { settings, sessions, mainOf }: SystemParts): System {
+function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts): System {
   return {
     layout,
     settings,
-    start: (service) => {
-      const main = mainOf?.(service);
-      return startService(terminal, layout, main === undefined ? { service } : { service, main });
-    },
+    start: (service) =>
+      startService(terminal, layout, { service, main: mainOf(service, programs) }),
     async kill(service) {
       const pid = await runningPid(terminal, layout, service);
       if (pid === undefined) throw new Error(`${service} does not run`);

@@ -21,7 +21,7 @@ const request = {
   params: Buffer.from('{}'),
   maxBytes: 300_000,
   bundleDigest: Buffer.alloc(32),
-  principal: { tenant: 'north', user: 'ada', roles: [] },
+  principal: { tenant: 'north', user: 'user-1', roles: [] },
   traceparent: '',
 };
 

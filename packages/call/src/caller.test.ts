@@ -16,7 +16,7 @@ const request: CallerRequest = {
   params: Buffer.from('{"name":"read"}'),
   maxBytes: 1_000,
   bundleDigest: Buffer.alloc(32, 1),
-  principal: { tenant: 'north', user: 'ada', roles: ['reader'] },
+  principal: { tenant: 'north', user: 'user-1', roles: ['reader'] },
   traceparent: '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
 };
 const route: Route = { device: 7, epoch: 3, journalId: Buffer.alloc(16, 1) };

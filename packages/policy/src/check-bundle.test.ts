@@ -19,9 +19,9 @@ test('a bundle with every kind of rule is accepted', () => {
     allow({
       description: 'Working hours only.',
       versions: '^1.2 || ~2.0',
-      tenants: ['acme'],
+      tenants: ['north'],
       roles: ['user'],
-      users: ['alice'],
+      users: ['user-1'],
       devices: ['laptop'],
       hours: { from: '22:00', to: '06:00', days: ['mon'], timeZone: 'Europe/Berlin' },
       paths: { argument: 'path', within: ['/data', 'C:\\Users'] },

@@ -155,14 +155,14 @@ test('[POL-01] calls of a tool within a turn are counted against the cap', () =>
 
 test('[POL-01] who asks, for what device and at which version is compared exactly', () => {
   const constraints = [
-    { tenants: ['acme'] },
-    { users: ['alice'] },
+    { tenants: ['north'] },
+    { users: ['user-1'] },
     { roles: ['admin', 'user'] },
     { devices: ['laptop'] },
     { versions: '^1.0.0' },
   ];
   const others = [
-    { tenant: 'Acme' },
+    { tenant: 'North' },
     { user: 'alice2' },
     { roles: ['use', 'admins'] },
     { deviceId: '' },

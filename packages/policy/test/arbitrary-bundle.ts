@@ -6,8 +6,8 @@ import { NOW, sampleBundle } from './sample-bundle.ts';
 // Few names, so that rules and requests meet often.
 const tool = fc.constantFrom('fs.read', 'fs.write', 'web.get');
 const glob = fc.constantFrom('*', 'fs.*', '*.read', 'fs.read', 'web.get', 'x.y');
-const tenant = fc.constantFrom('acme', 'umbrella');
-const user = fc.constantFrom('alice', 'bob');
+const tenant = fc.constantFrom('north', 'south');
+const user = fc.constantFrom('user-1', 'user-2');
 const role = fc.constantFrom('user', 'admin');
 const device = fc.constantFrom('laptop', 'phone');
 const path = fc.constantFrom('/data/a', '/data/b/c', '/etc/passwd', '/data/../etc', 'a', '/DATA/a');

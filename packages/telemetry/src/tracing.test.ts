@@ -36,7 +36,7 @@ async function collector(context: TestContext) {
 test('[OBS-01] spans reach an OTLP collector, with their parents and without secrets', async (context) => {
   const { bodies, url } = await collector(context);
   const tracing = createTracing({ service: 'model-host', version: '0.1.0', otlpUrl: url });
-  const attributes = { tenant: 'acme', session_id: 's1', audit_id: 'a1', prompt: KEY };
+  const attributes = { tenant: 'north', session_id: 's1', audit_id: 'a1', prompt: KEY };
   let parentId = '';
   await inSpan(tracing.tracer, 'turn', { attributes, kind: 'server' }, async (span) => {
     parentId = span.spanContext().spanId;

@@ -47,7 +47,7 @@ export async function makeEnrolment(
   writeFileSync(jwksFile, JSON.stringify({ keys: [key.publicJwk] }));
 
   const device = async (options: DeviceOptions): Promise<TestDevice> => {
-    const { deviceId, tenant = 'acme' } = options;
+    const { deviceId, tenant = 'north' } = options;
     const deviceKey = makeKey();
     const credential = await signCredential({ ...options, tenant, issuer, deviceKey, key });
     const stem = join(dir, `device-${randomUUID()}`);

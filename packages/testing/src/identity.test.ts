@@ -11,12 +11,12 @@ function keySet(file: string) {
 
 test('a token verifies by the key set that was written beside it', async (t) => {
   const issuer = await makeTokenIssuer(tempDir(t));
-  const token = await issuer.token({ tenant: 'umbrella', roles: ['admin'] });
+  const token = await issuer.token({ tenant: 'south', roles: ['admin'] });
   const { payload } = await jwtVerify(token, keySet(issuer.jwksFile), {
     issuer: issuer.issuer,
     audience: issuer.audience,
   });
-  assert.equal(payload.tenant, 'umbrella');
+  assert.equal(payload.tenant, 'south');
   assert.deepEqual(payload.roles, ['admin']);
 });
 

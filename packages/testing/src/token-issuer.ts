@@ -34,7 +34,7 @@ export async function makeTokenIssuer(
   writeFileSync(jwksFile, JSON.stringify({ keys: [key.publicJwk] }));
 
   const token = (options: TokenOptions = {}): Promise<string> => {
-    const { tenant = 'acme', user = 'alice', roles = ['user'], claims = {} } = options;
+    const { tenant = 'north', user = 'user-1', roles = ['user'], claims = {} } = options;
     const issuedAtS = Math.floor((options.nowMs ?? Date.now()) / 1000);
     const expiresInMs = options.expiresInMs ?? 10 * 60 * 1000;
     return new SignJWT({

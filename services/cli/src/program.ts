@@ -1,18 +1,22 @@
 import { Command, CommanderError } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
-import { chat } from './commands/chat.ts';
 import type { CommandContext, Finish } from './commands/command-context.ts';
-import { devices } from './commands/devices.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
-import { status } from './commands/status.ts';
-import { token } from './commands/token.ts';
-import { down, up } from './commands/up.ts';
 import { tellFailure } from './failure.ts';
 import { findHome, layoutOf } from './installation/layout.ts';
 import { readSettings } from './settings.ts';
 import { exitStatus, type Terminal } from './terminal.ts';
+
+// A command loads what it needs once it is asked for: most need little of the whole.
+const load = {
+  chat: () => import('./commands/chat.ts'),
+  devices: () => import('./commands/devices.ts'),
+  status: () => import('./commands/status.ts'),
+  token: () => import('./commands/token.ts'),
+  up: () => import('./commands/up.ts'),
+};
 
 const epilogue = `
 Exit status:
@@ -68,25 +72,27 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
   program
     .command('up')
     .description('start host, relay and bridge on this machine, and run a first chat')
-    .action(() => finish(up(terminal, layout())));
+    .action(async () => finish((await load.up()).up(terminal, layout())));
   program
     .command('down')
     .description('stop what up started')
-    .action(() => finish(down(terminal, layout())));
+    .action(async () => finish((await load.up()).down(terminal, layout())));
   program
     .command('status')
     .description('name, version, health and addresses of every component')
     .option('--json', 'for programs')
-    .action(async (options) =>
-      finish(status(terminal, await readSettings(layout().settings), options)),
-    );
+    .action(async (options) => {
+      const { status } = await load.status();
+      await finish(status(terminal, await readSettings(layout().settings), options));
+    });
   program
     .command('devices')
     .description('the connected devices and their tools')
     .option('--json', 'for programs')
-    .action(async (options) =>
-      finish(devices(terminal, await readSettings(layout().settings), options)),
-    );
+    .action(async (options) => {
+      const { devices } = await load.devices();
+      await finish(devices(terminal, await readSettings(layout().settings), options));
+    });
 }
 
 function addChatCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
@@ -98,11 +104,15 @@ function addChatCommands(program: Command, { terminal, finish, layout }: Command
     .option('--device <id>', 'the device whose tools may be used')
     .option('--no-device', 'use no device, and so no tools')
     .option('--model <alias>', 'the model to ask')
-    .action(async (words, options) =>
-      finish(chat(terminal, await readSettings(layout().settings), { words, options })),
-    );
+    .action(async (words, options) => {
+      const { chat } = await load.chat();
+      await finish(chat(terminal, await readSettings(layout().settings), { words, options }));
+    });
   program
     .command('token')
     .description('print a token for other clients of the host, good for ten minutes')
-    .action(async () => finish(token(terminal, await readSettings(layout().settings))));
+    .action(async () => {
+      const { token } = await load.token();
+      await finish(token(terminal, await readSettings(layout().settings)));
+    });
 }

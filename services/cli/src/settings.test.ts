@@ -35,7 +35,7 @@ test('an unknown setting is refused with the nearest name', async (t) => {
 test('a token from elsewhere may take the place of the local issuer', async (t) => {
   const { layout } = await installed(t);
   const settings = JSON.parse(await readFile(layout.settings, 'utf8'));
-  settings.identity = { tokenFile: '/run/token', tenant: 'acme' };
+  settings.identity = { tokenFile: '/run/token', tenant: 'north' };
   await writeFile(layout.settings, JSON.stringify(settings));
   assert.deepEqual((await readSettings(layout.settings)).identity, settings.identity);
 });

@@ -111,7 +111,7 @@ test('[BRG-05] the control socket tells the status in one line, to this user onl
   assert.equal(status.state, 'live');
   assert.equal(status.relay, relay.url);
   assert.equal(status.epoch, 1);
-  assert.deepEqual(status.device, { id: 'laptop', tenant: 'acme' });
+  assert.deepEqual(status.device, { id: 'laptop', tenant: 'north' });
   assert.equal(status.servers[0].state, 'ready');
   assert.deepEqual(status.servers[0].tools, ['echo']);
   assert.equal(status.policy.state, 'active');

@@ -59,7 +59,7 @@ test(
     const rig = await makeRig(t, { servers: (root) => [fsSpec(root)] });
     const { child, ready, exited, pids, stderr } = await startProcess(t, rig);
     assert.equal(ready.state, 'live');
-    assert.deepEqual(ready.device, { id: 'laptop', tenant: 'acme' });
+    assert.deepEqual(ready.device, { id: 'laptop', tenant: 'north' });
     await rig.relay.offering('fs.read');
     const answer = await rig.host.call({ args: { path: 'hello.txt' } });
     assert.equal(answer.status, 'done');

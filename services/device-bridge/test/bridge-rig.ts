@@ -47,7 +47,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
   writeFileSync(join(keysDir, 'policy.pem'), key.publicPem);
   const authority = await makeAuthority(dir);
   const enrolment = await makeEnrolment(dir);
-  const device: TestDevice = await enrolment.device({ deviceId: 'laptop', tenant: 'acme' });
+  const device: TestDevice = await enrolment.device({ deviceId: 'laptop', tenant: 'north' });
   const tls = await authority.server();
   const jwks = JSON.parse(readFileSync(enrolment.jwksFile, 'utf8'));
   const relay = new FakeRelay({ tls, jwks });

@@ -65,7 +65,7 @@ export class FakeHost {
         settleByMs: deadlineMs + 2_000,
         maxBytes: asked.maxBytes ?? 4 * 1024 * 1024,
         bundleDigest: new Uint8Array(32),
-        principal: { tenant: 'acme', user: 'ann', roles: ['reader'], ...asked.principal },
+        principal: { tenant: 'north', user: 'user-1', roles: ['reader'], ...asked.principal },
         traceparent: asked.traceparent ?? '',
       },
       {

@@ -35,7 +35,7 @@ for (const protocol of ['connect', 'grpc'] as const) {
       assert.equal(event.sequence, BigInt(index + 1));
       assert.equal(event.sessionId, 's1');
     });
-    assert.equal(host.recorder.records[0]?.scope.identity.user, 'alice');
+    assert.equal(host.recorder.records[0]?.scope.identity.user, 'user-1');
   });
 }
 

@@ -13,7 +13,7 @@ test('[HOST-11] without a good token there is no turn, over either protocol', as
     iss: issuer.issuer,
     aud: issuer.audience,
     sub: 'root',
-    tenant: 'acme',
+    tenant: 'north',
     exp: 9_999_999_999,
   };
   const attacks: Record<string, [token: string, id: string]> = {
@@ -54,20 +54,20 @@ test("[HOST-11] the identity of a turn is the token's, in its record, its log an
         traceId: span.spanContext().traceId,
       }),
   });
-  const token = await host.issuer.token({ tenant: 'acme', user: 'ann', roles: ['ops'] });
+  const token = await host.issuer.token({ tenant: 'north', user: 'user-1', roles: ['ops'] });
   const client = host.client('grpc', token);
   const traceId = '4bf92f3577b34da6a3ce929d0e0e4736';
   const headers = { traceparent: `00-${traceId}-00f067aa0ba902b7-01`, 'x-tenant': 'other' };
   await eventsOf(client.streamChat(only(start({ text: 'hello', sessionId: 's' })), { headers }));
   const [record] = host.recorder.records;
-  assert.deepEqual(record?.scope.identity, { tenant: 'acme', user: 'ann', roles: ['ops'] });
+  assert.deepEqual(record?.scope.identity, { tenant: 'north', user: 'user-1', roles: ['ops'] });
   const turn = spans.find((span) => span.name === 'turn');
   assert.equal(turn?.traceId, traceId);
-  assert.equal(turn?.attributes.tenant, 'acme');
+  assert.equal(turn?.attributes.tenant, 'north');
   assert.equal(turn?.attributes.session_id, 's');
   assert.equal(turn?.attributes.audit_id, 'audit-1');
   const line = host.logs.find((each) => each.msg === 'turn ended');
-  assert.equal(line?.tenant, 'acme');
+  assert.equal(line?.tenant, 'north');
   assert.equal(line?.audit_id, 'audit-1');
   assert.equal(line?.trace_id, traceId);
 });

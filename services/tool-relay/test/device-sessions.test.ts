@@ -64,7 +64,7 @@ test('[RLY-01] a credential that is forged, expired, unsigned or of another kind
   const deviceId = 'laptop';
   const good = await enrolment.device({ deviceId });
   const { kty, crv, x } = good.key.publicJwk;
-  const claims = { tenant: 'acme', cnf: { jwk: { kty, crv, x } }, sub: deviceId };
+  const claims = { tenant: 'north', cnf: { jwk: { kty, crv, x } }, sub: deviceId };
   const sign = (header: object, more: object = {}) =>
     new SignJWT({ ...claims, iss: enrolment.issuer, exp: Date.now() / 1000 + 60, ...more })
       .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', ...header })
@@ -251,7 +251,7 @@ test('[RLY-01] connects from one address, sockets and devices of a tenant are bo
   };
   const { clients, enrolment } = await relayWorld(t, { settings });
   const first = await clients.device('first');
-  const { client: other } = await clients.device('other', 'rival');
+  const { client: other } = await clients.device('other', 'south');
   const second = clients.dialDevice();
   await second.prove(await enrolment.device({ deviceId: 'second' }));
   assert.deepEqual(await second.end(), { code: 4429, reason: 'limit.exceeded' });

@@ -17,7 +17,7 @@ for (const engine of ['uws', 'ws']) {
     const { clients, lifecycle, relay } = await relayWorld(t, { settings });
     const { client: device, identity } = await clients.device('laptop');
     const host = await clients.host();
-    const { handle, epoch } = await host.open('acme', 'laptop');
+    const { handle, epoch } = await host.open('north', 'laptop');
     const callId = randomBytes(16);
     host.send({ kind: FrameKind.CALL, device: handle, epoch, callId });
     await device.take(FrameKind.CALL);
@@ -30,7 +30,7 @@ for (const engine of ['uws', 'ws']) {
     const late = clients.dialDevice();
     const [, response] = await once(late.native, 'unexpected-response');
     assert.equal(response.statusCode, 503);
-    assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'DRAINING');
+    assert.equal(await host.lost(host.sendOpen('north', 'laptop')), 'DRAINING');
 
     device.send({ kind: FrameKind.OUTCOME, callId });
     await host.take(FrameKind.OUTCOME);
@@ -51,7 +51,7 @@ for (const engine of ['uws', 'ws']) {
     const unproved = clients.dialDevice();
     await unproved.challenge();
     const host = await clients.host();
-    const { handle } = await host.open('acme', 'laptop');
+    const { handle } = await host.open('north', 'laptop');
     const stopped = lifecycle.shutdown({ reason: 'test', deadlineMs: 10_000 });
     const draining = { code: 1012, reason: 'server.draining' };
     assert.deepEqual(await unproved.end(), draining);
@@ -66,7 +66,7 @@ for (const engine of ['uws', 'ws']) {
     const { clients, authority, relay, tls, logLines } = await relayWorld(t, { settings });
     const { client: device } = await clients.device('laptop');
     const host = await clients.host();
-    const held = await host.open('acme', 'laptop');
+    const held = await host.open('north', 'laptop');
     const client = await authority.client('model-host');
     const shown = async (url: string) => {
       const { port } = new URL(url);

@@ -16,7 +16,7 @@ async function hostAndDevice(t: TestContext, options: WorldOptions = {}) {
   const world = await relayWorld(t, options);
   const { client: device, identity } = await world.clients.device('laptop');
   const host = await world.clients.host();
-  const held = await host.open('acme', 'laptop');
+  const held = await host.open('north', 'laptop');
   return { ...world, device, identity, host, held };
 }
 
@@ -92,7 +92,7 @@ for (const engine of ['uws', 'ws']) {
     clearInterval(flood);
     host.native.resume();
     assert.equal((await host.end()).code, 1006);
-    const again = await other.open('acme', 'laptop');
+    const again = await other.open('north', 'laptop');
     assert.equal(again.epoch, held.epoch);
   });
 }
@@ -105,7 +105,7 @@ test('[RLY-04] a host is told journal, catalog and credential of a device, and w
     catalog: { servers: [{ name: 'fs', tools: [tool] }] },
   });
   const host = await clients.host();
-  const { handle, opened } = await host.open('acme', 'laptop');
+  const { handle, opened } = await host.open('north', 'laptop');
   assert.deepEqual([...opened.journalId], [...device.journalId]);
   assert.equal(opened.credential, identity.credential);
   assert.equal(opened.catalog?.servers[0]?.tools[0]?.name, 'read');
@@ -117,7 +117,7 @@ test('[RLY-04] a host is told journal, catalog and credential of a device, and w
     ['fs', 'git'],
   );
   assert.equal(again.epoch, opened.epoch);
-  const late = await (await clients.host()).open('acme', 'laptop');
+  const late = await (await clients.host()).open('north', 'laptop');
   assert.equal(late.opened.catalog?.servers.length, 2);
 });
 
@@ -125,12 +125,12 @@ test('[RLY-01] a device that is unknown, offline or of another tenant is not her
   const { clients } = await relayWorld(t);
   const { client } = await clients.device('laptop');
   const host = await clients.host();
-  assert.equal(await host.lost(host.sendOpen('acme', 'ghost')), 'NOT_HERE');
-  assert.equal(await host.lost(host.sendOpen('rival', 'laptop')), 'NOT_HERE');
-  const { handle } = await host.open('acme', 'laptop');
+  assert.equal(await host.lost(host.sendOpen('north', 'ghost')), 'NOT_HERE');
+  assert.equal(await host.lost(host.sendOpen('south', 'laptop')), 'NOT_HERE');
+  const { handle } = await host.open('north', 'laptop');
   client.native.terminate();
   assert.equal(await host.lost(handle), 'DISCONNECTED');
-  assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'NOT_HERE');
+  assert.equal(await host.lost(host.sendOpen('north', 'laptop')), 'NOT_HERE');
 });
 
 test('[RLY-02] a second connection of a device takes over, with a larger epoch', async (t) => {
@@ -141,7 +141,7 @@ test('[RLY-02] a second connection of a device takes over, with a larger epoch',
   assert.ok(second.epoch > device.epoch);
   assert.deepEqual(await device.end(), { code: 4409, reason: 'device.superseded' });
   assert.equal(await host.lost(held.handle), 'SUPERSEDED');
-  const again = await host.open('acme', 'laptop');
+  const again = await host.open('north', 'laptop');
   assert.equal(again.epoch, second.epoch);
   const { handle, epoch } = again;
   host.send({ kind: FrameKind.RESUME, device: handle, epoch, callId });
@@ -154,7 +154,7 @@ test('[RLY-02] a frame of an epoch that is over loses its handle and never reach
   const { device, host, held } = await hostAndDevice(t);
   call(host, { ...held, epoch: held.epoch - 1 });
   assert.equal(await host.lost(held.handle), 'OLD_EPOCH');
-  const again = await host.open('acme', 'laptop');
+  const again = await host.open('north', 'laptop');
   const { callId } = call(host, again);
   await device.take(ofCall(callId));
   assert.deepEqual(device.frames, []);
@@ -164,7 +164,7 @@ test('[RLY-04] two hosts share a device, and each gets the answers to its own ca
   const { clients, device, host, held } = await hostAndDevice(t);
   device.echo();
   const other = await clients.host();
-  const first = await other.open('acme', 'laptop');
+  const first = await other.open('north', 'laptop');
   const hosts = [
     { host, held },
     { host: other, held: first },
@@ -187,7 +187,7 @@ test('[RLY-04] a call that another host resumes is answered there', async (t) =>
   await device.take(FrameKind.CALL);
   host.native.terminate();
   const other = await clients.host();
-  const { handle, epoch } = await other.open('acme', 'laptop');
+  const { handle, epoch } = await other.open('north', 'laptop');
   other.send({ kind: FrameKind.RESUME, device: handle, epoch, callId, offset: 5 });
   assert.equal((await device.take(FrameKind.RESUME)).offset, 5);
   device.send({ kind: FrameKind.OUTCOME, callId });
@@ -199,7 +199,7 @@ test('[RLY-04] a host cannot cancel or acknowledge what another host has called'
   const { callId } = call(host, held);
   await device.take(FrameKind.CALL);
   const other = await clients.host();
-  const { handle, epoch } = await other.open('acme', 'laptop');
+  const { handle, epoch } = await other.open('north', 'laptop');
   for (const kind of [FrameKind.CANCEL, FrameKind.ACK, FrameKind.CREDIT]) {
     other.send({ kind, device: handle, epoch, callId });
   }
@@ -241,7 +241,7 @@ test('[RLY-04] a call that the device has not seen or refuses can be sent again'
 test('[RLY-04] a device that leaves in the middle of a call is told to every host that holds it', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const other = await clients.host();
-  const second = await other.open('acme', 'laptop');
+  const second = await other.open('north', 'laptop');
   call(host, held);
   await device.take(FrameKind.CALL);
   device.native.terminate();
@@ -256,20 +256,20 @@ test('a handle that was closed is spoken to no more, and may be used again', asy
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
   call(host, held);
   const other = await clients.host();
-  const { callId: own } = call(other, await other.open('acme', 'laptop'));
+  const { callId: own } = call(other, await other.open('north', 'laptop'));
   await device.take(ofCall(own));
   device.send({ kind: FrameKind.OUTCOME, callId });
   device.send({ kind: FrameKind.OUTCOME, callId: own });
   await other.take(FrameKind.OUTCOME);
   assert.deepEqual([host.frames, device.frames], [[], []]);
-  await host.open('acme', 'laptop');
+  await host.open('north', 'laptop');
 });
 
 test('[RLY-01] handles and calls are bounded, and a host over its bound is told so', async (t) => {
   const settings = { 'links.maxHandles': 2, 'devices.maxCalls': 3 };
   const { clients, device, host, held } = await hostAndDevice(t, { settings });
-  const second = await host.open('acme', 'laptop');
-  assert.equal(await host.lost(host.sendOpen('acme', 'laptop')), 'LIMIT');
+  const second = await host.open('north', 'laptop');
+  assert.equal(await host.lost(host.sendOpen('north', 'laptop')), 'LIMIT');
   for (let i = 0; i < 3; i++) {
     call(host, held);
     await device.take(FrameKind.CALL);
@@ -277,7 +277,7 @@ test('[RLY-01] handles and calls are bounded, and a host over its bound is told 
   call(host, second);
   assert.equal(await host.lost(second.handle), 'LIMIT');
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
-  const again = await host.open('acme', 'laptop');
+  const again = await host.open('north', 'laptop');
   call(host, again);
   await device.take(FrameKind.CALL);
   assert.equal((await clients.host()).closed, undefined);
@@ -302,7 +302,7 @@ test('[RLY-01] what a host may not say ends its link', async (t) => {
     assert.deepEqual(await host.end(), malformed, name);
   }
   const twice = await clients.host();
-  await twice.open('acme', 'laptop');
+  await twice.open('north', 'laptop');
   twice.sendBytes(frameBytes({ kind: FrameKind.OPEN, device: 1 }));
   assert.deepEqual(await twice.end(), malformed);
   assert.equal(device.closed, undefined);

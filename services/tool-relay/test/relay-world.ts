@@ -94,7 +94,7 @@ export class Clients {
   }
 
   /** A new device of the tenant, live. */
-  async device(deviceId: string, tenant = 'acme'): Promise<LiveDeviceClient> {
+  async device(deviceId: string, tenant = 'north'): Promise<LiveDeviceClient> {
     const identity = await this.#surroundings.enrolment.device({ deviceId, tenant });
     return { identity, client: await this.live(identity) };
   }

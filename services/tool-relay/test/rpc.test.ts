@@ -14,7 +14,7 @@ test('[RLY-04] Locate tells where to link to, with the epoch of the lease', asyn
   const { clients, relay } = await relayWorld(t);
   const { client } = await clients.device('laptop');
   const rpc = await clients.rpc(RelayService);
-  const found = await rpc.locate({ tenant: 'acme', deviceId: 'laptop' });
+  const found = await rpc.locate({ tenant: 'north', deviceId: 'laptop' });
   assert.equal(found.relayId, RELAY_ID);
   assert.equal(found.linkUrl, `${relay.socketUrl}/v1/link`);
   assert.equal(Number(found.epoch), client.epoch);
@@ -25,29 +25,29 @@ test('[RLY-04] Locate says offline of a device that left, never was, or is of an
   const { client } = await clients.device('laptop');
   const rpc = await clients.rpc(RelayService);
   const locate = (tenant: string, deviceId: string) => idOf(rpc.locate({ tenant, deviceId }));
-  assert.equal(await locate('acme', 'ghost'), 'device.offline');
-  assert.equal(await locate('rival', 'laptop'), 'device.offline');
+  assert.equal(await locate('north', 'ghost'), 'device.offline');
+  assert.equal(await locate('south', 'laptop'), 'device.offline');
   client.native.terminate();
-  await eventually(async () => (await locate('acme', 'laptop')) === 'device.offline');
+  await eventually(async () => (await locate('north', 'laptop')) === 'device.offline');
   assert.equal(await locate('', 'laptop'), 'request.invalid');
-  assert.equal(await locate('acme', 'x'.repeat(200)), 'request.invalid');
+  assert.equal(await locate('north', 'x'.repeat(200)), 'request.invalid');
 });
 
 test('ListDevices pages through the devices of one tenant in order', async (t) => {
   const { clients } = await relayWorld(t);
   for (const id of ['c', 'a', 'e', 'b', 'd']) await clients.device(id);
-  await clients.device('z', 'rival');
+  await clients.device('z', 'south');
   const rpc = await clients.rpc(RelayService, 'model-host');
   const found: string[] = [];
   let pageToken = '';
   do {
-    const page = await rpc.listDevices({ tenant: 'acme', pageSize: 2, pageToken });
+    const page = await rpc.listDevices({ tenant: 'north', pageSize: 2, pageToken });
     assert.ok(page.devices.length <= 2);
     found.push(...page.devices.map(({ deviceId }) => deviceId));
     pageToken = page.nextPageToken;
   } while (pageToken !== '');
   assert.deepEqual(found, ['a', 'b', 'c', 'd', 'e']);
-  const { devices } = await rpc.listDevices({ tenant: 'acme' });
+  const { devices } = await rpc.listDevices({ tenant: 'north' });
   assert.equal(devices[0]?.bridgeVersion, '0.1.0');
   assert.equal(devices[0]?.relayId, RELAY_ID);
   assert.ok(Math.abs(Number(devices[0]?.connectedUnixMs) - Date.now()) < 60_000);
@@ -58,8 +58,8 @@ test('ListDevices refuses a page that is too large and a token that is none', as
   const { clients } = await relayWorld(t);
   const rpc = await clients.rpc(RelayService);
   for (const request of [
-    { tenant: 'acme', pageSize: 1001 },
-    { tenant: 'acme', pageToken: '!' },
+    { tenant: 'north', pageSize: 1001 },
+    { tenant: 'north', pageToken: '!' },
     { tenant: '' },
   ]) {
     assert.equal(await idOf(rpc.listDevices(request)), 'request.invalid');
@@ -69,7 +69,7 @@ test('ListDevices refuses a page that is too large and a token that is none', as
 test('[OPS-05] an RPC needs a client certificate of the authority and a name that is allowed', async (t) => {
   const { clients, relay, authority } = await relayWorld(t);
   const stranger = await clients.rpc(RelayService, 'somebody');
-  const request = { tenant: 'acme', deviceId: 'laptop' };
+  const request = { tenant: 'north', deviceId: 'laptop' };
   assert.equal(await idOf(stranger.locate(request)), 'identity.forbidden');
   // Under TLS 1.3 a client learns that its certificate is missing when it reads.
   const { port } = new URL(relay.rpcUrl);
@@ -82,7 +82,7 @@ test('a request that is too large is refused', async (t) => {
   const { clients } = await relayWorld(t);
   const rpc = await clients.rpc(RelayService);
   const deviceId = 'x'.repeat(100_000);
-  assert.equal(await idOf(rpc.locate({ tenant: 'acme', deviceId })), 'request.too_large');
+  assert.equal(await idOf(rpc.locate({ tenant: 'north', deviceId })), 'request.too_large');
 });
 
 test('[HOST-13] health follows the lifecycle, for those who ask and those who watch', async (t) => {
@@ -106,8 +106,8 @@ test('[OBS-02] what is passed on and what is open is counted', async (t) => {
   const { clients, metrics } = await relayWorld(t);
   await clients.device('laptop');
   const host = await clients.host();
-  await host.open('acme', 'laptop');
-  await (await clients.rpc(RelayService)).listDevices({ tenant: 'acme' });
+  await host.open('north', 'laptop');
+  await (await clients.rpc(RelayService)).listDevices({ tenant: 'north' });
   const text = await metrics();
   for (const [name, value] of Object.entries({
     zl_relay_device_sockets_open: 1,

@@ -77,7 +77,7 @@ export class SimHost {
         params: Buffer.from('{}'),
         maxBytes: MAX_BYTES,
         bundleDigest: Buffer.alloc(32),
-        principal: { tenant: 'north', user: 'ada', roles: [] },
+        principal: { tenant: 'north', user: 'user-1', roles: [] },
         traceparent: '',
       },
       this.#sinkOf(callId),

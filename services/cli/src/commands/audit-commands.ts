@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
-import { auditShow, auditVerify } from './audit.ts';
 import type { CommandContext } from './command-context.ts';
+
+// What the commands do is loaded once one is asked for.
+const load = () => import('./audit.ts');
 
 export function addAuditCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
@@ -11,7 +13,9 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     .argument('[folder]', 'default: the one of this installation')
     .option('--turn <id>', 'of one turn only')
     .option('--json', 'one record a line')
-    .action((dir, options) => finish(auditShow(terminal, dir ?? layout().host.ledger, options)));
+    .action(async (dir, options) =>
+      finish((await load()).auditShow(terminal, dir ?? layout().host.ledger, options)),
+    );
   audit
     .command('verify')
     .description('check every digest, signature and checkpoint with public keys only')
@@ -19,9 +23,9 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     .option('--host-keys <folder or pem>', 'public keys of hosts')
     .option('--device-keys <folder or pem>', 'public keys of devices')
     .option('--json', 'for programs')
-    .action((dir, options) =>
+    .action(async (dir, options) =>
       finish(
-        auditVerify(terminal, dir ?? layout().host.ledger, {
+        (await load()).auditVerify(terminal, dir ?? layout().host.ledger, {
           json: options.json,
           hostKeys: options.hostKeys ?? layout().receiptKeys.host,
           deviceKeys: options.deviceKeys ?? layout().receiptKeys.device,

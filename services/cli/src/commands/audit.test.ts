@@ -16,8 +16,8 @@ import { runZl } from '../../test/installed.ts';
 
 const callId = '0123456789abcdef0123456789abcdef';
 const turnId = 'turn-1';
-const tenant = 'acme';
-const user = 'alice';
+const tenant = 'north';
+const user = 'user-1';
 const argumentsDigest = digestOf({ path: 'a.txt' });
 
 function receipt(): Receipt {
@@ -83,7 +83,7 @@ test('an altered record is named, and the status says no', async (t) => {
   const { ledgerDir, verify } = await audited(t);
   const segment = await segmentOf(ledgerDir);
   const text = await readFile(segment, 'utf8');
-  await writeFile(segment, text.replace('"user":"alice"', '"user":"mallo"'));
+  await writeFile(segment, text.replace('"user":"user-1"', '"user":"user-9"'));
   const { status, stdout } = await verify();
   assert.equal(status, 1);
   assert.match(stdout, /^NOT VALID: record 1, \S+, line 2 was altered$/m);
@@ -120,7 +120,7 @@ test('show tells each record in a line, or as it stands', async (t) => {
   assert.equal(lines.length, 4);
   assert.match(
     lines[1] ?? '',
-    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${callId} {2}fs.read {2}alice@acme$`),
+    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${callId} {2}fs.read {2}user-1@north$`),
   );
   assert.match(lines[2] ?? '', /fs\.read {2}denied policy\.denied in 1\.2 ms$/);
   const records = (await show('--json')).stdout

@@ -1,6 +1,8 @@
 import type { Command } from 'commander';
 import type { CommandContext } from './command-context.ts';
-import { manifestShow, manifestSign, manifestVerify } from './manifest.ts';
+
+// What the commands do is loaded once one is asked for.
+const load = () => import('./manifest.ts');
 
 export function addManifestCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
@@ -13,16 +15,16 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .argument('<manifest.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
     .requiredOption('--out <file>', 'where the signed manifest goes')
-    .action((file, options) => finish(manifestSign(terminal, file, options)));
+    .action(async (file, options) => finish((await load()).manifestSign(terminal, file, options)));
   manifest
     .command('verify')
     .description('check the signature of a signed manifest')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
     .option('--json', 'for programs')
-    .action((file, options) =>
+    .action(async (file, options) =>
       finish(
-        manifestVerify(terminal, file ?? layout().device.manifest, {
+        (await load()).manifestVerify(terminal, file ?? layout().device.manifest, {
           ...options,
           keys: options.keys ?? layout().device.manifestKeys,
         }),
@@ -32,5 +34,7 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .command('show')
     .description('the content of a signed manifest, as JSON')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
-    .action((file) => finish(manifestShow(terminal, file ?? layout().device.manifest)));
+    .action(async (file) =>
+      finish((await load()).manifestShow(terminal, file ?? layout().device.manifest)),
+    );
 }

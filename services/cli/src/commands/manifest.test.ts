@@ -15,7 +15,7 @@ test('what is signed is what the file says, with doubts about its hashes on the 
   const server = { command: nodePath, args: [], env: { allow: [], set: {} } };
   const manifest = {
     schema: 'zerolatency.manifest/v1',
-    id: 'acme',
+    id: 'office',
     version: 3,
     issuedAt: '2026-01-02T03:04:05Z',
     servers: [
@@ -28,7 +28,7 @@ test('what is signed is what the file says, with doubts about its hashes on the 
   const sign = ['manifest', 'sign', at('manifest.json'), '--key', at('key/private.pem')];
   const signed = await zl([...sign, '--out', at('signed.json')]);
   assert.equal(signed.status, 0);
-  assert.match(signed.stdout, /^signed acme@3 with [0-9a-f]{16} into /);
+  assert.match(signed.stdout, /^signed office@3 with [0-9a-f]{16} into /);
   assert.deepEqual(
     signed.stderr.split('\n').map((line) => line.replace(/".*" (cannot|here).*/, '$1')),
     ['warning: server other: here', 'warning: server absent: cannot', ''],

@@ -1,15 +1,9 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { local } from '../installation/identity.ts';
+import { local } from '../installation/local.ts';
 import type { CommandContext } from './command-context.ts';
-import { keygen } from './keygen.ts';
-import {
-  policyDiff,
-  policyExplain,
-  policyLint,
-  policyShow,
-  policySign,
-  policyVerify,
-} from './policy.ts';
+
+// What the commands do is loaded once one is asked for.
+const load = () => import('./policy.ts');
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
@@ -18,23 +12,26 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .command('keygen')
     .description('make a key pair for signing bundles or manifests')
     .requiredOption('--out <folder>', 'a new or an empty folder')
-    .action((options) => finish(keygen(terminal, options)));
+    .action(async (options) => {
+      const { keygen } = await import('./keygen.ts');
+      await finish(keygen(terminal, options));
+    });
   policy
     .command('sign')
     .description('check a bundle and sign it; it is signed as it stands')
     .argument('<bundle.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
     .requiredOption('--out <file>', 'where the signed bundle goes')
-    .action((file, options) => finish(policySign(terminal, file, options)));
+    .action(async (file, options) => finish((await load()).policySign(terminal, file, options)));
   policy
     .command('verify')
     .description('check signature and validity of a signed bundle')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
     .option('--json', 'for programs')
-    .action((file, options) =>
+    .action(async (file, options) =>
       finish(
-        policyVerify(terminal, file ?? layout().policy.bundle, {
+        (await load()).policyVerify(terminal, file ?? layout().policy.bundle, {
           ...options,
           keys: options.keys ?? layout().policy.keys,
         }),
@@ -44,21 +41,25 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .command('show')
     .description('the content of a signed bundle, as JSON')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
-    .action((file) => finish(policyShow(terminal, file ?? layout().policy.bundle)));
+    .action(async (file) =>
+      finish((await load()).policyShow(terminal, file ?? layout().policy.bundle)),
+    );
   addExplain(policy, context);
   policy
     .command('lint')
     .description('point at rules that do not do what they seem to')
     .argument('<bundle.json>')
     .option('--json', 'for programs')
-    .action((file, options) => finish(policyLint(terminal, file, options)));
+    .action(async (file, options) => finish((await load()).policyLint(terminal, file, options)));
   policy
     .command('diff')
     .description('what a new bundle changes')
     .argument('<before.json>')
     .argument('<after.json>')
     .option('--json', 'for programs')
-    .action((before, after, options) => finish(policyDiff(terminal, { before, after }, options)));
+    .action(async (before, after, options) =>
+      finish((await load()).policyDiff(terminal, { before, after }, options)),
+    );
 }
 
 function addExplain(policy: Command, { terminal, finish, layout }: CommandContext): void {
@@ -82,9 +83,9 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     .option('--at <time>', 'ISO 8601 (default: now)', parseTime)
     .option('--calls <number>', 'of the tool that the turn made before', parseCount, 0)
     .option('--json', 'for programs')
-    .action((file, o) =>
+    .action(async (file, o) =>
       finish(
-        policyExplain(terminal, file ?? layout().policy.bundle, {
+        (await load()).policyExplain(terminal, file ?? layout().policy.bundle, {
           json: o.json,
           request: {
             tool: o.tool,

@@ -12,7 +12,7 @@ const dayMs = 24 * 60 * 60 * 1000;
 function bundle(change: Partial<Bundle> = {}): Bundle {
   return {
     schema: 'zerolatency.policy/v1',
-    id: 'acme',
+    id: 'office',
     version: 1,
     issuedAt: new Date(Date.now() - dayMs).toISOString(),
     expiresAt: new Date(Date.now() + 6 * dayMs).toISOString(),
@@ -67,10 +67,10 @@ test('what was signed verifies, shows its content and explains itself', async (t
   const { zl, at, sign, verify } = await desk(t);
   const signed = await sign(bundle());
   assert.equal(signed.status, 0, signed.stderr);
-  assert.match(signed.stdout, /^signed acme@1 with [0-9a-f]{16} into /);
+  assert.match(signed.stdout, /^signed office@1 with [0-9a-f]{16} into /);
   const verified = await verify();
   assert.equal(verified.status, 0);
-  assert.match(verified.stdout, /^acme@1 is valid until .*\n {2}digest {2}sha256:[0-9a-f]{64}\n/);
+  assert.match(verified.stdout, /^office@1 is valid until .*\n {2}digest {2}sha256:[0-9a-f]{64}\n/);
   const shown = await zl('policy', 'show', at('signed.json'));
   assert.deepEqual(JSON.parse(shown.stdout).rules, bundle().rules);
   const call = ['policy', 'explain', at('signed.json'), '--tool', 'fs.read'];
@@ -88,7 +88,7 @@ test('for programs each answer is one JSON object', async (t) => {
   await sign(bundle());
   const verified = JSON.parse((await verify('--json')).stdout);
   const { valid, id, version } = verified;
-  assert.deepEqual({ valid, id, version }, { valid: true, id: 'acme', version: 1 });
+  assert.deepEqual({ valid, id, version }, { valid: true, id: 'office', version: 1 });
   assert.deepEqual(Object.keys(verified).sort(), [
     'digest',
     'expiresAt',

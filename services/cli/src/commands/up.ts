@@ -23,7 +23,7 @@ const startTimeoutMs = 60_000;
 const stopTimeoutMs = 15_000;
 
 export async function up(terminal: Terminal, layout: Layout): Promise<number> {
-  await createInstallation(layout, terminal.nodePath);
+  await createInstallation(layout, { nodePath: terminal.nodePath });
   await renewExpiring(layout, { nodePath: terminal.nodePath });
   const settings = await readSettings(layout.settings);
   const started = await startMissing(terminal, layout);

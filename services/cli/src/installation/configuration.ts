@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Settings } from '../settings.ts';
-import { local } from './identity.ts';
 import type { Layout } from './layout.ts';
+import { local } from './local.ts';
 import { findFreePorts } from './ports.ts';
 import { writePrivate } from './private-file.ts';
 

@@ -36,7 +36,7 @@ test('private keys, credentials and configuration are their owner’s alone, and
 test('a second creation keeps everything', async (t) => {
   const made = await installed(t);
   const before = await filesOf(made);
-  await createInstallation(made.layout, made.nodePath);
+  await createInstallation(made.layout, made);
   assert.deepEqual(await filesOf(made), before);
 });
 
@@ -44,7 +44,7 @@ test('a creation that was cut short is begun again', async (t) => {
   const made = await installed(t);
   await rm(made.layout.settings);
   await rm(made.layout.device.manifest);
-  await createInstallation(made.layout, made.nodePath);
+  await createInstallation(made.layout, made);
   const files = await filesOf(made);
   assert.ok(files.has(made.layout.settings) && files.has(made.layout.device.manifest));
   assert.equal(
@@ -65,7 +65,7 @@ test('two installations share no key, no certificate and no listener', async (t)
 test('a folder too deep for a Unix socket is refused before anything is written', async (t) => {
   const dir = tempDir(t);
   const layout = layoutOf(join(dir, 'x'.repeat(100), '.zl'));
-  await assert.rejects(createInstallation(layout, process.execPath), {
+  await assert.rejects(createInstallation(layout, { nodePath: process.execPath }), {
     id: 'config.invalid',
     message: /control\.sock is \d+ bytes long, and a Unix socket takes 103.*--home/,
   });

@@ -10,6 +10,7 @@ import { createIssuers, issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
 import {
   createPolicyKeys,
+  type FilePrograms,
   firstBundle,
   firstManifest,
   installBundle,
@@ -29,7 +30,7 @@ receipt of the call is signed by both ends.
 `;
 
 /** Makes whatever a local installation lacks; keeps all that is there. */
-export async function createInstallation(layout: Layout, nodePath: string): Promise<void> {
+export async function createInstallation(layout: Layout, programs: FilePrograms): Promise<void> {
   // Written last, so a creation that was cut short is begun again.
   if (existsSync(layout.settings)) return;
   checkSocketPath(layout.device.controlSocket);
@@ -41,7 +42,7 @@ export async function createInstallation(layout: Layout, nodePath: string): Prom
   await createPolicyKeys(layout);
   await installBundle(layout, firstBundle(Date.now()));
   await createSigningKey({ key: layout.host.key, publicKeys: layout.receiptKeys.host });
-  await createDevice(layout, nodePath);
+  await createDevice(layout, programs);
   await writeConfiguration(layout);
 }
 
@@ -62,7 +63,7 @@ async function createSigningKey(place: { key: string; publicKeys: string }): Pro
   return pair.publicPem;
 }
 
-async function createDevice(layout: Layout, nodePath: string): Promise<void> {
+async function createDevice(layout: Layout, programs: FilePrograms): Promise<void> {
   const { device, enrolment, receiptKeys } = layout;
   const devicePublicPem = await createSigningKey({
     key: device.key,
@@ -75,5 +76,5 @@ async function createDevice(layout: Layout, nodePath: string): Promise<void> {
   );
   await mkdir(device.files, { recursive: true, mode: 0o700 });
   await writePublic(join(device.files, 'welcome.txt'), welcome);
-  await installManifest(layout, await firstManifest(layout, nodePath));
+  await installManifest(layout, await firstManifest(layout, programs));
 }

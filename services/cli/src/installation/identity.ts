@@ -2,18 +2,8 @@ import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { generateKeyPair, type KeyPair } from '@zerolatency/receipts';
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
 import type { Layout } from './layout.ts';
+import { local } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
-
-/** Names of a local installation; an enterprise's own come from its identity provider. */
-export const local = {
-  issuer: 'https://issuer.localhost',
-  audience: 'zero-latency',
-  enrolmentIssuer: 'https://enrolment.localhost',
-  tenant: 'local',
-  user: 'me',
-  roles: ['developer'],
-  deviceId: 'this-machine',
-} as const;
 
 /** A local device is enrolled anew whenever `zl up` finds less than half of this left. */
 const credentialLifetimeMs = 30 * 24 * 60 * 60 * 1000;

@@ -9,8 +9,8 @@ import {
 } from '@zerolatency/policy';
 import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
 import { sha256OfFile } from '../input/file-hash.ts';
-import { local } from './identity.ts';
 import { type Layout, projectRoot } from './layout.ts';
+import { local } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
 /** A bundle says for how long it may be trusted; `zl up` signs a fresh one past half of this. */
@@ -46,8 +46,18 @@ export function firstBundle(nowMs: number): Bundle {
   };
 }
 
+/** What our own MCP server for files consists of. */
+export interface FilePrograms {
+  readonly nodePath: string;
+  /** The one of this project when none is named. */
+  readonly fileServer?: string;
+}
+
 /** The one MCP server a local bridge may start at first: our own, for files. */
-export async function firstManifest(layout: Layout, nodePath: string): Promise<Manifest> {
+export async function firstManifest(
+  layout: Layout,
+  { nodePath, fileServer = fileServerScript }: FilePrograms,
+): Promise<Manifest> {
   return {
     schema: 'zerolatency.manifest/v1',
     id: 'local',
@@ -56,8 +66,8 @@ export async function firstManifest(layout: Layout, nodePath: string): Promise<M
     servers: [
       {
         name: 'fs',
-        ...(await fileServerProgram(nodePath)),
-        args: [...nodeFlags, fileServerScript, '--root', layout.device.files],
+        ...(await fileServerProgram(nodePath, fileServer)),
+        args: [...nodeFlags, fileServer, '--root', layout.device.files],
         env: { allow: [], set: {} },
         effects: { read: 'none' },
       },
@@ -78,16 +88,16 @@ export async function currentFileServer(
   if (!server.args.some(isScript)) return undefined;
   return {
     ...server,
-    ...(await fileServerProgram(nodePath)),
+    ...(await fileServerProgram(nodePath, fileServerScript)),
     args: server.args.map((arg) => (isScript(arg) ? fileServerScript : arg)),
   };
 }
 
-async function fileServerProgram(nodePath: string) {
+async function fileServerProgram(nodePath: string, script: string) {
   return {
     command: nodePath,
     sha256: await sha256OfFile(nodePath),
-    files: [{ path: fileServerScript, sha256: await sha256OfFile(fileServerScript) }],
+    files: [{ path: script, sha256: await sha256OfFile(script) }],
   };
 }
 

@@ -4,27 +4,27 @@ import type { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
 import { TurnSlots } from './turn-slots.ts';
 
-const ann = { tenant: 'acme', user: 'ann' };
+const someone = { tenant: 'north', user: 'user-1' };
 
 test('a user, a tenant and the pod each have their own bound, and the error names it', () => {
   const slots = new TurnSlots({ turnsPerPod: 4, turnsPerTenant: 3, turnsPerUser: 2 });
-  slots.take(ann);
-  slots.take(ann);
-  assert.throws(() => slots.take(ann), refusedBy('turnsPerUser'));
-  slots.take({ tenant: 'acme', user: 'bob' });
-  assert.throws(() => slots.take({ tenant: 'acme', user: 'eve' }), refusedBy('turnsPerTenant'));
-  slots.take({ tenant: 'other', user: 'ann' });
-  assert.throws(() => slots.take({ tenant: 'third', user: 'ann' }), refusedBy('turnsPerPod'));
+  slots.take(someone);
+  slots.take(someone);
+  assert.throws(() => slots.take(someone), refusedBy('turnsPerUser'));
+  slots.take({ tenant: 'north', user: 'user-2' });
+  assert.throws(() => slots.take({ tenant: 'north', user: 'user-3' }), refusedBy('turnsPerTenant'));
+  slots.take({ tenant: 'other', user: 'user-1' });
+  assert.throws(() => slots.take({ tenant: 'third', user: 'user-1' }), refusedBy('turnsPerPod'));
 });
 
 test('a slot that is given back twice frees one', () => {
   const slots = new TurnSlots({ turnsPerPod: 9, turnsPerTenant: 9, turnsPerUser: 1 });
-  const giveBack = slots.take(ann);
+  const giveBack = slots.take(someone);
   giveBack();
   giveBack();
   assert.equal(slots.taken, 0);
-  slots.take(ann);
-  assert.throws(() => slots.take(ann), refusedBy('turnsPerUser'));
+  slots.take(someone);
+  assert.throws(() => slots.take(someone), refusedBy('turnsPerUser'));
 });
 
 test('whatever is taken and given back, no bound is passed and nothing is kept', () => {
@@ -50,8 +50,8 @@ test('whatever is taken and given back, no bound is passed and nothing is kept',
       }
       for (const giveBack of held) giveBack();
       assert.equal(slots.taken, 0);
-      slots.take(ann);
-      slots.take(ann);
+      slots.take(someone);
+      slots.take(someone);
     }),
   );
 });

@@ -37,7 +37,10 @@ export class ChatSession {
     if (signal.aborted) this.#leave();
     signal.addEventListener('abort', () => this.#leave(), { once: true });
     // The stream's own signal aborts when it ends, which takes this listener off the pod's.
-    options.turns.draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
+    options.turns.draining.addEventListener('abort', () => void this.#drain(), {
+      once: true,
+      signal,
+    });
   }
 
   /** Every event of the stream in order; throws what the RPC fails with. */

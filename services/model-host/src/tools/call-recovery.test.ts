@@ -90,7 +90,7 @@ test('a call to a device that left before it was sent fails as offline, with a r
     relay: { limits: { connectWaitMs: 500 } },
   });
   relay.disconnect(device);
-  await eventually(() => devices.route('acme', 'laptop').session === undefined);
+  await eventually(() => devices.route('north', 'laptop').session === undefined);
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'failed', 'device.offline');
   assert.equal(verify(result.receiptJson).value?.receipt.errorId, 'device.offline');
@@ -120,7 +120,7 @@ test('[TOOL-04] a receipt of another call, other arguments or another result is 
     { callId: 'f'.repeat(32) },
     { argumentsDigest: `sha256:${'0'.repeat(64)}` },
     { resultDigest: `sha256:${'0'.repeat(64)}` },
-    { user: 'eve' },
+    { user: 'user-3' },
     { deviceId: 'desktop' },
     { tool: 'fs.write' },
   ] as const;
@@ -220,7 +220,7 @@ test('a device that changes its journal before the call was sent gets a new inte
         if (journals.length > 1) return;
         relay.disconnect(device);
         other.connect(again);
-        await eventually(() => devices.route('acme', 'laptop').session === undefined);
+        await eventually(() => devices.route('north', 'laptop').session === undefined);
       },
     }),
   });

@@ -90,8 +90,8 @@ test('an intent that does not tell whom to ask is closed as unknown', async (t) 
       callId: 'a'.repeat(32),
       tool: 'fs.read',
       argumentsDigest: `sha256:${'0'.repeat(64)}`,
-      tenant: 'acme',
-      user: 'ada',
+      tenant: 'north',
+      user: 'user-1',
     },
   });
   await world.ledger.close();

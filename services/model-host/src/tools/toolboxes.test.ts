@@ -15,7 +15,7 @@ const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/re
 
 test('[TOOL-04] a call is run by the device and proved by both ends', async (t) => {
   const { run, verify, device } = await started(t);
-  const result = await run('fs.read', { path: '/home/ada/welcome.txt' });
+  const result = await run('fs.read', { path: '/home/user/welcome.txt' });
   assertEnds(result, 'done');
   assert.equal(JSON.parse(result.resultJson).structuredContent.content, 'hello');
   const { value, error } = verify(result.receiptJson);

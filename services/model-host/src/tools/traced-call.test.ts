@@ -22,6 +22,6 @@ test('[OBS-01] a call is a span that tells its outcome, and the device continues
   const [span] = spans;
   assert.equal(span?.name, 'tool.call');
   assert.equal(span?.attributes.outcome, 'done');
-  assert.equal(span?.attributes.tenant, 'acme');
+  assert.equal(span?.attributes.tenant, 'north');
   assert.equal(world.device.traceparents[0]?.split('-')[2], span?.spanId);
 });

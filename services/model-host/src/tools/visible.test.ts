@@ -8,8 +8,8 @@ import { mayBeAllowed } from './visible.ts';
 const asking = {
   tool: 'fs.read',
   version: '1.0.0',
-  tenant: 'acme',
-  user: 'ada',
+  tenant: 'north',
+  user: 'user-1',
   roles: ['dev'],
   deviceId: 'laptop',
   callsThisTurn: 0,
@@ -22,14 +22,14 @@ const anyRule: fc.Arbitrary<Omit<Rule, 'id'>> = fc.record(
     roles: fc.constantFrom(['dev'], ['boss']),
     paths: fc.constantFrom(
       { argument: 'path', within: ['/home'] },
-      { argument: 'path', within: ['/home/ada'] },
+      { argument: 'path', within: ['/home/user'] },
     ),
   },
   { requiredKeys: ['effect', 'tools'] },
 );
 
 test('[POL-01] a tool of which some call is allowed is always shown', async () => {
-  const anyPath = fc.constantFrom('/home/ada/a', '/home/b', '/etc/passwd');
+  const anyPath = fc.constantFrom('/home/user/a', '/home/b', '/etc/passwd');
   await fc.assert(
     fc.asyncProperty(
       fc.array(anyRule, { minLength: 1, maxLength: 5 }),

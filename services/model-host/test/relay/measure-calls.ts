@@ -36,7 +36,7 @@ test('what a call costs', async (t) => {
     if (n === WARM_CALLS) for (const list of [prepareUs, sendUs, results]) list.length = 0;
     const toolbox = await world.toolboxes.open(scope, never);
     const beforeMs = performance.now();
-    const call = toolbox.prepare('fs.read', '{"path":"/home/ada/welcome.txt"}');
+    const call = toolbox.prepare('fs.read', '{"path":"/home/user/welcome.txt"}');
     const runMs = performance.now();
     sends.lastMs = 0;
     const running = call.run({ signal: never });

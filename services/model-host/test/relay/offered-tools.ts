@@ -7,7 +7,7 @@ export const anything = { type: 'object', additionalProperties: true } as const;
 export function fileOf(text: string) {
   const length = Buffer.byteLength(text);
   const structuredContent = {
-    path: '/home/ada/welcome.txt',
+    path: '/home/user/welcome.txt',
     size: length,
     offset: 0,
     length,

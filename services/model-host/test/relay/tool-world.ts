@@ -85,7 +85,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
 }
 
 export const scope: TurnScope = {
-  identity: { tenant: 'acme', user: 'ada', roles: ['dev'] },
+  identity: { tenant: 'north', user: 'user-1', roles: ['dev'] },
   sessionId: 'session-1',
   turnId: 'turn-1',
   deviceId: 'laptop',

@@ -65,7 +65,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
     toolboxes,
     recorder,
     ask: (text, extra) => ({
-      identity: { tenant: 'acme', user: 'ann', roles: [] },
+      identity: { tenant: 'north', user: 'user-1', roles: [] },
       sessionId: 'session',
       deviceId: 'laptop',
       messages: [{ role: 'user', text }],

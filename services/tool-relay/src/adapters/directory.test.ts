@@ -6,7 +6,7 @@ import { firstAfter } from './memory-directory/first-after.ts';
 import { MemoryDirectory } from './memory-directory/memory-directory.ts';
 
 const TTL_MS = 1000;
-const laptop = { tenant: 'acme', deviceId: 'laptop' };
+const laptop = { tenant: 'north', deviceId: 'laptop' };
 const description: DeviceDescription = {
   connectedUnixMs: 1,
   bridgeVersion: '1',
@@ -49,7 +49,7 @@ for (const [name, make] of Object.entries({ memory })) {
     await directory.release(first);
     await directory.describe(first, { ...description, bridgeVersion: 'old' });
     assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
-    const [listed] = await directory.list('acme', { after: '', limit: 10 });
+    const [listed] = await directory.list('north', { after: '', limit: 10 });
     assert.equal(listed?.bridgeVersion, '1');
     await directory.release(second);
     assert.equal(await directory.locate(laptop), undefined);
@@ -75,7 +75,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.equal((await directory.locate(laptop))?.relayId, 'relay-1');
     advance(1);
     assert.equal(await directory.locate(laptop), undefined);
-    assert.deepEqual(await directory.list('acme', { after: '', limit: 10 }), []);
+    assert.deepEqual(await directory.list('north', { after: '', limit: 10 }), []);
     assert.deepEqual(await directory.renew([lease]), []);
     assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
   });
@@ -83,17 +83,17 @@ for (const [name, make] of Object.entries({ memory })) {
   test(`${name}: devices are listed by tenant, in order and in pages, as last described`, async () => {
     const { directory } = make();
     for (const deviceId of ['b', 'c', 'a']) {
-      await directory.acquire({ tenant: 'acme', deviceId }, description);
+      await directory.acquire({ tenant: 'north', deviceId }, description);
     }
-    const lease = await directory.acquire({ tenant: 'rival', deviceId: 'x' }, description);
+    const lease = await directory.acquire({ tenant: 'south', deviceId: 'x' }, description);
     const ids = async (after: string, limit: number) =>
-      (await directory.list('acme', { after, limit })).map(({ deviceId }) => deviceId);
+      (await directory.list('north', { after, limit })).map(({ deviceId }) => deviceId);
     assert.deepEqual(await ids('', 2), ['a', 'b']);
     assert.deepEqual(await ids('b', 2), ['c']);
     await directory.describe(lease, { ...description, catalog: Uint8Array.of(2) });
-    const [rival] = await directory.list('rival', { after: '', limit: 1 });
-    assert.deepEqual([...(rival?.catalog ?? [])], [2]);
-    assert.equal(rival?.linkUrl, 'wss://relay-1/v1/link');
+    const [other] = await directory.list('south', { after: '', limit: 1 });
+    assert.deepEqual([...(other?.catalog ?? [])], [2]);
+    assert.equal(other?.linkUrl, 'wss://relay-1/v1/link');
   });
 }
 

@@ -7,7 +7,7 @@ import { LeaseKeeper } from './lease-keeper.ts';
 function holders(count: number) {
   const superseded: number[] = [];
   const all = Array.from({ length: count }, (_, epoch) => ({
-    lease: { tenant: 'acme', deviceId: `device-${epoch}`, epoch },
+    lease: { tenant: 'north', deviceId: `device-${epoch}`, epoch },
     supersede: () => superseded.push(epoch),
   }));
   return { all, superseded };

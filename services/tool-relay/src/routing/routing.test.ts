@@ -12,9 +12,9 @@ import { HostLink } from './host-link.ts';
 import { LiveDevice } from './live-device.ts';
 
 const addresses = [
-  { tenant: 'acme', deviceId: 'laptop' },
-  { tenant: 'acme', deviceId: 'desktop' },
-  { tenant: 'rival', deviceId: 'laptop' },
+  { tenant: 'north', deviceId: 'laptop' },
+  { tenant: 'north', deviceId: 'desktop' },
+  { tenant: 'south', deviceId: 'laptop' },
 ] as const;
 const LINKS = 2;
 const CALLS = 3;

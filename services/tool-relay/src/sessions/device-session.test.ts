@@ -13,7 +13,7 @@ import { Devices } from '../routing/devices.ts';
 import { DeviceSession } from './device-session.ts';
 import { slow } from './ending.ts';
 
-const device = { tenant: 'acme', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
+const device = { tenant: 'north', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
 
 function bytesOf(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
   const head = { flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0 };
@@ -69,7 +69,7 @@ function sessions() {
   return { parts, devices, checks, leases, released, gone, open };
 }
 
-const leaseOf = (epoch: number): Lease => ({ tenant: 'acme', deviceId: 'laptop', epoch });
+const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
 
 test('[RLY-02] of two connections the one with the larger epoch stays, whichever is answered last', async () => {

@@ -13,7 +13,7 @@ const hello: Hello = {
   catalog: new Uint8Array(),
 };
 const address = fc.record({
-  tenant: fc.constantFrom('acme', 'rival'),
+  tenant: fc.constantFrom('north', 'south'),
   deviceId: fc.constantFrom('laptop', 'desktop'),
 });
 const device: fc.Arbitrary<ProvedDevice> = address.map((of) => ({ ...of, expiresAtMs: 1 }));

@@ -26,8 +26,8 @@ async function refuses(verifier: TokenVerifier, token: string, expected: RegExp)
 
 test('[HOST-11] tenant, user and roles come from a verified token', async (t) => {
   const { issuer, verifier } = await setup(t);
-  const token = await issuer.token({ tenant: 'acme', user: 'ann', roles: ['admin'] });
-  const identity = { tenant: 'acme', user: 'ann', roles: ['admin'] };
+  const token = await issuer.token({ tenant: 'north', user: 'user-1', roles: ['admin'] });
+  const identity = { tenant: 'north', user: 'user-1', roles: ['admin'] };
   assert.deepEqual(await verifier.verify(token), identity);
   assert.deepEqual(await verifier.verify(token), identity, 'and again, from memory');
 });
@@ -42,7 +42,7 @@ test('[HOST-11] expired, foreign, forged and unsigned tokens are refused', async
     iss: issuer.issuer,
     aud: issuer.audience,
     sub: 'root',
-    tenant: 'acme',
+    tenant: 'north',
     exp: 9_999_999_999,
   };
   const altered = Buffer.from(JSON.stringify(claims)).toString('base64url');
@@ -67,8 +67,8 @@ test('[HOST-11] a public key used as a shared secret signs nothing', async (t) =
   const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
   t.after(() => verifier.close());
   const jwt = () =>
-    new SignJWT({ tenant: 'acme' })
-      .setSubject('ann')
+    new SignJWT({ tenant: 'north' })
+      .setSubject('user-1')
       .setIssuer('i')
       .setAudience('a')
       .setExpirationTime('1h');
@@ -78,7 +78,7 @@ test('[HOST-11] a public key used as a shared secret signs nothing', async (t) =
         await jwt().setProtectedHeader({ alg: 'RS256', kid: 'r' }).sign(privateKey),
       )
     ).user,
-    'ann',
+    'user-1',
   );
   const secret = new TextEncoder().encode(JSON.stringify(jwk));
   await refuses(

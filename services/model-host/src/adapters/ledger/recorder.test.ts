@@ -18,7 +18,7 @@ test('[AUD-01] a turn is one record, known by its leaf in the tree', async (t) =
   const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
   const auditId = await createRecorder({ ledger }).recordTurn({
     scope: {
-      identity: { tenant: 'acme', user: 'ada', roles: [] },
+      identity: { tenant: 'north', user: 'user-1', roles: [] },
       sessionId: 'session-1',
       turnId: 'turn-1',
       deviceId: '',

@@ -45,7 +45,7 @@ function attach(route: DeviceRoute) {
 
 test('[RLY-04] a frame reaches the device through the relay that holds it, and its answer comes back', async (t) => {
   const { devices, device, key, directory } = await oneDevice(t);
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   const session = await route.ready(never);
   assert.equal(callKey(session.journalId), callKey(device.journalId));
   assert.equal(session.verifier.keyid, verifierFromPem(key.publicPem).keyid);
@@ -59,7 +59,7 @@ test('[RLY-04] a frame reaches the device through the relay that holds it, and i
 test('[RLY-04] all calls and devices of a pod share one link', async (t) => {
   const { devices, relay, enrol } = await oneDevice(t);
   relay.connect(new EchoDevice(await enrol('desktop')));
-  await Promise.all(['laptop', 'desktop'].map((id) => devices.route('acme', id).ready(never)));
+  await Promise.all(['laptop', 'desktop'].map((id) => devices.route('north', id).ready(never)));
   assert.equal(relay.links, 1);
   assert.deepEqual(
     devices.status().links.map(({ state, handles }) => ({ state, handles })),
@@ -69,7 +69,7 @@ test('[RLY-04] all calls and devices of a pod share one link', async (t) => {
 
 test('[RLY-04] a device that moves to another pod is followed there', async (t) => {
   const { devices, device, relay, other } = await oneDevice(t);
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   relay.disconnect(device);
@@ -82,7 +82,7 @@ test('[RLY-04] a device that moves to another pod is followed there', async (t) 
 
 test('[RLY-04] a link that is cut is dialled again', async (t) => {
   const { devices, relay } = await oneDevice(t);
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   relay.cutLinks();
@@ -92,7 +92,7 @@ test('[RLY-04] a link that is cut is dialled again', async (t) => {
 
 test('[RLY-04] a pod that dies is left for the one that takes the device over', async (t) => {
   const { devices, device, relay, other } = await oneDevice(t);
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   await relay.kill();
@@ -104,24 +104,24 @@ test('a stale answer of the directory costs one more question', async (t) => {
   const { devices, device, relay, other, directory } = await oneDevice(t, {
     limits: { routeIdleMs: 1 },
   });
-  await devices.route('acme', 'laptop').ready(never);
+  await devices.route('north', 'laptop').ready(never);
   await eventually(() => devices.status().routes === 0);
   relay.disconnect(device, RouteLostReason.DISCONNECTED);
   other.connect(device);
-  const session = await devices.route('acme', 'laptop').ready(never);
+  const session = await devices.route('north', 'laptop').ready(never);
   assert.equal(session.epoch, 2);
   assert.equal(directory.locates, 2);
 });
 
 test('a device that is not connected is told as offline within the wait', async (t) => {
   const { devices } = await relayWorld(t, { limits: { connectWaitMs: 30 } });
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'device.offline' });
+  await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'device.offline' });
 });
 
 test('a device that is just reconnecting is waited for', async (t) => {
   const { devices, directory, relays, enrol } = await relayWorld(t);
   const device = new EchoDevice(await enrol('laptop'));
-  const ready = devices.route('acme', 'laptop').ready(never);
+  const ready = devices.route('north', 'laptop').ready(never);
   await eventually(() => directory.locates > 0);
   relays[1]!.connect(device);
   assert.equal((await ready).epoch, 1);
@@ -130,19 +130,19 @@ test('a device that is just reconnecting is waited for', async (t) => {
 test('a device that is known not to exist is not waited for', async (t) => {
   const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   directory.unknown.add('ghost');
-  await assert.rejects(devices.route('acme', 'ghost').ready(never), { id: 'device.unknown' });
+  await assert.rejects(devices.route('north', 'ghost').ready(never), { id: 'device.unknown' });
 });
 
 test('a device of another tenant is not found', async (t) => {
   const { devices } = await oneDevice(t, { limits: { connectWaitMs: 30 } });
-  await assert.rejects(devices.route('rival', 'laptop').ready(never), { id: 'device.offline' });
+  await assert.rejects(devices.route('south', 'laptop').ready(never), { id: 'device.offline' });
 });
 
 test('a credential that the authority did not sign for this device is refused', async (t) => {
   const { devices, device, relay, enrol } = await oneDevice(t);
   device.credential = (await enrol('another')).credential;
   relay.announce(device);
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), {
+  await assert.rejects(devices.route('north', 'laptop').ready(never), {
     id: 'device.credential_invalid',
   });
 });
@@ -150,7 +150,7 @@ test('a credential that the authority did not sign for this device is refused', 
 test('an expired credential is refused', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   relays[0]!.connect(new EchoDevice(await enrol('laptop', { expiresInMs: -120_000 })));
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), {
+  await assert.rejects(devices.route('north', 'laptop').ready(never), {
     id: 'device.credential_invalid',
   });
 });
@@ -158,19 +158,19 @@ test('an expired credential is refused', async (t) => {
 test('no relay that answers is relay.unreachable', async (t) => {
   const { devices, relays } = await relayWorld(t, { limits: { connectWaitMs: 1000 } });
   await Promise.all(relays.map((relay) => relay.kill()));
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'relay.unreachable' });
+  await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
 
 test('one relay pod that does not answer RPC is passed over', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   await relays[0]!.kill();
   relays[1]!.connect(new EchoDevice(await enrol('laptop')));
-  assert.equal((await devices.route('acme', 'laptop').ready(never)).epoch, 1);
+  assert.equal((await devices.route('north', 'laptop').ready(never)).epoch, 1);
 });
 
 test('a changed catalog reaches the session without disturbing calls', async (t) => {
   const { devices, device, relay } = await oneDevice(t);
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   device.catalog = create(CatalogSchema, { servers: [create(ServerSchema, { name: 'fs' })] });
@@ -182,19 +182,19 @@ test('a changed catalog reaches the session without disturbing calls', async (t)
 test('a draining link keeps its open devices and takes no new ones', async (t) => {
   const { devices, relay, enrol } = await oneDevice(t, { limits: { connectWaitMs: 1000 } });
   relay.connect(new EchoDevice(await enrol('desktop')));
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   relay.drain();
   await eventually(() => devices.status().links[0]?.state === 'draining');
   call.send(3);
   await eventually(() => call.frames.length === 1);
-  await assert.rejects(devices.route('acme', 'desktop').ready(never), { id: 'relay.unreachable' });
+  await assert.rejects(devices.route('north', 'desktop').ready(never), { id: 'relay.unreachable' });
 });
 
 test('a relay that went silent is given up, and calls are told', async (t) => {
   const { devices, relay } = await oneDevice(t, { limits: { heartbeatMs: 25 } });
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
   relay.freeze();
@@ -203,17 +203,17 @@ test('a relay that went silent is given up, and calls are told', async (t) => {
 
 test('a route that nobody uses is closed on both sides', async (t) => {
   const { devices, relay } = await oneDevice(t, { limits: { routeIdleMs: 5 } });
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   await eventually(() => devices.status().routes === 0);
   await eventually(() => relay.seen.includes(FrameKind.CLOSE));
-  assert.notEqual(devices.route('acme', 'laptop'), route);
+  assert.notEqual(devices.route('north', 'laptop'), route);
 });
 
 test('an abort ends the waiting with its reason', async (t) => {
   const { devices } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   const abort = new AbortController();
-  const ready = devices.route('acme', 'laptop').ready(abort.signal);
+  const ready = devices.route('north', 'laptop').ready(abort.signal);
   abort.abort();
   await assert.rejects(ready, { id: 'turn.cancelled' });
 });
@@ -221,17 +221,17 @@ test('an abort ends the waiting with its reason', async (t) => {
 test('closing the host settles who waits', async (t) => {
   const { host } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   const devices = host();
-  const ready = devices.route('acme', 'laptop').ready(never);
+  const ready = devices.route('north', 'laptop').ready(never);
   devices.close();
   await assert.rejects(ready, { id: 'server.draining' });
 });
 
 test('devices are listed by tenant', async (t) => {
   const { devices } = await oneDevice(t);
-  const { devices: found } = await devices.list('acme');
+  const { devices: found } = await devices.list('north');
   assert.deepEqual(
     found.map(({ deviceId }) => deviceId),
     ['laptop'],
   );
-  assert.equal((await devices.list('rival')).devices.length, 0);
+  assert.equal((await devices.list('south')).devices.length, 0);
 });

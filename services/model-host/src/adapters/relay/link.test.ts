@@ -13,7 +13,7 @@ test('a relay that stops reading makes the host close the link, not fill its mem
   const { devices, relays, enrol } = await relayWorld(t, { limits: { maxQueueBytes: 256 * 1024 } });
   const [relay] = relays;
   relay!.connect(new EchoDevice(await enrol('laptop')));
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   const { device, epoch } = await route.ready(never);
   let isLost = false;
   const callId = randomBytes(16).toString('hex');
@@ -37,7 +37,7 @@ test('a message that is no frame closes the link, and the next one is good', asy
   const { devices, relays, enrol } = await relayWorld(t);
   const [relay] = relays;
   relay!.connect(new EchoDevice(await enrol('laptop')));
-  const route = devices.route('acme', 'laptop');
+  const route = devices.route('north', 'laptop');
   await route.ready(never);
   for (const rubbish of [Buffer.from('rubbish'), 'text', Buffer.alloc(2 ** 20 + 1)]) {
     const links = relay!.accepted;
@@ -55,7 +55,7 @@ test('[OPS-05] a host that cannot prove its certificate gets no link', async (t)
     tls: { current: () => ({ ...stranger.client, ca: relays[0]!.ca }) },
     limits: { connectWaitMs: 1000 },
   });
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), (error: ZlError) => {
+  await assert.rejects(devices.route('north', 'laptop').ready(never), (error: ZlError) => {
     assert.equal(error.id, 'relay.unreachable');
     return true;
   });
@@ -70,5 +70,5 @@ test('[OPS-05] a relay with a certificate of another authority is not talked to'
     tls: { current: () => ({ ...client, ca: stranger.client.ca }) },
     limits: { connectWaitMs: 1000 },
   });
-  await assert.rejects(devices.route('acme', 'laptop').ready(never), { id: 'relay.unreachable' });
+  await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
