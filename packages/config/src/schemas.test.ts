@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 
-const folder = 'contracts/config';
+const folder = join(import.meta.dirname, '../../../contracts/config');
 
 test('[OPS-02] every configuration schema is a valid JSON schema', () => {
   const ajv = new Ajv2020();
