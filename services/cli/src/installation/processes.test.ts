@@ -80,11 +80,16 @@ test('a process that ended and was never asked how is not running', {
   skip: platform() === 'linux' ? false : 'reads /proc',
 }, async (t) => {
   // exec puts a program in the shell's place that never waits for the shell's child.
-  const script = 'sleep 0 & echo $!; exec sleep 60';
-  const parent = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore'] });
+  const script = 'cat <&3 & echo $!; exec sleep 60';
+  const parent = spawn('/bin/sh', ['-c', script], { stdio: ['ignore', 'pipe', 'ignore', 'pipe'] });
   t.after(() => parent.kill('SIGKILL'));
-  const [printed] = await once(parent.stdout, 'data');
+  const [, output, , input] = parent.stdio;
+  const [printed] = await once(output!, 'data');
   const pid = Number(String(printed));
+  const program = () => readFile(`/proc/${parent.pid}/comm`, 'utf8');
+  await eventually(async () => (await program()) === 'sleep\n');
+  // The end of what it reads is the end of the child.
+  input?.destroy();
   const stat = await eventually(async () => {
     const text = await readFile(`/proc/${pid}/stat`, 'utf8');
     return text.includes(') Z ') ? text : undefined;
