@@ -108,7 +108,8 @@ test('[RLY-05] not seen leads to the same call again, unless it comes from anoth
 });
 
 test('[RLY-05] a refusal tells nothing, so the outcome is unknown; a full device is asked again', () => {
-  for (const reason of [RefusedReason.OTHER_JOURNAL, RefusedReason.PAST_WATERMARK]) {
+  const { OTHER_JOURNAL, PAST_WATERMARK, DIGEST_MISMATCH, MALFORMED } = RefusedReason;
+  for (const reason of [OTHER_JOURNAL, PAST_WATERMARK, DIGEST_MISMATCH, MALFORMED]) {
     const { caller, hear, outcomes } = setUp();
     caller.routeUp(route, 0);
     hear(refused(reason, route.journalId));

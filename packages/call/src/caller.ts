@@ -214,9 +214,8 @@ export class Caller {
       if (!this.#line.isUp) return;
       this.#become({ name: 'resuming' });
       this.#silence.asked(nowMs);
-    } else if (reason === RefusedReason.MALFORMED) {
-      this.#settle(statedHere('failed', 'device.refused', refusalText(reason)));
     } else {
+      // Nobody signs a refusal: whoever carries frames could tell one of a call that ran.
       this.#settleUnknown(refusalText(reason));
     }
   }

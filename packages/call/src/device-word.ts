@@ -49,7 +49,7 @@ export function refusalText(reason: RefusedReason): string {
     case RefusedReason.DIGEST_MISMATCH:
       return 'the device knows the call id with other arguments';
     case RefusedReason.MALFORMED:
-      return 'the device cannot read the call';
+      return 'the device cannot read the call: are host and bridge of one release?';
     default:
       return 'the device refused the call';
   }

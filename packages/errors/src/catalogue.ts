@@ -178,11 +178,6 @@ export const catalogue = {
     retryable: true,
     help: 'The device holds no connection now; start its bridge or wait.',
   },
-  'device.refused': {
-    code: Code.FailedPrecondition,
-    retryable: false,
-    help: 'The bridge refused the call without running it; the message says why.',
-  },
   'device.credential_invalid': {
     code: Code.Unauthenticated,
     retryable: false,

@@ -1,6 +1,12 @@
-import { type DescMessage, fromBinary, type MessageShape, toBinary } from '@bufbuild/protobuf';
+import {
+  create,
+  type DescMessage,
+  fromBinary,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf';
 import { type Frame, FrameKind } from '@zerolatency/frame';
-import { CallSchema, NotSeenSchema, RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
+import { CallSchema, NotSeenSchema, OutcomeSchema, OutcomeStatus } from '@zerolatency/proto/call';
 import type { Journal, JournalEntry } from '../../src/index.ts';
 import { CLOCK_START_MS } from './timeline.ts';
 import type { Variant } from './variant.ts';
@@ -92,7 +98,7 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     lie: /^ended as failed, .*, though it ran/,
     variant: {
       toHost: (frame) =>
-        patch(frame, FrameKind.REFUSED, RefusedSchema, { reason: RefusedReason.MALFORMED }),
+        frame.kind === FrameKind.REFUSED ? { ...frame, ...FAILED_WITHOUT_RUNNING } : frame,
     },
   },
   {
@@ -114,6 +120,15 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     variant: { recordsIntentFirst: false },
   },
 ];
+
+const FAILED_WITHOUT_RUNNING = {
+  kind: FrameKind.OUTCOME,
+  offset: 0,
+  payload: toBinary(
+    OutcomeSchema,
+    create(OutcomeSchema, { status: OutcomeStatus.FAILED, errorId: 'tool.failed' }),
+  ),
+};
 
 /** The id that a device's first journal gets. */
 const FIRST_JOURNAL = Buffer.alloc(16, 1);
