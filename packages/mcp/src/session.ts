@@ -94,7 +94,8 @@ class StdioSession implements McpSession {
   }
 
   get serverVersion(): string {
-    return this.#client.getServerVersion()?.version ?? '';
+    // Policies decide by it at both ends, so it is cut here, once.
+    return (this.#client.getServerVersion()?.version ?? '').slice(0, 64).toWellFormed();
   }
 
   get pid(): number | undefined {

@@ -17,7 +17,7 @@ function device(deviceId: string, description = 'Reads a file.'): Device {
     epoch: 3n,
     connectedUnixMs: BigInt(Date.UTC(2026, 0, 2)),
     bridgeVersion: '0.1.0',
-    catalog: { servers: [{ name: 'fs', state: ServerState.READY, tools }] },
+    catalog: { servers: [{ name: 'fs', version: '1.4.2', state: ServerState.READY, tools }] },
   };
 }
 
@@ -50,7 +50,7 @@ test('every page is asked for, in the name of the tenant, and each device told w
     ['d-1', 'd-2']
       .map(
         (id) =>
-          `${id}  bridge 0.1.0  on relay-1, epoch 3, since 2026-01-02T00:00:00.000Z\n  fs (ready)\n    fs.read  Reads a file.\n`,
+          `${id}  bridge 0.1.0  on relay-1, epoch 3, since 2026-01-02T00:00:00.000Z\n  fs 1.4.2 (ready)\n    fs.read  Reads a file.\n`,
       )
       .join(''),
   );

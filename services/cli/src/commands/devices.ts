@@ -68,7 +68,8 @@ function printDevice(terminal: Terminal, device: Device): void {
   print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
   for (const server of device.catalog?.servers ?? []) {
     const state = ServerState[server.state]?.toLowerCase() ?? 'unknown';
-    print(terminal, `  ${foreignLine(server.name)} (${state})`);
+    const named = server.version === '' ? server.name : `${server.name} ${server.version}`;
+    print(terminal, `  ${foreignLine(named)} (${state})`);
     for (const tool of server.tools) {
       const name = foreignLine(`${server.name}.${tool.name}`);
       print(terminal, `    ${name}  ${paint('dim', foreignLine(tool.description))}`);

@@ -70,7 +70,7 @@ export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
     const ready = state.name === 'ready' ? state : undefined;
     return {
       name: spec.name,
-      version: ready?.session.serverVersion.slice(0, 64) ?? '',
+      version: ready?.session.serverVersion ?? '',
       state: states[state.name],
       tools: [...(ready?.tools.values() ?? [])].filter(fits),
     };

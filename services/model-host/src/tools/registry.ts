@@ -15,7 +15,7 @@ export interface RegisteredTool {
   readonly server: string;
   /** The tool's name there. */
   readonly method: string;
-  /** Of our contract; of the MCP server where there is none. */
+  /** What its MCP server says, as the device goes by when it decides; empty when it says nothing. */
   readonly version: string;
   /** Its server runs: the model may be told of it. */
   readonly offered: boolean;
@@ -58,7 +58,8 @@ export class ToolRegistry {
   #add(tools: Map<string, RegisteredTool>, server: Server, tool: Tool): void {
     const name = `${server.name}.${tool.name}`;
     if (!NAME.test(tool.name) || tools.has(name) || tools.size >= MAX_TOOLS) return;
-    const contract = this.#contracts.find(name);
+    const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
+    const contract = this.#contractOf(name, version);
     const inputSchema = contract?.argsSchema ?? parseSchema(tool.inputSchemaJson);
     if (inputSchema === undefined) return;
     const description = contract?.manifest.description ?? tool.description;
@@ -66,13 +67,20 @@ export class ToolRegistry {
       definition: { name, description: description.slice(0, MAX_DESCRIPTION_CHARS), inputSchema },
       server: server.name,
       method: tool.name,
-      version: contract?.version ?? server.version.slice(0, MAX_VERSION_CHARS).toWellFormed(),
+      version,
       offered: server.state === ServerState.READY,
       // What nobody has promised to be without effects may have any.
       hasEffects: contract?.manifest.effects !== 'none',
       args: contract === undefined ? compileOnce(name, inputSchema) : argsOf(contract),
       result: contract?.result,
     });
+  }
+
+  /** Of the server's major version; the newest one holds for a server of none that we know. */
+  #contractOf(name: string, version: string): ToolContract | undefined {
+    const major = /^(\d{1,6})\./.exec(version)?.[1];
+    const named = major === undefined ? undefined : this.#contracts.find(name, Number(major));
+    return named ?? this.#contracts.find(name);
   }
 }
 
