@@ -93,10 +93,10 @@ function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts)
     start: (service) =>
       startService(terminal, layout, { service, main: mainOf(service, programs) }),
     async kill(service) {
-      const pid = await runningPid(terminal, layout, service);
+      const pid = await runningPid(layout, service);
       if (pid === undefined) throw new Error(`${service} does not run`);
       process.kill(pid, 'SIGKILL');
-      await eventually(async () => (await runningPid(terminal, layout, service)) === undefined);
+      await eventually(async () => (await runningPid(layout, service)) === undefined);
     },
     stop: (service) => stopService(terminal, layout, { service, deadlineMs: 20_000 }),
     async healthy() {

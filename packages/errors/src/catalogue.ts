@@ -233,6 +233,11 @@ export const catalogue = {
     retryable: false,
     help: 'The server manifest is unsigned, altered or malformed; sign it again.',
   },
+  'installation.busy': {
+    code: Code.Aborted,
+    retryable: true,
+    help: 'Another zl command starts or stops this installation; run this one again when it has ended.',
+  },
   'ledger.failed': {
     code: Code.Unavailable,
     retryable: true,

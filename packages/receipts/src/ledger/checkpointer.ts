@@ -1,8 +1,8 @@
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import type { Lock } from '@zerolatency/processes';
 import type { Signer } from '../keys.ts';
 import { type Checkpoint, signCheckpoint } from './checkpoint.ts';
-import type { LedgerLock } from './lock.ts';
 import { CHECKPOINT_FILE } from './recover.ts';
 import { writeAtomically } from './write-atomically.ts';
 
@@ -11,7 +11,7 @@ interface Options {
   readonly signer: Signer;
   readonly fsync: boolean;
   readonly everyMs: number;
-  readonly lock: LedgerLock;
+  readonly lock: Lock;
   /** Size that the file on disk already covers. */
   readonly writtenSize: number;
   readonly current: () => Checkpoint;

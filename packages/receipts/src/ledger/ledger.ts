@@ -1,4 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
+import type { Lock } from '@zerolatency/processes';
 import { withoutUnset } from '../without-unset.ts';
 import type { Chain } from './chain.ts';
 import { type Checkpoint, signCheckpoint } from './checkpoint.ts';
@@ -13,7 +14,6 @@ import {
   MAX_RECORD_BYTES,
   MAX_SEGMENT_BYTES,
 } from './ledger-options.ts';
-import type { LedgerLock } from './lock.ts';
 import type { MerkleFrontier } from './merkle.ts';
 import {
   type EncodedRecord,
@@ -37,7 +37,7 @@ type NewRecord = LedgerEntry | { readonly kind: 'ledger.segment'; readonly body:
 export class Ledger {
   readonly #options: LedgerOptions;
   readonly #fsync: boolean;
-  readonly #lock: LedgerLock;
+  readonly #lock: Lock;
   readonly #chain: Chain;
   readonly #queue: CommitQueue;
   readonly #checkpointer: Checkpointer;
@@ -51,7 +51,7 @@ export class Ledger {
   #failure: ZlError | undefined;
   #closing: Promise<void> | undefined;
 
-  constructor(options: LedgerOptions, lock: LedgerLock, recovered: Recovered) {
+  constructor(options: LedgerOptions, lock: Lock, recovered: Recovered) {
     const { fsync = true, openFile = openSegmentFile } = options;
     const onFailure = (reason: unknown) => this.#fail(reason);
     this.#options = options;

@@ -1,9 +1,10 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
+import { acquireLock } from '@zerolatency/processes';
 import { assertOrigin } from './checkpoint.ts';
 import { Ledger } from './ledger.ts';
 import type { LedgerOptions } from './ledger-options.ts';
-import { acquireLock } from './lock.ts';
 import { recover } from './recover.ts';
 
 /**
@@ -15,7 +16,7 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { dir, origin, signer, keys = [] } = options;
   assertOrigin(origin);
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const lock = await acquireLock(join(dir, 'lock'));
+  const lock = await acquireLock(join(dir, 'lock'), heldBy);
   try {
     const recovered = await recover({ dir, origin, keys: [signer.verifier(), ...keys] });
     const ledger = new Ledger(options, lock, recovered);
@@ -25,4 +26,9 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
     await lock.release();
     throw reason;
   }
+}
+
+function heldBy(pid: number | undefined): ZlError {
+  const who = pid === undefined ? 'another process' : `process ${pid}`;
+  return new ZlError('ledger.failed', `${who} holds the ledger`);
 }

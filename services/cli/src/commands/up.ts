@@ -1,6 +1,8 @@
+import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import { createInstallation } from '../installation/create.ts';
+import { checkFolder, createInstallation } from '../installation/create.ts';
+import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
 import {
   lastLogLine,
@@ -23,11 +25,8 @@ const startTimeoutMs = 60_000;
 const stopTimeoutMs = 15_000;
 
 export async function up(terminal: Terminal, layout: Layout): Promise<number> {
-  await createInstallation(layout, { nodePath: terminal.nodePath });
-  await renewExpiring(layout, { nodePath: terminal.nodePath });
-  const settings = await readSettings(layout.settings);
-  const started = await startMissing(terminal, layout);
-  await untilHealthy(terminal, { layout, settings });
+  checkFolder(layout);
+  const { settings, started } = await exclusively(layout, () => bringUp(terminal, layout));
   const paint = paintFor(terminal);
   print(
     terminal,
@@ -46,34 +45,47 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
 }
 
 export async function down(terminal: Terminal, layout: Layout): Promise<number> {
+  const work = () => stopAll(terminal, layout);
+  // Where nothing was ever started, nothing is to be made either.
+  await (existsSync(layout.home) ? exclusively(layout, work) : work());
+  return exitStatus.ok;
+}
+
+async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
   // The host first: it lets its turns finish while relay and bridge still serve them.
   for (const service of ['model-host', 'device-bridge', 'tool-relay'] as const) {
     const outcome = await stopService(terminal, layout, { service, deadlineMs: stopTimeoutMs });
     print(terminal, `${service.padEnd(15)}${outcome}`);
   }
-  return exitStatus.ok;
+}
+
+async function bringUp(terminal: Terminal, layout: Layout) {
+  const { nodePath } = terminal;
+  await createInstallation(layout, { nodePath });
+  await renewExpiring(layout, { nodePath });
+  const settings = await readSettings(layout.settings);
+  const started = await startMissing(terminal, layout);
+  await untilHealthy(layout, settings);
+  return { settings, started };
 }
 
 async function startMissing(terminal: Terminal, layout: Layout): Promise<string[]> {
   const started: string[] = [];
   for (const service of services) {
-    if ((await runningPid(terminal, layout, service)) !== undefined) continue;
+    if ((await runningPid(layout, service)) !== undefined) continue;
     await startService(terminal, layout, { service });
     started.push(service);
   }
   return started;
 }
 
-async function untilHealthy(
-  terminal: Terminal,
-  { layout, settings }: { readonly layout: Layout; readonly settings: Settings },
-): Promise<void> {
+async function untilHealthy(layout: Layout, settings: Settings): Promise<void> {
   const until = Date.now() + startTimeoutMs;
   for (;;) {
     const unhealthy = (await probeAll(settings)).filter(({ health }) => health !== 'ok');
     if (unhealthy.length === 0) return;
     for (const service of services) {
-      if ((await runningPid(terminal, layout, service)) === undefined) {
+      if ((await runningPid(layout, service)) === undefined) {
         const said = await lastLogLine(layout, service);
         throw new ZlError(
           'internal',

@@ -33,7 +33,7 @@ receipt of the call is signed by both ends.
 export async function createInstallation(layout: Layout, programs: FilePrograms): Promise<void> {
   // Written last, so a creation that was cut short is begun again.
   if (existsSync(layout.settings)) return;
-  checkSocketPath(layout.device.controlSocket);
+  checkFolder(layout);
   for (const folder of [layout.host.state, layout.device.state]) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
   }
@@ -46,8 +46,9 @@ export async function createInstallation(layout: Layout, programs: FilePrograms)
   await writeConfiguration(layout);
 }
 
-/** The system cuts a longer address or refuses it, and says neither clearly. */
-function checkSocketPath(path: string): void {
+/** The system cuts a longer socket address or refuses it, and says neither clearly. */
+export function checkFolder({ device }: Layout): void {
+  const path = device.controlSocket;
   const bytes = Buffer.byteLength(path);
   if (platform() === 'win32' || bytes <= maxSocketPathBytes) return;
   throw new ZlError(

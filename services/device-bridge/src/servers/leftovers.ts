@@ -1,8 +1,7 @@
-import { execFileSync } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { platform } from 'node:os';
 import { join } from 'node:path';
 import { killGroup } from '@zerolatency/mcp';
+import { hasItsNumber, isProcessMark, markOf, type ProcessMark } from '@zerolatency/processes';
 
 /**
  * Remembers which processes run, so that a bridge that was killed does not
@@ -17,8 +16,8 @@ export class Leftovers {
   }
 
   started(server: string, pid: number): void {
-    const birth = birthOf(pid);
-    if (birth !== undefined) writeFileSync(this.#file(server), JSON.stringify({ pid, birth }));
+    const mark = markOf(pid);
+    if (mark !== undefined) writeFileSync(this.#file(server), JSON.stringify(mark));
   }
 
   ended(server: string): void {
@@ -28,10 +27,11 @@ export class Leftovers {
   /** Kills what an earlier bridge left, and says which servers that were. */
   end(): string[] {
     return readdirSync(this.#dir).filter((server) => {
-      const { pid, birth } = readEntry(this.#file(server));
+      const mark = readMark(this.#file(server));
       this.ended(server);
-      // The same number may have become another process since.
-      return pid > 1 && birth !== '' && birthOf(pid) === birth && killGroup(pid, 'SIGKILL');
+      // The same number may have become another process since, and where births are not told, which cannot be seen.
+      const isSame = mark !== undefined && mark.birth !== '' && hasItsNumber(mark);
+      return isSame && killGroup(mark.pid, 'SIGKILL');
     });
   }
 
@@ -40,27 +40,12 @@ export class Leftovers {
   }
 }
 
-function readEntry(path: string): { pid: number; birth: string } {
+function readMark(path: string): ProcessMark | undefined {
   try {
-    const { pid, birth } = JSON.parse(readFileSync(path, 'utf8'));
-    if (Number.isSafeInteger(pid) && typeof birth === 'string') return { pid, birth };
+    const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
+    return isProcessMark(value) ? value : undefined;
   } catch {
     // Half written when the bridge was killed: nothing can be said of it.
-  }
-  return { pid: 0, birth: '' };
-}
-
-/** When a process was started, in whatever form this system tells it; undefined if there is none. */
-function birthOf(pid: number): string | undefined {
-  try {
-    if (platform() !== 'linux') {
-      return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
-    }
-    const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may hold anything; the start time is the 20th field after it.
-    return stat.slice(stat.lastIndexOf(')') + 2).split(' ')[19];
-  } catch {
-    // No such process, or no way to ask on this system.
     return undefined;
   }
 }

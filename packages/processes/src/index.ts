@@ -1,0 +1,8 @@
+export { acquireLock, type Lock } from './lock.ts';
+export {
+  hasItsNumber,
+  isProcessMark,
+  isRunning,
+  markOf,
+  type ProcessMark,
+} from './process-mark.ts';
