@@ -15,13 +15,14 @@ export { type BundleDiff, diffBundles, type FieldChange, type RuleChange } from 
 export { type Explanation, explain, type Reason, type RuleExplanation } from './explain.ts';
 export { type Floor, type FloorPort, memoryFloor } from './floor.ts';
 export { openFloorFile } from './floor-file.ts';
+export { pemFiles } from './key-files.ts';
 export { type LintName, type LintWarning, lintBundle } from './lint-bundle.ts';
 export type { Manifest, ManifestFile, ManifestLimits, ManifestServer } from './manifest.ts';
 export type { Allow, Decision, Deny, PolicyRequest } from './request.ts';
 export { BUNDLE_PAYLOAD_TYPE, signBundle } from './sign-bundle.ts';
 export { MANIFEST_PAYLOAD_TYPE, signManifest } from './sign-manifest.ts';
 export { ageOf, type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
-export { type VerifiedManifest, verifyManifest } from './verify-manifest.ts';
+export { readManifest, type VerifiedManifest, verifyManifest } from './verify-manifest.ts';
 export {
   type BundleEvent,
   type BundleWatch,

@@ -24,17 +24,26 @@ export function verifyManifest(
   envelopeText: string,
   { keys, nowMs, floor }: Rules,
 ): VerifiedManifest | { error: ZlError } {
+  const read = readManifest(envelopeText, keys);
+  if ('error' in read) return read;
+  const { id, version, issuedAt } = read.manifest;
+  if (Date.parse(issuedAt) > nowMs + MAX_CLOCK_SKEW_MS) {
+    return invalid(`it was issued in the future, at ${issuedAt}`);
+  }
+  const fault = rollbackFault(floor, { id, version, digest: read.digest });
+  return fault === undefined ? read : invalid(fault);
+}
+
+/** Whatever its age and version. */
+export function readManifest(
+  envelopeText: string,
+  keys: readonly string[],
+): VerifiedManifest | { error: ZlError } {
   const opened = openDocument(envelopeText, { payloadType: MANIFEST_PAYLOAD_TYPE, keys });
   if ('fault' in opened) return invalid(opened.fault);
   const { value, digest, keyids } = opened.document;
   const checked = checkManifest(value);
-  if ('error' in checked) return checked;
-  const { manifest } = checked;
-  if (Date.parse(manifest.issuedAt) > nowMs + MAX_CLOCK_SKEW_MS) {
-    return invalid(`it was issued in the future, at ${manifest.issuedAt}`);
-  }
-  const fault = rollbackFault(floor, { id: manifest.id, version: manifest.version, digest });
-  return fault === undefined ? { manifest, digest, keyids } : invalid(fault);
+  return 'error' in checked ? checked : { manifest: checked.manifest, digest, keyids };
 }
 
 function invalid(why: string): { error: ZlError } {

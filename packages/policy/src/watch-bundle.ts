@@ -1,8 +1,7 @@
-import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { watchFiles } from '@zerolatency/watch';
 import { BundleHolder, type BundleState } from './bundle-holder.ts';
 import type { FloorPort } from './floor.ts';
+import { pemFiles } from './key-files.ts';
 
 export interface PolicyLog {
   info(fields: object, message: string): void;
@@ -96,12 +95,4 @@ function ageNoter(
     );
     onEvent?.(now.state);
   };
-}
-
-async function pemFiles(dir: string): Promise<string[]> {
-  const names = await readdir(dir);
-  return names
-    .filter((name) => name.endsWith('.pem'))
-    .sort()
-    .map((name) => join(dir, name));
 }

@@ -1,1 +1,1 @@
-export { type FileWatch, type FileWatchOptions, watchFiles } from './watch-files.ts';
+export { type Contents, type FileWatch, type FileWatchOptions, watchFiles } from './watch-files.ts';

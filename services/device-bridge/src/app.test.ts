@@ -80,7 +80,11 @@ test('[BRG-02] an unsigned, altered or older manifest starts nothing', async (t)
   await stop();
   const fails = async (manifest: string) => {
     writeFileSync(rig.manifestFile, manifest);
-    await assert.rejects(startRigBridge(t, rig), { id: 'manifest.invalid' });
+    const { bridge, stop } = await startRigBridge(t, rig);
+    const { manifest: held, servers } = bridge.status();
+    assert.deepEqual([held.state, servers], ['none', []]);
+    assert.match(held.state === 'none' ? held.why : '', /^server manifest refused: /);
+    await stop();
   };
   await fails('rubbish');
   await fails(good.replace(/"payload":"..../, '"payload":"AAAA'));
@@ -115,6 +119,9 @@ test('[BRG-05] the control socket tells the status in one line, to this user onl
   assert.equal(status.servers[0].state, 'ready');
   assert.deepEqual(status.servers[0].tools, ['echo']);
   assert.equal(status.policy.state, 'active');
+  assert.equal(status.manifest.manifestId, 'test@1');
+  assert.match(status.manifest.digest, /^sha256:[0-9a-f]{64}$/);
+  assert.deepEqual(status.leaving, []);
   assert.match(status.journal.id, /^[0-9a-f]{32}$/);
 });
 

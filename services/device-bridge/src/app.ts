@@ -36,13 +36,16 @@ export interface Bridge {
 export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promise<Bridge> {
   const parts = await openParts(config, deps, () => deps.onLive?.(status()));
   const { device, journal, calls, servers, connection, policy, metrics } = parts;
+  const { supervisor } = servers;
   const status = () =>
     statusOf({
       version: VERSION,
       configDigest: config.digest,
       device: { id: device.id, tenant: device.tenant },
       connection: connection.state,
-      servers: servers.servers,
+      manifest: servers.manifest(),
+      servers: supervisor.servers,
+      leaving: supervisor.leaving,
       journal: { id: journal.id, running: calls.running },
       policy: policy.current(Date.now()),
     });
@@ -55,7 +58,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
     await Promise.all(texts.map((text) => text.close()));
   });
   deps.lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));
-  servers.start();
+  await servers.start();
   connection.start();
   return { controlSocket, status };
 }
@@ -68,18 +71,19 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
   const journal = openJournal(config, deps, metrics);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
-  const servers = await openServers(config, {
+  const servers = openServers(config, {
     log,
     environment: deps.env,
     version: VERSION,
     onRestart: (server) => metrics.serverRestarted(server),
     onCatalog: (catalog) => {
-      metrics.serversChanged(servers.servers);
+      metrics.serversChanged(servers.supervisor.servers);
       connection.announce(catalog);
     },
   });
   const { calls, close: closeCalls } = openCalls(config.calls, {
-    ...{ log, metrics, tracing, journal, device, policy, servers },
+    ...{ log, metrics, tracing, journal, device, policy },
+    servers: servers.supervisor,
     send: (frame) => connection.send(frame),
     onFatal: (error) => {
       void lifecycle.shutdown({ reason: 'the journal cannot be written', deadlineMs: 0, error });
@@ -89,7 +93,8 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
   lifecycle.onDrain('call journal', async () => closeCalls());
   lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
   const { connection, close } = await openConnection(config, {
-    ...{ log, metrics, journal, device, calls, servers, onLive },
+    ...{ log, metrics, journal, device, calls, onLive },
+    servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
   lifecycle.onDrain('connection', close);

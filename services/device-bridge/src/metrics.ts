@@ -53,7 +53,7 @@ export class BridgeMetrics {
   }
 
   serversChanged(servers: readonly ManagedServer[]): void {
-    for (const state of ['starting', 'ready', 'failed'] as const) {
+    for (const state of ['starting', 'ready', 'failed', 'draining'] as const) {
       const count = servers.filter((server) => server.state.name === state).length;
       this.#servers.labels({ state }).set(count);
     }

@@ -2,13 +2,17 @@ import type { BundleState } from '@zerolatency/policy';
 import type { Device } from './calls/device-receipt.ts';
 import type { ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
+import type { ManifestState } from './servers/watch-manifest.ts';
 
 interface StatusParts {
   readonly version: string;
   readonly configDigest: string;
   readonly device: Device;
   readonly connection: ConnectionState;
+  readonly manifest: ManifestState;
   readonly servers: readonly ManagedServer[];
+  /** Names of servers that the manifest names no more, and that still run calls. */
+  readonly leaving: readonly string[];
   readonly journal: { readonly id: Uint8Array; readonly running: number };
   readonly policy: BundleState;
 }
@@ -17,14 +21,17 @@ export type BridgeStatus = ReturnType<typeof statusOf>;
 
 /** What `zl status` shows of this device. */
 export function statusOf(parts: StatusParts) {
-  const { version, configDigest, device, connection, servers, journal, policy } = parts;
+  const { version, configDigest, device, connection, manifest, servers, leaving } = parts;
+  const { journal, policy } = parts;
   return {
     service: 'device-bridge',
     version,
     configDigest,
     device,
     ...connectionStatus(connection),
+    manifest,
     servers: servers.map(serverStatus),
+    leaving,
     journal: { id: Buffer.from(journal.id).toString('hex'), running: journal.running },
     policy: policyStatus(policy),
   };

@@ -1,9 +1,10 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { Lifecycle } from '@zerolatency/lifecycle';
 import {
   type Bundle,
+  type Manifest,
   type ManifestServer,
   type Rule,
   signBundle,
@@ -60,7 +61,13 @@ export async function makeRig(t: TestContext, options: RigOptions) {
   };
   await install({ rules: options.rules ?? [allowAll], ...options.bundle });
   const manifestFile = join(dir, 'manifest.json');
-  writeFileSync(manifestFile, await signManifest(manifestOf(options.servers(root)), signers));
+  const installManifest = async (manifest: Partial<Manifest>) => {
+    const envelope = await signManifest({ ...manifestOf([]), ...manifest }, signers);
+    // A bridge that runs must not read half of it.
+    writeFileSync(`${manifestFile}.next`, envelope);
+    renameSync(`${manifestFile}.next`, manifestFile);
+  };
+  await installManifest({ servers: options.servers(root) });
 
   const settings = {
     stateDir: join(dir, 'state'),
@@ -89,6 +96,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
     config,
     device,
     install,
+    installManifest,
     bundleFile,
     manifestFile,
     settings,

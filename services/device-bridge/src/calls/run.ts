@@ -16,6 +16,8 @@ export class Run {
   readonly startedAt: string;
   readonly #startMs = performance.now();
   decision: HeldDecision | undefined;
+  /** Whether the device offered the tool when it was asked for. */
+  isOffered = false;
   serverUs = 0;
 
   constructor(call: CalleeCall, span: Span | undefined) {

@@ -76,7 +76,7 @@ export class Runner {
     const run = this.#runs.get(call.callId);
     const seal = sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
     endSpan(run?.span, ending);
-    const tool = run !== undefined && this.#isOffered(run) ? run.request.tool : '';
+    const tool = run?.isOffered ? run.request.tool : '';
     const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };
     context.with(run?.context ?? extract(call.traceparent), () => this.#deps.onEnded(ended));
     return seal;
@@ -94,18 +94,17 @@ export class Runner {
     if (this.isDraining) return failed(new ZlError('server.draining', 'the bridge is stopping'));
     const { name, arguments: args } = request.params;
     const server = this.#deps.servers.find(call.server);
-    const version = server?.state.name === 'ready' ? server.state.session.serverVersion : '';
+    const ready = server?.state.name === 'ready' ? server.state : undefined;
+    run.isOffered = ready?.tools.has(name) ?? false;
+    const version = ready?.session.serverVersion ?? '';
     const asked = { tool: request.tool, version, arguments: args, nowMs: this.#deps.nowMs() };
     const decision = authorize(call, asked, this.#deps);
     run.decision = decision;
     if (decision.effect === 'deny') {
       return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
     }
-    if (server === undefined) {
-      return failed(new ZlError('tool.unknown', `no server ${call.server} on this device`));
-    }
-    const { state } = server;
-    if (state.name === 'ready' && !state.tools.has(name)) {
+    if (server === undefined) return failed(noServer(call.server));
+    if (ready !== undefined && !run.isOffered) {
       return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
     }
     // A tool that the manifest does not name is taken to have effects.
@@ -118,7 +117,7 @@ export class Runner {
     const { state, slots } = target.server;
     if (state.name !== 'ready') {
       slots.release();
-      this.#finish(run, failed(new ZlError('tool.server_down', `the server is ${state.name}`)));
+      this.#finish(run, failed(this.#absence(target.server)));
     } else if (this.#callee.begin(run.call.callId, { durable: target.hasEffects })) {
       void this.#run(run, state.session, target).then((finish) => {
         slots.release();
@@ -161,10 +160,17 @@ export class Runner {
     }
   }
 
-  #isOffered({ call, request }: Run): boolean {
-    const state = this.#deps.servers.find(call.server)?.state;
-    return state?.name === 'ready' && state.tools.has(request.params?.name ?? '');
+  /** Of a server that was there when the call came, and may be gone for good while it waited. */
+  #absence({ spec, state }: ManagedServer): ZlError {
+    const isNamed = this.#deps.servers.find(spec.name) !== undefined;
+    return isNamed
+      ? new ZlError('tool.server_down', `the server is ${state.name}`)
+      : noServer(spec.name);
   }
+}
+
+function noServer(name: string): ZlError {
+  return new ZlError('tool.unknown', `no server ${name} on this device`);
 }
 
 function failed(error: ZlError): Finish {

@@ -15,6 +15,8 @@ export class Connection {
   readonly #machine: Machine;
   #state: ConnectionState = { name: 'idle', leave: () => {} };
   #relayIndex = -1;
+  /** Changed while a relay was told the one before it. */
+  #untold: Catalog | undefined;
 
   constructor(deps: ConnectionDeps) {
     const { minBackoffMs: minMs, maxBackoffMs: maxMs } = deps.limits;
@@ -51,6 +53,8 @@ export class Connection {
   }
 
   announce(catalog: Catalog): void {
+    // The hello has been sent, perhaps, and the relay hears nothing else before its welcome.
+    if (this.#state.name === 'proving') this.#untold = catalog;
     this.send(controlFrame(FrameKind.CATALOG, toBinary(CatalogSchema, catalog)));
   }
 
@@ -87,11 +91,15 @@ export class Connection {
     if (before.name === 'live') listener.onLost();
     const state = build();
     this.#state = state;
+    const untold = this.#untold;
+    this.#untold = undefined;
     if (before.name === 'dialling' && state.name !== 'proving') listener.onAttempt('failed');
     if (before.name === 'proving') {
       listener.onAttempt(state.name === 'live' || state.name === 'refused' ? state.name : 'failed');
     }
     listener.onState(state);
-    if (state.name === 'live') listener.onLive(state.epoch);
+    if (state.name !== 'live') return;
+    listener.onLive(state.epoch);
+    if (untold !== undefined) this.announce(untold);
   }
 }

@@ -55,6 +55,8 @@ const states = {
   starting: ServerState.STARTING,
   ready: ServerState.READY,
   failed: ServerState.FAILED,
+  // It makes way for another of its name, which is all that the relay needs to know.
+  draining: ServerState.STARTING,
   stopped: ServerState.FAILED,
 } as const;
 

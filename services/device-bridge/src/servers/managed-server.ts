@@ -1,24 +1,25 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import type { McpSession } from '@zerolatency/mcp';
 import type { ManifestServer } from '@zerolatency/policy';
 import { Backoff, type BackoffRange } from '../backoff.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';
-import { environmentOf } from './environment.ts';
-import { checkExecutable } from './executable.ts';
+import { launchServer } from './launch-server.ts';
 import type { Leftovers } from './leftovers.ts';
 import { Slots } from './slots.ts';
 
 /**
  *   starting --> ready --> failed --(backoff)--> starting
  *      |                     ^
- *      +---------------------+        stopped, from any of them, is for good
+ *      +---------------------+
+ *
+ * draining, from any of them, leads only to stopped; stopped, from anywhere, is for good.
  */
 export type ServerState =
   | { readonly name: 'starting' }
   | { readonly name: 'ready'; readonly session: McpSession; readonly tools: ToolMap }
   | { readonly name: 'failed'; readonly error: ZlError; readonly retryInMs: number }
-  | { readonly name: 'stopped' };
+  | { readonly name: 'draining' | 'stopped' };
 
 export type ToolMap = ReadonlyMap<string, OfferedTool>;
 
@@ -74,6 +75,19 @@ export class ManagedServer {
     this.#running ??= this.#superviseUntilStopped();
   }
 
+  /** Takes no more calls, lets those that run end, and stops. */
+  async drain(): Promise<void> {
+    this.#setState({ name: 'draining' });
+    const { signal } = this.#stopping;
+    await Promise.race([
+      this.slots.close(),
+      this.#running,
+      // No call that runs has longer than this. Rejects when stopped, which is an end of it too.
+      sleep(this.callTimeoutMs, undefined, { signal }).catch(() => {}),
+    ]);
+    await this.stop();
+  }
+
   /** Resolves once no process of it is left; from the deadline on it is given no more time. */
   async stop(deadline?: AbortSignal): Promise<void> {
     this.#stopping.abort();
@@ -99,11 +113,15 @@ export class ManagedServer {
     }
   }
 
+  get #isLeaving(): boolean {
+    return this.#stopping.signal.aborted || this.#state.name === 'draining';
+  }
+
   async #superviseUntilStopped(): Promise<void> {
-    for (let life = 0; !this.#stopping.signal.aborted; life++) {
+    for (let life = 0; !this.#isLeaving; life++) {
       if (life > 0) this.#deps.onRestart(this.spec.name);
       const error = await this.#liveOnce();
-      if (error === undefined || this.#stopping.signal.aborted) return;
+      if (error === undefined || this.#isLeaving) return;
       const retryInMs = this.#backoff.nextMs();
       this.#setState({ name: 'failed', error, retryInMs });
       // Rejects when stopped, which the loop's condition then sees.
@@ -116,8 +134,11 @@ export class ManagedServer {
     this.#setState({ name: 'starting' });
     let session: McpSession | undefined;
     try {
-      await checkExecutable(this.spec);
-      session = await this.#launch();
+      session = await launchServer(this.spec, this.#deps, {
+        onToolsChanged: (changed) => void this.#toolsChanged(changed),
+        signal: this.#stopping.signal,
+        kill: this.#killing.signal,
+      });
       const readySinceMs = performance.now();
       await this.#offer(session);
       const { error } = await session.closed;
@@ -131,38 +152,12 @@ export class ManagedServer {
     }
   }
 
-  async #launch(): Promise<McpSession> {
-    const { name, command, args, cwd, limits } = this.spec;
-    const { log } = this.#deps;
-    let session: McpSession | undefined;
-    session = await startStdioServer({
-      name,
-      command,
-      args,
-      cwd,
-      env: environmentOf(this.spec, this.#deps.environment),
-      client: { name: 'zerolatency-device-bridge', version: this.#deps.version },
-      limits: definedOf({
-        maxLineBytes: limits?.maxLineBytes,
-        startTimeoutMs: limits?.startTimeoutMs,
-      }),
-      onStderr: (line) => log.debug({ server: name, line }, 'server stderr'),
-      onSpawn: (pid) => this.#deps.leftovers.started(name, pid),
-      onBadLine: () => log.warn({ server: name }, 'the server printed a line that is not MCP'),
-      // Before the first list there is nothing that could have changed.
-      onToolsChanged: () => session && void this.#toolsChanged(session),
-      signal: this.#stopping.signal,
-      kill: this.#killing.signal,
-    });
-    return session;
-  }
-
   async #offer(session: McpSession): Promise<void> {
     const { tools, refused } = offeredTools(await session.listTools());
     for (const { tool, why } of refused) {
       this.#deps.log.warn({ server: this.spec.name, tool, why }, 'a tool is not offered');
     }
-    if (this.#stopping.signal.aborted) return;
+    if (this.#isLeaving) return;
     this.#setState({ name: 'ready', session, tools });
   }
 
@@ -187,12 +182,4 @@ export class ManagedServer {
     }
     onChange();
   }
-}
-
-function definedOf(limits: Readonly<Record<string, number | undefined>>): Record<string, number> {
-  const defined: Record<string, number> = {};
-  for (const [name, value] of Object.entries(limits)) {
-    if (value !== undefined) defined[name] = value;
-  }
-  return defined;
 }

@@ -2,11 +2,12 @@ import assert from 'node:assert/strict';
 import { copyFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { killGroup } from '@zerolatency/mcp';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
 import type { ManifestServer } from '@zerolatency/policy';
 import { type Catalog, ServerState } from '@zerolatency/proto/bridge';
 import { eventually, tempDir } from '@zerolatency/testing';
-import { fixtureSpec, manifestOf, sha256Of } from '../../test/manifests.ts';
+import { fixtureSpec, sha256Of } from '../../test/manifests.ts';
 import type { ManagedServer } from './managed-server.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -15,7 +16,7 @@ const quiet = { debug() {}, info() {}, warn() {} };
 function supervise(t: TestContext, specs: readonly ManifestServer[]) {
   const catalogs: Catalog[] = [];
   const restarts: string[] = [];
-  const supervisor = new Supervisor(manifestOf(specs), {
+  const supervisor = new Supervisor({
     environment: { ALLOWED: 'yes', SECRET: 'no' },
     version: '0.1.0',
     backoff: { minMs: 5, maxMs: 50 },
@@ -24,7 +25,7 @@ function supervise(t: TestContext, specs: readonly ManifestServer[]) {
     onCatalog: (catalog) => catalogs.push(catalog),
     onRestart: (server) => restarts.push(server),
   });
-  supervisor.start();
+  supervisor.follow(specs);
   t.after(() => supervisor.stop());
   return { supervisor, catalogs, restarts };
 }
@@ -143,4 +144,102 @@ test('a server that ignores being asked is killed when the deadline has passed',
   };
   const [patientMs, forcedMs] = await Promise.all([stopMs(), stopMs(AbortSignal.abort())]);
   assert.ok(forcedMs < patientMs / 2, `${forcedMs} ms, and ${patientMs} ms without a deadline`);
+});
+
+const isAlive = (pid: number) => killGroup(pid, 0);
+
+async function pidOf(server: ManagedServer | undefined): Promise<number> {
+  const { session } = await ready(server!);
+  return session.pid!;
+}
+
+test('[BRG-02] a new manifest leaves the same server alone, ends what it drops and starts what is new', async (t) => {
+  const kept = fixtureSpec('well');
+  const dropped = fixtureSpec('has-a-grandchild');
+  const added = fixtureSpec('is-slow');
+  const { supervisor, catalogs } = supervise(t, [kept, dropped]);
+  const [keptPid, droppedPid] = [
+    await pidOf(supervisor.find('well')),
+    await pidOf(supervisor.find('has-a-grandchild')),
+  ];
+  supervisor.follow([added, structuredClone(kept)]);
+  assert.equal(supervisor.find('has-a-grandchild'), undefined);
+  assert.deepEqual(supervisor.leaving, ['has-a-grandchild']);
+  await eventually(() => !isAlive(droppedPid) && supervisor.leaving.length === 0);
+  assert.equal(await pidOf(supervisor.find('well')), keptPid);
+  assert.ok(isAlive(await pidOf(supervisor.find('is-slow'))));
+  await eventually(() => {
+    const told = catalogs.at(-1)?.servers.map(({ name, state }) => `${name} ${state}`);
+    return told?.join() === `is-slow ${ServerState.READY},well ${ServerState.READY}`;
+  });
+});
+
+test('[BRG-02] a changed server lets its calls end, and only then starts by the new spec', async (t) => {
+  const before = fixtureSpec('is-slow');
+  const { supervisor, catalogs, restarts } = supervise(t, [before]);
+  const old = supervisor.find('is-slow')!;
+  const { session } = await ready(old);
+  old.slots.acquire(() => {});
+  const answer = session.call('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
+  supervisor.follow([{ ...before, env: { allow: ['ALLOWED'], set: {} } }]);
+  assert.deepEqual([old.state.name, supervisor.leaving], ['draining', []]);
+  await eventually(() => catalogs.at(-1)?.servers[0]?.state === ServerState.STARTING);
+  assert.ok('content' in (await answer) && isAlive(session.pid!));
+  old.slots.release();
+  const next = await eventually(() => {
+    const found = supervisor.find('is-slow');
+    return found === old ? undefined : found;
+  });
+  assert.equal(isAlive(session.pid!), false);
+  assert.equal(next.spec.env.allow[0], 'ALLOWED');
+  await pidOf(next);
+  assert.deepEqual(restarts, []);
+});
+
+test('a server that dies while it drains is not started again', async (t) => {
+  const { server, supervisor, restarts } = only(t, 'exits-on-call');
+  const { session } = await ready(server);
+  server.slots.acquire(() => {});
+  const answer = session.call('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
+  supervisor.follow([]);
+  await assert.rejects(answer, { id: 'tool.server_down' });
+  await eventually(() => server.state.name === 'stopped');
+  assert.deepEqual([restarts, supervisor.servers, supervisor.leaving], [[], [], []]);
+});
+
+test('a server that drains is stopped when its longest call must have ended', async (t) => {
+  const { server, supervisor } = only(t, 'well', { limits: { callTimeoutMs: 50 } });
+  const pid = await pidOf(server);
+  server.slots.acquire(() => {});
+  supervisor.follow([]);
+  await eventually(() => server.state.name === 'stopped');
+  assert.equal(isAlive(pid), false);
+});
+
+test('a stop ends also what drains, and starts nothing after it', async (t) => {
+  const { server, supervisor } = only(t, 'well');
+  const pid = await pidOf(server);
+  server.slots.acquire(() => {});
+  supervisor.follow([fixtureSpec('well', { args: fixtureServer('is-slow').args })]);
+  await supervisor.stop();
+  supervisor.follow([fixtureSpec('well')]);
+  assert.equal(isAlive(pid), false);
+  assert.deepEqual(
+    supervisor.servers.map(({ state }) => state.name),
+    ['stopped'],
+  );
+});
+
+test('[BRG-02] a server dropped while it starts, waits or hangs is gone, and may come again', async (t) => {
+  const specs = (['hangs-at-start', 'exits-at-start', 'well'] as const).map((behaviour) =>
+    fixtureSpec(behaviour),
+  );
+  const { supervisor } = supervise(t, specs);
+  for (const wanted of [[], specs, specs.slice(1), [], specs.slice(2)]) supervisor.follow(wanted);
+  await eventually(() => supervisor.leaving.length === 0);
+  await pidOf(supervisor.find('well'));
+  assert.deepEqual(
+    supervisor.servers.map(({ spec }) => spec.name),
+    ['well'],
+  );
 });

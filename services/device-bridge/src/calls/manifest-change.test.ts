@@ -1,0 +1,110 @@
+import assert from 'node:assert/strict';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { type TestContext, test } from 'node:test';
+import { killGroup } from '@zerolatency/mcp';
+import type { Behaviour } from '@zerolatency/mcp/testing';
+import type { ManifestServer } from '@zerolatency/policy';
+import { eventually } from '@zerolatency/testing';
+import { runRig } from '../../test/bridge-rig.ts';
+import type { Answer } from '../../test/fake-host.ts';
+import { fixtureSpec } from '../../test/manifests.ts';
+
+const oneAtATime = { limits: { maxConcurrentCalls: 1 } };
+const harmless = { effects: { echo: 'none' as const } };
+
+async function withServer(t: TestContext, behaviour: Behaviour, more: Partial<ManifestServer>) {
+  const spec = fixtureSpec(behaviour, more);
+  const rig = await runRig(t, { servers: () => [spec] });
+  await rig.relay.offering(`${behaviour}.echo`);
+  const start = () => rig.host.start({ server: behaviour, tool: 'echo' });
+  /** Resolves once so many are with the device. */
+  const running = (count: number) =>
+    eventually(() => rig.bridge.status().journal.running === count);
+  /** Resolves when the bridge says that it goes by it. */
+  const follow = async (version: number, servers: readonly ManifestServer[]) => {
+    await rig.installManifest({ version, servers });
+    await eventually(() => {
+      const { manifest } = rig.bridge.status();
+      return manifest.state === 'active' && manifest.manifestId === `test@${version}`;
+    });
+  };
+  return { ...rig, spec, start, running, follow };
+}
+
+function assertEnded(answer: Answer, status: Answer['status'], id?: string): void {
+  assert.deepEqual([answer.status, answer.error?.id], [status, id], answer.error?.message);
+}
+
+test('[BRG-02] a dropped server keeps the call that runs, and what waits or comes is unknown and has not run', async (t) => {
+  const rig = await withServer(t, 'hangs-on-call', oneAtATime);
+  const runs = rig.start();
+  await rig.running(1);
+  const waits = rig.start();
+  await rig.running(2);
+  await rig.follow(2, []);
+  assertEnded(await waits.answer, 'failed', 'tool.unknown');
+  assertEnded(await rig.start().answer, 'failed', 'tool.unknown');
+  const { leaving, servers, journal } = rig.bridge.status();
+  assert.deepEqual([leaving, servers, journal.running], [['hangs-on-call'], [], 1]);
+  await eventually(() => rig.relay.session?.catalog.servers.length === 0);
+  runs.cancel();
+  assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
+  await eventually(() => rig.bridge.status().leaving.length === 0);
+  const said = await text(createConnection(join(rig.config.stateDir, 'metrics.sock')));
+  // By its own name, though the device offers it no more.
+  assert.match(said, /^zl_bridge_calls_total\{tool="hangs-on-call.echo",outcome="cancelled".* 1$/m);
+});
+
+test('[BRG-02] a changed server keeps the call that runs, says what waits may come again, and serves by its new spec', async (t) => {
+  const rig = await withServer(t, 'hangs-on-call', { ...oneAtATime, ...harmless });
+  const runs = rig.start();
+  await rig.running(1);
+  const waits = rig.start();
+  await rig.running(2);
+  const { args } = fixtureSpec('well');
+  await rig.follow(2, [{ ...rig.spec, args }]);
+  for (const { answer } of [waits, rig.start()]) {
+    const { status, error } = await answer;
+    assert.deepEqual([status, error?.id], ['failed', 'tool.server_down']);
+    assert.equal(error?.message, 'the server is draining');
+  }
+  assert.deepEqual(rig.bridge.status().leaving, []);
+  runs.cancel();
+  assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
+  await eventually(async () => (await rig.start().answer).status === 'done');
+});
+
+test('[BRG-02] the effects of a call are those of its dispatch, and of the next one those of now', async (t) => {
+  const rig = await withServer(t, 'hangs-on-call', harmless);
+  const before = rig.start();
+  await rig.running(1);
+  const [server] = rig.bridge.status().servers;
+  await rig.follow(2, [{ ...rig.spec, effects: {} }]);
+  assert.ok(server?.state === 'ready' && killGroup(server.pid!, 'SIGKILL'));
+  assertEnded(await before.answer, 'failed', 'tool.server_down');
+  const next = await eventually(() => {
+    const [now] = rig.bridge.status().servers;
+    return now?.state === 'ready' && now.pid !== server.pid ? now : undefined;
+  });
+  const after = rig.start();
+  await rig.running(1);
+  killGroup(next.pid!, 'SIGKILL');
+  assertEnded(await after.answer, 'unknown', 'call.unknown_outcome');
+});
+
+test('[BRG-02] [TOOL-03] an added server is told to the relay that is connected, and a running call goes on', async (t) => {
+  const rig = await withServer(t, 'is-slow', harmless);
+  const pids = () =>
+    rig.bridge.status().servers.map((server) => ('pid' in server ? server.pid : undefined));
+  const [pid] = pids();
+  const running = rig.start();
+  await rig.running(1);
+  await rig.follow(2, [rig.spec, fixtureSpec('well')]);
+  assertEnded(await running.answer, 'done');
+  await rig.relay.offering('is-slow.echo', 'well.echo');
+  assertEnded(await rig.host.call({ server: 'well', tool: 'echo' }), 'done');
+  assert.equal(pids()[0], pid);
+  assert.equal(rig.relay.hellos, 1);
+});

@@ -1,0 +1,161 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { type Manifest, openFloorFile, signManifest } from '@zerolatency/policy';
+import { signerFromPem } from '@zerolatency/receipts';
+import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
+import { manifestOf } from '../../test/manifests.ts';
+import { watchManifest } from './watch-manifest.ts';
+
+/** Looks only happen when the test asks. */
+const neverMs = 2 ** 31 - 1;
+const key = makeKey();
+
+function signed(changes: Partial<Manifest> = {}, by = key): string {
+  return signManifest({ ...manifestOf([]), ...changes }, [signerFromPem(by.privatePem)]);
+}
+
+const unsigned = (envelope: string) => JSON.stringify({ ...JSON.parse(envelope), signatures: [] });
+
+function setUp(t: TestContext) {
+  const dir = tempDir(t);
+  const paths = { manifest: join(dir, 'm.json'), keys: join(dir, 'keys'), floor: join(dir, 'f') };
+  mkdirSync(paths.keys);
+  writeFileSync(join(paths.keys, 'one.pem'), key.publicPem);
+  const clock = new FakeClock(Date.UTC(2030, 0, 1));
+  const told: string[] = [];
+  /** The versions in force, one after the other. */
+  const followed: (number | undefined)[] = [];
+  const start = async (pollMs = neverMs) => {
+    const watch = await watchManifest({
+      manifestFile: paths.manifest,
+      keysDir: paths.keys,
+      floor: openFloorFile(paths.floor),
+      log: {
+        info: () => {},
+        warn: (fields, message) => {
+          assert.ok('help' in fields || 'manifestFile' in fields);
+          told.push(message);
+        },
+      },
+      nowMs: clock.nowMs,
+      pollMs,
+      onManifest: (manifest) => followed.push(manifest?.version),
+    });
+    t.after(() => watch.close());
+    return watch;
+  };
+  const put = (text: string) => {
+    writeFileSync(`${paths.manifest}.next`, text);
+    renameSync(`${paths.manifest}.next`, paths.manifest);
+  };
+  return { paths, clock, told, followed, start, put };
+}
+
+test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t) => {
+  const { start, put, followed } = setUp(t);
+  put(signed());
+  const watch = await start();
+  put(signed({ version: 2 }));
+  await watch.check();
+  await watch.check();
+  assert.deepEqual(followed, [1, 2]);
+  const state = watch.current();
+  assert.equal(state.state === 'active' && state.manifestId, 'test@2');
+});
+
+test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the same version is told once, and the one before stays', async (t) => {
+  const { start, put, followed, told } = setUp(t);
+  put(signed({ version: 5 }));
+  const watch = await start();
+  const later = new Date(Date.UTC(2031, 0, 1)).toISOString();
+  const bad: readonly (readonly [string, RegExp])[] = [
+    [unsigned(signed({ version: 6 })), /signed by 0 known keys/],
+    ['garbage', /not JSON/],
+    [signed({ version: 6 }, makeKey()), /signed by 0 known keys/],
+    [signed({ version: 4 }), /its version 4 is older than 5, accepted before/],
+    [signed({ version: 5, issuedAt: '2026-01-02T00:00:00Z' }), /differs from the version 5/],
+    [signed({ version: 6, id: 'other' }), /this installation follows test/],
+    [signed({ version: 6, issuedAt: later }), /issued in the future/],
+  ];
+  for (const [text, why] of bad) {
+    put(text);
+    await watch.check();
+    await watch.check();
+    assert.match(told.at(-1)!, why);
+  }
+  assert.equal(told.length, bad.length, told.join('\n'));
+  assert.deepEqual(followed, [5]);
+  const state = watch.current();
+  assert.equal(state.state === 'active' && state.manifestId, 'test@5');
+});
+
+test('[BRG-02] a restart forgets no version: an older manifest starts nothing', async (t) => {
+  const { start, put, followed } = setUp(t);
+  put(signed({ version: 7 }));
+  (await start()).close();
+  put(signed({ version: 6 }));
+  const watch = await start();
+  assert.deepEqual(followed, [7]);
+  const state = watch.current();
+  assert.ok(state.state === 'none');
+  assert.match(state.why, /6 is older than 7/);
+  put(signed({ version: 7 }));
+  await watch.check();
+  assert.deepEqual(followed, [7, 7]);
+});
+
+test('a bridge without a manifest waits for one', async (t) => {
+  const { start, put, followed } = setUp(t);
+  const watch = await start(1);
+  const state = watch.current();
+  assert.match(state.state === 'none' ? state.why : '', /server manifest refused: ENOENT/);
+  put(signed());
+  await eventually(() => followed.length === 1);
+});
+
+test('a manifest from the future takes hold when its time comes, without a new file', async (t) => {
+  const { start, put, clock, followed } = setUp(t);
+  put(signed({ issuedAt: new Date(clock.nowMs() + 3_600_000).toISOString() }));
+  const watch = await start();
+  assert.deepEqual(followed, []);
+  clock.advance(3_600_000);
+  await watch.check();
+  assert.deepEqual(followed, [1]);
+});
+
+test('[BRG-02] keys rotate without a word, and one that leaves takes its manifest along', async (t) => {
+  const { start, put, paths, followed, told } = setUp(t);
+  put(signed());
+  const watch = await start();
+  const next = makeKey();
+  writeFileSync(join(paths.keys, 'two.pem'), next.publicPem);
+  await watch.check();
+  // The same content, so there is nothing to do when the old key goes in the same moment.
+  put(signed({}, next));
+  rmSync(join(paths.keys, 'one.pem'));
+  await watch.check();
+  assert.deepEqual([followed, told], [[1], []]);
+  writeFileSync(join(paths.keys, 'two.pem'), makeKey().publicPem);
+  await watch.check();
+  assert.deepEqual(followed, [1, undefined]);
+  assert.match(told.join('\n'), /no server runs\n.*signed by 0 known keys/);
+  assert.equal(watch.current().state, 'none');
+});
+
+test('a key or a floor that cannot be read leaves keys and manifest as they are', async (t) => {
+  const { start, put, paths, followed, told } = setUp(t);
+  put(signed());
+  const watch = await start();
+  writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
+  await watch.check();
+  assert.match(told.at(-1)!, /public key PEM cannot be read/);
+  rmSync(join(paths.keys, 'two.pem'));
+  writeFileSync(paths.floor, '{}');
+  put(signed({ version: 2 }));
+  await watch.check();
+  assert.match(told.at(-1)!, /cannot be read as a floor/);
+  assert.deepEqual(followed, [1]);
+  assert.equal(watch.current().state, 'active');
+});
