@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { appendFileSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bundle, Manifest, ManifestServer } from '@zerolatency/policy';
@@ -16,24 +16,28 @@ export type AddedServer = Pick<ManifestServer, 'name' | 'args'> & Partial<Manife
 
 /** Gives the device a second server, whose tool has effects, and lets the model call it. */
 export async function addEffectsServer(layout: Layout): Promise<void> {
-  const args = [join(fixtures, 'effects-server.ts'), tracePath(layout)];
   await writeFile(tracePath(layout), '');
-  await addServers(layout, [{ name: 'effects', args, effects: { act: 'external' } }]);
+  await addServers(layout, [effectsServer(layout, 'effects')]);
+}
+
+/** Under any name: they all leave their traces in the same place. */
+export function effectsServer(layout: Layout, name: string): AddedServer {
+  const args = [join(fixtures, 'effects-server.ts'), tracePath(layout)];
+  return { name, args, effects: { act: 'external' } };
 }
 
 /** Lets the device start more servers, and the model call whatever it likes of them. */
 export async function addServers(layout: Layout, added: readonly AddedServer[]): Promise<void> {
-  const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
-  const manifest = await payloadOf<Manifest>(layout.device.manifest);
-  const [fs] = manifest.servers;
-  if (fs === undefined) throw new Error('the local manifest names no server');
-  const { command, sha256, env } = fs;
-  const servers = added.map(({ args, ...server }) => {
-    return { command, sha256, env, args: [noWarning, ...args], ...server };
+  await signManifestWith(layout, (manifest) => {
+    const [fs] = manifest.servers;
+    if (fs === undefined) throw new Error('the local manifest names no server');
+    const { command, sha256, env } = fs;
+    const servers = added.map(({ args, ...server }) => {
+      return { command, sha256, env, args: [noWarning, ...args], ...server };
+    });
+    const all = [...manifest.servers, ...servers];
+    return { ...manifest, version: manifest.version + 1, servers: all };
   });
-  const all = [...manifest.servers, ...servers];
-  const next = { ...manifest, version: manifest.version + 1, servers: all };
-  await writeFile(layout.device.manifest, signManifest(next, [signer]));
   await scriptModel(layout);
   await signBundleWith(layout, layout.policy.bundle, (bundle) => ({
     ...bundle,
@@ -65,6 +69,17 @@ export async function configOf(path: string) {
   return parse(await readFile(path, 'utf8'));
 }
 
+/** Signs a changed copy of the installation's manifest in its place. */
+export async function signManifestWith(
+  layout: Layout,
+  change: (manifest: Manifest) => Manifest,
+): Promise<Manifest> {
+  const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
+  const manifest = change(await payloadOf<Manifest>(layout.device.manifest));
+  await writePublic(layout.device.manifest, signManifest(manifest, [signer]));
+  return manifest;
+}
+
 /** Signs a changed copy of the installation's bundle into the given file. */
 export async function signBundleWith(
   layout: Layout,
@@ -80,6 +95,11 @@ export async function signBundleWith(
 export function traceOf(layout: Layout, key: string): string[] {
   const lines = readFileSync(tracePath(layout), 'utf8').split('\n');
   return lines.filter((line) => line.endsWith(` ${key}`)).map((line) => line.split(' ')[0] ?? '');
+}
+
+/** Ends a call that waits to be `released`. */
+export function release(layout: Layout, key: string): void {
+  appendFileSync(tracePath(layout), `release ${key}\n`);
 }
 
 function tracePath(layout: Layout): string {

@@ -231,7 +231,7 @@ export const catalogue = {
   'manifest.invalid': {
     code: Code.FailedPrecondition,
     retryable: false,
-    help: 'The server manifest is unsigned, altered or malformed; sign it again.',
+    help: 'The server manifest or a file it names is not what was signed, or is older than one before: sign it again, as a higher version, with a key of servers.keysDir.',
   },
   'installation.busy': {
     code: Code.Aborted,

@@ -45,6 +45,7 @@ const bridge = (state: string, server: string, more: object = {}) =>
     state,
     servers: [{ name: 'fs', state: server }],
     policy: { state: 'active' },
+    manifest: { state: 'active', manifestId: 'local@1' },
     ...more,
   });
 
@@ -94,12 +95,17 @@ test('what is not there is down, what is unwell says why, and the status is 1', 
   assert.match(stdout, /^down {5}device-bridge .*\n {9}ENOENT\n/m);
 });
 
-test('a bridge is ok once it is live, has policy in force and each of its servers can be called', async (t) => {
+test('a bridge is ok once it is live, has policy and manifest in force and each of its servers can be called', async (t) => {
   const made = await installed(t);
   for (const [report, health, why] of [
     [bridge('live', 'starting'), 'degraded', 'fs is starting'],
     [bridge('lost', 'ready', { why: 'no relay answers' }), 'degraded', 'lost: no relay answers'],
     [bridge('live', 'ready', { policy: { state: 'none' } }), 'degraded', 'policy is none'],
+    [
+      bridge('live', 'ready', { manifest: { state: 'none', why: 'signed by 0 known keys' } }),
+      'degraded',
+      'manifest is none: signed by 0 known keys',
+    ],
     [bridge('live', 'ready'), 'ok', ''],
   ] as const) {
     const close = await serveControl(t, made, report);

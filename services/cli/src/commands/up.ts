@@ -14,6 +14,7 @@ import {
 import { renewExpiring } from '../installation/renew.ts';
 import { paintFor } from '../paint.ts';
 import { readSettings, type Settings } from '../settings.ts';
+import type { Probe } from '../status/probe.ts';
 import { exitStatus, print, type Terminal } from '../terminal.ts';
 import { firstChat } from './first-chat.ts';
 import { probeAll } from './status.ts';
@@ -62,10 +63,10 @@ async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
 async function bringUp(terminal: Terminal, layout: Layout) {
   const { nodePath } = terminal;
   await createInstallation(layout, { nodePath });
-  await renewExpiring(layout, { nodePath });
+  const { manifestId } = await renewExpiring(layout, { nodePath });
   const settings = await readSettings(layout.settings);
   const started = await startMissing(terminal, layout);
-  await untilHealthy(layout, settings);
+  await untilHealthy({ layout, settings, manifestId });
   return { settings, started };
 }
 
@@ -79,11 +80,19 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
   return started;
 }
 
-async function untilHealthy(layout: Layout, settings: Settings): Promise<void> {
+interface Expected {
+  readonly layout: Layout;
+  readonly settings: Settings;
+  /** That the bridge is to go by, if it was signed just now. */
+  readonly manifestId: string | undefined;
+}
+
+async function untilHealthy({ layout, settings, manifestId }: Expected): Promise<void> {
   const until = Date.now() + startTimeoutMs;
   for (;;) {
-    const unhealthy = (await probeAll(settings)).filter(({ health }) => health !== 'ok');
-    if (unhealthy.length === 0) return;
+    const probes = await probeAll(settings);
+    const missing = probes.flatMap((probe) => whatIsMissing(probe, manifestId) ?? []);
+    if (missing.length === 0) return;
     for (const service of services) {
       if ((await runningPid(layout, service)) === undefined) {
         const said = await lastLogLine(layout, service);
@@ -94,12 +103,26 @@ async function untilHealthy(layout: Layout, settings: Settings): Promise<void> {
       }
     }
     if (Date.now() > until) {
-      const names = unhealthy.map(({ name, error }) => `${name} (${error ?? 'not ready'})`);
       throw new ZlError(
         'internal',
-        `not healthy in time: ${names.join(', ')}; see the logs in ${layout.home}`,
+        `not healthy in time: ${missing.join(', ')}; see the logs in ${layout.home}`,
       );
     }
     await delay(50);
   }
+}
+
+/** Before the first call may be made; undefined when nothing is. */
+function whatIsMissing(
+  { name, health, error, report }: Probe,
+  manifestId: string | undefined,
+): string | undefined {
+  if (health !== 'ok') return `${name} (${error ?? 'not ready'})`;
+  // A server that is replaced takes no calls: one that runs already still seems well.
+  const manifest = report?.manifest;
+  if (manifestId === undefined || typeof manifest !== 'object' || manifest === null) {
+    return undefined;
+  }
+  if ('manifestId' in manifest && manifest.manifestId === manifestId) return undefined;
+  return `${name} (has not taken up the manifest ${manifestId})`;
 }

@@ -89,9 +89,10 @@ test('another Node is another file for our own server, and what else the manifes
   const made = await installed(t);
   const before = await manifestOf(made);
   await writeFile(made.nodePath, 'a newer one');
-  await renewExpiring(made.layout, { nodePath: made.nodePath });
+  const renewed = await renewExpiring(made.layout, { nodePath: made.nodePath });
   const after = await manifestOf(made);
   assert.equal(after.version, before.version + 1);
+  assert.deepEqual(renewed, { manifestId: `${after.id}@${after.version}` });
   assert.notEqual(after.servers[0]?.sha256, before.servers[0]?.sha256);
   assert.deepEqual({ ...after.servers[0], sha256: '' }, { ...before.servers[0], sha256: '' });
 });

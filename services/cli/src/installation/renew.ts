@@ -16,15 +16,21 @@ import { isPastHalf } from './lifetime.ts';
 import { currentFileServer, installBundle, installManifest } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 
-/** Signs anew what has lived half its life. Running services pick it up; a manifest waits for the bridge's next start. */
+export interface Renewed {
+  /** Of a manifest that was signed anew, which a running bridge goes by a moment later. */
+  readonly manifestId?: string;
+}
+
+/** Signs anew what has lived half its life, and what names another file now. Running services pick it up. */
 export async function renewExpiring(
   layout: Layout,
   { nodePath, nowMs = Date.now() }: { readonly nodePath: string; readonly nowMs?: number },
-): Promise<void> {
+): Promise<Renewed> {
   await renewBundle(layout, nowMs);
-  await renewManifest(layout, { nodePath, nowMs });
+  const renewed = await renewManifest(layout, { nodePath, nowMs });
   await renewCredential(layout, nowMs);
   await renewCertificates(layout, nowMs);
+  return renewed;
 }
 
 /** The rules stay as they are, whoever of this installation wrote them. */
@@ -51,25 +57,23 @@ async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
 async function renewManifest(
   layout: Layout,
   { nodePath, nowMs }: { readonly nodePath: string; readonly nowMs: number },
-): Promise<void> {
+): Promise<Renewed> {
   const checked = checkManifest(
     await ownPayload(layout.device.manifest, {
       payloadType: MANIFEST_PAYLOAD_TYPE,
       keyFile: layout.manifestKey,
     }),
   );
-  if ('error' in checked) return;
+  if ('error' in checked) return {};
   const { manifest } = checked;
   const servers = await Promise.all(
     manifest.servers.map(async (server) => (await currentFileServer(server, nodePath)) ?? server),
   );
-  if (isDeepStrictEqual(servers, manifest.servers)) return;
-  await installManifest(layout, {
-    ...manifest,
-    version: manifest.version + 1,
-    issuedAt: new Date(nowMs).toISOString(),
-    servers,
-  });
+  if (isDeepStrictEqual(servers, manifest.servers)) return {};
+  const version = manifest.version + 1;
+  const issuedAt = new Date(nowMs).toISOString();
+  await installManifest(layout, { ...manifest, version, issuedAt, servers });
+  return { manifestId: `${manifest.id}@${version}` };
 }
 
 async function renewCredential(layout: Layout, nowMs: number): Promise<void> {

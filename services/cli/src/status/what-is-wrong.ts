@@ -4,14 +4,16 @@ type Report = Readonly<Record<string, unknown>>;
 export function whatIsWrong(report: Report = {}): string {
   const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
   const parts = [...listOf(report.components), ...listOf(report.servers)];
-  const policy = listOf([report.policy]).map((held) => ({ ...held, name: 'policy' }));
+  const held = (['policy', 'manifest'] as const).flatMap((name) =>
+    listOf([report[name]]).map((each) => ({ ...each, name })),
+  );
   return [
     ...own.map(({ state, why }) => `${state}: ${why}`),
-    ...[...parts, ...policy].filter(isUnwell).map(describe),
+    ...[...parts, ...held].filter(isUnwell).map(describe),
   ].join('; ');
 }
 
-/** A component has a status; an MCP server of a bridge has a state, and so has its policy. */
+/** A component has a status; an MCP server of a bridge has a state, and so have policy and manifest. */
 function isUnwell({ status, state }: Report): boolean {
   return status !== 'ok' && state !== 'ready' && state !== 'active';
 }

@@ -254,6 +254,21 @@ test('frames of calls go up, and a catalog goes down, only while live', async ()
   );
 });
 
+test('[TOOL-03] a catalog that changes between hello and welcome is told once the relay hears it', async () => {
+  const { connection, relay } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  connection.announce(create(CatalogSchema, { servers: [{ name: 'older' }] }));
+  connection.announce(create(CatalogSchema, { servers: [{ name: 'newer' }] }));
+  relay.welcomes();
+  const [hello, told, ...others] = relay.socket.sent;
+  assert.equal(hello?.kind, FrameKind.HELLO);
+  assert.equal(told?.kind, FrameKind.CATALOG);
+  assert.equal(fromBinary(CatalogSchema, told.payload).servers[0]?.name, 'newer');
+  assert.deepEqual(others, []);
+});
+
 test('a relay that breaks the protocol is given up', async () => {
   const { connection, relay, goLive, clock } = rig();
   await goLive();
