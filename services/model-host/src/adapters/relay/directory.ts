@@ -1,7 +1,8 @@
 import { type Client, createClient } from '@connectrpc/connect';
-import { createConnectTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { createConnectTransport } from '@connectrpc/connect-node';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
+import { ClientSessions } from '@zerolatency/rpc';
 import { inject } from '@zerolatency/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/tls';
 
@@ -20,8 +21,8 @@ export interface DirectoryOptions {
 
 interface Peer {
   readonly material: TlsMaterial;
-  readonly sessions: Http2SessionManager;
-  readonly previous: Http2SessionManager | undefined;
+  readonly sessions: ClientSessions;
+  readonly previous: ClientSessions | undefined;
   readonly client: Client<typeof RelayService>;
 }
 
@@ -105,7 +106,7 @@ export class Directory {
     if (existing?.material === material) return existing;
     // The certificate was renewed: what runs on the old session ends there, what is older is over.
     existing?.previous?.abort();
-    const sessions = new Http2SessionManager(url, {}, clientTlsOptions(material));
+    const sessions = new ClientSessions(url, clientTlsOptions(material));
     const transport = createConnectTransport({
       baseUrl: url,
       httpVersion: '2',
