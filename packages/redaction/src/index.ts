@@ -1,5 +1,5 @@
 export { allDetectors, type DetectorName, streamDetectors } from './detectors.ts';
 export { maskJson } from './mask-json.ts';
-export { type Masked, maskText } from './mask-text.ts';
+export { type Masked, type MaskOptions, maskText, type OnMasked } from './mask-text.ts';
 export { isSecretName } from './secret-name.ts';
 export { StreamMasker } from './stream-masker.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { maskText } from './index.ts';
+import { maskJson, maskText } from './index.ts';
 
 const masks: readonly [string, string][] = [
   ['password=hunter2 next', 'password=[masked:secret] next'],
@@ -76,7 +76,10 @@ for (const text of plain) {
 
 test('only the detectors asked for are used', () => {
   const text = 'mail a@example.com password=hunter2';
-  assert.equal(maskText(text, ['secret']).text, 'mail a@example.com password=[masked:secret]');
+  assert.equal(
+    maskText(text, { detectors: ['secret'] }).text,
+    'mail a@example.com password=[masked:secret]',
+  );
   assert.deepEqual(maskText(text).found, ['email', 'secret']);
 });
 
@@ -98,3 +101,14 @@ function fastestMs(text: string): number {
   });
   return Math.min(...runs);
 }
+
+test('each secret that is replaced is told once, by its detector, in texts and in JSON', () => {
+  const told: string[] = [];
+  const onMasked = (detector: string) => void told.push(detector);
+  maskText('a@example.com and b@example.com, password=hunter2', { onMasked });
+  assert.deepEqual(told.splice(0), ['email', 'email', 'secret']);
+  maskJson({ 'a@example.com': ['b@example.com', { password: 'x', api_key: 1 }] }, { onMasked });
+  assert.deepEqual(told.splice(0), ['email', 'email', 'secret', 'secret']);
+  maskJson({ note: 'nothing here', password: '' }, { onMasked });
+  assert.deepEqual(told, []);
+});

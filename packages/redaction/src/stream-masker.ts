@@ -16,13 +16,19 @@ const dispatchOf = new WeakMap<readonly DetectorName[], Dispatch>();
 export class StreamMasker {
   readonly #dispatch: Dispatch;
   readonly #found = new Set<DetectorName>();
+  readonly #onMasked: ((detector: DetectorName) => void) | undefined;
   /** Some text already given out, to look back at; from #at on what waits. */
   #buffer = '';
   #at = 0;
   #swallow: Swallow | undefined;
 
-  constructor(detectors: readonly DetectorName[] = streamDetectors) {
+  /** onMasked hears of each secret as it is replaced. */
+  constructor(
+    detectors: readonly DetectorName[] = streamDetectors,
+    onMasked?: (detector: DetectorName) => void,
+  ) {
     this.#dispatch = dispatchFor(detectors);
+    this.#onMasked = onMasked;
   }
 
   /** In order of first appearance. */
@@ -72,6 +78,7 @@ export class StreamMasker {
       const { match, name } = found;
       shown += `${text.slice(from, at + match.keep)}[masked:${name}]`;
       this.#found.add(name);
+      this.#onMasked?.(name);
       this.#swallow = match.swallow;
       at = match.end;
       from = at;

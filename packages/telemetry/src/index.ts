@@ -1,3 +1,4 @@
+export { childBy } from './child-by.ts';
 export { createLogger, type Logger, type LoggerOptions } from './logger.ts';
 export type { Counter, Gauge, Histogram, MetricName, MetricOf } from './metric.ts';
 export { gaugeFrom, metric } from './metric.ts';

@@ -108,3 +108,16 @@ test('a level that is off costs no masking', () => {
   log.info(untouchable, 'never');
   assert.equal(lines.length, 0);
 });
+
+test('[OBS-02] each secret that is masked in a line is told, by its detector', () => {
+  const told: string[] = [];
+  const log = createLogger({
+    service: 'model-host',
+    level: 'info',
+    destination: { write() {} },
+    onMasked: (detector) => told.push(detector),
+  });
+  log.child({ note: KEY }).info({ password: 'plain words', deep: [{ pin: KEY }] }, `at ${KEY}`);
+  log.debug(KEY);
+  assert.deepEqual(told.sort(), ['anthropic-key', 'anthropic-key', 'anthropic-key', 'secret']);
+});

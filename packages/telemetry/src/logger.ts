@@ -1,6 +1,7 @@
 import { isSpanContextValid, trace } from '@opentelemetry/api';
+import type { OnMasked } from '@zerolatency/redaction';
 import { type DestinationStream, type Logger, destination as openDestination, pino } from 'pino';
-import { loggableFields, loggableText } from './loggable.ts';
+import { Loggable } from './loggable.ts';
 
 export type { Logger };
 
@@ -10,10 +11,14 @@ export interface LoggerOptions {
   readonly version?: string;
   /** Standard output when absent. */
   readonly destination?: DestinationStream;
+  /** Hears of each secret that a line would have shown. */
+  readonly onMasked?: OnMasked;
 }
 
 /** One JSON object a line, secrets masked, with the ids of the active span. */
-export function createLogger({ service, level, version, destination }: LoggerOptions): Logger {
+export function createLogger(options: LoggerOptions): Logger {
+  const { service, level, version, destination } = options;
+  const loggable = new Loggable(options.onMasked);
   const logger = pino(
     {
       level,
@@ -21,12 +26,12 @@ export function createLogger({ service, level, version, destination }: LoggerOpt
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => loggableFields(fields),
+        log: (fields) => loggable.fields(fields),
       },
       serializers: {
         // formatters.log has done it, with bounds; pino's own would undo that.
         err: (value: unknown) => value,
-        msg: (value: unknown) => (typeof value === 'string' ? loggableText(value) : value),
+        msg: (value: unknown) => (typeof value === 'string' ? loggable.text(value) : value),
       },
       mixin: activeSpan,
     },
@@ -36,10 +41,10 @@ export function createLogger({ service, level, version, destination }: LoggerOpt
   const { child, setBindings } = logger;
   return Object.assign(logger, {
     child(this: Logger, bindings: object, ...rest: unknown[]) {
-      return Reflect.apply(child, this, [loggableFields(bindings), ...rest]);
+      return Reflect.apply(child, this, [loggable.fields(bindings), ...rest]);
     },
     setBindings(this: Logger, bindings: object) {
-      Reflect.apply(setBindings, this, [loggableFields(bindings)]);
+      Reflect.apply(setBindings, this, [loggable.fields(bindings)]);
     },
   });
 }

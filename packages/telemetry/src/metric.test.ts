@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
-import { createRegistry, gaugeFrom, metric } from './index.ts';
+import { childBy, createRegistry, gaugeFrom, metric } from './index.ts';
 
 const folder = new URL('../../../contracts/metrics/', import.meta.url);
 
@@ -105,3 +105,16 @@ export function typedByTheContract(): void {
   // @ts-expect-error -- labels are missing
   metric(registry, 'zl_relay_queued_bytes').labels();
 }
+
+test('a child is bound once for each value of its label', async () => {
+  const registry = createRegistry({ service: 'test' });
+  const records = metric(registry, 'zl_ledger_records_total');
+  const bound: string[] = [];
+  const ofKind = childBy((kind: string) => {
+    bound.push(kind);
+    return records.labels({ kind });
+  });
+  for (const kind of ['turn', 'call.intent', 'turn']) ofKind(kind).inc();
+  assert.deepEqual(bound, ['turn', 'call.intent']);
+  assert.match(await registry.metrics(), /^zl_ledger_records_total\{kind="turn",.*\} 2$/m);
+});
