@@ -23,6 +23,7 @@ export {
 } from './ledger/checkpoint.ts';
 export type { OpenSegmentFile, SegmentFile } from './ledger/commit-queue.ts';
 export type { Appended, Ledger } from './ledger/ledger.ts';
+export type { LedgerObserver } from './ledger/ledger-observer.ts';
 export type { LedgerOptions } from './ledger/ledger-options.ts';
 export { openLedger } from './ledger/open-ledger.ts';
 export { type LedgerRow, peekReceipt, readLedger } from './ledger/read-ledger.ts';

@@ -1,5 +1,7 @@
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import type { LedgerObserver } from './ledger-observer.ts';
+import type { RecordKind } from './record.ts';
 import { type Segment, syncDirectory } from './segments.ts';
 
 /** Of a file handle, what appending needs. */
@@ -14,6 +16,7 @@ export type OpenSegmentFile = (path: string) => Promise<SegmentFile>;
 export const openSegmentFile: OpenSegmentFile = (path) => open(path, 'a', 0o600);
 
 export interface Commit {
+  readonly kind: RecordKind;
   readonly line: Uint8Array;
   /** The file that this line begins. */
   readonly segment?: Segment;
@@ -26,6 +29,7 @@ interface Options {
   /** Called in the turn in which a batch is closed; what it returns runs once the batch is on disk. */
   readonly onBatch: () => () => void;
   readonly onFailure: (reason: unknown) => void;
+  readonly observer: LedgerObserver | undefined;
 }
 
 /**
@@ -86,12 +90,20 @@ export class CommitQueue {
         if (this.#hasFailed) throw new Error('an earlier write failed');
         await this.#write(batch);
         onDisk();
-        for (const commit of batch) commit.settle?.();
+        this.#tell(batch);
       } catch (reason) {
         this.#fail(batch, reason);
       }
     }
     this.#running = undefined;
+  }
+
+  #tell(batch: readonly Commit[]): void {
+    const { observer } = this.#options;
+    for (const commit of batch) {
+      observer?.recorded(commit.kind);
+      commit.settle?.();
+    }
   }
 
   #fail(batch: readonly Commit[], reason: unknown): void {
@@ -117,7 +129,13 @@ export class CommitQueue {
     const lines = commits.map((commit) => commit.line);
     const bytes = commits.length === 1 && first ? first.line : Buffer.concat(lines);
     await this.#file?.appendFile(bytes);
-    if (this.#options.fsync) await this.#file?.datasync();
+    if (this.#options.fsync) await this.#sync();
+  }
+
+  async #sync(): Promise<void> {
+    const startedMs = performance.now();
+    await this.#file?.datasync();
+    this.#options.observer?.synced((performance.now() - startedMs) / 1000);
   }
 
   async #begin(segment: Segment): Promise<void> {

@@ -1,6 +1,7 @@
 import type { ZlError } from '@zerolatency/errors';
 import type { Signer, Verifier } from '../keys.ts';
 import type { OpenSegmentFile } from './commit-queue.ts';
+import type { LedgerObserver } from './ledger-observer.ts';
 
 export interface LedgerOptions {
   readonly dir: string;
@@ -19,6 +20,7 @@ export interface LedgerOptions {
   /** Once, with what made the ledger unusable. */
   readonly onFailure?: (error: ZlError) => void;
   readonly openFile?: OpenSegmentFile;
+  readonly observer?: LedgerObserver;
 }
 
 /** Reading this much back takes a fraction of a second when a host starts. */

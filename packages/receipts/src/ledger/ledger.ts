@@ -68,6 +68,7 @@ export class Ledger {
       openFile,
       onBatch: () => this.#closeBatch(),
       onFailure,
+      observer: options.observer,
     });
     this.#checkpointer = new Checkpointer({
       ...options,
@@ -108,10 +109,12 @@ export class Ledger {
   /** Resolves once the record would survive a crash of the machine. */
   append(entry: LedgerEntry): Promise<Appended> {
     const { promise, resolve, reject } = Promise.withResolvers<Appended>();
+    const startedMs = performance.now();
     try {
       const appended = this.#add(entry, (error) => {
-        if (error === undefined) resolve(appended);
-        else reject(this.#failure ?? error);
+        if (error !== undefined) return reject(this.#failure ?? error);
+        this.#options.observer?.acknowledged((performance.now() - startedMs) / 1000);
+        resolve(appended);
       });
     } catch (reason) {
       reject(reason);
@@ -171,7 +174,7 @@ export class Ledger {
     }
     this.#segmentBytes += byteLength;
     this.#accept(encoded);
-    this.#queue.push({ line: encoded.line, settle });
+    this.#queue.push({ kind: entry.kind, line: encoded.line, settle });
     return { index: encoded.record.index, leafHash: this.#chain.prev };
   }
 
@@ -182,7 +185,7 @@ export class Ledger {
     const segment = segmentAt(this.#options.dir, encoded.record.index);
     this.#segmentBytes = 0;
     this.#accept(encoded);
-    this.#queue.push({ line: encoded.line, segment });
+    this.#queue.push({ kind: 'ledger.segment', line: encoded.line, segment });
   }
 
   #encode(entry: NewRecord): EncodedRecord & { record: LedgerRecord } {
