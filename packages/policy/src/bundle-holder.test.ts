@@ -2,8 +2,23 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
-import { allow, DAY_MS, NOW, policyKey, sampleRequest, signed } from '../test/sample-bundle.ts';
-import { BundleHolder, type Floor, type FloorPort, memoryFloor } from './index.ts';
+import {
+  allow,
+  DAY_MS,
+  NOW,
+  nameOfState,
+  policyKey,
+  sampleRequest,
+  signed,
+} from '../test/sample-bundle.ts';
+import {
+  BundleHolder,
+  type BundleState,
+  bundleFigures,
+  type Floor,
+  type FloorPort,
+  memoryFloor,
+} from './index.ts';
 
 const keys = [policyKey.publicPem];
 
@@ -90,6 +105,7 @@ test('a bundle whose floor cannot be saved or known does not take hold', async (
     const holder = makeHolder(floor);
     const offer = await holder.offer(signed(), NOW);
     assert.ok('error' in offer && offer.error.id === 'policy.invalid');
+    assert.equal(offer.error.reason, 'unreadable');
     assert.match(offer.error.message, /disk full|EIO/);
     assert.equal(holder.current(NOW).state, 'none');
   }
@@ -119,12 +135,61 @@ test('[POL-02] a bundle of a key that is trusted no more is dropped', async () =
   const holder = makeHolder();
   await holder.offer(signed(), NOW);
   const next = makeKey();
-  holder.trust([...keys, next.publicPem]);
+  holder.trust([...keys, next.publicPem], NOW);
   assert.equal(holder.current(NOW).state, 'active');
-  holder.trust([next.publicPem]);
+  holder.trust([next.publicPem], NOW);
   assert.equal(holder.current(NOW).state, 'none');
   assert.equal(ask(holder).effect, 'deny');
   assert.ok('installed' in (await holder.offer(signed({ version: 2 }, next), NOW)));
+});
+
+test('[POL-06] what is decided by is told before the first decision under it, and once', async () => {
+  const told: string[] = [];
+  const onChange = (now: BundleState) => void told.push(nameOfState(now));
+  const holder = new BundleHolder({ keys, floor: memoryFloor(), onChange });
+  const decide = (nowMs: number) => {
+    told.push(`decided by ${ask(holder, nowMs).policyId}`);
+  };
+  decide(NOW);
+  await holder.offer(signed({ graceMs: DAY_MS }), NOW);
+  await holder.offer(signed({ graceMs: DAY_MS }), NOW);
+  // By another clock, which decides nothing.
+  holder.current(NOW + 7 * DAY_MS);
+  decide(NOW);
+  decide(NOW + 7 * DAY_MS);
+  decide(NOW + 7 * DAY_MS);
+  holder.note(NOW + 8 * DAY_MS);
+  decide(NOW + 8 * DAY_MS);
+  holder.trust([], NOW + 8 * DAY_MS);
+  holder.trust([], NOW + 8 * DAY_MS);
+  assert.deepEqual(told, [
+    'none',
+    'decided by ',
+    'default@1 active',
+    'decided by default@1',
+    'default@1 stale',
+    'decided by default@1',
+    'decided by default@1',
+    'default@1 expired',
+    'decided by default@1',
+    'none',
+  ]);
+});
+
+test('[OBS-02] what gauges say of a bundle, and of none', async () => {
+  const holder = makeHolder();
+  const none = { version: 0, ageSeconds: Number.NaN, expiresSeconds: 0 };
+  assert.deepEqual(bundleFigures(holder.current(NOW), NOW), none);
+  const issuedAt = new Date(NOW - 60_000).toISOString();
+  const expiresAt = new Date(NOW + 3_600_000).toISOString();
+  await holder.offer(signed({ version: 3, issuedAt, expiresAt }), NOW);
+  const figures = (nowMs: number) => bundleFigures(holder.current(nowMs), nowMs);
+  assert.deepEqual(figures(NOW), { version: 3, ageSeconds: 60, expiresSeconds: 3600 });
+  assert.deepEqual(figures(NOW + DAY_MS), {
+    version: 3,
+    ageSeconds: 86_460,
+    expiresSeconds: -82_800,
+  });
 });
 
 test('[POL-02] whatever is offered and whenever, versions only grow and only the living allow', async () => {

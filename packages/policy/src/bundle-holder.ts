@@ -1,5 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type Bundle, policyId } from './bundle.ts';
+import { BundleRefused } from './bundle-refused.ts';
 import { decide } from './decide.ts';
 import type { FloorPort } from './floor.ts';
 import type { Decision, Deny, PolicyRequest } from './request.ts';
@@ -18,10 +19,20 @@ export type BundleState =
 export type Offer =
   | { readonly installed: VerifiedBundle }
   | { readonly unchanged: true }
-  | { readonly error: ZlError };
+  | { readonly error: BundleRefused };
 
 /** Both empty where there is no bundle. */
 export type HeldDecision = Decision & { readonly policyId: string; readonly policyDigest: string };
+
+export interface BundleHolderOptions {
+  readonly keys: readonly string[];
+  readonly floor: FloorPort;
+  /**
+   * Told what is decided by from here on: at the first look, and whenever the
+   * bundle or its state is another. A decision under it comes after.
+   */
+  readonly onChange?: ((now: BundleState) => void) | undefined;
+}
 
 interface Held extends VerifiedBundle {
   readonly envelopeText: string;
@@ -38,18 +49,33 @@ interface Held extends VerifiedBundle {
  * An offer takes hold whole or not at all. Time alone moves it to the right,
  * and back when the clock is set back. Stale: only rules marked duringGrace
  * allow. Expired and none: every tool is denied, and chat goes on.
+ *
+ * What time does is seen by whoever looks first: a decision, or note().
  */
 export class BundleHolder {
   #keys: readonly string[];
   readonly #floor: FloorPort;
   #held: Held | undefined;
+  readonly #onChange: ((now: BundleState) => void) | undefined;
   #lastOffer: Promise<unknown> = Promise.resolve();
+  #told: { readonly held: Held | undefined; readonly state: BundleState['state'] } | undefined;
 
-  constructor({ keys, floor }: { readonly keys: readonly string[]; readonly floor: FloorPort }) {
+  constructor({ keys, floor, onChange }: BundleHolderOptions) {
     this.#keys = keys;
     this.#floor = floor;
+    this.#onChange = onChange;
   }
 
+  /** Looks at the clock: what it has changed is told. */
+  note(nowMs: number): BundleState {
+    const now = this.current(nowMs);
+    if (this.#told?.state === now.state && this.#told.held === this.#held) return now;
+    this.#told = { held: this.#held, state: now.state };
+    this.#onChange?.(now);
+    return now;
+  }
+
+  /** Looks only, by whichever clock. */
   current(nowMs: number): BundleState {
     const held = this.#held;
     if (held === undefined) return { state: 'none' };
@@ -64,7 +90,7 @@ export class BundleHolder {
   }
 
   decide(request: PolicyRequest): HeldDecision {
-    const current = this.current(request.nowMs);
+    const current = this.note(request.nowMs);
     if (current.state === 'none') {
       return { ...unavailable('there is no policy bundle'), policyId: '', policyDigest: '' };
     }
@@ -84,11 +110,12 @@ export class BundleHolder {
   }
 
   /** Drops what the new keys would not have let in. */
-  trust(keys: readonly string[]): void {
+  trust(keys: readonly string[], nowMs: number): void {
     this.#keys = keys;
-    if (this.#held !== undefined && 'error' in readBundle(this.#held.envelopeText, keys)) {
-      this.#held = undefined;
-    }
+    if (this.#held === undefined) return;
+    if (!('error' in readBundle(this.#held.envelopeText, keys))) return;
+    this.#held = undefined;
+    this.note(nowMs);
   }
 
   async #consider(envelopeText: string, nowMs: number): Promise<Offer> {
@@ -101,17 +128,19 @@ export class BundleHolder {
       // First, so that no crash can bring an older one back.
       await this.#floor.save({ id, version, digest: verified.digest });
       this.#held = { ...verified, envelopeText };
+      this.note(nowMs);
       return { installed: verified };
     } catch (reason) {
-      return { error: asPolicyError(reason) };
+      return { error: unreadable(reason) };
     }
   }
 }
 
-function asPolicyError(reason: unknown): ZlError {
-  if (reason instanceof ZlError) return reason;
-  const why = reason instanceof Error ? reason.message : fromUnknown(reason).message;
-  return new ZlError('policy.invalid', `policy bundle refused: ${why}`, { cause: reason });
+/** What keeps an offer from being judged at all: keys or a floor that cannot be read. */
+function unreadable(cause: unknown): BundleRefused {
+  const why = cause instanceof Error ? cause.message : fromUnknown(cause).message;
+  const message = cause instanceof ZlError ? why : `policy bundle refused: ${why}`;
+  return new BundleRefused('unreadable', message, { cause });
 }
 
 function unavailable(reason: string): Deny {

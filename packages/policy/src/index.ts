@@ -7,7 +7,15 @@ export {
   policyId,
   type Rule,
 } from './bundle.ts';
-export { BundleHolder, type BundleState, type HeldDecision, type Offer } from './bundle-holder.ts';
+export { type BundleFigures, bundleFigures } from './bundle-figures.ts';
+export {
+  BundleHolder,
+  type BundleHolderOptions,
+  type BundleState,
+  type HeldDecision,
+  type Offer,
+} from './bundle-holder.ts';
+export { BundleRefused, type RefusalReason, refusalReasons } from './bundle-refused.ts';
 export { checkBundle } from './check-bundle.ts';
 export { checkManifest } from './check-manifest.ts';
 export { decide, tighter } from './decide.ts';
@@ -24,7 +32,7 @@ export { MANIFEST_PAYLOAD_TYPE, signManifest } from './sign-manifest.ts';
 export { ageOf, type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
 export { readManifest, type VerifiedManifest, verifyManifest } from './verify-manifest.ts';
 export {
-  type BundleEvent,
+  type BundleObserver,
   type BundleWatch,
   type PolicyLog,
   type WatchBundleOptions,

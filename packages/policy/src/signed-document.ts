@@ -8,6 +8,12 @@ export interface SignedDocument {
   readonly keyids: readonly string[];
 }
 
+interface DocumentFault {
+  readonly fault: string;
+  /** It is an envelope, and no known key has signed it. */
+  readonly isUnsigned: boolean;
+}
+
 interface Rules {
   readonly payloadType: string;
   /** SPKI PEM texts; one good signature is enough. */
@@ -18,12 +24,17 @@ interface Rules {
 export function openDocument(
   envelopeText: string,
   { payloadType, keys }: Rules,
-): { document: SignedDocument } | { fault: string } {
+): { document: SignedDocument } | DocumentFault {
   const verdict = verifyEnvelope(envelopeText, { payloadType, keys: keys.map(verifierOf) });
-  if (verdict.error !== undefined) return { fault: verdict.error.message };
+  if (verdict.error !== undefined) {
+    const { fault, message } = verdict.error;
+    return { fault: message, isUnsigned: fault === 'unknown_key' || fault === 'bad_signature' };
+  }
   const { payload, keyids } = verdict.value;
   const value = parseCanonical(payload);
-  if (value === undefined) return { fault: 'the payload is not canonical JSON (RFC 8785)' };
+  if (value === undefined) {
+    return { fault: 'the payload is not canonical JSON (RFC 8785)', isUnsigned: false };
+  }
   return { document: { value: deepFreeze(value), digest: digestOfBytes(payload), keyids } };
 }
 

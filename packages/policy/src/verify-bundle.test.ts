@@ -116,3 +116,36 @@ test('[POL-02] a rollback is refused, also to other content of the same version'
 test('nobody can sign what nobody would accept', () => {
   assert.throws(() => signed({ version: 0 }), /version/);
 });
+
+test('[OBS-02] a refusal has its reason, whatever its words', () => {
+  const reasonOf = (envelope: string, rules: Partial<Parameters<typeof verifyBundle>[1]> = {}) => {
+    const verified = verifyBundle(envelope, { keys, nowMs: NOW, ...rules });
+    return 'error' in verified ? verified.error.reason : 'accepted';
+  };
+  const altered = { ...JSON.parse(signed()), payload: Buffer.from('{}').toString('base64') };
+  const floor = { id: 'default', version: 3, digest: digestOf(sampleBundle({ version: 3 })) };
+  const reasons = [
+    reasonOf('garbage'),
+    reasonOf(seal(canonicalJson({ no: 'bundle' }))),
+    reasonOf(seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE)),
+    reasonOf(seal(Buffer.from('{ }'))),
+    reasonOf(JSON.stringify(altered)),
+    reasonOf(signed({}, makeKey())),
+    reasonOf(signed(), { nowMs: NOW + 7 * DAY_MS }),
+    reasonOf(signed(), { nowMs: NOW - DAY_MS }),
+    reasonOf(signed({ version: 2 }), { floor }),
+    reasonOf(signed({ version: 3 }), { floor }),
+  ];
+  assert.deepEqual(reasons, [
+    'malformed',
+    'malformed',
+    'malformed',
+    'malformed',
+    'signature',
+    'signature',
+    'expired',
+    'not_yet',
+    'rolled_back',
+    'accepted',
+  ]);
+});

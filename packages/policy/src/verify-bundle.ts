@@ -1,5 +1,5 @@
-import { ZlError } from '@zerolatency/errors';
 import type { Bundle } from './bundle.ts';
+import { BundleRefused, type RefusalReason } from './bundle-refused.ts';
 import { checkBundle } from './check-bundle.ts';
 import { type Floor, rollbackFault } from './floor.ts';
 import { BUNDLE_PAYLOAD_TYPE } from './sign-bundle.ts';
@@ -18,6 +18,8 @@ interface Rules {
   readonly floor?: Floor | undefined;
 }
 
+type Refusal = { readonly error: BundleRefused };
+
 /** By how much the clock of who signs may be ahead of ours. */
 export const MAX_CLOCK_SKEW_MS = 5 * 60 * 1000;
 
@@ -25,25 +27,30 @@ export const MAX_CLOCK_SKEW_MS = 5 * 60 * 1000;
 export function verifyBundle(
   envelopeText: string,
   { keys, nowMs, floor }: Rules,
-): VerifiedBundle | { error: ZlError } {
+): VerifiedBundle | Refusal {
   const read = readBundle(envelopeText, keys);
   if ('error' in read) return read;
   const { bundle, digest } = read;
   const { id, version } = bundle;
-  const fault = timeFault(bundle, nowMs) ?? rollbackFault(floor, { id, version, digest });
-  return fault === undefined ? read : invalid(fault);
+  const rollback = rollbackFault(floor, { id, version, digest });
+  return (
+    timeRefusal(bundle, nowMs) ?? (rollback === undefined ? read : refuse('rolled_back', rollback))
+  );
 }
 
 /** Whatever its age. */
 export function readBundle(
   envelopeText: string,
   keys: readonly string[],
-): VerifiedBundle | { error: ZlError } {
+): VerifiedBundle | Refusal {
   const opened = openDocument(envelopeText, { payloadType: BUNDLE_PAYLOAD_TYPE, keys });
-  if ('fault' in opened) return invalid(opened.fault);
+  if ('fault' in opened) {
+    return refuse(opened.isUnsigned ? 'signature' : 'malformed', opened.fault);
+  }
   const { value, digest, keyids } = opened.document;
   const checked = checkBundle(value);
-  return 'error' in checked ? checked : { bundle: checked.bundle, digest, keyids };
+  if ('error' in checked) return { error: new BundleRefused('malformed', checked.error.message) };
+  return { bundle: checked.bundle, digest, keyids };
 }
 
 export function ageOf(bundle: Bundle, nowMs: number): 'active' | 'stale' | 'expired' {
@@ -52,13 +59,14 @@ export function ageOf(bundle: Bundle, nowMs: number): 'active' | 'stale' | 'expi
   return nowMs < expiresAtMs + (bundle.graceMs ?? 0) ? 'stale' : 'expired';
 }
 
-function timeFault(bundle: Bundle, nowMs: number): string | undefined {
+function timeRefusal(bundle: Bundle, nowMs: number): Refusal | undefined {
   if (Date.parse(bundle.issuedAt) > nowMs + MAX_CLOCK_SKEW_MS) {
-    return `it was issued in the future, at ${bundle.issuedAt}`;
+    return refuse('not_yet', `it was issued in the future, at ${bundle.issuedAt}`);
   }
-  return ageOf(bundle, nowMs) === 'expired' ? `it expired at ${bundle.expiresAt}` : undefined;
+  if (ageOf(bundle, nowMs) !== 'expired') return undefined;
+  return refuse('expired', `it expired at ${bundle.expiresAt}`);
 }
 
-function invalid(why: string): { error: ZlError } {
-  return { error: new ZlError('policy.invalid', `policy bundle refused: ${why}`) };
+function refuse(reason: RefusalReason, why: string): Refusal {
+  return { error: new BundleRefused(reason, `policy bundle refused: ${why}`) };
 }

@@ -3,7 +3,14 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
-import { DAY_MS, NOW, policyKey, sampleRequest, signed } from '../test/sample-bundle.ts';
+import {
+  DAY_MS,
+  NOW,
+  nameOfState,
+  policyKey,
+  sampleRequest,
+  signed,
+} from '../test/sample-bundle.ts';
 import { openFloorFile, type WatchBundleOptions, watchBundle } from './index.ts';
 
 /** Looks only happen when the test asks. */
@@ -29,7 +36,10 @@ function setUp(t: TestContext) {
       keysDir: paths.keys,
       floor: openFloorFile(paths.floor),
       log: { info: note, warn: note },
-      onEvent: (event) => events.push(event),
+      observer: {
+        changed: (now) => events.push(nameOfState(now)),
+        refused: (reason) => events.push(`refused: ${reason}`),
+      },
       nowMs: clock.nowMs,
       pollMs: NEVER_MS,
       ...options,
@@ -52,7 +62,7 @@ test('[POL-02] a bundle is there after the start, and a newer file takes over li
   put(signed({ version: 2 }));
   await check();
   assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
-  assert.deepEqual(events, ['installed', 'installed']);
+  assert.deepEqual(events, ['default@1 active', 'default@2 active']);
 });
 
 test('[POL-02] a start without a bundle denies tools until one is there', async (t) => {
@@ -63,7 +73,7 @@ test('[POL-02] a start without a bundle denies tools until one is there', async 
   put(signed());
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
-  assert.deepEqual(events, ['refused', 'installed']);
+  assert.deepEqual(events, ['refused: unreadable', 'none', 'default@1 active']);
 });
 
 test('[POL-02] a bad file is told once and leaves the bundle in force', async (t) => {
@@ -76,7 +86,8 @@ test('[POL-02] a bad file is told once and leaves the bundle in force', async (t
     await check();
     assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
   }
-  assert.deepEqual(events, ['installed', 'refused', 'refused', 'refused']);
+  const refused = ['malformed', 'rolled_back', 'signature'].map((reason) => `refused: ${reason}`);
+  assert.deepEqual(events, ['default@2 active', ...refused]);
   assert.equal(logged.length, 4);
   assert.match(logged.join('\n'), /version 1 is older than 2, accepted before/);
 });
@@ -108,7 +119,7 @@ test('[POL-02] a bundle from the future takes hold when its time comes, without 
   clock.advance(DAY_MS);
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
-  assert.deepEqual(events, ['refused', 'installed']);
+  assert.deepEqual(events, ['refused: not_yet', 'none', 'default@1 active']);
 });
 
 test('[POL-02] going stale and expiring are told once each, and a fresh bundle ends both', async (t) => {
@@ -126,11 +137,16 @@ test('[POL-02] going stale and expiring are told once each, and a fresh bundle e
   put(signed({ version: 2, issuedAt, expiresAt }));
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
-  assert.deepEqual(events, ['installed', 'stale', 'expired', 'installed']);
+  assert.deepEqual(events, [
+    'default@1 active',
+    'default@1 stale',
+    'default@1 expired',
+    'default@2 active',
+  ]);
 });
 
 test('[POL-02] keys rotate in their directory, and one that leaves takes its bundle along', async (t) => {
-  const { start, put, clock, paths } = setUp(t);
+  const { start, put, clock, paths, events } = setUp(t);
   put(signed());
   const { holder, check } = await start();
   const next = makeKey();
@@ -141,6 +157,7 @@ test('[POL-02] keys rotate in their directory, and one that leaves takes its bun
   rmSync(join(paths.keys, 'two.pem'));
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.deepEqual(events, ['default@1 active', 'default@2 active', 'none', 'refused: signature']);
 });
 
 test('a key file that cannot be read leaves keys and bundle as they are', async (t) => {

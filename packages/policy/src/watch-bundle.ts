@@ -1,5 +1,6 @@
 import { watchFiles } from '@zerolatency/watch';
 import { BundleHolder, type BundleState } from './bundle-holder.ts';
+import { BundleRefused, type RefusalReason } from './bundle-refused.ts';
 import type { FloorPort } from './floor.ts';
 import { pemFiles } from './key-files.ts';
 
@@ -8,8 +9,12 @@ export interface PolicyLog {
   warn(fields: object, message: string): void;
 }
 
-/** For a counter: installed and refused are about files, the others about time. */
-export type BundleEvent = 'installed' | 'refused' | 'stale' | 'expired';
+export interface BundleObserver {
+  /** What is decided by from here on, before the first decision under it. */
+  changed?(now: BundleState): void;
+  /** An offer was not taken. Told once for each content and each way in which it cannot be read. */
+  refused?(reason: RefusalReason): void;
+}
 
 export interface WatchBundleOptions {
   readonly envelopePath: string;
@@ -20,7 +25,7 @@ export interface WatchBundleOptions {
   readonly log: PolicyLog;
   readonly nowMs?: () => number;
   readonly pollMs?: number;
-  readonly onEvent?: (event: BundleEvent) => void;
+  readonly observer?: BundleObserver;
 }
 
 export interface BundleWatch {
@@ -36,10 +41,13 @@ export interface BundleWatch {
  * in force as it is, and is tried again, since time can make it good.
  */
 export async function watchBundle(options: WatchBundleOptions): Promise<BundleWatch> {
-  const { envelopePath, keysDir, keys = [], log } = options;
+  const { envelopePath, keysDir, keys = [], floor, log, observer } = options;
   const nowMs = options.nowMs ?? Date.now;
-  const holder = new BundleHolder({ keys, floor: options.floor });
-  const noteAge = ageNoter(options, () => holder.current(nowMs()));
+  const onChange = (now: BundleState) => {
+    observer?.changed?.(now);
+    logAge(log, now);
+  };
+  const holder = new BundleHolder({ keys, floor, onChange });
 
   const files = watchFiles({
     files: async () => [...(keysDir === undefined ? [] : await pemFiles(keysDir)), envelopePath],
@@ -47,27 +55,26 @@ export async function watchBundle(options: WatchBundleOptions): Promise<BundleWa
     onChange: async (contents) => {
       const text = (path: string) => contents.get(path)?.toString('utf8') ?? '';
       const keyFiles = [...contents.keys()].filter((path) => path !== envelopePath);
-      if (keysDir !== undefined) holder.trust(keyFiles.map(text));
+      if (keysDir !== undefined) holder.trust(keyFiles.map(text), nowMs());
       const offer = await holder.offer(text(envelopePath), nowMs());
       if ('error' in offer) throw offer.error;
       if ('unchanged' in offer) return;
       const { bundle, digest } = offer.installed;
       log.info({ policy: bundle.id, version: bundle.version, digest }, 'policy bundle installed');
-      options.onEvent?.('installed');
     },
     onError: (reason) => {
       const why = reason instanceof Error ? reason.message : String(reason);
       log.warn({ errorId: 'policy.invalid', envelopePath }, why);
-      options.onEvent?.('refused');
+      observer?.refused?.(reason instanceof BundleRefused ? reason.reason : 'unreadable');
     },
   });
-  const timer = setInterval(noteAge, options.pollMs ?? 1000);
-  timer.unref();
   const check = async () => {
     await files.check();
-    noteAge();
+    holder.note(nowMs());
   };
   await check();
+  const timer = setInterval(() => holder.note(nowMs()), options.pollMs ?? 1000);
+  timer.unref();
   return {
     holder,
     check,
@@ -78,21 +85,8 @@ export async function watchBundle(options: WatchBundleOptions): Promise<BundleWa
   };
 }
 
-/** Tells once when the bundle in force goes out of date. */
-function ageNoter(
-  { log, onEvent }: Pick<WatchBundleOptions, 'log' | 'onEvent'>,
-  current: () => BundleState,
-): () => void {
-  let told: BundleState['state'] = 'none';
-  return () => {
-    const now = current();
-    if (now.state === told) return;
-    told = now.state;
-    if (now.state !== 'stale' && now.state !== 'expired') return;
-    log.warn(
-      { policy: now.policyId, expiredAtMs: now.expiresAtMs },
-      `policy bundle is ${now.state}`,
-    );
-    onEvent?.(now.state);
-  };
+function logAge(log: PolicyLog, now: BundleState): void {
+  if (now.state !== 'stale' && now.state !== 'expired') return;
+  const { state, policyId: policy, expiresAtMs: expiredAtMs } = now;
+  log.warn({ policy, expiredAtMs }, `policy bundle is ${state}`);
 }

@@ -1,6 +1,12 @@
 import { signerFromPem } from '@zerolatency/receipts';
 import { makeKey } from '@zerolatency/testing';
-import { type Bundle, type PolicyRequest, type Rule, signBundle } from '../src/index.ts';
+import {
+  type Bundle,
+  type BundleState,
+  type PolicyRequest,
+  type Rule,
+  signBundle,
+} from '../src/index.ts';
 
 export const NOW = Date.UTC(2030, 0, 1, 12);
 export const DAY_MS = 24 * 60 * 60 * 1000;
@@ -45,4 +51,8 @@ export const policyKey = makeKey();
 
 export function signed(changes: Partial<Bundle> = {}, key = policyKey): string {
   return signBundle(sampleBundle(changes), [signerFromPem(key.privatePem)]);
+}
+
+export function nameOfState(held: BundleState): string {
+  return held.state === 'none' ? 'none' : `${held.policyId} ${held.state}`;
 }
