@@ -135,6 +135,11 @@ test('[OBS-02] the metrics socket tells what ran, by the names of the contract',
   assert.match(said, /^zl_bridge_calls_total\{[^}]*tool="well.echo"[^}]*outcome="done"[^}]*\} 1$/m);
   assert.match(said, /^zl_bridge_calls_total\{[^}]*tool="other"[^}]*outcome="failed"[^}]*\} 1$/m);
   assert.match(said, /^zl_bridge_journal_write_duration_seconds_count\{[^}]*durable="yes"/m);
+  assert.match(said, /^zl_bridge_journal_entries\S* 2$/m);
+  assert.match(said, /^zl_bridge_journal_bytes\S* \d+$/m);
+  assert.match(said, /^zl_policy_bundle_version\S* 1$/m);
+  assert.match(said, /^zl_policy_bundle_expires_seconds\S* \d+/m);
+  assert.match(said, /^zl_policy_bundles_refused_total\{reason="signature"[^}]*\} 0$/m);
 });
 
 test('a stopping bridge lets a running call end and takes no other', async (t) => {

@@ -11,7 +11,7 @@ import { openConnection } from './app/open-connection.ts';
 import { openDevice } from './app/open-device.ts';
 import { openServers } from './app/open-servers.ts';
 import type { BridgeConfig } from './config.ts';
-import { BridgeMetrics } from './metrics.ts';
+import type { BridgeMetrics } from './metrics.ts';
 import { type BridgeStatus, statusOf } from './status.ts';
 
 export const SERVICE = 'device-bridge';
@@ -20,6 +20,7 @@ export const VERSION = manifest.version;
 export interface BridgeDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
+  readonly metrics: BridgeMetrics;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Sees every span that ends. */
   readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
@@ -35,7 +36,7 @@ export interface Bridge {
 /** Resolves when the bridge works on being live. Everything it opens is closed by the drain. */
 export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promise<Bridge> {
   const parts = await openParts(config, deps, () => deps.onLive?.(status()));
-  const { device, journal, calls, servers, connection, policy, metrics } = parts;
+  const { device, journal, calls, servers, connection, policy } = parts;
   const { supervisor } = servers;
   const status = () =>
     statusOf({
@@ -52,7 +53,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   const controlSocket = join(config.stateDir, 'control.sock');
   const texts = await Promise.all([
     serveText(controlSocket, () => `${JSON.stringify(status())}\n`),
-    serveText(join(config.stateDir, 'metrics.sock'), () => metrics.registry.metrics()),
+    serveText(join(config.stateDir, 'metrics.sock'), () => deps.metrics.registry.metrics()),
   ]);
   deps.lifecycle.onDrain('control', async () => {
     await Promise.all(texts.map((text) => text.close()));
@@ -65,10 +66,9 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
 
 /** Drain hooks run in reverse: what is opened first is closed last. */
 async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => void) {
-  const { lifecycle, log } = deps;
-  const metrics = new BridgeMetrics();
+  const { lifecycle, log, metrics } = deps;
   const tracing = openTracing(config, deps);
-  const journal = openJournal(config, deps, metrics);
+  const journal = openJournal(config, deps);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
   const servers = openServers(config, {
@@ -98,7 +98,7 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
     bridgeVersion: VERSION,
   });
   lifecycle.onDrain('connection', close);
-  return { metrics, journal, device, policy, servers, calls, connection };
+  return { journal, device, policy, servers, calls, connection };
 }
 
 function openTracing({ telemetry }: BridgeConfig, { lifecycle, onSpan }: BridgeDeps): Tracing {
@@ -115,24 +115,27 @@ function openTracing({ telemetry }: BridgeConfig, { lifecycle, onSpan }: BridgeD
 /** The first thing that is opened: its lock keeps a second bridge out of the directory. */
 function openJournal(
   { stateDir }: BridgeConfig,
-  { lifecycle }: BridgeDeps,
-  metrics: BridgeMetrics,
+  { lifecycle, metrics }: BridgeDeps,
 ): SqliteJournal {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const journal = new SqliteJournal(join(stateDir, 'journal.db'), {
     wrote: (durable, seconds) => metrics.journalWrote(durable, seconds),
   });
+  metrics.journal(journal);
   lifecycle.onDrain('journal', async () => journal.close());
   return journal;
 }
 
-async function openPolicy({ policy, stateDir }: BridgeConfig, { lifecycle, log }: BridgeDeps) {
+async function openPolicy({ policy, stateDir }: BridgeConfig, deps: BridgeDeps) {
+  const { lifecycle, log, metrics } = deps;
   const watch = await watchBundle({
     envelopePath: policy.bundleFile,
     keysDir: policy.keysDir,
     floor: openFloorFile(join(stateDir, 'policy-floor.json')),
     log,
+    observer: { refused: (reason) => metrics.bundleRefused(reason) },
   });
+  metrics.bundle((nowMs) => watch.holder.current(nowMs));
   lifecycle.onDrain('policy', async () => watch.close());
   return watch.holder;
 }

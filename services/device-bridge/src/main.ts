@@ -2,6 +2,7 @@ import { readCommandLine } from '@zerolatency/config';
 import { runMain, runService } from '@zerolatency/lifecycle';
 import { createLogger } from '@zerolatency/telemetry';
 import { type BridgeConfig, CONFIG_FILE_ENV, loadBridgeConfig } from './config.ts';
+import { BridgeMetrics } from './metrics.ts';
 
 /** Node says at each start that its SQLite is young. We know, and every other warning is shown. */
 function hideSqliteWarning(): void {
@@ -29,7 +30,13 @@ async function run(config: BridgeConfig): Promise<number> {
   hideSqliteWarning();
   // Only now, since loading it loads SQLite.
   const { SERVICE, startBridge, VERSION } = await import('./app.ts');
-  const log = createLogger({ service: SERVICE, level: config.log.level, version: VERSION });
+  const metrics = new BridgeMetrics();
+  const log = createLogger({
+    service: SERVICE,
+    level: config.log.level,
+    version: VERSION,
+    onMasked: (detector) => metrics.masked(detector),
+  });
   let isReadyTold = false;
   return runService({
     signals: process,
@@ -39,6 +46,7 @@ async function run(config: BridgeConfig): Promise<number> {
       startBridge(config, {
         lifecycle,
         log,
+        metrics,
         env: process.env,
         onLive: (status) => {
           if (isReadyTold) return;

@@ -1,7 +1,13 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { Frame } from '@zerolatency/frame';
+import {
+  type BundleState,
+  bundleFigures,
+  type RefusalReason,
+  refusalReasons,
+} from '@zerolatency/policy';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
-import { createRegistry, gaugeFrom, metric } from '@zerolatency/telemetry';
+import { childBy, createRegistry, gaugeFrom, metric } from '@zerolatency/telemetry';
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
@@ -16,6 +22,10 @@ export class BridgeMetrics {
   readonly #connected = metric(this.registry, 'zl_bridge_connected').labels();
   readonly #servers = metric(this.registry, 'zl_bridge_servers');
   readonly #decisions = metric(this.registry, 'zl_policy_decisions_total');
+  readonly #bundlesRefused = metric(this.registry, 'zl_policy_bundles_refused_total');
+  readonly #ofReason = childBy((reason: RefusalReason) => this.#bundlesRefused.labels({ reason }));
+  readonly #masked = metric(this.registry, 'zl_masked_secrets_total');
+  readonly #ofDetector = childBy((detector) => this.#masked.labels({ detector }));
   readonly #writes = {
     yes: metric(this.registry, 'zl_bridge_journal_write_duration_seconds').labels({
       durable: 'yes',
@@ -63,7 +73,30 @@ export class BridgeMetrics {
     this.#writes[durable ? 'yes' : 'no'].observe(seconds);
   }
 
+  bundleRefused(reason: RefusalReason): void {
+    this.#ofReason(reason).inc();
+  }
+
+  /** In a log line; nothing else of the bridge shows what it handles. */
+  masked(detector: string): void {
+    this.#ofDetector(detector).inc();
+  }
+
   callsRunning(read: () => number): void {
     gaugeFrom(this.registry, 'zl_bridge_calls_running', read);
+  }
+
+  journal(journal: { readonly entries: number; readonly resultBytes: number }): void {
+    gaugeFrom(this.registry, 'zl_bridge_journal_entries', () => journal.entries);
+    gaugeFrom(this.registry, 'zl_bridge_journal_bytes', () => journal.resultBytes);
+  }
+
+  bundle(current: (nowMs: number) => BundleState): void {
+    const figures = () => bundleFigures(current(Date.now()), Date.now());
+    gaugeFrom(this.registry, 'zl_policy_bundle_version', () => figures().version);
+    gaugeFrom(this.registry, 'zl_policy_bundle_age_seconds', () => figures().ageSeconds);
+    gaugeFrom(this.registry, 'zl_policy_bundle_expires_seconds', () => figures().expiresSeconds);
+    // A rate sees the first refusal only where there was a zero before it.
+    for (const reason of refusalReasons) this.#ofReason(reason).inc(0);
   }
 }

@@ -21,6 +21,7 @@ import {
 } from '@zerolatency/testing';
 import { startBridge } from '../src/app.ts';
 import { type BridgeConfig, loadBridgeConfig } from '../src/config.ts';
+import { BridgeMetrics } from '../src/metrics.ts';
 import { FakeHost } from './fake-host.ts';
 import { FakeRelay } from './fake-relay.ts';
 import { manifestOf } from './manifests.ts';
@@ -114,7 +115,13 @@ export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeCon
   const stop = () => lifecycle.shutdown({ reason: 'test', deadlineMs: 5_000 });
   t.after(stop);
   const spans = onSpan === undefined ? {} : { onSpan };
-  const started = startBridge(config, { lifecycle, log, env, ...spans });
+  const started = startBridge(config, {
+    lifecycle,
+    log,
+    metrics: new BridgeMetrics(),
+    env,
+    ...spans,
+  });
   // What was opened before it failed is closed, as runService does.
   const bridge = await started.catch(async (error) => {
     await stop();

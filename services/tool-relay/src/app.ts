@@ -1,5 +1,5 @@
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
-import { createRegistry, createTracing, type Logger, type Tracing } from '@zerolatency/telemetry';
+import { createTracing, type Logger, type Registry, type Tracing } from '@zerolatency/telemetry';
 import { type TlsWatch, watchTls } from '@zerolatency/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
@@ -19,6 +19,7 @@ export const VERSION = manifest.version;
 export interface RelayDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
+  readonly registry: Registry;
   /** Sees every span that ends. */
   readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
 }
@@ -35,10 +36,9 @@ const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.
 
 /** Resolves when devices and hosts can connect. Everything it opens is closed by the lifecycle's drain. */
 export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RelayAddresses> {
-  const { lifecycle, log } = deps;
+  const { lifecycle, log, registry } = deps;
   // Drain hooks run in reverse: what is opened first is closed last.
   const tracing = openTracing(config, deps);
-  const registry = createRegistry({ service: SERVICE });
   const meters = new RelayMeters(registry);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());

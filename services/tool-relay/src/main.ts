@@ -1,8 +1,9 @@
 import { readCommandLine } from '@zerolatency/config';
 import { runMain, runService } from '@zerolatency/lifecycle';
-import { createLogger } from '@zerolatency/telemetry';
+import { createLogger, createRegistry } from '@zerolatency/telemetry';
 import { SERVICE, startRelay, VERSION } from './app.ts';
 import { CONFIG_FILE_ENV, readRelayConfig } from './config.ts';
+import { maskedSecrets } from './metrics.ts';
 
 /**
  * uWebSockets.js reads it once, when it is loaded, and would refuse more than
@@ -22,13 +23,19 @@ async function main(): Promise<number> {
     stdout.write(config.printable);
     return 0;
   }
-  const log = createLogger({ service: SERVICE, level: config.logLevel, version: VERSION });
+  const registry = createRegistry({ service: SERVICE });
+  const log = createLogger({
+    service: SERVICE,
+    level: config.logLevel,
+    version: VERSION,
+    onMasked: maskedSecrets(registry),
+  });
   return runService({
     signals: process,
     deadlineMs: config.drain.deadlineMs,
     log,
     start: async (lifecycle) => {
-      const addresses = await startRelay(config, { lifecycle, log });
+      const addresses = await startRelay(config, { lifecycle, log, registry });
       lifecycle.onChange((state) => {
         if (state !== 'ready') return;
         stdout.write(`${JSON.stringify({ event: 'ready', ...addresses })}\n`);

@@ -1,6 +1,6 @@
 import { X509Certificate } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
-import { gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
 import type { LostReason, RelayMetrics, SessionEnd, Side } from './ports.ts';
 
 /** What is open, read when it is scraped. */
@@ -85,6 +85,13 @@ export class RelayMeters implements RelayMetrics {
       },
     };
   }
+}
+
+/** Secrets masked in log lines; a relay shows nothing else of what it handles. */
+export function maskedSecrets(registry: Registry): (detector: string) => void {
+  const masked = metric(registry, 'zl_masked_secrets_total');
+  const ofDetector = childBy((detector) => masked.labels({ detector }));
+  return (detector) => ofDetector(detector).inc();
 }
 
 export interface ProcessFacts {

@@ -3,7 +3,7 @@ import type { DescService, JsonValue } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { Lifecycle } from '@zerolatency/lifecycle';
-import { createLogger } from '@zerolatency/telemetry';
+import { createLogger, createRegistry } from '@zerolatency/telemetry';
 import { makeAuthority, makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { clientTlsOptions, signPeerToken } from '@zerolatency/tls';
 import { type RelayAddresses, startRelay } from '../src/app.ts';
@@ -44,7 +44,8 @@ export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions
     level: 'debug',
     destination: { write: (line: string) => logLines.push(line) },
   });
-  const relay = await startRelay(config, { lifecycle, log });
+  const registry = createRegistry({ service: 'tool-relay' });
+  const relay = await startRelay(config, { lifecycle, log, registry });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });
   t.after(async () => {

@@ -71,6 +71,13 @@ function follows(dir: string, steps: readonly Step[]): void {
   try {
     assert.deepEqual(plain(real), plain(model));
     assert.equal(real.watermarkMs, model.watermarkMs);
+    const held = [...model.load()];
+    const results = held.map((each) => (each.state === 'finished' ? each.result.length : 0));
+    assert.equal(real.entries, held.length);
+    assert.equal(
+      real.resultBytes,
+      results.reduce((sum, size) => sum + size, 0),
+    );
     assert.deepEqual(Buffer.from(real.id), Buffer.from(id));
   } finally {
     real.close();

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
+import { KeptResults } from './kept-results.ts';
 import { openDatabase } from './open-database.ts';
 
 export interface JournalObserver {
@@ -27,6 +28,7 @@ export class SqliteJournal implements Journal {
   /** An acknowledgement names its call only, and rows are found by deadline. */
   readonly #deadlines = new Map<string, number>();
   readonly #acknowledged: string[] = [];
+  readonly #kept = new KeptResults();
   #watermarkMs: number;
   #isFull = false;
   #logBytes = 0;
@@ -53,11 +55,23 @@ export class SqliteJournal implements Journal {
     this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
     this.id = this.#ownId();
     this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
-    for (const { callId, deadlineMs } of this.load()) this.#deadlines.set(callId, deadlineMs);
+    for (const entry of this.load()) {
+      this.#deadlines.set(entry.callId, entry.deadlineMs);
+      if (entry.state === 'finished') this.#kept.keep(entry.callId, entry.result.length);
+    }
   }
 
   get watermarkMs(): number {
     return this.#watermarkMs;
+  }
+
+  get entries(): number {
+    return this.#deadlines.size;
+  }
+
+  /** Of results that are not acknowledged. */
+  get resultBytes(): number {
+    return this.#kept.bytes;
   }
 
   *load(): Iterable<JournalEntry> {
@@ -78,6 +92,7 @@ export class SqliteJournal implements Journal {
     this.#write(durable, entry.outcome.length + entry.result.length, () => {
       this.#finish.run(callId, digest, deadlineMs, entry.outcome, entry.result);
     });
+    this.#kept.keep(callId, entry.result.length);
   }
 
   acknowledged(callId: string): void {
@@ -97,7 +112,9 @@ export class SqliteJournal implements Journal {
     });
     this.#watermarkMs = next;
     for (const [callId, deadlineMs] of this.#deadlines) {
-      if (deadlineMs <= next) this.#deadlines.delete(callId);
+      if (deadlineMs > next) continue;
+      this.#deadlines.delete(callId);
+      this.#kept.free(callId);
     }
   }
 
@@ -123,6 +140,7 @@ export class SqliteJournal implements Journal {
       }
       this.#database.exec('COMMIT');
     });
+    for (const callId of callIds) this.#kept.free(callId);
   }
 
   #write(durable: boolean, bytes: number, run: () => void): void {
