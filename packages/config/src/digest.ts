@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 
 /** Tells whether two processes run with the same settings, whatever their order. */
-export function configDigest(config: unknown): string {
+export function configDigest(config: unknown): `sha256:${string}` {
   const text = JSON.stringify(config, (_name, value: unknown) => sorted(value)) ?? '';
   return `sha256:${createHash('sha256').update(text).digest('hex')}`;
 }

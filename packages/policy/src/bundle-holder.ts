@@ -1,3 +1,4 @@
+import type { Digest } from '@zerolatency/contracts';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type Bundle, policyId } from './bundle.ts';
 import { BundleRefused } from './bundle-refused.ts';
@@ -11,7 +12,7 @@ export type BundleState =
   | {
       readonly state: 'active' | 'stale' | 'expired';
       readonly bundle: Bundle;
-      readonly digest: string;
+      readonly digest: Digest;
       readonly policyId: string;
       readonly expiresAtMs: number;
     };

@@ -1,3 +1,4 @@
+import type { Digest } from '@zerolatency/contracts';
 import type { Bundle } from './bundle.ts';
 import { BundleRefused, type RefusalReason } from './bundle-refused.ts';
 import { checkBundle } from './check-bundle.ts';
@@ -7,7 +8,7 @@ import { openDocument } from './signed-document.ts';
 
 export interface VerifiedBundle {
   readonly bundle: Bundle;
-  readonly digest: string;
+  readonly digest: Digest;
   readonly keyids: readonly string[];
 }
 

@@ -1,13 +1,7 @@
 import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
 import type { HttpServer } from '@zerolatency/rpc';
-import {
-  createRegistry,
-  createTracing,
-  type Logger,
-  type Registry,
-  type Tracing,
-} from '@zerolatency/telemetry';
+import { createTracing, type Logger, type Registry, type Tracing } from '@zerolatency/telemetry';
 import { watchTls } from '@zerolatency/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
@@ -29,6 +23,7 @@ export const VERSION = manifest.version;
 export interface HostDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
+  readonly registry: Registry;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Sees every span that ends. */
   readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
@@ -41,17 +36,14 @@ export interface HostAddresses {
 
 /** Resolves when the host can take turns. Everything it opens is closed by the lifecycle's drain. */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
-  const registry = createRegistry({ service: SERVICE });
-  return serveHost(config, { ...deps, registry }, (opening) => openTools(config, opening));
+  return serveHost(config, deps, (opening) => openTools(config, { ...opening, version: VERSION }));
 }
-
-type ServeDeps = HostDeps & { readonly registry: Registry };
 
 /** The host over whatever tools it is given: the seam that tests without devices use. */
 export async function serveHost(
   config: HostConfig,
-  deps: ServeDeps,
-  open: (deps: ServeDeps & { readonly tracer: Tracer }) => Promise<OpenedTools>,
+  deps: HostDeps,
+  open: (deps: HostDeps & { readonly tracer: Tracer }) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   // Drain hooks run in reverse: what is opened first is closed last.
   const tracing = openTracing(config, deps);
@@ -65,7 +57,7 @@ export async function serveHost(
   return { rpc: rpc.url, admin: admin.url };
 }
 
-function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: ServeDeps): Tracing {
+function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: HostDeps): Tracing {
   const tracing = createTracing({
     service: SERVICE,
     version: VERSION,
@@ -78,7 +70,7 @@ function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: ServeDeps
 
 async function openTurns(
   config: HostConfig,
-  { log, registry, tracing, tools }: ServeDeps & { tracing: Tracing; tools: OpenedTools },
+  { log, registry, tracing, tools }: HostDeps & { tracing: Tracing; tools: OpenedTools },
 ): Promise<Turns> {
   const providers = new Map([
     ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
@@ -100,7 +92,7 @@ async function openTurns(
 
 async function openAdmin(
   config: HostConfig,
-  { lifecycle, registry }: ServeDeps,
+  { lifecycle, registry }: HostDeps,
   components: Readonly<Record<string, ComponentCheck>>,
 ) {
   const admin = await serveAdmin({
@@ -118,7 +110,7 @@ async function openAdmin(
 
 async function openRpc(
   config: HostConfig,
-  { lifecycle, log, registry }: ServeDeps,
+  { lifecycle, log, registry }: HostDeps,
   { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
 ): Promise<HttpServer> {
   const { host, port, tls: files } = config.rpc;

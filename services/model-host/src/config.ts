@@ -82,7 +82,7 @@ export interface LoadedConfig {
 /** What the service runs on: units in names, and nothing left to interpret. */
 export interface HostConfig
   extends Omit<LoadedConfig, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
-  readonly digest: string;
+  readonly digest: ReturnType<typeof configDigest>;
   /** The effective configuration for people, secrets masked. */
   readonly printable: string;
   /** Without tls it is cleartext on loopback. */

@@ -1,8 +1,9 @@
 import { readCommandLine } from '@zerolatency/config';
 import { runMain, runService } from '@zerolatency/lifecycle';
-import { createLogger } from '@zerolatency/telemetry';
+import { createLogger, createRegistry } from '@zerolatency/telemetry';
 import { SERVICE, startHost, VERSION } from './app.ts';
 import { CONFIG_FILE_ENV, loadHostConfig } from './config.ts';
+import { maskedSecrets } from './metrics.ts';
 
 async function main(): Promise<number> {
   const { env, stdout } = process;
@@ -16,13 +17,19 @@ async function main(): Promise<number> {
     stdout.write(config.printable);
     return 0;
   }
-  const log = createLogger({ service: SERVICE, level: config.log.level, version: VERSION });
+  const registry = createRegistry({ service: SERVICE });
+  const log = createLogger({
+    service: SERVICE,
+    level: config.log.level,
+    version: VERSION,
+    onMasked: maskedSecrets(registry),
+  });
   return runService({
     signals: process,
     deadlineMs: config.drainDeadlineMs,
     log,
     start: async (lifecycle) => {
-      const addresses = await startHost(config, { lifecycle, log, env });
+      const addresses = await startHost(config, { lifecycle, log, registry, env });
       lifecycle.onChange((state) => {
         if (state !== 'ready') return;
         stdout.write(`${JSON.stringify({ event: 'ready', ...addresses })}\n`);

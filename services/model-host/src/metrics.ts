@@ -1,4 +1,4 @@
-import { gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
 
 type Outcome = 'done' | 'failed' | 'cancelled';
 type Phase = 'plan' | 'act' | 'reflect' | 'respond';
@@ -13,6 +13,12 @@ export interface TurnEndFigures {
   readonly mergedDeltas: number;
 }
 
+/** The requests to one model. */
+export interface ProviderMetrics {
+  began(seconds: number): void;
+  ended(outcome: Outcome, errorId: string): void;
+}
+
 /** What the turns of this pod count and time. */
 export interface HostMetrics {
   turnEnded(figures: TurnEndFigures): void;
@@ -20,6 +26,8 @@ export interface HostMetrics {
   stepBegun(): void;
   firstToken(seconds: number): void;
   firstTokenAdded(seconds: number): void;
+  /** By its alias. */
+  provider(model: string): ProviderMetrics;
 }
 
 export function createHostMetrics(registry: Registry): HostMetrics {
@@ -44,7 +52,28 @@ export function createHostMetrics(registry: Registry): HostMetrics {
     stepBegun: () => steps.inc(),
     firstToken: (seconds) => firstToken.observe(seconds),
     firstTokenAdded: (seconds) => added.observe(seconds),
+    provider: childBy((model) => providerMetrics(registry, model)),
   };
+}
+
+function providerMetrics(registry: Registry, model: string): ProviderMetrics {
+  const requests = metric(registry, 'zl_host_provider_requests_total');
+  const firstPart = metric(registry, 'zl_host_provider_first_token_seconds').labels({ model });
+  const done = requests.labels({ model, outcome: 'done', error_id: 'none' });
+  return {
+    began: (seconds) => firstPart.observe(seconds),
+    ended(outcome, errorId) {
+      if (outcome === 'done') done.inc();
+      else requests.labels({ model, outcome, error_id: errorId }).inc();
+    },
+  };
+}
+
+/** Secrets masked in what people write, in what tools are given and give, and in log lines. */
+export function maskedSecrets(registry: Registry): (detector: string) => void {
+  const masked = metric(registry, 'zl_masked_secrets_total');
+  const ofDetector = childBy((detector) => masked.labels({ detector }));
+  return (detector) => ofDetector(detector).inc();
 }
 
 export function exposeRunning(registry: Registry, running: () => number): void {

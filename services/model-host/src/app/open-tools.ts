@@ -1,12 +1,11 @@
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
-import { BundleHolder, memoryFloor, openFloorFile, watchBundle } from '@zerolatency/policy';
-import { type Ledger, openLedger } from '@zerolatency/receipts';
 import type { Logger, Registry } from '@zerolatency/telemetry';
 import { watchTls } from '@zerolatency/tls';
 import { createCallLedger } from '../adapters/ledger/call-ledger.ts';
 import { openCalls } from '../adapters/ledger/open-calls.ts';
+import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';
 import { createRecorder } from '../adapters/ledger/recorder.ts';
 import { createDevices, type Devices } from '../adapters/relay/devices.ts';
 import type { HostConfig } from '../config.ts';
@@ -15,6 +14,8 @@ import { type CloseOpenIntentsOptions, closeOpenIntents } from '../tools/close-o
 import { createToolboxes } from '../tools/toolboxes.ts';
 import { noDevices } from './no-devices.ts';
 import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
+import { ledgerCheck, openHostLedger } from './open-host-ledger.ts';
+import { openPolicy, policyCheck } from './open-policy.ts';
 import { relayMetrics, toolMetrics } from './tool-metrics.ts';
 
 export interface OpenDeps {
@@ -23,6 +24,8 @@ export interface OpenDeps {
   readonly registry: Registry;
   readonly tracer: Tracer;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Of this program, for the record of its start. */
+  readonly version: string;
 }
 
 /** What a turn needs beyond a model, and how it fares. */
@@ -35,16 +38,10 @@ export interface OpenedTools {
 /** Opens ledger, policy and the way to devices; each closes when the service drains. */
 export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
   const signer = await openSigner(config.ledger.key, deps.env);
-  const { dir, origin } = config.ledger;
-  const { lifecycle, log, registry, tracer } = deps;
-  const ledger = await openLedger({
-    dir,
-    origin,
-    signer,
-    onFailure: (err) => log.error({ err }, 'the ledger takes no more records'),
-  });
-  lifecycle.onDrain('ledger', () => ledger.close());
-  const policy = await openPolicy(config.policy, deps);
+  const { log, registry, tracer } = deps;
+  const ledger = await openHostLedger(config, { ...deps, signer });
+  const onChange = recordPolicy(ledger, log);
+  const policy = await openPolicy(config.policy, { ...deps, onChange });
   const devices = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
   await closeEarlierCalls(
@@ -80,19 +77,6 @@ async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): P
   log.warn({ outcomes }, 'calls of an earlier run were closed');
 }
 
-async function openPolicy(
-  config: HostConfig['policy'],
-  { lifecycle, log }: OpenDeps,
-): Promise<BundleHolder> {
-  const { bundleFile, keysDir, stateFile } = config;
-  const floor = stateFile === '' ? memoryFloor() : openFloorFile(stateFile);
-  if (bundleFile === '') return new BundleHolder({ keys: [], floor });
-  const keys = keysDir === '' ? {} : { keysDir };
-  const watch = await watchBundle({ envelopePath: bundleFile, ...keys, floor, log });
-  lifecycle.onDrain('policy', async () => watch.close());
-  return watch.holder;
-}
-
 async function openDevices(
   relay: HostConfig['relay'],
   deps: OpenDeps,
@@ -114,22 +98,6 @@ async function openDevices(
     tls.close();
   });
   return devices;
-}
-
-function ledgerCheck(ledger: Ledger): ComponentCheck {
-  return async () => {
-    const { state, size } = ledger;
-    return { status: state === 'open' ? 'ok' : 'down', detail: `${state}, ${size} records` };
-  };
-}
-
-function policyCheck(policy: BundleHolder): ComponentCheck {
-  return async () => {
-    const held = policy.current(Date.now());
-    if (held.state === 'none') return { status: 'degraded', detail: 'no bundle: tools are denied' };
-    const status = held.state === 'active' ? 'ok' : 'degraded';
-    return { status, detail: `${held.policyId} is ${held.state}` };
-  };
 }
 
 function relayCheck(devices: Devices | undefined): Record<string, ComponentCheck> {

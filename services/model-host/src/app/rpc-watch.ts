@@ -1,4 +1,5 @@
 import { type Logger, metric, type Registry } from '@zerolatency/telemetry';
+import { maskedSecrets } from '../metrics.ts';
 import type { EndedRpc, RpcObserver } from '../rpc/rpc-observer.ts';
 
 /** Counts the chat RPCs, and logs what their clients are not told. */
@@ -22,5 +23,6 @@ export function watchRpcs(registry: Registry, log: Logger): RpcObserver {
       count(rpc);
     },
     refused: count,
+    masked: maskedSecrets(registry),
   };
 }

@@ -1,5 +1,6 @@
 import { metric, type Registry } from '@zerolatency/telemetry';
 import type { RelayMetrics } from '../adapters/relay/metrics.ts';
+import { maskedSecrets } from '../metrics.ts';
 import type { ToolMetrics } from '../tools/ports.ts';
 
 export function toolMetrics(registry: Registry): ToolMetrics {
@@ -24,6 +25,7 @@ export function toolMetrics(registry: Registry): ToolMetrics {
       durations.labels({ tool, outcome }).observe(ms / 1000);
     },
     roundTrip: (hop, ms) => roundTrips.labels({ hop }).observe(ms),
+    masked: maskedSecrets(registry),
   };
 }
 

@@ -1,6 +1,6 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import { extract, inSpan, type Logger } from '@zerolatency/telemetry';
-import type { HostMetrics } from '../metrics.ts';
+import type { HostMetrics, ProviderMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
 import type { FirstToken } from '../turn/turn-clock.ts';
@@ -48,6 +48,7 @@ class Told implements TurnObserver {
   failed = false;
   readonly #deps: TurnWatchDeps;
   readonly #model: string;
+  readonly #provider: ProviderMetrics;
   readonly #startedMs = performance.now();
   #enteredMs = this.#startedMs;
 
@@ -64,6 +65,7 @@ class Told implements TurnObserver {
       device_id: deviceId,
     };
     this.#model = model;
+    this.#provider = deps.metrics.provider(model);
     this.#deps = deps;
   }
 
@@ -80,6 +82,14 @@ class Told implements TurnObserver {
   firstToken(figures: FirstToken): void {
     this.#deps.metrics.firstToken(figures.seconds);
     this.#deps.metrics.firstTokenAdded(figures.addedSeconds);
+  }
+
+  providerBegan(seconds: number): void {
+    this.#provider.began(seconds);
+  }
+
+  providerEnded(...[outcome, errorId]: Parameters<TurnObserver['providerEnded']>): void {
+    this.#provider.ended(outcome, errorId);
   }
 
   unrecorded(err: unknown): void {

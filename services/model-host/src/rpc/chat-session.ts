@@ -1,5 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ChatEvent, StartTurn, StreamChatRequest } from '@zerolatency/proto/agent';
+import type { OnMasked } from '@zerolatency/redaction';
 import type { Identity } from '../ports.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { EventQueue } from '../turn/event-queue.ts';
@@ -14,6 +15,7 @@ export interface ChatSessionOptions {
   readonly traceparent: string;
   /** Aborts when the client leaves. */
   readonly signal: AbortSignal;
+  readonly onMasked: OnMasked;
 }
 
 interface CurrentTurn extends RunningTurn {
@@ -88,7 +90,7 @@ export class ChatSession {
 
   async #start(start: StartTurn): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy();
-    const asked = readStartTurn(start);
+    const asked = readStartTurn(start, this.#options.onMasked);
     this.#checkContinuity(start, asked.sessionId);
     const { identity, traceparent, turns } = this.#options;
     const said: ModelMessage = { role: 'user', text: asked.text };

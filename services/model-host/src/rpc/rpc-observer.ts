@@ -1,4 +1,5 @@
 import type { ZlError } from '@zerolatency/errors';
+import type { OnMasked } from '@zerolatency/redaction';
 
 export interface EndedRpc {
   /** Service and method, as gRPC writes them. */
@@ -14,4 +15,6 @@ export interface RpcObserver {
   ended(rpc: EndedRpc): void;
   /** Turned away at the gate, before it opened. */
   refused(rpc: Omit<EndedRpc, 'seconds'>): void;
+  /** A secret that somebody wrote to us. */
+  readonly masked: OnMasked;
 }

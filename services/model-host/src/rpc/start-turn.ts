@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import { type Message, OnDisconnect, Role, type StartTurn } from '@zerolatency/proto/agent';
-import { maskText } from '@zerolatency/redaction';
+import { maskText, type OnMasked } from '@zerolatency/redaction';
 import type { ModelMessage } from '../providers/port.ts';
 import type { TurnAsk } from '../turn/turns.ts';
 
@@ -20,23 +20,23 @@ export interface StartedTurn extends Pick<TurnAsk, 'sessionId' | 'deviceId' | 'l
 }
 
 /** @throws ZlError request.invalid or request.too_large that names the field. */
-export function readStartTurn(start: StartTurn): StartedTurn {
+export function readStartTurn(start: StartTurn, onMasked: OnMasked): StartedTurn {
   if (start.text.trim() === '') throw invalid('start.text', 'is empty');
   return {
-    text: boundedText(start.text, 'start.text'),
+    text: boundedText(start.text, 'start.text', onMasked),
     sessionId:
       start.sessionId === ''
         ? randomBytes(16).toString('hex')
         : name(start.sessionId, 'start.session_id'),
     deviceId: start.deviceId === '' ? '' : name(start.deviceId, 'start.device_id'),
     model: start.model === '' ? '' : name(start.model, 'start.model'),
-    history: readHistory(start.history),
+    history: readHistory(start.history, onMasked),
     limits: start.limits ?? {},
     survivesDisconnect: readOnDisconnect(start.onDisconnect),
   };
 }
 
-function readHistory(history: readonly Message[]): ModelMessage[] {
+function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMessage[] {
   if (history.length > MAX_HISTORY_MESSAGES) {
     throw tooLarge('start.history', `holds more than ${MAX_HISTORY_MESSAGES} messages`);
   }
@@ -47,7 +47,7 @@ function readHistory(history: readonly Message[]): ModelMessage[] {
     if (bytes > MAX_HISTORY_BYTES) {
       throw tooLarge('start.history', `holds more than ${MAX_HISTORY_BYTES} bytes`);
     }
-    const text = boundedText(message.text, `${field}.text`);
+    const text = boundedText(message.text, `${field}.text`, onMasked);
     if (message.role === Role.USER) return { role: 'user', text };
     if (message.role === Role.ASSISTANT) return { role: 'assistant', text, toolCalls: [] };
     throw invalid(`${field}.role`, 'is neither user nor assistant');
@@ -61,11 +61,11 @@ function readOnDisconnect(value: OnDisconnect): boolean {
 }
 
 /** What a model may see of what a person wrote. */
-function boundedText(text: string, field: string): string {
+function boundedText(text: string, field: string, onMasked: OnMasked): string {
   if (Buffer.byteLength(text) > MAX_TEXT_BYTES) {
     throw tooLarge(field, `is longer than ${MAX_TEXT_BYTES} bytes`);
   }
-  return maskText(text).text;
+  return maskText(text, { onMasked }).text;
 }
 
 function name(value: string, field: string): string {

@@ -30,6 +30,7 @@ export async function* serveSession(
       identity: identityOf(context),
       traceparent: context.requestHeader.get('traceparent') ?? '',
       signal: context.signal,
+      onMasked: deps.observer.masked,
     });
     for await (const event of session.events(requests)) yield { event };
   } catch (reason) {

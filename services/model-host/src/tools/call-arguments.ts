@@ -1,6 +1,6 @@
 import { canonicalText, type Digest, digestOfBytes } from '@zerolatency/contracts';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { maskJson, maskText } from '@zerolatency/redaction';
+import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 
 /** The arguments of a call as the model wrote them, read once. */
 export interface CallArguments {
@@ -14,11 +14,11 @@ export interface CallArguments {
   readonly error?: ZlError;
 }
 
-export function readArguments(written: string): CallArguments {
+export function readArguments(written: string, onMasked?: OnMasked): CallArguments {
   try {
     const value: unknown = JSON.parse(written);
     const text = canonicalText(value);
-    const masked = canonicalText(maskJson(value));
+    const masked = canonicalText(maskJson(value, { onMasked }));
     return { value, text, digest: digestOfBytes(Buffer.from(text)), masked };
   } catch (reason) {
     const why = reason instanceof SyntaxError ? 'they are not JSON' : fromUnknown(reason).message;
@@ -26,7 +26,7 @@ export function readArguments(written: string): CallArguments {
       value: undefined,
       text: '',
       digest: digestOfBytes(Buffer.from(written)),
-      masked: JSON.stringify(maskText(written).text),
+      masked: JSON.stringify(maskText(written, { onMasked }).text),
       error: new ZlError('tool.arguments_invalid', `arguments: ${why}`, { cause: reason }),
     };
   }

@@ -1,7 +1,7 @@
 import type { Digest } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import type { Envelope, Receipt } from '@zerolatency/receipts';
-import { maskText } from '@zerolatency/redaction';
+import { maskText, type OnMasked } from '@zerolatency/redaction';
 import type { ToolOutcome } from '../ports.ts';
 
 /** What a device said of a call, its signature checked. */
@@ -27,11 +27,15 @@ export interface Ending {
 const NOTHING_REMOTE = { resultJson: '', remoteUs: 0, deviceUs: 0, serverUs: 0 };
 
 /** An ending without a result. What the message quotes came from elsewhere and may hold a secret. */
-export function endedAs(outcome: Exclude<ToolOutcome, 'done'>, error: ZlError): Ending {
-  return { ...NOTHING_REMOTE, outcome, error: masked(error) };
+export function endedAs(
+  outcome: Exclude<ToolOutcome, 'done'>,
+  error: ZlError,
+  onMasked?: OnMasked,
+): Ending {
+  return { ...NOTHING_REMOTE, outcome, error: masked(error, onMasked) };
 }
 
-function masked(error: ZlError): ZlError {
-  const { text } = maskText(error.message);
+function masked(error: ZlError, onMasked?: OnMasked): ZlError {
+  const { text } = maskText(error.message, { onMasked });
   return text === error.message ? error : new ZlError(error.id, text, { cause: error });
 }

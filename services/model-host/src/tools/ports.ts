@@ -3,6 +3,7 @@ import type { Frame } from '@zerolatency/frame';
 import type { Deny } from '@zerolatency/policy';
 import type { Server } from '@zerolatency/proto/bridge';
 import type { Envelope, Receipt, Verifier } from '@zerolatency/receipts';
+import type { OnMasked } from '@zerolatency/redaction';
 import type { ToolOutcome } from '../ports.ts';
 
 /** A device as this host reaches it now. */
@@ -74,6 +75,8 @@ export interface ToolMetrics {
   ended(call: { tool: string; outcome: ToolOutcome; errorId: string; ms: number }): void;
   /** device: without the time the bridge took; server: with the MCP server. */
   roundTrip(hop: 'device' | 'server', ms: number): void;
+  /** In arguments, results and errors of tools. */
+  readonly masked: OnMasked;
 }
 
 export const noToolMetrics: ToolMetrics = {
@@ -82,6 +85,7 @@ export const noToolMetrics: ToolMetrics = {
   decided() {},
   ended() {},
   roundTrip() {},
+  masked() {},
 };
 
 /** The host's own bounds; the policy's caps narrow them. */

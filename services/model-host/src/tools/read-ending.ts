@@ -2,7 +2,7 @@ import type { CallOutcome } from '@zerolatency/call';
 import type { Digest, Validator } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import { type Envelope, verifyDeviceReceipt } from '@zerolatency/receipts';
-import { maskJson } from '@zerolatency/redaction';
+import { maskJson, type OnMasked } from '@zerolatency/redaction';
 import { type DeviceWord, type Ending, endedAs } from './ending.ts';
 import type { RemoteEnding } from './remote-call.ts';
 
@@ -10,13 +10,14 @@ export interface EndingRules {
   readonly tool: string;
   /** Of the tool's contract. */
   readonly result: Validator | undefined;
+  readonly onMasked?: OnMasked;
 }
 
 const MAX_ERROR_CHARS = 2000;
 
 /** What this host believes of what came back. */
 export function readEnding(remote: RemoteEnding, rules: EndingRules): Ending {
-  return heard(remote, () => readResult(remote, rules));
+  return heard(remote, () => readResult(remote, rules), rules.onMasked);
 }
 
 /** Of a call that an earlier run of this host sent: its result was never seen, only what became of it. */
@@ -24,7 +25,7 @@ export function readRecoveredEnding(remote: RemoteEnding): Ending {
   return heard(remote, () => doneWith('', remote.outcome));
 }
 
-function heard(remote: RemoteEnding, done: () => Ending): Ending {
+function heard(remote: RemoteEnding, done: () => Ending, onMasked?: OnMasked): Ending {
   const { outcome, remoteUs } = remote;
   const times = { remoteUs, deviceUs: outcome.deviceUs, serverUs: outcome.serverUs };
   const device = isDevicesWord(remote) ? readWord(remote) : undefined;
@@ -32,7 +33,7 @@ function heard(remote: RemoteEnding, done: () => Ending): Ending {
   if (device !== undefined && 'error' in device) {
     return { ...endedAs('unknown', device.error), ...times };
   }
-  const ending = outcome.status === 'done' ? done() : readFailure(remote);
+  const ending = outcome.status === 'done' ? done() : readFailure(remote, onMasked);
   return { ...ending, ...times, ...(device === undefined ? {} : { device }) };
 }
 
@@ -56,26 +57,24 @@ function readWord({ outcome, verifier }: RemoteEnding): DeviceWord | { error: Zl
   return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
 }
 
-function readFailure({ outcome }: RemoteEnding): Ending {
+function readFailure({ outcome }: RemoteEnding, onMasked?: OnMasked): Ending {
   const error = outcome.error ?? new ZlError('internal', 'a failed call without an error');
-  return endedAs(outcome.status === 'done' ? 'unknown' : outcome.status, error);
+  return endedAs(outcome.status === 'done' ? 'unknown' : outcome.status, error, onMasked);
 }
 
 function readResult(
   { outcome, result }: RemoteEnding,
-  { tool, result: schema }: EndingRules,
+  { tool, result: schema, onMasked }: EndingRules,
 ): Ending {
   const parsed = parse(result);
   if (parsed === undefined) return invalid(`${tool} gave a result that is not an MCP result`);
   if (parsed.isError === true) {
-    return endedAs(
-      'failed',
-      new ZlError('tool.failed', textOf(parsed.content) || `${tool} failed`),
-    );
+    const error = new ZlError('tool.failed', textOf(parsed.content) || `${tool} failed`);
+    return endedAs('failed', error, onMasked);
   }
   const fault = schema?.validate(parsed.structuredContent).error;
   if (fault !== undefined) return invalid(`result of ${tool}: ${fault.message}`);
-  return doneWith(JSON.stringify(maskJson(parsed)), outcome);
+  return doneWith(JSON.stringify(maskJson(parsed, { onMasked })), outcome);
 }
 
 function doneWith(resultJson: string, outcome: CallOutcome): Ending {

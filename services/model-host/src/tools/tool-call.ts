@@ -39,7 +39,7 @@ export class ToolCall implements PreparedCall {
   constructor(turn: TurnTools, tool: string, argumentsJson: string) {
     this.#turn = turn;
     this.tool = tool.slice(0, MAX_NAME_CHARS).toWellFormed() || '(unnamed)';
-    this.#arguments = readArguments(argumentsJson);
+    this.#arguments = readArguments(argumentsJson, turn.deps.metrics.masked);
     this.argumentsJson = this.#arguments.masked;
     this.argumentsDigest = this.#arguments.digest;
   }
@@ -110,7 +110,8 @@ export class ToolCall implements PreparedCall {
       machine: this.#machine,
       intend: (intent) => ledger.intend(this.#facts(), intent, tool.hasEffects),
     });
-    const read = readEnding(ending, { tool: this.tool, result: tool.result });
+    const { masked: onMasked } = metrics;
+    const read = readEnding(ending, { tool: this.tool, result: tool.result, onMasked });
     if (read.outcome !== 'cancelled' || signal.aborted) return read;
     // Nobody cancelled it: the caller machine stopped it at its deadline.
     const late = new ZlError('tool.timeout', `${this.tool} did not finish in time`);

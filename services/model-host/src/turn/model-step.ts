@@ -1,9 +1,10 @@
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { Model } from '../providers/models.ts';
 import type { ModelPart, ModelRequest, ToolCallRequest } from '../providers/port.ts';
 import { ReplyReader } from '../providers/reply-reader.ts';
 import { estimateMessageTokens, estimateTokens, type TokenBudget, tokensOf } from './budget.ts';
 import type { TurnEvents } from './turn-events.ts';
+import type { TurnObserver } from './turn-observer.ts';
 
 export interface Reply {
   readonly text: string;
@@ -18,6 +19,7 @@ export interface ModelStep {
   readonly events: TurnEvents;
   /** Told how long the call had waited for the provider by then. */
   readonly onFirstText: (providerWaitMs: number) => void;
+  readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded'>;
 }
 
 // One for all, because making an error costs more than all else that ends a reply.
@@ -38,6 +40,11 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
   const reader = new ReplyReader(step.model.provider.stream(request, calling.signal), signal);
   try {
     await readParts(reader, reply, step, signal);
+    step.observer.providerEnded('done', 'none');
+  } catch (reason) {
+    const { id } = fromUnknown(signal.aborted ? signal.reason : reason);
+    step.observer.providerEnded(signal.aborted ? 'cancelled' : 'failed', id);
+    throw reason;
   } finally {
     step.budget.settle(reservation, reply.usage);
     signal.removeEventListener('abort', onAbort);
@@ -63,13 +70,14 @@ async function readParts(
     if (part === undefined) {
       throw new ZlError('provider.failed', 'the model stream ended before its reply did');
     }
+    const { isEmpty } = reply;
+    const providerWaitMs = reply.text === '' ? performance.now() - calledMs : 0;
     if (part.type === 'text') {
-      const isFirst = reply.text === '';
-      const providerWaitMs = isFirst ? performance.now() - calledMs : 0;
       step.events.delta(part.text);
-      if (isFirst) step.onFirstText(providerWaitMs);
+      if (reply.text === '') step.onFirstText(providerWaitMs);
     }
     reply.add(part);
+    if (isEmpty && !reply.isEmpty) step.observer.providerBegan(providerWaitMs / 1000);
     // The only other wait on the way of a token: nobody reads, so we stop reading.
     if (step.events.full) await step.events.room(signal);
   }
@@ -89,6 +97,10 @@ class ReplyInProgress {
   constructor(reserved: { inputTokens: number; outputTokens: number }) {
     this.#maxOutputTokens = reserved.outputTokens;
     this.usage = { inputTokens: reserved.inputTokens, outputTokens: 0 };
+  }
+
+  get isEmpty(): boolean {
+    return this.text === '' && this.#toolCalls.length === 0;
   }
 
   add(part: ModelPart): void {

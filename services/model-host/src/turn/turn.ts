@@ -135,6 +135,7 @@ export class Turn {
         budget: this.#budget,
         events: this.#events,
         onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
+        observer: this.#deps.observer,
       },
       signal,
     );

@@ -6,6 +6,7 @@ import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
 import { EventQueue } from '../../src/turn/event-queue.ts';
 import type { TurnLimits } from '../../src/turn/limits.ts';
+import type { TurnObserver } from '../../src/turn/turn-observer.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
 import {
   type FakeRecorder,
@@ -38,7 +39,14 @@ export interface TurnBenchOptions {
   readonly deps?: Partial<TurnsDeps>;
 }
 
-const quiet = { entered() {}, firstToken() {}, unrecorded() {}, ended() {} };
+const quiet: TurnObserver = {
+  entered() {},
+  firstToken() {},
+  providerBegan() {},
+  providerEnded() {},
+  unrecorded() {},
+  ended() {},
+};
 
 /** Turns over the scripted model and tools of this process. */
 export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOptions): TurnBench {
