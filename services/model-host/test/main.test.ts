@@ -8,7 +8,14 @@ import { type TestContext, test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
-import { generateKeyPair, verifierFromPem, verifyLedger } from '@zerolatency/receipts';
+import {
+  generateKeyPair,
+  type HostChange,
+  type LedgerRecord,
+  readLedger,
+  verifierFromPem,
+  verifyLedger,
+} from '@zerolatency/receipts';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { errorIdOf, eventsOf, namesOf, only, start } from './support/streams.ts';
 
@@ -59,7 +66,7 @@ async function ready(child: ChildProcess): Promise<{ rpc: string; admin: string 
   throw new Error('it ended before it was ready');
 }
 
-test('[HOST-10] [AUD-02] the process takes a turn, and at SIGTERM ends what runs, closes the ledger and exits 0', async (t) => {
+test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends what runs, closes the ledger and exits 0', async (t) => {
   const { dir, configFile, key, issuer, ca } = await installation(t);
   const child = run(t, '--config', configFile);
   const exited = once(child, 'exit');
@@ -86,6 +93,17 @@ test('[HOST-10] [AUD-02] the process takes a turn, and at SIGTERM ends what runs
     keys: [verifierFromPem(key.publicPem)],
   });
   assert.equal(report.ok, true, JSON.stringify(report));
+  const records: LedgerRecord[] = [];
+  for await (const { record } of readLedger(join(dir, 'ledger'))) records.push(record);
+  assert.deepEqual(
+    records.map(({ kind }) => kind),
+    ['ledger.segment', 'host.started', 'policy.changed', 'turn', 'turn', 'host.stopped'],
+  );
+  const [, started, policy] = records;
+  const { version, configDigest } = started!.body as HostChange;
+  assert.match(configDigest!, /^sha256:/);
+  assert.deepEqual(policy!.body, { state: 'none' });
+  assert.deepEqual(records.at(-1)!.body, { version, configDigest, reason: 'SIGTERM' });
 });
 
 test('[OPS-02] a configuration that is wrong ends the process with what is wrong', async (t) => {

@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import type { LlmProvider, ModelPart } from '../providers/port.ts';
+import { TokenBudget } from './budget.ts';
+import { EventQueue } from './event-queue.ts';
+import { runModelStep } from './model-step.ts';
+import { TurnEvents } from './turn-events.ts';
+
+const stop: ModelPart = { type: 'stop', reason: 'end' };
+const usage: ModelPart = { type: 'usage', inputTokens: 1, outputTokens: 1 };
+const call: ModelPart = {
+  type: 'toolCall',
+  call: { id: '1', tool: 'fs.read', argumentsText: '{}' },
+};
+
+function providerOf(stream: LlmProvider['stream']): LlmProvider {
+  return { name: 'test', stream };
+}
+
+async function told(provider: LlmProvider, signal = AbortSignal.any([])): Promise<string[]> {
+  const told: string[] = [];
+  const step = {
+    model: { alias: 'fast', name: 'm', provider },
+    request: { system: '', messages: [], tools: [] },
+    budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
+    events: new TurnEvents(new EventQueue(), { sessionId: 's', turnId: 't' }),
+    onFirstText: () => told.push('first text'),
+    observer: {
+      providerBegan(seconds: number) {
+        assert.ok(seconds >= 0);
+        told.push('began');
+      },
+      providerEnded: (outcome: string, errorId: string) => told.push(`${outcome} ${errorId}`),
+    },
+  };
+  await runModelStep(step, signal).catch(() => {});
+  return told;
+}
+
+test('[OBS-02] a reply begins with its first text or tool call, once, and ends once', async () => {
+  const text: ModelPart = { type: 'text', text: 'hello' };
+  const saying = (...parts: ModelPart[]) =>
+    providerOf(async function* () {
+      yield* parts;
+    });
+  assert.deepEqual(await told(saying(usage, text, text, call, stop)), [
+    'first text',
+    'began',
+    'done none',
+  ]);
+  assert.deepEqual(await told(saying(call, text, stop)), ['began', 'first text', 'done none']);
+  assert.deepEqual(await told(saying(usage, stop)), ['done none']);
+  assert.deepEqual(await told(saying(text)), ['first text', 'began', 'failed provider.failed']);
+});
+
+test('[OBS-02] what a provider throws, and what we end ourselves, are told apart', async () => {
+  const failing = providerOf(async function* () {
+    yield usage;
+    throw new ZlError('provider.failed', 'overloaded');
+  });
+  assert.deepEqual(await told(failing), ['failed provider.failed']);
+  const ending = new AbortController();
+  const hanging = providerOf(async function* () {
+    yield call;
+    ending.abort(new ZlError('turn.cancelled', 'the client left'));
+    await Promise.withResolvers<void>().promise;
+  });
+  assert.deepEqual(await told(hanging, ending.signal), ['began', 'cancelled turn.cancelled']);
+});
