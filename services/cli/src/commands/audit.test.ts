@@ -140,6 +140,33 @@ test('show tells each record in a line, or as it stands', async (t) => {
   assert.equal((await show('--turn', 'another')).stdout, '');
 });
 
+test('show tells how a host ran, and what it decided by', async (t) => {
+  const dir = tempDir(t);
+  const signer = signerFromPem(generateKeyPair().privatePem);
+  const ledger = await openLedger({ dir, signer, origin: 'zerolatency/test' });
+  const bundle = { policyId: 'local@2', policyDigest: argumentsDigest, version: 2 };
+  ledger.appendSoon({ kind: 'host.started', body: { version: '1.2.3' } });
+  for (const state of ['active', 'stale', 'expired'] as const) {
+    ledger.appendSoon({ kind: 'policy.changed', body: { state, ...bundle } });
+  }
+  ledger.appendSoon({ kind: 'policy.changed', body: { state: 'none' } });
+  ledger.appendSoon({ kind: 'host.stopped', body: { version: '1.2.3', reason: 'SIGTERM' } });
+  await ledger.close();
+  const { stdout } = await runZl(fakeTerminal({ cwd: dir }), ['audit', 'show', dir]);
+  const told = stdout.trimEnd().split('\n').slice(1);
+  assert.deepEqual(
+    told.map((line) => line.replace(/^ +\d+ {2}\S+ {2}(\S+) +/, '$1: ')),
+    [
+      'host.started: version 1.2.3',
+      `policy.changed: local@2 is active  ${argumentsDigest}`,
+      `policy.changed: local@2 is stale: only rules for its grace allow  ${argumentsDigest}`,
+      `policy.changed: local@2 is expired: tools are denied  ${argumentsDigest}`,
+      'policy.changed: no bundle: tools are denied',
+      'host.stopped: version 1.2.3, SIGTERM',
+    ],
+  );
+});
+
 test('a folder that holds no ledger is told, without a stack', async (t) => {
   const { dir, zl } = await audited(t);
   const { status, stdout, stderr } = await zl('show', join(dir, 'none'));

@@ -3,6 +3,7 @@ import { ZlError } from '@zerolatency/errors';
 import {
   type LedgerRecord,
   type LedgerReport,
+  type PolicyChange,
   peekReceipt,
   readLedger,
   receiptCheck,
@@ -103,13 +104,25 @@ function summary(record: LedgerRecord): string {
     case 'policy.denied':
       return `${record.body.callId}  ${record.body.tool}  ${record.body.reason}`;
     case 'policy.changed':
-      return `${record.body.policyId ?? ''} ${record.body.state}`;
+      return policyOf(record.body);
     case 'host.started':
-    case 'host.stopped':
-      return `version ${record.body.version}`;
+    case 'host.stopped': {
+      const { version, reason } = record.body;
+      return `version ${version}${reason === undefined ? '' : `, ${reason}`}`;
+    }
     case 'ledger.segment':
       return `${record.body.openIntents.length} open intents`;
   }
+}
+
+const meaning: ReadonlyMap<string, string> = new Map([
+  ['stale', ': only rules for its grace allow'],
+  ['expired', ': tools are denied'],
+]);
+
+function policyOf({ state, policyId, policyDigest }: PolicyChange): string {
+  if (state === 'none') return 'no bundle: tools are denied';
+  return `${policyId ?? 'a bundle'} is ${state}${meaning.get(state) ?? ''}  ${policyDigest ?? ''}`;
 }
 
 function endOf({ outcome, errorId }: { readonly outcome: string; readonly errorId?: string }) {
