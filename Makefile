@@ -22,6 +22,7 @@ check: $(INSTALLED) ## Formatting, lint, types, contracts, generated code
 generate: $(INSTALLED) ## Write the generated code anew
 	@buf generate
 	@node scripts/errors-page.ts
+	@node scripts/metrics-page.ts
 
 bench: $(INSTALLED) ## Measure against baselines of the same run
 	@node bench/run.ts

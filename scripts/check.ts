@@ -41,6 +41,12 @@ const checks: readonly Check[] = [
     mend: 'make generate',
   },
   {
+    name: 'metrics page is current',
+    command: process.execPath,
+    args: ['scripts/metrics-page.ts', '--check'],
+    mend: 'make generate',
+  },
+  {
     name: 'lockfile names no address',
     command: 'sh',
     args: ['-c', `! grep -nE '"resolved": "https?:' package-lock.json`],

@@ -8,17 +8,41 @@ import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import contract from '../../contracts/metrics/metrics.json' with { type: 'json' };
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
-import { services } from '../../services/cli/src/installation/processes.ts';
+import { type Service, services } from '../../services/cli/src/installation/processes.ts';
 import { curlStream } from './curl.ts';
 import { addServers, editConfig } from './effects.ts';
 import { logged, logLines } from './logs.ts';
 import { type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
-import { familyOf, readScrape, type Scrape, sumOf } from './scrape.ts';
+import { familyOf, movedBetween, readScrape, type Scrape, sumOf } from './scrape.ts';
 import { callTool, type System, startSystem } from './system.ts';
 
-/** Answers with what it was called with. */
+/** Answers with what it was called with, or logs what it is given. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const secret = `ghp_${'Zx8K'.repeat(9)}`;
+/** What such a chat leaves as it is, because nothing goes wrong and nobody comes or goes. */
+const unmoved: Readonly<Record<Service, readonly string[]>> = {
+  'model-host': [
+    'zl_host_call_resumes_total',
+    'zl_host_deltas_merged_total',
+    'zl_policy_bundles_refused_total',
+  ],
+  'tool-relay': [
+    'zl_relay_frames_refused_total',
+    'zl_relay_route_lost_total',
+    'zl_relay_sessions_total',
+    // It reads no payload, so it has nothing to mask.
+    'zl_masked_secrets_total',
+  ],
+  'device-bridge': [
+    'zl_bridge_connects_total',
+    'zl_bridge_calls_refused_total',
+    'zl_bridge_server_restarts_total',
+    'zl_policy_bundles_refused_total',
+  ],
+};
+/** Gauges that only grow where calls are made; the others are back where they were when it is over. */
+const growing = ['zl_ledger_size_records', 'zl_bridge_journal_entries'];
+
 const traceId = randomBytes(16).toString('hex');
 const clientSpanId = randomBytes(8).toString('hex');
 
@@ -26,7 +50,10 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   const collector = await OtlpCollector.start(t);
   const system = await startSystem(t, {
     async prepare(layout) {
-      await addServers(layout, [{ name: 'mirror', args: [mirror, 'well'] }]);
+      await addServers(layout, [
+        { name: 'mirror', args: [mirror, 'well'] },
+        { name: 'teller', args: [mirror, 'logs-a-line', secret] },
+      ]);
       for (const { config } of [layout.host, layout.relay, layout.device]) {
         await editConfig(config, {
           telemetry: { otlpUrl: collector.url },
@@ -48,6 +75,10 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   // Its result is a secret, and its failure is one too.
   await callTool(system, 'fs.read', { path: 'secret.txt' });
   await callTool(system, 'fs.read', { path: `${secret}.txt` });
+  await callTool(system, 'teller.echo', {});
+  await logged(system, 'device-bridge', {
+    fits: ({ msg, server }) => msg === 'server stderr' && server === 'teller',
+  });
 
   await t.test(
     "[OBS-01] one trace leads from the client's span through host, relay and bridge to the server",
@@ -120,15 +151,54 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
       const failed = { tool: 'fs.read', outcome: 'failed', error_id: 'fs.not_found' };
       assert.equal(moved('model-host', 'zl_host_tool_calls_total', failed), 1);
       assert.equal(moved('device-bridge', 'zl_bridge_calls_total', failed), 1);
-      assert.equal(moved('model-host', 'zl_host_turns_total', { outcome: 'done' }), 3);
-      assert.equal(moved('model-host', 'zl_policy_decisions_total', { effect: 'allow' }), 3);
-      assert.equal(moved('model-host', 'zl_host_to_device_rtt_ms_count', { hop: 'device' }), 2);
+      assert.equal(moved('model-host', 'zl_host_turns_total', { outcome: 'done' }), 4);
+      assert.equal(moved('model-host', 'zl_policy_decisions_total', { effect: 'allow' }), 4);
+      assert.equal(moved('model-host', 'zl_host_to_device_rtt_ms_count', { hop: 'device' }), 3);
       assert.ok(moved('model-host', 'zl_host_tokens_total', { model: 'mock' }) > 0);
       // CALL and ACK for each; DATA and OUTCOME for those that are done.
       assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'host' }) >= 6);
       assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'device' }) >= 5);
       assert.equal(sumOf(after['tool-relay'], 'zl_relay_devices_live'), 1);
       assert.equal(sumOf(after['device-bridge'], 'zl_bridge_connected'), 1);
+    },
+  );
+
+  await t.test(
+    '[OBS-02] every metric that a turn with a tool call must move has moved, at all three',
+    async () => {
+      const after = await scrapeAll(system);
+      for (const service of services) {
+        const moved = movedBetween(before[service], after[service]);
+        const counted = promisedBy(service, { ...contract.counters, ...contract.histograms });
+        const mustMove = [...counted, ...promisedBy(service, contract.gauges, growing)];
+        assert.deepEqual(
+          mustMove.filter((name) => !moved.has(name) && !unmoved[service].includes(name)),
+          [],
+          service,
+        );
+        const gauges = promisedBy(service, contract.gauges);
+        assert.deepEqual(
+          gauges.filter((name) => after[service].types.get(name) !== 'gauge'),
+          [],
+          service,
+        );
+      }
+    },
+  );
+
+  await t.test(
+    '[OBS-02] host and bridge tell which bundle they decide by, and for how long',
+    async () => {
+      const after = await scrapeAll(system);
+      const { payload } = JSON.parse(readFileSync(layout.policy.bundle, 'utf8'));
+      const published = JSON.parse(Buffer.from(payload, 'base64').toString());
+      for (const service of ['model-host', 'device-bridge'] as const) {
+        const [version, age, left] = ['version', 'age_seconds', 'expires_seconds'].map((figure) =>
+          sumOf(after[service], `zl_policy_bundle_${figure}`),
+        );
+        assert.equal(version, published.version, service);
+        assert.ok(age! > 0 && left! > 0, `${service}: ${age} ${left}`);
+      }
     },
   );
 
@@ -191,6 +261,18 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
 function parentNameOf({ parentSpanId }: ExportedSpan, spans: readonly ExportedSpan[]): string {
   if (parentSpanId === clientSpanId) return 'client';
   return spans.find(({ spanId }) => spanId === parentSpanId)?.name ?? 'nobody';
+}
+
+function promisedBy(
+  service: string,
+  metrics: Readonly<Record<string, { readonly services: readonly string[] }>>,
+  among?: readonly string[],
+): string[] {
+  return Object.entries(metrics)
+    .filter(
+      ([name, metric]) => metric.services.includes(service) && (among?.includes(name) ?? true),
+    )
+    .map(([name]) => name);
 }
 
 function entryOf(name: string): { labels: object } | undefined {

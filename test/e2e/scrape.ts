@@ -47,6 +47,19 @@ export function sumOf({ samples }: Scrape, name: string, labels: Sample['labels'
     .reduce((sum, { value }) => sum + value, 0);
 }
 
+/** Families of which any sample is another than it was. */
+export function movedBetween(before: Scrape, after: Scrape): ReadonlySet<string> {
+  const was = new Map(before.samples.map((sample) => [keyOf(sample), sample.value]));
+  const moved = after.samples.filter(
+    (sample) => !Object.is(was.get(keyOf(sample)) ?? 0, sample.value),
+  );
+  return new Set(moved.map(({ name }) => familyOf(name, after.types)));
+}
+
+function keyOf({ name, labels }: Sample): string {
+  return JSON.stringify([name, Object.entries(labels).sort()]);
+}
+
 function readSample(line: string): Sample {
   const { groups } = sampleLine.exec(line) ?? {};
   if (groups?.name === undefined) throw new Error(`no sample: ${line}`);

@@ -43,6 +43,10 @@ const calls: Record<string, (request: Request) => void> = {
     notify('notifications/tools/list_changed');
     answer(id, { content: [] });
   },
+  'logs-a-line': ({ id }) => {
+    process.stderr.write(`${process.argv[3]}\n`);
+    answer(id, { content: [] });
+  },
   'logs-without-end': ({ id }) => {
     for (let n = 0; n < 10_000; n++) process.stderr.write(`line ${n}\n`);
     answer(id, { content: [] });
