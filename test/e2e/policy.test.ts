@@ -62,15 +62,13 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
         [receipt.outcome, receipt.errorId, receipt.policyId, receipt.tool, device],
         ['denied', 'policy.denied', 'local@2', 'fs.read', undefined],
       );
-      const { stdout } = await system.zl('audit', 'show', '--json');
-      const records = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
-      const ofCall = records.filter(({ body }) => body.callId === receipt.callId);
+      const ofCall = (await recordsOf(system)).filter(({ body }) => body.callId === receipt.callId);
       assert.deepEqual(
         ofCall.map(({ kind }) => kind),
         ['policy.denied', 'call.receipt'],
       );
-      assert.equal(ofCall[0].body.ruleId, 'nobody-reads');
-      assert.deepEqual(ofCall[1].body.receipt, JSON.parse(callOf(turn).receiptJson));
+      assert.equal(ofCall[0]?.body.ruleId, 'nobody-reads');
+      assert.deepEqual(ofCall[1]?.body.receipt, JSON.parse(callOf(turn).receiptJson));
       assert.equal((await system.zl('audit', 'verify', '--json')).status, 0);
       const log = await system.log('device-bridge');
       assert.ok(!log.includes(receipt.callId), 'the device heard of it');
@@ -161,6 +159,35 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
+    '[POL-06] [AUD-01] the ledger tells what the host decided by, before what it decided',
+    async () => {
+      const records = await recordsOf(system);
+      const changes = records.filter(({ kind }) => kind === 'policy.changed');
+      assert.deepEqual(
+        changes.map(({ body }) => `${body.policyId} ${body.version} ${body.state}`),
+        [
+          'local@1 1 active',
+          'local@2 2 active',
+          'local@3 3 active',
+          'local@4 4 active',
+          'local@4 4 expired',
+          'local@5 5 active',
+        ],
+      );
+      const deciding = records.filter(({ kind }) =>
+        ['call.intent', 'policy.denied'].includes(kind),
+      );
+      assert.ok(deciding.length > 5);
+      for (const { kind, index, body } of deciding) {
+        const by = changes.findLast((change) => change.index < index)?.body;
+        const allows = kind === 'call.intent';
+        assert.deepEqual([by?.policyId, by?.policyDigest], [body.policyId, body.policyDigest]);
+        assert.ok(!allows || by?.state === 'active', `${kind} ${index} while ${by?.state}`);
+      }
+    },
+  );
+
+  await t.test(
     '[POL-02] [POL-04] a restart forgets no version: an older bundle is refused at both ends',
     async () => {
       for (const service of ['model-host', 'device-bridge'] as const) await system.stop(service);
@@ -183,9 +210,31 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       assert.equal(device?.policyId, undefined);
       await publish('device', { version: 10 });
       assert.equal(callOf(await read(system)).outcome, 'DONE');
+      const kinds = ['host.stopped', 'host.started', 'policy.changed'];
+      const about = (await recordsOf(system)).filter(({ kind }) => kinds.includes(kind)).slice(-4);
+      assert.deepEqual(
+        about.map(({ kind, body }) => `${kind} ${body.reason ?? body.state ?? body.version}`),
+        [
+          'host.stopped SIGTERM',
+          `host.started ${about[0]?.body.version}`,
+          'policy.changed none',
+          'policy.changed active',
+        ],
+      );
     },
   );
 });
+
+interface Recorded {
+  readonly index: number;
+  readonly kind: string;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+async function recordsOf(system: System): Promise<Recorded[]> {
+  const { stdout } = await system.zl('audit', 'show', '--json');
+  return stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
+}
 
 async function wrongWith({ settings }: System): Promise<string[]> {
   return (await probeAll(settings)).map(({ report, error }) => error ?? whatIsWrong(report));
