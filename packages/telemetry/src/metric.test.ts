@@ -21,7 +21,7 @@ test('[OBS-02] every metric of the contract can be made, and no name is used twi
   const { counters, gauges, histograms } = await readJson('metrics.json');
   const names = [counters, gauges, histograms].flatMap((metrics) => Object.keys(metrics));
   assert.equal(new Set(names).size, names.length);
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   for (const name of names) metric(registry, name as 'zl_host_steps_total').labels();
   for (const name of names) assert.ok(registry.getSingleMetric(name));
   for (const { buckets } of Object.values<{ buckets: number[] }>(histograms)) {
@@ -33,7 +33,7 @@ test('[OBS-02] every metric of the contract can be made, and no name is used twi
 });
 
 test('a metric is made once, and counts what it is told', async () => {
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   const labels = { outcome: 'done', error_id: 'none' };
   metric(registry, 'zl_host_turns_total').labels(labels).inc();
   metric(registry, 'zl_host_turns_total').labels(labels).inc(2);
@@ -52,7 +52,7 @@ test('a metric is made once, and counts what it is told', async () => {
 });
 
 test('a gauge can be read when it is scraped', async () => {
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   let open = 1;
   gaugeFrom(registry, 'zl_relay_links_open', () => open);
   open = 5;
@@ -60,14 +60,14 @@ test('a gauge can be read when it is scraped', async () => {
 });
 
 test('a name that is not in the contract is refused', () => {
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   assert.throws(() => metric(registry, 'zl_made_up_total' as 'zl_host_steps_total'), /contract/);
 });
 
 test('[OBS-02] however many values a label is given, its series stay within the bound', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.string(), { maxLength: 300 }), async (values) => {
-      const registry = createRegistry({ service: 'test' });
+      const registry = createRegistry({ service: 'test', version: '1' });
       const restarts = metric(registry, 'zl_bridge_server_restarts_total');
       const lost = metric(registry, 'zl_relay_route_lost_total');
       for (const value of values) {
@@ -95,7 +95,7 @@ test('[OBS-02] however many values a label is given, its series stay within the 
 
 /** Held to by the compiler: labels are those of the contract, no more and no fewer. */
 export function typedByTheContract(): void {
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   // @ts-expect-error -- error_id is missing
   metric(registry, 'zl_host_turns_total').labels({ outcome: 'done' });
   // @ts-expect-error -- a counter has no set
@@ -107,7 +107,7 @@ export function typedByTheContract(): void {
 }
 
 test('a child is bound once for each value of its label', async () => {
-  const registry = createRegistry({ service: 'test' });
+  const registry = createRegistry({ service: 'test', version: '1' });
   const records = metric(registry, 'zl_ledger_records_total');
   const bound: string[] = [];
   const ofKind = childBy((kind: string) => {

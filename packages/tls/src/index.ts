@@ -1,3 +1,4 @@
+export { certificateExpirySeconds } from './certificate-expiry.ts';
 export { certificateName, peerName } from './certificate-name.ts';
 export { clientTlsOptions, reloadServerTls, serverTlsOptions } from './node-options.ts';
 export { signPeerToken } from './peer-token-sign.ts';

@@ -8,12 +8,13 @@ import {
 } from '@zerolatency/policy';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { childBy, createRegistry, gaugeFrom, metric } from '@zerolatency/telemetry';
+import manifest from '../package.json' with { type: 'json' };
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
 /** The device's metrics, by the contract's names. Children are bound here, once. */
 export class BridgeMetrics {
-  readonly registry = createRegistry({ service: 'device-bridge' });
+  readonly registry = createRegistry({ service: 'device-bridge', version: manifest.version });
   readonly #connects = metric(this.registry, 'zl_bridge_connects_total');
   readonly #calls = metric(this.registry, 'zl_bridge_calls_total');
   readonly #durations = metric(this.registry, 'zl_bridge_call_duration_seconds');

@@ -12,7 +12,7 @@ import { watchRpcs } from './app/rpc-watch.ts';
 import { watchTurns } from './app/turn-watch.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
-import { createHostMetrics, exposeRunning } from './metrics.ts';
+import { createHostMetrics, exposeCertificate, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
@@ -115,6 +115,7 @@ async function openRpc(
 ): Promise<HttpServer> {
   const { host, port, tls: files } = config.rpc;
   const tls = files && watchTls(files, { log });
+  if (tls !== undefined) exposeCertificate(registry, () => tls.current().cert);
   const rpc = await serveRpc({
     host,
     port,

@@ -17,7 +17,7 @@ async function main(): Promise<number> {
     stdout.write(config.printable);
     return 0;
   }
-  const registry = createRegistry({ service: SERVICE });
+  const registry = createRegistry({ service: SERVICE, version: VERSION });
   const log = createLogger({
     service: SERVICE,
     level: config.log.level,

@@ -1,4 +1,5 @@
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import { certificateExpirySeconds } from '@zerolatency/tls';
 
 type Outcome = 'done' | 'failed' | 'cancelled';
 type Phase = 'plan' | 'act' | 'reflect' | 'respond';
@@ -78,4 +79,11 @@ export function maskedSecrets(registry: Registry): (detector: string) => void {
 
 export function exposeRunning(registry: Registry, running: () => number): void {
   gaugeFrom(registry, 'zl_host_turns_running', running);
+}
+
+/** `certificate` gives the PEM of the one in use. */
+export function exposeCertificate(registry: Registry, certificate: () => string): void {
+  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () =>
+    certificateExpirySeconds(certificate()),
+  );
 }

@@ -8,7 +8,7 @@ import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
 import { RelaySockets } from './app/relay-sockets.ts';
 import type { RelayConfig } from './config.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
-import { exposeProcess, RelayMeters } from './metrics.ts';
+import { exposeCertificate, RelayMeters } from './metrics.ts';
 import { type Clock, type Directory, endpointPaths } from './ports.ts';
 import { Devices } from './routing/devices.ts';
 import { serveRpc } from './rpc/server.ts';
@@ -42,11 +42,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const meters = new RelayMeters(registry);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());
-  exposeProcess(registry, {
-    version: VERSION,
-    configuredAtMs: clock.unixMs(),
-    certificate: () => tls.current().cert,
-  });
+  exposeCertificate(registry, () => tls.current().cert);
 
   let socketUrl = config.sockets.advertisedUrl;
   const linkUrl = () => `${socketUrl}${endpointPaths.link}`;

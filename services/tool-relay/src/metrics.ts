@@ -1,6 +1,6 @@
-import { X509Certificate } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import { certificateExpirySeconds } from '@zerolatency/tls';
 import type { LostReason, RelayMetrics, SessionEnd, Side } from './ports.ts';
 
 /** What is open, read when it is scraped. */
@@ -94,19 +94,9 @@ export function maskedSecrets(registry: Registry): (detector: string) => void {
   return (detector) => ofDetector(detector).inc();
 }
 
-export interface ProcessFacts {
-  readonly version: string;
-  readonly configuredAtMs: number;
-  /** PEM of the certificate in use. */
-  certificate(): string;
-}
-
-export function exposeProcess(registry: Registry, facts: ProcessFacts): void {
-  metric(registry, 'zl_build_info').labels({ version: facts.version }).set(1);
-  metric(registry, 'zl_config_loaded_timestamp_seconds')
-    .labels()
-    .set(facts.configuredAtMs / 1000);
-  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () => {
-    return new X509Certificate(facts.certificate()).validToDate.getTime() / 1000;
-  });
+/** `certificate` gives the PEM of the one in use. */
+export function exposeCertificate(registry: Registry, certificate: () => string): void {
+  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () =>
+    certificateExpirySeconds(certificate()),
+  );
 }

@@ -44,7 +44,7 @@ export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions
     level: 'debug',
     destination: { write: (line: string) => logLines.push(line) },
   });
-  const registry = createRegistry({ service: 'tool-relay' });
+  const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
   const relay = await startRelay(config, { lifecycle, log, registry });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });

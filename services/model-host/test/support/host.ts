@@ -63,7 +63,7 @@ export async function startTestHost(
     {
       lifecycle,
       env: {},
-      registry: createRegistry({ service: 'model-host' }),
+      registry: createRegistry({ service: 'model-host', version: '0' }),
       log: createLogger({
         service: 'model-host',
         level: 'debug',
