@@ -259,3 +259,22 @@ test('[OBS-01] the trace goes on through the bridge into the server', async (t) 
     new RegExp(`^00-${traceId}-(?!${parent})[0-9a-f]{16}-01$`),
   );
 });
+
+test('a name that no receipt can hold ends its call, and not the bridge', async (t) => {
+  const rig = await withFixture(t, 'well');
+  const astral = '\u{1f600}'.repeat(200);
+  for (const name of ['\ud800', astral, `x${astral}`]) {
+    const params = Buffer.from(JSON.stringify({ name, arguments: {} }));
+    const answer = await rig.call({ params });
+    assertEnded(answer, 'failed', 'tool.arguments_invalid');
+    receiptOf(answer, rig);
+  }
+  for (const server of [astral, `x${astral}`]) {
+    receiptOf(await rig.call({ server }), rig);
+  }
+  for (const user of [astral, `x${astral}`]) {
+    const answer = await rig.call({ principal: { user } });
+    assertEnded(answer, 'done');
+    receiptOf(answer, rig);
+  }
+});

@@ -53,6 +53,7 @@ function policyOf(run: Run | undefined) {
   return { caps, policyId: decision.policyId, policyDigest: decision.policyDigest as Digest };
 }
 
+/** A cut may halve a character, and a receipt holds Unicode only. */
 function nameOf(given: string): string {
-  return given === '' ? nobody : given.slice(0, maxNameChars);
+  return given === '' ? nobody : given.slice(0, maxNameChars).toWellFormed();
 }

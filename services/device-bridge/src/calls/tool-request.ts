@@ -37,7 +37,9 @@ export function readToolRequest({ server, method, params }: CalleeCall): ToolReq
       return unreadable(`${server}.${method}`, params, error);
     }
     const { name, arguments: args } = parseParams(JSON.parse(decoder.decode(params)));
-    const tool = toolName(`${server}.${name}`);
+    const tool = `${server}.${name}`;
+    // Policies decide by the whole name, and a receipt has to hold it.
+    if (tool.length > maxToolChars || !tool.isWellFormed()) throw noToolName();
     return { tool, argumentsDigest: digestOf(args), params: { name, arguments: args } };
   } catch (reason) {
     // Not JSON, or JSON that nests too deep to have a canonical form.
@@ -52,9 +54,7 @@ export function readToolRequest({ server, method, params }: CalleeCall): ToolReq
 function parseParams(value: unknown): ToolParams {
   if (!isObject(value)) throw new ZlError('tool.arguments_invalid', 'params: must be an object');
   const { name, arguments: args = {} } = value;
-  if (typeof name !== 'string' || name === '') {
-    throw new ZlError('tool.arguments_invalid', 'name: must be the name of a tool');
-  }
+  if (typeof name !== 'string' || name === '') throw noToolName();
   if (!isObject(args)) {
     throw new ZlError('tool.arguments_invalid', 'arguments: must be an object');
   }
@@ -62,10 +62,13 @@ function parseParams(value: unknown): ToolParams {
 }
 
 function unreadable(tool: string, params: Uint8Array, error: ZlError): ToolRequest {
-  return { tool: toolName(tool), argumentsDigest: digestOfBytes(params), error };
+  const name = tool.slice(0, maxToolChars).toWellFormed();
+  return { tool: name, argumentsDigest: digestOfBytes(params), error };
 }
 
-const toolName = (name: string) => name.slice(0, maxToolChars);
+function noToolName(): ZlError {
+  return new ZlError('tool.arguments_invalid', 'name: must be the name of a tool');
+}
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
