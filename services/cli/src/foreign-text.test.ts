@@ -42,3 +42,9 @@ test('nothing but line feeds and tabs is left of the controls, however a text is
     }),
   );
 });
+
+test('a text that is made to be slow to look at is not', () => {
+  for (const part of [';#', ';?', '\u001b[;', '\u009b', '\u001b]', '\u001b[0 ', '\u001b]\u009b0']) {
+    assert.ok(!foreignText(`\u001b${part.repeat(500_000)}`).includes('\u001b'));
+  }
+});
