@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { MAX_FRAME_BYTES } from '@zerolatency/frame';
 import { WebSocket } from 'ws';
-import type { Dial } from '../../ports.ts';
+import type { Dial, RelaySocket, SocketEvents } from '../../ports.ts';
 
 interface DialOptions {
   /** PEM text of the authorities whose relays are trusted. */
@@ -12,7 +12,24 @@ interface DialOptions {
 /** Dials over TLS with the certificate authority as it is now. */
 export function wsDial(options: () => DialOptions): Dial {
   return (url, events) => {
-    const { ca, timeoutMs } = options();
+    const { socket, error } = open(url, options());
+    if (error === undefined) return heard(socket, events);
+    // As late as any other failure: the caller begins to listen once it has the socket.
+    setImmediate(() => events.onClose({ code: 1006, reason: error.message }));
+    return nothing;
+  };
+}
+
+const nothing: RelaySocket = { bufferedBytes: 0, send() {}, close() {}, terminate() {} };
+
+type Opened =
+  | { readonly socket: WebSocket; readonly error?: undefined }
+  | { readonly socket?: undefined; readonly error: Error };
+
+function open(url: string, { ca, timeoutMs }: DialOptions): Opened {
+  // TLS takes none for all the public ones.
+  if (ca === '') return { error: new Error('relay.caFile is empty or cannot be read') };
+  try {
     const socket = new WebSocket(url, {
       ca,
       minVersion: 'TLSv1.2',
@@ -22,35 +39,42 @@ export function wsDial(options: () => DialOptions): Dial {
       perMessageDeflate: false,
       followRedirects: false,
     });
-    let why = '';
-    let stream: Socket | undefined;
-    socket.on('upgrade', (response) => {
-      stream = response.socket;
-    });
-    socket.on('open', () => events.onOpen());
-    socket.on('ping', () => events.onSign());
-    socket.on('pong', () => events.onSign());
-    socket.on('message', (data, isBinary) => {
-      if (isBinary && Buffer.isBuffer(data)) events.onMessage(data);
-      else socket.close(1003, 'binary messages only');
-    });
-    socket.on('error', (error) => {
-      why = error.message;
-    });
-    socket.on('close', (code, reason) => {
-      events.onClose({ code, reason: reason.toString('utf8') || why });
-    });
-    return {
-      get bufferedBytes() {
-        return socket.bufferedAmount;
-      },
-      send: (bytes) => {
-        if (stream !== undefined) gather(stream);
-        socket.send(bytes);
-      },
-      close: (code, reason) => socket.close(code, reason),
-      terminate: () => socket.terminate(),
-    };
+    return { socket };
+  } catch (reason) {
+    // An address that looks like one and is none.
+    return { error: reason instanceof Error ? reason : new Error(String(reason)) };
+  }
+}
+
+function heard(socket: WebSocket, events: SocketEvents): RelaySocket {
+  let why = '';
+  let stream: Socket | undefined;
+  socket.on('upgrade', (response) => {
+    stream = response.socket;
+  });
+  socket.on('open', () => events.onOpen());
+  socket.on('ping', () => events.onSign());
+  socket.on('pong', () => events.onSign());
+  socket.on('message', (data, isBinary) => {
+    if (isBinary && Buffer.isBuffer(data)) events.onMessage(data);
+    else socket.close(1003, 'binary messages only');
+  });
+  socket.on('error', (error) => {
+    why = error.message;
+  });
+  socket.on('close', (code, reason) => {
+    events.onClose({ code, reason: reason.toString('utf8') || why });
+  });
+  return {
+    get bufferedBytes() {
+      return socket.bufferedAmount;
+    },
+    send: (bytes) => {
+      if (stream !== undefined) gather(stream);
+      socket.send(bytes);
+    },
+    close: (code, reason) => socket.close(code, reason),
+    terminate: () => socket.terminate(),
   };
 }
 
