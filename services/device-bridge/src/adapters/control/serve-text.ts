@@ -1,5 +1,5 @@
 import { chmodSync, rmSync } from 'node:fs';
-import { createServer, type Server } from 'node:net';
+import { createServer, type Server, type Socket } from 'node:net';
 import { ZlError } from '@zerolatency/errors';
 
 export interface TextSocket {
@@ -19,7 +19,10 @@ export async function serveText(
     const message = `stateDir: ${path} is too long for a socket, which takes ${maxPathBytes} bytes`;
     throw new ZlError('config.invalid', message);
   }
+  const sockets = new Set<Socket>();
   const server = createServer((socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
     // A reader that leaves early is none of our business.
     socket.on('error', () => socket.destroy());
     socket.setTimeout(readerTimeoutMs, () => socket.destroy());
@@ -34,7 +37,12 @@ export async function serveText(
   await listen(server, path);
   chmodSync(path, 0o600);
   return {
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        // A reader that talks or dawdles would keep the server open.
+        for (const socket of sockets) socket.destroy();
+      }),
   };
 }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
+import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -131,4 +132,14 @@ test('a checkpoint loses nothing', (t) => {
   const again = new SqliteJournal(path, observer);
   t.after(() => again.close());
   assert.equal([...again.load()].length, 10);
+});
+
+test('no other user reads it, whoever may look into its folder', (t) => {
+  const dir = tempDir(t);
+  chmodSync(dir, 0o755);
+  const journal = new SqliteJournal(join(dir, 'journal.db'), observer);
+  t.after(() => journal.close());
+  journal.dispatched({ ...entry('a'), request: bytes('r') }, true);
+  const modes = readdirSync(dir).map((name) => statSync(join(dir, name)).mode & 0o077);
+  assert.deepEqual(modes, [0, 0]);
 });

@@ -1,3 +1,4 @@
+import { closeSync, existsSync, openSync } from 'node:fs';
 import { DatabaseSync } from 'node:sqlite';
 import { ZlError } from '@zerolatency/errors';
 
@@ -22,6 +23,8 @@ const schema = `
  * with the process, however it ends.
  */
 export function openDatabase(path: string): DatabaseSync {
+  // It holds arguments and results; SQLite itself would let every user of the machine read them.
+  if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600));
   const database = new DatabaseSync(path);
   try {
     database.exec('PRAGMA locking_mode = EXCLUSIVE');

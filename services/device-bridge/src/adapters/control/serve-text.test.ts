@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import { type TestContext, test } from 'node:test';
+import { tempDir } from '@zerolatency/testing';
+import { serveText } from './serve-text.ts';
+
+async function serve(t: TestContext) {
+  const path = join(tempDir(t), 'control.sock');
+  return { path, served: await serveText(path, () => 'the text\n') };
+}
+
+test('whoever connects is told the text, and a socket that a killed bridge left is replaced', async (t) => {
+  const { path, served } = await serve(t);
+  assert.equal(await text(createConnection(path)), 'the text\n');
+  const next = await serveText(path, () => 'the next text\n');
+  assert.equal(await text(createConnection(path)), 'the next text\n');
+  await served.close();
+  await next.close();
+});
+
+test('[BRG-05] a client that neither reads nor leaves does not hold up the end', async (t) => {
+  const { path, served } = await serve(t);
+  const client = createConnection({ path, allowHalfOpen: true });
+  t.after(() => client.destroy());
+  await once(client, 'connect');
+  // What it says means nothing, and must not count as reading.
+  const talk = setInterval(() => client.write('.'), 50);
+  t.after(() => clearInterval(talk));
+  client.on('error', () => {});
+  await served.close();
+});
