@@ -6,10 +6,14 @@ import {
   ToolListChangedNotificationSchema,
 } from '@modelcontextprotocol/sdk/types.js';
 import { ZlError } from '@zerolatency/errors';
+import { Bell } from './bell.ts';
 import { callError } from './call-error.ts';
 import { defaultLimits, type StdioLimits } from './limits.ts';
 import type { GroupCommand } from './process-group.ts';
 import { type CloseReason, StdioTransport } from './stdio-transport.ts';
+
+/** Each telling asks for the whole list anew, and tells it to the relay. */
+const changesEveryMs = 500;
 
 export interface StdioServer extends GroupCommand {
   /** As the manifest names it. */
@@ -21,6 +25,7 @@ export interface StdioServer extends GroupCommand {
   readonly onBadLine?: () => void;
   /** As soon as there is a process, whose group has the same id. */
   readonly onSpawn?: (pid: number) => void;
+  /** At most twice a second, whatever the server says. */
   readonly onToolsChanged?: () => void;
   /** Closes the server, whether it has started or not. */
   readonly signal?: AbortSignal;
@@ -63,6 +68,7 @@ export async function startStdioServer(server: StdioServer): Promise<McpSession>
     onBadLine: server.onBadLine ?? (() => {}),
   });
   server.signal?.throwIfAborted();
+  const changes = new Bell(() => server.onToolsChanged?.(), changesEveryMs);
   const stop = () => void transport.close();
   const kill = () => transport.fail(new ZlError('tool.server_down', 'the server was ended'));
   server.signal?.addEventListener('abort', stop, { once: true });
@@ -70,9 +76,10 @@ export async function startStdioServer(server: StdioServer): Promise<McpSession>
   void transport.gone.then(() => {
     server.signal?.removeEventListener('abort', stop);
     server.kill?.removeEventListener('abort', kill);
+    changes.silence();
   });
   const client = new Client(server.client, { capabilities: {} });
-  client.setNotificationHandler(ToolListChangedNotificationSchema, () => server.onToolsChanged?.());
+  client.setNotificationHandler(ToolListChangedNotificationSchema, () => changes.pull());
   try {
     await client.connect(transport, { timeout: limits.startTimeoutMs });
   } catch (error) {

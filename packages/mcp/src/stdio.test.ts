@@ -181,6 +181,22 @@ test('a changed list of tools is told', async (t) => {
   assert.equal((await session.listTools())[0]!.description, 'Echoes, changed.');
 });
 
+test('a list that changes all the time is asked for now and then, and after the last change', async (t) => {
+  let asked = 0;
+  const last = Promise.withResolvers<void>();
+  const onToolsChanged = async () => {
+    asked += 1;
+    const [tool] = await session.listTools();
+    if (tool?.description === 'Echoes, changed 3000 times.') last.resolve();
+  };
+  const session = await start(t, 'tells-changes-without-end', { onToolsChanged });
+  for (let call = 0; call < 3; call++) {
+    await session.call('tools/call', { name: 'echo' }, { timeoutMs });
+  }
+  await last.promise;
+  assert.ok(asked < 100, `${asked} times`);
+});
+
 test('stderr without end is cut to a bounded number of lines', async (t) => {
   let lines = 0;
   const session = await start(t, 'logs-without-end', { onStderr: () => lines++ });

@@ -24,6 +24,7 @@ export type Behaviour =
   | 'lists-without-end'
   | 'answers-big'
   | 'tells-a-change'
+  | 'tells-changes-without-end'
   | 'logs-without-end';
 
 /** A real MCP server as its own process, with one fault. */

@@ -47,6 +47,14 @@ const calls: Record<string, (request: Request) => void> = {
     process.stderr.write(`${process.argv[3]}\n`);
     answer(id, { content: [] });
   },
+  'tells-changes-without-end': ({ id }) => {
+    callCount += 1_000;
+    for (let n = 0; n < 1_000; n++) {
+      echoTool.description = `Echoes, changed ${callCount} times.`;
+      notify('notifications/tools/list_changed');
+    }
+    answer(id, { content: [] });
+  },
   'logs-without-end': ({ id }) => {
     for (let n = 0; n < 10_000; n++) process.stderr.write(`line ${n}\n`);
     answer(id, { content: [] });
