@@ -1,4 +1,4 @@
-import { type ChildProcessWithoutNullStreams, spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 // The one signal Node cannot send through a ChildProcess is the one to its group.
 import { kill } from 'node:process';
 
@@ -10,8 +10,11 @@ export interface GroupCommand {
   readonly cwd?: string | undefined;
 }
 
-/** Starts a process as the leader of a group of its own, so that its children can be ended with it. */
-export function spawnGroup(options: GroupCommand): ChildProcessWithoutNullStreams {
+/**
+ * Starts a process as the leader of a group of its own, so that its children can be ended with it.
+ * It has no streams where there were no file descriptors for them; its error says so.
+ */
+export function spawnGroup(options: GroupCommand): ChildProcess {
   return spawn(options.command, [...options.args], {
     env: { ...options.env },
     cwd: options.cwd,

@@ -1,4 +1,4 @@
-import type { ChildProcessWithoutNullStreams } from 'node:child_process';
+import type { ChildProcess } from 'node:child_process';
 import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
 import {
   isJSONRPCErrorResponse,
@@ -39,7 +39,7 @@ export class StdioTransport implements Transport {
   readonly #options: TransportOptions;
   readonly #splitter: LineSplitter;
   readonly #gone = Promise.withResolvers<CloseReason>();
-  #child: ChildProcessWithoutNullStreams | undefined;
+  #child: ChildProcess | undefined;
   #failure: ZlError | undefined;
   #closing = false;
   #badLines = 0;
@@ -77,24 +77,24 @@ export class StdioTransport implements Transport {
       if (child.pid === undefined) this.#finish();
     });
     child.once('exit', (code, signal) => this.#onExit(code, signal));
-    child.stdout.on('data', (chunk: Buffer) => this.#onStdout(chunk));
-    child.stderr.on('data', stderrLog(this.#options.onStderr));
+    child.stdout?.on('data', (chunk: Buffer) => this.#onStdout(chunk));
+    child.stderr?.on('data', stderrLog(this.#options.onStderr));
     // A write to a server that just died; its exit tells the rest.
-    child.stdin.on('error', () => {});
+    child.stdin?.on('error', () => {});
     return started.promise;
   }
 
   async send(message: JSONRPCMessage): Promise<void> {
-    const child = this.#child;
-    if (child === undefined || this.#failure !== undefined || !child.stdin.writable) {
+    const stdin = this.#child?.stdin;
+    if (!stdin?.writable || this.#failure !== undefined) {
       throw this.#failure ?? new ZlError('tool.server_down', 'the server is not running');
     }
-    if (child.stdin.writableLength > this.#options.limits.maxPendingBytes) {
+    if (stdin.writableLength > this.#options.limits.maxPendingBytes) {
       const error = new ZlError('tool.server_protocol', 'the server does not read its stdin');
       this.fail(error);
       throw error;
     }
-    child.stdin.write(`${JSON.stringify(message)}\n`);
+    stdin.write(`${JSON.stringify(message)}\n`);
   }
 
   /** Ends stdin, then terminates, then kills whatever of the group is left. */
@@ -148,7 +148,7 @@ export class StdioTransport implements Transport {
     if (this.#failure !== undefined) return;
     this.#failure = error;
     this.#splitter.clear();
-    this.#child?.stdout.destroy();
+    this.#child?.stdout?.destroy();
     this.onerror?.(error);
     // Pending requests fail now; they need not wait for the process to go.
     this.onclose?.();
@@ -161,7 +161,7 @@ export class StdioTransport implements Transport {
       this.#finish();
       return;
     }
-    child.stdin.end();
+    child.stdin?.end();
     const graceMs = this.#options.limits.stopGraceMs;
     const terminate = setTimeout(() => this.#kill('SIGTERM'), graceMs);
     const force = setTimeout(() => this.#kill('SIGKILL'), 2 * graceMs);
@@ -193,9 +193,9 @@ export class StdioTransport implements Transport {
   }
 
   #finish(): void {
-    this.#child?.stdin.destroy();
-    this.#child?.stdout.destroy();
-    this.#child?.stderr.destroy();
+    this.#child?.stdin?.destroy();
+    this.#child?.stdout?.destroy();
+    this.#child?.stderr?.destroy();
     this.onclose?.();
     this.#gone.resolve(this.#failure === undefined ? {} : { error: this.#failure });
   }

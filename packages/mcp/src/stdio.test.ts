@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
+import { platform } from 'node:os';
 import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { ZlError } from '@zerolatency/errors';
 import { type Behaviour, fixtureServer } from '../test/fixture.ts';
 import type { StdioLimits } from './limits.ts';
@@ -67,6 +69,23 @@ test('closing fails a call in flight', async (t) => {
 test('a command that does not exist is a server that is down', async (t) => {
   const started = start(t, 'well', { command: '/no/such/command' });
   await assert.rejects(started, isError('tool.server_down'));
+});
+
+test('a server that finds no file descriptor left is down, and nothing else is', {
+  skip: platform() === 'win32' ? 'has no ulimit' : false,
+}, () => {
+  const session = fileURLToPath(new URL('./session.ts', import.meta.url));
+  const script = `
+    import { openSync } from 'node:fs';
+    import { startStdioServer } from ${JSON.stringify(session)};
+    const server = { name: 'x', command: process.execPath, args: [], env: {} };
+    try { for (;;) openSync('/dev/null'); } catch {}
+    const started = startStdioServer({ ...server, client: { name: 'test', version: '0' } });
+    await started.catch((error) => process._rawDebug(error.id));`;
+  const limited =
+    'ulimit -n 100 && exec "$0" --disable-warning=ExperimentalWarning --input-type=module -e "$1"';
+  const run = spawnSync('sh', ['-c', limited, process.execPath, script], { encoding: 'utf8' });
+  assert.deepEqual([run.stderr, run.status], ['tool.server_down\n', 0]);
 });
 
 test('a server that exits at start is down, and its status is told', async (t) => {
