@@ -220,6 +220,23 @@ test('a credential that cannot be read refuses until something changes', async (
   assert.equal(connection.state.name, 'refused');
 });
 
+test('a credential that is replaced while the one before it is refused is tried', async () => {
+  const { connection, relay, clock, sockets } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  connection.changed();
+  relay.closes(4401, 'device.credential_invalid');
+  assert.equal(connection.state.name, 'dialling');
+  assert.equal(sockets.length, 2);
+  relay.open();
+  await relay.challenges();
+  relay.closes(4401, 'device.credential_invalid');
+  clock.advance(3_600_000);
+  assert.equal(connection.state.name, 'refused');
+  assert.equal(sockets.length, 2);
+});
+
 test('a revoked device loses its live connection and is refused', async () => {
   const { connection, relay, log, goLive } = rig();
   await goLive();
@@ -236,6 +253,22 @@ test('[BRG-01] a draining relay is left at once, for the next one', async () => 
   assert.ok(connection.state.name === 'lost' && connection.state.retryInMs === 250);
   clock.advance(250);
   assert.equal(relay.socket.url, 'wss://two');
+});
+
+test('a relay that drains each time anew is not dialled ever faster', async () => {
+  const { connection, relay, clock, goLive } = rig();
+  await goLive();
+  let waitedMs = 0;
+  for (let n = 0; n < 20; n++) {
+    relay.drains(0);
+    assert.ok(connection.state.name === 'lost');
+    waitedMs += connection.state.retryInMs;
+    clock.advance(5_000);
+    relay.open();
+    await relay.challenges();
+    relay.welcomes();
+  }
+  assert.ok(waitedMs > 5_000, `${waitedMs} ms`);
 });
 
 test('frames of calls go up, and a catalog goes down, only while live', async () => {
@@ -291,8 +324,9 @@ test('a relay that reads too slowly is given up', async () => {
 const allowed: Record<string, readonly string[]> = {
   idle: ['idle', 'dialling'],
   dialling: ['dialling', 'proving', 'lost'],
-  proving: ['proving', 'live', 'lost', 'refused'],
-  live: ['live', 'lost', 'refused'],
+  // A refusal is passed through where something has changed meanwhile.
+  proving: ['proving', 'live', 'lost', 'refused', 'dialling'],
+  live: ['live', 'lost', 'refused', 'dialling'],
   lost: ['lost', 'dialling'],
   refused: ['refused', 'dialling'],
 };

@@ -17,6 +17,8 @@ export class Connection {
   #relayIndex = -1;
   /** Changed while a relay was told the one before it. */
   #untold: Catalog | undefined;
+  /** Since the dial of the attempt that is under way. */
+  #hasChanged = false;
 
   constructor(deps: ConnectionDeps) {
     const { minBackoffMs: minMs, maxBackoffMs: maxMs } = deps.limits;
@@ -42,6 +44,7 @@ export class Connection {
 
   /** The credential, or what else a refusal was about, is another now. */
   changed(): void {
+    this.#hasChanged = true;
     if (this.#state.name !== 'refused') return;
     this.#machine.backoff.reset();
     this.#dial();
@@ -66,6 +69,7 @@ export class Connection {
   }
 
   #dial(): void {
+    this.#hasChanged = false;
     this.#become(() => dialling(this.#machine));
   }
 
@@ -98,8 +102,11 @@ export class Connection {
       listener.onAttempt(state.name === 'live' || state.name === 'refused' ? state.name : 'failed');
     }
     listener.onState(state);
-    if (state.name !== 'live') return;
-    listener.onLive(state.epoch);
-    if (untold !== undefined) this.announce(untold);
+    if (state.name === 'live') {
+      listener.onLive(state.epoch);
+      if (untold !== undefined) this.announce(untold);
+    }
+    // What was refused is perhaps not what would be shown now.
+    if (state.name === 'refused' && this.#hasChanged) this.changed();
   }
 }

@@ -25,8 +25,9 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
   const sinceMs = clock.monotonicMs();
   let lastSignMs = sinceMs;
 
+  const isProven = () => clock.monotonicMs() - sinceMs > provenAfterMs;
   const end = (why: string, retryInMs?: number) => {
-    if (clock.monotonicMs() - sinceMs > provenAfterMs) machine.backoff.reset();
+    if (isProven()) machine.backoff.reset();
     machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
   };
   const giveUp = (why: string) => {
@@ -37,7 +38,9 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
     const withinMs = Math.min(maxDrainJitterMs, closeAfterMs(frame) / 2);
     wire.listen({});
     wire.close(1000, 'draining');
-    end('the relay drains', Math.floor(machine.deps.random() * withinMs));
+    const jitterMs = Math.floor(machine.deps.random() * withinMs);
+    // One that drains whenever it has welcomed us would be dialled in a circle.
+    end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
   };
   const hear = (frame: Frame) => {
     if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
