@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { platform } from 'node:os';
 import { test } from 'node:test';
@@ -17,6 +17,23 @@ test('a process is known again while it runs, and not when it has ended', async 
   assert.equal(isRunning(mark), false);
   assert.equal(hasItsNumber(mark), false);
   assert.equal(markOf(child.pid!), undefined);
+});
+
+test('a mark is the same in every language and time zone, also where ps tells it', () => {
+  const script = `
+    import os from 'node:os';
+    import { syncBuiltinESMExports } from 'node:module';
+    os.platform = () => 'darwin';
+    syncBuiltinESMExports();
+    const { markOf } = await import(${JSON.stringify(import.meta.resolve('./index.ts'))});
+    console.log(markOf(${process.pid}).birth);`;
+  const birthIn = (TZ: string) => {
+    const env = { ...process.env, TZ };
+    const args = ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script];
+    return spawnSync(process.execPath, args, { env, encoding: 'utf8' }).stdout;
+  };
+  assert.match(birthIn('UTC'), /\d\d:\d\d:\d\d/);
+  assert.equal(birthIn('Asia/Tokyo'), birthIn('UTC'));
 });
 
 test('another process with the same number is not taken for it', linuxOnly, () => {

@@ -59,7 +59,10 @@ function birthOf(pid: number): string {
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 function askPs(pid: number): string {
-  return execFileSync('ps', ['-o', 'lstart=', '-p', String(pid)], { encoding: 'utf8' }).trim();
+  // It tells the time of day in the words of whoever asks.
+  const env = { PATH: '/bin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' };
+  const args = ['-o', 'lstart=', '-p', String(pid)];
+  return execFileSync('ps', args, { encoding: 'utf8', env }).trim();
 }
 
 /** The fields of proc_pid_stat(5) from the third on, which follow a name that may hold anything. */

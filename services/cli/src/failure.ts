@@ -4,15 +4,8 @@ import { exitStatus, type Terminal } from './terminal.ts';
 
 const unreachable: readonly ErrorId[] = ['host.unreachable', 'host.lost', 'relay.unreachable'];
 
-/** A command line that cannot be meant; told like any error, with status 2. */
-export class UsageError extends Error {}
-
 /** The one place where a failure is told; gives the exit status it comes to. */
 export function tellFailure(terminal: Terminal, reason: unknown): number {
-  if (reason instanceof UsageError) {
-    terminal.stderr.write(`zl: ${foreignLine(reason.message)}\n`);
-    return exitStatus.usage;
-  }
   const error = fromUnknown(reason);
   terminal.stderr.write(
     `zl: ${error.id}: ${foreignLine(messageOf(error), 2_000)}\n    ${error.help}\n`,

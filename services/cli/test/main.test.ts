@@ -73,3 +73,9 @@ test('a reader that has had enough ends the program without a word', async (t) =
   assert.deepEqual(await ended, { status: 141, signal: null });
   assert.equal(said.stderr, '');
 });
+
+test('an error that nobody reads still ends the program with its status', async (t) => {
+  const { child, ended } = start(t, await installed(t), ['no-such-command']);
+  child.stderr.destroy();
+  assert.deepEqual(await ended, { status: 2, signal: null });
+});

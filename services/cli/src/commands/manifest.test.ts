@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { installed } from '../../test/installed.ts';
@@ -57,4 +57,42 @@ test('the manifest of the installation verifies, and one that is altered or inco
   const incomplete = await zl([...sign, '--out', join(dir, 'out.json')]);
   assert.equal(incomplete.status, 1);
   assert.match(incomplete.stderr, /^zl: manifest\.invalid: not a server manifest: /);
+});
+
+test('what a manifest names cannot steer the terminal that shows it', async (t) => {
+  const { zl, dir } = await installed(t);
+  const at = (name: string) => join(dir, name);
+  await zl(['policy', 'keygen', '--out', at('key')]);
+  const server = {
+    name: 's',
+    command: '/\u009b2Jx\u202e',
+    args: ['\u009b31m'],
+    sha256: '0'.repeat(64),
+  };
+  const manifest = {
+    schema: 'zerolatency.manifest/v1',
+    id: 'office',
+    version: 1,
+    issuedAt: '2026-01-02T03:04:05Z',
+    servers: [{ ...server, env: { allow: [], set: {} } }],
+  };
+  await writeFile(at('manifest.json'), JSON.stringify(manifest));
+  const sign = ['manifest', 'sign', at('manifest.json'), '--key', at('key/private.pem')];
+  const signed = await zl([...sign, '--out', at('signed.json')]);
+  const verify = ['manifest', 'verify', at('signed.json'), '--keys', at('key/keys')];
+  for (const { status, stdout, stderr } of [signed, await zl(verify)]) {
+    assert.equal(status, 0, stderr);
+    assert.doesNotMatch((stdout + stderr).replaceAll('\n', ''), /[\p{Cc}\p{Bidi_C}]/u);
+  }
+});
+
+test('nothing but a file is replaced by what is signed', async (t) => {
+  const { zl, dir, layout } = await installed(t);
+  const folder = join(dir, 'folder');
+  await mkdir(folder);
+  const sign = ['policy', 'sign', layout.policy.bundle, '--key', layout.policy.key];
+  const signed = await zl([...sign, '--out', folder]);
+  assert.equal(signed.status, 1);
+  assert.match(signed.stderr, /^zl: config\.invalid: .*folder is not a regular file/);
+  assert.ok(!(await readdir(dir)).includes('folder.next'));
 });

@@ -1,5 +1,6 @@
 import { checkManifest, type Manifest, signManifest, verifyManifest } from '@zerolatency/policy';
 import { signerFromPem } from '@zerolatency/receipts';
+import { foreignLine } from '../foreign-text.ts';
 import { sha256OfFile } from '../input/file-hash.ts';
 import { readDocument } from '../input/read-document.ts';
 import { readText } from '../input/read-input.ts';
@@ -16,7 +17,9 @@ export async function manifestSign(
   const manifest = await readManifest(file);
   const signer = signerFromPem(await readText(options.key));
   await writePublic(options.out, signManifest(manifest, [signer]));
-  for (const doubt of await hashDoubts(manifest)) terminal.stderr.write(`warning: ${doubt}\n`);
+  for (const doubt of await hashDoubts(manifest)) {
+    terminal.stderr.write(`warning: ${whole(doubt)}\n`);
+  }
   const { id, version } = manifest;
   print(terminal, `signed ${id}@${version} with ${signer.keyid} into ${options.out}`);
   return exitStatus.ok;
@@ -45,7 +48,7 @@ export async function manifestVerify(
   print(terminal, `${id}@${version} is valid`);
   print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
   for (const { name, command, args } of servers) {
-    print(terminal, `  server  ${name}: ${JSON.stringify([command, ...args])}`);
+    print(terminal, whole(`  server  ${name}: ${JSON.stringify([command, ...args])}`));
   }
   return exitStatus.ok;
 }
@@ -60,6 +63,9 @@ async function readManifest(file: string): Promise<Manifest> {
   if ('error' in checked) throw checked.error;
   return checked.manifest;
 }
+
+/** What is left out of a command line is what matters most. */
+const whole = (line: string) => foreignLine(line, Number.POSITIVE_INFINITY);
 
 /** A manifest may be meant for other machines, so this is no reason to refuse it. */
 async function hashDoubts({ servers }: Manifest): Promise<string[]> {

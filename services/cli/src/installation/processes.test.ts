@@ -67,3 +67,10 @@ test('one that stops when asked is given the time', async (t) => {
   const outcome = await stopService(fakeTerminal(), layout, { service, deadlineMs: 30_000 });
   assert.equal(outcome, 'stopped');
 });
+
+test('a service that cannot be started is an error of its start', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const started = startService(fakeTerminal({ nodePath: '/no/such/node' }), layout, { service });
+  await assert.rejects(started, { id: 'internal', message: /tool-relay.*ENOENT/ });
+  assert.equal(await runningPid(layout, service), undefined);
+});

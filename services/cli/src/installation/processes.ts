@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { closeSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
@@ -61,11 +62,12 @@ export async function startService(
     { cwd: layout.home, detached: true, stdio: ['ignore', log, log] },
   );
   closeSync(log);
-  const { pid } = child;
-  if (pid === undefined) throw new ZlError('internal', `${service} could not be started`);
+  await once(child, 'spawn').catch((cause: Error) => {
+    throw new ZlError('internal', `${service} cannot be started: ${cause.message}`, { cause });
+  });
   child.unref();
   // One that has ended already is not running, and needs no file to say so.
-  const mark = markOf(pid);
+  const mark = child.pid === undefined ? undefined : markOf(child.pid);
   if (mark !== undefined) await writePrivate(layout.pid(service), JSON.stringify(mark));
 }
 
