@@ -93,6 +93,14 @@ test('[BRG-03] a file larger than the caller takes comes cut and says so', async
   assert.equal(answer.json.structuredContent?.size, 10 * 1024 ** 3);
 });
 
+test('[BRG-03] a file larger than the device gives away comes cut and says so', async (t) => {
+  const { host, root } = await withFs(t, { settings: { 'calls.maxResult': '50KiB' } });
+  truncateSync(join(root, 'hello.txt'), 1024 ** 2);
+  const answer = await host.call({ args: { path: 'hello.txt' } });
+  assertEnded(answer, 'done');
+  assert.equal(answer.json.structuredContent?.truncated, true);
+});
+
 test('[POL-04] the device denies what its own bundle denies, whatever the host decided', async (t) => {
   const deny: Rule = {
     id: 'private',

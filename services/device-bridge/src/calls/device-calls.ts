@@ -11,7 +11,7 @@ export interface CallsClock {
 export interface CallsDeps extends RunnerDeps {
   readonly journal: Journal;
   readonly clock: CallsClock;
-  readonly limits: Partial<CalleeLimits>;
+  readonly limits: Partial<CalleeLimits> & Pick<CalleeLimits, 'maxResultBytes'>;
   send(frame: Frame): void;
   readonly onRefused: (frame: Frame) => void;
   /** The journal cannot be written: nothing more may be told, and the process has to end. */

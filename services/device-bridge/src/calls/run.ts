@@ -4,8 +4,11 @@ import type { Caps, HeldDecision } from '@zerolatency/policy';
 import { extract, inject } from '@zerolatency/telemetry';
 import { readToolRequest, type ToolRequest } from './tool-request.ts';
 
-/** For a call that named no limit; what the callee holds at most. */
-const defaultMaxBytes = 16 * 1024 * 1024;
+interface RunContext {
+  readonly span: Span | undefined;
+  /** Whatever the caller and the policy allow. */
+  readonly maxResultBytes: number;
+}
 
 /** One call on its way through the bridge. */
 export class Run {
@@ -15,15 +18,17 @@ export class Run {
   readonly abort = new AbortController();
   readonly startedAt: string;
   readonly #startMs = performance.now();
+  readonly #maxResultBytes: number;
   decision: HeldDecision | undefined;
   /** Whether the device offered the tool when it was asked for. */
   isOffered = false;
   serverUs = 0;
 
-  constructor(call: CalleeCall, span: Span | undefined) {
+  constructor(call: CalleeCall, context: RunContext) {
     this.call = call;
     this.request = readToolRequest(call);
-    this.span = span;
+    this.span = context.span;
+    this.#maxResultBytes = context.maxResultBytes;
     this.startedAt = new Date().toISOString();
   }
 
@@ -35,9 +40,10 @@ export class Run {
     return this.decision?.effect === 'allow' ? this.decision.caps : {};
   }
 
-  /** Of the result: what the caller takes, or less by policy. */
+  /** Of the result: what the caller takes, or less by policy or by what the device gives. */
   get maxBytes(): number {
-    return Math.min(this.call.maxBytes || defaultMaxBytes, this.#caps.maxBytes ?? defaultMaxBytes);
+    const most = this.#maxResultBytes;
+    return Math.min(this.call.maxBytes || most, this.#caps.maxBytes ?? most, most);
   }
 
   /** For the server's answer: until the deadline, or less by policy or manifest. */

@@ -1,5 +1,12 @@
 import { context, type Span, SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import type { AbortReason, CalleeCall, Ending, Finish, Seal } from '@zerolatency/call';
+import type {
+  AbortReason,
+  CalleeCall,
+  CalleeLimits,
+  Ending,
+  Finish,
+  Seal,
+} from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpSession } from '@zerolatency/mcp';
 import type { Signer } from '@zerolatency/receipts';
@@ -24,6 +31,7 @@ export interface RunnerDeps {
   readonly servers: { find(name: string): ManagedServer | undefined };
   readonly tracer: Tracer;
   readonly nowMs: () => number;
+  readonly limits: Pick<CalleeLimits, 'maxResultBytes'>;
   readonly onEnded: (ended: EndedCall) => void;
 }
 
@@ -60,7 +68,10 @@ export class Runner {
   }
 
   dispatch(call: CalleeCall): void {
-    const run = new Run(call, this.#startSpan(call));
+    const run = new Run(call, {
+      span: this.#startSpan(call),
+      maxResultBytes: this.#deps.limits.maxResultBytes,
+    });
     this.#runs.set(call.callId, run);
     const target = this.#admit(run);
     if ('status' in target) this.#finish(run, target);
