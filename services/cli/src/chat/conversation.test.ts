@@ -41,6 +41,18 @@ test('a stream that ended between two turns is replaced before the second is sen
   );
 });
 
+test('a turn that is cancelled before its stream is open ends, and the stream is closed', async () => {
+  const opened = Promise.withResolvers<ChatSession>();
+  const conversation = new Conversation(() => opened.promise);
+  const turn = conversation.turn('hello').next();
+  conversation.cancel();
+  await assert.rejects(turn, { id: 'turn.cancelled' });
+  const target = { url: 'http://127.0.0.1:1', ca: '', token: '', deviceId: '', model: '' };
+  const session = new ChatSession(target);
+  opened.resolve(session);
+  await eventually(() => session.isOver);
+});
+
 test('a turn that failed is not told as something that was said', async (t) => {
   const { host, sessions, ask } = await conversing(t, ({ start }) =>
     start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [done],

@@ -1,3 +1,4 @@
+import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
 import type { ChatSession, Memory } from './session.ts';
 
@@ -14,6 +15,7 @@ interface Said {
 export class Conversation {
   readonly #open: () => Promise<ChatSession>;
   #session: ChatSession | undefined;
+  #stopOpening: (() => void) | undefined;
   #sessionId = '';
   #said: readonly Said[] = [];
 
@@ -33,21 +35,42 @@ export class Conversation {
   }
 
   cancel(): void {
+    this.#stopOpening?.();
     this.#session?.cancel();
   }
 
   close(): void {
+    this.#stopOpening?.();
     this.#session?.close();
   }
 
   async #usable(): Promise<{ session: ChatSession; memory: Memory }> {
     if (this.#session?.isOver === false) return { session: this.#session, memory: {} };
     this.#session?.close();
-    this.#session = await this.#open();
+    const session = await this.#opened();
+    this.#session = session;
     return {
-      session: this.#session,
+      session,
       memory: { sessionId: this.#sessionId, history: [...this.#said] },
     };
+  }
+
+  /** A cancel does not wait for it: it reads files, and those may hang. */
+  async #opened(): Promise<ChatSession> {
+    const stopped = Promise.withResolvers<never>();
+    this.#stopOpening = () => stopped.reject(new ZlError('turn.cancelled', 'it had not begun'));
+    const opening = this.#open();
+    try {
+      return await Promise.race([opening, stopped.promise]);
+    } catch (reason) {
+      opening.then(
+        (session) => session.close(),
+        () => {},
+      );
+      throw reason;
+    } finally {
+      this.#stopOpening = undefined;
+    }
   }
 
   /** Forgets whole turns, the oldest first. */

@@ -43,6 +43,8 @@ export class ChatSession {
     this.#responses = createClient(AgentService, transport)
       .streamChat(this.#requests, { headers, signal: this.#abort.signal })
       [Symbol.asyncIterator]();
+    // Also of one that is closed before its first turn somebody must hear the end.
+    this.#lookAhead();
   }
 
   /** No further turn can run on this stream. */
@@ -92,7 +94,7 @@ export class ChatSession {
     );
   }
 
-  /** A stream that ends between turns is noticed before the next one is sent on it. */
+  /** A stream that ends before or between turns is noticed before the next one is sent on it. */
   #lookAhead(): void {
     const ahead = this.#responses.next();
     const end = () => {
