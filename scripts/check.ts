@@ -68,11 +68,16 @@ function breakingChecks(): readonly Check[] {
   ];
 }
 
+/** What a formatter has to say of a whole project. */
+const maxBuffer = 64 * 1024 * 1024;
+
 function passes({ name, command, args, mend }: Check): boolean {
-  const { status, stdout, stderr } = spawnSync(command, args, { encoding: 'utf8' });
+  const ran = spawnSync(command, args, { encoding: 'utf8', maxBuffer });
+  const { status, stdout, stderr, error } = ran;
   console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}`);
   if (status === 0) return true;
-  console.log(stdout + stderr);
+  // A program that is not there has said nothing.
+  console.log(error === undefined ? stdout + stderr : error.message);
   if (mend !== undefined) console.log(`mend it with: ${mend}`);
   return false;
 }

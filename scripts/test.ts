@@ -2,6 +2,7 @@
 // tests among them start the services as they are shipped, so those are bundled first.
 import { spawnSync } from 'node:child_process';
 import { statSync } from 'node:fs';
+import { relative } from 'node:path';
 
 const everything = ['packages', 'services', 'test'];
 
@@ -10,7 +11,7 @@ function pattern(place: string): string {
 }
 
 const given = process.argv.slice(2);
-const places = given.length > 0 ? given : everything;
+const places = given.length > 0 ? given.map((place) => relative('.', place)) : everything;
 if (places.some((place) => place.startsWith('test'))) {
   const { status } = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });
   if (status !== 0) process.exit(1);

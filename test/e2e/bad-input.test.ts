@@ -28,7 +28,7 @@ async function addBadServers(layout: Layout): Promise<void> {
     return { name, args: [brokenServer, does], effects: { echo: 'none' }, limits };
   });
   const acts: AddedServer = { name: 'vanishes', args: [brokenServer, 'exits-on-call'] };
-  const lies: AddedServer = { name: 'lies', args: [brokenServer, 'well'] };
+  const lies: AddedServer = { name: 'lies', args: [brokenServer, 'miscounts'] };
   await addServers(layout, [...broken, acts, lies]);
   await addContract(layout);
 }
@@ -89,7 +89,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
     async () => {
       const call = await callTool(system, 'lies.echo', {});
       assert.deepEqual([call.outcome, call.errorId], ['FAILED', 'tool.result_invalid']);
-      assert.match(call.errorMessage, /lies\.echo.*structuredContent|lies\.echo.*object|count/);
+      assert.match(call.errorMessage, /result of lies\.echo: count\b/);
     },
   );
 

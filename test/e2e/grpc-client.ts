@@ -1,3 +1,4 @@
+import { fileURLToPath } from 'node:url';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { loadSync, type MethodDefinition } from '@grpc/proto-loader';
 import { service as healthService } from 'grpc-health-check';
@@ -66,7 +67,7 @@ export function grpcClient(url: string, { ca, cert, key }: TlsPair): GrpcClient 
 }
 
 function methodOf(file: string, service: string, name: string): Method {
-  const packages = loadSync(new URL(file, root).pathname, {
+  const packages = loadSync(fileURLToPath(new URL(file, root)), {
     oneofs: true,
     longs: String,
     enums: String,

@@ -23,6 +23,7 @@ export type Behaviour =
   | 'leaves-a-grandchild'
   | 'lists-without-end'
   | 'answers-big'
+  | 'miscounts'
   | 'tells-a-change'
   | 'tells-changes-without-end'
   | 'logs-without-end';

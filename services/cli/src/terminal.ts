@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 
 /** What a program has of the process it runs in; commands touch nothing else of it. */
@@ -25,6 +26,11 @@ export const exitStatus = {
 
 export function print(terminal: Terminal, line: string): void {
   terminal.stdout.write(`${line}\n`);
+}
+
+/** Waits for a reader of what was printed that is slower than we are. */
+export async function drained({ stdout }: Terminal): Promise<void> {
+  if (stdout.writableNeedDrain) await once(stdout, 'drain');
 }
 
 export function printJson(terminal: Terminal, value: unknown): void {

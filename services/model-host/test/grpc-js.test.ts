@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { Client, credentials, Metadata, status } from '@grpc/grpc-js';
 import { loadSync, type PackageDefinition } from '@grpc/proto-loader';
@@ -16,7 +17,7 @@ interface Event {
 }
 
 const proto = new URL('../../../proto/zerolatency/agent/v1/agent.proto', import.meta.url);
-const definition = loadSync(proto.pathname, { oneofs: true, longs: String });
+const definition = loadSync(fileURLToPath(proto), { oneofs: true, longs: String });
 
 function method(packages: PackageDefinition, service: string, name: string) {
   const found = packages[service];
@@ -133,7 +134,7 @@ test('[HOST-01] reflection describes the services to an independent client, with
     );
     const service = `grpc.reflection.${version}.ServerReflection`;
     const { path, requestSerialize, responseDeserialize } = method(
-      loadSync(file.pathname, { oneofs: true, enums: String }),
+      loadSync(fileURLToPath(file), { oneofs: true, enums: String }),
       service,
       'ServerReflectionInfo',
     );

@@ -36,6 +36,7 @@ const calls: Record<string, (request: Request) => void> = {
   'prints-a-huge-line': ({ id }) =>
     answer(id, { content: [{ type: 'text', text: 'x'.repeat(20 * 1024 * 1024) }] }),
   'answers-with-rubbish': ({ id }) => answer(id, 'rubbish'),
+  miscounts: ({ id }) => answer(id, { content: [], structuredContent: { count: 'many' } }),
   drips: ({ id }) => drip(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } })}\n`),
   'answers-big': ({ id }) => answer(id, { content: [{ type: 'text', text: 'y'.repeat(300_000) }] }),
   'tells-a-change': ({ id }) => {

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { Writable } from 'node:stream';
+import { finished } from 'node:stream/promises';
 import { type TestContext, test } from 'node:test';
 import { digestOf } from '@zerolatency/contracts';
 import {
@@ -13,6 +15,7 @@ import {
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { runZl } from '../../test/installed.ts';
+import { auditShow } from './audit.ts';
 
 const callId = '0123456789abcdef0123456789abcdef';
 const turnId = 'turn-1';
@@ -179,4 +182,29 @@ test('what a tool was called cannot steer the terminal', async (t) => {
   const { show } = await audited(t, { tool: 'fs.\u001b[2J\u009bread\n     9 all well' });
   assert.doesNotMatch((await show()).stdout, /[^\P{Cc}\n]/u);
   assert.doesNotMatch((await show('--json')).stdout, /[^\P{Cc}\n]/u);
+});
+
+test('a ledger is read no faster than its reader reads', async (t) => {
+  const dir = join(tempDir(t), 'ledger');
+  const signer = signerFromPem(generateKeyPair().privatePem);
+  const ledger = await openLedger({ dir, signer, origin: 'zerolatency/test' });
+  const body = { version: 'x'.repeat(60) };
+  await Promise.all(
+    Array.from({ length: 2_000 }, () => ledger.append({ kind: 'host.stopped', body })),
+  );
+  await ledger.close();
+  let waitingBytes = 0;
+  let lines = 0;
+  const stdout = new Writable({
+    write(chunk, _encoding, done) {
+      lines += String(chunk).split('\n').length - 1;
+      waitingBytes = Math.max(waitingBytes, stdout.writableLength);
+      setImmediate(done);
+    },
+  });
+  assert.equal(await auditShow({ ...fakeTerminal(), stdout }, dir, {}), 0);
+  stdout.end();
+  await finished(stdout);
+  assert.ok(lines >= 2_000);
+  assert.ok(waitingBytes <= 2 * stdout.writableHighWaterMark, `${waitingBytes} bytes`);
 });

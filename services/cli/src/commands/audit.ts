@@ -12,7 +12,7 @@ import {
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { foreignLine } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
-import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+import { drained, exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
 /** The records as they stand. Shows; `audit verify` says whether to believe them. */
 export async function auditShow(
@@ -26,6 +26,7 @@ export async function auditShow(
     if (options.turn !== undefined && turnOf(record) !== options.turn) continue;
     if (options.json) printJson(terminal, record);
     else print(terminal, describe(record, paint));
+    await drained(terminal);
   }
   return exitStatus.ok;
 }

@@ -6,7 +6,7 @@ import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/tra
 import { tellFailure } from '../failure.ts';
 import { readText } from '../input/read-input.ts';
 import type { Settings } from '../settings.ts';
-import { exitStatus, type Terminal } from '../terminal.ts';
+import { drained, exitStatus, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
 export interface ChatOptions {
@@ -75,6 +75,7 @@ export async function runTurn(
   try {
     for await (const event of runner.turn(turn.text)) {
       turn.transcript(event);
+      await drained(terminal);
       if (event.event.case === 'assistantDone') status = exitStatus.ok;
     }
   } catch (reason) {
