@@ -1,6 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import type { Service } from '../../services/cli/src/installation/processes.ts';
 import { type Lifetime, mainOf } from './system.ts';
@@ -35,23 +34,4 @@ export function spawnService(t: Lifetime, layout: Layout, service: Service): Own
   });
   const ended = once(child, 'exit').then(([code, signal]) => code ?? signal);
   return { child, said: () => said, ready: ready.promise, ended };
-}
-
-/** The processes of an installation: those whose command line names its folder. */
-export function processesOf(home: string): number[] {
-  return readdirSync('/proc').flatMap((entry) => {
-    const pid = Number(entry);
-    return Number.isInteger(pid) && pid !== process.pid && commandLine(pid).includes(home)
-      ? pid
-      : [];
-  });
-}
-
-/** Empty for one that has ended, also where its parent has not asked for its status yet. */
-export function commandLine(pid: number): string {
-  try {
-    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
-  } catch {
-    return '';
-  }
 }

@@ -6,7 +6,8 @@ import { eventually } from '@zerolatency/testing';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import type { Service } from '../../services/cli/src/installation/processes.ts';
 import { addEffectsServer, addServers, editConfig, traceOf } from './effects.ts';
-import { commandLine, processesOf, spawnService } from './own-processes.ts';
+import { commandLine, processesOf } from './installed-processes.ts';
+import { spawnService } from './own-processes.ts';
 import { runTurn, startSystem, type Turn } from './system.ts';
 
 const options = { timeout: 120_000, skip: platform() === 'linux' ? false : 'reads /proc' };

@@ -6,7 +6,8 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { type Service, services } from '../../services/cli/src/installation/processes.ts';
-import { commandLine, processesOf, spawnService } from './own-processes.ts';
+import { commandLine, processesOf } from './installed-processes.ts';
+import { spawnService } from './own-processes.ts';
 import { installPrograms } from './system.ts';
 
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };

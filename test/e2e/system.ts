@@ -18,6 +18,7 @@ import {
 } from '../../services/cli/src/installation/processes.ts';
 import { readSettings, type Settings } from '../../services/cli/src/settings.ts';
 import type { Terminal } from '../../services/cli/src/terminal.ts';
+import { stopWithTests } from './installed-processes.ts';
 
 const run = promisify(execFile);
 
@@ -70,6 +71,7 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
     for (const service of [...services].reverse()) await system?.stop(service);
   });
   const layout = layoutOf(join(tempDir(t), '.zl'));
+  stopWithTests(layout.home);
   const { programs = bundles } = options;
   await installPrograms(layout, programs);
   await options.prepare?.(layout);

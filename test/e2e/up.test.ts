@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { signManifestWith } from './effects.ts';
-import { commandLine, processesOf } from './own-processes.ts';
+import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
 
 /** Of nothing that there is. */
@@ -16,6 +16,7 @@ test('what a newcomer types', options, async (t) => {
   // Registered before the folder's removal, because hooks run in that order.
   t.after(() => zl('down'));
   const layout = layoutOf(join(tempDir(t), '.zl'));
+  stopWithTests(layout.home);
   const zl = (...args: string[]) => runZl(layout, args);
   const running = () => processesOf(layout.home);
 
