@@ -174,3 +174,19 @@ test('a credential of another enrolment is taken up when its file is replaced', 
   copyFileSync(other.credentialFile, rig.device.credentialFile);
   await eventually(() => rig.relay.hellos >= 2);
 });
+
+test('a bridge does not become another device while it runs', async (t) => {
+  const rig = await makeRig(t, well);
+  const { bridge } = await startRigBridge(t, rig);
+  await rig.relay.live();
+  const enrolment = await makeEnrolment(rig.dir);
+  const other = await enrolment.device({ deviceId: 'laptop', tenant: 'south' });
+  copyFileSync(other.credentialFile, rig.device.credentialFile);
+  rig.relay.cut();
+  const status = await eventually(() => {
+    const now = bridge.status();
+    return now.state === 'refused' ? now : undefined;
+  });
+  assert.match(String('why' in status && status.why), /now of laptop of south: restart/);
+  assert.equal(rig.relay.hellos, 1);
+});

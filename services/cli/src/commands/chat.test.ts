@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
@@ -75,6 +76,19 @@ test('a host that is not there is unreachable, whatever is wrong with the way to
     assert.deepEqual([status, stdout], [3, ''], url);
     assert.match(stderr, new RegExp(`^zl: host\\.unreachable: ${url}: .+\\n {4}No host answers`));
   }
+});
+
+test('without an authority of its own it trusts no host, rather than those of the public ones', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, answer);
+  const { caFile } = JSON.parse(await readFile(made.layout.settings, 'utf8')).host;
+  await writeFile(caFile, '');
+  for (const command of [['chat', 'hi'], ['devices']]) {
+    const { status, stderr } = await made.zl(command);
+    assert.equal(status, 1);
+    assert.match(stderr, /^zl: config\.invalid: .* holds no certificate/);
+  }
+  assert.equal(host.starts.length, 0);
 });
 
 test('a host that refuses says why, and that is not unreachable', async (t) => {

@@ -4,7 +4,7 @@ import { ChatSession, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
 import { tellFailure } from '../failure.ts';
-import { readText } from '../input/read-input.ts';
+import { readAuthorities } from '../input/read-input.ts';
 import type { Settings } from '../settings.ts';
 import { drained, exitStatus, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
@@ -28,7 +28,7 @@ export async function chatTarget(settings: Settings, options: ChatOptions): Prom
   const { device = settings.deviceId, model = '' } = options;
   return {
     url,
-    ca: url.startsWith('https:') ? await readText(caFile) : '',
+    ca: url.startsWith('https:') ? await readAuthorities(caFile) : '',
     token: await readToken(settings.identity),
     deviceId: device === false ? '' : device,
     model,

@@ -5,7 +5,7 @@ import { ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { connectionError } from '../connection/connection-error.ts';
 import { foreignLine } from '../foreign-text.ts';
-import { readText } from '../input/read-input.ts';
+import { readAuthorities, readText } from '../input/read-input.ts';
 import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
@@ -34,9 +34,11 @@ export async function devices(
 
 async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
   const { url } = relay;
-  const [ca, cert, key] = await Promise.all(
-    [relay.caFile, relay.certFile, relay.keyFile].map(readText),
-  );
+  const [ca, cert, key] = await Promise.all([
+    readAuthorities(relay.caFile),
+    readText(relay.certFile),
+    readText(relay.keyFile),
+  ]);
   const client = createClient(
     RelayService,
     createGrpcTransport({ baseUrl: url, nodeOptions: { ca, cert, key } }),

@@ -10,6 +10,13 @@ export async function readText(path: string): Promise<string> {
   }
 }
 
+/** Where it holds none, TLS would believe every public authority instead. */
+export async function readAuthorities(path: string): Promise<string> {
+  const text = await readText(path);
+  if (text.includes('-----BEGIN CERTIFICATE-----')) return text;
+  throw new ZlError('config.invalid', `${path} holds no certificate (PEM)`);
+}
+
 /** The id is what a file of this kind is refused with. */
 export async function readJson(path: string, id: ErrorId): Promise<unknown> {
   const text = await readText(path);

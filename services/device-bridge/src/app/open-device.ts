@@ -1,3 +1,4 @@
+import { ZlError } from '@zerolatency/errors';
 import { type Signer, signerFromPem } from '@zerolatency/receipts';
 import { watchFiles } from '@zerolatency/watch';
 import type { Device } from '../calls/device-receipt.ts';
@@ -16,8 +17,12 @@ export async function openDevice({ credentialFile, keyFile }: BridgeConfig['devi
   const { deviceId: id, tenant } = await readCredential(credentialFile);
   const { pem, key } = await readDeviceKey(keyFile);
   const loadIdentity = async () => {
-    const { text } = await readCredential(credentialFile);
-    return { credential: text, key };
+    const now = await readCredential(credentialFile);
+    // Receipts and decisions name the device of the start.
+    if (now.deviceId === id && now.tenant === tenant) return { credential: now.text, key };
+    const found = `${now.deviceId} of ${now.tenant}`;
+    const message = `${credentialFile} is now of ${found}: restart the bridge to be that device`;
+    throw new ZlError('device.credential_invalid', message);
   };
   return { id, tenant, signer: signerFromPem(pem), loadIdentity } satisfies OpenedDevice;
 }
