@@ -14,8 +14,8 @@ import {
   signManifestWith,
   traceOf,
 } from './effects.ts';
+import { commandLine, processesOf } from './installed-processes.ts';
 import { type LogLine, logged, logMark } from './logs.ts';
-import { commandLine, processesOf } from './own-processes.ts';
 import { callTool, runTurn, type System, startSystem } from './system.ts';
 
 interface Told {
