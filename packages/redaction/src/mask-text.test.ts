@@ -84,12 +84,27 @@ test('only the detectors asked for are used', () => {
 });
 
 test('the time to mask grows with the text, not with its square', () => {
-  const hostile = ['eyJ', 'a', '-', 'password:', 'sk-', 'a.', '4', '://a', '\\', '-----BEGIN '];
+  const hostile = [
+    'eyJ',
+    'eyJ-',
+    'a',
+    '-',
+    'password:',
+    'sk-',
+    'a.',
+    '4',
+    '://a',
+    '\\',
+    '-----BEGIN ',
+  ];
+  const plainMs = Math.max(0.5, fastestMs('plain text '.repeat(160_000 / 11)));
   for (const piece of hostile) {
     const small = fastestMs(piece.repeat(20_000 / piece.length));
     const large = fastestMs(piece.repeat(160_000 / piece.length));
     // 8 times the text: 64 times the time if it were quadratic.
     assert.ok(large < Math.max(small, 0.5) * 30, `"${piece}": ${small} ms, then ${large} ms`);
+    // What a start looks ahead for nothing, many starts must not look ahead each.
+    assert.ok(large < plainMs * 100, `"${piece}": ${large} ms, plain text ${plainMs} ms`);
   }
 });
 

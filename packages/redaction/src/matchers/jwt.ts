@@ -8,6 +8,8 @@ const PREFIX = 'eyJ';
 /** A header with a certificate chain is longer, and then follows the word Bearer. */
 const MAX_HEADER_CHARS = 4096;
 const MIN_HEADER_CHARS = 10;
+/** A dash stands for > or ~ in the header's JSON. Behind each one another token might begin. */
+const MAX_HEADER_DASHES = 8;
 const MIN_PAYLOAD_CHARS = 8;
 
 const swallow = swallowRun(base64Url, charSet(/[.]/));
@@ -24,8 +26,7 @@ export const jwt: Matcher = {
       if (at + index >= text.length) return undecided(final);
       if (text.charCodeAt(at + index) !== PREFIX.charCodeAt(index)) return 'no';
     }
-    let dot = at + PREFIX.length;
-    while (dot - at < MAX_HEADER_CHARS && isIn(base64Url, text, dot)) dot++;
+    const dot = headerEnd(text, at + PREFIX.length);
     if (dot >= text.length) return undecided(final);
     if (dot - at < MIN_HEADER_CHARS || text.charAt(dot) !== '.') return 'no';
     const certain = dot + 1 + MIN_PAYLOAD_CHARS;
@@ -36,3 +37,13 @@ export const jwt: Matcher = {
     return { keep: 0, end: certain, swallow };
   },
 };
+
+function headerEnd(text: string, from: number): number {
+  let end = from;
+  let dashes = 0;
+  while (end - from < MAX_HEADER_CHARS && isIn(base64Url, text, end)) {
+    if (text.charAt(end) === '-' && ++dashes > MAX_HEADER_DASHES) break;
+    end++;
+  }
+  return end;
+}
