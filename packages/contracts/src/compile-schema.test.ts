@@ -84,6 +84,8 @@ test('[TOOL-02] a schema that is too large, too deep or too wide is refused', ()
   refused({ type: 'object', properties: wide }, /more than 4000 keywords/);
   refused({ description: 'x'.repeat(200_000) }, /larger than 131072 bytes/);
   refused(doubling, /expands to more than 10000/);
+  const { $ref, $defs } = doubling;
+  refused({ type: 'object', dependencies: { a: { $ref } }, $defs }, /expands to more than 10000/);
   refused({ type: 'array', uniqueItems: true, items: {} }, /uniqueItems without maxItems/);
 });
 

@@ -46,6 +46,9 @@ test('[TOOL-02] patterns that can take exponential time are refused', () => {
     '^((a?)|(b?)){30}$',
     '^(a*){10}$',
     '\\s*\\s*\\s*x',
+    '^([^\\p{L}]|[^\\p{N}])+$',
+    '^([^\\P{L}a]|[^\\P{Lu}b])+$',
+    '^(\\uD83D\\uDE00|\\u{1F600})+$',
   ];
   for (const pattern of refused) assert.ok(patternCost(pattern).error, pattern);
 });

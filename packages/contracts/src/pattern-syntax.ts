@@ -102,26 +102,39 @@ class Parser {
       return set;
     }
     if (letter === 'u') return single(this.#unicodeEscape());
-    if (letter === 'x') return single(Number.parseInt(this.#next() + this.#next(), 16));
+    if (letter === 'x') return single(Number.parseInt(this.#nextChars(2), 16));
     if (letter === 'c') return single(codeOf(this.#next()) % 32);
     return single(CONTROL_ESCAPES[letter] ?? codeOf(letter));
   }
 
   #unicodeEscape(): number {
-    let digits = '';
     if (this.#take('{')) {
+      let digits = '';
       for (let char = this.#next(); char !== '}'; char = this.#next()) digits += char;
-    } else {
-      for (let i = 0; i < 4; i++) digits += this.#next();
+      return Number.parseInt(digits, 16);
     }
-    return Number.parseInt(digits, 16);
+    const digits = this.#nextChars(4);
+    // Two escapes of surrogates are one character.
+    const [, low] =
+      /^\\u(d[c-f]..)$/i.exec(this.#chars.slice(this.#at, this.#at + 6).join('')) ?? [];
+    if (low === undefined || !/^d[89ab]/i.test(digits)) return Number.parseInt(digits, 16);
+    this.#nextChars(6);
+    return codeOf(String.fromCharCode(Number.parseInt(digits, 16), Number.parseInt(low, 16)));
+  }
+
+  #nextChars(count: number): string {
+    let chars = '';
+    while (chars.length < count) chars += this.#next();
+    return chars;
   }
 
   #class(): CharSet {
     const negated = this.#take('^');
     const ranges: (readonly [number, number])[] = [];
+    let hasProperty = false;
     while (!this.#take(']')) {
       const from = this.#classMember();
+      hasProperty ||= from === ANY;
       if (this.#peek() === '-' && this.#chars[this.#at + 1] !== ']') {
         this.#next();
         ranges.push([from[0]?.[0] ?? 0, this.#classMember()[0]?.[1] ?? 0]);
@@ -129,7 +142,9 @@ class Parser {
         ranges.push(...from);
       }
     }
-    return negated ? complement(ranges) : ranges;
+    if (!negated) return ranges;
+    // A property stands for more than it is, and all but it would be less.
+    return hasProperty ? ANY : complement(ranges);
   }
 
   #classMember(): CharSet {

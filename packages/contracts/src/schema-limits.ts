@@ -29,7 +29,8 @@ const ONE = [
   'unevaluatedProperties',
 ];
 const LIST = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
-const BY_NAME = ['dependentSchemas', 'patternProperties', 'properties'];
+// ajv applies dependencies, which 2020-12 has no more.
+const BY_NAME = ['dependencies', 'dependentSchemas', 'patternProperties', 'properties'];
 const DEFINITIONS = ['$defs', 'definitions'];
 
 /** They make what a schema means depend on more than its own text. */
