@@ -96,6 +96,40 @@ test('[HOST-05] an independent gRPC client that cancels its call cancels the tur
   await aborted;
 });
 
+test('[HOST-14] a message that is no protobuf is refused as such, and ends the turn before it', async (t) => {
+  const host = await startTestHost(t, { rules: '- reply: [{ text: a }, { hang: true }]' });
+  const { client, metadata } = await connect(host);
+  t.after(() => client.close());
+  const { path, requestSerialize, responseDeserialize } = method(
+    definition,
+    'zerolatency.agent.v1.AgentService',
+    'StreamChat',
+  );
+  for (const asked of [false, true]) {
+    const call = client.makeBidiStreamRequest<Buffer, { event: Event }>(
+      path,
+      (bytes) => bytes,
+      responseDeserialize,
+      metadata,
+    );
+    const failed = new Promise<{ code: number; metadata: Metadata }>((resolve) => {
+      call.on('error', (error) => resolve(error as never));
+      call.on('end', () => resolve({ code: status.OK, metadata: new Metadata() }));
+    });
+    const events: (string | undefined)[] = [];
+    call.on('data', ({ event }: { event: Event }) => {
+      events.push(event.error?.id ?? event.event);
+      if (events.length === 1) call.write(Buffer.from([0xff, 0xff]));
+    });
+    call.write(asked ? requestSerialize({ start: { text: 'go' } }) : Buffer.from([0xff, 0xff]));
+    const refusal = await failed;
+    assert.equal(refusal.code, status.INVALID_ARGUMENT);
+    assert.match(String(refusal.metadata.get('grpc-status-details-bin')), /request\.invalid/);
+    assert.deepEqual(events, asked ? ['assistantDelta', 'request.invalid'] : []);
+  }
+  assert.equal(host.recorder.records.length, 1);
+});
+
 test('[HOST-14] an independent gRPC client reads the code and the detail of a refusal', async (t) => {
   const host = await startTestHost(t);
   const { client } = await connect(host);

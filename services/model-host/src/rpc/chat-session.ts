@@ -1,3 +1,4 @@
+import { Code, ConnectError } from '@connectrpc/connect';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ChatEvent, StartTurn, StreamChatRequest } from '@zerolatency/proto/agent';
 import type { OnMasked } from '@zerolatency/redaction';
@@ -66,7 +67,7 @@ export class ChatSession {
       this.#hasSaidAll = true;
       await this.#endWith(undefined);
     } catch (reason) {
-      const error = fromUnknown(reason);
+      const error = readingFailure(reason);
       if (isLost(error)) this.#leave();
       else this.#current?.cancel(error);
       await this.#endWith(error);
@@ -139,6 +140,13 @@ export class ChatSession {
     }
     this.#queue.abandon();
   }
+}
+
+/** Connect calls a message that it cannot read an internal error; one that broke off has its cause. */
+function readingFailure(reason: unknown): ZlError {
+  const isMessage = reason instanceof ConnectError && reason.code === Code.Internal;
+  if (!isMessage || reason.cause !== undefined) return fromUnknown(reason);
+  return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
 }
 
 /** A connection that broke, as opposed to a client that sent something wrong. */
