@@ -46,6 +46,11 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells 
     (reason) => fromUnknown(reason).id === 'server.draining',
   );
   await idleStream;
+  // Nor may a stream that opens now, and asks for nothing, hold the pod until the deadline.
+  await assert.rejects(
+    eventsOf(client.streamChat(new Requests(), { timeoutMs: 5_000 })),
+    (reason) => fromUnknown(reason).id === 'server.draining',
+  );
   release.resolve({});
   assert.equal(namesOf(await running).at(-1), 'assistantDone');
   await stopped;

@@ -39,11 +39,10 @@ export class ChatSession {
     const { signal } = options;
     if (signal.aborted) this.#leave();
     signal.addEventListener('abort', () => this.#leave(), { once: true });
+    const { draining } = options.turns;
+    if (draining.aborted) void this.#drain();
     // The stream's own signal aborts when it ends, which takes this listener off the pod's.
-    options.turns.draining.addEventListener('abort', () => void this.#drain(), {
-      once: true,
-      signal,
-    });
+    draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
   }
 
   /** Every event of the stream in order; throws what the RPC fails with. */
