@@ -21,11 +21,15 @@ const bytes: Readonly<Record<string, number>> = {
   TiB: 2 ** 40,
 };
 
-/** Milliseconds of texts such as 250ms, 10s, 1.5m, 12h, 30d. */
+/** A timer of more than 2^31 ms fires at once, and some settings are doubled on the way to one. */
+const MAX_DURATION_MS = 12 * 86_400_000;
+export const DURATION_HINT = 'a duration of at most 12d, such as 250ms, 10s or 5m';
+
+/** Milliseconds of texts such as 250ms, 10s, 1.5m, 12h, 7d. */
 export function parseDurationMs(text: string): number {
   const parsed = parse(text, durationMs);
-  if (parsed === undefined) {
-    throw new ZlError('config.invalid', `"${text}" is no duration; write it like 250ms, 10s or 5m`);
+  if (parsed === undefined || parsed > MAX_DURATION_MS) {
+    throw new ZlError('config.invalid', `"${text}" is not ${DURATION_HINT}`);
   }
   return parsed;
 }
@@ -40,7 +44,7 @@ export function parseBytes(text: string): number {
 }
 
 export function isDuration(text: string): boolean {
-  return parse(text, durationMs) !== undefined;
+  return (parse(text, durationMs) ?? Number.POSITIVE_INFINITY) <= MAX_DURATION_MS;
 }
 
 export function isBytes(text: string): boolean {

@@ -4,7 +4,7 @@ import { childSchema, dereference, type JsonSchema } from './json-schema.ts';
 import { prepareSchema } from './prepare-schema.ts';
 import { suggestion } from './problems.ts';
 import type { Tree } from './settings.ts';
-import { isBytes, isDuration } from './units.ts';
+import { DURATION_HINT, isBytes, isDuration } from './units.ts';
 
 export interface Problem {
   readonly path: readonly string[];
@@ -51,7 +51,7 @@ function problemOf(error: ErrorObject, root: JsonSchema): Problem {
 }
 
 function formatHint(format: string): string {
-  if (format === 'duration') return 'must be a duration such as 250ms, 10s or 5m';
+  if (format === 'duration') return `must be ${DURATION_HINT}`;
   if (format === 'bytes') return 'must be a size such as 512, 64KiB or 1MiB';
   return `must be a valid ${format}`;
 }
