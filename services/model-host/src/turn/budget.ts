@@ -13,7 +13,7 @@ export interface Reservation {
 
 /**
  * Tokens of a turn. Reserved before a model call, settled after it with what
- * the provider counted, or with the reservation when it counted nothing.
+ * the provider counted, or else with the input reserved and an estimate of the output.
  */
 export class TokenBudget {
   readonly #limits: Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
@@ -37,13 +37,17 @@ export class TokenBudget {
         `the model call needs about ${inputTokens} input tokens, ${Math.max(0, inputLeft)} are left (max_input_tokens)`,
       );
     }
+    this.refuseWhenSpent();
     const outputTokens = this.#limits.maxOutputTokens - this.#outputTokens;
-    if (outputTokens <= 0) {
-      throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
-    }
     this.#inputTokens += inputTokens;
     this.#outputTokens += outputTokens;
     return { inputTokens, outputTokens };
+  }
+
+  /** @throws budget.tokens when a model could not say anything more. */
+  refuseWhenSpent(): void {
+    if (this.#outputTokens < this.#limits.maxOutputTokens) return;
+    throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
   }
 
   settle(reservation: Reservation, used: TokenUsage): void {

@@ -57,6 +57,19 @@ test('[HOST-07] a model that always wants tools ends at max_steps', async () => 
   assert.equal(bench.toolboxes.log.filter((line) => line === 'ran a').length, 2);
 });
 
+test('[HOST-07] tools do not run when no tokens are left to tell of their results', async () => {
+  const bench = turnBench({
+    rules: `
+- reply:
+    - toolCalls: [{ tool: a }]
+    - usage: { inputTokens: 5, outputTokens: 40 }`,
+    tools: { a: () => ({}) },
+  });
+  const events = await runTurn(bench, 'go', { limits: { maxOutputTokens: 40 } });
+  assert.equal(errorIdOf(events), 'budget.tokens');
+  assert.deepEqual(bench.toolboxes.log, []);
+});
+
 test('[HOST-07] more calls at once than allowed are not run', async () => {
   const calls = Array.from({ length: 5 }, () => '{ tool: a }').join(', ');
   const bench = turnBench({

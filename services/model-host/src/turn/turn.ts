@@ -148,6 +148,8 @@ export class Turn {
     }
     this.#messages.push({ role: 'assistant', text, toolCalls });
     if (toolCalls.length === 0) return { type: 'answered' };
+    // As with steps: tools whose results no model call could see must not run at all.
+    this.#budget.refuseWhenSpent();
     return { type: 'asked', calls: toolCalls.length, depth: this.#request.depth + 1 };
   }
 
