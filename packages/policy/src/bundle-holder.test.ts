@@ -192,6 +192,15 @@ test('[OBS-02] what gauges say of a bundle, and of none', async () => {
   });
 });
 
+test('[POL-02] a key that cannot be read neither saves nor spoils what others vouch for', async () => {
+  const holder = makeHolder();
+  await holder.offer(signed(), NOW);
+  holder.trust(['garbage', ...keys], NOW);
+  assert.equal(holder.current(NOW).state, 'active');
+  holder.trust(['garbage', makeKey().publicPem], NOW);
+  assert.equal(holder.current(NOW).state, 'none');
+});
+
 test('[POL-02] whatever is offered and whenever, versions only grow and only the living allow', async () => {
   const step = fc.oneof(
     fc.record({ version: fc.integer({ min: 1, max: 4 }), ageDays: fc.nat(9) }),

@@ -76,6 +76,10 @@ function sameFolded(a: string, b: string | undefined): boolean {
   return b !== undefined && fold(a) === fold(b);
 }
 
+/** Characters that are not to be seen are not there for HFS+. */
+const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
+
 function fold(segment: string): string {
-  return segment.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC');
+  const plain = segment.replace(IGNORABLE, '').normalize('NFKC');
+  return plain.toUpperCase().toLowerCase().normalize('NFKC');
 }
