@@ -28,6 +28,7 @@ test('[OPS-02] the effective configuration is printed with its secrets masked', 
   );
   assert.doesNotMatch(text, /hunter2/);
   assert.match(text, /^store: redis:\/\/app:\[masked:secret\]@db:6379$/m);
+  assert.doesNotMatch(describeConfig({ store: 'redis://app:hun@ter2@db' }, schema), /ter2/);
   assert.match(text, /^pin: "\[masked:secret\]"$/m);
   assert.match(text, /^ {2}x:\n {4}id: a\n {4}value: "\[masked/m);
 });

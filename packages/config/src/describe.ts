@@ -26,5 +26,5 @@ function shown(value: unknown, schema: JsonSchema | undefined, root: JsonSchema)
 
 /** Addresses of stores are often given with their password in them. */
 function withoutUrlPassword(text: string): string {
-  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:@]*):[^/?#@]+@/i, `$1:${MASK}@`);
+  return text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:@]*):[^/?#]+@/i, `$1:${MASK}@`);
 }

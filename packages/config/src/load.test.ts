@@ -191,3 +191,13 @@ test('a schema that lets unknown keys pass is refused', () => {
     /additionalProperties/,
   );
 });
+
+test('[OPS-02] a variable changes the setting it names, and not its alias in the file', () => {
+  const text = `${minimal}rpc: &listener { port: 1 }\nservers: { a: *listener }\n`;
+  const settings = loadConfig<Settings>(spec, {
+    file: { path: 'host.yaml', text },
+    env: { ZL_HOST_RPC__PORT: '2' },
+  });
+  assert.equal(settings.rpc.port, 2);
+  assert.equal(settings.servers.a?.port, 1);
+});

@@ -14,7 +14,8 @@ export function setAt(tree: Tree, path: readonly string[], value: unknown): void
     return;
   }
   const own = Object.hasOwn(tree, name) ? tree[name] : undefined;
-  const child = isTree(own) ? own : {};
+  // A copy, because aliases in YAML are one object in two places.
+  const child = isTree(own) ? { ...own } : {};
   define(tree, name, child);
   setAt(child, rest, value);
 }
