@@ -31,7 +31,7 @@ export interface ToolboxesOptions {
 
 export function createToolboxes(options: ToolboxesOptions): Toolboxes {
   const { devices, policy, contracts, ledger, signer, limits, metrics, tracer } = options;
-  const deps: ToolDeps = {
+  const shared = {
     devices,
     policy,
     registry: new ToolRegistry(contracts),
@@ -39,11 +39,11 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
     signer,
     limits: { ...defaultToolLimits, ...limits },
     metrics,
-    nowMs: steadyNowMs,
     traceparent: () => inject(),
   };
   return {
     async open(scope, signal) {
+      const deps: ToolDeps = { ...shared, nowMs: steadyClock() };
       if (scope.deviceId === '') return toolboxOf(new TurnTools(deps, scope, []), tracer);
       const route = devices.route(scope.identity.tenant, scope.deviceId);
       const { servers } = route.session ?? (await route.ready(signal));
@@ -62,7 +62,12 @@ function toolboxOf(turn: TurnTools, tracer: Tracer | undefined): Toolbox {
   };
 }
 
-/** Unix time that does not step when the clock of the machine is set. */
-function steadyNowMs(): number {
-  return performance.timeOrigin + performance.now();
+/**
+ * Unix time that does not step when the clock of the machine is set. For one
+ * turn: over a longer time it would lag by every sleep of the machine, and
+ * devices refuse a deadline that is past.
+ */
+function steadyClock(): () => number {
+  const originMs = Date.now() - performance.now();
+  return () => originMs + performance.now();
 }
