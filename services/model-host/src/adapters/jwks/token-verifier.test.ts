@@ -111,6 +111,25 @@ test('a key that is taken out of the set stops counting, also for tokens seen be
   await refuses(verifier, token, /./);
 });
 
+test('a token that names no key is tried with each that fits, as while keys are rotated', async (t) => {
+  const jwksFile = join(tempDir(t), 'keys.json');
+  const pairs = [await generateKeyPair('EdDSA'), await generateKeyPair('EdDSA')];
+  const keys = await Promise.all(pairs.map(({ publicKey }) => exportJWK(publicKey)));
+  await writeFile(jwksFile, JSON.stringify({ keys }));
+  const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
+  t.after(() => verifier.close());
+  const stranger = await generateKeyPair('EdDSA');
+  const signed = ({ privateKey }: typeof stranger, expires = '1h') =>
+    new SignJWT({ tenant: 'north', iss: 'i', aud: 'a', sub: 'user-1' })
+      .setProtectedHeader({ alg: 'EdDSA' })
+      .setExpirationTime(expires)
+      .sign(privateKey);
+  for (const pair of pairs)
+    assert.equal((await verifier.verify(await signed(pair))).user, 'user-1');
+  await refuses(verifier, await signed(pairs[1]!, '-1h'), /expired/);
+  await refuses(verifier, await signed(stranger), /signature/);
+});
+
 test('a key set that breaks keeps the old one in force, and one with a secret is refused', async (t) => {
   const { issuer, verifier } = await setup(t);
   const token = await issuer.token({});

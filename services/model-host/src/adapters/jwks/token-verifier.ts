@@ -6,6 +6,7 @@ import {
   errors,
   type JSONWebKeySet,
   type JWTVerifyGetKey,
+  type JWTVerifyOptions,
   jwtVerify,
 } from 'jose';
 import type { Identity } from '../../ports.ts';
@@ -88,7 +89,7 @@ async function verifyToken(
   nowMs: number,
 ): Promise<{ identity: Identity; expiresAtMs: number }> {
   try {
-    const { payload } = await jwtVerify(token, keys, {
+    const { payload } = await verifySigned(token, keys, {
       algorithms,
       issuer: rules.issuer,
       audience: rules.audience,
@@ -102,6 +103,24 @@ async function verifyToken(
     throw new ZlError('identity.invalid', `the token is refused: ${refusal(reason)}`, {
       cause: reason,
     });
+  }
+}
+
+/** A token need not say which key signed it. */
+async function verifySigned(token: string, keys: JWTVerifyGetKey, options: JWTVerifyOptions) {
+  try {
+    return await jwtVerify(token, keys, options);
+  } catch (reason) {
+    if (!(reason instanceof errors.JWKSMultipleMatchingKeys)) throw reason;
+    for await (const key of reason) {
+      try {
+        return await jwtVerify(token, key, options);
+      } catch (fault) {
+        // Another key may be the one; whatever else is wrong is so with all of them.
+        if (!(fault instanceof errors.JWSSignatureVerificationFailed)) throw fault;
+      }
+    }
+    throw new errors.JWSSignatureVerificationFailed();
   }
 }
 
