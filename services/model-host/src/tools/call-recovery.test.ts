@@ -229,3 +229,16 @@ test('a device that changes its journal before the call was sent gets a new inte
   const expected = [device, again].map(({ journalId }) => Buffer.from(journalId).toString('hex'));
   assert.deepEqual(journals, expected);
 });
+
+test('a host that closes its routes while a call has none still gives the call its outcome', async (t) => {
+  const { run, relay, device, devices } = await started(t, {
+    tools: [stuckTool()],
+    limits: { timeoutMs: 500, graceMs: 50 },
+  });
+  const running = run('slow.wait', {});
+  await eventually(() => device.running === 1);
+  relay.disconnect(device);
+  await eventually(() => devices.route('north', 'laptop').session === undefined);
+  devices.close();
+  assertEnds(await running, 'unknown', 'call.unknown_outcome');
+});

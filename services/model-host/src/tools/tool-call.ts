@@ -91,6 +91,8 @@ export class ToolCall implements PreparedCall {
     const { ledger, nowMs, metrics } = this.#turn.deps;
     const route = this.#turn.route();
     const onRoute = (state: 'sent' | 'resuming') => {
+      // A route that is closed while it is away is lost once more.
+      if (this.#machine.phase === state) return;
       if (this.#machine.phase === 'resuming') metrics.resumed();
       this.#machine.to(state);
     };
