@@ -6,6 +6,7 @@ import { decide } from './decide.ts';
 import type { FloorPort } from './floor.ts';
 import type { Decision, Deny, PolicyRequest } from './request.ts';
 import { ageOf, readBundle, type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
+import { isVouchedFor } from './vouched-for.ts';
 
 export type BundleState =
   | { readonly state: 'none' }
@@ -114,7 +115,7 @@ export class BundleHolder {
   trust(keys: readonly string[], nowMs: number): void {
     this.#keys = keys;
     const text = this.#held?.envelopeText;
-    if (text === undefined || keys.some((key) => vouches(key, text))) return;
+    if (text === undefined || isVouchedFor(keys, (some) => readBundle(text, some))) return;
     this.#held = undefined;
     this.note(nowMs);
   }
@@ -134,15 +135,6 @@ export class BundleHolder {
     } catch (reason) {
       return { error: unreadable(reason) };
     }
-  }
-}
-
-function vouches(key: string, envelopeText: string): boolean {
-  try {
-    return !('error' in readBundle(envelopeText, [key]));
-  } catch {
-    // No key at all vouches for nothing, and must not keep a revoked one alive; an offer tells of it.
-    return false;
   }
 }
 

@@ -31,6 +31,7 @@ export { BUNDLE_PAYLOAD_TYPE, signBundle } from './sign-bundle.ts';
 export { MANIFEST_PAYLOAD_TYPE, signManifest } from './sign-manifest.ts';
 export { ageOf, type VerifiedBundle, verifyBundle } from './verify-bundle.ts';
 export { readManifest, type VerifiedManifest, verifyManifest } from './verify-manifest.ts';
+export { isVouchedFor } from './vouched-for.ts';
 export {
   type BundleObserver,
   type BundleWatch,

@@ -1,6 +1,7 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import {
   type FloorPort,
+  isVouchedFor,
   readManifest,
   type VerifiedManifest,
   verifyManifest,
@@ -56,13 +57,13 @@ export class ManifestHolder {
       this.#held = { ...verified, envelopeText };
       return isKnown ? { unchanged: true } : { installed: verified };
     } catch (reason) {
-      return { error: asManifestError(reason), dropped: false };
+      return { error: asManifestError(reason), dropped: this.#dropUntrusted(trust.keys) };
     }
   }
 
   #dropUntrusted(keys: readonly string[]): boolean {
-    if (this.#held === undefined) return false;
-    if (!('error' in readManifest(this.#held.envelopeText, keys))) return false;
+    const text = this.#held?.envelopeText;
+    if (text === undefined || isVouchedFor(keys, (some) => readManifest(text, some))) return false;
     this.#held = undefined;
     return true;
   }

@@ -159,3 +159,14 @@ test('a key or a floor that cannot be read leaves keys and manifest as they are'
   assert.deepEqual(followed, [1]);
   assert.equal(watch.current().state, 'active');
 });
+
+test('[BRG-02] a revoked key takes its manifest along, also while another cannot be read', async (t) => {
+  const { start, put, paths, followed } = setUp(t);
+  put(signed());
+  const watch = await start();
+  writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
+  rmSync(join(paths.keys, 'one.pem'));
+  await watch.check();
+  assert.deepEqual(followed, [1, undefined]);
+  assert.equal(watch.current().state, 'none');
+});
