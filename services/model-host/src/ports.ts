@@ -7,6 +7,12 @@ export interface Identity {
   readonly roles: readonly string[];
 }
 
+/** Who asks, and until when the proof of it holds. */
+export interface ProvenIdentity {
+  readonly identity: Identity;
+  readonly expiresAtMs: number;
+}
+
 /** What a turn knows about itself wherever it goes: log lines, calls, audit. */
 export interface TurnScope {
   readonly identity: Identity;

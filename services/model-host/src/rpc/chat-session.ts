@@ -2,7 +2,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ChatEvent, StartTurn, StreamChatRequest } from '@zerolatency/proto/agent';
 import type { OnMasked } from '@zerolatency/redaction';
-import type { Identity } from '../ports.ts';
+import type { ProvenIdentity } from '../ports.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { EventQueue } from '../turn/event-queue.ts';
 import { TurnEvents } from '../turn/turn-events.ts';
@@ -10,9 +10,8 @@ import { newTurnId, type RunningTurn, type Turns } from '../turn/turns.ts';
 import { Conversation } from './conversation.ts';
 import { readStartTurn } from './start-turn.ts';
 
-export interface ChatSessionOptions {
+export interface ChatSessionOptions extends ProvenIdentity {
   readonly turns: Turns;
-  readonly identity: Identity;
   readonly traceparent: string;
   /** Aborts when the client leaves. */
   readonly signal: AbortSignal;
@@ -22,6 +21,9 @@ export interface ChatSessionOptions {
 interface CurrentTurn extends RunningTurn {
   readonly survivesDisconnect: boolean;
 }
+
+/** A timer cannot be set further ahead. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
 /** One stream: its conversation, and at most one running turn. */
 export class ChatSession {
@@ -43,6 +45,7 @@ export class ChatSession {
     if (draining.aborted) void this.#drain();
     // The stream's own signal aborts when it ends, which takes this listener off the pod's.
     draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
+    this.#watchExpiry();
   }
 
   /** Every event of the stream in order; throws what the RPC fails with. */
@@ -81,11 +84,28 @@ export class ChatSession {
     this.#queue.close();
   }
 
-  async #drain(): Promise<void> {
+  #drain(): Promise<void> {
+    return this.#takeNoMore(new ZlError('server.draining', 'this pod is shutting down'));
+  }
+
+  /** Whoever asks has to prove again who it is: a stream would outlive any withdrawal. */
+  #watchExpiry(): void {
+    const { expiresAtMs, signal } = this.#options;
+    const leftMs = expiresAtMs - Date.now();
+    if (leftMs <= 0) {
+      void this.#takeNoMore(
+        new ZlError('identity.invalid', 'the token of this stream has expired'),
+      );
+      return;
+    }
+    const timer = setTimeout(() => this.#watchExpiry(), Math.min(leftMs, MAX_TIMER_MS));
+    signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
+  /** A client that wants another turn is told why not; one that has said all got all. */
+  async #takeNoMore(reason: ZlError): Promise<void> {
     await this.#current?.ended;
-    // A client that wants another turn has to go somewhere else; one that has said all got all.
-    if (this.#hasSaidAll) return;
-    await this.#endWith(new ZlError('server.draining', 'this pod is shutting down'));
+    if (!this.#hasSaidAll) await this.#endWith(reason);
   }
 
   async #start(start: StartTurn): Promise<void> {

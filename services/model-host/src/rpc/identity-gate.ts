@@ -1,13 +1,13 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { fromUnknown, toConnectError, ZlError } from '@zerolatency/errors';
-import type { Identity } from '../ports.ts';
+import type { ProvenIdentity } from '../ports.ts';
 import { methodOf } from './method-name.ts';
 import type { RpcObserver } from './rpc-observer.ts';
 
 /** @throws ZlError identity.invalid */
-export type VerifyToken = (token: string) => Promise<Identity>;
+export type VerifyToken = (token: string) => Promise<ProvenIdentity>;
 
-const identityKey = createContextKey<Identity | undefined>(undefined, {
+const identityKey = createContextKey<ProvenIdentity | undefined>(undefined, {
   description: 'who is asking',
 });
 
@@ -28,7 +28,7 @@ export function identityGate(
   };
 }
 
-export function identityOf(context: Pick<HandlerContext, 'values'>): Identity {
+export function identityOf(context: Pick<HandlerContext, 'values'>): ProvenIdentity {
   const identity = context.values.get(identityKey);
   // A service that forgot its gate must not serve anybody.
   if (identity === undefined) throw new ZlError('identity.missing', 'nobody was identified');

@@ -27,7 +27,7 @@ export async function* serveSession(
   try {
     const session = new ChatSession({
       turns: deps.turns,
-      identity: identityOf(context),
+      ...identityOf(context),
       traceparent: context.requestHeader.get('traceparent') ?? '',
       signal: context.signal,
       onMasked: deps.observer.masked,

@@ -9,7 +9,7 @@ import {
   type JWTVerifyOptions,
   jwtVerify,
 } from 'jose';
-import type { Identity } from '../../ports.ts';
+import type { ProvenIdentity } from '../../ports.ts';
 import { identityOf } from './claims.ts';
 import { VerifiedTokens } from './verified-tokens.ts';
 
@@ -30,7 +30,7 @@ export interface TokenVerifierOptions {
 
 export interface TokenVerifier {
   /** @throws ZlError identity.invalid, which never says more than what is wrong with the token. */
-  verify(token: string): Promise<Identity>;
+  verify(token: string): Promise<ProvenIdentity>;
   /** Reads the key set again now. */
   check(): Promise<void>;
   close(): void;
@@ -75,9 +75,9 @@ export async function openTokenVerifier(
       if (known !== undefined) return known;
       // Held, because the key set may be replaced while the signature is checked.
       const keysThen = keys;
-      const { identity, expiresAtMs } = await verifyToken(token, keysThen, rules, nowMs());
-      if (keysThen === keys) verified.remember(token, { identity, expiresAtMs });
-      return identity;
+      const proven = await verifyToken(token, keysThen, rules, nowMs());
+      if (keysThen === keys) verified.remember(token, proven);
+      return proven;
     },
   };
 }
@@ -87,7 +87,7 @@ async function verifyToken(
   keys: JWTVerifyGetKey,
   rules: TokenRules,
   nowMs: number,
-): Promise<{ identity: Identity; expiresAtMs: number }> {
+): Promise<ProvenIdentity> {
   try {
     const { payload } = await verifySigned(token, keys, {
       algorithms,
@@ -97,7 +97,8 @@ async function verifyToken(
       clockTolerance: CLOCK_TOLERANCE_S,
       currentDate: new Date(nowMs),
     });
-    return { identity: identityOf(payload), expiresAtMs: (payload.exp ?? 0) * 1000 };
+    const expiresAtMs = ((payload.exp ?? 0) + CLOCK_TOLERANCE_S) * 1000;
+    return { identity: identityOf(payload), expiresAtMs };
   } catch (reason) {
     if (reason instanceof ZlError) throw reason;
     throw new ZlError('identity.invalid', `the token is refused: ${refusal(reason)}`, {

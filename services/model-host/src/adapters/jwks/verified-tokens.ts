@@ -1,30 +1,25 @@
 import { createHash } from 'node:crypto';
-import type { Identity } from '../../ports.ts';
-
-export interface VerifiedToken {
-  readonly identity: Identity;
-  readonly expiresAtMs: number;
-}
+import type { ProvenIdentity } from '../../ports.ts';
 
 /** Tokens that were verified before, so that a chat does not wait for a signature check again. */
 export class VerifiedTokens {
   readonly #maxEntries: number;
-  readonly #byDigest = new Map<string, VerifiedToken>();
+  readonly #byDigest = new Map<string, ProvenIdentity>();
 
   constructor(maxEntries: number) {
     this.#maxEntries = maxEntries;
   }
 
-  find(token: string, nowMs: number): Identity | undefined {
+  find(token: string, nowMs: number): ProvenIdentity | undefined {
     const key = digest(token);
     const found = this.#byDigest.get(key);
     if (found === undefined) return undefined;
-    if (found.expiresAtMs > nowMs) return found.identity;
+    if (found.expiresAtMs > nowMs) return found;
     this.#byDigest.delete(key);
     return undefined;
   }
 
-  remember(token: string, verified: VerifiedToken): void {
+  remember(token: string, verified: ProvenIdentity): void {
     if (this.#byDigest.size >= this.#maxEntries) {
       // A map iterates in the order of insertion, so the first is the oldest.
       const oldest = this.#byDigest.keys().next();
