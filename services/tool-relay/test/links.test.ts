@@ -274,8 +274,9 @@ test('[RLY-01] handles and calls are bounded, and a host over its bound is told 
     call(host, held);
     await device.take(FrameKind.CALL);
   }
-  call(host, second);
-  assert.equal(await host.lost(second.handle), 'LIMIT');
+  const { callId } = call(host, second);
+  const refused = await host.take(ofCall(callId));
+  assert.deepEqual([refused.kind, refused.device], [FrameKind.REFUSED, second.handle]);
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
   const again = await host.open('north', 'laptop');
   call(host, again);

@@ -3,7 +3,7 @@ import type { DeviceLimits } from '../config.ts';
 import type { Allowance } from '../limits/allowance.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import type { Lease, LostReason, RelayMetrics, Socket } from '../ports.ts';
-import { type OpenedFields, openedFrame } from './relay-frames.ts';
+import { busyFrame, type OpenedFields, openedFrame } from './relay-frames.ts';
 import { RouteTable } from './route-table.ts';
 import type { TenantUsage } from './tenant-usage.ts';
 
@@ -89,25 +89,26 @@ export class LiveDevice {
   /** A canonical frame of kinds 32 to 47, of this epoch. It is written to. */
   fromHost(holder: Holder, frame: Uint8Array, nowMs: number): void {
     const { tenant, metrics, socket, limits, backlog } = this.#options;
-    if (!tenant.fromHosts.take(frame.length, nowMs)) {
-      this.#refuse(holder);
-      return;
-    }
     const kind = kindOf(frame);
     const callKey = callKeyOf(frame);
     const route = this.#routes.find(callKey);
-    if (kind === FrameKind.CALL || kind === FrameKind.RESUME) {
-      if (!this.#bind(callKey, holder, nowMs)) {
-        this.#refuse(holder);
-        return;
-      }
-    } else if (route !== undefined) {
+    const isAsking = kind === FrameKind.CALL || kind === FrameKind.RESUME;
+    if (!isAsking && route !== undefined) {
       if (route.holder !== holder) {
         metrics.refused('host', 'identity.forbidden');
         return;
       }
       if (kind === FrameKind.ACK) this.#unbind(callKey, holder);
       else route.usedAtMs = nowMs;
+    }
+    const mayPass =
+      tenant.fromHosts.take(frame.length, nowMs) &&
+      (!isAsking || this.#bind(callKey, holder, nowMs));
+    if (!mayPass) {
+      metrics.refused('host', 'limit.exceeded');
+      // It asks again, later each time. Of the other kinds, each is made good by asking.
+      if (isAsking) holder.deliver(busyFrame(holder.handle, frame, this.#opened));
+      return;
     }
     rewriteDevice(frame, 0);
     metrics.passed('host', frame.length);
@@ -180,11 +181,5 @@ export class LiveDevice {
   #uncount(holder: Holder, calls: number): void {
     holder.usage.calls -= calls;
     this.#options.tenant.calls -= calls;
-  }
-
-  #refuse(holder: Holder): void {
-    this.#options.metrics.refused('host', 'limit.exceeded');
-    this.release(holder);
-    holder.lost('limit');
   }
 }

@@ -1,11 +1,12 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { encodeFrame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import { callIdFromKey, callKeyOf, encodeFrame, FrameKind, NO_CALL } from '@zerolatency/frame';
 import {
   CatalogSchema,
   ChallengeSchema,
   DrainSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
+import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import {
   OpenedSchema,
   OpenSchema,
@@ -71,6 +72,26 @@ const reasons: Readonly<Record<LostReason, RouteLostReason>> = {
 export function routeLostFrame(handle: number, reason: LostReason): Uint8Array {
   const message = create(RouteLostSchema, { reason: reasons[reason] });
   return control(FrameKind.ROUTE_LOST, toBinary(RouteLostSchema, message), handle);
+}
+
+/** Refuses one call, as a device that is full would; the host asks again later. */
+export function busyFrame(
+  device: number,
+  asked: Uint8Array,
+  { epoch, journalId }: Pick<OpenedFields, 'epoch' | 'journalId'>,
+): Uint8Array {
+  const message = create(RefusedSchema, { reason: RefusedReason.BUSY, journalId });
+  const payload = toBinary(RefusedSchema, message);
+  const callId = callIdFromKey(callKeyOf(asked));
+  return encodeFrame({
+    kind: FrameKind.REFUSED,
+    flags: 0,
+    device,
+    callId,
+    offset: 0,
+    epoch,
+    payload,
+  });
 }
 
 /** Undefined for what is no Open. */

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { callKey, encodeFrame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { OpenSchema } from '@zerolatency/proto/link';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
@@ -213,20 +214,32 @@ test('a call that nobody speaks of for long is forgotten, one that is spoken of 
   assert.equal(link.usage.calls, 1);
 });
 
-test('[RLY-01] calls of a tenant and of a link are bounded', () => {
+test('[RLY-01] calls of a tenant, a link and a device are bounded, and one too many costs no other', () => {
   for (const bound of ['tenants.maxCalls', 'links.maxCalls', 'devices.maxCalls']) {
-    const { hostSocket, device, link, call } = oneCall({ [bound]: 2 });
+    const { hostSocket, socket, device, link, call } = oneCall({ [bound]: 2 });
+    hostSocket.takeFrames();
     for (let i = 0; i < 3; i++) call(i);
-    assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.ROUTE_LOST, bound);
-    assert.equal(device.calls, 0);
-    assert.equal(link.handles, 0);
+    assert.equal(socket.takeFrames().length, 2, bound);
+    const [told, ...more] = hostSocket.takeFrames();
+    assert.deepEqual([told?.kind, told?.device, told?.epoch], [FrameKind.REFUSED, 1, device.epoch]);
+    assert.equal(callKey(told!.callId), callKey(callIds[2]!));
+    assert.equal(fromBinary(RefusedSchema, told!.payload).reason, RefusedReason.BUSY);
+    assert.deepEqual(more, []);
+    assert.deepEqual([device.calls, link.usage.calls, link.handles], [2, 2, 1]);
+    device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+    assert.equal(hostSocket.takeFrames()[0]?.kind, FrameKind.DATA);
   }
 });
 
-test('[RLY-01] a tenant whose hosts send too much loses the handle and not the device', () => {
-  const { hostSocket, cuts, call } = oneCall({ 'tenants.framesPerSecond': 2 });
+test('[RLY-01] a tenant whose hosts send too much is told call by call, and loses nothing that runs', () => {
+  const { hostSocket, cuts, device, link, call } = oneCall({ 'tenants.framesPerSecond': 2 });
   for (let i = 0; i < 3; i++) call(i);
-  assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.ROUTE_LOST);
+  assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.REFUSED);
+  assert.deepEqual([device.calls, link.handles], [2, 1]);
+  const { epoch } = device;
+  link.onMessage(bytesOf({ kind: FrameKind.ACK, device: 1, epoch, callId: callIds[0]! }));
+  assert.equal(device.calls, 1);
+  assert.deepEqual(hostSocket.takeFrames(), []);
   assert.deepEqual(cuts, []);
 });
 

@@ -15,7 +15,7 @@ const REASONS: Readonly<Record<RouteLostReason, string>> = {
   [RouteLostReason.SLOW]: 'it reads too slowly',
   [RouteLostReason.SUPERSEDED]: 'it connected elsewhere',
   [RouteLostReason.OLD_EPOCH]: 'its lease is over',
-  [RouteLostReason.LIMIT]: 'this host holds as many devices or calls there as it may',
+  [RouteLostReason.LIMIT]: 'this host holds as many devices there as it may',
   [RouteLostReason.DRAINING]: 'the relay is shutting down',
 };
 

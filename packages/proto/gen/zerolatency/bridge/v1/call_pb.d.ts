@@ -317,7 +317,7 @@ export enum RefusedReason {
   DIGEST_MISMATCH = 4,
 
   /**
-   * The bridge holds as many calls as it may.
+   * The bridge, or the relay before it, holds as many calls as it may.
    *
    * @generated from enum value: REFUSED_REASON_BUSY = 5;
    */

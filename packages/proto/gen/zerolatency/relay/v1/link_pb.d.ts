@@ -131,7 +131,7 @@ export enum RouteLostReason {
   OLD_EPOCH = 5,
 
   /**
-   * The host holds as many handles or calls as it may.
+   * The host holds as many handles as it may.
    *
    * @generated from enum value: ROUTE_LOST_REASON_LIMIT = 6;
    */
