@@ -179,6 +179,24 @@ test('a changed catalog reaches the session without disturbing calls', async (t)
   assert.deepEqual(call.log, ['up 1']);
 });
 
+test('a catalog that changes while the credential is being checked is the one that counts', async (t) => {
+  const { devices, device, relay } = await oneDevice(t);
+  relay.tamper = (frame) => {
+    if (frame.kind === FrameKind.OPEN) {
+      queueMicrotask(() => {
+        device.catalog = create(CatalogSchema, { servers: [create(ServerSchema, { name: 'fs' })] });
+        relay.announce(device);
+      });
+    }
+    return [frame];
+  };
+  const { servers } = await devices.route('north', 'laptop').ready(never);
+  assert.deepEqual(
+    servers.map(({ name }) => name),
+    ['fs'],
+  );
+});
+
 test('a draining link keeps its open devices and takes no new ones', async (t) => {
   const { devices, relay, enrol } = await oneDevice(t, { limits: { connectWaitMs: 1000 } });
   relay.connect(new EchoDevice(await enrol('desktop')));
@@ -216,6 +234,12 @@ test('an abort ends the waiting with its reason', async (t) => {
   const ready = devices.route('north', 'laptop').ready(abort.signal);
   abort.abort();
   await assert.rejects(ready, { id: 'turn.cancelled' });
+});
+
+test('who asks for a route and has given up already holds it open for nobody', async (t) => {
+  const { devices } = await oneDevice(t, { limits: { routeIdleMs: 5 } });
+  await assert.rejects(devices.route('north', 'laptop').ready(AbortSignal.abort()));
+  await eventually(() => devices.status().routes === 0);
 });
 
 test('closing the host settles who waits', async (t) => {

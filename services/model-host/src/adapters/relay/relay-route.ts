@@ -6,9 +6,9 @@ import { backoffMs } from './backoff.ts';
 import type { CredentialCheck } from './credential.ts';
 import type { Directory, Owner } from './directory.ts';
 import type { RelayLimits } from './limits.ts';
-import type { Link } from './link.ts';
 import type { LinkPool } from './link-pool.ts';
 import { decodeOpened, sessionOf } from './opened.ts';
+import { type Hop, isOfOneSession, type Opening, type RouteState } from './route-state.ts';
 import { RouteWaiters } from './route-waiters.ts';
 
 export interface RelayRouteOptions {
@@ -21,25 +21,6 @@ export interface RelayRouteOptions {
   readonly random: () => number;
   /** Nobody used the route for a while and it is closed. */
   readonly onIdle: () => void;
-}
-
-/**
- *   idle -> locating -> opening -> up -> waiting -> locating ...
- *
- * Anything that goes wrong leads to waiting; whether it goes on from there is
- * decided by whether anyone still needs the route.
- */
-type RouteState =
-  | { readonly name: 'idle' }
-  | { readonly name: 'locating'; readonly abort: AbortController }
-  | { readonly name: 'opening'; readonly owner: Owner; readonly timer: NodeJS.Timeout; hop?: Hop }
-  | { readonly name: 'up'; readonly hop: Hop; readonly owner: Owner; session: DeviceSession }
-  | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
-  | { readonly name: 'closed' };
-
-interface Hop {
-  readonly link: Link;
-  readonly handle: number;
 }
 
 /** The way to one device: which relay pod, which handle on its link, since which epoch. */
@@ -57,6 +38,8 @@ export class RelayRoute implements DeviceRoute {
       waitMs: options.limits.connectWaitMs,
       onEmpty: () => this.#relax(),
     });
+    // It may never be asked for more than whether it is up.
+    this.#relax();
   }
 
   get session(): DeviceSession | undefined {
@@ -73,7 +56,7 @@ export class RelayRoute implements DeviceRoute {
     if (this.#state.name === 'closed')
       return Promise.reject(new ZlError('server.draining', 'the route to the device is closed'));
     const ready = this.#waiters.add(signal);
-    this.#need();
+    if (this.needed) this.#need();
     return ready;
   }
 
@@ -141,7 +124,7 @@ export class RelayRoute implements DeviceRoute {
         this.#lose(new ZlError('relay.unreachable', `${owner.relayId} does not open the device`)),
       limits.dialTimeoutMs,
     );
-    const state: RouteState & { name: 'opening' } = { name: 'opening', owner, timer };
+    const state: Opening = { name: 'opening', owner, timer };
     this.#state = state;
     const link = links.to(owner);
     if ('error' in link) {
@@ -171,38 +154,38 @@ export class RelayRoute implements DeviceRoute {
   #onOpened(opened: Opened): void {
     const state = this.#state;
     if (state.name !== 'opening' && state.name !== 'up') return;
-    const { hop, owner } = state;
-    if (hop === undefined) return;
-    const epoch = Number(opened.epoch);
-    if (epoch < owner.epoch || (state.name === 'up' && epoch < state.session.epoch)) {
+    const known = state.name === 'up' ? state.session : state.opened;
+    if (known !== undefined && !isOfOneSession(known, opened)) {
+      this.#lose(
+        new ZlError('device.offline', 'the relay holds another session of the device now'),
+      );
+    } else if (state.name === 'up') {
+      state.session = sessionOf(opened, state.hop.handle, state.session.verifier);
+    } else if (known !== undefined) {
+      // Its catalog has changed while its credential is being checked.
+      state.opened = opened;
+    } else if (Number(opened.epoch) < state.owner.epoch) {
       // A stalled old owner; the directory names the newer one.
-      this.#lose(new ZlError('device.offline', `${owner.relayId} holds an old lease`));
-      return;
+      this.#lose(new ZlError('device.offline', `${state.owner.relayId} holds an old lease`));
+    } else if (state.hop !== undefined) {
+      this.#check(state, state.hop, opened);
     }
-    if (state.name === 'up' && state.session.credential === opened.credential) {
-      this.#renew(state, opened);
-      return;
-    }
+  }
+
+  #check(state: Opening, hop: Hop, opened: Opened): void {
+    state.opened = opened;
     const { checkCredential, tenant, deviceId } = this.#options;
     checkCredential(opened.credential, { tenant, deviceId }).then((verified) => {
       if (this.#state !== state) return;
       if ('error' in verified) this.#lose(verified.error);
-      else this.#up(hop, owner, sessionOf(opened, hop.handle, verified.verifier));
+      else this.#up(hop, sessionOf(state.opened ?? opened, hop.handle, verified.verifier));
     });
   }
 
-  /** The same device on the same handle: a changed catalog, or its reconnection to the same pod. */
-  #renew(state: RouteState & { name: 'up' }, opened: Opened): void {
-    const session = sessionOf(opened, state.hop.handle, state.session.verifier);
-    if (session.epoch === state.session.epoch) state.session = session;
-    else this.#up(state.hop, state.owner, session);
-  }
-
-  #up(hop: Hop, owner: Owner, session: DeviceSession): void {
-    if (this.#state.name === 'up') this.#tellLost();
+  #up(hop: Hop, session: DeviceSession): void {
     if (this.#state.name === 'opening') clearTimeout(this.#state.timer);
     this.#failures = 0;
-    this.#state = { name: 'up', hop, owner, session };
+    this.#state = { name: 'up', hop, session };
     this.#waiters.resolveAll(session);
     for (const user of [...this.#users.values()]) user.onRouteUp(session);
   }
