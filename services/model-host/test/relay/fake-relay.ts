@@ -46,8 +46,10 @@ export type Tamper = (frame: Frame, direction: 'to device' | 'to host') => reado
 
 /** A relay pod in this process: real TLS, real sockets, real frames; no bounds and no registry. */
 export class FakeRelay {
-  readonly relayId: string;
+  relayId: string;
   readonly ca: string;
+  /** What the directory tells hosts to dial, where that is not the true address. */
+  advertisedUrl = '';
   /** Links ever accepted. */
   accepted = 0;
   readonly #directory: FakeDirectory;
@@ -79,7 +81,7 @@ export class FakeRelay {
     this.#http.on('upgrade', (request, socket, head) => {
       const token = (request.headers.authorization ?? '').replace('Bearer ', '');
       const nowMs = Date.now();
-      const peer = verifyPeerToken(token, { ca: files.ca, audience: relayId, nowMs });
+      const peer = verifyPeerToken(token, { ca: files.ca, audience: this.relayId, nowMs });
       if ('error' in peer) socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
       else sockets.handleUpgrade(request, socket, head, (link) => this.#accept(link));
     });
@@ -90,7 +92,7 @@ export class FakeRelay {
   }
 
   get linkUrl(): string {
-    return `wss://127.0.0.1:${portOf(this.#http)}`;
+    return this.advertisedUrl || `wss://127.0.0.1:${portOf(this.#http)}`;
   }
 
   get links(): number {

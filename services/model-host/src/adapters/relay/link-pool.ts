@@ -30,18 +30,25 @@ export class LinkPool {
   }
 
   to(owner: Owner): Link | { error: ZlError } {
-    const existing = this.#links.get(owner.linkUrl);
+    const { relayId, linkUrl } = owner;
+    // A pod that starts anew may keep its address and take another id, for which tokens are signed.
+    const key = JSON.stringify([relayId, linkUrl]);
+    const existing = this.#links.get(key);
     if (existing !== undefined) return existing;
     const { maxLinks } = this.#options.limits;
     if (this.#closed)
       return { error: new ZlError('server.draining', 'this host is shutting down') };
+    if (!linkUrl.startsWith('wss://')) {
+      const message = `${relayId} names ${linkUrl} as its address, which is not wss://`;
+      return { error: new ZlError('relay.unreachable', message) };
+    }
     if (!this.#makeRoom()) {
       return {
         error: new ZlError('limit.exceeded', `this host links to ${maxLinks} relay pods at most`),
       };
     }
     const link = this.#create(owner);
-    this.#links.set(owner.linkUrl, link);
+    this.#links.set(key, link);
     return link;
   }
 
@@ -81,10 +88,10 @@ export class LinkPool {
   /** A pod that was replaced leaves a link nobody uses; it goes when its place is needed. */
   #makeRoom(): boolean {
     if (this.#links.size < this.#options.limits.maxLinks) return true;
-    for (const [url, link] of this.#links) {
+    for (const [key, link] of this.#links) {
       if (link.handles > 0) continue;
       link.close();
-      this.#links.delete(url);
+      this.#links.delete(key);
       return true;
     }
     return false;

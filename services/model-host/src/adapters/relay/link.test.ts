@@ -72,3 +72,30 @@ test('[OPS-05] a relay with a certificate of another authority is not talked to'
   });
   await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
+
+test('[RLY-04] a relay that comes back at the same address under another id is linked to again', async (t) => {
+  const { devices, relays, enrol } = await relayWorld(t);
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  relay!.relayId = 'relay-a-again';
+  relay!.cutLinks();
+  await eventually(() => route.session === undefined);
+  await route.ready(never);
+});
+
+for (const url of ['wss://not an address', 'wss://127.0.0.1:1#part', 'ws://127.0.0.1:1']) {
+  test(`a relay that names ${url} as its address is unreachable, and the host goes on`, async (t) => {
+    const { devices, relays, enrol } = await relayWorld(t, { limits: { connectWaitMs: 100 } });
+    const [relay, other] = relays;
+    relay!.advertisedUrl = url;
+    relay!.connect(new EchoDevice(await enrol('laptop')));
+    other!.connect(new EchoDevice(await enrol('desktop')));
+    await assert.rejects(devices.route('north', 'laptop').ready(never), {
+      id: 'relay.unreachable',
+      message: /address/,
+    });
+    await devices.route('north', 'desktop').ready(never);
+  });
+}

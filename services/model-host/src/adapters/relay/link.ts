@@ -1,5 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { OpenSchema } from '@zerolatency/proto/link';
 import { backoffMs } from './backoff.ts';
@@ -99,26 +99,26 @@ export class Link {
     const state: LinkState & { name: 'dialling' } = { name: 'dialling', failures };
     this.#setState(state);
     const { url, credentials, limits, metrics } = this.#options;
-    credentials().then(
-      (material) => {
-        if (this.#state !== state) return;
-        state.socket = new LinkSocket({
-          url,
-          credentials: material,
-          limits,
-          events: {
-            onOpen: () => this.#onOpen(state.socket),
-            onMessage: (bytes) => this.#onMessage(bytes),
-            onRoundTrip: (ms) => metrics.linkRoundTrip(ms),
-            onClosed: (reason) => this.#onClosed(failures, reason),
-          },
-        });
-      },
-      (cause: unknown) => {
-        const reason = new ZlError('relay.unreachable', `${url}: no credentials`, { cause });
-        if (this.#state === state) this.#onClosed(failures, reason);
-      },
-    );
+    const dial = async () => {
+      const material = await credentials();
+      if (this.#state !== state) return;
+      state.socket = new LinkSocket({
+        url,
+        credentials: material,
+        limits,
+        events: {
+          onOpen: () => this.#onOpen(state.socket),
+          onMessage: (bytes) => this.#onMessage(bytes),
+          onRoundTrip: (ms) => metrics.linkRoundTrip(ms),
+          onClosed: (reason) => this.#onClosed(failures, reason),
+        },
+      });
+    };
+    dial().catch((cause: unknown) => {
+      const why = `no credentials, or no address to dial: ${fromUnknown(cause).message}`;
+      const reason = new ZlError('relay.unreachable', `${url}: ${why}`, { cause });
+      if (this.#state === state) this.#onClosed(failures, reason);
+    });
   }
 
   #onOpen(socket: LinkSocket | undefined): void {
