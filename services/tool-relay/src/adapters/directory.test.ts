@@ -95,6 +95,20 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.deepEqual([...(other?.catalog ?? [])], [2]);
     assert.equal(other?.linkUrl, 'wss://relay-1/v1/link');
   });
+
+  test(`${name}: a page is full although leases before its end ran out`, async () => {
+    const { directory, advance } = make();
+    await directory.acquire({ tenant: 'north', deviceId: 'a' }, description);
+    advance(TTL_MS);
+    for (const deviceId of ['b', 'c']) {
+      await directory.acquire({ tenant: 'north', deviceId }, description);
+    }
+    const page = await directory.list('north', { after: '', limit: 2 });
+    assert.deepEqual(
+      page.map(({ deviceId }) => deviceId),
+      ['b', 'c'],
+    );
+  });
 }
 
 test('the first names after another are those that sorting would give', () => {

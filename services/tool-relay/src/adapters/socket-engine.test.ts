@@ -346,6 +346,18 @@ for (const [name, open] of engines) {
     assert.equal(from.client.readyState, WebSocket.OPEN);
   });
 
+  test(`[RLY-01] ${name}: a peer that pings and does not read the answers is cut`, async (t) => {
+    const { connect } = await world(t, open);
+    const { client, recorder } = await connect();
+    client.pause();
+    const flood = setInterval(() => {
+      for (let sent = 0; sent < 500; sent++) client.ping(Buffer.alloc(125));
+    }, 5);
+    t.after(() => clearInterval(flood));
+    await eventually(() => recorder.ends.length === 1);
+    assert.deepEqual(recorder.ends, ['closed']);
+  });
+
   test(`[RLY-01] ${name}: an upgrade that is refused gets the status and the error's id`, async (t) => {
     const { dial, settings, recorders } = await world(t, open);
     settings.admit = () => ({

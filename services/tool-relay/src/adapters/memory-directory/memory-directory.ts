@@ -74,11 +74,15 @@ export class MemoryDirectory implements Directory {
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly DirectoryEntry[]> {
     const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
-    return firstAfter(entries.keys(), page).flatMap((deviceId) => {
+    return firstAfter(this.#held(entries), page).flatMap((deviceId) => {
       const entry = entries.get(deviceId);
-      if (entry === undefined || this.#isOver(entry)) return [];
-      return [{ ...this.#owner(entry.lease), ...entry.description }];
+      return entry === undefined ? [] : [{ ...this.#owner(entry.lease), ...entry.description }];
     });
+  }
+
+  /** The devices whose leases have not run out: a page must not end early for want of the others. */
+  *#held(entries: ReadonlyMap<string, Entry>): Generator<string> {
+    for (const [deviceId, entry] of entries) if (!this.#isOver(entry)) yield deviceId;
   }
 
   #entryOf({ tenant, deviceId, epoch }: Lease): Entry | undefined {

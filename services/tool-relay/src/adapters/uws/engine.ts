@@ -99,6 +99,12 @@ function behaviour(
         deliver({ socket: peer, listener: peer.listener }, Buffer.from(message), options.onFailure);
       }
     },
+    ping: (native) => {
+      const { peer } = native.getUserData();
+      if (!peer.isOpen || peer.pinged()) return;
+      peer.terminate();
+      peer.listener.onEnd('closed');
+    },
     pong: (native) => {
       const { peer } = native.getUserData();
       if (peer.isOpen) peer.listener.onPong();

@@ -14,6 +14,9 @@ interface CloseFrame {
   readonly reason: string;
 }
 
+/** What ws bounds it to as well. */
+const MAX_UNREAD_PONGS = 60;
+
 /** The native object must not be touched once it is closed: it throws. */
 export class UwsSocket implements Socket {
   readonly listener: SocketListener;
@@ -25,6 +28,7 @@ export class UwsSocket implements Socket {
   /** Bytes that the kernel has not taken, as of the last flush or drain. */
   #backlogBytes = 0;
   #closeFrame: CloseFrame | undefined;
+  #unreadPongs = 0;
 
   constructor(listener: SocketListener, outbox: Outbox) {
     this.listener = listener;
@@ -53,6 +57,13 @@ export class UwsSocket implements Socket {
 
   drained(): void {
     this.#backlogBytes = this.#native?.getBufferedAmount() ?? 0;
+  }
+
+  /** uWebSockets.js answers by itself, also a peer that never reads. False when that has gone too far. */
+  pinged(): boolean {
+    const isRead = (this.#native?.getBufferedAmount() ?? 0) === 0;
+    this.#unreadPongs = isRead ? 0 : this.#unreadPongs + 1;
+    return this.#unreadPongs <= MAX_UNREAD_PONGS;
   }
 
   get queuedBytes(): number {
