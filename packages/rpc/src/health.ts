@@ -33,9 +33,13 @@ export function healthService(
       let told: Status | undefined;
       while (!signal.aborted) {
         const now = statusNow();
-        if (now !== told) yield { status: now };
+        if (now === told) {
+          await changed(serving, signal);
+          continue;
+        }
         told = now;
-        await changed(serving, signal);
+        // It may change while this is being sent, so it is looked at again before waiting.
+        yield { status: now };
       }
     },
   };
