@@ -1,5 +1,7 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
+import { createSecureContext } from 'node:tls';
 import { ZlError } from '@zerolatency/errors';
+import { clientTlsOptions } from './node-options.ts';
 
 export interface TlsFiles {
   readonly certFile: string;
@@ -38,6 +40,17 @@ export function checkMaterial(material: TlsMaterial, files: TlsFiles, nowMs: num
   }
   if (readCertificates(material.ca, files.caFile).length === 0) {
     throw invalid(files.caFile, 'holds no PEM certificate');
+  }
+  tryOut(material, files);
+}
+
+/** What reads well may still be refused, such as a key that is too short by today's measure. */
+function tryOut(material: TlsMaterial, { certFile, keyFile, caFile }: TlsFiles): void {
+  try {
+    createSecureContext(clientTlsOptions(material));
+  } catch (cause) {
+    const why = cause instanceof Error ? cause.message : 'refused';
+    throw invalid(certFile, `with ${keyFile} and ${caFile} is of no use to OpenSSL: ${why}`);
   }
 }
 

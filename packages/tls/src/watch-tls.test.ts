@@ -1,7 +1,10 @@
+import 'reflect-metadata';
 import assert from 'node:assert/strict';
+import { createPrivateKey } from 'node:crypto';
 import { renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { X509CertificateGenerator } from '@peculiar/x509';
 import { ZlError } from '@zerolatency/errors';
 import { type CertFiles, FakeClock, makeAuthority, tempDir } from '@zerolatency/testing';
 import { type TlsFiles, type TlsMaterial, watchTls } from './index.ts';
@@ -34,6 +37,30 @@ async function setUp(t: TestContext) {
   };
   put(files, first);
   return { dir, clock, files, first, issue };
+}
+
+/** RSA of 512 bits, which no TLS library takes any more. */
+async function weakPair(nowMs: number): Promise<{ cert: string; key: string }> {
+  const algorithm = {
+    name: 'RSASSA-PKCS1-v1_5',
+    hash: 'SHA-256',
+    modulusLength: 512,
+    publicExponent: Uint8Array.of(1, 0, 1),
+  };
+  const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
+  const certificate = await X509CertificateGenerator.createSelfSigned({
+    name: 'CN=weak',
+    keys,
+    signingAlgorithm: algorithm,
+    notBefore: new Date(nowMs - 1000),
+    notAfter: new Date(nowMs + DAY_MS),
+  });
+  const der = Buffer.from(await crypto.subtle.exportKey('pkcs8', keys.privateKey));
+  const key = createPrivateKey({ key: der, format: 'der', type: 'pkcs8' });
+  return {
+    cert: certificate.toString('pem'),
+    key: key.export({ format: 'pem', type: 'pkcs8' }).toString(),
+  };
 }
 
 function startWatch(t: TestContext, files: TlsFiles, clock: FakeClock) {
@@ -125,6 +152,16 @@ test('garbage, an empty file, a missing one and an expired pair leave the old on
     assert.equal(watch.current().cert, first.cert);
     assert.equal(logged.length, index + 1, logged.join('\n'));
   }
+});
+
+test('a pair that OpenSSL finds too weak leaves the old one, and those who use it are not asked', async (t) => {
+  const { files, first, clock } = await setUp(t);
+  const { watch, logged, changes } = startWatch(t, files, clock);
+  put(files, { ...(await weakPair(clock.nowMs())), ca: first.ca });
+  await watch.check();
+  assert.equal(watch.current().cert, first.cert);
+  assert.deepEqual(changes, []);
+  assert.match(logged.at(-1)!, /not reloaded: .*tls\.crt .*key too small/);
 });
 
 test('a certificate that is valid a little later takes hold then, without a new file', async (t) => {

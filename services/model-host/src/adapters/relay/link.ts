@@ -1,5 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { OpenSchema } from '@zerolatency/proto/link';
 import { backoffMs } from './backoff.ts';
@@ -115,8 +115,9 @@ export class Link {
       });
     };
     dial().catch((cause: unknown) => {
-      const why = `no credentials, or no address to dial: ${fromUnknown(cause).message}`;
-      const reason = new ZlError('relay.unreachable', `${url}: ${why}`, { cause });
+      const why = cause instanceof Error ? cause.message : 'failed';
+      const message = `no credentials, or no address to dial, for ${url}: ${why}`;
+      const reason = new ZlError('relay.unreachable', message, { cause });
       if (this.#state === state) this.#onClosed(failures, reason);
     });
   }
