@@ -14,12 +14,13 @@ interface Arrival {
   readonly known: CalleeEntry | undefined;
   /** No entry can be added. */
   readonly isFull: boolean;
+  readonly latestDeadlineMs: number;
 }
 
 /** Rule 2: why a call is refused without a trace, or undefined. */
 export function refusalOf(
   message: CallMessage | undefined,
-  { epoch, currentEpoch, known, isFull }: Arrival,
+  { epoch, currentEpoch, known, isFull, latestDeadlineMs }: Arrival,
   journal: Journal,
 ): RefusedReason | undefined {
   if (message === undefined) return RefusedReason.MALFORMED;
@@ -27,7 +28,10 @@ export function refusalOf(
   if (!sameBytes(journalId, journal.id)) return RefusedReason.OTHER_JOURNAL;
   if (epoch < currentEpoch) return RefusedReason.OLD_EPOCH;
   if (call.deadlineMs <= journal.watermarkMs) return RefusedReason.PAST_WATERMARK;
-  if (known === undefined) return isFull ? RefusedReason.BUSY : undefined;
+  if (known === undefined) {
+    if (call.deadlineMs > latestDeadlineMs) return RefusedReason.DEADLINE_TOO_FAR;
+    return isFull ? RefusedReason.BUSY : undefined;
+  }
   return sameBytes(known.digest, call.digest) ? undefined : RefusedReason.DIGEST_MISMATCH;
 }
 

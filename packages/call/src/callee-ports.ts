@@ -52,6 +52,8 @@ export interface CalleeLimits {
   readonly maxEntries: number;
   /** Upper bound on one result, whatever the caller allows. */
   readonly maxResultBytes: number;
+  /** A call with a deadline further ahead is refused: its entry would stay as long. */
+  readonly maxAheadMs: number;
   /** How long after its deadline an entry stays, for a caller that asks late. */
   readonly retentionMs: number;
 }
@@ -61,6 +63,7 @@ export const CALLEE_LIMITS: CalleeLimits = {
   maxHeldBytes: 64 * 1024 * 1024,
   maxEntries: 100_000,
   maxResultBytes: 16 * 1024 * 1024,
+  maxAheadMs: 24 * 60 * 60 * 1000,
   retentionMs: 60_000,
 };
 

@@ -187,6 +187,14 @@ test('what the device keeps is bounded: running calls, bytes of results, entries
   assert.equal(lastRefusal(sent), RefusedReason.BUSY);
 });
 
+test('a call whose entry would have to stay for days is refused and leaves none', () => {
+  const { callee, sent, log } = setUp({ maxEntries: 1 });
+  callTo(callee, 1, { deadlineMs: Number.MAX_SAFE_INTEGER });
+  assert.equal(lastRefusal(sent), RefusedReason.DEADLINE_TOO_FAR);
+  callTo(callee, 2);
+  assert.deepEqual(log, ['dispatch 2']);
+});
+
 test('bytes of a result are free again once they are acknowledged', () => {
   const { callee, sent } = setUp({ maxHeldBytes: 10 });
   for (let call = 1; call < 20; call += 1) {

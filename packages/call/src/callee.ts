@@ -150,7 +150,9 @@ export class Callee {
     // A copy: the frame's buffer is the socket's, and the call outlives it.
     const request = Uint8Array.from(frame.payload);
     const message = readCall(callId, request);
-    const arrival = { epoch: frame.epoch, currentEpoch, known, isFull: this.#isFull };
+    const { epoch } = frame;
+    const latestDeadlineMs = nowMs + this.#limits.maxAheadMs;
+    const arrival = { epoch, currentEpoch, known, isFull: this.#isFull, latestDeadlineMs };
     const refusal = refusalOf(message, arrival, this.#journal);
     if (message === undefined || refusal !== undefined) {
       this.#refuse(callId, refusal ?? RefusedReason.MALFORMED);

@@ -327,6 +327,13 @@ export enum RefusedReason {
    * @generated from enum value: REFUSED_REASON_MALFORMED = 6;
    */
   MALFORMED = 6,
+
+  /**
+   * An entry stays until its deadline, so the callee would have to keep it for too long.
+   *
+   * @generated from enum value: REFUSED_REASON_DEADLINE_TOO_FAR = 7;
+   */
+  DEADLINE_TOO_FAR = 7,
 }
 
 /**
