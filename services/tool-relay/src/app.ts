@@ -50,7 +50,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     relayId: config.relayId,
     linkUrl,
     ttlMs: config.leaseTtlMs,
-    unixMs: clock.unixMs,
+    clock,
   });
   const devices = new Devices(config.tenants, clock.monotonicMs);
   const sockets = await createSockets(config, deps, { tls, directory, devices, meters });

@@ -7,7 +7,7 @@ export interface Log {
   error(fields: object, message: string): void;
 }
 
-/** Time that never steps back, for limits; and the time of day, for credentials and leases. */
+/** Time that never steps, for limits and leases; and the time of day, for credentials and epochs. */
 export interface Clock {
   monotonicMs(): number;
   unixMs(): number;

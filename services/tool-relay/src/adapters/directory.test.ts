@@ -16,22 +16,28 @@ const description: DeviceDescription = {
 interface DirectoryUnderTest {
   readonly directory: Directory;
   advance(ms: number): void;
+  /** Somebody sets the time of day. */
+  setClock(ms: number): void;
   /** As after a restart of whatever keeps it. */
   restarted(): Directory;
 }
 
 function memory(): DirectoryUnderTest {
-  let nowMs = 1_800_000_000_000;
+  const clock = { unixMs: 1_800_000_000_000, monotonicMs: 0 };
   const options = {
     relayId: 'relay-1',
     linkUrl: () => 'wss://relay-1/v1/link',
     ttlMs: TTL_MS,
-    unixMs: () => nowMs,
+    clock: { unixMs: () => clock.unixMs, monotonicMs: () => clock.monotonicMs },
   };
   return {
     directory: new MemoryDirectory(options),
     advance: (ms) => {
-      nowMs += ms;
+      clock.unixMs += ms;
+      clock.monotonicMs += ms;
+    },
+    setClock: (ms) => {
+      clock.unixMs += ms;
     },
     restarted: () => new MemoryDirectory(options),
   };
@@ -78,6 +84,17 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.deepEqual(await directory.list('north', { after: '', limit: 10 }), []);
     assert.deepEqual(await directory.renew([lease]), []);
     assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
+  });
+
+  test(`[RLY-02] ${name}: a clock that is set ends no lease, and lets none live on`, async () => {
+    const { directory, advance, setClock } = make();
+    const lease = await directory.acquire(laptop, description);
+    setClock(10 * TTL_MS);
+    assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
+    setClock(-20 * TTL_MS);
+    advance(TTL_MS);
+    assert.equal(await directory.locate(laptop), undefined);
+    assert.ok((await directory.acquire(laptop, description)).epoch > lease.epoch);
   });
 
   test(`${name}: devices are listed by tenant, in order and in pages, as last described`, async () => {

@@ -1,4 +1,5 @@
 import type {
+  Clock,
   DeviceAddress,
   DeviceDescription,
   Directory,
@@ -13,7 +14,7 @@ export interface MemoryDirectoryOptions {
   readonly relayId: string;
   readonly linkUrl: () => string;
   readonly ttlMs: number;
-  readonly unixMs: () => number;
+  readonly clock: Clock;
 }
 
 interface Entry {
@@ -35,7 +36,7 @@ export class MemoryDirectory implements Directory {
   async acquire(device: DeviceAddress, description: DeviceDescription): Promise<Lease> {
     const { tenant, deviceId } = device;
     // Counted from the time of day, so that it also grows over a restart, which forgets it.
-    this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.unixMs());
+    this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.clock.unixMs());
     const lease: Lease = { tenant, deviceId, epoch: this.#lastEpoch };
     const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
     this.#tenants.set(tenant, entries);
@@ -92,7 +93,7 @@ export class MemoryDirectory implements Directory {
   }
 
   #isOver({ expiresAtMs }: Entry): boolean {
-    return this.#options.unixMs() >= expiresAtMs;
+    return this.#options.clock.monotonicMs() >= expiresAtMs;
   }
 
   #owner(lease: Lease): Owner {
@@ -101,6 +102,6 @@ export class MemoryDirectory implements Directory {
   }
 
   #expiry(): number {
-    return this.#options.unixMs() + this.#options.ttlMs;
+    return this.#options.clock.monotonicMs() + this.#options.ttlMs;
   }
 }
