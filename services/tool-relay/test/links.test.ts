@@ -121,6 +121,29 @@ test('[RLY-04] a host is told journal, catalog and credential of a device, and w
   assert.equal(late.opened.catalog?.servers.length, 2);
 });
 
+test('[RLY-01] of a flood of catalogs hosts are told the newest, and not each', async (t) => {
+  const { device, host, held } = await hostAndDevice(t);
+  const count = 200;
+  for (let sent = 1; sent <= count; sent++) {
+    const catalog = create(CatalogSchema, { servers: [{ name: 'fs', version: `${sent}` }] });
+    device.send({ kind: FrameKind.CATALOG, payload: toBinary(CatalogSchema, catalog) });
+  }
+  let told = 0;
+  let version: string | undefined;
+  while (version !== `${count}`) {
+    version = (await host.opening(held.handle)).catalog?.servers[0]?.version;
+    told += 1;
+  }
+  assert.ok(told < count / 2, `told ${told} times`);
+});
+
+test('[RLY-01] a catalog beyond its bounds that comes right after another ends the session too', async (t) => {
+  const { device } = await hostAndDevice(t);
+  device.send({ kind: FrameKind.CATALOG });
+  device.send({ kind: FrameKind.CATALOG, payload: Uint8Array.of(0xff) });
+  assert.deepEqual(await device.end(), { code: 4400, reason: 'frame.malformed' });
+});
+
 test('[RLY-01] a device that is unknown, offline or of another tenant is not here', async (t) => {
   const { clients } = await relayWorld(t);
   const { client } = await clients.device('laptop');

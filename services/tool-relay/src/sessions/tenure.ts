@@ -2,6 +2,7 @@ import { decodeFrame, FrameKind, kindOf } from '@zerolatency/frame';
 import { Allowance } from '../limits/allowance.ts';
 import type { DeviceDescription, Lease, LostReason, Socket } from '../ports.ts';
 import { LiveDevice } from '../routing/live-device.ts';
+import { CatalogChanges } from './catalog-changes.ts';
 import { type Ending, malformed, overLimit, unreadable } from './ending.ts';
 import { type Hello, readCatalog } from './hello.ts';
 import type { SessionContext } from './session-context.ts';
@@ -14,7 +15,7 @@ export interface TenureOptions {
   readonly lease: Lease;
   readonly description: DeviceDescription;
   readonly socket: Socket;
-  readonly session: { cut(reason: 'slow' | 'superseded'): void };
+  readonly session: { cut(reason: 'slow' | 'superseded'): void; end(ending: Ending): void };
 }
 
 /** What a device has while it is live: its lease, and its place among the devices. */
@@ -22,6 +23,7 @@ export class Tenure {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
   readonly #lease: Lease;
+  readonly #catalogs: CatalogChanges;
   #description: DeviceDescription;
 
   constructor(context: SessionContext, options: TenureOptions) {
@@ -31,6 +33,10 @@ export class Tenure {
     this.#context = context;
     this.#lease = lease;
     this.#description = options.description;
+    this.#catalogs = new CatalogChanges({
+      apply: (payload) => this.#changeCatalog(payload),
+      onEnding: (ending) => session.end(ending),
+    });
     const tenant = devices.usageOf(lease.tenant);
     this.device = new LiveDevice({
       lease,
@@ -59,21 +65,25 @@ export class Tenure {
       device.fromDevice(frame, nowMs);
       return undefined;
     }
-    if (kind === FrameKind.CATALOG) return this.#changeCatalog(frame);
+    if (kind === FrameKind.CATALOG) return this.#receiveCatalog(frame);
     return malformed(`kind ${kind} is not a live device's`);
   }
 
   end(reason: LostReason): void {
+    this.#catalogs.close();
     this.#context.devices.remove(this.device);
     this.device.gone(reason);
     this.#tellDirectory(this.#context.directory.release(this.#lease));
   }
 
-  #changeCatalog(bytes: Uint8Array): Ending | undefined {
+  #receiveCatalog(bytes: Uint8Array): Ending | undefined {
     const { frame, error } = decodeFrame(bytes);
-    if (error !== undefined) return unreadable(error);
+    return error === undefined ? this.#catalogs.receive(frame.payload) : unreadable(error);
+  }
+
+  #changeCatalog(payload: Uint8Array): Ending | undefined {
     const { limits, directory } = this.#context;
-    const read = readCatalog(frame.payload, limits);
+    const read = readCatalog(payload, limits);
     if ('error' in read) return unreadable(read.error);
     const { catalog } = read;
     this.#description = { ...this.#description, catalog };
