@@ -82,7 +82,7 @@ export class FakeRelay {
       const token = (request.headers.authorization ?? '').replace('Bearer ', '');
       const nowMs = Date.now();
       const peer = verifyPeerToken(token, { ca: files.ca, audience: this.relayId, nowMs });
-      if ('error' in peer) socket.end('HTTP/1.1 401 Unauthorized\r\n\r\n');
+      if ('error' in peer) socket.end(`HTTP/1.1 401 Unauthorized\r\n\r\n${peer.error.message}`);
       else sockets.handleUpgrade(request, socket, head, (link) => this.#accept(link));
     });
   }

@@ -25,6 +25,9 @@ export interface LinkSocketOptions {
   readonly events: LinkSocketEvents;
 }
 
+/** An id of the catalogue and a sentence. */
+const MAX_REFUSAL_CHARS = 1000;
+
 const BINARY = { binary: true, compress: false } as const;
 
 /** One WebSocket to one relay pod, from dialling until it is gone. It owns its timers. */
@@ -99,6 +102,14 @@ export class LinkSocket {
     this.#socket.on('pong', () => {
       this.#heard = true;
       this.#events.onRoundTrip(performance.now() - this.#pingedMs);
+    });
+    this.#socket.on('unexpected-response', (_request, response) => {
+      let told = '';
+      response.setEncoding('utf8');
+      response.on('data', (text: string) => {
+        told = (told + text).slice(0, MAX_REFUSAL_CHARS);
+      });
+      response.on('end', () => this.destroy(`refused with ${response.statusCode}: ${told.trim()}`));
     });
     this.#socket.on('error', (error) => this.#settle(error.message));
     this.#socket.on('close', (code) => this.#settle(`the relay closed the link (${code})`));

@@ -62,6 +62,19 @@ test('[OPS-05] a host that cannot prove its certificate gets no link', async (t)
   assert.equal(relays[0]!.links, 0);
 });
 
+test('[OPS-05] a host that a relay refuses can say why', async (t) => {
+  const { host, relays, enrol } = await relayWorld(t);
+  relays[0]!.connect(new EchoDevice(await enrol('laptop')));
+  const devices = host({
+    nowMs: () => Date.now() - 600_000,
+    limits: { connectWaitMs: 1000 },
+  });
+  await assert.rejects(devices.route('north', 'laptop').ready(never), {
+    id: 'relay.unreachable',
+    message: /refused with 401: peer token refused: it has expired/,
+  });
+});
+
 test('[OPS-05] a relay with a certificate of another authority is not talked to', async (t) => {
   const { host, relays, enrol, client } = await relayWorld(t);
   const stranger = await relayWorld(t);
