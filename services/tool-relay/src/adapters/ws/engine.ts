@@ -22,6 +22,8 @@ export async function openWsEngine(options: SocketEngineOptions): Promise<Socket
       headersTimeout: REQUEST_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: REQUEST_TIMEOUT_MS,
+      // Node looks only every 30 s by itself.
+      connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 10,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
     (_request, response) => {
