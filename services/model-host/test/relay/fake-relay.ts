@@ -52,6 +52,7 @@ export class FakeRelay {
   advertisedUrl = '';
   /** Links ever accepted. */
   accepted = 0;
+  pings = 0;
   readonly #directory: FakeDirectory;
   readonly #rpc: http2.Http2SecureServer;
   readonly #http: https.Server;
@@ -173,6 +174,9 @@ export class FakeRelay {
       if (frame === undefined || this.mute) return;
       this.seen.push(frame.kind);
       for (const passed of this.tamper(frame, 'to device')) this.#fromHost(link, passed);
+    });
+    link.on('ping', () => {
+      this.pings += 1;
     });
     link.on('close', () => this.#links.delete(link));
     link.on('error', () => link.terminate());

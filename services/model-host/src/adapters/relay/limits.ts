@@ -6,7 +6,7 @@ export interface RelayLimits {
   readonly routeIdleMs: number;
   /** A link or an RPC that is not answered by then has failed. */
   readonly dialTimeoutMs: number;
-  /** The relay is pinged this often; a link silent for twice as long is dead. */
+  /** The relay is pinged this often, unless much is being sent; one that is silent until the next time is dead. */
   readonly heartbeatMs: number;
   /** Bytes the kernel has not taken yet. Beyond, the link is closed and its calls resume. */
   readonly maxQueueBytes: number;

@@ -28,6 +28,13 @@ export interface LinkSocketOptions {
 /** An id of the catalogue and a sentence. */
 const MAX_REFUSAL_CHARS = 1000;
 
+/**
+ * uWebSockets.js answers a ping while it is still reading, and then drops what
+ * is left of a full TLS buffer (512 KiB), which ends the link. So a link that
+ * is busy, and heard of, is not asked whether it lives.
+ */
+const MAX_BYTES_BESIDE_PING = 256 * 1024;
+
 const BINARY = { binary: true, compress: false } as const;
 
 /** One WebSocket to one relay pod, from dialling until it is gone. It owns its timers. */
@@ -38,6 +45,8 @@ export class LinkSocket {
   #dialTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #heard = true;
+  #isAsked = false;
+  #sentBytes = 0;
   #pingedMs = 0;
   #closed = false;
 
@@ -63,6 +72,7 @@ export class LinkSocket {
   /** Hands the frame to the kernel before it returns. */
   send(bytes: Uint8Array): void {
     this.#socket.send(bytes, BINARY);
+    this.#sentBytes += bytes.length;
     const { maxQueueBytes } = this.#limits;
     if (this.#socket.bufferedAmount > maxQueueBytes) {
       // Later, because who is sending is in no state to be told that its route is lost.
@@ -116,11 +126,14 @@ export class LinkSocket {
   }
 
   #beat(): void {
-    if (!this.#heard) {
-      this.destroy(`the relay was silent for ${2 * this.#limits.heartbeatMs} ms`);
+    if (this.#isAsked && !this.#heard) {
+      this.destroy(`the relay did not answer for ${this.#limits.heartbeatMs} ms`);
       return;
     }
+    this.#isAsked = !this.#heard || this.#sentBytes <= MAX_BYTES_BESIDE_PING;
     this.#heard = false;
+    this.#sentBytes = 0;
+    if (!this.#isAsked) return;
     this.#pingedMs = performance.now();
     this.#socket.ping();
   }

@@ -33,6 +33,43 @@ test('a relay that stops reading makes the host close the link, not fill its mem
   });
 });
 
+test('a link that carries much is not pinged in the midst of it', async (t) => {
+  t.mock.timers.enable({ apis: ['setInterval'] });
+  const { devices, relays, enrol } = await relayWorld(t);
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('north', 'laptop');
+  const { device, epoch } = await route.ready(never);
+  const callId = randomBytes(16).toString('hex');
+  let echoes = 0;
+  route.attach(callId, {
+    onFrame: () => {
+      echoes += 1;
+    },
+    onRouteUp() {},
+    onRouteLost() {},
+  });
+  const sendAndHear = async (count: number, bytes: number) => {
+    const wanted = echoes + count;
+    const head = { kind: FrameKind.CREDIT, flags: 0, device, epoch, offset: 0 };
+    for (let sent = 0; sent < count; sent++) {
+      route.send({ ...head, callId: callIdFromKey(callId), payload: new Uint8Array(bytes) });
+    }
+    await eventually(() => echoes === wanted);
+  };
+  await sendAndHear(10, 64 * 1024);
+  t.mock.timers.tick(5000);
+  await sendAndHear(1, 1);
+  assert.equal(relay!.pings, 0);
+  // Quiet intervals are asked about, and an unanswered one was not asked about.
+  for (let pings = 1; pings <= 3; pings++) {
+    t.mock.timers.tick(5000);
+    await eventually(() => relay!.pings === pings);
+    await sendAndHear(1, 1);
+  }
+  assert.equal(relay!.accepted, 1);
+});
+
 test('a message that is no frame closes the link, and the next one is good', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   const [relay] = relays;
