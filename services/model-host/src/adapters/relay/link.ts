@@ -38,8 +38,15 @@ export type LinkState =
   | { readonly name: 'dialling'; readonly failures: number; socket?: LinkSocket }
   | { readonly name: 'live'; readonly socket: LinkSocket }
   | { readonly name: 'draining'; readonly socket: LinkSocket }
-  | { readonly name: 'lost'; readonly failures: number; readonly retryAtMs: number }
+  | Lost
   | { readonly name: 'closed' };
+
+interface Lost {
+  readonly name: 'lost';
+  readonly failures: number;
+  readonly retryAtMs: number;
+  readonly reason: ZlError;
+}
 
 /** The one connection between this host and a relay pod, shared by all calls to all devices there. */
 export class Link {
@@ -65,10 +72,13 @@ export class Link {
   /** Opens a device as soon as the link is live, unless the link is better left alone for a while. */
   attach(user: LinkUser): { handle: number } | { error: ZlError; retryInMs: number } {
     const state = this.#state;
-    if (state.name === 'closed' || state.name === 'draining') return this.#leaveAlone(0);
+    if (state.name === 'closed' || state.name === 'draining') {
+      const message = `the link to ${this.url} is ${state.name}`;
+      return { error: new ZlError('relay.unreachable', message), retryInMs: 0 };
+    }
     if (state.name === 'lost') {
       const leftMs = state.retryAtMs - this.#options.nowMs();
-      if (leftMs > 0) return this.#leaveAlone(leftMs);
+      if (leftMs > 0) return { error: state.reason, retryInMs: leftMs };
     }
     this.#lastHandle += 1;
     const handle = this.#lastHandle;
@@ -157,14 +167,6 @@ export class Link {
     user.onLost(routeLostError(frame.payload, user.deviceId));
   }
 
-  #leaveAlone(retryInMs: number): { error: ZlError; retryInMs: number } {
-    const error = new ZlError(
-      'relay.unreachable',
-      `the link to ${this.url} is ${this.#state.name}`,
-    );
-    return { error, retryInMs };
-  }
-
   #onClosed(failures: number, reason: ZlError): void {
     if (this.#state.name === 'closed') return;
     // A link that was up is dialled again at once; one that never came up is left alone for longer each time.
@@ -172,7 +174,7 @@ export class Link {
     const { retryStartMs: startMs, retryCapMs: capMs } = this.#options.limits;
     const waitMs = backoffMs({ startMs, capMs, random: this.#options.random }, next);
     const retryAtMs = this.#options.nowMs() + waitMs;
-    this.#setState({ name: 'lost', failures: next, retryAtMs }, reason);
+    this.#setState({ name: 'lost', failures: next, retryAtMs, reason }, reason);
     this.#dropUsers(reason);
   }
 
