@@ -1,32 +1,41 @@
+import { Allowance } from '../limits/allowance.ts';
+import type { Clock } from '../ports.ts';
 import type { Ending } from './ending.ts';
 
-/** A server that starts is told at once; reading a large catalog costs milliseconds of every call's time. */
-const MIN_GAP_MS = 250;
+/** Reading a large catalog costs milliseconds of every call's time; the servers of a bridge start one by one. */
+const READ_PER_SECOND = 16;
+const RETRY_MS = 100;
 
 export interface CatalogChangesOptions {
+  readonly clock: Pick<Clock, 'monotonicMs'>;
   /** Gives why the session must end, if it must. */
   readonly apply: (payload: Uint8Array) => Ending | undefined;
   /** For a catalog that had to wait. */
   readonly onEnding: (ending: Ending) => void;
 }
 
-/** Lets a device change its catalog as often as it likes, and has only the newest read now and then. */
+/** Lets a device change its catalog as often as it likes; of a flood, only the newest is read now and then. */
 export class CatalogChanges {
   readonly #options: CatalogChangesOptions;
+  readonly #allowance: Allowance;
   #waiting: Uint8Array | undefined;
   #timer: NodeJS.Timeout | undefined;
 
   constructor(options: CatalogChangesOptions) {
     this.#options = options;
+    // Bytes are counted with those of all other frames.
+    const rate = { framesPerSecond: READ_PER_SECOND, bytesPerSecond: 0 };
+    this.#allowance = new Allowance(rate, options.clock.monotonicMs());
   }
 
   receive(payload: Uint8Array): Ending | undefined {
-    if (this.#timer !== undefined) {
-      this.#waiting = Uint8Array.from(payload);
-      return undefined;
+    const { clock, apply } = this.#options;
+    if (this.#timer === undefined && this.#allowance.take(0, clock.monotonicMs())) {
+      return apply(payload);
     }
-    this.#timer = setTimeout(() => this.#next(), MIN_GAP_MS);
-    return this.#options.apply(payload);
+    this.#waiting = Uint8Array.from(payload);
+    this.#timer ??= setTimeout(() => this.#next(), RETRY_MS);
+    return undefined;
   }
 
   close(): void {
@@ -38,8 +47,7 @@ export class CatalogChanges {
     const waiting = this.#waiting;
     this.#timer = undefined;
     this.#waiting = undefined;
-    if (waiting === undefined) return;
-    const ending = this.receive(waiting);
+    const ending = waiting && this.receive(waiting);
     if (ending !== undefined) this.#options.onEnding(ending);
   }
 }

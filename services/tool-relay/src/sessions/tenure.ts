@@ -34,6 +34,7 @@ export class Tenure {
     this.#lease = lease;
     this.#description = options.description;
     this.#catalogs = new CatalogChanges({
+      clock,
       apply: (payload) => this.#changeCatalog(payload),
       onEnding: (ending) => session.end(ending),
     });
