@@ -91,6 +91,8 @@ export class ChatSession {
   /** Whoever asks has to prove again who it is: a stream would outlive any withdrawal. */
   #watchExpiry(): void {
     const { expiresAtMs, signal } = this.#options;
+    // Nothing would stop the timer of a client that has left already.
+    if (signal.aborted) return;
     const leftMs = expiresAtMs - Date.now();
     if (leftMs <= 0) {
       void this.#takeNoMore(
