@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CallOutcome, type ChatEvent } from '@zerolatency/proto/agent';
-import { eventually, tempDir } from '@zerolatency/testing';
+import { eventually, nodeLauncher, tempDir } from '@zerolatency/testing';
 import { ChatSession } from '../../services/cli/src/chat/session.ts';
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
@@ -59,7 +59,7 @@ export function mainOf(service: Service, programs = bundles): string {
 
 export function installPrograms(layout: Layout, programs = bundles): Promise<void> {
   const fileServer = join(programs, 'device-bridge', 'fs-server.mjs');
-  return createInstallation(layout, { nodePath: process.execPath, fileServer });
+  return createInstallation(layout, { nodePath: nodeLauncher, fileServer });
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {

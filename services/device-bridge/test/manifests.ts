@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
 import type { Manifest, ManifestServer } from '@zerolatency/policy';
+import { nodeLauncher } from '@zerolatency/testing';
 
 const hashes = new Map<string, string>();
 
@@ -19,9 +20,9 @@ export function fixtureSpec(
   behaviour: Behaviour,
   more: Partial<ManifestServer> = {},
 ): ManifestServer {
-  const { name, command, args } = fixtureServer(behaviour);
+  const { name, args } = fixtureServer(behaviour);
   const files = args.slice(0, 1).map((path) => ({ path, sha256: sha256Of(path) }));
-  const base = { name, command, sha256: sha256Of(command), args, files };
+  const base = { name, command: nodeLauncher, sha256: sha256Of(nodeLauncher), args, files };
   return { ...base, env: { allow: [], set: {} }, ...more };
 }
 
@@ -30,11 +31,11 @@ export function fsSpec(root: string, more: Partial<ManifestServer> = {}): Manife
   const script = fileURLToPath(new URL('../src/tools/fs/fs-server.ts', import.meta.url));
   return {
     name: 'fs',
-    command: process.execPath,
-    sha256: sha256Of(process.execPath),
+    command: nodeLauncher,
+    sha256: sha256Of(nodeLauncher),
     files: [{ path: script, sha256: sha256Of(script) }],
     args: [script, '--root', root],
-    env: { allow: [], set: { NODE_COMPILE_CACHE: '/tmp/node-compile-cache' } },
+    env: { allow: [], set: {} },
     effects: { read: 'none' },
     ...more,
   };
