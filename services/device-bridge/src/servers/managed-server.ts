@@ -3,9 +3,9 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { McpSession } from '@zerolatency/mcp';
 import type { ManifestServer } from '@zerolatency/policy';
 import { Backoff, type BackoffRange } from '../backoff.ts';
-import { type OfferedTool, offeredTools } from './catalog.ts';
 import { launchServer } from './launch-server.ts';
 import type { Leftovers } from './leftovers.ts';
+import { type OfferedTool, offeredTools } from './offered-tools.ts';
 import { Slots } from './slots.ts';
 
 /**

@@ -1,4 +1,6 @@
-import type { UwsSocket } from './socket.ts';
+interface Waiting {
+  flush(): void;
+}
 
 /**
  * Everything that is sent leaves after the loop has read what there was to read.
@@ -9,10 +11,10 @@ import type { UwsSocket } from './socket.ts';
  * socket share a TLS record and a system call.
  */
 export class Outbox {
-  #waiting: UwsSocket[] = [];
+  #waiting: Waiting[] = [];
   #isScheduled = false;
 
-  add(socket: UwsSocket): void {
+  add(socket: Waiting): void {
     this.#waiting.push(socket);
     if (this.#isScheduled) return;
     this.#isScheduled = true;
