@@ -1,3 +1,4 @@
+import type { Registry } from 'prom-client';
 import {
   Counter as PromCounter,
   Gauge as PromGauge,
@@ -12,7 +13,6 @@ import {
   type LabelsOf,
   type MetricEntry,
 } from './metric-contract.ts';
-import type { Registry } from './registry.ts';
 
 export type MetricName = CounterName | GaugeName | HistogramName;
 

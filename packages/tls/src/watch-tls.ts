@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { watchFiles } from '@zerolatency/watch';
-import { checkMaterial, type TlsFiles, type TlsMaterial } from './tls-material.ts';
+import { checkMaterial } from './check-material.ts';
+import type { TlsFiles, TlsMaterial } from './tls-material.ts';
 
 export interface TlsLog {
   info(fields: object, message: string): void;
