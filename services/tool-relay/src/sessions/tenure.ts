@@ -23,7 +23,9 @@ export class Tenure {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
   readonly #lease: Lease;
-  readonly #catalogs: CatalogChanges;
+  readonly #session: TenureOptions['session'];
+  /** Made for the first change: most devices never have one. */
+  #catalogs: CatalogChanges | undefined;
   #description: DeviceDescription;
 
   constructor(context: SessionContext, options: TenureOptions) {
@@ -33,11 +35,7 @@ export class Tenure {
     this.#context = context;
     this.#lease = lease;
     this.#description = options.description;
-    this.#catalogs = new CatalogChanges({
-      clock,
-      apply: (payload) => this.#changeCatalog(payload),
-      onEnding: (ending) => session.end(ending),
-    });
+    this.#session = session;
     const tenant = devices.usageOf(lease.tenant);
     this.device = new LiveDevice({
       lease,
@@ -71,7 +69,7 @@ export class Tenure {
   }
 
   end(reason: LostReason): void {
-    this.#catalogs.close();
+    this.#catalogs?.close();
     this.#context.devices.remove(this.device);
     this.device.gone(reason);
     this.#tellDirectory(this.#context.directory.release(this.#lease));
@@ -79,7 +77,13 @@ export class Tenure {
 
   #receiveCatalog(bytes: Uint8Array): Ending | undefined {
     const { frame, error } = decodeFrame(bytes);
-    return error === undefined ? this.#catalogs.receive(frame.payload) : unreadable(error);
+    if (error !== undefined) return unreadable(error);
+    this.#catalogs ??= new CatalogChanges({
+      clock: this.#context.clock,
+      apply: (payload) => this.#changeCatalog(payload),
+      onEnding: (ending) => this.#session.end(ending),
+    });
+    return this.#catalogs.receive(frame.payload);
   }
 
   #changeCatalog(payload: Uint8Array): Ending | undefined {
