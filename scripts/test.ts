@@ -1,14 +1,15 @@
 // Runs the tests below the given folders or files; all of them by default. The end-to-end
 // tests among them start the services as they are shipped, so those are bundled first.
 import { spawnSync } from 'node:child_process';
-import { statSync } from 'node:fs';
-import { relative } from 'node:path';
+import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, relative, resolve } from 'node:path';
+import { pathToFileURL } from 'node:url';
 
 const everything = ['packages', 'services', 'test'];
 
-function pattern(place: string): string {
-  return statSync(place).isDirectory() ? `${place}/**/*.test.ts` : place;
-}
+/** Their files start processes and wait for them, so they are many at a time or too long in a row. */
+const apart = ['services/device-bridge', 'test'];
 
 const given = process.argv.slice(2);
 const places = given.length > 0 ? given.map((place) => relative('.', place)) : everything;
@@ -16,17 +17,51 @@ if (places.some((place) => place.startsWith('test'))) {
   const { status } = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });
   if (status !== 0) process.exit(1);
 }
+
+const suites = mkdtempSync(join(tmpdir(), 'zl-suites-'));
 const { status } = spawnSync(
   process.execPath,
   [
     '--disable-warning=ExperimentalWarning',
     '--test',
-    // Three files at a time: an end-to-end test starts three services of its own.
+    // Three processes at a time: an end-to-end test starts three services of its own.
     '--test-concurrency=3',
-    '--test-timeout=120000',
+    '--test-timeout=300000',
     '--test-reporter=spec',
-    ...places.map(pattern),
+    ...places.flatMap(programsOf),
   ],
   { stdio: 'inherit' },
 );
+rmSync(suites, { recursive: true, force: true });
 process.exitCode = status ?? 1;
+
+function programsOf(place: string): string[] {
+  if (!statSync(place).isDirectory()) return [place];
+  const entries = readdirSync(place, { recursive: true, encoding: 'utf8' });
+  const files = entries.filter((entry) => entry.endsWith('.test.ts') && !isForeign(entry));
+  const folders = Map.groupBy(
+    files.sort().map((file) => join(place, file)),
+    folderOf,
+  );
+  return [...folders].flatMap(([folder, among]) =>
+    folder === '' ? among : suiteOf(folder, among),
+  );
+}
+
+function isForeign(path: string): boolean {
+  return path.split('/').includes('node_modules');
+}
+
+/** The source or test folder of a workspace; empty for a file that runs by itself. */
+function folderOf(file: string): string {
+  if (apart.some((place) => file.startsWith(`${place}/`))) return '';
+  return file.split('/').slice(0, 3).join('/');
+}
+
+/** One process for the files of a folder: most of a small test is the loading of modules. */
+function suiteOf(folder: string, files: readonly string[]): string {
+  const suite = join(suites, `${folder.replaceAll('/', '.')}.test.mjs`);
+  const imports = files.map((file) => `import '${pathToFileURL(resolve(file)).href}';\n`);
+  writeFileSync(suite, imports.join(''));
+  return suite;
+}
