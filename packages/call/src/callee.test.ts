@@ -225,3 +225,14 @@ test('[RLY-01] whatever a peer sends, the callee neither throws nor dispatches',
   assert.deepEqual(said(), ['REFUSED']);
   assert.deepEqual(log, []);
 });
+
+test('[RLY-05] a cancel that comes at the deadline finds a call that is out of time', () => {
+  const { callee, sent } = setUp();
+  let nowMs = 1;
+  const line = lineOf(1, (frame) => callee.frame(frame, nowMs));
+  line.call({ ...request, callId: idOf(1) }, 0);
+  callee.begin(idOf(1), { durable: false });
+  nowMs = request.deadlineMs;
+  line.cancel();
+  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
+});

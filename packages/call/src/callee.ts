@@ -92,6 +92,8 @@ export class Callee {
     } else if (frame.kind === FrameKind.RESUME) {
       this.#hearResume(frame, callId, entry);
     } else if (entry) {
+      // A caller cancels at its deadline too, and what is late has run out of time, by our clock as well.
+      if (frame.kind === FrameKind.CANCEL) this.tick(nowMs);
       this.#hear(frame, entry);
     }
   }
