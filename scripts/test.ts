@@ -13,12 +13,17 @@ const apart = ['services/device-bridge', 'test'];
 
 const given = process.argv.slice(2);
 const places = given.length > 0 ? given.map((place) => relative('.', place)) : everything;
-if (places.some((place) => place.startsWith('test'))) {
+// Once each, also where one place lies in another.
+const files = [...new Set(places.flatMap(testsIn))].sort();
+if (files.some((file) => file.startsWith('test/e2e/'))) {
   const { status } = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });
   if (status !== 0) process.exit(1);
 }
 
 const suites = mkdtempSync(join(tmpdir(), 'zl-suites-'));
+const programs = [...Map.groupBy(files, folderOf)].flatMap(([folder, among]) =>
+  folder === '' ? among : suiteOf(folder, among),
+);
 const { status } = spawnSync(
   process.execPath,
   [
@@ -26,30 +31,22 @@ const { status } = spawnSync(
     '--test',
     // Three processes at a time: an end-to-end test starts three services of its own.
     '--test-concurrency=3',
+    // A process counts as one test, be it of a file or of a whole folder.
     '--test-timeout=300000',
     '--test-reporter=spec',
-    ...places.flatMap(programsOf),
+    ...programs,
   ],
   { stdio: 'inherit' },
 );
 rmSync(suites, { recursive: true, force: true });
 process.exitCode = status ?? 1;
 
-function programsOf(place: string): string[] {
-  if (!statSync(place).isDirectory()) return [place];
-  const entries = readdirSync(place, { recursive: true, encoding: 'utf8' });
-  const files = entries.filter((entry) => entry.endsWith('.test.ts') && !isForeign(entry));
-  const folders = Map.groupBy(
-    files.sort().map((file) => join(place, file)),
-    folderOf,
-  );
-  return [...folders].flatMap(([folder, among]) =>
-    folder === '' ? among : suiteOf(folder, among),
-  );
-}
-
-function isForeign(path: string): boolean {
-  return path.split('/').includes('node_modules');
+function testsIn(place: string): string[] {
+  if (!statSync(place || '.').isDirectory()) return [place];
+  const entries = readdirSync(place || '.', { recursive: true, encoding: 'utf8' });
+  return entries
+    .filter((entry) => entry.endsWith('.test.ts') && !entry.split('/').includes('node_modules'))
+    .map((entry) => join(place, entry));
 }
 
 /** The source or test folder of a workspace; empty for a file that runs by itself. */
@@ -59,9 +56,9 @@ function folderOf(file: string): string {
 }
 
 /** One process for the files of a folder: most of a small test is the loading of modules. */
-function suiteOf(folder: string, files: readonly string[]): string {
+function suiteOf(folder: string, among: readonly string[]): string {
   const suite = join(suites, `${folder.replaceAll('/', '.')}.test.mjs`);
-  const imports = files.map((file) => `import '${pathToFileURL(resolve(file)).href}';\n`);
+  const imports = among.map((file) => `import '${pathToFileURL(resolve(file)).href}';\n`);
   writeFileSync(suite, imports.join(''));
   return suite;
 }
