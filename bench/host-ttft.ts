@@ -9,7 +9,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { AgentService, StreamChatRequestSchema } from '@zerolatency/proto/agent';
-import { generateKeyPair } from '@zerolatency/receipts';
+import { generateKeyPair } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { mockProvider } from '../services/model-host/src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../services/model-host/src/adapters/mock-provider/parse-script.ts';

@@ -2,14 +2,8 @@
 import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
-import { digestOf } from '@zerolatency/contracts';
-import {
-  generateKeyPair,
-  type Ledger,
-  type LedgerEntry,
-  openLedger,
-  signerFromPem,
-} from '@zerolatency/receipts';
+import { type Ledger, type LedgerEntry, openLedger } from '@zerolatency/ledger';
+import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { percentile, report } from './report.ts';
 
 const ROUNDS = 5;

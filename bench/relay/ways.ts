@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { FrameKind, isCanonical, kindOf } from '@zerolatency/frame';
-import { signPeerToken } from '@zerolatency/tls';
+import { signPeerToken } from '@zerolatency/identity';
 import { WebSocket } from 'ws';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { frameBytes } from '../../services/tool-relay/test/frame-socket.ts';

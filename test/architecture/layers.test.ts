@@ -112,7 +112,7 @@ test('no file imports itself by way of others', () => {
 
 test('only main.ts of a service, and programs, touch the process', () => {
   // A program that a service starts is a main of its own; a lock must name its own process, one process asks for another, and a group is killed as one.
-  const allowed = /(^|\/)(main\.ts$|fs-server\.ts$|processes\/src\/|process-group\.ts$)/;
+  const allowed = /(^|\/)(main\.ts$|fs-server\.ts$|service\/src\/processes\/|process-group\.ts$)/;
   const wrong = product.filter(
     (source) =>
       !allowed.test(source.path) &&

@@ -3,7 +3,7 @@ import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Bundle, Manifest, ManifestServer } from '@zerolatency/policy';
 import { signBundle, signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { type Manifest, signManifest } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
 import { probeControlSocket } from '../../services/cli/src/status/probe.ts';

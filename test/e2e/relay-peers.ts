@@ -1,8 +1,8 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { signPeerToken } from '@zerolatency/identity';
 import { makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
-import { signPeerToken } from '@zerolatency/tls';
 import { decodeProtectedHeader, SignJWT } from 'jose';
 import { local } from '../../services/cli/src/installation/local.ts';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { compileSchema } from './index.ts';
+import { compileSchema } from './compile-schema.ts';
 
 const object = {
   type: 'object',

@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
+import { MAX_VALUE_DEPTH } from '@zerolatency/signing';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
-import { MAX_VALUE_DEPTH } from './canonical-json.ts';
 import { type FieldError, fieldErrorOf } from './field-error.ts';
 import { patternCost } from './pattern-cost.ts';
 import { refuseCostlySchema } from './schema-limits.ts';

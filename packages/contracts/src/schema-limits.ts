@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { canonicalJson } from './canonical-json.ts';
+import { canonicalJson } from '@zerolatency/signing';
 import { patternCost } from './pattern-cost.ts';
 
 /** A schema is shown to a model and compiled to code; both should stay small. */

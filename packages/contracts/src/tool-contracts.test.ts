@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { loadToolContracts } from './index.ts';
+import { loadToolContracts } from './tool-contracts.ts';
 
 const shipped = join(import.meta.dirname, '../../../contracts/tools');
 let dir = '';

@@ -1,5 +1,5 @@
-import type { Digest } from '@zerolatency/contracts';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
+import type { Digest } from '@zerolatency/signing';
 import { type Bundle, policyId } from './bundle.ts';
 import { BundleRefused } from './bundle-refused.ts';
 import { decide } from './decide.ts';

@@ -1,4 +1,4 @@
-import { canonicalText } from '@zerolatency/contracts';
+import { canonicalText } from '@zerolatency/signing';
 import type { Bundle, Rule } from './bundle.ts';
 
 export interface BundleDiff {

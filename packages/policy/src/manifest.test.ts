@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { digestOf } from '@zerolatency/contracts';
-import { signerFromPem } from '@zerolatency/receipts';
+import { digestOf, signerFromPem } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import { NOW, policyKey, signed } from '../test/sample-bundle.ts';
 import { type Manifest, type ManifestServer, signManifest, verifyManifest } from './index.ts';

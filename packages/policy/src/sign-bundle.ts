@@ -1,5 +1,4 @@
-import { canonicalJson } from '@zerolatency/contracts';
-import { type Signer, signEnvelope } from '@zerolatency/receipts';
+import { canonicalJson, type Signer, signEnvelope } from '@zerolatency/signing';
 import type { Bundle } from './bundle.ts';
 import { checkBundle } from './check-bundle.ts';
 

@@ -1,5 +1,4 @@
-import { canonicalJson } from '@zerolatency/contracts';
-import { type Signer, signEnvelope } from '@zerolatency/receipts';
+import { canonicalJson, type Signer, signEnvelope } from '@zerolatency/signing';
 import { checkManifest } from './check-manifest.ts';
 import type { Manifest } from './manifest.ts';
 

@@ -1,5 +1,11 @@
-import { canonicalJson, type Digest, digestOfBytes } from '@zerolatency/contracts';
-import { type Verifier, verifierFromPem, verifyEnvelope } from '@zerolatency/receipts';
+import {
+  canonicalJson,
+  type Digest,
+  digestOfBytes,
+  type Verifier,
+  verifierFromPem,
+  verifyEnvelope,
+} from '@zerolatency/signing';
 
 export interface SignedDocument {
   readonly value: unknown;

@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { canonicalJson, digestOf } from '@zerolatency/contracts';
-import { type Signer, signEnvelope, signerFromPem } from '@zerolatency/receipts';
+import {
+  canonicalJson,
+  digestOf,
+  type Signer,
+  signEnvelope,
+  signerFromPem,
+} from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
 import {

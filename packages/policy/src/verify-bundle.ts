@@ -1,4 +1,4 @@
-import type { Digest } from '@zerolatency/contracts';
+import type { Digest } from '@zerolatency/signing';
 import type { Bundle } from './bundle.ts';
 import { BundleRefused, type RefusalReason } from './bundle-refused.ts';
 import { checkBundle } from './check-bundle.ts';

@@ -1,4 +1,4 @@
-import { watchFiles } from '@zerolatency/watch';
+import { watchFiles } from '@zerolatency/service/files';
 import { BundleHolder, type BundleState } from './bundle-holder.ts';
 import { BundleRefused, type RefusalReason } from './bundle-refused.ts';
 import type { FloorPort } from './floor.ts';

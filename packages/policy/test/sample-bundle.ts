@@ -1,4 +1,4 @@
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import {
   type Bundle,

@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { canonicalJson, digestOf } from '@zerolatency/contracts';
 import {
+  canonicalJson,
+  digestOf,
   generateKeyPair,
-  RECEIPT_TYPE,
-  type Receipt,
   sealEnvelope,
   signerFromPem,
-  signReceipt,
-  verifyDeviceReceipt,
   verifyEnvelope,
-  verifyReceipt,
-} from './index.ts';
+} from '@zerolatency/signing';
+import { RECEIPT_TYPE, type Receipt, signReceipt } from './receipt.ts';
+import { verifyDeviceReceipt, verifyReceipt } from './verify-receipt.ts';
 
 const hostKey = signerFromPem(generateKeyPair().privatePem);
 const deviceKey = signerFromPem(generateKeyPair().privatePem);

@@ -1,9 +1,14 @@
-import { canonicalJson, compileSchema, type Digest, type Validation } from '@zerolatency/contracts';
+import { compileSchema, type Validation } from '@zerolatency/contracts';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
+import type { Signer } from '@zerolatency/signing';
+import {
+  canonicalJson,
+  type Digest,
+  type Envelope,
+  sealEnvelope,
+  withoutUnset,
+} from '@zerolatency/signing';
 import schema from '../../../contracts/audit/receipt.schema.json' with { type: 'json' };
-import { type Envelope, sealEnvelope } from './envelope.ts';
-import type { Signer } from './keys.ts';
-import { withoutUnset } from './without-unset.ts';
 
 export const RECEIPT_TYPE = 'application/vnd.zerolatency.receipt.v1+json';
 

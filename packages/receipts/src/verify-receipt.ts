@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
-import type { Verifier } from './keys.ts';
+import type { Verifier } from '@zerolatency/signing';
+import { verifyEnvelope } from '@zerolatency/signing';
 import { parseReceipt, RECEIPT_TYPE, type Receipt, type ReceiptOutcome } from './receipt.ts';
-import { verifyEnvelope } from './verify-envelope.ts';
 
 export type ReceiptVerdict =
   | { readonly value: VerifiedReceipt; readonly error?: undefined }

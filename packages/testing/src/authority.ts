@@ -1,14 +1,14 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { TlsFiles, TlsMaterial } from '@zerolatency/tls';
 import {
   type AuthorityOptions,
   type CertificateOptions,
   createAuthority,
   type IssuedPair,
   issueCertificate,
-} from '@zerolatency/tls/authority';
+} from '@zerolatency/identity/authority';
+import type { TlsFiles, TlsMaterial } from '@zerolatency/service/tls';
 
 export type CertFiles = TlsFiles & TlsMaterial;
 

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { type JsonSchema, loadConfig } from '@zerolatency/config';
 import { ZlError } from '@zerolatency/errors';
+import { type JsonSchema, loadConfig } from '@zerolatency/service/config';
 
 /** What `zl` must know to talk to an installation: `zl.json`, written by `zl up` or by hand. */
 export interface Settings {

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { eventually, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
 import { makeRig, runRig, startRigBridge } from '../test/bridge-rig.ts';
 import { fixtureSpec, manifestOf } from '../test/manifests.ts';

@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Lifecycle } from '@zerolatency/lifecycle';
 import { openFloorFile, watchBundle } from '@zerolatency/policy';
-import { createTracing, type Logger, type Tracing } from '@zerolatency/telemetry';
+import type { Lifecycle } from '@zerolatency/service/lifecycle';
+import { createTracing, type Logger, type Tracing } from '@zerolatency/service/telemetry';
 import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
 import { SqliteJournal } from './adapters/sqlite/journal.ts';

@@ -6,7 +6,7 @@ import {
   loadConfig,
   parseBytes,
   parseDurationMs,
-} from '@zerolatency/config';
+} from '@zerolatency/service/config';
 import schema from '../../../contracts/config/device-bridge.schema.json' with { type: 'json' };
 import type { BackoffRange } from './backoff.ts';
 

@@ -1,6 +1,6 @@
-import { readCommandLine } from '@zerolatency/config';
-import { runMain, runService } from '@zerolatency/lifecycle';
-import { createLogger } from '@zerolatency/telemetry';
+import { readCommandLine } from '@zerolatency/service/config';
+import { runMain, runService } from '@zerolatency/service/lifecycle';
+import { createLogger } from '@zerolatency/service/telemetry';
 import { type BridgeConfig, CONFIG_FILE_ENV, loadBridgeConfig } from './config.ts';
 import { BridgeMetrics } from './metrics.ts';
 

@@ -7,7 +7,7 @@ import {
   refusalReasons,
 } from '@zerolatency/policy';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
-import { childBy, createRegistry, gaugeFrom, metric } from '@zerolatency/telemetry';
+import { childBy, createRegistry, gaugeFrom, metric } from '@zerolatency/service/telemetry';
 import manifest from '../package.json' with { type: 'json' };
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';

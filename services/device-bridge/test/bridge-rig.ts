@@ -1,7 +1,6 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { Lifecycle } from '@zerolatency/lifecycle';
 import {
   type Bundle,
   type Manifest,
@@ -10,8 +9,9 @@ import {
   signBundle,
   signManifest,
 } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
-import { createLogger } from '@zerolatency/telemetry';
+import { Lifecycle } from '@zerolatency/service/lifecycle';
+import { createLogger } from '@zerolatency/service/telemetry';
+import { signerFromPem } from '@zerolatency/signing';
 import {
   makeAuthority,
   makeEnrolment,

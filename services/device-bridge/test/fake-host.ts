@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Caller, type CallOutcome } from '@zerolatency/call';
-import { canonicalJson } from '@zerolatency/contracts';
 import { callKey } from '@zerolatency/frame';
+import { canonicalJson } from '@zerolatency/signing';
 import type { FakeRelay } from './fake-relay.ts';
 
 export interface Asked {

@@ -1,8 +1,13 @@
 import type { Tracer } from '@opentelemetry/api';
-import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
-import type { HttpServer } from '@zerolatency/rpc';
-import { createTracing, type Logger, type Registry, type Tracing } from '@zerolatency/telemetry';
-import { watchTls } from '@zerolatency/tls';
+import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import type { HttpServer } from '@zerolatency/service/rpc';
+import {
+  createTracing,
+  type Logger,
+  type Registry,
+  type Tracing,
+} from '@zerolatency/service/telemetry';
+import { watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';

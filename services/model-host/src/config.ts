@@ -1,4 +1,5 @@
 import { isIP } from 'node:net';
+import { ZlError } from '@zerolatency/errors';
 import {
   type ConfigSources,
   configDigest,
@@ -8,8 +9,7 @@ import {
   parseBytes,
   parseDurationMs,
   type SecretRef,
-} from '@zerolatency/config';
-import { ZlError } from '@zerolatency/errors';
+} from '@zerolatency/service/config';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 
 const configSchema: JsonSchema = schema;

@@ -1,5 +1,5 @@
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
-import { certificateExpirySeconds } from '@zerolatency/tls';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
+import { certificateExpirySeconds } from '@zerolatency/service/tls';
 
 type Outcome = 'done' | 'failed' | 'cancelled';
 type Phase = 'plan' | 'act' | 'reflect' | 'respond';

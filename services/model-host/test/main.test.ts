@@ -7,15 +7,9 @@ import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import { type HostChange, type LedgerRecord, readLedger, verifyLedger } from '@zerolatency/ledger';
 import { AgentService } from '@zerolatency/proto/agent';
-import {
-  generateKeyPair,
-  type HostChange,
-  type LedgerRecord,
-  readLedger,
-  verifierFromPem,
-  verifyLedger,
-} from '@zerolatency/receipts';
+import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { errorIdOf, eventsOf, namesOf, only, start } from './support/streams.ts';
 

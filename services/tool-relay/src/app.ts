@@ -1,6 +1,11 @@
-import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/lifecycle';
-import { createTracing, type Logger, type Registry, type Tracing } from '@zerolatency/telemetry';
-import { type TlsWatch, watchTls } from '@zerolatency/tls';
+import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import {
+  createTracing,
+  type Logger,
+  type Registry,
+  type Tracing,
+} from '@zerolatency/service/telemetry';
+import { type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
 import { MemoryDirectory } from './adapters/memory-directory/memory-directory.ts';

@@ -1,4 +1,6 @@
 import { hostname } from 'node:os';
+import { ZlError } from '@zerolatency/errors';
+import { MAX_FRAME_BYTES } from '@zerolatency/frame';
 import {
   type ConfigSources,
   configDigest,
@@ -8,10 +10,8 @@ import {
   loadConfig,
   parseBytes,
   parseDurationMs,
-} from '@zerolatency/config';
-import { ZlError } from '@zerolatency/errors';
-import { MAX_FRAME_BYTES } from '@zerolatency/frame';
-import type { TlsFiles } from '@zerolatency/tls';
+} from '@zerolatency/service/config';
+import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
 
 const configSchema: JsonSchema = schema;

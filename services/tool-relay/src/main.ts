@@ -1,6 +1,6 @@
-import { readCommandLine } from '@zerolatency/config';
-import { runMain, runService } from '@zerolatency/lifecycle';
-import { createLogger, createRegistry } from '@zerolatency/telemetry';
+import { readCommandLine } from '@zerolatency/service/config';
+import { runMain, runService } from '@zerolatency/service/lifecycle';
+import { createLogger, createRegistry } from '@zerolatency/service/telemetry';
 import { SERVICE, startRelay, VERSION } from './app.ts';
 import { CONFIG_FILE_ENV, readRelayConfig } from './config.ts';
 import { maskedSecrets } from './metrics.ts';

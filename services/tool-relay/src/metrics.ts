@@ -1,6 +1,6 @@
 import type { ErrorId } from '@zerolatency/errors';
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
-import { certificateExpirySeconds } from '@zerolatency/tls';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
+import { certificateExpirySeconds } from '@zerolatency/service/tls';
 import type { LostReason, RelayMetrics, SessionEnd, Side } from './ports.ts';
 
 /** What is open, read when it is scraped. */

@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
-import { type Verifier, verifierFromPem, verifyReceipt } from '@zerolatency/receipts';
+import { verifyReceipt } from '@zerolatency/receipts';
+import { type Verifier, verifierFromPem } from '@zerolatency/signing';
 import { readKeys } from '../keys/read-keys.ts';
 
 export interface ReceiptKeys {

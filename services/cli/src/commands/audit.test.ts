@@ -4,14 +4,9 @@ import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type TestContext, test } from 'node:test';
-import { digestOf } from '@zerolatency/contracts';
-import {
-  generateKeyPair,
-  openLedger,
-  type Receipt,
-  signerFromPem,
-  signReceipt,
-} from '@zerolatency/receipts';
+import { openLedger } from '@zerolatency/ledger';
+import { type Receipt, signReceipt } from '@zerolatency/receipts';
+import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { runZl } from '../../test/installed.ts';

@@ -8,7 +8,7 @@ import {
   readLedger,
   receiptCheck,
   verifyLedger,
-} from '@zerolatency/receipts';
+} from '@zerolatency/ledger';
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { foreignLine } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';

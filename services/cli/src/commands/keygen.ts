@@ -1,7 +1,7 @@
 import { mkdir, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { generateKeyPair } from '@zerolatency/receipts';
+import { generateKeyPair } from '@zerolatency/signing';
 import { writePrivate, writePublic } from '../installation/private-file.ts';
 import { exitStatus, print, type Terminal } from '../terminal.ts';
 

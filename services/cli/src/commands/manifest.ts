@@ -1,5 +1,5 @@
 import { checkManifest, type Manifest, signManifest, verifyManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
 import { sha256OfFile } from '../input/file-hash.ts';
 import { readDocument } from '../input/read-document.ts';

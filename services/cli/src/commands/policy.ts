@@ -11,7 +11,7 @@ import {
   signBundle,
   verifyBundle,
 } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
 import { readDocument } from '../input/read-document.ts';
 import { readText } from '../input/read-input.ts';

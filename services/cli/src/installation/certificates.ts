@@ -1,6 +1,10 @@
 import { X509Certificate } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { createAuthority, type IssuedPair, issueCertificate } from '@zerolatency/tls/authority';
+import {
+  createAuthority,
+  type IssuedPair,
+  issueCertificate,
+} from '@zerolatency/identity/authority';
 import type { Layout } from './layout.ts';
 import { isPastHalf } from './lifetime.ts';
 import { writePrivate, writePublic } from './private-file.ts';

@@ -3,7 +3,7 @@ import { mkdir, readFile } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { generateKeyPair } from '@zerolatency/receipts';
+import { generateKeyPair } from '@zerolatency/signing';
 import { createCertificates } from './certificates.ts';
 import { writeConfiguration } from './configuration.ts';
 import { createIssuers, issueCredential } from './identity.ts';

@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import { acquireLock, type Lock } from '@zerolatency/processes';
+import { acquireLock, type Lock } from '@zerolatency/service/processes';
 import type { Layout } from './layout.ts';
 
 /** A first start takes a few seconds; whoever holds the installation for longer hangs. */

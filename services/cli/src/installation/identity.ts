@@ -1,5 +1,5 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
-import { generateKeyPair, type KeyPair } from '@zerolatency/receipts';
+import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
 import type { Layout } from './layout.ts';
 import { local } from './local.ts';

@@ -7,7 +7,7 @@ import {
   signBundle,
   signManifest,
 } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { sha256OfFile } from '../input/file-hash.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { local } from './local.ts';

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { test } from 'node:test';
-import { markOf } from '@zerolatency/processes';
+import { markOf } from '@zerolatency/service/processes';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { layoutOf } from './layout.ts';

@@ -5,7 +5,7 @@ import { mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import { isProcessMark, isRunning, markOf, type ProcessMark } from '@zerolatency/processes';
+import { isProcessMark, isRunning, markOf, type ProcessMark } from '@zerolatency/service/processes';
 import type { Terminal } from '../terminal.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { writePrivate } from './private-file.ts';

@@ -3,7 +3,7 @@ import { X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { type Bundle, signBundle, verifyBundle, verifyManifest } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { type Installed, installed } from '../../test/installed.ts';
 import { readKeys } from '../keys/read-keys.ts';

@@ -7,7 +7,7 @@ import {
   checkManifest,
   MANIFEST_PAYLOAD_TYPE,
 } from '@zerolatency/policy';
-import { signerFromPem, verifyEnvelope } from '@zerolatency/receipts';
+import { signerFromPem, verifyEnvelope } from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { renewCertificates } from './certificates.ts';
 import { issueCredential } from './identity.ts';

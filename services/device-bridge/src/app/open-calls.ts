@@ -1,5 +1,5 @@
 import type { Frame } from '@zerolatency/frame';
-import type { Logger, Tracing } from '@zerolatency/telemetry';
+import type { Logger, Tracing } from '@zerolatency/service/telemetry';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import type { PolicyPort } from '../calls/authorize.ts';
 import { DeviceCalls } from '../calls/device-calls.ts';

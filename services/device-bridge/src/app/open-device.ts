@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
-import { type Signer, signerFromPem } from '@zerolatency/receipts';
-import { watchFiles } from '@zerolatency/watch';
+import { watchFiles } from '@zerolatency/service/files';
+import { type Signer, signerFromPem } from '@zerolatency/signing';
 import type { Device } from '../calls/device-receipt.ts';
 import type { BridgeConfig } from '../config.ts';
 import { readCredential, readDeviceKey } from '../connection/credential.ts';

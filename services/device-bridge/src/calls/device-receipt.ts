@@ -1,6 +1,6 @@
 import type { CalleeCall, Ending, Seal } from '@zerolatency/call';
-import type { Digest } from '@zerolatency/contracts';
-import { type Receipt, type Signer, signReceipt } from '@zerolatency/receipts';
+import { type Receipt, signReceipt } from '@zerolatency/receipts';
+import type { Digest, Signer } from '@zerolatency/signing';
 import type { Run } from './run.ts';
 import { readToolRequest } from './tool-request.ts';
 

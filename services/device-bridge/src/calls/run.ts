@@ -1,7 +1,7 @@
 import { type Context, ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
 import type { CalleeCall } from '@zerolatency/call';
 import type { Caps, HeldDecision } from '@zerolatency/policy';
-import { extract, inject } from '@zerolatency/telemetry';
+import { extract, inject } from '@zerolatency/service/telemetry';
 import { readToolRequest, type ToolRequest } from './tool-request.ts';
 
 interface RunContext {

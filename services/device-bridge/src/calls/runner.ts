@@ -9,8 +9,8 @@ import type {
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpSession } from '@zerolatency/mcp';
-import type { Signer } from '@zerolatency/receipts';
-import { extract } from '@zerolatency/telemetry';
+import { extract } from '@zerolatency/service/telemetry';
+import type { Signer } from '@zerolatency/signing';
 import type { ManagedServer } from '../servers/managed-server.ts';
 import { authorize, type PolicyPort } from './authorize.ts';
 import { type Device, sealOutcome } from './device-receipt.ts';

@@ -1,6 +1,6 @@
 import type { CalleeCall } from '@zerolatency/call';
-import { type Digest, digestOf, digestOfBytes } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
+import { type Digest, digestOf, digestOfBytes } from '@zerolatency/signing';
 
 /** What a call asks of a server, as far as it can be read. */
 export type ToolRequest = ReadableRequest | UnreadableRequest;

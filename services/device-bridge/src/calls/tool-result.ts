@@ -1,6 +1,6 @@
 import type { Finish } from '@zerolatency/call';
-import { canonicalJson } from '@zerolatency/contracts';
 import { type ErrorId, fromUnknown, isErrorId, ZlError } from '@zerolatency/errors';
+import { canonicalJson } from '@zerolatency/signing';
 
 /** A model can use a sentence or two of why a tool failed; more belongs into the server's log. */
 const maxMessageChars = 2_000;

@@ -1,7 +1,12 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { killGroup } from '@zerolatency/mcp';
-import { hasItsNumber, isProcessMark, markOf, type ProcessMark } from '@zerolatency/processes';
+import {
+  hasItsNumber,
+  isProcessMark,
+  markOf,
+  type ProcessMark,
+} from '@zerolatency/service/processes';
 
 /**
  * Remembers which processes run, so that a bridge that was killed does not

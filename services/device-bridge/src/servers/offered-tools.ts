@@ -1,5 +1,5 @@
 import type { Tool } from '@modelcontextprotocol/sdk/types.js';
-import { canonicalJson, sha256 } from '@zerolatency/contracts';
+import { canonicalJson, sha256 } from '@zerolatency/signing';
 
 /** A tool as the catalog tells it. */
 export interface OfferedTool {

@@ -3,7 +3,7 @@ import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type Manifest, openFloorFile, signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/receipts';
+import { signerFromPem } from '@zerolatency/signing';
 import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
 import { manifestOf } from '../../test/manifests.ts';
 import { watchManifest } from './watch-manifest.ts';

@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { type FloorPort, type Manifest, pemFiles } from '@zerolatency/policy';
-import { type Contents, watchFiles } from '@zerolatency/watch';
+import { type Contents, watchFiles } from '@zerolatency/service/files';
 import { ManifestHolder } from './manifest-holder.ts';
 
 export interface ManifestLog {

@@ -1,5 +1,5 @@
-import type { LedgerObserver, RecordKind } from '@zerolatency/receipts';
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import type { LedgerObserver, RecordKind } from '@zerolatency/ledger';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
 
 export function ledgerMetrics(registry: Registry): LedgerObserver {
   const records = metric(registry, 'zl_ledger_records_total');

@@ -1,9 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
-import { resolveSecret, type SecretRef } from '@zerolatency/config';
 import { ZlError } from '@zerolatency/errors';
-import { type Signer, signerFromPem } from '@zerolatency/receipts';
-import { watchFiles } from '@zerolatency/watch';
+import { resolveSecret, type SecretRef } from '@zerolatency/service/config';
+import { watchFiles } from '@zerolatency/service/files';
+import { type Signer, signerFromPem } from '@zerolatency/signing';
 import type { JSONWebKeySet } from 'jose';
 import { defaultScriptFile } from '../adapters/mock-provider/default-script.ts';
 import { parseScript } from '../adapters/mock-provider/parse-script.ts';

@@ -1,6 +1,7 @@
-import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
-import { type HostChange, type Ledger, openLedger, type Signer } from '@zerolatency/receipts';
-import type { Logger, Registry } from '@zerolatency/telemetry';
+import { type HostChange, type Ledger, openLedger } from '@zerolatency/ledger';
+import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import type { Signer } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
 import { exposeLedger, ledgerMetrics } from './ledger-metrics.ts';
 

@@ -1,4 +1,3 @@
-import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
 import {
   BundleHolder,
   type BundleState,
@@ -6,7 +5,8 @@ import {
   openFloorFile,
   watchBundle,
 } from '@zerolatency/policy';
-import type { Logger, Registry } from '@zerolatency/telemetry';
+import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import type { HostConfig } from '../config.ts';
 import { bundleRefusals, exposeBundle } from './policy-metrics.ts';
 

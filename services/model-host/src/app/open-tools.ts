@@ -1,8 +1,8 @@
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
-import type { ComponentCheck, Lifecycle } from '@zerolatency/lifecycle';
-import type { Logger, Registry } from '@zerolatency/telemetry';
-import { watchTls } from '@zerolatency/tls';
+import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { watchTls } from '@zerolatency/service/tls';
 import { createCallLedger } from '../adapters/ledger/call-ledger.ts';
 import { openCalls } from '../adapters/ledger/open-calls.ts';
 import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';

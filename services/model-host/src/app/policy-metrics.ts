@@ -4,7 +4,7 @@ import {
   type RefusalReason,
   refusalReasons,
 } from '@zerolatency/policy';
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/telemetry';
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
 
 export function bundleRefusals(registry: Registry): (reason: RefusalReason) => void {
   const refused = metric(registry, 'zl_policy_bundles_refused_total');

@@ -1,4 +1,4 @@
-import { type Logger, metric, type Registry } from '@zerolatency/telemetry';
+import { type Logger, metric, type Registry } from '@zerolatency/service/telemetry';
 import { maskedSecrets } from '../metrics.ts';
 import type { EndedRpc, RpcObserver } from '../rpc/rpc-observer.ts';
 

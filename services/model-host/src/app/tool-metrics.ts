@@ -1,4 +1,4 @@
-import { metric, type Registry } from '@zerolatency/telemetry';
+import { metric, type Registry } from '@zerolatency/service/telemetry';
 import type { RelayMetrics } from '../adapters/relay/metrics.ts';
 import { maskedSecrets } from '../metrics.ts';
 import type { ToolMetrics } from '../tools/ports.ts';

@@ -1,5 +1,5 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import { extract, inSpan, type Logger } from '@zerolatency/telemetry';
+import { extract, inSpan, type Logger } from '@zerolatency/service/telemetry';
 import type { HostMetrics, ProviderMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';

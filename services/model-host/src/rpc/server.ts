@@ -10,7 +10,7 @@ import {
   healthService,
   listen,
   type Serving,
-} from '@zerolatency/rpc';
+} from '@zerolatency/service/rpc';
 import { chat } from './chat.ts';
 import { identityGate, type VerifyToken } from './identity-gate.ts';
 import { reflection } from './reflection.ts';

@@ -1,6 +1,6 @@
-import { canonicalText, type Digest, digestOfBytes } from '@zerolatency/contracts';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
+import { canonicalText, type Digest, digestOfBytes } from '@zerolatency/signing';
 
 /** The arguments of a call as the model wrote them, read once. */
 export interface CallArguments {

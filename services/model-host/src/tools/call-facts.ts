@@ -1,5 +1,5 @@
-import type { Digest } from '@zerolatency/contracts';
 import { type Caps, type HeldDecision, tighter } from '@zerolatency/policy';
+import type { Digest } from '@zerolatency/signing';
 import type { TurnScope } from '../ports.ts';
 import type { CallFacts, ToolLimits } from './ports.ts';
 

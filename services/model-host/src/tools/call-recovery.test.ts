@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { MemoryJournal } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind } from '@zerolatency/frame';
-import { generateKeyPair, signerFromPem } from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { heldTool, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { openLedger, readLedger, signerFromPem } from '@zerolatency/receipts';
+import { openLedger, readLedger } from '@zerolatency/ledger';
+import { signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { heldTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { started } from '../../test/relay/started.ts';

@@ -1,6 +1,6 @@
 import { Caller, type CallIntent } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import type { Signer } from '@zerolatency/receipts';
+import type { Signer } from '@zerolatency/signing';
 import { type Ending, endedAs } from './ending.ts';
 import type { CallFacts, CallLedger, DeviceRoutes } from './ports.ts';
 import { readRecoveredEnding } from './read-ending.ts';

@@ -1,7 +1,7 @@
-import type { Digest } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
-import type { Envelope, Receipt } from '@zerolatency/receipts';
+import type { Receipt } from '@zerolatency/receipts';
 import { maskText, type OnMasked } from '@zerolatency/redaction';
+import type { Digest, Envelope } from '@zerolatency/signing';
 import type { ToolOutcome } from '../ports.ts';
 
 /** What a device said of a call, its signature checked. */

@@ -2,8 +2,9 @@ import type { CallIntent, Route } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import type { Deny } from '@zerolatency/policy';
 import type { Server } from '@zerolatency/proto/bridge';
-import type { Envelope, Receipt, Verifier } from '@zerolatency/receipts';
+import type { Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
+import type { Envelope, Verifier } from '@zerolatency/signing';
 import type { ToolOutcome } from '../ports.ts';
 
 /** A device as this host reaches it now. */

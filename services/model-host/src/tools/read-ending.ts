@@ -1,8 +1,9 @@
 import type { CallOutcome } from '@zerolatency/call';
-import type { Digest, Validator } from '@zerolatency/contracts';
+import type { Validator } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
-import { type Envelope, verifyDeviceReceipt } from '@zerolatency/receipts';
+import { verifyDeviceReceipt } from '@zerolatency/receipts';
 import { maskJson, type OnMasked } from '@zerolatency/redaction';
+import type { Digest, Envelope } from '@zerolatency/signing';
 import { type DeviceWord, type Ending, endedAs } from './ending.ts';
 import type { RemoteEnding } from './remote-call.ts';
 

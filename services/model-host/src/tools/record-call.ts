@@ -1,5 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { type Receipt, receiptsDiffer, type Signer, signReceipt } from '@zerolatency/receipts';
+import { type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
+import type { Signer } from '@zerolatency/signing';
 import { type Ending, endedAs } from './ending.ts';
 import type { CallFacts, CallLedger } from './ports.ts';
 

@@ -1,7 +1,7 @@
 import type { Caller, CallerSink, CallIntent, CallOutcome } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import { FrameKind } from '@zerolatency/proto/frame';
-import type { Verifier } from '@zerolatency/receipts';
+import type { Verifier } from '@zerolatency/signing';
 import type { DeviceRoute, DeviceSession, RouteUser } from './ports.ts';
 import { ResultBuffer } from './result-buffer.ts';
 

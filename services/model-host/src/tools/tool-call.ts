@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { Caller, type CallerRequest } from '@zerolatency/call';
-import type { Digest } from '@zerolatency/contracts';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { HeldDecision } from '@zerolatency/policy';
+import type { Digest } from '@zerolatency/signing';
 import type { PreparedCall, ToolResult } from '../ports.ts';
 import { type CallArguments, readArguments, toolCallParams } from './call-arguments.ts';
 import { callCaps, callFacts, digestBytes } from './call-facts.ts';

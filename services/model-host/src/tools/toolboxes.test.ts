@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { compileSchema } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import { FrameKind } from '@zerolatency/frame';
-import { readLedger } from '@zerolatency/receipts';
+import { readLedger } from '@zerolatency/ledger';
 import { eventually } from '@zerolatency/testing';
 import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';

@@ -1,8 +1,8 @@
 import type { Tracer } from '@opentelemetry/api';
 import type { ToolContracts } from '@zerolatency/contracts';
 import type { BundleHolder } from '@zerolatency/policy';
-import type { Signer } from '@zerolatency/receipts';
-import { inject } from '@zerolatency/telemetry';
+import { inject } from '@zerolatency/service/telemetry';
+import type { Signer } from '@zerolatency/signing';
 import type { Toolbox, Toolboxes } from '../ports.ts';
 import {
   type CallLedger,

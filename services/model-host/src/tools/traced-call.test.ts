@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createTracing } from '@zerolatency/telemetry';
+import { createTracing } from '@zerolatency/service/telemetry';
 import { readTool } from '../../test/relay/offered-tools.ts';
 import { never, scope, toolWorld } from '../../test/relay/tool-world.ts';
 

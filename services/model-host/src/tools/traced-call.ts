@@ -1,5 +1,5 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import { inSpan } from '@zerolatency/telemetry';
+import { inSpan } from '@zerolatency/service/telemetry';
 import type { PreparedCall, TurnScope } from '../ports.ts';
 
 /** Gives a call its span; what the device is told to continue is then the span of this call. */

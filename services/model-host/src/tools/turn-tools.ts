@@ -1,6 +1,6 @@
 import type { BundleHolder, HeldDecision, PolicyRequest } from '@zerolatency/policy';
 import type { Server } from '@zerolatency/proto/bridge';
-import type { Signer } from '@zerolatency/receipts';
+import type { Signer } from '@zerolatency/signing';
 import type { ToolDefinition, TurnScope } from '../ports.ts';
 import type { CallLedger, DeviceRoute, DeviceRoutes, ToolLimits, ToolMetrics } from './ports.ts';
 import type { RegisteredTool, ToolRegistry } from './registry.ts';

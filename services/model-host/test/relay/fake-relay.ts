@@ -12,6 +12,7 @@ import {
   NO_CALL,
   NO_PAYLOAD,
 } from '@zerolatency/frame';
+import { verifyPeerToken } from '@zerolatency/identity';
 import { type Catalog, DrainSchema } from '@zerolatency/proto/bridge';
 import {
   OpenedSchema,
@@ -19,8 +20,8 @@ import {
   RouteLostReason,
   RouteLostSchema,
 } from '@zerolatency/proto/link';
+import { serverTlsOptions } from '@zerolatency/service/tls';
 import type { CertFiles } from '@zerolatency/testing';
-import { serverTlsOptions, verifyPeerToken } from '@zerolatency/tls';
 import { type WebSocket, WebSocketServer } from 'ws';
 import type { FakeDirectory } from './fake-directory.ts';
 

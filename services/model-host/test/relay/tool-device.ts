@@ -9,7 +9,6 @@ import {
   MemoryJournal,
   type Seal,
 } from '@zerolatency/call';
-import { canonicalJson, type Digest, digestOf } from '@zerolatency/contracts';
 import { fromUnknown } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import {
@@ -19,7 +18,14 @@ import {
   ServerState,
   ToolSchema,
 } from '@zerolatency/proto/bridge';
-import { type Receipt, type Signer, signerFromPem, signReceipt } from '@zerolatency/receipts';
+import { type Receipt, signReceipt } from '@zerolatency/receipts';
+import {
+  canonicalJson,
+  type Digest,
+  digestOf,
+  type Signer,
+  signerFromPem,
+} from '@zerolatency/signing';
 import type { TestDevice } from '@zerolatency/testing';
 import type { RelayedDevice } from './fake-relay.ts';
 

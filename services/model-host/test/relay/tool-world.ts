@@ -2,16 +2,10 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
+import { type Ledger, openLedger } from '@zerolatency/ledger';
 import { type Bundle, BundleHolder, memoryFloor, type Rule, signBundle } from '@zerolatency/policy';
-import {
-  generateKeyPair,
-  type Ledger,
-  openLedger,
-  type ReceiptVerdict,
-  signerFromPem,
-  verifierFromPem,
-  verifyReceipt,
-} from '@zerolatency/receipts';
+import { type ReceiptVerdict, verifyReceipt } from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
 import type { DevicesOptions } from '../../src/adapters/relay/devices.ts';

@@ -3,9 +3,9 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Client, createClient, type Interceptor } from '@connectrpc/connect';
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
-import { Lifecycle } from '@zerolatency/lifecycle';
 import { AgentService } from '@zerolatency/proto/agent';
-import { createLogger, createRegistry } from '@zerolatency/telemetry';
+import { Lifecycle } from '@zerolatency/service/lifecycle';
+import { createLogger, createRegistry } from '@zerolatency/service/telemetry';
 import {
   makeAuthority,
   makeTokenIssuer,

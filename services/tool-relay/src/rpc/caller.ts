@@ -1,7 +1,7 @@
 import type { Http2ServerRequest } from 'node:http2';
 import { createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
 import { toConnectError, ZlError } from '@zerolatency/errors';
-import { peerName } from '@zerolatency/tls';
+import { peerName } from '@zerolatency/identity';
 
 const callerKey = createContextKey<string>('', { description: 'name in the client certificate' });
 

@@ -1,7 +1,7 @@
 import { ConnectError, type Interceptor } from '@connectrpc/connect';
 import type { Tracer } from '@opentelemetry/api';
 import { fromUnknown, toConnectError } from '@zerolatency/errors';
-import { extract, inSpan, metric, type Registry } from '@zerolatency/telemetry';
+import { extract, inSpan, metric, type Registry } from '@zerolatency/service/telemetry';
 
 export interface WatchOptions {
   readonly registry: Registry;

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { watchFiles } from '@zerolatency/watch';
+import { watchFiles } from '@zerolatency/service/files';
 import {
   createLocalJWKSet,
   errors,

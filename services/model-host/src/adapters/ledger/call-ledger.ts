@@ -1,6 +1,6 @@
-import type { Digest } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
-import type { Ledger } from '@zerolatency/receipts';
+import type { Ledger } from '@zerolatency/ledger';
+import type { Digest } from '@zerolatency/signing';
 import type { CallLedger } from '../../tools/ports.ts';
 
 /** The calls' records in the ledger of this host. */

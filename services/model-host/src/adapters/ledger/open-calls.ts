@@ -1,4 +1,4 @@
-import type { Ledger, OpenIntent } from '@zerolatency/receipts';
+import type { Ledger, OpenIntent } from '@zerolatency/ledger';
 import type { OpenCall } from '../../tools/close-open-intents.ts';
 
 const CALL_ID = /^[0-9a-f]{32}$/;

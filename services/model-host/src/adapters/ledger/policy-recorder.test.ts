@@ -1,13 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { type LedgerRecord, openLedger, readLedger } from '@zerolatency/ledger';
 import { type Bundle, BundleHolder, memoryFloor, signBundle } from '@zerolatency/policy';
-import {
-  generateKeyPair,
-  type LedgerRecord,
-  openLedger,
-  readLedger,
-  signerFromPem,
-} from '@zerolatency/receipts';
+import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { recordPolicy } from './policy-recorder.ts';
 

@@ -1,5 +1,5 @@
+import type { Ledger, PolicyChange } from '@zerolatency/ledger';
 import type { BundleState } from '@zerolatency/policy';
-import type { Ledger, PolicyChange } from '@zerolatency/receipts';
 
 interface Log {
   error(fields: object, message: string): void;

@@ -1,13 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  generateKeyPair,
-  openLedger,
-  readLedger,
-  signerFromPem,
-  verifierFromPem,
-  verifyLedger,
-} from '@zerolatency/receipts';
+import { openLedger, readLedger, verifyLedger } from '@zerolatency/ledger';
+import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { createRecorder } from './recorder.ts';
 

@@ -1,5 +1,5 @@
 import { isErrorId } from '@zerolatency/errors';
-import type { Ledger } from '@zerolatency/receipts';
+import type { Ledger } from '@zerolatency/ledger';
 import type { Recorder, TurnRecord } from '../../ports.ts';
 
 export function createRecorder({ ledger }: { ledger: Pick<Ledger, 'append'> }): Recorder {

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { type Verifier, verifierFromJwk } from '@zerolatency/receipts';
+import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
 import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
 
 export interface CredentialCheckOptions {

@@ -5,7 +5,7 @@ import { create } from '@bufbuild/protobuf';
 import { callIdFromKey, callKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
 import { RouteLostReason } from '@zerolatency/proto/link';
-import { verifierFromPem } from '@zerolatency/receipts';
+import { verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';

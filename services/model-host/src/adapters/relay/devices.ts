@@ -1,5 +1,5 @@
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
-import type { TlsMaterial } from '@zerolatency/tls';
+import type { TlsMaterial } from '@zerolatency/service/tls';
 import type { JSONWebKeySet } from 'jose';
 import type { DeviceRoute, DeviceRoutes } from '../../tools/ports.ts';
 import { createCredentialCheck } from './credential.ts';

@@ -2,9 +2,9 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
-import { ClientSessions } from '@zerolatency/rpc';
-import { inject } from '@zerolatency/telemetry';
-import { clientTlsOptions, type TlsMaterial } from '@zerolatency/tls';
+import { ClientSessions } from '@zerolatency/service/rpc';
+import { inject } from '@zerolatency/service/telemetry';
+import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
 
 /** The relay pod that holds a device's socket. */
 export interface Owner {

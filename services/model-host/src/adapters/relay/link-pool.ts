@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
-import { signPeerToken, type TlsMaterial } from '@zerolatency/tls';
+import { signPeerToken } from '@zerolatency/identity';
+import type { TlsMaterial } from '@zerolatency/service/tls';
 import type { Owner } from './directory.ts';
 import type { RelayLimits } from './limits.ts';
 import { Link, type LinkState } from './link.ts';

@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
-import type { Verifier } from '@zerolatency/receipts';
+import type { Verifier } from '@zerolatency/signing';
 import type { DeviceSession } from '../../tools/ports.ts';
 
 export function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { ReplayGuard, verifyPeerToken } from '@zerolatency/tls';
+import { ReplayGuard, verifyPeerToken } from '@zerolatency/identity';
 import type { Clock, HostVerifier } from '../../ports.ts';
 
 export interface HostVerifierOptions {

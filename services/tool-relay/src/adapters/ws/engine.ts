@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import { createServer, type Server } from 'node:https';
-import { reloadServerTls, serverTlsOptions } from '@zerolatency/tls';
+import { reloadServerTls, serverTlsOptions } from '@zerolatency/service/tls';
 import { WebSocketServer } from 'ws';
 import type { SocketEngine, SocketEngineOptions } from '../../ports.ts';
 import { refusalBody } from '../refusal.ts';

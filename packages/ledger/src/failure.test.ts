@@ -1,0 +1,51 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import { openSegmentFile } from './commit-queue.ts';
+import { verifyLedger } from './verify-ledger.ts';
+
+const scratch = useLedgerDirectory();
+
+test('[AUD-02] after a failed write or fsync nothing is acknowledged any more', async () => {
+  for (const broken of ['appendFile', 'datasync'] as const) {
+    let isBroken = false;
+    let told = 0;
+    const openFile = async (path: string) => {
+      const file = await openSegmentFile(path);
+      const run = async (name: string, work: () => Promise<void>) => {
+        if (isBroken && name === broken) throw new Error('no space left on device');
+        await work();
+      };
+      return {
+        appendFile: (bytes: Uint8Array) => run('appendFile', () => file.appendFile(bytes)),
+        datasync: () => run('datasync', () => file.datasync()),
+        close: () => file.close(),
+      };
+    };
+    const ledger = await scratch.open({ fsync: true, openFile, onFailure: () => told++ });
+    const before = ledger.size;
+    isBroken = true;
+    const waiting = [ledger.append(intent(1)), ledger.append(intent(2))];
+    for (const result of await Promise.allSettled(waiting)) assert.equal(result.status, 'rejected');
+    isBroken = false;
+    const error = { id: 'ledger.failed', message: /no space left/ };
+    await assert.rejects(ledger.append(intent(3)), error);
+    assert.throws(() => ledger.appendSoon(intent(3)), error);
+    assert.equal(ledger.state, 'failed');
+    assert.equal(told, 1);
+    assert.equal(ledger.size, before);
+    await assert.rejects(ledger.close(), error);
+    const again = await scratch.open();
+    await again.append(intent(4));
+    await again.close();
+    assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
+  }
+});
+
+test('a full disk is a failed ledger, and its file can be opened again', async (t) => {
+  if (process.platform !== 'linux') return t.skip('needs /dev/full');
+  const openFile = () => openSegmentFile('/dev/full');
+  const failure = { id: 'ledger.failed', message: /ENOSPC/ };
+  await assert.rejects(scratch.open({ openFile, fsync: false }), failure);
+  await scratch.open();
+});

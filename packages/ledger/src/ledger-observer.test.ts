@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { intent, receipt, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import { openSegmentFile } from './commit-queue.ts';
+import type { LedgerObserver } from './ledger-observer.ts';
+
+const scratch = useLedgerDirectory();
+
+function watched() {
+  const told = { recorded: [] as string[], acknowledged: 0, synced: 0 };
+  const observer: LedgerObserver = {
+    recorded: (kind) => told.recorded.push(kind),
+    acknowledged(seconds) {
+      assert.ok(seconds > 0);
+      told.acknowledged += 1;
+    },
+    synced(seconds) {
+      assert.ok(seconds > 0);
+      told.synced += 1;
+    },
+  };
+  return { told, observer };
+}
+
+test('[OBS-02] [AUD-02] each record is told once it is on disk, and its group shares one fsync', async () => {
+  const { told, observer } = watched();
+  const ledger = await scratch.open({ fsync: true, observer });
+  assert.deepEqual([told.recorded, told.acknowledged], [['ledger.segment'], 0]);
+  told.synced = 0;
+  ledger.appendSoon(intent(1));
+  const appended = Promise.all([intent(2), receipt(1)].map((entry) => ledger.append(entry)));
+  assert.equal(told.recorded.length, 1);
+  await appended;
+  const kinds = ['ledger.segment', 'call.intent', 'call.intent', 'call.receipt'];
+  assert.deepEqual(told, { recorded: kinds, acknowledged: 2, synced: 1 });
+  assert.equal(ledger.size, told.recorded.length);
+});
+
+test('[AUD-02] what the disk refuses is told neither as recorded nor as acknowledged', async () => {
+  const { told, observer } = watched();
+  let isFull = false;
+  const ledger = await scratch.open({
+    observer,
+    openFile: async (path) => {
+      const file = await openSegmentFile(path);
+      return {
+        appendFile: (bytes) =>
+          isFull ? Promise.reject(new Error('disk full')) : file.appendFile(bytes),
+        datasync: () => file.datasync(),
+        close: () => file.close(),
+      };
+    },
+  });
+  isFull = true;
+  await assert.rejects(ledger.append(intent(1)), /disk full/);
+  assert.deepEqual(told, { recorded: ['ledger.segment'], acknowledged: 0, synced: 0 });
+});

@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { readFileSync, statSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import {
+  callId,
+  hostKey,
+  intent,
+  keys,
+  ORIGIN,
+  receipt,
+  signer,
+  useLedgerDirectory,
+} from '../test/ledger-fixture.ts';
+import { verifyCheckpoint } from './checkpoint.ts';
+import { openSegmentFile } from './commit-queue.ts';
+import { openLedger } from './open-ledger.ts';
+import { type LedgerRow, readLedger } from './read-ledger.ts';
+import { receiptCheck } from './receipt-check.ts';
+import type { CallIntent } from './record.ts';
+import { verifyLedger } from './verify-ledger.ts';
+
+const scratch = useLedgerDirectory();
+const FIRST = 'segment-0000000000000000.jsonl';
+
+test('[AUD-01] what was appended is read back in order, chained, and verifies with public keys only', async () => {
+  const ledger = await scratch.open({ fsync: true });
+  const appended = await Promise.all(
+    [intent(1), receipt(1), intent(2)].map((entry) => ledger.append(entry)),
+  );
+  assert.deepEqual(
+    appended.map(({ index }) => index),
+    [1, 2, 3],
+  );
+  await ledger.close();
+  const rows: LedgerRow[] = [];
+  for await (const row of readLedger(scratch.dir)) rows.push(row);
+  assert.deepEqual(
+    rows.map(({ record }) => record.kind),
+    ['ledger.segment', 'call.intent', 'call.receipt', 'call.intent'],
+  );
+  assert.deepEqual(
+    rows.slice(1).map((row) => row.leafHash),
+    appended.map(({ leafHash }) => leafHash),
+  );
+  assert.equal(rows[2]?.record.prev, rows[1]?.leafHash);
+  const check = receiptCheck({ hostKeys: [hostKey.verifier()], deviceKeys: [] });
+  const report = await verifyLedger(scratch.dir, { keys, origin: ORIGIN, check });
+  assert.deepEqual(report, {
+    ok: true,
+    origin: ORIGIN,
+    records: 4,
+    byKind: { 'ledger.segment': 1, 'call.intent': 2, 'call.receipt': 1 },
+    checkpointSize: 4,
+    root: report.root,
+    tornBytes: 0,
+    openIntents: 1,
+    firstBad: undefined,
+  });
+});
+
+test('[AUD-02] appends that wait while the disk works share its next fsync', async () => {
+  let syncs = 0;
+  const openFile = async (path: string) => {
+    const file = await openSegmentFile(path);
+    return {
+      appendFile: (bytes: Uint8Array) => file.appendFile(bytes),
+      datasync: () => {
+        syncs++;
+        return file.datasync();
+      },
+      close: () => file.close(),
+    };
+  };
+  const ledger = await scratch.open({ fsync: true, openFile });
+  syncs = 0;
+  let acknowledgedBeforeSync = 0;
+  const first = ledger.append(intent(0));
+  await Promise.resolve();
+  const rest = Array.from({ length: 100 }, (_, i) =>
+    ledger.append(intent(i + 1)).then(() => {
+      if (syncs < 1) acknowledgedBeforeSync++;
+    }),
+  );
+  await Promise.all([first, ...rest]);
+  assert.equal(acknowledgedBeforeSync, 0);
+  assert.ok(syncs <= 2, `${syncs} fsyncs for 101 records`);
+});
+
+test('a record that nobody waits for is in its place, and on disk after close', async () => {
+  const ledger = await scratch.open();
+  assert.equal(ledger.appendSoon(intent(1)), 1);
+  const { index } = await ledger.append(intent(2));
+  assert.equal(index, 2);
+  assert.equal(ledger.appendSoon(intent(3)), 3);
+  await ledger.close();
+  assert.equal((await verifyLedger(scratch.dir, { keys })).records, 4);
+});
+
+test('any mix of appends, rotations and reopenings is one ledger', async () => {
+  const sessions = fc.array(
+    fc.array(fc.constantFrom('intent', 'receipt', 'soon'), { maxLength: 12 }),
+    {
+      minLength: 1,
+      maxLength: 4,
+    },
+  );
+  let count = 0;
+  await fc.assert(
+    fc.asyncProperty(sessions, fc.integer({ min: 1, max: 3_000 }), async (all, maxSegmentBytes) => {
+      const dir = join(scratch.dir, String(count++));
+      let expected = 1;
+      let number = 0;
+      for (const steps of all) {
+        const ledger = await openLedger({
+          dir,
+          origin: ORIGIN,
+          signer,
+          fsync: false,
+          maxSegmentBytes,
+        });
+        for (const step of steps) {
+          if (step === 'intent') await ledger.append(intent(++number));
+          else if (step === 'soon') ledger.appendSoon(intent(++number));
+          else await ledger.append(receipt(number));
+          expected++;
+        }
+        const opened = ledger.openIntents();
+        await ledger.close();
+        assert.ok(opened.length <= number);
+      }
+      const report = await verifyLedger(dir, { keys });
+      assert.ok(report.ok, report.firstBad?.reason);
+      assert.equal(report.checkpointSize, report.records);
+      assert.equal(report.records - (report.byKind['ledger.segment'] ?? 0), expected - 1);
+    }),
+    { numRuns: 25 },
+  );
+});
+
+test('a segment ends at its size, and the next one opens without reading those before', async () => {
+  const ledger = await scratch.open({ maxSegmentBytes: 4_000 });
+  for (let i = 0; i < 40; i++) ledger.appendSoon(intent(i));
+  await ledger.close();
+  const segments = scratch.files().filter((name) => name.startsWith('segment'));
+  assert.ok(segments.length > 2);
+  for (const name of segments)
+    assert.ok(statSync(join(scratch.dir, name)).size <= 40 * 400 + 4_000);
+  writeFileSync(join(scratch.dir, FIRST), 'spoilt\n');
+  const again = await scratch.open();
+  assert.equal(again.openIntents().length, 40);
+  await again.close();
+  const report = await verifyLedger(scratch.dir, { keys });
+  assert.deepEqual(report.firstBad, { index: 0, file: FIRST, line: 1, reason: 'cannot be read' });
+});
+
+test('intents without a receipt are handed to the next process, until it closes them', async () => {
+  const first = await scratch.open({ maxSegmentBytes: 1_500 });
+  for (let i = 0; i < 10; i++) await first.append(intent(i));
+  for (let i = 0; i < 8; i++) await first.append(receipt(i));
+  assert.deepEqual(first.openIntents(), []);
+  await first.close();
+  const second = await scratch.open();
+  await second.append(intent(20));
+  const left = () => second.openIntents().map(({ body }) => body.callId);
+  assert.deepEqual(left(), [callId(8), callId(9)]);
+  await second.append(receipt(8));
+  assert.deepEqual(left(), [callId(9)]);
+});
+
+test('a checkpoint covers what is on disk, and the file follows by itself', async (t) => {
+  const ledger = await scratch.open({ checkpointEveryMs: 1 });
+  await ledger.append(intent(1));
+  assert.equal(verifyCheckpoint(ledger.checkpoint(), keys).value?.size, 2);
+  const onFile = () =>
+    verifyCheckpoint(readFileSync(join(scratch.dir, 'checkpoint'), 'utf8'), keys);
+  await t.waitFor(() => assert.equal(onFile().value?.size, 2));
+});
+
+test('another key opens a ledger only when it is told of the first one', async () => {
+  await (await scratch.open()).close();
+  await assert.rejects(scratch.open({ signer: hostKey }), {
+    id: 'ledger.corrupt',
+    message: /no known key/,
+  });
+  await (await scratch.open({ signer: hostKey, keys })).close();
+  await assert.rejects(
+    scratch.open({ origin: 'other', keys: [hostKey.verifier()] }),
+    /another ledger/,
+  );
+  await assert.rejects(scratch.open({ origin: 'two words' }), { id: 'config.invalid' });
+});
+
+test('what does not belong in a ledger is refused before it touches the chain', async () => {
+  const ledger = await scratch.open();
+  const big = { version: 'x'.repeat(1 << 20) };
+  await assert.rejects(ledger.append({ kind: 'host.started', body: big }), {
+    id: 'request.too_large',
+  });
+  const wide = { ...intent(1).body, tool: 'x'.repeat(4_096) } as CallIntent;
+  await assert.rejects(ledger.append({ kind: 'call.intent', body: wide }), {
+    id: 'request.too_large',
+  });
+  const odd = { version: 'v', reason: '\ud800' };
+  await assert.rejects(ledger.append({ kind: 'host.stopped', body: odd }), {
+    id: 'request.invalid',
+  });
+  await ledger.append({ kind: 'host.started', body: { version: '1', configDigest: undefined } });
+  await ledger.close();
+  await assert.rejects(ledger.append(intent(1)), { id: 'ledger.failed', message: /closed/ });
+  assert.equal((await verifyLedger(scratch.dir, { keys })).records, 2);
+});
+
+test('calls that never get a receipt are bounded', async () => {
+  const ledger = await scratch.open();
+  for (let i = 0; i < 4_096; i++) ledger.appendSoon(intent(i));
+  assert.throws(() => ledger.appendSoon(intent(4_096)), { id: 'limit.exceeded' });
+  ledger.appendSoon(receipt(7));
+  await ledger.append(intent(4_096));
+});

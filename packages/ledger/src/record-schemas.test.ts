@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict';
+import { readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { compileSchema } from '@zerolatency/contracts';
+import { digestOf } from '@zerolatency/signing';
+import { callId, intent, receipt, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import { peekReceipt, readLedger } from './read-ledger.ts';
+import type { LedgerEntry } from './record.ts';
+
+const scratch = useLedgerDirectory();
+const contracts = join(import.meta.dirname, '../../../contracts/audit');
+const load = (file: string) =>
+  compileSchema(JSON.parse(readFileSync(join(contracts, file), 'utf8')));
+
+const digest = digestOf({});
+const who = { tenant: 't', user: 'u', deviceId: 'd' };
+const policy = { policyId: 'p', policyDigest: digest };
+const entries: readonly LedgerEntry[] = [
+  { kind: 'host.started', body: { version: '0.1.0', configDigest: digest } },
+  { kind: 'policy.changed', body: { state: 'active', version: 3, ...policy } },
+  intent(1),
+  {
+    kind: 'call.intent',
+    body: {
+      callId: callId(2),
+      tool: 'fs.read',
+      argumentsDigest: digest,
+      ...who,
+      ...policy,
+      sessionId: 's',
+      turnId: 't',
+      journalId: 'j',
+      deadlineUnixMs: 1_800_000_000_000,
+    },
+  },
+  receipt(1),
+  {
+    kind: 'policy.denied',
+    body: {
+      callId: callId(3),
+      tool: 'fs.write',
+      ...who,
+      ruleId: null,
+      reason: 'no rule allows it',
+    },
+  },
+  {
+    kind: 'turn',
+    body: {
+      turnId: 't',
+      sessionId: 's',
+      ...who,
+      outcome: 'failed',
+      errorId: 'provider.failed',
+      steps: 1,
+      inputTokens: 2,
+      outputTokens: 3,
+      callIds: [callId(1)],
+      startedAt: '2026-01-02T03:04:05.678Z',
+      endedAt: '2026-01-02T03:04:06.678Z',
+    },
+  },
+  { kind: 'host.stopped', body: { version: '0.1.0', reason: 'SIGTERM' } },
+];
+
+test('every kind of record, as written, follows the contract of its kind, and no contract is idle', async () => {
+  const ledger = await scratch.open({ maxSegmentBytes: 2_000 });
+  for (const entry of entries) await ledger.append(entry);
+  await ledger.close();
+  const record = load('record.schema.json');
+  const kinds = new Set<string>();
+  for await (const row of readLedger(scratch.dir)) {
+    assert.equal(record.validate(row.record).error, undefined);
+    const { kind, body } = row.record;
+    assert.equal(load(`records/${kind}.schema.json`).validate(body).error, undefined, kind);
+    kinds.add(kind);
+  }
+  const contracted = readdirSync(join(contracts, 'records')).map((name) =>
+    name.replace('.schema.json', ''),
+  );
+  assert.deepEqual([...kinds].sort(), contracted.sort());
+});
+
+test('a real receipt follows the contract of receipts', () => {
+  const { body } = receipt(1);
+  assert.ok('receipt' in body);
+  const payload = peekReceipt(body.receipt);
+  assert.equal(load('receipt.schema.json').validate(payload).error, undefined);
+  assert.equal(
+    load('receipt.schema.json').validate({ ...payload, extra: 1 }).error?.field,
+    '/extra',
+  );
+  assert.equal(peekReceipt({ ...body.receipt, payloadType: 'other' }), undefined);
+});

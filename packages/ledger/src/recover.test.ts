@@ -1,0 +1,80 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { callId, intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import { verifyLedger } from './verify-ledger.ts';
+
+const scratch = useLedgerDirectory();
+const FIRST = 'segment-0000000000000000.jsonl';
+
+test('[AUD-02] a torn write is cut, and what was acknowledged before it stays', async () => {
+  const torn = ['{"at":"20', '\0'.repeat(5_000), '\0\0\0\n{"at":"half', 'x\ny\nz'];
+  const ledger = await scratch.open();
+  await ledger.append(intent(1));
+  await ledger.close();
+  for (const [i, text] of torn.entries()) {
+    appendFileSync(join(scratch.dir, FIRST), text);
+    const again = await scratch.open();
+    assert.equal(again.cutBytes, text.length);
+    assert.equal(again.size, 2 + i);
+    await again.append(intent(i + 2));
+    await again.close();
+  }
+  assert.equal((await verifyLedger(scratch.dir, { keys })).records, 2 + torn.length);
+});
+
+test('a crash while a segment is begun leaves nothing in the way', async () => {
+  const ledger = await scratch.open();
+  await ledger.append(intent(1));
+  await ledger.close();
+  for (const text of ['', '{"at":', '\0\0']) {
+    writeFileSync(join(scratch.dir, 'segment-0000000000000002.jsonl'), text);
+    const again = await scratch.open();
+    assert.equal(again.size, 2);
+    await again.close();
+  }
+  assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
+});
+
+test('damage that no crash of ours can have made is not opened', async () => {
+  const ledger = await scratch.open({ fsync: true });
+  for (let i = 1; i <= 5; i++) await ledger.append(intent(i));
+  await ledger.close();
+  const file = join(scratch.dir, FIRST);
+  const whole = readFileSync(file);
+  const corrupt = async (spoil: () => void, message: RegExp) => {
+    writeFileSync(file, whole);
+    spoil();
+    await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message });
+  };
+  const lines = whole.toString().split('\n');
+  const edit = (from: string, to: string) =>
+    writeFileSync(file, whole.toString().replace(from, to));
+  await corrupt(() => truncateSync(file, whole.length - 10), /line 6 is cut off/);
+  await corrupt(
+    () => truncateSync(file, whole.length - (lines[5]?.length ?? 0) - 1),
+    /record 5 is missing/,
+  );
+  await corrupt(() => edit(callId(3), callId(9)), /line 5 \(record 4\) does not follow/);
+  await corrupt(() => edit(callId(5), callId(9)), /\(record 5\) differs from the checkpoint/);
+  await corrupt(() => edit('{"at"', '{"at'), /line 1 cannot be read/);
+  writeFileSync(file, whole);
+  writeFileSync(join(scratch.dir, 'checkpoint'), 'nothing');
+  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /not a signed note/ });
+});
+
+test('damage above the last checkpoint is not taken for a torn write once later records stand on it', async () => {
+  const ledger = await scratch.open({ fsync: true, checkpointEveryMs: 1_000_000 });
+  for (let i = 1; i <= 3; i++) await ledger.append(intent(i));
+  const file = join(scratch.dir, FIRST);
+  const spoilt = readFileSync(file).toString().replace(`{"at"`, `{"at"`).split('\n');
+  const checkpoint = readFileSync(join(scratch.dir, 'checkpoint'));
+  await ledger.close();
+  writeFileSync(join(scratch.dir, 'checkpoint'), checkpoint);
+  writeFileSync(
+    file,
+    spoilt.map((line, i) => (i === 2 ? line.replace('{', '[') : line)).join('\n'),
+  );
+  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /line 3 cannot be read/ });
+});

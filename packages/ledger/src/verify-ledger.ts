@@ -1,0 +1,183 @@
+import type { Verifier } from '@zerolatency/signing';
+import { Chain, type ChainFault } from './chain.ts';
+import { verifyCheckpoint } from './checkpoint.ts';
+import { leafHash } from './merkle.ts';
+import { type LedgerRecord, parseRecord, type RecordKind } from './record.ts';
+import { CHECKPOINT_FILE, readCheckpointNote } from './recover.ts';
+import { type Line, listSegments, readLines, type Segment } from './segments.ts';
+
+export interface VerifyLedgerOptions {
+  /** Public keys that may have signed checkpoints. */
+  readonly keys: readonly Verifier[];
+  /** What the checkpoint must name; any when not given. */
+  readonly origin?: string;
+  /** Checkpoints that were kept elsewhere: the ledger must still hold what they cover. */
+  readonly knownCheckpoints?: readonly string[];
+  /** More to ask of a record; a complaint makes it the bad one. */
+  readonly check?: (record: LedgerRecord) => string | undefined;
+}
+
+export interface LedgerReport {
+  readonly ok: boolean;
+  readonly origin?: string;
+  /** Good records from the first on. */
+  readonly records: number;
+  readonly byKind: Readonly<Partial<Record<RecordKind, number>>>;
+  /** How many of them the newest checkpoint covers. */
+  readonly checkpointSize: number;
+  /** Base64, over all good records. */
+  readonly root: string;
+  /** Of a write under way or cut short by a crash; nobody was told that it happened. */
+  readonly tornBytes: number;
+  readonly openIntents: number;
+  readonly firstBad?: BadRecord;
+}
+
+export interface BadRecord {
+  /** Absent when the checkpoint itself is at fault. */
+  readonly index?: number;
+  readonly file?: string;
+  readonly line?: number;
+  readonly reason: string;
+}
+
+/** Offline, in one pass and little memory. Reads a ledger that is being written as well. */
+export async function verifyLedger(
+  dir: string,
+  options: VerifyLedgerOptions,
+): Promise<LedgerReport> {
+  const { keys, origin, knownCheckpoints = [] } = options;
+  const own = await readCheckpointNote(dir);
+  const promises = collectCheckpoints([own, ...knownCheckpoints], { keys, origin });
+  const pass = new Pass(promises, options.check);
+  const segments = await listSegments(dir);
+  let bad: BadRecord | undefined;
+  for (const [i, segment] of segments.entries()) {
+    bad = await pass.read(segment, i === segments.length - 1);
+    if (bad !== undefined) break;
+  }
+  return pass.report(bad ?? promises.problem);
+}
+
+class Pass {
+  readonly #promises: Promises;
+  readonly #check: VerifyLedgerOptions['check'];
+  readonly #chain = Chain.empty();
+  readonly #byKind: Partial<Record<RecordKind, number>> = {};
+  #tornBytes = 0;
+
+  constructor(promises: Promises, check: VerifyLedgerOptions['check']) {
+    this.#promises = promises;
+    this.#check = check;
+  }
+
+  /** Until the first line at fault. */
+  async read(segment: Segment, isLast: boolean): Promise<BadRecord | undefined> {
+    let isFirst = true;
+    let suspect: Suspect | undefined;
+    for await (const line of readLines(segment.path)) {
+      if (suspect !== undefined) return this.#blame(suspect, line);
+      const step = this.#chain.step(line, isFirst);
+      isFirst = false;
+      if (step.fault === undefined) {
+        const reason = this.#count(step.record);
+        if (reason !== undefined)
+          return placed(segment, line, { index: step.record.index, reason });
+      } else if (step.fault.kind === 'cut' && isLast) {
+        this.#tornBytes = line.bytes.byteLength;
+      } else {
+        suspect = { segment, line, fault: step.fault };
+      }
+    }
+    return suspect && this.#blame(suspect);
+  }
+
+  report(found: BadRecord | undefined): LedgerReport {
+    const records = this.#chain.size;
+    const { origin, size } = this.#promises;
+    const missing = { index: records, reason: `is missing: a checkpoint covers ${size}` };
+    const firstBad = found ?? (size > records ? missing : undefined);
+    return {
+      ok: firstBad === undefined,
+      origin,
+      records,
+      byKind: this.#byKind,
+      checkpointSize: size,
+      root: base64Root(this.#chain),
+      tornBytes: this.#tornBytes,
+      openIntents: this.#chain.intents.size,
+      firstBad,
+    };
+  }
+
+  #count(record: LedgerRecord): string | undefined {
+    this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;
+    const promised = this.#promises.roots.get(this.#chain.size);
+    if (promised !== undefined && promised !== base64Root(this.#chain)) {
+      return 'is not what was checkpointed';
+    }
+    return this.#check?.(record);
+  }
+
+  /** Of two records that do not fit, the first was altered if the second fits the one after it. */
+  #blame({ segment, line, fault }: Suspect, after?: Line): BadRecord {
+    const next = after && parseRecord(after.bytes);
+    const isIntact = next?.prev === Buffer.from(leafHash(line.bytes)).toString('hex');
+    const index = this.#chain.size;
+    if (fault.kind === 'prev' && isIntact && line.number > 1) {
+      return { index: index - 1, file: segment.name, line: line.number - 1, reason: 'was altered' };
+    }
+    return placed(segment, line, { index, reason: fault.reason });
+  }
+}
+
+interface Suspect {
+  readonly segment: Segment;
+  readonly line: Line;
+  readonly fault: ChainFault;
+}
+
+interface Promises {
+  readonly origin?: string;
+  /** The largest that a good checkpoint covers. */
+  readonly size: number;
+  /** In base64 by size. */
+  readonly roots: ReadonlyMap<number, string>;
+  readonly problem?: BadRecord;
+}
+
+/** The first note is the ledger's own, which must be there. */
+function collectCheckpoints(
+  notes: readonly (string | undefined)[],
+  { keys, origin }: Pick<VerifyLedgerOptions, 'keys' | 'origin'>,
+): Promises {
+  const roots = new Map<number, string>();
+  const problems: string[] = [];
+  let name = origin;
+  for (const note of notes) {
+    const { value, error } = note === undefined ? NO_CHECKPOINT : verifyCheckpoint(note, keys);
+    if (value === undefined) {
+      problems.push(error);
+      continue;
+    }
+    name ??= value.origin;
+    if (value.origin !== name) problems.push(`the checkpoint is of ${value.origin}, not ${name}`);
+    const root = Buffer.from(value.root).toString('base64');
+    if ((roots.get(value.size) ?? root) !== root)
+      problems.push('two checkpoints contradict each other');
+    roots.set(value.size, root);
+  }
+  const [reason] = problems;
+  const problem = reason === undefined ? undefined : { file: CHECKPOINT_FILE, reason };
+  return { origin: name, size: Math.max(0, ...roots.keys()), roots, problem };
+}
+
+const NO_CHECKPOINT = { value: undefined, error: 'there is no checkpoint' } as const;
+
+function base64Root(chain: Chain): string {
+  return Buffer.from(chain.frontier.root()).toString('base64');
+}
+
+function placed(segment: Segment, line: Line, bad: BadRecord): BadRecord {
+  return { ...bad, file: segment.name, line: line.number };
+}

@@ -1,0 +1,22 @@
+import { readFileSync, writeSync } from 'node:fs';
+import { signerFromPem } from '@zerolatency/signing';
+import { openLedger } from '../src/open-ledger.ts';
+import { intent, ORIGIN, receipt } from './ledger-fixture.ts';
+
+/** Appends as fast as it can and prints each acknowledged index, until it is killed. */
+const [dir = '', keyFile = ''] = process.argv.slice(2);
+const signer = signerFromPem(readFileSync(keyFile, 'utf8'));
+const options = { maxSegmentBytes: 20_000, checkpointEveryMs: 5 };
+const ledger = await openLedger({ dir, origin: ORIGIN, signer, ...options });
+
+let next = ledger.size;
+async function appendForever(): Promise<never> {
+  for (;;) {
+    const number = next++;
+    for (const entry of [intent(number), receipt(number)]) {
+      const { index, leafHash } = await ledger.append(entry);
+      writeSync(1, `${index} ${leafHash}\n`);
+    }
+  }
+}
+await Promise.all(Array.from({ length: 8 }, appendForever));

@@ -1,0 +1,73 @@
+import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { afterEach, beforeEach } from 'node:test';
+import { signReceipt } from '@zerolatency/receipts';
+import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import type { Ledger } from '../src/ledger.ts';
+import type { LedgerOptions } from '../src/ledger-options.ts';
+import { openLedger } from '../src/open-ledger.ts';
+import type { LedgerEntry } from '../src/record.ts';
+
+export const ORIGIN = 'zerolatency/test';
+export const signer = signerFromPem(generateKeyPair().privatePem);
+export const hostKey = signerFromPem(generateKeyPair().privatePem);
+export const keys = [signer.verifier()];
+
+/** A directory and its ledgers, all gone after each test. */
+export function useLedgerDirectory() {
+  const opened: Ledger[] = [];
+  const scratch = {
+    dir: '',
+    async open(options: Partial<LedgerOptions> = {}): Promise<Ledger> {
+      const ledger = await openLedger({
+        dir: scratch.dir,
+        origin: ORIGIN,
+        signer,
+        fsync: false,
+        ...options,
+      });
+      opened.push(ledger);
+      return ledger;
+    },
+    files: () => readdirSync(scratch.dir).sort(),
+  };
+  beforeEach(() => {
+    scratch.dir = mkdtempSync(join(tmpdir(), 'zl-ledger-'));
+  });
+  afterEach(async () => {
+    await Promise.allSettled(opened.splice(0).map((ledger) => ledger.close()));
+    rmSync(scratch.dir, { recursive: true });
+  });
+  return scratch;
+}
+
+export function callId(number: number): string {
+  return number.toString(16).padStart(32, '0');
+}
+
+export function intent(number: number): LedgerEntry {
+  const argumentsDigest = digestOf({ number });
+  const body = { callId: callId(number), tool: 'fs.read', argumentsDigest, tenant: 't', user: 'u' };
+  return { kind: 'call.intent', body };
+}
+
+export function receipt(number: number): LedgerEntry {
+  const envelope = signReceipt(
+    {
+      role: 'host',
+      callId: callId(number),
+      tool: 'fs.read',
+      argumentsDigest: digestOf({ number }),
+      outcome: 'denied',
+      errorId: 'policy.denied',
+      caps: {},
+      elapsedUs: number,
+      startedAt: '2026-01-02T03:04:05Z',
+      tenant: 't',
+      user: 'u',
+    },
+    hostKey,
+  );
+  return { kind: 'call.receipt', body: { callId: callId(number), receipt: envelope } };
+}

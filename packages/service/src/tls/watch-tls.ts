@@ -1,0 +1,88 @@
+import { readFileSync } from 'node:fs';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { watchFiles } from '@zerolatency/service/files';
+import { checkMaterial } from './check-material.ts';
+import type { TlsFiles, TlsMaterial } from './tls-material.ts';
+
+export interface TlsLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface TlsWatchOptions {
+  readonly log: TlsLog;
+  readonly onChange?: (material: TlsMaterial) => void;
+  readonly pollMs?: number;
+  readonly nowMs?: () => number;
+}
+
+export interface TlsWatch {
+  /** Ask again at each dial; what it returns is never changed in place. */
+  current(): TlsMaterial;
+  /** Returns how to unsubscribe. */
+  subscribe(listener: (material: TlsMaterial) => void): () => void;
+  /** Looks at the files now. */
+  check(): Promise<void>;
+  close(): void;
+}
+
+/**
+ * Throws config.invalid when the files are unusable at the start. Later, an
+ * unusable set is logged and the last usable one stays.
+ */
+export function watchTls(files: TlsFiles, options: TlsWatchOptions): TlsWatch {
+  const nowMs = options.nowMs ?? Date.now;
+  const listeners = new Set<(material: TlsMaterial) => void>();
+  if (options.onChange !== undefined) listeners.add(options.onChange);
+  let current = readNow(files, nowMs());
+
+  const watch = watchFiles({
+    files: async () => [files.certFile, files.keyFile, files.caFile],
+    pollMs: options.pollMs ?? 1000,
+    onChange: (contents) => {
+      const text = (file: string) => contents.get(file)?.toString('utf8') ?? '';
+      const next = freeze(text(files.certFile), text(files.keyFile), text(files.caFile));
+      if (same(current, next)) return;
+      checkMaterial(next, files, nowMs());
+      current = next;
+      options.log.info({ certFile: files.certFile }, 'certificate reloaded');
+      for (const listener of listeners) listener(next);
+    },
+    onError: (reason) => {
+      const why = reason instanceof ZlError ? reason.message : String(reason);
+      options.log.warn({ errorId: 'config.invalid' }, `certificate not reloaded: ${why}`);
+    },
+  });
+  return {
+    current: () => current,
+    subscribe: (listener) => {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    check: watch.check,
+    close: watch.close,
+  };
+}
+
+function readNow(files: TlsFiles, nowMs: number): TlsMaterial {
+  const material = freeze(read(files.certFile), read(files.keyFile), read(files.caFile));
+  checkMaterial(material, files, nowMs);
+  return material;
+}
+
+function read(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (cause) {
+    const { message } = cause instanceof Error ? cause : fromUnknown(cause);
+    throw new ZlError('config.invalid', `cannot read ${file}: ${message}`, { cause });
+  }
+}
+
+function freeze(cert: string, key: string, ca: string): TlsMaterial {
+  return Object.freeze({ cert, key, ca });
+}
+
+function same(a: TlsMaterial, b: TlsMaterial): boolean {
+  return a.cert === b.cert && a.key === b.key && a.ca === b.ca;
+}

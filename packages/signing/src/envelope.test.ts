@@ -1,0 +1,133 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { preAuthenticationEncoding, signEnvelope } from './envelope.ts';
+import {
+  generateKeyPair,
+  signerFromJwk,
+  signerFromPem,
+  verifierFromJwk,
+  verifierFromPem,
+} from './keys.ts';
+import { MAX_ENVELOPE_BYTES, verifyEnvelope } from './verify-envelope.ts';
+
+const payloadType = 'application/vnd.zerolatency.test.v1+json';
+const pair = generateKeyPair();
+const signer = signerFromPem(pair.privatePem);
+const other = signerFromPem(generateKeyPair().privatePem);
+const keys = [verifierFromPem(pair.publicPem)];
+const payload = Buffer.from('{"answer":42}');
+
+test('what is signed is the encoding of the DSSE protocol', () => {
+  const bytes = preAuthenticationEncoding(
+    'http://example.com/HelloWorld',
+    Buffer.from('hello world'),
+  );
+  const expected = 'DSSEv1 29 http://example.com/HelloWorld 11 hello world';
+  assert.equal(Buffer.from(bytes).toString(), expected);
+  const accented = Buffer.from(preAuthenticationEncoding('é', Buffer.of(0, 255)));
+  assert.deepEqual(accented, Buffer.from('DSSEv1 2 Ã© 2 \0\xff', 'latin1'));
+});
+
+test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 2)', () => {
+  const jwk = {
+    kty: 'OKP',
+    crv: 'Ed25519',
+    d: Buffer.from(
+      '4ccd089b28ff96da9db6c346ec114e0f5b8a319f35aba624da8cf6ed4fb8a6fb',
+      'hex',
+    ).toString('base64url'),
+    x: Buffer.from(
+      '3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c',
+      'hex',
+    ).toString('base64url'),
+  };
+  const signature = Buffer.from(signerFromJwk(jwk).sign(Buffer.of(0x72))).toString('hex');
+  assert.equal(
+    signature,
+    '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da' +
+      '085ac1e43e15996e458f3613d0f11d8c387b2eaeb4302aeeb00d291612bb0c00',
+  );
+  const verifier = verifierFromJwk({ kty: jwk.kty, crv: jwk.crv, x: jwk.x });
+  assert.ok(verifier.verify(Buffer.of(0x72), Buffer.from(signature, 'hex')));
+  assert.equal(verifier.keyid, signerFromJwk(jwk).keyid);
+});
+
+test('any payload comes back as the bytes that were signed', () => {
+  fc.assert(
+    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
+      const text = signEnvelope({ payloadType, payload: bytes, keys: [signer] });
+      for (const input of [text, Buffer.from(text), JSON.parse(text)]) {
+        const { value } = verifyEnvelope(input, { payloadType, keys });
+        assert.deepEqual(Buffer.from(value!.payload), Buffer.from(bytes));
+        assert.deepEqual(value!.keyids, [pair.keyid]);
+      }
+    }),
+    { numRuns: 30 },
+  );
+});
+
+test('a flip of any bit anywhere in an envelope is noticed', () => {
+  const text = Buffer.from(signEnvelope({ payloadType, payload, keys: [signer] }));
+  for (let bit = 0; bit < text.length * 8; bit++) {
+    const altered = Buffer.from(text);
+    altered[bit >> 3]! ^= 1 << (bit & 7);
+    assert.ok(verifyEnvelope(altered, { payloadType, keys }).error, `bit ${bit}`);
+  }
+});
+
+test('each refusal says what is wrong', () => {
+  const good = JSON.parse(signEnvelope({ payloadType, payload, keys: [signer] }));
+  const signature = good.signatures[0];
+  const cases: [unknown, string][] = [
+    [{ ...good, payloadType: 'application/json' }, 'payload_type'],
+    [{ ...good, payload: Buffer.from('{"answer":43}').toString('base64') }, 'bad_signature'],
+    [{ ...good, payload: `${good.payload}!` }, 'malformed'],
+    [{ ...good, payload: good.payload.replaceAll('=', '') }, 'malformed'],
+    [{ ...good, signatures: [{ ...signature, keyid: other.keyid }] }, 'unknown_key'],
+    [{ ...good, signatures: [{ ...signature, sig: '' }] }, 'bad_signature'],
+    [{ ...good, signatures: [] }, 'unknown_key'],
+    [{ ...good, signatures: Array(17).fill(signature) }, 'malformed'],
+    [{ ...good, signatures: [{ sig: signature.sig }] }, 'malformed'],
+    [JSON.parse(signEnvelope({ payloadType, payload, keys: [other] })), 'unknown_key'],
+    [null, 'malformed'],
+    ['{', 'malformed'],
+    [Buffer.of(0x22, 0xff, 0x22), 'malformed'],
+    ['"'.padEnd(MAX_ENVELOPE_BYTES + 1), 'too_large'],
+  ];
+  for (const [input, fault] of cases) {
+    assert.equal(verifyEnvelope(input, { payloadType, keys }).error?.fault, fault);
+  }
+});
+
+test('nothing a peer can send makes verifying throw', () => {
+  const input = fc.oneof(fc.jsonValue(), fc.json(), fc.uint8Array(), fc.anything());
+  fc.assert(
+    fc.property(input, (value) => {
+      assert.ok(verifyEnvelope(value, { payloadType, keys }).error);
+    }),
+  );
+});
+
+test('a threshold counts keys, not signatures', () => {
+  const rules = { payloadType, keys: [...keys, other.verifier()], threshold: 2 };
+  const twice = signEnvelope({ payloadType, payload, keys: [signer, signer] });
+  assert.equal(verifyEnvelope(twice, rules).error?.fault, 'bad_signature');
+  const both = signEnvelope({ payloadType, payload, keys: [signer, other] });
+  assert.deepEqual(verifyEnvelope(both, rules).value?.keyids, [signer.keyid, other.keyid]);
+});
+
+test('one good signature is enough beside one by a stranger', () => {
+  const text = signEnvelope({ payloadType, payload, keys: [other, signer] });
+  assert.deepEqual(verifyEnvelope(text, { payloadType, keys }).value?.keyids, [signer.keyid]);
+});
+
+test('keys of another kind, and what is no key, are refused', () => {
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const pem = rsa.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  assert.throws(() => verifierFromPem(pem), { id: 'config.invalid', message: /rsa, not ed25519/ });
+  assert.throws(() => signerFromPem('-----'), { id: 'config.invalid' });
+  assert.throws(() => signerFromPem(pair.publicPem), { id: 'config.invalid' });
+  assert.throws(() => verifierFromJwk({ kty: 'OKP' }), { id: 'config.invalid' });
+});
