@@ -21,6 +21,7 @@ check: $(INSTALLED) ## Formatting, lint, types, contracts, generated code
 
 generate: $(INSTALLED) ## Write the generated code anew
 	@buf generate
+	@node scripts/schema-types.ts
 	@node scripts/errors-page.ts
 	@node scripts/metrics-page.ts
 

@@ -35,6 +35,12 @@ const checks: readonly Check[] = [
     mend: 'make generate',
   },
   {
+    name: 'types of the JSON Schemas are current',
+    command: process.execPath,
+    args: ['scripts/schema-types.ts', '--check'],
+    mend: 'make generate',
+  },
+  {
     name: 'error catalogue page is current',
     command: process.execPath,
     args: ['scripts/errors-page.ts', '--check'],

@@ -1,0 +1,25 @@
+// Generated from contracts/audit/records/call.receipt.schema.json by `make generate`.
+
+/**
+ * How a call ended.
+ */
+export interface CallReceiptBody {
+  readonly callId: string;
+  /**
+   * The host's DSSE envelope; its payload follows receipt.schema.json.
+   */
+  readonly receipt: {
+    readonly payloadType: 'application/vnd.zerolatency.receipt.v1+json';
+    /**
+     * Base64.
+     */
+    readonly payload: string;
+    readonly signatures: readonly {
+      readonly keyid: string;
+      /**
+       * Base64.
+       */
+      readonly sig: string;
+    }[];
+  };
+}

@@ -1,0 +1,87 @@
+// Generated from contracts/config/device-bridge.schema.json by `make generate`.
+
+export interface BridgeSettings {
+  /**
+   * Journal, control sockets and what must survive a restart. Of one bridge only.
+   */
+  readonly stateDir: string;
+  readonly relay: {
+    /**
+     * Device endpoints of relays, such as wss://relay.example:8444/v1/device; tried in turn.
+     */
+    readonly urls: readonly string[];
+    /**
+     * PEM file of the authorities whose relays are trusted; read again when it changes.
+     */
+    readonly caFile: string;
+    /**
+     * For the socket to open, and again for the relay's welcome.
+     */
+    readonly handshake: string;
+    readonly minBackoff: string;
+    readonly maxBackoff: string;
+    /**
+     * Bytes that wait for a slow relay before it is given up.
+     */
+    readonly maxBuffered: string;
+  };
+  readonly device: {
+    /**
+     * JWS of the enrolment authority; read again when it changes.
+     */
+    readonly credentialFile: string;
+    /**
+     * Ed25519 private key of the device, PKCS #8 PEM.
+     */
+    readonly keyFile: string;
+  };
+  readonly policy: {
+    /**
+     * Signed policy bundle; read again when it changes.
+     */
+    readonly bundleFile: string;
+    /**
+     * Public keys (*.pem) that bundles are signed with.
+     */
+    readonly keysDir: string;
+  };
+  readonly servers: {
+    /**
+     * Signed manifest of the MCP servers that may be started; read again when it changes.
+     */
+    readonly manifestFile: string;
+    /**
+     * Public keys (*.pem) that manifests are signed with; read again when one changes.
+     */
+    readonly keysDir: string;
+    readonly minBackoff: string;
+    readonly maxBackoff: string;
+  };
+  readonly calls: {
+    readonly maxRunning: number;
+    /**
+     * Calls the journal remembers at one time.
+     */
+    readonly maxEntries: number;
+    /**
+     * Bytes of results kept until they are acknowledged.
+     */
+    readonly maxHeld: string;
+    readonly maxResult: string;
+  };
+  readonly log: {
+    readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  };
+  readonly telemetry: {
+    /**
+     * Empty: traces are not exported.
+     */
+    readonly otlpUrl: string;
+  };
+  readonly drain: {
+    /**
+     * Calls that run when the bridge is asked to stop are given this long.
+     */
+    readonly deadline: string;
+  };
+}

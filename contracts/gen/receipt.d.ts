@@ -1,0 +1,46 @@
+// Generated from contracts/audit/receipt.schema.json by `make generate`.
+
+/**
+ * Payload of a DSSE envelope of type application/vnd.zerolatency.receipt.v1+json: what one end of a call says about it.
+ */
+export interface Receipt {
+  /**
+   * Which end signed: the host decides and sends, the device runs.
+   */
+  readonly role: 'host' | 'device';
+  readonly callId: string;
+  readonly tool: string;
+  readonly toolVersion?: string;
+  readonly argumentsDigest: `sha256:${string}`;
+  readonly resultDigest?: `sha256:${string}`;
+  readonly outcome: 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
+  /**
+   * Of the error catalogue.
+   */
+  readonly errorId?: string;
+  /**
+   * The limits the call ran under.
+   */
+  readonly caps: {
+    readonly timeoutMs?: number;
+    readonly maxBytes?: number;
+    readonly callsPerTurn?: number;
+  };
+  readonly elapsedUs: number;
+  readonly startedAt: string;
+  /**
+   * Absent when no bundle was valid.
+   */
+  readonly policyId?: string;
+  readonly policyDigest?: `sha256:${string}`;
+  readonly deviceId?: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly turnId?: string;
+  /**
+   * The device's own receipt: another envelope of the same type, inside the host's only.
+   */
+  readonly device?: {
+    readonly [k: string]: unknown;
+  };
+}

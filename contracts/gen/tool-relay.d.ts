@@ -1,0 +1,146 @@
+// Generated from contracts/config/tool-relay.schema.json by `make generate`.
+
+export interface RelaySettings {
+  /**
+   * Names this pod. Devices and hosts sign it, so it must be unique; the host name where empty.
+   */
+  readonly relayId: string;
+  readonly tls: TlsFiles;
+  /**
+   * WebSockets of devices (/v1/device) and hosts (/v1/link).
+   */
+  readonly sockets: {
+    readonly host: string;
+    readonly port: number;
+    /**
+     * Where hosts reach this very pod; wss://localhost:<port> where empty.
+     */
+    readonly advertisedUrl: string;
+    /**
+     * auto: uws where its native binary loads, else ws.
+     */
+    readonly engine: 'auto' | 'uws' | 'ws';
+    readonly maxFrame: string;
+    /**
+     * A socket silent for twice as long is dead.
+     */
+    readonly heartbeat: string;
+  };
+  /**
+   * gRPC and Connect over mutual TLS.
+   */
+  readonly rpc: {
+    readonly host: string;
+    readonly port: number;
+    /**
+     * Names in client certificates.
+     */
+    readonly allowedClients: readonly string[];
+  };
+  /**
+   * Probes, metrics and the component report, over plain HTTP.
+   */
+  readonly admin: {
+    readonly host: string;
+    readonly port: number;
+  };
+  /**
+   * Whose device credentials count.
+   */
+  readonly enrolment: {
+    /**
+     * JSON Web Key Set of the enrolment authority, read again when it changes.
+     */
+    readonly jwksFile: string;
+    /**
+     * Empty: whoever a key of the set signs for.
+     */
+    readonly issuer: string;
+  };
+  /**
+   * What this pod holds for devices, and what one device may do.
+   */
+  readonly devices: {
+    readonly max: number;
+    /**
+     * Sockets that have not proved who they are.
+     */
+    readonly maxUnproved: number;
+    /**
+     * From the open socket to a live session.
+     */
+    readonly handshake: string;
+    /**
+     * New sockets from one address in a second; ten times as many at once.
+     */
+    readonly connectsPerAddress: number;
+    readonly maxCatalog: string;
+    readonly maxServers: number;
+    readonly maxTools: number;
+    readonly maxCalls: number;
+    /**
+     * Bytes that wait for a slow device before it is cut off.
+     */
+    readonly maxQueue: string;
+    readonly framesPerSecond: number;
+    readonly bytesPerSecond: string;
+  };
+  /**
+   * What the devices of one tenant may do together.
+   */
+  readonly tenants: {
+    readonly maxDevices: number;
+    readonly maxCalls: number;
+    readonly framesPerSecond: number;
+    readonly bytesPerSecond: string;
+  };
+  /**
+   * What this pod holds for hosts.
+   */
+  readonly links: {
+    /**
+     * Names in the certificates that host tokens are signed with.
+     */
+    readonly allowedHosts: readonly string[];
+    readonly max: number;
+    /**
+     * Devices one link may hold open.
+     */
+    readonly maxHandles: number;
+    readonly maxCalls: number;
+    /**
+     * Bytes that wait for a slow host before its link is closed.
+     */
+    readonly maxQueue: string;
+  };
+  readonly lease: {
+    readonly ttl: string;
+  };
+  readonly log: {
+    readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
+  };
+  readonly telemetry: {
+    /**
+     * Empty: traces are not exported.
+     */
+    readonly otlpUrl: string;
+  };
+  readonly drain: {
+    /**
+     * What devices and hosts are given to move elsewhere.
+     */
+    readonly closeAfter: string;
+    /**
+     * What is open is cut after this.
+     */
+    readonly deadline: string;
+  };
+}
+/**
+ * PEM files, read again when they change.
+ */
+export interface TlsFiles {
+  readonly certFile: string;
+  readonly keyFile: string;
+  readonly caFile: string;
+}

@@ -1,0 +1,23 @@
+// Generated from contracts/audit/records/turn.schema.json by `make generate`.
+
+/**
+ * One user message, from its admission to its end.
+ */
+export interface TurnBody {
+  readonly turnId: string;
+  readonly sessionId: string;
+  readonly tenant: string;
+  readonly user: string;
+  readonly deviceId?: string;
+  readonly outcome: 'done' | 'failed' | 'cancelled';
+  /**
+   * Of the error catalogue; absent when the outcome is done.
+   */
+  readonly errorId?: string;
+  readonly steps: number;
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+  readonly callIds: readonly string[];
+  readonly startedAt: string;
+  readonly endedAt: string;
+}
