@@ -76,7 +76,7 @@ export async function signManifestWith(
 ): Promise<Manifest> {
   const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
   const manifest = change(await payloadOf<Manifest>(layout.device.manifest));
-  await writePublic(layout.device.manifest, signManifest(manifest, [signer]));
+  await writePublic(layout.device.manifest, await signManifest(manifest, [signer]));
   return manifest;
 }
 
@@ -88,7 +88,7 @@ export async function signBundleWith(
 ): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const bundle = change(await payloadOf<Bundle>(layout.policy.bundle));
-  await writePublic(path, signBundle(bundle, [signer]));
+  await writePublic(path, await signBundle(bundle, [signer]));
 }
 
 /** How often the tool acted on a key, and how that ended. */

@@ -123,9 +123,9 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
       const evil = { ...manifest, servers: [] };
       const refused: readonly (readonly [string, string])[] = [
         ['signed by 0 known keys', JSON.stringify({ ...JSON.parse(text), signatures: [] })],
-        ['its version 3 is older than 4', signManifest({ ...evil, version: 3 }, [own])],
-        ['signed by 0 known keys', signManifest({ ...evil, version: 9 }, [foreign])],
-        ['it differs from the version 4', signManifest(evil, [own])],
+        ['its version 3 is older than 4', await signManifest({ ...evil, version: 3 }, [own])],
+        ['signed by 0 known keys', await signManifest({ ...evil, version: 9 }, [foreign])],
+        ['it differs from the version 4', await signManifest(evil, [own])],
       ];
       const before = await toldBy(system);
       for (const [why, envelope] of refused) {

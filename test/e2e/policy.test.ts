@@ -47,7 +47,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
     const fits = ({ msg, version }: LogLine) =>
       msg === 'policy bundle installed' && version === changes.version;
     const mark = await logMark(system, ends[end]);
-    await writePublic(files[end], envelopeOf(changes));
+    await writePublic(files[end], await envelopeOf(changes));
     await logged(system, ends[end], { fits, mark });
   }
 
@@ -114,11 +114,11 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       const nowMs = Date.now();
       const past = { issuedAt: isoAt(nowMs - 7200_000), expiresAt: isoAt(nowMs - 3600_000) };
       const refused: Record<string, string> = {
-        '0 good signatures': altered(envelopeOf({ version: 90 })),
-        'signed by 0 known keys': unsigned(envelopeOf({ version: 92 })),
-        'its version 1 is older than': envelopeOf({ version: 1 }),
-        'signed by 0 known': signBundle(bundleOf({ version: 93 }), [foreign]),
-        'it expired at': envelopeOf({ version: 94, ...past }),
+        '0 good signatures': altered(await envelopeOf({ version: 90 })),
+        'signed by 0 known keys': unsigned(await envelopeOf({ version: 92 })),
+        'its version 1 is older than': await envelopeOf({ version: 1 }),
+        'signed by 0 known': await signBundle(bundleOf({ version: 93 }), [foreign]),
+        'it expired at': await envelopeOf({ version: 94, ...past }),
       };
       for (const [why, envelope] of Object.entries(refused)) {
         const marks = {
@@ -192,8 +192,8 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
     '[POL-02] [POL-04] a restart forgets no version: an older bundle is refused at both ends',
     async () => {
       for (const service of ['model-host', 'device-bridge'] as const) await system.stop(service);
-      await writePublic(files.host, envelopeOf({ version: 4 }));
-      await writePublic(files.device, envelopeOf({ version: 8 }));
+      await writePublic(files.host, await envelopeOf({ version: 4 }));
+      await writePublic(files.device, await envelopeOf({ version: 8 }));
       for (const service of ['model-host', 'device-bridge'] as const) await system.start(service);
       // Both say what is wrong with them, and nothing else is.
       const wrong = ['policy is degraded: no bundle: tools are denied', '', 'policy is none'];

@@ -1,17 +1,19 @@
-import type { CalleeCall } from './callee-ports.ts';
+import type { CalleeCall, Ending } from './callee-ports.ts';
 import { ResultOutbox } from './result-outbox.ts';
 
 /**
- *   received --begin--> dispatched --finished--> finished --ACK--> acknowledged
+ *   received --begin--> dispatched --finished--> sealing --sealed--> finished --ACK--> acknowledged
  *      |                                            ^
  *      +--- denied, cancelled, expired, no room ----+
  *
  * `received` is in memory only. Journalling and `dispatched` are one write: a
  * call that has not begun has not run, and after a restart "not seen" says so.
+ * `sealing` waits for the receipt: the outcome is fixed, and neither persisted nor sent.
  */
 export type EntryState =
   | { readonly name: 'received'; readonly call: CalleeCall; readonly request: Uint8Array }
   | { readonly name: 'dispatched'; readonly call: CalleeCall; readonly durable: boolean }
+  | { readonly name: 'sealing'; readonly ending: Ending; readonly durable: boolean }
   | { readonly name: 'finished'; readonly outcome: Uint8Array; readonly resultBytes: number }
   | { readonly name: 'acknowledged'; readonly outcome: Uint8Array; readonly resultBytes: number };
 
@@ -34,7 +36,13 @@ export class CalleeEntry {
     this.state = state;
   }
 
+  /** No outcome is fixed yet. */
   get isRunning(): boolean {
-    return this.state.name === 'received' || this.state.name === 'dispatched';
+    return 'call' in this.state;
+  }
+
+  /** Its outcome is persisted. */
+  get isSettled(): boolean {
+    return 'outcome' in this.state;
   }
 }

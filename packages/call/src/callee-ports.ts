@@ -39,8 +39,8 @@ export interface CalleeSink {
   dispatch(call: CalleeCall): void;
   /** Stop working on it. */
   abort(callId: string, reason: AbortReason): void;
-  /** Signs every outcome, also those that the callee states itself. */
-  seal(call: CalleeCall, ending: Ending): Seal;
+  /** Sign this outcome and hand the receipt to sealed(), now or later. Outcomes the callee states itself are signed too. */
+  seal(call: CalleeCall, ending: Ending): void;
 }
 
 export interface CalleeLimits {

@@ -25,7 +25,11 @@ const request = {
   traceparent: '',
 };
 
-function setUp(limits: Partial<CalleeLimits> = {}, journal = new MemoryJournal(JOURNAL_ID)) {
+function setUp(
+  limits: Partial<CalleeLimits> = {},
+  journal = new MemoryJournal(JOURNAL_ID),
+  signing?: (() => void)[],
+) {
   const sent: Frame[] = [];
   const log: string[] = [];
   const callee = new Callee(
@@ -34,7 +38,12 @@ function setUp(limits: Partial<CalleeLimits> = {}, journal = new MemoryJournal(J
       send: (frame) => sent.push(frame),
       dispatch: ({ callId }) => log.push(`dispatch ${callId.slice(-1)}`),
       abort: (callId, reason) => log.push(`abort ${callId.slice(-1)} ${reason}`),
-      seal: (_call, { status }) => ({ receipt: Buffer.from(status), deviceUs: 1.4, serverUs: 0 }),
+      seal: ({ callId }, { status }) => {
+        const sign = () =>
+          callee.sealed(callId, { receipt: Buffer.from(status), deviceUs: 1.4, serverUs: 0 });
+        if (signing === undefined) sign();
+        else signing.push(sign);
+      },
     },
     limits,
   );
@@ -99,6 +108,30 @@ test('[RLY-05] calls for another journal, of an older epoch or with another dige
   other.bind(JOURNAL_ID);
   other.resume(0, 0);
   assert.equal(lastRefusal(sent), RefusedReason.DIGEST_MISMATCH);
+});
+
+test('[RLY-05] an outcome is neither persisted nor sent before it is sealed, and stays as it was fixed', () => {
+  const signing: (() => void)[] = [];
+  const journal = new MemoryJournal(JOURNAL_ID);
+  const { callee, sent, log, said } = setUp({ retentionMs: 100 }, journal, signing);
+  const states = () => [...journal.load()].map(({ state }) => state);
+  callTo(callee, 1);
+  callee.begin(idOf(1), { durable: true });
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('result') });
+  assert.equal(callee.running, 1);
+  assert.equal(callee.nextWakeMs, 10_100, 'its deadline is no reason to wake any more');
+  callee.tick(20_000);
+  callee.finished(idOf(1), { status: 'failed', error: new ZlError('tool.failed', 'late') });
+  assert.deepEqual([states(), signing.length], [['dispatched'], 1]);
+  assert.ok(!said().includes('OUTCOME'));
+  callTo(callee, 1);
+  assert.equal(said().at(-1), 'DATA', 'it lives');
+  for (const sign of [...signing, ...signing]) sign();
+  assert.deepEqual(states(), ['finished']);
+  assert.equal(said().filter((kind) => kind === 'OUTCOME').length, 1);
+  assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
+  assert.equal(callee.running, 0);
+  assert.deepEqual(log, ['dispatch 1']);
 });
 
 test('[RLY-05] what was forgotten is refused for good, even if the clock goes back', () => {

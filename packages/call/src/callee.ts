@@ -12,6 +12,7 @@ import {
   type CalleeLimits,
   type CalleeSink,
   type Finish,
+  type Seal,
 } from './callee-ports.ts';
 import { CalleeVoice } from './callee-voice.ts';
 import { EntryBook } from './entry-book.ts';
@@ -46,10 +47,10 @@ export class Callee {
     this.#limits = { ...CALLEE_LIMITS, ...limits };
     this.#book = new EntryBook(journal, this.#limits.retentionMs);
     this.#voice = new CalleeVoice((frame) => sink.send(frame));
-    this.#notary = new Notary(journal, (call, ending) => sink.seal(call, ending));
+    this.#notary = new Notary(journal);
   }
 
-  /** Calls received or dispatched. */
+  /** Calls without a persisted outcome. */
   get running(): number {
     return this.#book.running;
   }
@@ -124,6 +125,14 @@ export class Callee {
     const result = finish.status === 'done' ? finish.result : undefined;
     const excess = result && this.#keep(entry, entry.state.call, result);
     this.#end(entry, excess ? { status: 'failed', error: excess } : finish);
+  }
+
+  /** The receipt of an outcome that the sink was asked to seal. */
+  sealed(callId: string, seal: Seal): void {
+    const entry = this.#book.get(callId);
+    if (entry === undefined || !this.#notary.seal(entry, seal)) return;
+    this.#book.settled(entry);
+    this.#voice.pump(entry);
   }
 
   tick(nowMs: number): void {
@@ -226,8 +235,7 @@ export class Callee {
 
   #end(entry: CalleeEntry, finish: Finish): void {
     if (finish.status !== 'done') this.#heldBytes -= entry.outbox.free();
-    this.#notary.end(entry, finish);
-    this.#book.ended(entry);
-    this.#voice.pump(entry);
+    const ended = this.#notary.end(entry, finish);
+    if (ended !== undefined) this.#sink.seal(ended.call, ended.ending);
   }
 }

@@ -9,7 +9,7 @@ export class EntryBook {
   readonly #journal: Journal;
   readonly #retentionMs: number;
   readonly #entries = new Map<string, CalleeEntry>();
-  readonly #running = new Set<CalleeEntry>();
+  readonly #unsettled = new Set<CalleeEntry>();
   #sweepAtMs = Number.POSITIVE_INFINITY;
 
   constructor(journal: Journal, retentionMs: number) {
@@ -21,8 +21,9 @@ export class EntryBook {
     return this.#entries.size;
   }
 
+  /** Calls without a persisted outcome. */
   get running(): number {
-    return this.#running.size;
+    return this.#unsettled.size;
   }
 
   get(callId: string): CalleeEntry | undefined {
@@ -31,22 +32,24 @@ export class EntryBook {
 
   add(entry: CalleeEntry): void {
     this.#entries.set(entry.callId, entry);
-    if (entry.isRunning) this.#running.add(entry);
+    if (!entry.isSettled) this.#unsettled.add(entry);
     this.#sweepAtMs = Math.min(this.#sweepAtMs, entry.deadlineMs + this.#retentionMs);
   }
 
-  ended(entry: CalleeEntry): void {
-    this.#running.delete(entry);
+  settled(entry: CalleeEntry): void {
+    this.#unsettled.delete(entry);
   }
 
   /** Calls that still run after their deadline. */
   expired(nowMs: number): CalleeEntry[] {
-    return [...this.#running].filter(({ deadlineMs }) => deadlineMs <= nowMs);
+    return [...this.#unsettled].filter((entry) => entry.isRunning && entry.deadlineMs <= nowMs);
   }
 
   get nextWakeMs(): number {
     let wakeMs = this.#sweepAtMs;
-    for (const { deadlineMs } of this.#running) wakeMs = Math.min(wakeMs, deadlineMs);
+    for (const { isRunning, deadlineMs } of this.#unsettled) {
+      if (isRunning) wakeMs = Math.min(wakeMs, deadlineMs);
+    }
     return wakeMs;
   }
 
@@ -54,7 +57,7 @@ export class EntryBook {
   sweep(nowMs: number): CalleeEntry[] {
     if (nowMs < this.#sweepAtMs) return [];
     const past = [...this.#entries.values()].filter(
-      (entry) => !entry.isRunning && entry.deadlineMs + this.#retentionMs <= nowMs,
+      (entry) => entry.isSettled && entry.deadlineMs + this.#retentionMs <= nowMs,
     );
     if (past.length > 0) this.#forget(past);
     let earliestMs = Number.POSITIVE_INFINITY;

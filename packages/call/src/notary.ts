@@ -13,11 +13,9 @@ const MAX_ERROR_CHARS = 8_192;
 /** Puts a call's steps into the journal, before anyone acts on them (rule 3). */
 export class Notary {
   readonly #journal: Journal;
-  readonly #seal: (call: CalleeCall, ending: Ending) => Seal;
 
-  constructor(journal: Journal, seal: (call: CalleeCall, ending: Ending) => Seal) {
+  constructor(journal: Journal) {
     this.#journal = journal;
-    this.#seal = seal;
   }
 
   /** False when the call is not waiting to begin. */
@@ -29,17 +27,28 @@ export class Notary {
     return true;
   }
 
-  /** Seals and persists the outcome. A result goes with done only. */
-  end(entry: CalleeEntry, finish: Finish): void {
-    const { state, callId, digest, deadlineMs } = entry;
-    if (!('call' in state)) return;
+  /** Fixes the outcome and returns what has to be sealed; undefined when an outcome was fixed before. */
+  end(entry: CalleeEntry, finish: Finish): { call: CalleeCall; ending: Ending } | undefined {
+    const { state } = entry;
+    if (!('call' in state)) return undefined;
     const result = finish.status === 'done' ? entry.outbox.whole() : NO_BYTES;
     const ending = endingOf(finish, result);
-    const outcome = outcomePayload(ending, this.#seal(state.call, ending));
     // What says "it never ran" stays true only if it is remembered.
     const durable = state.name === 'received' || state.durable;
+    entry.state = { name: 'sealing', ending, durable };
+    return { call: state.call, ending };
+  }
+
+  /** Persists the outcome with its receipt. False when the call is not waiting for one. */
+  seal(entry: CalleeEntry, seal: Seal): boolean {
+    const { state, callId, digest, deadlineMs } = entry;
+    if (state.name !== 'sealing') return false;
+    const { ending, durable } = state;
+    const result = ending.status === 'done' ? entry.outbox.whole() : NO_BYTES;
+    const outcome = outcomePayload(ending, seal);
     this.#journal.finished({ callId, digest, deadlineMs, outcome, result }, durable);
     entry.state = { name: 'finished', outcome, resultBytes: result.length };
+    return true;
   }
 
   /** True when the result's bytes are not needed any more. */

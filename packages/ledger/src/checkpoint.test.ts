@@ -6,7 +6,7 @@ import { assertOrigin, noteVerifierKey, signCheckpoint, verifyCheckpoint } from 
 const signer = signerFromPem(generateKeyPair().privatePem);
 const keys = [signer.verifier()];
 const checkpoint = { origin: 'zerolatency/test', size: 12, root: Buffer.alloc(32, 7) };
-const note = signCheckpoint(checkpoint, signer);
+const note = await signCheckpoint(checkpoint, signer);
 
 test('[AUD-01] a checkpoint is a signed note of origin, size and root', () => {
   const lines = note.split('\n');
@@ -39,9 +39,9 @@ test('a flip of any bit of a checkpoint is noticed', () => {
   }
 });
 
-test('co-signatures of others beside ours do no harm, and are not enough', () => {
+test('co-signatures of others beside ours do no harm, and are not enough', async () => {
   const witness = signerFromPem(generateKeyPair().privatePem);
-  const line = signCheckpoint(checkpoint, witness).split('\n\n')[1];
+  const line = (await signCheckpoint(checkpoint, witness)).split('\n\n')[1];
   assert.deepEqual(verifyCheckpoint(note + line, keys).value, checkpoint);
   assert.match(verifyCheckpoint(note, [witness.verifier()]).error ?? '', /no known key/);
 });
@@ -60,4 +60,10 @@ test('an origin that would not fit into a note is refused', () => {
     assert.throws(() => assertOrigin(origin), { id: 'config.invalid' });
   }
   assertOrigin('zerolatency/host-1');
+});
+
+test('a P-256 key signs no checkpoint, and none is verified with it', async () => {
+  const es256 = signerFromPem(generateKeyPair('ES256').privatePem);
+  await assert.rejects(signCheckpoint(checkpoint, es256), { id: 'config.invalid' });
+  assert.match(verifyCheckpoint(note, [es256.verifier()]).error ?? '', /no known key/);
 });

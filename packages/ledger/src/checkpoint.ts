@@ -27,11 +27,17 @@ export function assertOrigin(origin: string): void {
   throw new ZlError('config.invalid', 'a ledger origin has 1 to 200 characters, no space and no +');
 }
 
-export function signCheckpoint({ origin, size, root }: Checkpoint, signer: Signer): string {
+export async function signCheckpoint(
+  { origin, size, root }: Checkpoint,
+  signer: Signer,
+): Promise<string> {
+  if (signer.algorithm !== 'Ed25519') {
+    throw new ZlError('config.invalid', 'checkpoints are signed with an Ed25519 key');
+  }
   const text = `${origin}\n${size}\n${toBase64(root)}\n`;
   const signature = Buffer.concat([
     keyHash(origin, signer.publicKey),
-    signer.sign(Buffer.from(text, 'utf8')),
+    await signer.sign(Buffer.from(text, 'utf8')),
   ]);
   return `${text}\n\u2014 ${origin} ${toBase64(signature)}\n`;
 }
@@ -65,6 +71,7 @@ function isSignedBy(line: string, text: Uint8Array, by: { key: Verifier; name: s
   if (!line.startsWith(prefix)) return false;
   const bytes = strictBase64(line.slice(prefix.length));
   if (bytes === undefined) return false;
+  if (by.key.algorithm !== 'Ed25519') return false;
   const expected = keyHash(by.name, by.key.publicKey);
   if (!expected.every((byte, i) => byte === bytes[i])) return false;
   return by.key.verify(text, bytes.subarray(KEY_HASH_BYTES));

@@ -54,9 +54,10 @@ export class Checkpointer {
     const { dir, signer, lock, fsync, current } = this.#options;
     const checkpoint = current();
     if (checkpoint.size === this.#writtenSize) return;
-    // Two writers would spoil the chain; the one that lost the lock finds out here.
+    const note = await signCheckpoint(checkpoint, signer);
+    // Asked last, because signing may take a while. Two writers would spoil the chain; the one that lost the lock finds out here.
     if (!(await lock.isHeld())) throw new ZlError('ledger.failed', 'another process took the lock');
-    await writeAtomically(join(dir, CHECKPOINT_FILE), signCheckpoint(checkpoint, signer), fsync);
+    await writeAtomically(join(dir, CHECKPOINT_FILE), note, fsync);
     this.#writtenSize = checkpoint.size;
   }
 }

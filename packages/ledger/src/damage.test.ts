@@ -22,7 +22,7 @@ async function written(): Promise<{ segments: string[]; checkpoint: string }> {
   const ledger = await scratch.open({ maxSegmentBytes: 3_000 });
   for (let i = 0; i < 4; i++) {
     await ledger.append(intent(i));
-    await ledger.append(receipt(i));
+    await ledger.append(await receipt(i));
   }
   await ledger.close();
   const segments = scratch.files().filter((name) => name.startsWith('segment'));
@@ -155,7 +155,7 @@ test('a segment whose sum of the past is wrong is noticed, also when its record 
   writeFileSync(path, line);
   writeFileSync(
     join(scratch.dir, 'checkpoint'),
-    signCheckpoint({ origin: ORIGIN, size: 1, root: leaf }, signer),
+    await signCheckpoint({ origin: ORIGIN, size: 1, root: leaf }, signer),
   );
   assert.match((await verify()).firstBad?.reason ?? '', /does not sum up/);
   await assert.rejects(scratch.open(), { id: 'ledger.corrupt' });

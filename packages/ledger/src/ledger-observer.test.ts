@@ -27,8 +27,9 @@ test('[OBS-02] [AUD-02] each record is told once it is on disk, and its group sh
   const ledger = await scratch.open({ fsync: true, observer });
   assert.deepEqual([told.recorded, told.acknowledged], [['ledger.segment'], 0]);
   told.synced = 0;
+  const entries = [intent(2), await receipt(1)];
   ledger.appendSoon(intent(1));
-  const appended = Promise.all([intent(2), receipt(1)].map((entry) => ledger.append(entry)));
+  const appended = Promise.all(entries.map((entry) => ledger.append(entry)));
   assert.equal(told.recorded.length, 1);
   await appended;
   const kinds = ['ledger.segment', 'call.intent', 'call.intent', 'call.receipt'];

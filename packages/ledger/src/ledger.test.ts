@@ -27,7 +27,7 @@ const FIRST = 'segment-0000000000000000.jsonl';
 test('[AUD-01] what was appended is read back in order, chained, and verifies with public keys only', async () => {
   const ledger = await scratch.open({ fsync: true });
   const appended = await Promise.all(
-    [intent(1), receipt(1), intent(2)].map((entry) => ledger.append(entry)),
+    [intent(1), await receipt(1), intent(2)].map((entry) => ledger.append(entry)),
   );
   assert.deepEqual(
     appended.map(({ index }) => index),
@@ -123,7 +123,7 @@ test('any mix of appends, rotations and reopenings is one ledger', async () => {
         for (const step of steps) {
           if (step === 'intent') await ledger.append(intent(++number));
           else if (step === 'soon') ledger.appendSoon(intent(++number));
-          else await ledger.append(receipt(number));
+          else await ledger.append(await receipt(number));
           expected++;
         }
         const opened = ledger.openIntents();
@@ -158,21 +158,21 @@ test('a segment ends at its size, and the next one opens without reading those b
 test('intents without a receipt are handed to the next process, until it closes them', async () => {
   const first = await scratch.open({ maxSegmentBytes: 1_500 });
   for (let i = 0; i < 10; i++) await first.append(intent(i));
-  for (let i = 0; i < 8; i++) await first.append(receipt(i));
+  for (let i = 0; i < 8; i++) await first.append(await receipt(i));
   assert.deepEqual(first.openIntents(), []);
   await first.close();
   const second = await scratch.open();
   await second.append(intent(20));
   const left = () => second.openIntents().map(({ body }) => body.callId);
   assert.deepEqual(left(), [callId(8), callId(9)]);
-  await second.append(receipt(8));
+  await second.append(await receipt(8));
   assert.deepEqual(left(), [callId(9)]);
 });
 
 test('a checkpoint covers what is on disk, and the file follows by itself', async (t) => {
   const ledger = await scratch.open({ checkpointEveryMs: 1 });
   await ledger.append(intent(1));
-  assert.equal(verifyCheckpoint(ledger.checkpoint(), keys).value?.size, 2);
+  assert.equal(verifyCheckpoint(await ledger.checkpoint(), keys).value?.size, 2);
   const onFile = () =>
     verifyCheckpoint(readFileSync(join(scratch.dir, 'checkpoint'), 'utf8'), keys);
   await t.waitFor(() => assert.equal(onFile().value?.size, 2));
@@ -216,6 +216,6 @@ test('calls that never get a receipt are bounded', async () => {
   const ledger = await scratch.open();
   for (let i = 0; i < 4_096; i++) ledger.appendSoon(intent(i));
   assert.throws(() => ledger.appendSoon(intent(4_096)), { id: 'limit.exceeded' });
-  ledger.appendSoon(receipt(7));
+  ledger.appendSoon(await receipt(7));
   await ledger.append(intent(4_096));
 });

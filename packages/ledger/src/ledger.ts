@@ -133,7 +133,7 @@ export class Ledger {
   }
 
   /** A signed note over what is on disk now. */
-  checkpoint(): string {
+  checkpoint(): Promise<string> {
     return signCheckpoint(this.#current(), this.#options.signer);
   }
 

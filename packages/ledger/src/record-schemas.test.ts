@@ -34,7 +34,7 @@ const entries: readonly LedgerEntry[] = [
       deadlineUnixMs: 1_800_000_000_000,
     },
   },
-  receipt(1),
+  await receipt(1),
   {
     kind: 'policy.denied',
     body: {
@@ -82,8 +82,8 @@ test('every kind of record, as written, follows the contract of its kind, and no
   assert.deepEqual([...kinds].sort(), contracted.sort());
 });
 
-test('a real receipt follows the contract of receipts', () => {
-  const { body } = receipt(1);
+test('a real receipt follows the contract of receipts', async () => {
+  const { body } = await receipt(1);
   assert.ok('receipt' in body);
   const payload = peekReceipt(body.receipt);
   assert.equal(load('receipt.schema.json').validate(payload).error, undefined);

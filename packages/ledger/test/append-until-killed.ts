@@ -13,7 +13,7 @@ let next = ledger.size;
 async function appendForever(): Promise<never> {
   for (;;) {
     const number = next++;
-    for (const entry of [intent(number), receipt(number)]) {
+    for (const entry of [intent(number), await receipt(number)]) {
       const { index, leafHash } = await ledger.append(entry);
       writeSync(1, `${index} ${leafHash}\n`);
     }

@@ -52,8 +52,8 @@ export function intent(number: number): LedgerEntry {
   return { kind: 'call.intent', body };
 }
 
-export function receipt(number: number): LedgerEntry {
-  const envelope = signReceipt(
+export async function receipt(number: number): Promise<LedgerEntry> {
+  const envelope = await signReceipt(
     {
       role: 'host',
       callId: callId(number),

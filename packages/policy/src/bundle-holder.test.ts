@@ -42,7 +42,7 @@ test('[POL-02] without a bundle every tool is denied, and it says so', () => {
 test('[POL-02] a bundle goes from active over stale to expired, and denies tools from then on', async () => {
   const holder = makeHolder();
   const rules = [allow(), allow({ id: 'grace', tools: ['fs.list'], duringGrace: true })];
-  await holder.offer(signed({ graceMs: DAY_MS, rules }), NOW);
+  await holder.offer(await signed({ graceMs: DAY_MS, rules }), NOW);
   const list = (nowMs: number) => holder.decide(sampleRequest({ tool: 'fs.list', nowMs })).effect;
   const seen = [NOW, NOW + 7 * DAY_MS - 1, NOW + 7 * DAY_MS, NOW + 8 * DAY_MS].map((nowMs) => [
     holder.current(nowMs).state,
@@ -62,26 +62,26 @@ test('[POL-02] a bundle goes from active over stale to expired, and denies tools
 
 test('[POL-02] a newer bundle takes over, and every decision names the one it is by', async () => {
   const holder = makeHolder();
-  const first = await holder.offer(signed(), NOW);
+  const first = await holder.offer(await signed(), NOW);
   assert.ok('installed' in first);
   assert.equal(ask(holder).policyDigest, first.installed.digest);
-  assert.deepEqual(await holder.offer(signed(), NOW), { unchanged: true });
-  assert.ok('installed' in (await holder.offer(signed({ version: 2, rules: [] }), NOW)));
+  assert.deepEqual(await holder.offer(await signed(), NOW), { unchanged: true });
+  assert.ok('installed' in (await holder.offer(await signed({ version: 2, rules: [] }), NOW)));
   assert.equal(ask(holder).policyId, 'default@2');
   assert.equal(ask(holder).effect, 'deny');
 });
 
 test('[POL-02] a refused offer leaves the bundle in force as it is', async () => {
   const holder = makeHolder();
-  await holder.offer(signed({ version: 2 }), NOW);
+  await holder.offer(await signed({ version: 2 }), NOW);
   const before = holder.current(NOW);
   const offers = [
     'garbage',
     '',
-    signed({ version: 1 }),
-    signed({ version: 2, rules: [] }),
-    signed({ version: 3 }, makeKey()),
-    signed({ version: 3, issuedAt: new Date(NOW + DAY_MS).toISOString() }),
+    await signed({ version: 1 }),
+    await signed({ version: 2, rules: [] }),
+    await signed({ version: 3 }, makeKey()),
+    await signed({ version: 3, issuedAt: new Date(NOW + DAY_MS).toISOString() }),
   ];
   for (const offer of offers) {
     assert.ok('error' in (await holder.offer(offer, NOW)));
@@ -91,11 +91,11 @@ test('[POL-02] a refused offer leaves the bundle in force as it is', async () =>
 
 test('[POL-02] a restart does not bring an older bundle back', async () => {
   const floor = memoryFloor();
-  await makeHolder(floor).offer(signed({ version: 5 }), NOW);
+  await makeHolder(floor).offer(await signed({ version: 5 }), NOW);
   const restarted = makeHolder(floor);
-  assert.ok('error' in (await restarted.offer(signed({ version: 4 }), NOW)));
+  assert.ok('error' in (await restarted.offer(await signed({ version: 4 }), NOW)));
   assert.equal(restarted.current(NOW).state, 'none');
-  assert.ok('installed' in (await restarted.offer(signed({ version: 5 }), NOW)));
+  assert.ok('installed' in (await restarted.offer(await signed({ version: 5 }), NOW)));
 });
 
 test('a bundle whose floor cannot be saved or known does not take hold', async () => {
@@ -103,7 +103,7 @@ test('a bundle whose floor cannot be saved or known does not take hold', async (
   const unread = { load: () => Promise.reject(new Error('EIO')), save: async () => {} };
   for (const floor of [full, unread]) {
     const holder = makeHolder(floor);
-    const offer = await holder.offer(signed(), NOW);
+    const offer = await holder.offer(await signed(), NOW);
     assert.ok('error' in offer && offer.error.id === 'policy.invalid');
     assert.equal(offer.error.reason, 'unreadable');
     assert.match(offer.error.message, /disk full|EIO/);
@@ -122,7 +122,9 @@ test('offers made at once are taken in their order, however slow the floor is', 
     },
   };
   const holder = makeHolder(slow);
-  const offers = [1, 3, 2].map((version) => holder.offer(signed({ version }), NOW));
+  const offers = [1, 3, 2].map((version) =>
+    signed({ version }).then((text) => holder.offer(text, NOW)),
+  );
   const kinds = (await Promise.all(offers)).map((offer) => Object.keys(offer)[0]);
   assert.deepEqual(kinds, ['installed', 'installed', 'error']);
   assert.deepEqual(
@@ -133,14 +135,14 @@ test('offers made at once are taken in their order, however slow the floor is', 
 
 test('[POL-02] a bundle of a key that is trusted no more is dropped', async () => {
   const holder = makeHolder();
-  await holder.offer(signed(), NOW);
+  await holder.offer(await signed(), NOW);
   const next = makeKey();
   holder.trust([...keys, next.publicPem], NOW);
   assert.equal(holder.current(NOW).state, 'active');
   holder.trust([next.publicPem], NOW);
   assert.equal(holder.current(NOW).state, 'none');
   assert.equal(ask(holder).effect, 'deny');
-  assert.ok('installed' in (await holder.offer(signed({ version: 2 }, next), NOW)));
+  assert.ok('installed' in (await holder.offer(await signed({ version: 2 }, next), NOW)));
 });
 
 test('[POL-06] what is decided by is told before the first decision under it, and once', async () => {
@@ -151,8 +153,8 @@ test('[POL-06] what is decided by is told before the first decision under it, an
     told.push(`decided by ${ask(holder, nowMs).policyId}`);
   };
   decide(NOW);
-  await holder.offer(signed({ graceMs: DAY_MS }), NOW);
-  await holder.offer(signed({ graceMs: DAY_MS }), NOW);
+  await holder.offer(await signed({ graceMs: DAY_MS }), NOW);
+  await holder.offer(await signed({ graceMs: DAY_MS }), NOW);
   // By another clock, which decides nothing.
   holder.current(NOW + 7 * DAY_MS);
   decide(NOW);
@@ -182,7 +184,7 @@ test('[OBS-02] what gauges say of a bundle, and of none', async () => {
   assert.deepEqual(bundleFigures(holder.current(NOW), NOW), none);
   const issuedAt = new Date(NOW - 60_000).toISOString();
   const expiresAt = new Date(NOW + 3_600_000).toISOString();
-  await holder.offer(signed({ version: 3, issuedAt, expiresAt }), NOW);
+  await holder.offer(await signed({ version: 3, issuedAt, expiresAt }), NOW);
   const figures = (nowMs: number) => bundleFigures(holder.current(nowMs), nowMs);
   assert.deepEqual(figures(NOW), { version: 3, ageSeconds: 60, expiresSeconds: 3600 });
   assert.deepEqual(figures(NOW + DAY_MS), {
@@ -194,7 +196,7 @@ test('[OBS-02] what gauges say of a bundle, and of none', async () => {
 
 test('[POL-02] a key that cannot be read neither saves nor spoils what others vouch for', async () => {
   const holder = makeHolder();
-  await holder.offer(signed(), NOW);
+  await holder.offer(await signed(), NOW);
   holder.trust(['garbage', ...keys], NOW);
   assert.equal(holder.current(NOW).state, 'active');
   holder.trust(['garbage', makeKey().publicPem], NOW);
@@ -219,7 +221,7 @@ test('[POL-02] whatever is offered and whenever, versions only grow and only the
         const issuedMs = nowMs - action.ageDays * DAY_MS;
         const issuedAt = new Date(issuedMs).toISOString();
         const expiresAt = new Date(issuedMs + 7 * DAY_MS).toISOString();
-        await holder.offer(signed({ version: action.version, issuedAt, expiresAt }), nowMs);
+        await holder.offer(await signed({ version: action.version, issuedAt, expiresAt }), nowMs);
       }
       const current = holder.current(nowMs);
       const isAllowed = ask(holder, nowMs).effect === 'allow';

@@ -34,7 +34,7 @@ function manifest(changes: Partial<Manifest> = {}): Manifest {
   };
 }
 
-function sign(changes: Partial<Manifest> = {}, key = policyKey): string {
+function sign(changes: Partial<Manifest> = {}, key = policyKey): Promise<string> {
   return signManifest(manifest(changes), [signerFromPem(key.privatePem)]);
 }
 
@@ -45,33 +45,33 @@ function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyMani
   return verified.error.message;
 }
 
-test('[BRG-02] a signed manifest is verified, and known by the digest of its content', () => {
-  const verified = verifyManifest(sign(), { keys, nowMs: NOW });
+test('[BRG-02] a signed manifest is verified, and known by the digest of its content', async () => {
+  const verified = verifyManifest(await sign(), { keys, nowMs: NOW });
   assert.ok('manifest' in verified);
   assert.deepEqual(verified.manifest, manifest());
   assert.equal(verified.digest, digestOf(manifest()));
 });
 
-test('[BRG-02] a manifest that is unsigned, of another key or altered is refused', () => {
-  const envelope: { payload: string } = JSON.parse(sign());
+test('[BRG-02] a manifest that is unsigned, of another key or altered is refused', async () => {
+  const envelope: { payload: string } = JSON.parse(await sign());
   fault(JSON.stringify({ ...envelope, signatures: [] }));
-  fault(sign({}, makeKey()));
+  fault(await sign({}, makeKey()));
   const text = Buffer.from(envelope.payload, 'base64').toString();
   const altered = Buffer.from(text.replace('/usr/bin/node', '/tmp/evil')).toString('base64');
   fault(JSON.stringify({ ...envelope, payload: altered }));
 });
 
-test('a policy bundle is no manifest, whoever signed it', () => {
-  fault(signed());
+test('a policy bundle is no manifest, whoever signed it', async () => {
+  fault(await signed());
 });
 
-test('a manifest from the future and an older one are refused', () => {
-  assert.match(fault(sign(), { nowMs: NOW - 3_600_000 }), /in the future/);
+test('a manifest from the future and an older one are refused', async () => {
+  assert.match(fault(await sign(), { nowMs: NOW - 3_600_000 }), /in the future/);
   const floor = { id: 'laptops', version: 2, digest: 'sha256:00' };
-  assert.match(fault(sign(), { floor }), /1 is older than 2/);
+  assert.match(fault(await sign(), { floor }), /1 is older than 2/);
 });
 
-test('a manifest says only what a bridge can hold a server to', () => {
+test('a manifest says only what a bridge can hold a server to', async () => {
   const bad: [Partial<ManifestServer>, RegExp][] = [
     [{ command: 'node' }, /command/],
     [{ command: './node' }, /command/],
@@ -86,8 +86,8 @@ test('a manifest says only what a bridge can hold a server to', () => {
     [{ env: { allow: [], set: { 'A B': '' } } }, /env/],
   ];
   for (const [changes, pattern] of bad) {
-    assert.throws(() => sign({ servers: [server(changes)] }), pattern, JSON.stringify(changes));
+    await assert.rejects(sign({ servers: [server(changes)] }), pattern, JSON.stringify(changes));
   }
-  assert.throws(() => sign({ servers: [server(), server()] }), /two servers are named fs/);
-  assert.throws(() => sign({ issuedAt: '2030-13-01T00:00:00Z' }), /no date/);
+  await assert.rejects(sign({ servers: [server(), server()] }), /two servers are named fs/);
+  await assert.rejects(sign({ issuedAt: '2030-13-01T00:00:00Z' }), /no date/);
 });

@@ -5,7 +5,10 @@ import type { Manifest } from './manifest.ts';
 export const MANIFEST_PAYLOAD_TYPE = 'application/vnd.zerolatency.manifest.v1+json';
 
 /** The envelope as JSON text. Throws manifest.invalid for what no bridge would accept. */
-export function signManifest(manifest: Manifest, signers: readonly Signer[]): string {
+export async function signManifest(
+  manifest: Manifest,
+  signers: readonly Signer[],
+): Promise<string> {
   const checked = checkManifest(manifest);
   if ('error' in checked) throw checked.error;
   const payload = canonicalJson(checked.manifest);

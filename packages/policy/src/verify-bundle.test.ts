@@ -30,12 +30,12 @@ function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyBund
   return verified.error.message;
 }
 
-function seal(payload: Uint8Array, payloadType = BUNDLE_PAYLOAD_TYPE): string {
+function seal(payload: Uint8Array, payloadType = BUNDLE_PAYLOAD_TYPE): Promise<string> {
   return signEnvelope({ payloadType, payload, keys: [signer] });
 }
 
-test('[POL-02] a signed bundle is verified, and known by the digest of its content', () => {
-  const verified = verifyBundle(signed(), { keys, nowMs: NOW });
+test('[POL-02] a signed bundle is verified, and known by the digest of its content', async () => {
+  const verified = verifyBundle(await signed(), { keys, nowMs: NOW });
   assert.ok('bundle' in verified);
   assert.deepEqual(verified.bundle, sampleBundle());
   assert.equal(verified.digest, digestOf(sampleBundle()));
@@ -43,30 +43,30 @@ test('[POL-02] a signed bundle is verified, and known by the digest of its conte
   assert.equal(decide(verified.bundle, sampleRequest()).effect, 'allow');
 });
 
-test('a verified bundle cannot be changed afterwards', () => {
-  const verified = verifyBundle(signed(), { keys, nowMs: NOW });
+test('a verified bundle cannot be changed afterwards', async () => {
+  const verified = verifyBundle(await signed(), { keys, nowMs: NOW });
   assert.ok('bundle' in verified);
   const { rules } = verified.bundle as unknown as { rules: { effect: string }[] };
   assert.throws(() => rules.pop(), TypeError);
   assert.throws(() => Object.assign(rules[0]!, { effect: 'deny' }), TypeError);
 });
 
-test('[POL-02] an unsigned bundle and one of an unknown key are refused', () => {
-  const unsigned = JSON.stringify({ ...JSON.parse(signed()), signatures: [] });
+test('[POL-02] an unsigned bundle and one of an unknown key are refused', async () => {
+  const unsigned = JSON.stringify({ ...JSON.parse(await signed()), signatures: [] });
   fault(unsigned);
-  fault(signed({}, makeKey()));
-  fault(signed(), { keys: [] });
-  fault(signed(), { keys: [makeKey().publicPem] });
+  fault(await signed({}, makeKey()));
+  fault(await signed(), { keys: [] });
+  fault(await signed(), { keys: [makeKey().publicPem] });
 });
 
-test('[POL-02] one good signature among keys that rotate is enough', () => {
+test('[POL-02] one good signature among keys that rotate is enough', async () => {
   const other = makeKey();
   const nowMs = NOW;
-  assert.ok('bundle' in verifyBundle(signed(), { keys: [other.publicPem, ...keys], nowMs }));
+  assert.ok('bundle' in verifyBundle(await signed(), { keys: [other.publicPem, ...keys], nowMs }));
 });
 
-test('[POL-02] a bundle altered anywhere is refused', () => {
-  const envelope: { payload: string } = JSON.parse(signed());
+test('[POL-02] a bundle altered anywhere is refused', async () => {
+  const envelope: { payload: string } = JSON.parse(await signed());
   const payload = Buffer.from(envelope.payload, 'base64');
   fc.assert(
     fc.property(fc.nat(payload.length - 1), fc.integer({ min: 1, max: 255 }), (index, bits) => {
@@ -77,69 +77,69 @@ test('[POL-02] a bundle altered anywhere is refused', () => {
   );
 });
 
-test('a document signed for another purpose is no bundle', () => {
-  fault(seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE));
+test('a document signed for another purpose is no bundle', async () => {
+  fault(await seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE));
 });
 
-test('signed content with two readings is refused', () => {
+test('signed content with two readings is refused', async () => {
   const text = Buffer.from(canonicalJson(sampleBundle())).toString();
-  assert.match(fault(seal(Buffer.from(` ${text}`))), /canonical/);
+  assert.match(fault(await seal(Buffer.from(` ${text}`))), /canonical/);
   const twice = text.replace('"rules":', '"rules":[],"rules":');
-  assert.match(fault(seal(Buffer.from(twice))), /canonical/);
-  assert.match(fault(seal(Buffer.from([0xff, 0xfe]))), /canonical/);
-  assert.match(fault(seal(Buffer.from('"text"'))), /not a policy bundle/);
+  assert.match(fault(await seal(Buffer.from(twice))), /canonical/);
+  assert.match(fault(await seal(Buffer.from([0xff, 0xfe]))), /canonical/);
+  assert.match(fault(await seal(Buffer.from('"text"'))), /not a policy bundle/);
 });
 
 test('garbage is refused without a throw', () => {
   fc.assert(fc.property(fc.oneof(fc.string(), fc.json()), (text) => fault(text) !== ''));
 });
 
-test('[POL-02] a bundle past its grace is refused, and one in its grace is not', () => {
-  const envelope = signed({ graceMs: DAY_MS });
+test('[POL-02] a bundle past its grace is refused, and one in its grace is not', async () => {
+  const envelope = await signed({ graceMs: DAY_MS });
   assert.match(fault(envelope, { nowMs: NOW + 8 * DAY_MS }), /expired at 2030-01-08/);
   assert.ok('bundle' in verifyBundle(envelope, { keys, nowMs: NOW + 8 * DAY_MS - 1 }));
-  assert.match(fault(signed(), { nowMs: NOW + 7 * DAY_MS }), /expired/);
+  assert.match(fault(await signed(), { nowMs: NOW + 7 * DAY_MS }), /expired/);
 });
 
-test('[POL-02] a bundle from the future is refused, but for the skew of clocks', () => {
+test('[POL-02] a bundle from the future is refused, but for the skew of clocks', async () => {
   const skewMs = 5 * 60 * 1000;
-  assert.ok('bundle' in verifyBundle(signed(), { keys, nowMs: NOW - skewMs }));
-  assert.match(fault(signed(), { nowMs: NOW - skewMs - 1 }), /in the future/);
+  assert.ok('bundle' in verifyBundle(await signed(), { keys, nowMs: NOW - skewMs }));
+  assert.match(fault(await signed(), { nowMs: NOW - skewMs - 1 }), /in the future/);
 });
 
-test('[POL-02] a rollback is refused, also to other content of the same version', () => {
+test('[POL-02] a rollback is refused, also to other content of the same version', async () => {
   const floor = { id: 'default', version: 3, digest: digestOf(sampleBundle({ version: 3 })) };
-  assert.match(fault(signed({ version: 2 }), { floor }), /2 is older than 3/);
-  const twin = signed({ version: 3, rules: [allow({ tools: ['*'] })] });
+  assert.match(fault(await signed({ version: 2 }), { floor }), /2 is older than 3/);
+  const twin = await signed({ version: 3, rules: [allow({ tools: ['*'] })] });
   assert.match(fault(twin, { floor }), /differs from the version 3/);
-  assert.match(fault(signed({ id: 'other', version: 9 }), { floor }), /follows default/);
+  assert.match(fault(await signed({ id: 'other', version: 9 }), { floor }), /follows default/);
   for (const version of [3, 4]) {
-    assert.ok('bundle' in verifyBundle(signed({ version }), { keys, nowMs: NOW, floor }));
+    assert.ok('bundle' in verifyBundle(await signed({ version }), { keys, nowMs: NOW, floor }));
   }
 });
 
-test('nobody can sign what nobody would accept', () => {
-  assert.throws(() => signed({ version: 0 }), /version/);
+test('nobody can sign what nobody would accept', async () => {
+  await assert.rejects(signed({ version: 0 }), /version/);
 });
 
-test('[OBS-02] a refusal has its reason, whatever its words', () => {
+test('[OBS-02] a refusal has its reason, whatever its words', async () => {
   const reasonOf = (envelope: string, rules: Partial<Parameters<typeof verifyBundle>[1]> = {}) => {
     const verified = verifyBundle(envelope, { keys, nowMs: NOW, ...rules });
     return 'error' in verified ? verified.error.reason : 'accepted';
   };
-  const altered = { ...JSON.parse(signed()), payload: Buffer.from('{}').toString('base64') };
+  const altered = { ...JSON.parse(await signed()), payload: Buffer.from('{}').toString('base64') };
   const floor = { id: 'default', version: 3, digest: digestOf(sampleBundle({ version: 3 })) };
   const reasons = [
     reasonOf('garbage'),
-    reasonOf(seal(canonicalJson({ no: 'bundle' }))),
-    reasonOf(seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE)),
-    reasonOf(seal(Buffer.from('{ }'))),
+    reasonOf(await seal(canonicalJson({ no: 'bundle' }))),
+    reasonOf(await seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE)),
+    reasonOf(await seal(Buffer.from('{ }'))),
     reasonOf(JSON.stringify(altered)),
-    reasonOf(signed({}, makeKey())),
-    reasonOf(signed(), { nowMs: NOW + 7 * DAY_MS }),
-    reasonOf(signed(), { nowMs: NOW - DAY_MS }),
-    reasonOf(signed({ version: 2 }), { floor }),
-    reasonOf(signed({ version: 3 }), { floor }),
+    reasonOf(await signed({}, makeKey())),
+    reasonOf(await signed(), { nowMs: NOW + 7 * DAY_MS }),
+    reasonOf(await signed(), { nowMs: NOW - DAY_MS }),
+    reasonOf(await signed({ version: 2 }), { floor }),
+    reasonOf(await signed({ version: 3 }), { floor }),
   ];
   assert.deepEqual(reasons, [
     'malformed',

@@ -56,10 +56,10 @@ function setUp(t: TestContext) {
 
 test('[POL-02] a bundle is there after the start, and a newer file takes over live', async (t) => {
   const { start, put, events } = setUp(t);
-  put(signed());
+  put(await signed());
   const { holder, check } = await start();
   assert.equal(holder.decide(sampleRequest()).policyId, 'default@1');
-  put(signed({ version: 2 }));
+  put(await signed({ version: 2 }));
   await check();
   assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
   assert.deepEqual(events, ['default@1 active', 'default@2 active']);
@@ -70,7 +70,7 @@ test('[POL-02] a start without a bundle denies tools until one is there', async 
   const { holder, check } = await start();
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'none');
-  put(signed());
+  put(await signed());
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
   assert.deepEqual(events, ['refused: unreadable', 'none', 'default@1 active']);
@@ -78,9 +78,13 @@ test('[POL-02] a start without a bundle denies tools until one is there', async 
 
 test('[POL-02] a bad file is told once and leaves the bundle in force', async (t) => {
   const { start, put, logged, events } = setUp(t);
-  put(signed({ version: 2 }));
+  put(await signed({ version: 2 }));
   const { holder, check } = await start();
-  for (const bad of ['garbage', signed({ version: 1 }), signed({ version: 3 }, makeKey())]) {
+  for (const bad of [
+    'garbage',
+    await signed({ version: 1 }),
+    await signed({ version: 3 }, makeKey()),
+  ]) {
     put(bad);
     await check();
     await check();
@@ -94,9 +98,9 @@ test('[POL-02] a bad file is told once and leaves the bundle in force', async (t
 
 test('[POL-02] the newest version survives a restart on disk', async (t) => {
   const { start, put, clock, logged } = setUp(t);
-  put(signed({ version: 7 }));
+  put(await signed({ version: 7 }));
   (await start()).close();
-  put(signed({ version: 6 }));
+  put(await signed({ version: 6 }));
   const { holder } = await start();
   assert.equal(holder.current(clock.nowMs()).state, 'none');
   assert.match(logged.at(-1)!, /6 is older than 7/);
@@ -104,7 +108,7 @@ test('[POL-02] the newest version survives a restart on disk', async (t) => {
 
 test('a floor that cannot be read lets nothing in', async (t) => {
   const { start, put, clock, paths, logged } = setUp(t);
-  put(signed());
+  put(await signed());
   writeFileSync(paths.floor, '{"id":"default","version":"1"}');
   const { holder } = await start();
   assert.equal(holder.current(clock.nowMs()).state, 'none');
@@ -113,7 +117,7 @@ test('a floor that cannot be read lets nothing in', async (t) => {
 
 test('[POL-02] a bundle from the future takes hold when its time comes, without a new file', async (t) => {
   const { start, put, clock, events } = setUp(t);
-  put(signed({ issuedAt: new Date(NOW + DAY_MS).toISOString() }));
+  put(await signed({ issuedAt: new Date(NOW + DAY_MS).toISOString() }));
   const { holder, check } = await start();
   await check();
   clock.advance(DAY_MS);
@@ -124,7 +128,7 @@ test('[POL-02] a bundle from the future takes hold when its time comes, without 
 
 test('[POL-02] going stale and expiring are told once each, and a fresh bundle ends both', async (t) => {
   const { start, put, clock, events } = setUp(t);
-  put(signed({ graceMs: DAY_MS }));
+  put(await signed({ graceMs: DAY_MS }));
   const { holder, check } = await start();
   clock.advance(7 * DAY_MS);
   await check();
@@ -134,7 +138,7 @@ test('[POL-02] going stale and expiring are told once each, and a fresh bundle e
   await check();
   const issuedAt = new Date(clock.nowMs()).toISOString();
   const expiresAt = new Date(clock.nowMs() + DAY_MS).toISOString();
-  put(signed({ version: 2, issuedAt, expiresAt }));
+  put(await signed({ version: 2, issuedAt, expiresAt }));
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
   assert.deepEqual(events, [
@@ -147,11 +151,11 @@ test('[POL-02] going stale and expiring are told once each, and a fresh bundle e
 
 test('[POL-02] keys rotate in their directory, and one that leaves takes its bundle along', async (t) => {
   const { start, put, clock, paths, events } = setUp(t);
-  put(signed());
+  put(await signed());
   const { holder, check } = await start();
   const next = makeKey();
   writeFileSync(join(paths.keys, 'two.pem'), next.publicPem);
-  put(signed({ version: 2 }, next));
+  put(await signed({ version: 2 }, next));
   await check();
   assert.equal(holder.decide(sampleRequest()).policyId, 'default@2');
   rmSync(join(paths.keys, 'two.pem'));
@@ -162,7 +166,7 @@ test('[POL-02] keys rotate in their directory, and one that leaves takes its bun
 
 test('a key file that cannot be read leaves keys and bundle as they are', async (t) => {
   const { start, put, clock, paths, logged } = setUp(t);
-  put(signed());
+  put(await signed());
   const { holder, check } = await start();
   writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
   await check();
@@ -173,6 +177,6 @@ test('a key file that cannot be read leaves keys and bundle as they are', async 
 test('it looks by itself', async (t) => {
   const { start, put, clock } = setUp(t);
   const { holder } = await start({ pollMs: 1 });
-  put(signed());
+  put(await signed());
   await eventually(() => holder.current(clock.nowMs()).state === 'active');
 });

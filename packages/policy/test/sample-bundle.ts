@@ -49,7 +49,7 @@ export function sampleRequest(changes: Partial<PolicyRequest> = {}): PolicyReque
 
 export const policyKey = makeKey();
 
-export function signed(changes: Partial<Bundle> = {}, key = policyKey): string {
+export function signed(changes: Partial<Bundle> = {}, key = policyKey): Promise<string> {
   return signBundle(sampleBundle(changes), [signerFromPem(key.privatePem)]);
 }
 

@@ -51,7 +51,7 @@ export interface ReceiptCaps {
 const validator = compileSchema<Receipt>(schema);
 
 /** The envelope, for the ledger and for events; JSON.stringify makes its text. */
-export function signReceipt(receipt: Receipt, signer: Signer): Envelope {
+export async function signReceipt(receipt: Receipt, signer: Signer): Promise<Envelope> {
   const given = withoutUnset({ ...receipt, caps: withoutUnset(receipt.caps) });
   const { error } = validator.validate(given);
   if (error !== undefined) throw new ZlError('receipt.invalid', error.message);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
+import { createPrivateKey, createPublicKey, ECDH, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import { preAuthenticationEncoding, signEnvelope } from './envelope.ts';
@@ -30,7 +30,7 @@ test('what is signed is the encoding of the DSSE protocol', () => {
   assert.deepEqual(accented, Buffer.from('DSSEv1 2 Ã© 2 \0\xff', 'latin1'));
 });
 
-test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 2)', () => {
+test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 2)', async () => {
   const jwk = {
     kty: 'OKP',
     crv: 'Ed25519',
@@ -43,7 +43,7 @@ test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 
       'hex',
     ).toString('base64url'),
   };
-  const signature = Buffer.from(signerFromJwk(jwk).sign(Buffer.of(0x72))).toString('hex');
+  const signature = Buffer.from(await signerFromJwk(jwk).sign(Buffer.of(0x72))).toString('hex');
   assert.equal(
     signature,
     '92a009a9f0d4cab8720e820b5f642540a2b27b5416503f8fb3762223ebdb69da' +
@@ -54,10 +54,10 @@ test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 
   assert.equal(verifier.keyid, signerFromJwk(jwk).keyid);
 });
 
-test('any payload comes back as the bytes that were signed', () => {
-  fc.assert(
-    fc.property(fc.uint8Array({ maxLength: 200 }), (bytes) => {
-      const text = signEnvelope({ payloadType, payload: bytes, keys: [signer] });
+test('any payload comes back as the bytes that were signed', async () => {
+  await fc.assert(
+    fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
+      const text = await signEnvelope({ payloadType, payload: bytes, keys: [signer] });
       for (const input of [text, Buffer.from(text), JSON.parse(text)]) {
         const { value } = verifyEnvelope(input, { payloadType, keys });
         assert.deepEqual(Buffer.from(value!.payload), Buffer.from(bytes));
@@ -68,8 +68,8 @@ test('any payload comes back as the bytes that were signed', () => {
   );
 });
 
-test('a flip of any bit anywhere in an envelope is noticed', () => {
-  const text = Buffer.from(signEnvelope({ payloadType, payload, keys: [signer] }));
+test('a flip of any bit anywhere in an envelope is noticed', async () => {
+  const text = Buffer.from(await signEnvelope({ payloadType, payload, keys: [signer] }));
   for (let bit = 0; bit < text.length * 8; bit++) {
     const altered = Buffer.from(text);
     altered[bit >> 3]! ^= 1 << (bit & 7);
@@ -77,8 +77,8 @@ test('a flip of any bit anywhere in an envelope is noticed', () => {
   }
 });
 
-test('each refusal says what is wrong', () => {
-  const good = JSON.parse(signEnvelope({ payloadType, payload, keys: [signer] }));
+test('each refusal says what is wrong', async () => {
+  const good = JSON.parse(await signEnvelope({ payloadType, payload, keys: [signer] }));
   const signature = good.signatures[0];
   const cases: [unknown, string][] = [
     [{ ...good, payloadType: 'application/json' }, 'payload_type'],
@@ -90,7 +90,7 @@ test('each refusal says what is wrong', () => {
     [{ ...good, signatures: [] }, 'unknown_key'],
     [{ ...good, signatures: Array(17).fill(signature) }, 'malformed'],
     [{ ...good, signatures: [{ sig: signature.sig }] }, 'malformed'],
-    [JSON.parse(signEnvelope({ payloadType, payload, keys: [other] })), 'unknown_key'],
+    [JSON.parse(await signEnvelope({ payloadType, payload, keys: [other] })), 'unknown_key'],
     [null, 'malformed'],
     ['{', 'malformed'],
     [Buffer.of(0x22, 0xff, 0x22), 'malformed'],
@@ -110,23 +110,78 @@ test('nothing a peer can send makes verifying throw', () => {
   );
 });
 
-test('a threshold counts keys, not signatures', () => {
+test('a threshold counts keys, not signatures', async () => {
   const rules = { payloadType, keys: [...keys, other.verifier()], threshold: 2 };
-  const twice = signEnvelope({ payloadType, payload, keys: [signer, signer] });
+  const twice = await signEnvelope({ payloadType, payload, keys: [signer, signer] });
   assert.equal(verifyEnvelope(twice, rules).error?.fault, 'bad_signature');
-  const both = signEnvelope({ payloadType, payload, keys: [signer, other] });
+  const both = await signEnvelope({ payloadType, payload, keys: [signer, other] });
   assert.deepEqual(verifyEnvelope(both, rules).value?.keyids, [signer.keyid, other.keyid]);
 });
 
-test('one good signature is enough beside one by a stranger', () => {
-  const text = signEnvelope({ payloadType, payload, keys: [other, signer] });
+test('one good signature is enough beside one by a stranger', async () => {
+  const text = await signEnvelope({ payloadType, payload, keys: [other, signer] });
   assert.deepEqual(verifyEnvelope(text, { payloadType, keys }).value?.keyids, [signer.keyid]);
+});
+
+test('P-256 keys sign and verify, from PEM and JWK, with the 64 bytes of IEEE P1363', async () => {
+  const made = generateKeyPair('ES256');
+  const es256 = signerFromPem(made.privatePem);
+  const fromJwk = signerFromJwk(createPrivateKey(made.privatePem).export({ format: 'jwk' }));
+  assert.equal(es256.algorithm, 'ES256');
+  assert.equal(es256.publicKey.length, 65);
+  assert.equal((await es256.sign(payload)).length, 64);
+  for (const by of [es256, fromJwk]) {
+    assert.equal(by.keyid, made.keyid);
+    const text = await signEnvelope({ payloadType, payload, keys: [by] });
+    const rules = { payloadType, keys: [verifierFromPem(made.publicPem)] };
+    assert.deepEqual(verifyEnvelope(text, rules).value?.keyids, [made.keyid]);
+    assert.ok(verifyEnvelope(text, { payloadType, keys }).error);
+    const altered = Buffer.from(await by.sign(payload));
+    altered[40]! ^= 1;
+    assert.equal(by.verifier().verify(payload, altered), false);
+  }
+});
+
+test('the published test vector for P-256 keys holds for ours (RFC 7515, appendix A.3)', () => {
+  const verifier = verifierFromJwk({
+    kty: 'EC',
+    crv: 'P-256',
+    x: 'f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU',
+    y: 'x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0',
+  });
+  const signed =
+    'eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJqb2UiLA0KICJleHAiOjEzMDA4MTkzODAsDQogImh0dHA6Ly9leGFtcGxlLmNvbS9pc19yb290Ijp0cnVlfQ';
+  const signature =
+    'DtEhU3ljbEg8L38VWAfUAqOyKAM6-Xx-F4GawxaepmXFCgfTjDxw5djxLa8ISlSApmWQxfKTUJqPP3-Kg6NU1Q';
+  assert.ok(verifier.verify(Buffer.from(signed), Buffer.from(signature, 'base64url')));
+});
+
+test('a compressed point gives a P-256 key the same id', () => {
+  const { publicPem, keyid } = generateKeyPair('ES256');
+  const der = createPublicKey(publicPem).export({ type: 'spki', format: 'der' });
+  const point = ECDH.convertKey(
+    der.subarray(-65),
+    'prime256v1',
+    undefined,
+    undefined,
+    'compressed',
+  );
+  const prefix = Buffer.from('3039301306072a8648ce3d020106082a8648ce3d030107032200', 'hex');
+  const body = Buffer.concat([prefix, Buffer.from(point)]).toString('base64');
+  const compressed = `-----BEGIN PUBLIC KEY-----\n${body}\n-----END PUBLIC KEY-----\n`;
+  assert.equal(verifierFromPem(compressed).keyid, keyid);
 });
 
 test('keys of another kind, and what is no key, are refused', () => {
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const pem = rsa.publicKey.export({ type: 'spki', format: 'pem' }).toString();
-  assert.throws(() => verifierFromPem(pem), { id: 'config.invalid', message: /rsa, not ed25519/ });
+  assert.throws(() => verifierFromPem(pem), {
+    id: 'config.invalid',
+    message: /rsa, not ed25519 or P-256/,
+  });
+  const p384 = generateKeyPairSync('ec', { namedCurve: 'secp384r1' });
+  const p384Pem = p384.publicKey.export({ type: 'spki', format: 'pem' }).toString();
+  assert.throws(() => verifierFromPem(p384Pem), { id: 'config.invalid', message: /secp384r1/ });
   assert.throws(() => signerFromPem('-----'), { id: 'config.invalid' });
   assert.throws(() => signerFromPem(pair.publicPem), { id: 'config.invalid' });
   assert.throws(() => verifierFromJwk({ kty: 'OKP' }), { id: 'config.invalid' });

@@ -15,27 +15,26 @@ export interface EnvelopeSignature {
   readonly sig: string;
 }
 
-/** Signs with every key given; the text is the envelope as JSON. */
-export function signEnvelope(options: {
+interface SignOptions {
   readonly payloadType: string;
   readonly payload: Uint8Array;
   readonly keys: readonly Signer[];
-}): string {
-  return JSON.stringify(sealEnvelope(options));
 }
 
-/** As signEnvelope, for those who put the envelope into other JSON. */
-export function sealEnvelope(options: {
-  readonly payloadType: string;
-  readonly payload: Uint8Array;
-  readonly keys: readonly Signer[];
-}): Envelope {
-  const { payloadType, payload, keys } = options;
+/** Signs with every key given; the text is the envelope as JSON. */
+export async function signEnvelope(options: SignOptions): Promise<string> {
+  return JSON.stringify(await sealEnvelope(options));
+}
+
+/** Like signEnvelope, for callers that put the envelope into other JSON. */
+export async function sealEnvelope({ payloadType, payload, keys }: SignOptions): Promise<Envelope> {
   const signed = preAuthenticationEncoding(payloadType, payload);
   return {
     payloadType,
     payload: toBase64(payload),
-    signatures: keys.map((key) => ({ keyid: key.keyid, sig: toBase64(key.sign(signed)) })),
+    signatures: await Promise.all(
+      keys.map(async (key) => ({ keyid: key.keyid, sig: toBase64(await key.sign(signed)) })),
+    ),
   };
 }
 

@@ -10,6 +10,7 @@ export {
 } from './envelope.ts';
 export {
   generateKeyPair,
+  type KeyAlgorithm,
   type KeyPair,
   type Signer,
   signerFromJwk,

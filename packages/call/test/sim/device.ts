@@ -11,6 +11,8 @@ const RETENTION_MS = 500;
 /** Fewer than the calls of some schedules, so that a device can be full. */
 export const MAX_ENTRIES = 2;
 const ABORT_MS = 3;
+/** A key in hardware takes its time. */
+const SEAL_MS = 2;
 
 export interface DeviceParts {
   readonly timeline: Timeline;
@@ -76,11 +78,7 @@ export class SimDevice {
         },
         dispatch: (call) => this.#dispatch(call),
         abort: (callId) => this.#abort(callId, life),
-        seal: (call) => ({
-          receipt: Buffer.from(this.#begun.has(call.callId) ? 'begun' : 'not begun'),
-          deviceUs: 1,
-          serverUs: 1,
-        }),
+        seal: ({ callId }) => this.#seal(callId),
       },
       { retentionMs: RETENTION_MS, maxEntries: MAX_ENTRIES },
     );
@@ -175,6 +173,11 @@ export class SimDevice {
     this.#after(workMs, (callee) =>
       callee.finished(callId, { status: 'done', result: result.subarray(half) }),
     );
+  }
+
+  #seal(callId: string): void {
+    const receipt = Buffer.from(this.#begun.has(callId) ? 'begun' : 'not begun');
+    this.#after(SEAL_MS, (callee) => callee.sealed(callId, { receipt, deviceUs: 1, serverUs: 1 }));
   }
 
   #abort(callId: string, life: number): void {

@@ -46,7 +46,7 @@ async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
   const body = { callId, tool: 'fs.read', argumentsDigest, tenant, user };
   await ledger.append({ kind: 'call.intent', body });
-  const envelope = signReceipt({ ...receipt(), ...change }, signer);
+  const envelope = await signReceipt({ ...receipt(), ...change }, signer);
   await ledger.append({ kind: 'call.receipt', body: { callId, receipt: envelope } });
   await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
   await ledger.close();

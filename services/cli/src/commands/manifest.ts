@@ -16,7 +16,7 @@ export async function manifestSign(
 ): Promise<number> {
   const manifest = await readManifest(file);
   const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, signManifest(manifest, [signer]));
+  await writePublic(options.out, await signManifest(manifest, [signer]));
   for (const doubt of await hashDoubts(manifest)) {
     terminal.stderr.write(`warning: ${whole(doubt)}\n`);
   }

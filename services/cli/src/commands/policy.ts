@@ -31,7 +31,7 @@ export async function policySign(
 ): Promise<number> {
   const bundle = await readBundle(file);
   const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, signBundle(bundle, [signer]));
+  await writePublic(options.out, await signBundle(bundle, [signer]));
   for (const { ruleId, message } of lintBundle(bundle, { nowMs: Date.now() })) {
     terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${foreignLine(message)}\n`);
   }

@@ -103,10 +103,10 @@ async function fileServerProgram(nodePath: string, script: string) {
 
 export async function installBundle(layout: Layout, bundle: Bundle): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
-  await writePublic(layout.policy.bundle, signBundle(bundle, [signer]));
+  await writePublic(layout.policy.bundle, await signBundle(bundle, [signer]));
 }
 
 export async function installManifest(layout: Layout, manifest: Manifest): Promise<void> {
   const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
-  await writePublic(layout.device.manifest, signManifest(manifest, [signer]));
+  await writePublic(layout.device.manifest, await signManifest(manifest, [signer]));
 }

@@ -45,7 +45,7 @@ test('a bundle past half its life becomes the next version, with the rules it ha
   const first = await bundleOf(made, Date.now());
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const own = { ...first, version: 7, rules: [], graceMs: 60_000 };
-  await writeFile(layout.policy.bundle, signBundle(own, [signer]));
+  await writeFile(layout.policy.bundle, await signBundle(own, [signer]));
   const nowMs = Date.now() + 8 * dayMs;
   await renewExpiring(layout, { nodePath, nowMs });
   const renewed = await bundleOf(made, nowMs);
@@ -58,7 +58,7 @@ test('a bundle past half its life becomes the next version, with the rules it ha
 test('a bundle that was signed elsewhere is left to those who signed it', async (t) => {
   const made = await installed(t);
   const theirs = signerFromPem(generateKeyPair().privatePem);
-  const text = signBundle(await bundleOf(made, Date.now()), [theirs]);
+  const text = await signBundle(await bundleOf(made, Date.now()), [theirs]);
   await writeFile(made.layout.policy.bundle, text);
   await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 20 * dayMs });
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);

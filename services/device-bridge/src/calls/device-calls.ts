@@ -1,4 +1,11 @@
-import { Callee, type CalleeLimits, type CalleeSink, type Journal } from '@zerolatency/call';
+import {
+  Callee,
+  type CalleeCall,
+  type CalleeLimits,
+  type CalleeSink,
+  type Ending,
+  type Journal,
+} from '@zerolatency/call';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { Runner, type RunnerDeps } from './runner.ts';
 
@@ -92,8 +99,18 @@ export class DeviceCalls {
       },
       dispatch: (call) => this.#runner.dispatch(call),
       abort: (callId, reason) => this.#runner.abort(callId, reason),
-      seal: (call, ending) => this.#runner.seal(call, ending),
+      seal: (call, ending) => void this.#seal(call, ending),
     };
+  }
+
+  async #seal(call: CalleeCall, ending: Ending): Promise<void> {
+    try {
+      const seal = await this.#runner.seal(call, ending);
+      this.#input(() => this.#callee.sealed(call.callId, seal));
+    } catch (error) {
+      // Without a receipt the outcome must not be sent.
+      this.#die(error);
+    }
   }
 
   #input(run: () => void): void {
@@ -109,10 +126,15 @@ export class DeviceCalls {
     try {
       return run();
     } catch (error) {
-      this.close();
-      this.#deps.onFatal(error);
+      this.#die(error);
       return undefined;
     }
+  }
+
+  #die(error: unknown): void {
+    if (this.#isDead) return;
+    this.close();
+    this.#deps.onFatal(error);
   }
 
   #schedule(): void {

@@ -14,11 +14,11 @@ const nobody = 'unknown';
 const maxNameChars = 256;
 
 /** The device's word on how a call ended; `run` is missing for calls of an earlier life. */
-export function sealOutcome(
+export async function sealOutcome(
   { call, ending, run }: { call: CalleeCall; ending: Ending; run: Run | undefined },
   device: Device,
   signer: Signer,
-): Seal {
+): Promise<Seal> {
   const { tool, argumentsDigest } = run?.request ?? readToolRequest(call);
   const deviceUs = run?.elapsedUs ?? 0;
   const receipt: Receipt = {
@@ -34,7 +34,7 @@ export function sealOutcome(
     tenant: nameOf(call.principal.tenant),
     user: nameOf(call.principal.user),
   };
-  const envelope = JSON.stringify(signReceipt(receipt, signer));
+  const envelope = JSON.stringify(await signReceipt(receipt, signer));
   return { receipt: Buffer.from(envelope), deviceUs, serverUs: run?.serverUs ?? 0 };
 }
 

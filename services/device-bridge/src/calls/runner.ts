@@ -83,9 +83,9 @@ export class Runner {
     this.#runs.get(callId)?.abort.abort(new ZlError(id, `stopped: ${reason}`));
   }
 
-  seal(call: CalleeCall, ending: Ending): Seal {
+  async seal(call: CalleeCall, ending: Ending): Promise<Seal> {
     const run = this.#runs.get(call.callId);
-    const seal = sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
+    const seal = await sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
     endSpan(run?.span, ending);
     const tool = run?.isOffered ? run.request.tool : '';
     const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };

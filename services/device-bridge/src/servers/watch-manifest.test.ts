@@ -12,7 +12,7 @@ import { watchManifest } from './watch-manifest.ts';
 const neverMs = 2 ** 31 - 1;
 const key = makeKey();
 
-function signed(changes: Partial<Manifest> = {}, by = key): string {
+function signed(changes: Partial<Manifest> = {}, by = key): Promise<string> {
   return signManifest({ ...manifestOf([]), ...changes }, [signerFromPem(by.privatePem)]);
 }
 
@@ -55,9 +55,9 @@ function setUp(t: TestContext) {
 
 test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t) => {
   const { start, put, followed } = setUp(t);
-  put(signed());
+  put(await signed());
   const watch = await start();
-  put(signed({ version: 2 }));
+  put(await signed({ version: 2 }));
   await watch.check();
   await watch.check();
   assert.deepEqual(followed, [1, 2]);
@@ -67,17 +67,17 @@ test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t
 
 test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the same version is told once, and the one before stays', async (t) => {
   const { start, put, followed, told } = setUp(t);
-  put(signed({ version: 5 }));
+  put(await signed({ version: 5 }));
   const watch = await start();
   const later = new Date(Date.UTC(2031, 0, 1)).toISOString();
   const bad: readonly (readonly [string, RegExp])[] = [
-    [unsigned(signed({ version: 6 })), /signed by 0 known keys/],
+    [unsigned(await signed({ version: 6 })), /signed by 0 known keys/],
     ['garbage', /not JSON/],
-    [signed({ version: 6 }, makeKey()), /signed by 0 known keys/],
-    [signed({ version: 4 }), /its version 4 is older than 5, accepted before/],
-    [signed({ version: 5, issuedAt: '2026-01-02T00:00:00Z' }), /differs from the version 5/],
-    [signed({ version: 6, id: 'other' }), /this installation follows test/],
-    [signed({ version: 6, issuedAt: later }), /issued in the future/],
+    [await signed({ version: 6 }, makeKey()), /signed by 0 known keys/],
+    [await signed({ version: 4 }), /its version 4 is older than 5, accepted before/],
+    [await signed({ version: 5, issuedAt: '2026-01-02T00:00:00Z' }), /differs from the version 5/],
+    [await signed({ version: 6, id: 'other' }), /this installation follows test/],
+    [await signed({ version: 6, issuedAt: later }), /issued in the future/],
   ];
   for (const [text, why] of bad) {
     put(text);
@@ -93,15 +93,15 @@ test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the 
 
 test('[BRG-02] a restart forgets no version: an older manifest starts nothing', async (t) => {
   const { start, put, followed } = setUp(t);
-  put(signed({ version: 7 }));
+  put(await signed({ version: 7 }));
   (await start()).close();
-  put(signed({ version: 6 }));
+  put(await signed({ version: 6 }));
   const watch = await start();
   assert.deepEqual(followed, [7]);
   const state = watch.current();
   assert.ok(state.state === 'none');
   assert.match(state.why, /6 is older than 7/);
-  put(signed({ version: 7 }));
+  put(await signed({ version: 7 }));
   await watch.check();
   assert.deepEqual(followed, [7, 7]);
 });
@@ -111,13 +111,13 @@ test('a bridge without a manifest waits for one', async (t) => {
   const watch = await start(1);
   const state = watch.current();
   assert.match(state.state === 'none' ? state.why : '', /server manifest refused: ENOENT/);
-  put(signed());
+  put(await signed());
   await eventually(() => followed.length === 1);
 });
 
 test('a manifest from the future takes hold when its time comes, without a new file', async (t) => {
   const { start, put, clock, followed } = setUp(t);
-  put(signed({ issuedAt: new Date(clock.nowMs() + 3_600_000).toISOString() }));
+  put(await signed({ issuedAt: new Date(clock.nowMs() + 3_600_000).toISOString() }));
   const watch = await start();
   assert.deepEqual(followed, []);
   clock.advance(3_600_000);
@@ -127,13 +127,13 @@ test('a manifest from the future takes hold when its time comes, without a new f
 
 test('[BRG-02] keys rotate without a word, and one that leaves takes its manifest along', async (t) => {
   const { start, put, paths, followed, told } = setUp(t);
-  put(signed());
+  put(await signed());
   const watch = await start();
   const next = makeKey();
   writeFileSync(join(paths.keys, 'two.pem'), next.publicPem);
   await watch.check();
   // The same content, so there is nothing to do when the old key goes in the same moment.
-  put(signed({}, next));
+  put(await signed({}, next));
   rmSync(join(paths.keys, 'one.pem'));
   await watch.check();
   assert.deepEqual([followed, told], [[1], []]);
@@ -146,14 +146,14 @@ test('[BRG-02] keys rotate without a word, and one that leaves takes its manifes
 
 test('a key or a floor that cannot be read leaves keys and manifest as they are', async (t) => {
   const { start, put, paths, followed, told } = setUp(t);
-  put(signed());
+  put(await signed());
   const watch = await start();
   writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
   await watch.check();
   assert.match(told.at(-1)!, /public key PEM cannot be read/);
   rmSync(join(paths.keys, 'two.pem'));
   writeFileSync(paths.floor, '{}');
-  put(signed({ version: 2 }));
+  put(await signed({ version: 2 }));
   await watch.check();
   assert.match(told.at(-1)!, /cannot be read as a floor/);
   assert.deepEqual(followed, [1]);
@@ -162,7 +162,7 @@ test('a key or a floor that cannot be read leaves keys and manifest as they are'
 
 test('[BRG-02] a revoked key takes its manifest along, also while another cannot be read', async (t) => {
   const { start, put, paths, followed } = setUp(t);
-  put(signed());
+  put(await signed());
   const watch = await start();
   writeFileSync(join(paths.keys, 'two.pem'), 'garbage');
   rmSync(join(paths.keys, 'one.pem'));

@@ -23,7 +23,7 @@ export async function recordCall(options: RecordCallOptions): Promise<RecordedEn
   const { facts, signer, ledger } = options;
   const { ending, receipt } = agree(options);
   try {
-    const envelope = signReceipt(receipt, signer);
+    const envelope = await signReceipt(receipt, signer);
     await ledger.conclude(facts.callId, envelope);
     return { ending, receiptJson: JSON.stringify(envelope) };
   } catch (reason) {

@@ -7,7 +7,6 @@ import {
   type Ending,
   type Journal,
   MemoryJournal,
-  type Seal,
 } from '@zerolatency/call';
 import { fromUnknown } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
@@ -123,7 +122,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     this.#running.get(callId)?.abort();
   }
 
-  seal(call: CalleeCall, ending: Ending): Seal {
+  async seal(call: CalleeCall, ending: Ending): Promise<void> {
     const { name, arguments: args } = JSON.parse(Buffer.from(call.params).toString());
     const { tenant, user } = call.principal;
     const receipt: Receipt = {
@@ -143,8 +142,9 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
       tenant,
       user,
     };
-    const envelope = signReceipt(this.forge(receipt), this.signer);
-    return { receipt: Buffer.from(JSON.stringify(envelope)), deviceUs: 1, serverUs: 1 };
+    const envelope = await signReceipt(this.forge(receipt), this.signer);
+    const text = Buffer.from(JSON.stringify(envelope));
+    this.#callee.sealed(call.callId, { receipt: text, deviceUs: 1, serverUs: 1 });
   }
 }
 

@@ -18,11 +18,11 @@ async function world(t: TestContext) {
   const logged: object[] = [];
   const onChange = recordPolicy(ledger, { error: (fields) => logged.push(fields) });
   const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor(), onChange });
-  const offer = (version: number) =>
-    holder.offer(signBundle(bundleOf(version), [signer]), NOW).then((offered) => {
-      if (!('installed' in offered)) throw new Error('the bundle was not installed');
-      return offered.installed.digest;
-    });
+  const offer = async (version: number) => {
+    const offered = await holder.offer(await signBundle(bundleOf(version), [signer]), NOW);
+    if (!('installed' in offered)) throw new Error('the bundle was not installed');
+    return offered.installed.digest;
+  };
   const records = async () => {
     await ledger.close();
     const found: LedgerRecord[] = [];
