@@ -8,43 +8,16 @@ import {
   parseDurationMs,
 } from '@zerolatency/service/config';
 import schema from '../../../contracts/config/device-bridge.schema.json' with { type: 'json' };
+import type { BridgeSettings } from '../../../contracts/gen/device-bridge.d.ts';
 import type { BackoffRange } from './backoff.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is no setting in it. */
 export const CONFIG_FILE_ENV = 'ZL_BRIDGE_CONFIG';
 
-interface Backoffs {
-  readonly minBackoff: string;
-  readonly maxBackoff: string;
-}
-
-/** As the schema leaves it: complete, with durations and sizes still as people write them. */
-interface LoadedConfig {
-  readonly stateDir: string;
-  readonly relay: Backoffs & {
-    readonly urls: readonly string[];
-    readonly caFile: string;
-    readonly handshake: string;
-    readonly maxBuffered: string;
-  };
-  readonly device: { readonly credentialFile: string; readonly keyFile: string };
-  readonly policy: { readonly bundleFile: string; readonly keysDir: string };
-  readonly servers: Backoffs & { readonly manifestFile: string; readonly keysDir: string };
-  readonly calls: {
-    readonly maxRunning: number;
-    readonly maxEntries: number;
-    readonly maxHeld: string;
-    readonly maxResult: string;
-  };
-  readonly log: { readonly level: string };
-  readonly telemetry: { readonly otlpUrl: string };
-  readonly drain: { readonly deadline: string };
-}
-
 /** As the bridge uses it. */
 export interface BridgeConfig
-  extends Pick<LoadedConfig, 'stateDir' | 'device' | 'policy' | 'log' | 'telemetry'> {
+  extends Pick<BridgeSettings, 'stateDir' | 'device' | 'policy' | 'log' | 'telemetry'> {
   readonly relay: {
     readonly urls: readonly string[];
     readonly caFile: string;
@@ -69,13 +42,13 @@ export interface BridgeConfig
   readonly printable: string;
 }
 
-export function loadBridgeConfig(sources: ConfigSources): BridgeConfig {
+export function readBridgeConfig(sources: ConfigSources): BridgeConfig {
   const spec = { schema: configSchema, envPrefix: 'ZL_BRIDGE', otherEnv: [CONFIG_FILE_ENV] };
-  return compile(loadConfig<LoadedConfig>(spec, sources));
+  return compile(loadConfig<BridgeSettings>(spec, sources));
 }
 
-function compile(loaded: LoadedConfig): BridgeConfig {
-  const { stateDir, device, policy, log, telemetry, relay, servers, calls } = loaded;
+function compile(settings: BridgeSettings): BridgeConfig {
+  const { stateDir, device, policy, log, telemetry, relay, servers, calls } = settings;
   return {
     stateDir,
     device,
@@ -100,12 +73,15 @@ function compile(loaded: LoadedConfig): BridgeConfig {
       maxHeldBytes: parseBytes(calls.maxHeld),
       maxResultBytes: parseBytes(calls.maxResult),
     },
-    drainDeadlineMs: parseDurationMs(loaded.drain.deadline),
-    digest: configDigest(loaded),
-    printable: describeConfig(loaded, configSchema),
+    drainDeadlineMs: parseDurationMs(settings.drain.deadline),
+    digest: configDigest(settings),
+    printable: describeConfig(settings, configSchema),
   };
 }
 
-function rangeOf({ minBackoff, maxBackoff }: Backoffs): BackoffRange {
+function rangeOf({
+  minBackoff,
+  maxBackoff,
+}: BridgeSettings['servers'] | BridgeSettings['relay']): BackoffRange {
   return { minMs: parseDurationMs(minBackoff), maxMs: parseDurationMs(maxBackoff) };
 }

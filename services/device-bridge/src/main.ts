@@ -1,7 +1,7 @@
 import { readCommandLine } from '@zerolatency/service/config';
 import { runMain, runService } from '@zerolatency/service/lifecycle';
 import { createLogger } from '@zerolatency/service/telemetry';
-import { type BridgeConfig, CONFIG_FILE_ENV, loadBridgeConfig } from './config.ts';
+import { type BridgeConfig, CONFIG_FILE_ENV, readBridgeConfig } from './config.ts';
 import { BridgeMetrics } from './metrics.ts';
 
 /** Node says at each start that its SQLite is young. We know, and every other warning is shown. */
@@ -20,7 +20,7 @@ async function main(): Promise<number> {
     configEnv: CONFIG_FILE_ENV,
     env: process.env,
   });
-  const config = loadBridgeConfig(sources);
+  const config = readBridgeConfig(sources);
   if (!printConfig) return run(config);
   process.stdout.write(config.printable);
   return 0;

@@ -20,7 +20,7 @@ import {
   tempDir,
 } from '@zerolatency/testing';
 import { startBridge } from '../src/app.ts';
-import { type BridgeConfig, loadBridgeConfig } from '../src/config.ts';
+import { type BridgeConfig, readBridgeConfig } from '../src/config.ts';
 import { BridgeMetrics } from '../src/metrics.ts';
 import { FakeHost } from './fake-host.ts';
 import { FakeRelay } from './fake-relay.ts';
@@ -86,7 +86,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
     'servers.maxBackoff': '100ms',
     ...options.settings,
   };
-  const config = loadBridgeConfig({ env: {}, flags: settings });
+  const config = readBridgeConfig({ env: {}, flags: settings });
   const host = new FakeHost(relay);
   return {
     signers,

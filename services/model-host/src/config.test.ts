@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { loadHostConfig } from './config.ts';
+import { readHostConfig } from './config.ts';
 
 const tls = { certFile: 'c', keyFile: 'k', caFile: 'a' };
 const least = {
@@ -12,7 +12,7 @@ const least = {
 };
 
 function load(flags: Record<string, unknown>, env: Record<string, string> = {}) {
-  return loadHostConfig({ env, flags: { ...least, ...flags } });
+  return readHostConfig({ env, flags: { ...least, ...flags } });
 }
 
 test('[OPS-02] what people write as text is milliseconds and bytes for the host', () => {

@@ -8,80 +8,18 @@ import {
   loadConfig,
   parseBytes,
   parseDurationMs,
-  type SecretRef,
 } from '@zerolatency/service/config';
+import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
+import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is no setting in it. */
 export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
 
-interface TlsFiles {
-  readonly certFile: string;
-  readonly keyFile: string;
-  readonly caFile: string;
-}
-
-/** As the schema leaves it: complete, with durations and sizes still as people write them. */
-export interface LoadedConfig {
-  readonly rpc: {
-    readonly host: string;
-    readonly port: number;
-    readonly cleartext: boolean;
-    readonly tls?: TlsFiles;
-  };
-  readonly admin: { readonly host: string; readonly port: number };
-  readonly identity: {
-    readonly jwksFile: string;
-    readonly issuer: string;
-    readonly audience: string;
-  };
-  readonly turn: {
-    readonly maxSteps: number;
-    readonly maxToolDepth: number;
-    readonly timeout: string;
-    readonly maxInputTokens: number;
-    readonly maxOutputTokens: number;
-    readonly maxCallsPerStep: number;
-    readonly maxToolResult: string;
-  };
-  readonly limits: {
-    readonly turnsPerPod: number;
-    readonly turnsPerTenant: number;
-    readonly turnsPerUser: number;
-  };
-  readonly models: {
-    readonly default: string;
-    readonly aliases: Readonly<
-      Record<string, { readonly provider: string; readonly model: string }>
-    >;
-  };
-  readonly providers: { readonly mock: { readonly scriptFile: string } };
-  readonly relay: {
-    readonly urls: readonly string[];
-    readonly tls?: TlsFiles;
-    readonly deviceKeysFile: string;
-  };
-  readonly tools: {
-    readonly contractsDir: string;
-    readonly timeout: string;
-    readonly maxResult: string;
-    readonly callsPerTurn: number;
-  };
-  readonly policy: {
-    readonly bundleFile: string;
-    readonly keysDir: string;
-    readonly stateFile: string;
-  };
-  readonly ledger: { readonly dir: string; readonly origin: string; readonly key: SecretRef };
-  readonly log: { readonly level: string };
-  readonly telemetry: { readonly otlpUrl: string };
-  readonly drain: { readonly deadline: string };
-}
-
 /** What the service runs on: units in names, and nothing left to interpret. */
 export interface HostConfig
-  extends Omit<LoadedConfig, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
+  extends Omit<HostSettings, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
   readonly digest: ReturnType<typeof configDigest>;
   /** The effective configuration for people, secrets masked. */
   readonly printable: string;
@@ -91,7 +29,7 @@ export interface HostConfig
     readonly port: number;
     readonly tls: TlsFiles | undefined;
   };
-  readonly turn: Omit<LoadedConfig['turn'], 'timeout' | 'maxToolResult'> & {
+  readonly turn: Omit<HostSettings['turn'], 'timeout' | 'maxToolResult'> & {
     readonly timeoutMs: number;
     readonly maxToolResultBytes: number;
   };
@@ -109,18 +47,18 @@ export interface HostConfig
 }
 
 /** @throws ZlError config.invalid that names every setting that is wrong. */
-export function loadHostConfig(sources: ConfigSources): HostConfig {
+export function readHostConfig(sources: ConfigSources): HostConfig {
   const spec = { schema: configSchema, envPrefix: 'ZL_HOST', otherEnv: [CONFIG_FILE_ENV] };
-  return compile(loadConfig<LoadedConfig>(spec, sources));
+  return compile(loadConfig<HostSettings>(spec, sources));
 }
 
-function compile(loaded: LoadedConfig): HostConfig {
-  const { rpc, turn, tools, relay, drain, ...rest } = loaded;
+function compile(settings: HostSettings): HostConfig {
+  const { rpc, turn, tools, relay, drain, ...rest } = settings;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
     ...rest,
-    digest: configDigest(loaded),
-    printable: describeConfig(loaded, configSchema),
+    digest: configDigest(settings),
+    printable: describeConfig(settings, configSchema),
     rpc: { host: rpc.host, port: rpc.port, tls: rpcTls(rpc) },
     turn: {
       ...guardrails,
@@ -138,7 +76,7 @@ function compile(loaded: LoadedConfig): HostConfig {
   };
 }
 
-function rpcTls({ host, cleartext, tls }: LoadedConfig['rpc']): TlsFiles | undefined {
+function rpcTls({ host, cleartext, tls }: HostSettings['rpc']): TlsFiles | undefined {
   if (!cleartext) {
     if (tls !== undefined) return tls;
     throw new ZlError('config.invalid', 'rpc.tls is missing; rpc.cleartext is for loopback only');
@@ -161,7 +99,7 @@ function isLoopback(host: string): boolean {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
-function compileRelay(relay: LoadedConfig['relay']): HostConfig['relay'] {
+function compileRelay(relay: HostSettings['relay']): HostConfig['relay'] {
   const { urls, tls, deviceKeysFile } = relay;
   if (urls.length === 0) return undefined;
   if (tls === undefined)

@@ -2,7 +2,7 @@ import { readCommandLine } from '@zerolatency/service/config';
 import { runMain, runService } from '@zerolatency/service/lifecycle';
 import { createLogger, createRegistry } from '@zerolatency/service/telemetry';
 import { SERVICE, startHost, VERSION } from './app.ts';
-import { CONFIG_FILE_ENV, loadHostConfig } from './config.ts';
+import { CONFIG_FILE_ENV, readHostConfig } from './config.ts';
 import { maskedSecrets } from './metrics.ts';
 
 async function main(): Promise<number> {
@@ -12,7 +12,7 @@ async function main(): Promise<number> {
     configEnv: CONFIG_FILE_ENV,
     env,
   });
-  const config = loadHostConfig(sources);
+  const config = readHostConfig(sources);
   if (printConfig) {
     stdout.write(config.printable);
     return 0;

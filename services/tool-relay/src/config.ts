@@ -4,15 +4,14 @@ import { MAX_FRAME_BYTES } from '@zerolatency/frame';
 import {
   type ConfigSources,
   configDigest,
-  type DeepReadonly,
   describeConfig,
   type JsonSchema,
   loadConfig,
   parseBytes,
   parseDurationMs,
 } from '@zerolatency/service/config';
-import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
+import type { RelaySettings } from '../../../contracts/gen/tool-relay.d.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is no setting in it. */
@@ -20,53 +19,6 @@ export const CONFIG_FILE_ENV = 'ZL_RELAY_CONFIG';
 
 /** What a frame about a device holds beside its catalog: head, credential, journal id. */
 const OPENED_OVERHEAD_BYTES = 32 * 1024;
-
-/** As written, with defaults: contracts/config/tool-relay.schema.json. */
-interface Settings {
-  relayId: string;
-  tls: TlsFiles;
-  sockets: {
-    host: string;
-    port: number;
-    advertisedUrl: string;
-    engine: 'auto' | 'uws' | 'ws';
-    maxFrame: string;
-    heartbeat: string;
-  };
-  rpc: { host: string; port: number; allowedClients: string[] };
-  admin: { host: string; port: number };
-  enrolment: { jwksFile: string; issuer: string };
-  devices: {
-    max: number;
-    maxUnproved: number;
-    handshake: string;
-    connectsPerAddress: number;
-    maxCatalog: string;
-    maxServers: number;
-    maxTools: number;
-    maxCalls: number;
-    maxQueue: string;
-    framesPerSecond: number;
-    bytesPerSecond: string;
-  };
-  tenants: {
-    maxDevices: number;
-    maxCalls: number;
-    framesPerSecond: number;
-    bytesPerSecond: string;
-  };
-  links: {
-    allowedHosts: string[];
-    max: number;
-    maxHandles: number;
-    maxCalls: number;
-    maxQueue: string;
-  };
-  lease: { ttl: string };
-  log: { level: string };
-  telemetry: { otlpUrl: string };
-  drain: { closeAfter: string; deadline: string };
-}
 
 export type RelayConfig = ReturnType<typeof compile>;
 
@@ -77,11 +29,11 @@ export type LinkLimits = RelayConfig['links'];
 /** Throws config.invalid with everything that is wrong. */
 export function readRelayConfig(sources: ConfigSources): RelayConfig {
   const spec = { schema: configSchema, envPrefix: 'ZL_RELAY', otherEnv: [CONFIG_FILE_ENV] };
-  const settings = loadConfig<Settings>(spec, sources);
+  const settings = loadConfig<RelaySettings>(spec, sources);
   return compile(settings, describeConfig(settings, configSchema));
 }
 
-function compile(settings: DeepReadonly<Settings>, printable: string) {
+function compile(settings: RelaySettings, printable: string) {
   const { sockets, devices, tenants, links, drain } = settings;
   const compiled = {
     relayId: settings.relayId || hostname(),

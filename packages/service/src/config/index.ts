@@ -1,7 +1,6 @@
 export { type CommandLine, readCommandLine } from './command-line.ts';
 export { describeConfig } from './describe.ts';
 export { configDigest } from './digest.ts';
-export type { DeepReadonly } from './freeze.ts';
 export { dereference, type JsonSchema } from './json-schema.ts';
 export { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
 export { prepareSchema } from './prepare-schema.ts';

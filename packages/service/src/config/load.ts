@@ -1,7 +1,7 @@
 import { coerce } from './coerce.ts';
 import { type EnvSetting, envSettings } from './environment.ts';
 import { type FileLayer, readFileLayer } from './file-layer.ts';
-import { type DeepReadonly, deepFreeze } from './freeze.ts';
+import { deepFreeze } from './freeze.ts';
 import { childSchema, type JsonSchema } from './json-schema.ts';
 import { Problems, suggestion } from './problems.ts';
 import { isTree, setAt, type Tree } from './settings.ts';
@@ -31,7 +31,7 @@ type Origins = Map<string, string>;
  * Defaults, then the file, the environment and the flags, each over the one
  * before. Throws config.invalid with everything that is wrong.
  */
-export function loadConfig<T>(spec: ConfigSpec, sources: ConfigSources): DeepReadonly<T>;
+export function loadConfig<T>(spec: ConfigSpec, sources: ConfigSources): T;
 export function loadConfig(spec: ConfigSpec, sources: ConfigSources): unknown {
   const problems = new Problems();
   const origins: Origins = new Map();

@@ -14,7 +14,7 @@ import {
 } from '@zerolatency/testing';
 import type { OpenedTools } from '../../src/app/open-tools.ts';
 import { type HostAddresses, type HostDeps, serveHost } from '../../src/app.ts';
-import { loadHostConfig } from '../../src/config.ts';
+import { readHostConfig } from '../../src/config.ts';
 import {
   type FakeRecorder,
   type FakeTool,
@@ -106,7 +106,7 @@ async function testConfig(
     await writeFile(scriptFile, `schema: zerolatency.mock-script/v1\nrules:\n${rules}`);
   }
   const { certFile, keyFile, caFile } = tls;
-  return loadHostConfig({
+  return readHostConfig({
     env: {},
     flags: {
       'rpc.port': 0,
