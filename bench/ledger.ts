@@ -17,6 +17,7 @@ mkdirSync('bench/out', { recursive: true });
 const scratch = mkdtempSync(join('bench/out', 'ledger-'));
 const signer = signerFromPem(generateKeyPair().privatePem);
 const argumentsDigest = digestOf({ path: 'welcome.txt' });
+const argumentSalt = '5a'.repeat(16);
 
 const floorUs: number[] = [];
 const aloneUs: number[] = [];
@@ -76,10 +77,14 @@ function recordsOf(number: number): LedgerEntry[] {
   const callId = number.toString(16).padStart(32, '0');
   const who = { tenant: 'local', user: 'me', deviceId: 'laptop' };
   const signatures = [{ keyid: signer.keyid, sig: 'x'.repeat(88) }];
+  const digests = { argumentsDigest, argumentSalt };
   const receipt = { payloadType: 'x', payload: 'x'.repeat(900), signatures };
   return [
-    { kind: 'call.intent', body: { callId, tool: 'fs.read', argumentsDigest, ...who } },
-    { kind: 'call.receipt', body: { callId, receipt } },
+    {
+      kind: 'call.intent',
+      body: { callId, executor: 'device', tool: 'fs.read', ...digests, ...who },
+    },
+    { kind: 'call.receipt', body: { callId, argumentSalt, receipt } },
   ];
 }
 

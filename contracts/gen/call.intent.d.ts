@@ -5,8 +5,16 @@
  */
 export interface CallIntentBody {
   readonly callId: string;
+  /**
+   * What is to run the call.
+   */
+  readonly executor: 'device' | 'host';
   readonly tool: string;
   readonly argumentsDigest: `sha256:${string}`;
+  /**
+   * 16 random bytes of this call, in hexadecimal. SHA-256 of them and the canonical arguments is the arguments digest; whoever erases this body erases the salt.
+   */
+  readonly argumentSalt: string;
   readonly tenant: string;
   readonly user: string;
   readonly deviceId?: string;
@@ -24,7 +32,7 @@ export interface CallIntentBody {
     readonly callsPerTurn?: number;
   };
   /**
-   * Of the journal of the device that the call is meant for.
+   * The journal of the device that the call is meant for.
    */
   readonly journalId?: string;
   readonly requestDigest?: `sha256:${string}`;

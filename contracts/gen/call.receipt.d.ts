@@ -6,6 +6,10 @@
 export interface CallReceiptBody {
   readonly callId: string;
   /**
+   * 16 random bytes of this call, in hexadecimal. SHA-256 of them and the canonical arguments is the arguments digest; whoever erases this body erases the salt.
+   */
+  readonly argumentSalt: string;
+  /**
    * The host's DSSE envelope; its payload follows receipt.schema.json.
    */
   readonly receipt: {

@@ -14,23 +14,11 @@ export interface LedgerSegmentBody {
   readonly openIntents: readonly {
     readonly index: number;
     readonly at: string;
-    readonly body: IntentBody;
+    /**
+     * The body of call.intent.
+     */
+    readonly body: {
+      readonly [k: string]: unknown;
+    };
   }[];
-}
-export interface IntentBody {
-  readonly callId: string;
-  readonly tool: string;
-  readonly argumentsDigest: `sha256:${string}`;
-  readonly tenant: string;
-  readonly user: string;
-  readonly deviceId?: string;
-  readonly sessionId?: string;
-  readonly turnId?: string;
-  readonly policyId?: string;
-  readonly policyDigest?: `sha256:${string}`;
-  /**
-   * Of the journal of the device that the call is meant for.
-   */
-  readonly journalId?: string;
-  readonly deadlineUnixMs?: number;
 }

@@ -7,6 +7,10 @@ export interface PolicyDeniedBody {
   readonly callId: string;
   readonly tool: string;
   readonly argumentsDigest?: `sha256:${string}`;
+  /**
+   * 16 random bytes of this call, in hexadecimal. SHA-256 of them and the canonical arguments is the arguments digest; whoever erases this body erases the salt.
+   */
+  readonly argumentSalt?: string;
   readonly tenant: string;
   readonly user: string;
   readonly deviceId?: string;

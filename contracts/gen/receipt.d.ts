@@ -8,6 +8,10 @@ export interface Receipt {
    * Which end signed: the host decides and sends, the device runs.
    */
   readonly role: 'host' | 'device';
+  /**
+   * What ran the call, or would have run it.
+   */
+  readonly executor: 'device' | 'host';
   readonly callId: string;
   readonly tool: string;
   readonly toolVersion?: string;
@@ -15,7 +19,7 @@ export interface Receipt {
   readonly resultDigest?: `sha256:${string}`;
   readonly outcome: 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
   /**
-   * Of the error catalogue.
+   * An id of the error catalogue.
    */
   readonly errorId?: string;
   /**

@@ -1,4 +1,5 @@
 import { CallSchema } from '@zerolatency/proto/call';
+import { ARGUMENT_SALT_BYTES } from '@zerolatency/receipts';
 import type { CalleeCall } from './callee-ports.ts';
 import { readMessage, sameBytes } from './read-message.ts';
 import { requestDigest } from './request-digest.ts';
@@ -19,12 +20,13 @@ export interface CallMessage {
 export function readCall(callId: string, payload: Uint8Array): CallMessage | undefined {
   const message = readMessage(CallSchema, payload);
   if (message === undefined || message.digest.length !== DIGEST_BYTES) return undefined;
-  const { digest, journalId, server, method, params, bundleDigest, traceparent } = message;
+  const { digest, journalId, server, method, params, argumentSalt } = message;
+  if (argumentSalt.length !== ARGUMENT_SALT_BYTES) return undefined;
   const deadlineMs = Number(message.deadlineUnixMs);
   if (!Number.isSafeInteger(deadlineMs) || deadlineMs === 0 || server === '' || method === '') {
     return undefined;
   }
-  if (!sameBytes(digest, requestDigest({ server, method, params }))) return undefined;
+  if (!sameBytes(digest, requestDigest({ server, method, params, argumentSalt }))) return undefined;
   const { tenant = '', user = '', roles = [] } = message.principal ?? {};
   const call: CalleeCall = {
     callId,
@@ -33,10 +35,11 @@ export function readCall(callId: string, payload: Uint8Array): CallMessage | und
     server,
     method,
     params,
+    argumentSalt,
     maxBytes: Number(message.maxBytes),
-    bundleDigest,
+    bundleDigest: message.bundleDigest,
     principal: { tenant, user, roles },
-    traceparent,
+    traceparent: message.traceparent,
   };
   return { call, journalId, credit: Number(message.credit) };
 }

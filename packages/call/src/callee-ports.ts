@@ -1,7 +1,7 @@
 import type { ErrorId, ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
+import type { Outcome } from '@zerolatency/receipts';
 import type { CallRequest } from './call-request.ts';
-import type { EndStatus } from './outcome.ts';
 
 export interface CalleeCall extends CallRequest {
   readonly digest: Uint8Array;
@@ -9,7 +9,7 @@ export interface CalleeCall extends CallRequest {
 
 /** What a device states of a call, for its receipt. */
 export interface Ending {
-  readonly status: EndStatus;
+  readonly status: Outcome;
   /** Empty when done. */
   readonly errorId: ErrorId | '';
   readonly errorMessage: string;

@@ -19,6 +19,7 @@ const request = {
   server: 'fs',
   method: 'tools/call',
   params: Buffer.from('{}'),
+  argumentSalt: Buffer.alloc(16, 3),
   maxBytes: 300_000,
   bundleDigest: Buffer.alloc(32),
   principal: { tenant: 'north', user: 'user-1', roles: [] },
@@ -100,6 +101,8 @@ test('[RLY-05] calls for another journal, of an older epoch or with another dige
   assert.equal(lastRefusal(sent), RefusedReason.OLD_EPOCH);
   callTo(callee, 1, { method: 'tools/list' });
   assert.equal(lastRefusal(sent), RefusedReason.MALFORMED, 'the digest is of another request');
+  callTo(callee, 1, { argumentSalt: Buffer.alloc(16, 4) });
+  assert.equal(lastRefusal(sent), RefusedReason.MALFORMED, 'the digest is of another salt');
   assert.deepEqual(log, []);
   callTo(callee, 1);
   const digest = Buffer.alloc(32, 9);
@@ -132,6 +135,18 @@ test('[RLY-05] an outcome is neither persisted nor sent before it is sealed, and
   assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
   assert.equal(callee.running, 0);
   assert.deepEqual(log, ['dispatch 1']);
+});
+
+test('a call without a salt of 16 bytes is malformed', () => {
+  for (const argumentSalt of [Buffer.alloc(0), Buffer.alloc(15), Buffer.alloc(17)]) {
+    const { callee, sent } = setUp();
+    const digest = requestDigest({ ...request, argumentSalt });
+    const line = new CallerLine({ callId: idOf(1), digest }, (frame) => callee.frame(frame, 1));
+    line.bind(JOURNAL_ID);
+    line.take({ device: 0, epoch: 5, journalId: JOURNAL_ID });
+    line.call({ ...request, argumentSalt, callId: idOf(1) }, 0);
+    assert.equal(lastRefusal(sent), RefusedReason.MALFORMED);
+  }
 });
 
 test('[RLY-05] what was forgotten is refused for good, even if the clock goes back', () => {

@@ -63,7 +63,7 @@ export class CallerLine {
   }
 
   call(request: CallRequest, credit: number): void {
-    const { server, method, params, bundleDigest, traceparent, principal } = request;
+    const { server, method, params, argumentSalt, bundleDigest, traceparent, principal } = request;
     const message = create(CallSchema, {
       digest: this.#digest,
       journalId: this.#journalId,
@@ -71,6 +71,7 @@ export class CallerLine {
       server,
       method,
       params,
+      argumentSalt,
       credit: BigInt(credit),
       bundleDigest,
       principal: { ...principal, roles: [...principal.roles] },

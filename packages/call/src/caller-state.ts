@@ -1,13 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
-import type { CallOutcome, EndStatus } from './outcome.ts';
+import type { Outcome } from '@zerolatency/receipts';
+import type { CallOutcome } from './outcome.ts';
 
 type OpenName = 'validated' | 'sent' | 'running' | 'resuming';
 
-export type CallerStateName = OpenName | EndStatus;
+export type CallerStateName = OpenName | Outcome;
 
 export type CallerState =
   | { readonly name: OpenName }
-  | { readonly name: EndStatus; readonly outcome: CallOutcome };
+  | { readonly name: Outcome; readonly outcome: CallOutcome };
 
 const ENDS = ['done', 'failed', 'denied', 'cancelled', 'unknown'] as const;
 

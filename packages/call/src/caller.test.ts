@@ -14,6 +14,7 @@ const request: CallerRequest = {
   server: 'fs',
   method: 'tools/call',
   params: Buffer.from('{"name":"read"}'),
+  argumentSalt: Buffer.alloc(16, 3),
   maxBytes: 1_000,
   bundleDigest: Buffer.alloc(32, 1),
   principal: { tenant: 'north', user: 'user-1', roles: ['reader'] },

@@ -22,5 +22,5 @@ export {
 export type { CallerStateName } from './caller-state.ts';
 export type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from './journal.ts';
 export { MemoryJournal } from './memory-journal.ts';
-export type { CallOutcome, EndStatus } from './outcome.ts';
+export type { CallOutcome } from './outcome.ts';
 export { type McpRequest, requestDigest } from './request-digest.ts';

@@ -1,11 +1,10 @@
 import { type ErrorId, isErrorId, ZlError } from '@zerolatency/errors';
-import { type Outcome, OutcomeStatus } from '@zerolatency/proto/call';
-
-export type EndStatus = 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
+import { type Outcome as OutcomeMessage, OutcomeStatus } from '@zerolatency/proto/call';
+import type { Outcome } from '@zerolatency/receipts';
 
 /** How a call ended, as its caller knows it. */
 export interface CallOutcome {
-  readonly status: EndStatus;
+  readonly status: Outcome;
   /** Set unless done. */
   readonly error?: ZlError;
   /** SHA-256 of the whole result; empty unless done. */
@@ -21,7 +20,7 @@ export interface CallOutcome {
 export const NO_BYTES: Uint8Array = new Uint8Array(0);
 
 /** An outcome that the caller states without the device. */
-export function statedHere(status: EndStatus, id: ErrorId, message: string): CallOutcome {
+export function statedHere(status: Outcome, id: ErrorId, message: string): CallOutcome {
   return {
     status,
     error: new ZlError(id, message),
@@ -39,14 +38,14 @@ const WIRE_STATUS = {
   denied: OutcomeStatus.DENIED,
   cancelled: OutcomeStatus.CANCELLED,
   unknown: OutcomeStatus.UNKNOWN,
-} as const satisfies Record<EndStatus, OutcomeStatus>;
+} as const satisfies Record<Outcome, OutcomeStatus>;
 
-export function toWireStatus(status: EndStatus): OutcomeStatus {
+export function toWireStatus(status: Outcome): OutcomeStatus {
   return WIRE_STATUS[status];
 }
 
 /** A status that this version does not know tells nothing of what happened. */
-function fromWireStatus(status: OutcomeStatus): EndStatus {
+function fromWireStatus(status: OutcomeStatus): Outcome {
   switch (status) {
     case OutcomeStatus.DONE:
       return 'done';
@@ -62,7 +61,7 @@ function fromWireStatus(status: OutcomeStatus): EndStatus {
 }
 
 /** What the device stated; `resultBytes` is told beside it, in the frame's offset. */
-export function fromWireOutcome(message: Outcome, resultBytes: number): CallOutcome {
+export function fromWireOutcome(message: OutcomeMessage, resultBytes: number): CallOutcome {
   const status = fromWireStatus(message.status);
   const told = {
     receipt: message.receipt,
@@ -82,4 +81,4 @@ const DEFAULT_ERROR = {
   denied: 'policy.denied',
   cancelled: 'call.cancelled',
   unknown: 'call.unknown_outcome',
-} as const satisfies Record<Exclude<EndStatus, 'done'>, ErrorId>;
+} as const satisfies Record<Exclude<Outcome, 'done'>, ErrorId>;

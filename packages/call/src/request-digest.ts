@@ -7,15 +7,18 @@ export interface McpRequest {
   readonly method: string;
   /** Canonical JSON (RFC 8785). */
   readonly params: Uint8Array;
+  /** Random for each call, so that neither this digest nor a receipt's reveals short arguments. */
+  readonly argumentSalt: Uint8Array;
 }
 
 /**
- * SHA-256 of {"method","params","server"} as canonical JSON. The members are
+ * SHA-256 of {"argumentSalt","method","params","server"} as canonical JSON. The members are
  * in canonical order, and JSON.stringify writes strings as RFC 8785 asks.
  */
-export function requestDigest({ server, method, params }: McpRequest): Uint8Array {
+export function requestDigest({ server, method, params, argumentSalt }: McpRequest): Uint8Array {
+  const salt = Buffer.from(argumentSalt).toString('hex');
   return createHash('sha256')
-    .update(`{"method":${JSON.stringify(method)},"params":`)
+    .update(`{"argumentSalt":"${salt}","method":${JSON.stringify(method)},"params":`)
     .update(params)
     .update(`,"server":${JSON.stringify(server)}}`)
     .digest();

@@ -24,8 +24,10 @@ const entries: readonly LedgerEntry[] = [
     kind: 'call.intent',
     body: {
       callId: callId(2),
+      executor: 'device',
       tool: 'fs.read',
       argumentsDigest: digest,
+      argumentSalt: '5a'.repeat(16),
       ...who,
       ...policy,
       sessionId: 's',

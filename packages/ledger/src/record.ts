@@ -1,5 +1,5 @@
 import type { ErrorId } from '@zerolatency/errors';
-import type { ReceiptCaps } from '@zerolatency/receipts';
+import type { Receipt, ReceiptCaps } from '@zerolatency/receipts';
 import type { Envelope } from '@zerolatency/signing';
 import { canonicalText, type Digest } from '@zerolatency/signing';
 import { prefixedLeafHash } from './merkle.ts';
@@ -8,8 +8,11 @@ import { prefixedLeafHash } from './merkle.ts';
 export interface CallIntent {
   /** 32 hexadecimal digits. */
   readonly callId: string;
+  readonly executor: Receipt['executor'];
   readonly tool: string;
   readonly argumentsDigest: Digest;
+  /** 32 hexadecimal digits; the digest is of these bytes and the canonical arguments. */
+  readonly argumentSalt: string;
   readonly tenant: string;
   readonly user: string;
   readonly deviceId?: string;
@@ -46,6 +49,7 @@ export interface PolicyDenial {
   readonly callId: string;
   readonly tool: string;
   readonly argumentsDigest?: Digest;
+  readonly argumentSalt?: string;
   readonly tenant: string;
   readonly user: string;
   readonly deviceId?: string;
@@ -86,7 +90,11 @@ export interface OpenIntent {
 
 export interface RecordBodies {
   readonly 'call.intent': CallIntent;
-  readonly 'call.receipt': { readonly callId: string; readonly receipt: Envelope };
+  readonly 'call.receipt': {
+    readonly callId: string;
+    readonly argumentSalt: string;
+    readonly receipt: Envelope;
+  };
   readonly turn: TurnSummary;
   readonly 'policy.denied': PolicyDenial;
   readonly 'policy.changed': PolicyChange;

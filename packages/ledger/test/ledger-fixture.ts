@@ -12,6 +12,7 @@ import type { LedgerEntry } from '../src/record.ts';
 export const ORIGIN = 'zerolatency/test';
 export const signer = signerFromPem(generateKeyPair().privatePem);
 export const hostKey = signerFromPem(generateKeyPair().privatePem);
+const SALT = '5a'.repeat(16);
 export const keys = [signer.verifier()];
 
 /** A directory and its ledgers, all gone after each test. */
@@ -47,15 +48,25 @@ export function callId(number: number): string {
 }
 
 export function intent(number: number): LedgerEntry {
-  const argumentsDigest = digestOf({ number });
-  const body = { callId: callId(number), tool: 'fs.read', argumentsDigest, tenant: 't', user: 'u' };
-  return { kind: 'call.intent', body };
+  return {
+    kind: 'call.intent',
+    body: {
+      callId: callId(number),
+      executor: 'device',
+      tool: 'fs.read',
+      argumentsDigest: digestOf({ number }),
+      argumentSalt: SALT,
+      tenant: 't',
+      user: 'u',
+    },
+  };
 }
 
 export async function receipt(number: number): Promise<LedgerEntry> {
   const envelope = await signReceipt(
     {
       role: 'host',
+      executor: 'device',
       callId: callId(number),
       tool: 'fs.read',
       argumentsDigest: digestOf({ number }),
@@ -69,5 +80,6 @@ export async function receipt(number: number): Promise<LedgerEntry> {
     },
     hostKey,
   );
-  return { kind: 'call.receipt', body: { callId: callId(number), receipt: envelope } };
+  const body = { callId: callId(number), argumentSalt: SALT, receipt: envelope };
+  return { kind: 'call.receipt', body };
 }

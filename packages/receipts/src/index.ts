@@ -1,9 +1,10 @@
+export { ARGUMENT_SALT_BYTES, argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
 export {
+  type Outcome,
   parseReceipt,
   RECEIPT_TYPE,
   type Receipt,
   type ReceiptCaps,
-  type ReceiptOutcome,
   signReceipt,
 } from './receipt.ts';
 export {

@@ -12,19 +12,23 @@ import schema from '../../../contracts/audit/receipt.schema.json' with { type: '
 
 export const RECEIPT_TYPE = 'application/vnd.zerolatency.receipt.v1+json';
 
-export type ReceiptOutcome = 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
+/** How a call ended. */
+export type Outcome = 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
 
 /** What one end of a call says about it; contracts/audit/receipt.schema.json is the contract. */
 export interface Receipt {
   readonly role: 'host' | 'device';
+  /** What ran the call, or would have run it. */
+  readonly executor: 'device' | 'host';
   /** 32 hexadecimal digits. */
   readonly callId: string;
   readonly tool: string;
   readonly toolVersion?: string;
+  /** Salted: see argumentsDigest(). */
   readonly argumentsDigest: Digest;
   /** Of the result's bytes; set when the outcome is done. */
   readonly resultDigest?: Digest;
-  readonly outcome: ReceiptOutcome;
+  readonly outcome: Outcome;
   /** Set unless the outcome is done. */
   readonly errorId?: ErrorId;
   readonly caps: ReceiptCaps;

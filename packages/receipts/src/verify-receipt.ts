@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Verifier } from '@zerolatency/signing';
 import { verifyEnvelope } from '@zerolatency/signing';
-import { parseReceipt, RECEIPT_TYPE, type Receipt, type ReceiptOutcome } from './receipt.ts';
+import { type Outcome, parseReceipt, RECEIPT_TYPE, type Receipt } from './receipt.ts';
 
 export type ReceiptVerdict =
   | { readonly value: VerifiedReceipt; readonly error?: undefined }
@@ -9,14 +9,18 @@ export type ReceiptVerdict =
 
 export interface VerifiedReceipt {
   readonly receipt: Receipt;
-  /** What the device says of the same call. */
+  /** The device's own receipt of the same call. */
   readonly device?: Receipt;
 }
 
 type One = { value: Receipt; error?: undefined } | { value?: undefined; error: ZlError };
 
-/** What a host may conclude from what a device says. A result can arrive too late or be refused. */
-const AGREEING: Readonly<Record<ReceiptOutcome, readonly ReceiptOutcome[]>> = {
+const RECEIPT_VERSION = 1;
+const TYPE_VERSION =
+  /"payloadType"\s*:\s*"application\/vnd\.zerolatency\.receipt\.v(\d{1,9})\+json"/;
+
+/** What a host may conclude from a device's outcome: a result can arrive too late or be refused. */
+const AGREEING: Readonly<Record<Outcome, readonly Outcome[]>> = {
   done: ['done'],
   failed: ['failed', 'done', 'cancelled'],
   denied: ['denied'],
@@ -24,9 +28,17 @@ const AGREEING: Readonly<Record<ReceiptOutcome, readonly ReceiptOutcome[]>> = {
   unknown: ['unknown'],
 };
 
-const SHARED = ['callId', 'tool', 'argumentsDigest', 'tenant', 'user', 'deviceId'] as const;
+const SHARED = [
+  'executor',
+  'callId',
+  'tool',
+  'argumentsDigest',
+  'tenant',
+  'user',
+  'deviceId',
+] as const;
 
-/** A host's receipt with the device's inside: both signatures, and that they tell one story. */
+/** Checks both signatures of a host's receipt, and that host and device agree. */
 export function verifyReceipt(options: {
   /** JSON text, its bytes, or the envelope as parsed. */
   readonly envelope: unknown;
@@ -37,9 +49,9 @@ export function verifyReceipt(options: {
   if (host.error !== undefined) return host;
   const receipt = host.value;
   if (receipt.device === undefined) {
-    const isMissing = receipt.outcome === 'done' && receipt.deviceId !== undefined;
+    const isMissing = receipt.outcome === 'done' && receipt.executor === 'device';
     return isMissing
-      ? fail("done on a device, without the device's receipt")
+      ? fail("done on a device without the device's receipt")
       : { value: { receipt } };
   }
   const device = verifyOne('device', receipt.device, options.deviceKeys);
@@ -49,7 +61,7 @@ export function verifyReceipt(options: {
   return { value: { receipt, device: device.value } };
 }
 
-/** What a host checks before it believes an outcome and puts it into its own receipt. */
+/** Checks a device's receipt before a host puts it into its own. */
 export function verifyDeviceReceipt(options: {
   readonly envelope: unknown;
   readonly deviceKeys: readonly Verifier[];
@@ -57,12 +69,12 @@ export function verifyDeviceReceipt(options: {
   return verifyOne('device', options.envelope, options.deviceKeys);
 }
 
-/** In words, how two receipts contradict each other; undefined when they agree. */
+/** How two receipts contradict each other; undefined when they agree. */
 export function receiptsDiffer(host: Receipt, device: Receipt): string | undefined {
   const field = SHARED.find((name) => host[name] !== device[name]);
   if (field !== undefined) return `host and device differ in ${field}`;
   if (!AGREEING[host.outcome].includes(device.outcome)) {
-    return `the host says ${host.outcome}, the device ${device.outcome}`;
+    return `the host says ${host.outcome}, the device says ${device.outcome}`;
   }
   const sameResult = host.outcome !== 'done' || host.resultDigest === device.resultDigest;
   return sameResult ? undefined : 'host and device differ in resultDigest';
@@ -70,11 +82,27 @@ export function receiptsDiffer(host: Receipt, device: Receipt): string | undefin
 
 function verifyOne(role: 'host' | 'device', envelope: unknown, keys: readonly Verifier[]): One {
   const verdict = verifyEnvelope(envelope, { payloadType: RECEIPT_TYPE, keys });
-  if (verdict.error !== undefined) return fail(`${role}: ${verdict.error.message}`);
+  if (verdict.error !== undefined) {
+    return fail(`${role}: ${newerVersion(envelope) ?? verdict.error.message}`);
+  }
   const parsed = parseReceipt(verdict.value.payload);
   if (parsed.error !== undefined) return fail(`${role}: ${parsed.error.message}`);
-  if (parsed.value.role !== role) return fail(`the ${role} receipt says it is the other end's`);
+  if (parsed.value.role !== role)
+    return fail(`the ${role}'s receipt has the role ${parsed.value.role}`);
   return { value: parsed.value };
+}
+
+/** A receipt of a later release is not a damaged one, and its reader should hear so. */
+function newerVersion(envelope: unknown): string | undefined {
+  const text = typeof envelope === 'string' ? envelope : textOf(envelope);
+  const version = Number(TYPE_VERSION.exec(text)?.[1]);
+  if (!(version > RECEIPT_VERSION)) return undefined;
+  return `version ${version} of the receipt is newer than this program, which reads version ${RECEIPT_VERSION}`;
+}
+
+function textOf(envelope: unknown): string {
+  if (envelope instanceof Uint8Array) return Buffer.from(envelope).toString('utf8');
+  return JSON.stringify(envelope) ?? '';
 }
 
 function fail(message: string): { error: ZlError } {

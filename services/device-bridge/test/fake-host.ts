@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { Caller, type CallOutcome } from '@zerolatency/call';
 import { callKey } from '@zerolatency/frame';
+import { newArgumentSalt } from '@zerolatency/receipts';
 import { canonicalJson } from '@zerolatency/signing';
 import type { FakeRelay } from './fake-relay.ts';
 
@@ -10,6 +11,7 @@ export interface Asked {
   readonly tool?: string;
   readonly params?: Uint8Array;
   readonly args?: unknown;
+  readonly argumentSalt?: Uint8Array;
   readonly principal?: Partial<{ tenant: string; user: string; roles: string[] }>;
   readonly timeoutMs?: number;
   readonly maxBytes?: number;
@@ -61,6 +63,7 @@ export class FakeHost {
         server,
         method,
         params: asked.params ?? canonicalJson({ name: tool, arguments: args }),
+        argumentSalt: asked.argumentSalt ?? newArgumentSalt(),
         deadlineMs,
         settleByMs: deadlineMs + 2_000,
         maxBytes: asked.maxBytes ?? 4 * 1024 * 1024,

@@ -1,4 +1,5 @@
 import type { ZlError } from '@zerolatency/errors';
+import type { Outcome } from '@zerolatency/receipts';
 
 /** Who a turn acts for. Built from verified credentials only. */
 export interface Identity {
@@ -28,8 +29,6 @@ export interface ToolDefinition {
   readonly inputSchema: unknown;
 }
 
-export type ToolOutcome = 'done' | 'failed' | 'denied' | 'cancelled' | 'unknown';
-
 export interface ToolTiming {
   readonly totalUs: number;
   readonly remoteUs: number;
@@ -38,7 +37,7 @@ export interface ToolTiming {
 }
 
 export interface ToolResult {
-  readonly outcome: ToolOutcome;
+  readonly outcome: Outcome;
   /** JSON as the tool gave it, secrets masked; empty unless done. */
   readonly resultJson: string;
   /** Set unless done. */

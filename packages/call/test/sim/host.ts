@@ -75,6 +75,7 @@ export class SimHost {
         server: 'sim',
         method: 'tools/call',
         params: Buffer.from('{}'),
+        argumentSalt: Buffer.alloc(16, 3),
         maxBytes: MAX_BYTES,
         bundleDigest: Buffer.alloc(32),
         principal: { tenant: 'north', user: 'user-1', roles: [] },

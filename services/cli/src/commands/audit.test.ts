@@ -17,10 +17,12 @@ const turnId = 'turn-1';
 const tenant = 'north';
 const user = 'user-1';
 const argumentsDigest = digestOf({ path: 'a.txt' });
+const argumentSalt = '5a'.repeat(16);
 
 function receipt(): Receipt {
   return {
     role: 'host',
+    executor: 'device',
     callId,
     turnId,
     tool: 'fs.read',
@@ -44,10 +46,14 @@ async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   await mkdir(join(dir, 'keys'));
   await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
-  const body = { callId, tool: 'fs.read', argumentsDigest, tenant, user };
-  await ledger.append({ kind: 'call.intent', body });
+  const who = { tenant, user };
+  const digests = { argumentsDigest, argumentSalt };
+  await ledger.append({
+    kind: 'call.intent',
+    body: { callId, executor: 'device', tool: 'fs.read', ...digests, ...who },
+  });
   const envelope = await signReceipt({ ...receipt(), ...change }, signer);
-  await ledger.append({ kind: 'call.receipt', body: { callId, receipt: envelope } });
+  await ledger.append({ kind: 'call.receipt', body: { callId, argumentSalt, receipt: envelope } });
   await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
   await ledger.close();
   const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];

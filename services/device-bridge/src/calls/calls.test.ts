@@ -5,8 +5,8 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Behaviour } from '@zerolatency/mcp/testing';
 import type { ManifestServer, Rule } from '@zerolatency/policy';
-import { type Receipt, verifyDeviceReceipt } from '@zerolatency/receipts';
-import { digestOf, verifierFromPem } from '@zerolatency/signing';
+import { argumentsDigest, type Receipt, verifyDeviceReceipt } from '@zerolatency/receipts';
+import { canonicalJson, verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { allowAll, runRig } from '../../test/bridge-rig.ts';
 import type { Answer } from '../../test/fake-host.ts';
@@ -48,7 +48,9 @@ function assertEnded(answer: Answer, status: Answer['status'], id?: string): voi
 
 test('[BRG-03] a file is read from end to end, and the device signs a receipt of it', async (t) => {
   const rig = await withFs(t);
-  const answer = await rig.host.call({ args: { path: 'hello.txt' } });
+  const argumentSalt = Buffer.alloc(16, 7);
+  const args = { path: 'hello.txt' };
+  const answer = await rig.host.call({ args, argumentSalt });
   assertEnded(answer, 'done');
   const path = join(rig.root, 'hello.txt');
   const result = { path, size: 5, offset: 0, length: 5, encoding: 'text', content: 'hello' };
@@ -57,7 +59,7 @@ test('[BRG-03] a file is read from end to end, and the device signs a receipt of
   assert.equal(receipt.role, 'device');
   assert.equal(receipt.callId, answer.callId);
   assert.equal(receipt.tool, 'fs.read');
-  assert.equal(receipt.argumentsDigest, digestOf({ path: 'hello.txt' }));
+  assert.equal(receipt.argumentsDigest, argumentsDigest(argumentSalt, canonicalJson(args)));
   assert.equal(receipt.resultDigest, `sha256:${Buffer.from(answer.resultDigest).toString('hex')}`);
   assert.equal(receipt.deviceId, 'laptop');
   assert.equal(receipt.policyId, 'test@1');

@@ -23,6 +23,7 @@ export async function sealOutcome(
   const deviceUs = run?.elapsedUs ?? 0;
   const receipt: Receipt = {
     role: 'device',
+    executor: 'device',
     callId: call.callId,
     tool,
     argumentsDigest,

@@ -1,6 +1,7 @@
 import type { CalleeCall } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import { type Digest, digestOf, digestOfBytes } from '@zerolatency/signing';
+import { argumentsDigest } from '@zerolatency/receipts';
+import { canonicalJson, type Digest } from '@zerolatency/signing';
 
 /** What a call asks of a server, as far as it can be read. */
 export type ToolRequest = ReadableRequest | UnreadableRequest;
@@ -30,24 +31,26 @@ const decoder = new TextDecoder('utf-8', { fatal: true });
 /** As long as a receipt can say. */
 const maxToolChars = 256;
 
-export function readToolRequest({ server, method, params }: CalleeCall): ToolRequest {
+export function readToolRequest(call: CalleeCall): ToolRequest {
+  const { server, method, params, argumentSalt } = call;
   try {
     if (method !== 'tools/call') {
       const error = new ZlError('tool.unknown', `this bridge does not pass on ${method}`);
-      return unreadable(`${server}.${method}`, params, error);
+      return unreadable(call, error);
     }
     const { name, arguments: args } = parseParams(JSON.parse(decoder.decode(params)));
     const tool = `${server}.${name}`;
     // Policies decide by the whole name, and a receipt has to hold it.
     if (tool.length > maxToolChars || !tool.isWellFormed()) throw noToolName();
-    return { tool, argumentsDigest: digestOf(args), params: { name, arguments: args } };
+    const digest = argumentsDigest(argumentSalt, canonicalJson(args));
+    return { tool, argumentsDigest: digest, params: { name, arguments: args } };
   } catch (reason) {
     // Not JSON, or JSON that nests too deep to have a canonical form.
     const error =
       reason instanceof ZlError
         ? reason
         : new ZlError('tool.arguments_invalid', 'params are not JSON', { cause: reason });
-    return unreadable(`${server}.${method}`, params, error);
+    return unreadable(call, error);
   }
 }
 
@@ -61,9 +64,12 @@ function parseParams(value: unknown): ToolParams {
   return { name, arguments: args };
 }
 
-function unreadable(tool: string, params: Uint8Array, error: ZlError): ToolRequest {
-  const name = tool.slice(0, maxToolChars).toWellFormed();
-  return { tool: name, argumentsDigest: digestOfBytes(params), error };
+function unreadable(
+  { server, method, params, argumentSalt }: CalleeCall,
+  error: ZlError,
+): ToolRequest {
+  const tool = `${server}.${method}`.slice(0, maxToolChars).toWellFormed();
+  return { tool, argumentsDigest: argumentsDigest(argumentSalt, params), error };
 }
 
 function noToolName(): ZlError {

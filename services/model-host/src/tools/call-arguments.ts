@@ -1,6 +1,7 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { argumentsDigest } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
-import { canonicalText, type Digest, digestOfBytes } from '@zerolatency/signing';
+import { canonicalText, type Digest } from '@zerolatency/signing';
 
 /** The arguments of a call as the model wrote them, read once. */
 export interface CallArguments {
@@ -14,18 +15,22 @@ export interface CallArguments {
   readonly error?: ZlError;
 }
 
-export function readArguments(written: string, onMasked?: OnMasked): CallArguments {
+export function readArguments(
+  written: string,
+  salt: Uint8Array,
+  onMasked?: OnMasked,
+): CallArguments {
   try {
     const value: unknown = JSON.parse(written);
     const text = canonicalText(value);
     const masked = canonicalText(maskJson(value, { onMasked }));
-    return { value, text, digest: digestOfBytes(Buffer.from(text)), masked };
+    return { value, text, digest: argumentsDigest(salt, Buffer.from(text)), masked };
   } catch (reason) {
     const why = reason instanceof SyntaxError ? 'they are not JSON' : fromUnknown(reason).message;
     return {
       value: undefined,
       text: '',
-      digest: digestOfBytes(Buffer.from(written)),
+      digest: argumentsDigest(salt, Buffer.from(written)),
       masked: JSON.stringify(maskText(written, { onMasked }).text),
       error: new ZlError('tool.arguments_invalid', `arguments: ${why}`, { cause: reason }),
     };

@@ -4,7 +4,10 @@ import type { TurnScope } from '../ports.ts';
 import type { CallFacts, ToolLimits } from './ports.ts';
 
 export interface FactsOptions {
-  readonly call: Pick<CallFacts, 'callId' | 'tool' | 'toolVersion' | 'argumentsDigest'>;
+  readonly call: Pick<
+    CallFacts,
+    'executor' | 'callId' | 'tool' | 'toolVersion' | 'argumentsDigest' | 'argumentSalt'
+  >;
   readonly scope: TurnScope;
   readonly limits: ToolLimits;
   /** Undefined where the call ended before anyone decided. */

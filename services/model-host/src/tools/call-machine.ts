@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { ToolOutcome } from '../ports.ts';
+import type { Outcome } from '@zerolatency/receipts';
 
 /**
  * The host's call.
@@ -17,7 +17,7 @@ export type CallPhase =
   | 'recorded'
   | 'sent'
   | 'resuming'
-  | ToolOutcome;
+  | Outcome;
 
 const FOLLOWERS: Readonly<Record<CallPhase, readonly CallPhase[]>> = {
   prepared: ['decided', 'denied', 'failed', 'cancelled'],

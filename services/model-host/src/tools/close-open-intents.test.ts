@@ -90,7 +90,9 @@ test('an intent that does not tell whom to ask is closed as unknown', async (t) 
     body: {
       callId: 'a'.repeat(32),
       tool: 'fs.read',
+      executor: 'device',
       argumentsDigest: `sha256:${'0'.repeat(64)}`,
+      argumentSalt: '5a'.repeat(16),
       tenant: 'north',
       user: 'user-1',
     },

@@ -1,8 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
-import type { Receipt } from '@zerolatency/receipts';
+import type { Outcome, Receipt } from '@zerolatency/receipts';
 import { maskText, type OnMasked } from '@zerolatency/redaction';
 import type { Digest, Envelope } from '@zerolatency/signing';
-import type { ToolOutcome } from '../ports.ts';
 
 /** What a device said of a call, its signature checked. */
 export interface DeviceWord {
@@ -12,7 +11,7 @@ export interface DeviceWord {
 
 /** How a call ended, before it is recorded. */
 export interface Ending {
-  readonly outcome: ToolOutcome;
+  readonly outcome: Outcome;
   /** Set unless done. */
   readonly error?: ZlError;
   /** Empty unless done. */
@@ -28,7 +27,7 @@ const NOTHING_REMOTE = { resultJson: '', remoteUs: 0, deviceUs: 0, serverUs: 0 }
 
 /** An ending without a result. What the message quotes came from elsewhere and may hold a secret. */
 export function endedAs(
-  outcome: Exclude<ToolOutcome, 'done'>,
+  outcome: Exclude<Outcome, 'done'>,
   error: ZlError,
   onMasked?: OnMasked,
 ): Ending {

@@ -2,10 +2,9 @@ import type { CallIntent, Route } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import type { Deny } from '@zerolatency/policy';
 import type { Server } from '@zerolatency/proto/bridge';
-import type { Receipt } from '@zerolatency/receipts';
+import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
 import type { Envelope, Verifier } from '@zerolatency/signing';
-import type { ToolOutcome } from '../ports.ts';
 
 /** A device as this host reaches it now. */
 export interface DeviceSession extends Route {
@@ -41,6 +40,7 @@ export interface DeviceRoutes {
 /** What is true of a call from its beginning; every receipt of it carries this. */
 export type CallFacts = Pick<
   Receipt,
+  | 'executor'
   | 'callId'
   | 'tool'
   | 'toolVersion'
@@ -53,7 +53,10 @@ export type CallFacts = Pick<
   | 'tenant'
   | 'user'
   | 'turnId'
->;
+> & {
+  /** For the ledger alone; the receipt holds the digest. */
+  readonly argumentSalt: Uint8Array;
+};
 
 export interface CallLedger {
   /**
@@ -66,14 +69,14 @@ export interface CallLedger {
   /** In order before the call's receipt, which is what makes it durable. */
   denied(facts: CallFacts, by: Pick<Deny, 'ruleId' | 'reason'>): void;
   /** Resolves once it would survive a crash of the machine. */
-  conclude(callId: string, receipt: Envelope): Promise<void>;
+  conclude(call: Pick<CallFacts, 'callId' | 'argumentSalt'>, receipt: Envelope): Promise<void>;
 }
 
 export interface ToolMetrics {
   running(change: 1 | -1): void;
   resumed(): void;
   decided(effect: 'allow' | 'deny', ms: number): void;
-  ended(call: { tool: string; outcome: ToolOutcome; errorId: string; ms: number }): void;
+  ended(call: { tool: string; outcome: Outcome; errorId: string; ms: number }): void;
   /** device: without the time the bridge took; server: with the MCP server. */
   roundTrip(hop: 'device' | 'server', ms: number): void;
   /** In arguments, results and errors of tools. */

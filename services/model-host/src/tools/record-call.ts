@@ -24,7 +24,7 @@ export async function recordCall(options: RecordCallOptions): Promise<RecordedEn
   const { ending, receipt } = agree(options);
   try {
     const envelope = await signReceipt(receipt, signer);
-    await ledger.conclude(facts.callId, envelope);
+    await ledger.conclude(facts, envelope);
     return { ending, receiptJson: JSON.stringify(envelope) };
   } catch (reason) {
     const { message } = fromUnknown(reason);
@@ -53,7 +53,11 @@ function agree({ facts, ending, elapsedUs }: RecordCallOptions): {
   return { ending: doubtful, receipt: receiptOf(facts, doubtful, elapsedUs) };
 }
 
-function receiptOf(facts: CallFacts, ending: Ending, elapsedUs: number): Receipt {
+function receiptOf(
+  { argumentSalt: _, ...facts }: CallFacts,
+  ending: Ending,
+  elapsedUs: number,
+): Receipt {
   const { outcome, resultDigest, error, device } = ending;
   return {
     ...facts,

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { Caller, type CallerRequest } from '@zerolatency/call';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { HeldDecision } from '@zerolatency/policy';
+import { newArgumentSalt } from '@zerolatency/receipts';
 import type { Digest } from '@zerolatency/signing';
 import type { PreparedCall, ToolResult } from '../ports.ts';
 import { type CallArguments, readArguments, toolCallParams } from './call-arguments.ts';
@@ -27,6 +28,7 @@ export class ToolCall implements PreparedCall {
   readonly tool: string;
   readonly argumentsJson: string;
   readonly argumentsDigest: Digest;
+  readonly #argumentSalt = newArgumentSalt();
   readonly #turn: TurnTools;
   readonly #arguments: CallArguments;
   readonly #machine = new CallMachine();
@@ -39,7 +41,7 @@ export class ToolCall implements PreparedCall {
   constructor(turn: TurnTools, tool: string, argumentsJson: string) {
     this.#turn = turn;
     this.tool = tool.slice(0, MAX_NAME_CHARS).toWellFormed() || '(unnamed)';
-    this.#arguments = readArguments(argumentsJson, turn.deps.metrics.masked);
+    this.#arguments = readArguments(argumentsJson, this.#argumentSalt, turn.deps.metrics.masked);
     this.argumentsJson = this.#arguments.masked;
     this.argumentsDigest = this.#arguments.digest;
   }
@@ -130,6 +132,7 @@ export class ToolCall implements PreparedCall {
       server: tool.server,
       method: 'tools/call',
       params: toolCallParams(tool.method, this.#arguments),
+      argumentSalt: this.#argumentSalt,
       deadlineMs,
       settleByMs: deadlineMs + deps.limits.graceMs,
       maxBytes,
@@ -179,7 +182,14 @@ export class ToolCall implements PreparedCall {
     const { deps, scope } = this.#turn;
     const { callId, tool, argumentsDigest } = this;
     return callFacts({
-      call: { callId, tool, argumentsDigest, toolVersion: this.#version || undefined },
+      call: {
+        executor: 'device',
+        callId,
+        tool,
+        argumentsDigest,
+        argumentSalt: this.#argumentSalt,
+        toolVersion: this.#version || undefined,
+      },
       scope,
       limits: deps.limits,
       decision: this.#decision,

@@ -1,7 +1,8 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { toErrorMessage, type ZlError } from '@zerolatency/errors';
 import { AssistantDeltaSchema, CallOutcome, ChatEventSchema } from '@zerolatency/proto/agent';
-import type { PreparedCall, ToolOutcome, ToolResult, TurnScope } from '../ports.ts';
+import type { Outcome } from '@zerolatency/receipts';
+import type { PreparedCall, ToolResult, TurnScope } from '../ports.ts';
 import type { EventQueue } from './event-queue.ts';
 
 type EventInit = NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>;
@@ -12,7 +13,7 @@ const callOutcomes = {
   denied: CallOutcome.DENIED,
   cancelled: CallOutcome.CANCELLED,
   unknown: CallOutcome.UNKNOWN,
-} as const satisfies Record<ToolOutcome, CallOutcome>;
+} as const satisfies Record<Outcome, CallOutcome>;
 
 /**
  * Writes one turn's events: numbers them without a gap, and nothing after the

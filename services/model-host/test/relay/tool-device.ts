@@ -17,14 +17,8 @@ import {
   ServerState,
   ToolSchema,
 } from '@zerolatency/proto/bridge';
-import { type Receipt, signReceipt } from '@zerolatency/receipts';
-import {
-  canonicalJson,
-  type Digest,
-  digestOf,
-  type Signer,
-  signerFromPem,
-} from '@zerolatency/signing';
+import { argumentsDigest, type Receipt, signReceipt } from '@zerolatency/receipts';
+import { canonicalJson, type Digest, type Signer, signerFromPem } from '@zerolatency/signing';
 import type { TestDevice } from '@zerolatency/testing';
 import type { RelayedDevice } from './fake-relay.ts';
 
@@ -127,9 +121,10 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     const { tenant, user } = call.principal;
     const receipt: Receipt = {
       role: 'device',
+      executor: 'device',
       callId: call.callId,
       tool: `${call.server}.${name}`,
-      argumentsDigest: digestOf(args),
+      argumentsDigest: argumentsDigest(call.argumentSalt, canonicalJson(args)),
       resultDigest: ending.status === 'done' ? digestText(ending.resultDigest) : undefined,
       outcome: ending.status,
       errorId: ending.errorId === '' ? undefined : ending.errorId,

@@ -1,11 +1,11 @@
 import { ZlError } from '@zerolatency/errors';
+import type { Outcome } from '@zerolatency/receipts';
 import { maskText } from '@zerolatency/redaction';
 import type {
   PreparedCall,
   Recorder,
   Toolboxes,
   ToolDefinition,
-  ToolOutcome,
   ToolResult,
   TurnRecord,
 } from '../../src/ports.ts';
@@ -104,7 +104,7 @@ export function fakeRecorder(): FakeRecorder {
   };
 }
 
-function outcomeOf(error: ZlError): ToolOutcome {
+function outcomeOf(error: ZlError): Outcome {
   if (error.id.startsWith('policy.')) return 'denied';
   return error.id === 'call.unknown_outcome' ? 'unknown' : 'failed';
 }

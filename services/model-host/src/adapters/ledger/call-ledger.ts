@@ -10,6 +10,7 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
       const { startedAt: _, ...known } = facts;
       const body = {
         ...known,
+        argumentSalt: hexOf(facts.argumentSalt),
         journalId: hexOf(intent.journalId),
         requestDigest: digestOf(intent.digest),
         deadlineUnixMs: Math.floor(intent.deadlineMs),
@@ -24,15 +25,18 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
       }
     },
     denied(facts, { ruleId, reason }) {
-      const { startedAt: _, caps: __, toolVersion: ___, ...known } = facts;
+      const { startedAt: _, executor: __, caps: ___, toolVersion: ____, ...known } = facts;
+      const body = { ...known, argumentSalt: hexOf(facts.argumentSalt), ruleId, reason };
       try {
-        ledger.appendSoon({ kind: 'policy.denied', body: { ...known, ruleId, reason } });
+        ledger.appendSoon({ kind: 'policy.denied', body });
       } catch (cause) {
         refuse(cause);
       }
     },
-    conclude: (callId, receipt) =>
-      ledger.append({ kind: 'call.receipt', body: { callId, receipt } }).then(nothing, refuse),
+    conclude({ callId, argumentSalt }, receipt) {
+      const body = { callId, argumentSalt: hexOf(argumentSalt), receipt };
+      return ledger.append({ kind: 'call.receipt', body }).then(nothing, refuse);
+    },
   };
 }
 

@@ -10,7 +10,8 @@ export function openCalls(ledger: Pick<Ledger, 'openIntents'>): OpenCall[] {
 
 function openCall({ at, body }: OpenIntent): OpenCall {
   const { journalId, requestDigest, deadlineUnixMs, sessionId: _, caps = {}, ...known } = body;
-  const facts = { ...known, caps, startedAt: at };
+  const argumentSalt = Buffer.from(body.argumentSalt, 'hex');
+  const facts = { ...known, argumentSalt, caps, startedAt: at };
   if (journalId === undefined || requestDigest === undefined || !CALL_ID.test(facts.callId)) {
     return { facts, intent: undefined };
   }

@@ -15,7 +15,7 @@ export declare const file_zerolatency_bridge_v1_call: GenFile;
  */
 export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
   /**
-   * SHA-256 of the canonical request: server, method and params.
+   * SHA-256 of the canonical request: argument salt, server, method and params.
    *
    * @generated from field: bytes digest = 1;
    */
@@ -90,6 +90,13 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
    * @generated from field: uint64 max_bytes = 11;
    */
   maxBytes: bigint;
+
+  /**
+   * 16 random bytes. Receipts hold SHA-256 of this salt followed by the canonical arguments.
+   *
+   * @generated from field: bytes argument_salt = 12;
+   */
+  argumentSalt: Uint8Array;
 };
 
 /**
