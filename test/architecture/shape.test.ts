@@ -6,7 +6,7 @@ import { isTest, readSources } from './sources.ts';
 const sources = readSources();
 
 /** A product file past this wants to be two. */
-const maxLines = 275;
+const maxLines = 400;
 const maxTestLines = 500;
 
 test('no file is longer than a person holds in the head', () => {

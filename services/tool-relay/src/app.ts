@@ -10,13 +10,17 @@ import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
 import { MemoryDirectory } from './adapters/memory-directory/memory-directory.ts';
 import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
-import { RelaySockets } from './app/relay-sockets.ts';
+import { loadNative, openUwsEngine } from './adapters/uws/engine.ts';
+import { openWsEngine } from './adapters/ws/engine.ts';
 import type { RelayConfig } from './config.ts';
+import type { Directory } from './directory/directory.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
 import { exposeCertificate, RelayMeters } from './metrics.ts';
-import { type Clock, type Directory, endpointPaths } from './ports.ts';
-import { Devices } from './routing/devices.ts';
+import type { Clock } from './ports.ts';
+import { LiveDevices } from './routing/live-devices.ts';
 import { serveRpc } from './rpc/server.ts';
+import { RelaySockets } from './sockets/relay-sockets.ts';
+import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
 
 export const SERVICE = 'tool-relay';
 export const VERSION = manifest.version;
@@ -25,39 +29,44 @@ export interface RelayDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
-  /** Sees every span that ends. */
+  /** Receives every finished span. */
   readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
 }
 
 export interface RelayAddresses {
   readonly relayId: string;
-  /** Without a path: /v1/device and /v1/link follow. */
+  /** Without the path of an endpoint. */
   readonly socketUrl: string;
   readonly rpcUrl: string;
   readonly adminUrl: string;
 }
 
+/** What a shutdown closes, first to last: devices and hosts move while the rest still works. */
+const SHUTDOWN_ORDER = [
+  'sockets',
+  'leases',
+  'rpc',
+  'admin',
+  'enrolment keys',
+  'certificates',
+  'tracing',
+];
+
 const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.now() };
 
-/** Resolves when devices and hosts can connect. Everything it opens is closed by the lifecycle's drain. */
+/** Resolves when devices and hosts can connect. The lifecycle closes everything it opens. */
 export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RelayAddresses> {
   const { lifecycle, log, registry } = deps;
-  // Drain hooks run in reverse: what is opened first is closed last.
-  const tracing = openTracing(config, deps);
+  lifecycle.drainOrder(SHUTDOWN_ORDER);
+  const { tracer } = openTracing(config, deps);
   const meters = new RelayMeters(registry);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());
   exposeCertificate(registry, () => tls.current().cert);
 
   let socketUrl = config.sockets.advertisedUrl;
-  const linkUrl = () => `${socketUrl}${endpointPaths.link}`;
-  const directory = new MemoryDirectory({
-    relayId: config.relayId,
-    linkUrl,
-    ttlMs: config.leaseTtlMs,
-    clock,
-  });
-  const devices = new Devices(config.tenants, clock.monotonicMs);
+  const directory = openDirectory(config, () => `${socketUrl}${ENDPOINT_PATHS.link}`);
+  const devices = new LiveDevices(config.tenants, clock.monotonicMs);
   const sockets = await createSockets(config, deps, { tls, directory, devices, meters });
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
@@ -76,12 +85,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     components: components(sockets, devices, directory),
   });
   lifecycle.onDrain('admin', () => admin.close());
-  const { host, port, allowedClients } = config.rpc;
-  const { tracer } = tracing;
   const rpc = await serveRpc({
-    host,
-    port,
-    allowedClients,
+    ...config.rpc,
     tls,
     directory,
     serving: lifecycle,
@@ -89,7 +94,9 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     tracer,
   });
   lifecycle.onDrain('rpc', (deadline) => rpc.close(deadline));
-  keepLeases(config, deps, { directory, devices });
+  const keeper = new LeaseKeeper({ directory, holders: devices, ttlMs: config.leaseTtlMs, log });
+  keeper.start();
+  lifecycle.onDrain('leases', async () => keeper.stop());
   const socketPort = await sockets.open();
   lifecycle.onDrain('sockets', (deadline) => sockets.drain(deadline));
   tls.subscribe(() => sockets.reloadTls());
@@ -109,10 +116,20 @@ function openTracing({ otlpUrl }: RelayConfig, { lifecycle, onSpan }: RelayDeps)
   return tracing;
 }
 
+function openDirectory({ relayId, leaseTtlMs }: RelayConfig, linkUrl: () => string): Directory {
+  return new MemoryDirectory({ relayId, linkUrl, ttlMs: leaseTtlMs, clock });
+}
+
+/** uWebSockets.js handles several times the messages per core, where its binary loads. */
+async function chooseEngine(wanted: 'auto' | 'uws' | 'ws'): Promise<OpenSocketEngine> {
+  if (wanted === 'auto') return (await loadNative()) === undefined ? openWsEngine : openUwsEngine;
+  return wanted === 'uws' ? openUwsEngine : openWsEngine;
+}
+
 interface SocketParts {
   readonly tls: TlsWatch;
   readonly directory: Directory;
-  readonly devices: Devices;
+  readonly devices: LiveDevices;
   readonly meters: RelayMeters;
 }
 
@@ -124,6 +141,7 @@ async function createSockets(config: RelayConfig, deps: RelayDeps, parts: Socket
   lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
   return new RelaySockets({
     config,
+    openEngine: await chooseEngine(config.sockets.engine),
     devices,
     directory,
     clock,
@@ -135,20 +153,9 @@ async function createSockets(config: RelayConfig, deps: RelayDeps, parts: Socket
   });
 }
 
-function keepLeases(
-  config: RelayConfig,
-  { lifecycle, log }: RelayDeps,
-  { directory, devices }: { directory: Directory; devices: Devices },
-): void {
-  const keeper = new LeaseKeeper({ directory, holders: devices, ttlMs: config.leaseTtlMs, log });
-  const timer = setInterval(() => void keeper.renewAll(), keeper.intervalMs);
-  timer.unref();
-  lifecycle.onDrain('leases', async () => clearInterval(timer));
-}
-
 function components(
   sockets: RelaySockets,
-  devices: Devices,
+  devices: LiveDevices,
   directory: Directory,
 ): Record<string, ComponentCheck> {
   return {

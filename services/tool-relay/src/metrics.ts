@@ -1,7 +1,10 @@
 import type { ErrorId } from '@zerolatency/errors';
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
 import { certificateExpirySeconds } from '@zerolatency/service/tls';
-import type { LostReason, RelayMetrics, SessionEnd, Side } from './ports.ts';
+import type { Side } from './limits/backlog.ts';
+import type { LostReason } from './routing/relay-frames.ts';
+import type { SessionMetrics } from './sessions/device-session.ts';
+import type { SessionEnd } from './sessions/disconnect.ts';
 
 /** What is open, read when it is scraped. */
 export interface OpenCounts {
@@ -18,7 +21,7 @@ const sides = ['host', 'device'] as const;
  * Passing a frame on only adds to two numbers: a labelled counter costs as much
  * as the rest of routing it. They become counters when they are scraped.
  */
-export class RelayMeters implements RelayMetrics {
+export class RelayMeters implements SessionMetrics {
   readonly #registry: Registry;
   readonly #passed = { host: { frames: 0, bytes: 0 }, device: { frames: 0, bytes: 0 } };
   readonly #refused;

@@ -1,5 +1,5 @@
 import { decodeFrame, type Frame } from '@zerolatency/frame';
-import type { Socket } from '../src/ports.ts';
+import type { Socket } from '../src/sockets/socket-engine.ts';
 
 /** What a session or link did to its socket. */
 export class InMemorySocket implements Socket {

@@ -1,11 +1,13 @@
 import type { ErrorId } from '@zerolatency/errors';
 import { type RelayConfig, readRelayConfig } from '../src/config.ts';
-import { Backlog } from '../src/limits/backlog.ts';
+import { Backlog, type Side } from '../src/limits/backlog.ts';
 import { Heartbeat } from '../src/limits/heartbeat.ts';
-import type { LostReason, RelayMetrics, SessionEnd, Side } from '../src/ports.ts';
+import type { LostReason } from '../src/routing/relay-frames.ts';
+import type { SessionMetrics } from '../src/sessions/device-session.ts';
+import type { SessionEnd } from '../src/sessions/disconnect.ts';
 
 /** Keeps what was counted. */
-export class CountedMetrics implements RelayMetrics {
+export class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];

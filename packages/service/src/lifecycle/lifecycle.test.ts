@@ -30,6 +30,20 @@ test('[HOST-10] hooks run one after another, the latest registered first', async
   );
 });
 
+test('[HOST-10] hooks run in the stated order, whatever order they were registered in', async () => {
+  const lifecycle = new Lifecycle();
+  const seen: string[] = [];
+  lifecycle.drainOrder(['sockets', 'leases', 'tracing']);
+  for (const name of ['leases', 'other', 'sockets', 'tracing', 'latest']) {
+    lifecycle.onDrain(name, async () => {
+      seen.push(name);
+      if (name === 'tracing') lifecycle.onDrain('sockets', async () => void seen.push('late'));
+    });
+  }
+  await lifecycle.shutdown({ reason: 'test', deadlineMs: ENDLESS_MS });
+  assert.deepEqual(seen, ['sockets', 'leases', 'tracing', 'late', 'latest', 'other']);
+});
+
 test('shutdown asked twice is one shutdown', async () => {
   const lifecycle = new Lifecycle();
   let runs = 0;

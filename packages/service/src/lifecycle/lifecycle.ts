@@ -31,6 +31,7 @@ export class Lifecycle {
   readonly #failures: { name: string; error: unknown }[] = [];
   readonly #forceGraceMs: number;
   readonly #onHookError: (name: string, error: unknown) => void;
+  #order: readonly string[] = [];
   #state: RunState = { name: 'starting' };
   #timer: NodeJS.Timeout | undefined;
 
@@ -77,7 +78,12 @@ export class Lifecycle {
     return () => this.#listeners.delete(listener);
   }
 
-  /** Hooks run one after another, the latest registered first. Gives a function that takes the hook away. */
+  /** States the order in which hooks run, by name. Hooks it does not name run after these. */
+  drainOrder(names: readonly string[]): void {
+    this.#order = names;
+  }
+
+  /** Hooks run one after another, in the stated order, then the latest first. Returns a function that removes the hook. */
   onDrain(name: string, run: (deadline: AbortSignal) => Promise<void>): () => void {
     const hook = { name, run };
     this.#hooks.add(hook);
@@ -103,7 +109,7 @@ export class Lifecycle {
   }
 
   async #drain(): Promise<void> {
-    for (let hook = this.#takeLastHook(); hook !== undefined; hook = this.#takeLastHook()) {
+    for (let hook = this.#takeNextHook(); hook !== undefined; hook = this.#takeNextHook()) {
       try {
         await this.#runHook(hook);
       } catch (error) {
@@ -118,8 +124,13 @@ export class Lifecycle {
   }
 
   /** Taken one by one, so that a hook registered while draining still runs. */
-  #takeLastHook(): Hook | undefined {
-    const hook = [...this.#hooks].at(-1);
+  #takeNextHook(): Hook | undefined {
+    const rank = ({ name }: Hook) => {
+      const index = this.#order.indexOf(name);
+      return index < 0 ? this.#order.length : index;
+    };
+    // Sorting is stable, so of equal ranks the latest stays first.
+    const [hook] = [...this.#hooks].reverse().sort((a, b) => rank(a) - rank(b));
     if (hook !== undefined) this.#hooks.delete(hook);
     return hook;
   }

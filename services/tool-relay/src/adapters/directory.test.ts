@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { DeviceDescription, Directory } from '../ports.ts';
-import { firstAfter } from './memory-directory/first-after.ts';
-import { MemoryDirectory } from './memory-directory/memory-directory.ts';
+import type { DeviceDescription, Directory } from '../directory/directory.ts';
+import { firstAfter, MemoryDirectory } from './memory-directory/memory-directory.ts';
 
 const TTL_MS = 1000;
 const laptop = { tenant: 'north', deviceId: 'laptop' };
@@ -16,9 +15,9 @@ const description: DeviceDescription = {
 interface DirectoryUnderTest {
   readonly directory: Directory;
   advance(ms: number): void;
-  /** Somebody sets the time of day. */
+  /** The time of day is set. */
   setClock(ms: number): void;
-  /** As after a restart of whatever keeps it. */
+  /** The directory after a restart of its store. */
   restarted(): Directory;
 }
 
@@ -43,9 +42,9 @@ function memory(): DirectoryUnderTest {
   };
 }
 
-/** What every directory has to do. */
+/** The contract of every directory. */
 for (const [name, make] of Object.entries({ memory })) {
-  test(`[RLY-02] ${name}: whoever acquires next owns the device, with a larger epoch`, async () => {
+  test(`[RLY-02] ${name}: the latest acquire owns the device, with a larger epoch`, async () => {
     const { directory } = make();
     const first = await directory.acquire(laptop, description);
     const second = await directory.acquire(laptop, description);
@@ -61,7 +60,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.equal(await directory.locate(laptop), undefined);
   });
 
-  test(`[RLY-02] ${name}: epochs grow over a release and a restart`, async () => {
+  test(`[RLY-02] ${name}: epochs grow across a release and a restart`, async () => {
     const { directory, advance, restarted } = make();
     const first = await directory.acquire(laptop, description);
     await directory.release(first);
@@ -72,7 +71,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.ok(third.epoch > second.epoch);
   });
 
-  test(`[RLY-02] ${name}: a lease that is not renewed in time is gone`, async () => {
+  test(`[RLY-02] ${name}: a lease that is not renewed in time expires`, async () => {
     const { directory, advance } = make();
     const lease = await directory.acquire(laptop, description);
     advance(TTL_MS - 1);
@@ -86,7 +85,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
   });
 
-  test(`[RLY-02] ${name}: a clock that is set ends no lease, and lets none live on`, async () => {
+  test(`[RLY-02] ${name}: setting the clock neither ends a lease nor extends one`, async () => {
     const { directory, advance, setClock } = make();
     const lease = await directory.acquire(laptop, description);
     setClock(10 * TTL_MS);
@@ -97,7 +96,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.ok((await directory.acquire(laptop, description)).epoch > lease.epoch);
   });
 
-  test(`${name}: devices are listed by tenant, in order and in pages, as last described`, async () => {
+  test(`${name}: lists devices by tenant, in order and in pages, as last described`, async () => {
     const { directory } = make();
     for (const deviceId of ['b', 'c', 'a']) {
       await directory.acquire({ tenant: 'north', deviceId }, description);
@@ -113,7 +112,7 @@ for (const [name, make] of Object.entries({ memory })) {
     assert.equal(other?.linkUrl, 'wss://relay-1/v1/link');
   });
 
-  test(`${name}: a page is full although leases before its end ran out`, async () => {
+  test(`${name}: a page is full although earlier leases have expired`, async () => {
     const { directory, advance } = make();
     await directory.acquire({ tenant: 'north', deviceId: 'a' }, description);
     advance(TTL_MS);
@@ -128,7 +127,7 @@ for (const [name, make] of Object.entries({ memory })) {
   });
 }
 
-test('the first names after another are those that sorting would give', () => {
+test('firstAfter returns the same names as sorting', () => {
   const name = fc.string({ maxLength: 3 });
   fc.assert(
     fc.property(

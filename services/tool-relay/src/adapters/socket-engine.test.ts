@@ -13,9 +13,8 @@ import type {
   SocketEnd,
   SocketListener,
   UpgradeRequest,
-} from '../ports.ts';
-import { openUwsEngine } from './uws/engine.ts';
-import { loadNative } from './uws/native.ts';
+} from '../sockets/socket-engine.ts';
+import { loadNative, openUwsEngine } from './uws/engine.ts';
 import { openWsEngine } from './ws/engine.ts';
 
 const MAX_MESSAGE_BYTES = 64 * 1024;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { silentLog } from '../../test/parts.ts';
-import type { Directory, Lease } from '../ports.ts';
+import type { Directory, Lease } from './directory.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 
 function holders(count: number) {
@@ -14,18 +14,10 @@ function holders(count: number) {
 }
 
 function keeper(renew: Directory['renew'], all: Iterable<{ lease: Lease; supersede(): void }>) {
-  const directory: Directory = {
-    renew,
-    acquire: async (device) => ({ ...device, epoch: 1 }),
-    release: async () => {},
-    describe: async () => {},
-    locate: async () => undefined,
-    list: async () => [],
-  };
-  return new LeaseKeeper({ directory, holders: all, ttlMs: 30_000, log: silentLog });
+  return new LeaseKeeper({ directory: { renew }, holders: all, ttlMs: 30_000, log: silentLog });
 }
 
-test('[RLY-02] a session whose lease went to another pod ends', async () => {
+test('[RLY-02] a session ends when another pod takes over its lease', async () => {
   const { all, superseded } = holders(2500);
   const sizes: number[] = [];
   const keeps = keeper(async (leases) => {
@@ -38,7 +30,7 @@ test('[RLY-02] a session whose lease went to another pod ends', async () => {
   assert.deepEqual(sizes, [1000, 1000, 500]);
 });
 
-test('[RLY-02] a directory that is away ends no session, and is asked again', async () => {
+test('[RLY-02] an unreachable directory ends no session and is asked again', async () => {
   const { all, superseded } = holders(1);
   let asked = 0;
   const keeps = keeper(async () => {
@@ -51,7 +43,7 @@ test('[RLY-02] a directory that is away ends no session, and is asked again', as
   assert.deepEqual(superseded, []);
 });
 
-test('a renewal that takes long is not joined by another', async () => {
+test('skips a renewal while the previous one still runs', async () => {
   const { all } = holders(1);
   const answer = Promise.withResolvers<readonly Lease[]>();
   let asked = 0;

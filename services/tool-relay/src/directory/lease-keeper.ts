@@ -1,7 +1,10 @@
-import type { Directory, Lease, Log } from '../ports.ts';
+import type { Log } from '../ports.ts';
+import type { Directory, Lease } from './directory.ts';
 
-/** Leases renewed in one request: a store must not be held up by a large pod. */
+/** Leases renewed per request, so that a large pod does not block the store. */
 const BATCH = 1000;
+/** Two renewals may fail before a lease expires. */
+const RENEWALS_PER_TTL = 3;
 
 interface Leaseholder {
   readonly lease: Lease;
@@ -10,25 +13,34 @@ interface Leaseholder {
 }
 
 export interface LeaseKeeperOptions {
-  readonly directory: Directory;
+  readonly directory: Pick<Directory, 'renew'>;
   readonly holders: Iterable<Leaseholder>;
   readonly ttlMs: number;
   readonly log: Log;
 }
 
-/** Renews the leases of live devices, and ends the sessions that lost theirs. */
+/** Renews the leases of live devices and ends the sessions that have lost theirs. */
 export class LeaseKeeper {
-  /** Two renewals may fail before a lease runs out. */
   readonly intervalMs: number;
   readonly #options: LeaseKeeperOptions;
   #isRenewing = false;
+  #timer: NodeJS.Timeout | undefined;
 
   constructor(options: LeaseKeeperOptions) {
     this.#options = options;
-    this.intervalMs = options.ttlMs / 3;
+    this.intervalMs = options.ttlMs / RENEWALS_PER_TTL;
   }
 
-  /** Never rejects. A directory that is away costs no live session: the device's socket is here. */
+  start(): void {
+    this.#timer = setInterval(() => void this.renewAll(), this.intervalMs);
+    this.#timer.unref();
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  /** Never rejects. A live session survives an unreachable directory: its socket is here. */
   async renewAll(): Promise<void> {
     if (this.#isRenewing) return;
     this.#isRenewing = true;

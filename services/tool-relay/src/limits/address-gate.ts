@@ -1,6 +1,6 @@
-/** More addresses than this in ten seconds is an attack; what is remembered stays small. */
+/** More addresses than this within ten seconds are an attack, and the table must stay small. */
 const MAX_ADDRESSES = 20_000;
-/** A home or an office reconnects all at once after its network was away. */
+/** A home or an office reconnects all at once after a network failure. */
 const BURST_SECONDS = 10;
 
 interface Attempts {
@@ -8,7 +8,7 @@ interface Attempts {
   countedAtMs: number;
 }
 
-/** How often one address may connect. */
+/** Limits how often one address may connect. */
 export class AddressGate {
   readonly #perSecond: number;
   readonly #attempts = new Map<string, Attempts>();
@@ -21,7 +21,7 @@ export class AddressGate {
     const burst = this.#perSecond * BURST_SECONDS;
     let attempts = this.#attempts.get(address);
     if (attempts === undefined) {
-      if (this.#attempts.size >= MAX_ADDRESSES) this.#forgetRested(nowMs);
+      if (this.#attempts.size >= MAX_ADDRESSES) this.#forgetIdle(nowMs);
       if (this.#attempts.size >= MAX_ADDRESSES) return false;
       attempts = { left: burst, countedAtMs: nowMs };
       this.#attempts.set(address, attempts);
@@ -34,8 +34,8 @@ export class AddressGate {
     return true;
   }
 
-  /** An address that has all its attempts back is like one never seen. */
-  #forgetRested(nowMs: number): void {
+  /** An address with all its attempts back is the same as one never seen. */
+  #forgetIdle(nowMs: number): void {
     for (const [address, { countedAtMs }] of this.#attempts) {
       if (nowMs - countedAtMs >= BURST_SECONDS * 1000) this.#attempts.delete(address);
     }

@@ -3,10 +3,10 @@ export interface Rate {
   readonly bytesPerSecond: number;
 }
 
-/** A second's worth may come at once. */
+/** One second's worth may arrive at once. */
 const BURST_MS = 1000;
 
-/** Frames and bytes a peer may still send: a bucket each, filled as time passes. */
+/** Two token buckets, for the frames and the bytes that a peer may send. */
 export class Allowance {
   readonly #rate: Rate;
   #frames: number;
@@ -20,7 +20,7 @@ export class Allowance {
     this.#filledAtMs = nowMs;
   }
 
-  /** False, and nothing is taken, when it is used up. */
+  /** Returns false, and takes nothing, when either bucket has too little. */
   take(bytes: number, nowMs: number): boolean {
     if (nowMs !== this.#filledAtMs) this.#fill(nowMs);
     if (this.#frames < 1 || this.#bytes < bytes) return false;

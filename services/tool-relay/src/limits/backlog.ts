@@ -1,8 +1,11 @@
-import type { Side, Socket } from '../ports.ts';
+/** The two ends of a frame's way through the relay. */
+export type Side = 'host' | 'device';
 
-type Queue = Pick<Socket, 'queuedBytes'>;
+interface Queue {
+  readonly queuedBytes: number;
+}
 
-/** The sockets that bytes wait for, so that nobody has to ask all of them. */
+/** The sockets with unsent bytes, so that a scrape need not ask every socket. */
 export class Backlog {
   readonly #waiting: Readonly<Record<Side, Set<Queue>>> = { host: new Set(), device: new Set() };
 

@@ -1,12 +1,12 @@
-/** Beats are spread over the interval, so that no moment pings every socket. */
+/** Pings are spread over the interval, so that no tick pings every socket. */
 const SLOTS = 16;
 
 export interface Pulse {
-  /** Called once an interval. */
+  /** Called once per interval. */
   beat(): void;
 }
 
-/** One timer for all sockets: a timer each would cost more than the rest of an idle one. */
+/** One timer for all sockets: a timer each would cost more than the rest of an idle socket. */
 export class Heartbeat {
   readonly tickMs: number;
   readonly #slots: readonly Set<Pulse>[] = Array.from({ length: SLOTS }, () => new Set<Pulse>());
@@ -17,7 +17,7 @@ export class Heartbeat {
     this.tickMs = intervalMs / SLOTS;
   }
 
-  /** Gives the slot to leave. */
+  /** Returns the slot to pass to leave(). */
   join(pulse: Pulse): number {
     const slot = this.#nextJoined;
     this.#nextJoined = (slot + 1) % SLOTS;

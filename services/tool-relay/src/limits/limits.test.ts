@@ -6,7 +6,7 @@ import { Allowance } from './allowance.ts';
 import { Backlog } from './backlog.ts';
 import { Heartbeat } from './heartbeat.ts';
 
-test('[RLY-01] in no stretch of time is more taken than a burst and what the rate allows', () => {
+test('[RLY-01] no span of time takes more than a burst plus the rate', () => {
   const rate = { framesPerSecond: 10, bytesPerSecond: 1000 };
   const attempt = fc.record({ afterMs: fc.nat(400), bytes: fc.nat(600) });
   fc.assert(
@@ -29,7 +29,7 @@ test('[RLY-01] in no stretch of time is more taken than a burst and what the rat
   );
 });
 
-test('an allowance that rested is whole again, and no more than whole', () => {
+test('an idle allowance refills to its burst and no further', () => {
   const allowance = new Allowance({ framesPerSecond: 2, bytesPerSecond: 100 }, 0);
   assert.ok(allowance.take(50, 0) && allowance.take(50, 0));
   assert.equal(allowance.take(0, 0), false);
@@ -37,7 +37,7 @@ test('an allowance that rested is whole again, and no more than whole', () => {
   assert.equal(allowance.take(1, 60_000), false);
 });
 
-test('[RLY-01] an address that connects too often waits, another does not', () => {
+test('[RLY-01] an address that connects too often waits, while another does not', () => {
   const gate = new AddressGate(2);
   const admitted = Array.from({ length: 30 }, () => gate.admit('192.0.2.1', 0));
   assert.equal(admitted.filter(Boolean).length, 20);
@@ -46,7 +46,7 @@ test('[RLY-01] an address that connects too often waits, another does not', () =
   assert.ok(gate.admit('192.0.2.1', 1000));
 });
 
-test('[RLY-01] addresses are remembered up to a bound, and those at rest make room', () => {
+test('[RLY-01] remembers a bounded number of addresses and forgets idle ones', () => {
   const gate = new AddressGate(1);
   let admitted = 0;
   for (let i = 0; i < 30_000; i++) if (gate.admit(`address ${i}`, 0)) admitted += 1;
@@ -54,7 +54,7 @@ test('[RLY-01] addresses are remembered up to a bound, and those at rest make ro
   assert.ok(gate.admit('later', 10_000));
 });
 
-test('every pulse beats once an interval, and none after it has left', () => {
+test('every pulse beats once per interval, and not after it has left', () => {
   const heartbeat = new Heartbeat(1600);
   assert.equal(heartbeat.tickMs, 100);
   const beats = Array.from({ length: 50 }, () => 0);
@@ -79,7 +79,7 @@ test('every pulse beats once an interval, and none after it has left', () => {
   assert.equal(new Set(slots).size, 16);
 });
 
-test('the backlog is the sum over those that wait, and forgets those that do not', () => {
+test('the backlog sums the sockets with queued bytes and forgets the others', () => {
   const backlog = new Backlog();
   const sockets = [{ queuedBytes: 10 }, { queuedBytes: 20 }];
   for (const socket of sockets) backlog.note('device', socket);

@@ -1,52 +1,54 @@
 import { randomUUID } from 'node:crypto';
+import type { ErrorId } from '@zerolatency/errors';
 import { decodeFrame, deviceOf, epochOf, FrameKind, kindOf } from '@zerolatency/frame';
 import type { LinkLimits } from '../config.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
-import type {
-  Clock,
-  Log,
-  LostReason,
-  RelayMetrics,
-  Socket,
-  SocketEnd,
-  SocketListener,
-} from '../ports.ts';
-import { canonicalFrame } from './canonical-frame.ts';
-import type { Devices } from './devices.ts';
-import { Hold, type HoldingLink } from './hold.ts';
-import { drainFrame, readOpen, routeLostFrame } from './relay-frames.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
+import type { DeviceHandle, LiveDevice, RoutingMetrics } from './live-device.ts';
+import type { LiveDevices } from './live-devices.ts';
+import {
+  canonicalFrame,
+  drainFrame,
+  type LostReason,
+  readOpen,
+  routeLostFrame,
+} from './relay-frames.ts';
 
-/** Beats without a sign of life after which a peer is dead: silent for two intervals. */
+/** A peer that misses this many beats is dead. */
 const MAX_MISSED_BEATS = 2;
 
 export interface LinkContext {
   readonly limits: LinkLimits;
   readonly maxFrameBytes: number;
-  readonly devices: Devices;
+  readonly devices: LiveDevices;
   readonly heartbeat: Heartbeat;
   readonly backlog: Backlog;
   readonly clock: Clock;
-  readonly metrics: RelayMetrics;
+  readonly metrics: RoutingMetrics;
   readonly log: Log;
-  /** Whether new handles are refused because this pod is going away. */
+  /** While the pod shuts down, new handles are refused. */
   readonly isDraining: () => boolean;
 }
 
-/** Who keeps the links. */
 export interface LinkObserver {
-  /** Once, also when its socket never opened. */
+  /** Called once, also when the socket never opened. */
   onGone(link: HostLink): void;
 }
 
-/** One host's multiplexed connection: the devices it holds, and its frames on their way to them. */
-export class HostLink implements SocketListener, HoldingLink, Pulse {
+interface OpenHandle extends DeviceHandle {
+  readonly device: LiveDevice;
+}
+
+/** One host's multiplexed connection: its open handles, and its frames to their devices. */
+export class HostLink implements SocketListener, Pulse {
   readonly hostName: string;
   readonly linkId = randomUUID();
   readonly usage: { calls: number; readonly maxCalls: number };
   readonly #context: LinkContext;
   readonly #observer: LinkObserver;
-  readonly #holds = new Map<number, Hold>();
+  readonly #handles = new Map<number, OpenHandle>();
   #socket: Socket | undefined;
   #slot = 0;
   #missedBeats = 0;
@@ -59,7 +61,7 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
   }
 
   get handles(): number {
-    return this.#holds.size;
+    return this.#handles.size;
   }
 
   onOpen(socket: Socket): void {
@@ -85,33 +87,27 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
     this.#missedBeats = 0;
     const frame = canonicalFrame(bytes, this.#context.maxFrameBytes);
     if (frame === undefined) {
-      this.#malformed('not a frame');
+      this.#malformed('the message is not a frame');
       return;
     }
     const kind = kindOf(frame);
     if (kind >= FrameKind.CALL && kind < FrameKind.DATA) this.#forward(frame);
     else if (kind === FrameKind.OPEN) this.#open(frame);
     else if (kind === FrameKind.CLOSE) this.#close(deviceOf(frame));
-    else this.#malformed(`kind ${kind} is not a host's`);
+    else this.#malformed(`a host does not send frames of kind ${kind}`);
   }
 
-  send(frame: Uint8Array): void {
+  #send(frame: Uint8Array): void {
     const socket = this.#socket;
     if (socket === undefined) return;
     const queuedBytes = socket.send(frame);
     if (queuedBytes === 0) return;
     this.#context.backlog.note('host', socket);
     if (queuedBytes > this.#context.limits.maxQueueBytes) {
-      // No close frame gets through to a host that does not read.
+      // A host that does not read would not get a close frame.
       socket.terminate();
       this.#gone('slow');
     }
-  }
-
-  lost(handle: number, reason: LostReason): void {
-    this.#holds.delete(handle);
-    this.#context.metrics.routeLost(reason);
-    this.send(routeLostFrame(handle, reason));
   }
 
   beat(): void {
@@ -125,7 +121,7 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
   }
 
   drain(closeAfterMs: number): void {
-    this.send(drainFrame(closeAfterMs));
+    this.#send(drainFrame(closeAfterMs));
   }
 
   end(code: number, reason: string): void {
@@ -134,42 +130,58 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
   }
 
   #forward(frame: Uint8Array): void {
-    const hold = this.#holds.get(deviceOf(frame));
-    if (hold === undefined) {
-      // It may have been on its way when the handle was lost.
+    const handle = this.#handles.get(deviceOf(frame));
+    if (handle === undefined) {
+      // The host may have sent it before it learned that the handle was lost.
       this.#refuse('device.offline');
-    } else if (epochOf(frame) !== hold.device.epoch) {
-      hold.device.release(hold);
-      this.lost(hold.handle, 'old_epoch');
+    } else if (epochOf(frame) !== handle.device.epoch) {
+      handle.device.close(handle);
+      this.#lost(handle.number, 'old_epoch');
     } else {
-      hold.device.fromHost(hold, frame, this.#context.clock.monotonicMs());
+      handle.device.fromHost(handle, frame, this.#context.clock.monotonicMs());
     }
   }
 
   #open(bytes: Uint8Array): void {
     const { frame } = decodeFrame(bytes);
-    const handle = deviceOf(bytes);
+    const number = deviceOf(bytes);
     const address = frame && readOpen(frame.payload);
-    if (address === undefined || handle === 0 || this.#holds.has(handle)) {
-      this.#malformed('an OPEN needs a tenant, a device and a handle that is free');
+    if (address === undefined || number === 0 || this.#handles.has(number)) {
+      this.#malformed('an OPEN needs a tenant, a device and an unused handle');
       return;
     }
     const { devices, limits, isDraining } = this.#context;
     const device = devices.find(address);
-    if (isDraining()) this.lost(handle, 'draining');
-    else if (this.#holds.size >= limits.maxHandles) this.lost(handle, 'limit');
-    else if (device === undefined) this.lost(handle, 'not_here');
+    if (isDraining()) this.#lost(number, 'draining');
+    else if (this.#handles.size >= limits.maxHandles) this.#lost(number, 'limit');
+    else if (device === undefined) this.#lost(number, 'not_here');
     else {
-      const hold = new Hold(this, handle, device);
-      this.#holds.set(handle, hold);
-      device.hold(hold);
+      const handle = this.#handleOn(device, number);
+      this.#handles.set(number, handle);
+      device.open(handle);
     }
   }
 
-  #close(handle: number): void {
-    const hold = this.#holds.get(handle);
-    this.#holds.delete(handle);
-    hold?.device.release(hold);
+  #handleOn(device: LiveDevice, number: number): OpenHandle {
+    return {
+      number,
+      device,
+      usage: this.usage,
+      deliver: (frame) => this.#send(frame),
+      lost: (reason) => this.#lost(number, reason),
+    };
+  }
+
+  #lost(number: number, reason: LostReason): void {
+    this.#handles.delete(number);
+    this.#context.metrics.routeLost(reason);
+    this.#send(routeLostFrame(number, reason));
+  }
+
+  #close(number: number): void {
+    const handle = this.#handles.get(number);
+    this.#handles.delete(number);
+    handle?.device.close(handle);
   }
 
   #malformed(why: string): void {
@@ -178,7 +190,7 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
     this.end(4400, 'frame.malformed');
   }
 
-  #refuse(errorId: Parameters<RelayMetrics['refused']>[1]): void {
+  #refuse(errorId: ErrorId): void {
     this.#context.metrics.refused('host', errorId);
   }
 
@@ -189,9 +201,9 @@ export class HostLink implements SocketListener, HoldingLink, Pulse {
     const { heartbeat, backlog, log } = this.#context;
     heartbeat.leave(this, this.#slot);
     backlog.forget('host', socket);
-    const holds = [...this.#holds.values()];
-    this.#holds.clear();
-    for (const hold of holds) hold.device.release(hold);
+    const handles = [...this.#handles.values()];
+    this.#handles.clear();
+    for (const handle of handles) handle.device.close(handle);
     log.info({ host: this.hostName, link: this.linkId, why }, 'link gone');
     this.#observer.onGone(this);
   }

@@ -1,9 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
 import type { AddressGate } from '../limits/address-gate.ts';
-import type { Admission, HostVerifier, Refusal, UpgradeRequest } from '../ports.ts';
+import type { Admission, Refusal, UpgradeRequest } from '../sockets/socket-engine.ts';
 import { HostLink, type LinkContext, type LinkObserver } from './host-link.ts';
 
-/** Decides which links may be, and keeps all there are. */
+/** Authenticates a host by the Authorization header of its upgrade. */
+export interface HostVerifier {
+  verify(authorization: string): { readonly name: string } | { readonly error: ZlError };
+}
+
+/** Admits links and keeps the open ones. */
 export class LinkGate implements LinkObserver {
   readonly #context: LinkContext;
   readonly #verifier: HostVerifier;
@@ -58,7 +63,10 @@ export class LinkGate implements LinkObserver {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };
     }
     if (!this.#addresses.admit(address, clock.monotonicMs())) {
-      return { status: 429, error: new ZlError('limit.exceeded', 'too many connects') };
+      return {
+        status: 429,
+        error: new ZlError('limit.exceeded', 'too many connection attempts from this address'),
+      };
     }
     if (this.#links.size >= limits.max) {
       return { status: 503, error: new ZlError('limit.exceeded', 'too many links on this pod') };

@@ -1,24 +1,38 @@
+import type { ErrorId } from '@zerolatency/errors';
 import { callKeyOf, FrameKind, kindOf, rewriteDevice } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
+import type { Lease } from '../directory/directory.ts';
 import type { Allowance } from '../limits/allowance.ts';
-import type { Backlog } from '../limits/backlog.ts';
-import type { Lease, LostReason, RelayMetrics, Socket } from '../ports.ts';
-import { busyFrame, type OpenedFields, openedFrame } from './relay-frames.ts';
-import { RouteTable } from './route-table.ts';
-import type { TenantUsage } from './tenant-usage.ts';
+import type { Backlog, Side } from '../limits/backlog.ts';
+import type { Socket } from '../sockets/socket-engine.ts';
+import type { TenantUsage } from './live-devices.ts';
+import { busyFrame, type LostReason, type OpenedFields, openedFrame } from './relay-frames.ts';
 
-/** A call without a frame for this long is over, whatever its ends have failed to say. */
+/** A call without a frame for this long is over, even if neither end said so. */
 const ROUTE_IDLE_MS = 15 * 60 * 1000;
 
-/** A host's hold on a device: a handle on a link. */
-export interface Holder {
-  readonly handle: number;
-  /** Calls that the link has routes for, of all its handles. */
+export interface RoutingMetrics {
+  passed(from: Side, bytes: number): void;
+  refused(from: Side, errorId: ErrorId): void;
+  routeLost(reason: LostReason): void;
+}
+
+/** A device that a host has opened on its link. */
+export interface DeviceHandle {
+  /** The device's number on the link. */
+  readonly number: number;
+  /** The calls routed to the link, over all its handles. */
   readonly usage: { calls: number; readonly maxCalls: number };
   /** Takes over the bytes. */
   deliver(frame: Uint8Array): void;
-  /** The hold is over; the host is told. */
+  /** The device is gone. Reports it to the host. */
   lost(reason: LostReason): void;
+}
+
+/** Where the answers to a call go. Made by CALL and RESUME; ends with the call. */
+interface Route {
+  readonly handle: DeviceHandle;
+  usedAtMs: number;
 }
 
 export interface LiveDeviceOptions {
@@ -27,20 +41,21 @@ export interface LiveDeviceOptions {
   readonly limits: DeviceLimits;
   readonly tenant: TenantUsage;
   readonly allowance: Allowance;
-  readonly metrics: RelayMetrics;
+  readonly metrics: RoutingMetrics;
   readonly backlog: Backlog;
   readonly session: { cut(reason: 'slow' | 'superseded'): void };
   readonly opened: OpenedFields;
 }
 
-/** A device with a lease, as routing sees it: who holds it, and whose calls it runs. */
+/** A device with a lease, as routing sees it: the handles open on it and the calls it runs. */
 export class LiveDevice {
   readonly lease: Lease;
   readonly epoch: number;
   readonly #options: LiveDeviceOptions;
-  /** Made for the first: most devices of a pod are held by nobody. */
-  #holders: Set<Holder> | undefined;
-  readonly #routes = new RouteTable<Holder>();
+  /** Allocated lazily, as are the routes: no host has opened most devices of a pod. */
+  #handles: Set<DeviceHandle> | undefined;
+  /** By call id. */
+  #routes: Map<string, Route> | undefined;
   #opened: OpenedFields;
 
   constructor(options: LiveDeviceOptions) {
@@ -51,25 +66,25 @@ export class LiveDevice {
   }
 
   get calls(): number {
-    return this.#routes.size;
+    return this.#routes?.size ?? 0;
   }
 
-  /** From here on the holder hears of the device, until it or the device is gone. */
-  hold(holder: Holder): void {
-    this.#holders ??= new Set();
-    this.#holders.add(holder);
-    holder.deliver(openedFrame(holder.handle, this.#opened));
+  /** The handle hears of the device until either is gone. */
+  open(handle: DeviceHandle): void {
+    this.#handles ??= new Set();
+    this.#handles.add(handle);
+    handle.deliver(openedFrame(handle.number, this.#opened));
   }
 
-  release(holder: Holder): void {
-    this.#holders?.delete(holder);
-    this.#uncount(holder, this.#routes.deleteAllOf(holder));
+  close(handle: DeviceHandle): void {
+    this.#handles?.delete(handle);
+    this.#deleteRoutes((route) => route.handle === handle);
   }
 
   changeCatalog(catalog: Uint8Array): void {
     this.#opened = { ...this.#opened, catalog };
-    for (const holder of [...(this.#holders ?? [])]) {
-      holder.deliver(openedFrame(holder.handle, this.#opened));
+    for (const handle of [...(this.#handles ?? [])]) {
+      handle.deliver(openedFrame(handle.number, this.#opened));
     }
   }
 
@@ -80,34 +95,34 @@ export class LiveDevice {
 
   /** The socket is closed. */
   gone(reason: LostReason): void {
-    const holders = [...(this.#holders ?? [])];
-    for (const holder of holders) this.release(holder);
-    for (const holder of holders) holder.lost(reason);
+    const handles = [...(this.#handles ?? [])];
+    for (const handle of handles) this.close(handle);
+    for (const handle of handles) handle.lost(reason);
     this.#options.backlog.forget('device', this.#options.socket);
   }
 
-  /** A canonical frame of kinds 32 to 47, of this epoch. It is written to. */
-  fromHost(holder: Holder, frame: Uint8Array, nowMs: number): void {
+  /** Forwards a canonical frame of kinds 32 to 47 and of this epoch. Writes to the frame. */
+  fromHost(handle: DeviceHandle, frame: Uint8Array, nowMs: number): void {
     const { tenant, metrics, socket, limits, backlog } = this.#options;
     const kind = kindOf(frame);
     const callKey = callKeyOf(frame);
-    const route = this.#routes.find(callKey);
-    const isAsking = kind === FrameKind.CALL || kind === FrameKind.RESUME;
-    if (!isAsking && route !== undefined) {
-      if (route.holder !== holder) {
+    const route = this.#routes?.get(callKey);
+    const opensRoute = kind === FrameKind.CALL || kind === FrameKind.RESUME;
+    if (!opensRoute && route !== undefined) {
+      if (route.handle !== handle) {
         metrics.refused('host', 'identity.forbidden');
         return;
       }
-      if (kind === FrameKind.ACK) this.#unbind(callKey, holder);
+      if (kind === FrameKind.ACK) this.#unbind(callKey, handle);
       else route.usedAtMs = nowMs;
     }
     const mayPass =
       tenant.fromHosts.take(frame.length, nowMs) &&
-      (!isAsking || this.#bind(callKey, holder, nowMs));
+      (!opensRoute || this.#bind(callKey, handle, nowMs));
     if (!mayPass) {
       metrics.refused('host', 'limit.exceeded');
-      // It asks again, later each time. Of the other kinds, each is made good by asking.
-      if (isAsking) holder.deliver(busyFrame(holder.handle, frame, this.#opened));
+      // The host retries with backoff. A frame of another kind is made good by its RESUME.
+      if (opensRoute) handle.deliver(busyFrame(handle.number, frame, this.#opened));
       return;
     }
     rewriteDevice(frame, 0);
@@ -118,68 +133,70 @@ export class LiveDevice {
     if (queuedBytes > limits.maxQueueBytes) this.#options.session.cut('slow');
   }
 
-  /** A canonical frame of kinds 48 to 63. It is written to. */
+  /** Forwards a canonical frame of kinds 48 to 63. Writes to the frame. */
   fromDevice(frame: Uint8Array, nowMs: number): void {
     const { metrics } = this.#options;
     const callKey = callKeyOf(frame);
-    const route = this.#routes.find(callKey);
+    const route = this.#routes?.get(callKey);
     if (route === undefined) {
       metrics.refused('device', 'request.invalid');
       return;
     }
-    const { holder } = route;
+    const { handle } = route;
     const kind = kindOf(frame);
-    // The call is over, or is sent again, which makes its route anew.
+    // The call is over, or the host sends it again and so makes a new route.
     if (kind === FrameKind.NOT_SEEN || kind === FrameKind.REFUSED) {
-      this.#unbind(callKey, holder);
+      this.#unbind(callKey, handle);
     } else {
       route.usedAtMs = nowMs;
     }
-    rewriteDevice(frame, holder.handle);
+    rewriteDevice(frame, handle.number);
     metrics.passed('device', frame.length);
-    holder.deliver(frame);
+    handle.deliver(frame);
   }
 
-  /** False when what was received goes beyond what one device, or its tenant, may send. */
+  /** Returns false when the device or its tenant has exceeded its rate. */
   mayReceive(bytes: number, nowMs: number): boolean {
     const { allowance, tenant } = this.#options;
     return allowance.take(bytes, nowMs) && tenant.fromDevices.take(bytes, nowMs);
   }
 
   forgetUnusedRoutes(nowMs: number): void {
-    if (this.#routes.size === 0) return;
-    const holders = this.#routes.deleteUnusedSince(nowMs - ROUTE_IDLE_MS);
-    for (const holder of holders) this.#uncount(holder, 1);
+    const beforeMs = nowMs - ROUTE_IDLE_MS;
+    this.#deleteRoutes((route) => route.usedAtMs < beforeMs);
   }
 
-  #bind(callKey: string, holder: Holder, nowMs: number): boolean {
-    const route = this.#routes.find(callKey);
-    if (route?.holder === holder) {
+  #bind(callKey: string, handle: DeviceHandle, nowMs: number): boolean {
+    const route = this.#routes?.get(callKey);
+    if (route?.handle === handle) {
       route.usedAtMs = nowMs;
       return true;
     }
     // A call that is resumed over another link is routed there from now on.
-    if (route !== undefined) this.#unbind(callKey, route.holder);
+    if (route !== undefined) this.#unbind(callKey, route.handle);
     const { tenant, limits } = this.#options;
-    const { usage } = holder;
+    const { usage } = handle;
     const hasRoom =
-      this.#routes.size < limits.maxCalls &&
+      this.calls < limits.maxCalls &&
       tenant.calls < tenant.limits.maxCalls &&
       usage.calls < usage.maxCalls;
     if (!hasRoom) return false;
-    this.#routes.set(callKey, holder, nowMs);
+    this.#routes ??= new Map();
+    this.#routes.set(callKey, { handle, usedAtMs: nowMs });
     tenant.calls += 1;
     usage.calls += 1;
     return true;
   }
 
-  #unbind(callKey: string, holder: Holder): void {
-    this.#routes.delete(callKey);
-    this.#uncount(holder, 1);
+  #unbind(callKey: string, handle: DeviceHandle): void {
+    this.#routes?.delete(callKey);
+    handle.usage.calls -= 1;
+    this.#options.tenant.calls -= 1;
   }
 
-  #uncount(holder: Holder, calls: number): void {
-    holder.usage.calls -= calls;
-    this.#options.tenant.calls -= calls;
+  #deleteRoutes(isOver: (route: Route) => boolean): void {
+    for (const [callKey, route] of this.#routes ?? []) {
+      if (isOver(route)) this.#unbind(callKey, route.handle);
+    }
   }
 }

@@ -1,5 +1,15 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { callIdFromKey, callKeyOf, encodeFrame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import {
+  callIdFromKey,
+  callKeyOf,
+  decodeFrame,
+  encodeFrame,
+  epochOf,
+  FrameKind,
+  isCanonical,
+  NO_CALL,
+  offsetOf,
+} from '@zerolatency/frame';
 import {
   CatalogSchema,
   ChallengeSchema,
@@ -13,9 +23,30 @@ import {
   RouteLostReason,
   RouteLostSchema,
 } from '@zerolatency/proto/link';
-import type { DeviceAddress, LostReason } from '../ports.ts';
+import type { DeviceAddress } from '../directory/directory.ts';
 
-/** The frames that a relay itself says, and the one it is asked with. */
+/** Why a host lost its route to a device. */
+export type LostReason =
+  | 'not_here'
+  | 'disconnected'
+  | 'slow'
+  | 'superseded'
+  | 'old_epoch'
+  | 'limit'
+  | 'draining';
+
+/**
+ * Returns the frame in canonical form; undefined when it is not a frame, or when
+ * the peer behind us would refuse it: that must end the sender's socket only.
+ */
+export function canonicalFrame(bytes: Uint8Array, maxFrameBytes: number): Uint8Array | undefined {
+  if (isCanonical(bytes)) return epochOf(bytes) < 0 || offsetOf(bytes) < 0 ? undefined : bytes;
+  const { frame } = decodeFrame(bytes, maxFrameBytes);
+  if (frame === undefined) return undefined;
+  const encoded = encodeFrame(frame);
+  // The canonical form writes fields that the sender left out, so it may be longer.
+  return encoded.length > maxFrameBytes ? undefined : encoded;
+}
 
 function control(kind: FrameKind, payload: Uint8Array, device = 0): Uint8Array {
   return encodeFrame({ kind, flags: 0, device, callId: NO_CALL, offset: 0, epoch: 0, payload });
@@ -59,7 +90,7 @@ export function openedFrame(handle: number, fields: OpenedFields): Uint8Array {
   return control(FrameKind.OPENED, toBinary(OpenedSchema, message), handle);
 }
 
-const reasons: Readonly<Record<LostReason, RouteLostReason>> = {
+const LOST_REASONS: Readonly<Record<LostReason, RouteLostReason>> = {
   not_here: RouteLostReason.NOT_HERE,
   disconnected: RouteLostReason.DISCONNECTED,
   slow: RouteLostReason.SLOW,
@@ -70,11 +101,11 @@ const reasons: Readonly<Record<LostReason, RouteLostReason>> = {
 };
 
 export function routeLostFrame(handle: number, reason: LostReason): Uint8Array {
-  const message = create(RouteLostSchema, { reason: reasons[reason] });
+  const message = create(RouteLostSchema, { reason: LOST_REASONS[reason] });
   return control(FrameKind.ROUTE_LOST, toBinary(RouteLostSchema, message), handle);
 }
 
-/** Refuses one call, as a device that is full would; the host asks again later. */
+/** Refuses one call, as a busy device would. The host retries later. */
 export function busyFrame(
   device: number,
   asked: Uint8Array,
@@ -94,13 +125,13 @@ export function busyFrame(
   });
 }
 
-/** Undefined for what is no Open. */
+/** Returns undefined when the payload is not an Open. */
 export function readOpen(payload: Uint8Array): DeviceAddress | undefined {
   try {
     const { tenant, deviceId } = fromBinary(OpenSchema, payload);
     return { tenant, deviceId };
   } catch {
-    // The generated codec throws on what a peer sent; here that is an answer.
+    // The generated codec throws on malformed input from a peer.
     return undefined;
   }
 }

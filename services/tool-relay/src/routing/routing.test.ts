@@ -8,9 +8,9 @@ import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
 import { sharedParts } from '../../test/parts.ts';
 import { Allowance } from '../limits/allowance.ts';
-import { Devices } from './devices.ts';
 import { HostLink } from './host-link.ts';
 import { LiveDevice } from './live-device.ts';
+import { LiveDevices } from './live-devices.ts';
 
 const addresses = [
   { tenant: 'north', deviceId: 'laptop' },
@@ -40,7 +40,7 @@ function bytesOf({ kind, device = 0, epoch = 0, callId, payload = NO_PAYLOAD }: 
 function switchboard(settings: Record<string, unknown> = {}) {
   const parts = sharedParts(settings);
   const { config, clock, metrics, backlog } = parts;
-  const devices = new Devices(config.tenants, clock.monotonicMs);
+  const devices = new LiveDevices(config.tenants, clock.monotonicMs);
   const links = Array.from({ length: LINKS }, (_, index) => {
     const socket = new InMemorySocket();
     const context = { ...parts, limits: config.links, devices, isDraining: () => false };
@@ -93,7 +93,7 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
     fc.property(fc.array(move, { minLength: 60, maxLength: 120, size: 'max' }), (moves) => {
       const board = switchboard({ 'devices.maxCalls': 2 });
       const live = addresses.map((_, index) => board.connect(index));
-      /** Which device each link holds under each handle, as its host was told. */
+      /** Which device each link has opened under each handle, as its host knows it. */
       const held = board.links.map(() => new Map<number, number>());
       /** Where the last CALL or RESUME of a call on a device came from. */
       const routes = live.map(() => new Map<string, { link: number; handle: number }>());
@@ -200,7 +200,7 @@ function oneCall(settings: Record<string, unknown> = {}) {
   return { ...board, device, socket, cuts, link, hostSocket, call };
 }
 
-test('a call that nobody speaks of for long is forgotten, one that is spoken of is not', () => {
+test('forgets a call after a long time without frames, and keeps one with frames', () => {
   const { device, link, clock, call } = oneCall();
   call(0);
   call(1);
@@ -214,7 +214,7 @@ test('a call that nobody speaks of for long is forgotten, one that is spoken of 
   assert.equal(link.usage.calls, 1);
 });
 
-test('[RLY-01] calls of a tenant, a link and a device are bounded, and one too many costs no other', () => {
+test('[RLY-01] bounds the calls of a tenant, a link and a device, and one too many harms no other', () => {
   for (const bound of ['tenants.maxCalls', 'links.maxCalls', 'devices.maxCalls']) {
     const { hostSocket, socket, device, link, call } = oneCall({ [bound]: 2 });
     hostSocket.takeFrames();
@@ -231,7 +231,7 @@ test('[RLY-01] calls of a tenant, a link and a device are bounded, and one too m
   }
 });
 
-test('[RLY-01] a tenant whose hosts send too much is told call by call, and loses nothing that runs', () => {
+test('[RLY-01] refuses the calls of a tenant over its rate one by one, and keeps those that run', () => {
   const { hostSocket, cuts, device, link, call } = oneCall({ 'tenants.framesPerSecond': 2 });
   for (let i = 0; i < 3; i++) call(i);
   assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.REFUSED);
@@ -243,7 +243,7 @@ test('[RLY-01] a tenant whose hosts send too much is told call by call, and lose
   assert.deepEqual(cuts, []);
 });
 
-test('[RLY-01] a device over its queue is cut in the middle of a frame from a host', () => {
+test('[RLY-01] cuts a device over its queue limit while a host sends to it', () => {
   const { socket, cuts, call } = oneCall({ 'devices.maxQueue': '1KiB' });
   socket.queuedBytes = 1024;
   call(0);
@@ -253,7 +253,7 @@ test('[RLY-01] a device over its queue is cut in the middle of a frame from a ho
   assert.deepEqual(cuts, ['slow']);
 });
 
-test('[RLY-01] a host over its queue is cut in the middle of a frame from a device', () => {
+test('[RLY-01] cuts a host over its queue limit while a device sends to it', () => {
   const { hostSocket, device, call } = oneCall({ 'links.maxQueue': '1KiB' });
   call(0);
   hostSocket.queuedBytes = 1025;
@@ -263,7 +263,7 @@ test('[RLY-01] a host over its queue is cut in the middle of a frame from a devi
   device.changeCatalog(new Uint8Array());
 });
 
-test('a silent host is cut after two heartbeats without a sign of life', () => {
+test('cuts a host that misses two heartbeats', () => {
   const { hostSocket, link, device } = oneCall();
   link.beat();
   link.beat();

@@ -5,7 +5,7 @@ import { peerName } from '@zerolatency/identity';
 
 const callerKey = createContextKey<string>('', { description: 'name in the client certificate' });
 
-/** Whoever got this far has a certificate of our authority; this is the name in it. */
+/** TLS has verified the client certificate; this reads the name in it. */
 export function callerOf({ stream }: Http2ServerRequest) {
   const socket = stream.session?.socket;
   const name = socket === undefined ? undefined : peerName(socket);

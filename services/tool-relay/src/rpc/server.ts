@@ -4,10 +4,8 @@ import { Health } from '@zerolatency/proto/health';
 import { RelayService } from '@zerolatency/proto/relay';
 import { type HttpServer, healthService, listen, type Serving } from '@zerolatency/service/rpc';
 import type { TlsWatch } from '@zerolatency/service/tls';
-import type { Directory } from '../ports.ts';
 import { callerGate, callerOf } from './caller.ts';
-import { listDevices } from './list-devices.ts';
-import { locate } from './locate.ts';
+import { type DeviceLookup, relayService } from './relay-service.ts';
 import { type WatchOptions, watchRpcs } from './watch-rpcs.ts';
 
 export interface RpcServerOptions extends WatchOptions {
@@ -15,16 +13,16 @@ export interface RpcServerOptions extends WatchOptions {
   readonly port: number;
   readonly allowedClients: readonly string[];
   readonly tls: TlsWatch;
-  readonly directory: Directory;
+  readonly directory: DeviceLookup;
   readonly serving: Serving;
 }
 
-/** Requests name a device, and nothing else. */
+/** A request only names a device. */
 const READ_MAX_BYTES = 16 * 1024;
-/** A host asks for one device at a time; this many may be asked for at once. */
+/** A host looks up one device per stream. */
 const MAX_STREAMS_PER_CONNECTION = 256;
 
-/** gRPC and Connect over HTTP/2, for clients with a certificate of our authority only. */
+/** gRPC and Connect over HTTP/2, for clients with a certificate of our authority. */
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const { tls, host, port } = options;
   const closing = new AbortController();
@@ -54,12 +52,10 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { directory, allowedClients, serving } = options;
-  router.service(
-    RelayService,
-    { locate: locate(directory), listDevices: listDevices(directory) },
-    { requestGate: callerGate(allowedClients) },
-  );
-  // A health watch has no end of its own, and would hold the server open.
+  router.service(RelayService, relayService(directory), {
+    requestGate: callerGate(allowedClients),
+  });
+  // A health watch never ends by itself and would keep the server open.
   const health = healthService(serving, { service: RelayService.typeName });
   router.service(Health, health, { shutdownSignal: closing });
 }

@@ -8,7 +8,7 @@ export interface WatchOptions {
   readonly tracer: Tracer;
 }
 
-/** A span, a duration and a count for every RPC; and whatever it failed with as an RPC error. */
+/** Records a span, a duration and a count per RPC, and converts failures to RPC errors. */
 export function watchRpcs({ registry, tracer }: WatchOptions): Interceptor {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');

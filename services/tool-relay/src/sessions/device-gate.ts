@@ -1,11 +1,10 @@
 import { ZlError } from '@zerolatency/errors';
 import type { AddressGate } from '../limits/address-gate.ts';
-import type { Admission, Refusal } from '../ports.ts';
-import { DeviceSession, type SessionObserver } from './device-session.ts';
-import { draining } from './ending.ts';
-import type { SessionContext } from './session-context.ts';
+import type { Admission, Refusal } from '../sockets/socket-engine.ts';
+import { DeviceSession, type SessionContext, type SessionObserver } from './device-session.ts';
+import { DRAINING } from './disconnect.ts';
 
-/** Decides which device sockets may be, and keeps all there are. */
+/** Admits device sockets and keeps the open ones. */
 export class DeviceGate implements SessionObserver {
   readonly #context: SessionContext;
   readonly #addresses: AddressGate;
@@ -19,7 +18,7 @@ export class DeviceGate implements SessionObserver {
     this.#addresses = addresses;
   }
 
-  /** Sockets open, proved or not. */
+  /** The open sockets, proved or not. */
   get size(): number {
     return this.#sessions.size;
   }
@@ -52,7 +51,7 @@ export class DeviceGate implements SessionObserver {
   }
 
   end(): void {
-    for (const session of [...this.#sessions]) session.end(draining);
+    for (const session of [...this.#sessions]) session.end(DRAINING);
   }
 
   #settle(): void {
@@ -65,7 +64,10 @@ export class DeviceGate implements SessionObserver {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };
     }
     if (!this.#addresses.admit(address, clock.monotonicMs())) {
-      return { status: 429, error: new ZlError('limit.exceeded', 'too many connects') };
+      return {
+        status: 429,
+        error: new ZlError('limit.exceeded', 'too many connection attempts from this address'),
+      };
     }
     if (this.#sessions.size >= limits.max || this.#unproved >= limits.maxUnproved) {
       return { status: 503, error: new ZlError('limit.exceeded', 'too many devices on this pod') };

@@ -8,10 +8,11 @@ import { HelloSchema } from '@zerolatency/proto/bridge';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
 import { sharedParts } from '../../test/parts.ts';
-import type { Directory, Lease, ProvedDevice } from '../ports.ts';
-import { Devices } from '../routing/devices.ts';
+import type { Directory, Lease } from '../directory/directory.ts';
+import { LiveDevices } from '../routing/live-devices.ts';
 import { DeviceSession } from './device-session.ts';
-import { slow } from './ending.ts';
+import { SLOW } from './disconnect.ts';
+import type { ProvedDevice } from './hello.ts';
 
 const device = { tenant: 'north', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
 
@@ -29,14 +30,14 @@ const helloBytes = () =>
     ),
   );
 
-/** Sessions whose checks and leases are answered when the test says so. */
+/** Sessions whose checks and leases the test answers. */
 function sessions() {
   const parts = sharedParts();
-  const devices = new Devices(parts.config.tenants, parts.clock.monotonicMs);
+  const devices = new LiveDevices(parts.config.tenants, parts.clock.monotonicMs);
   const checks: ((verdict: ProvedDevice | { error: ZlError }) => void)[] = [];
   const leases: { give(lease: Lease): void; fail(): void }[] = [];
   const released: number[] = [];
-  const directory: Directory = {
+  const directory: Pick<Directory, 'acquire' | 'release' | 'describe'> = {
     acquire: () =>
       new Promise((resolve, reject) => {
         leases.push({ give: resolve, fail: () => reject(new Error('store is away')) });
@@ -44,10 +45,7 @@ function sessions() {
     release: async ({ epoch }) => {
       released.push(epoch);
     },
-    renew: async () => [],
     describe: async () => {},
-    locate: async () => undefined,
-    list: async () => [],
   };
   const gone: boolean[] = [];
   const open = () => {
@@ -72,7 +70,7 @@ function sessions() {
 const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
 
-test('[RLY-02] of two connections the one with the larger epoch stays, whichever is answered last', async () => {
+test('[RLY-02] of two connections the one with the larger epoch stays, in whatever order their leases arrive', async () => {
   for (const order of [
     [0, 1],
     [1, 0],
@@ -91,12 +89,12 @@ test('[RLY-02] of two connections the one with the larger epoch stays, whichever
     assert.equal(both[1].session.state, 'live');
     assert.equal(devices.find(device)?.epoch, 11);
     assert.equal(devices.size, 1);
-    both[1].session.end(slow);
+    both[1].session.end(SLOW);
     assert.equal(devices.size, 0);
   }
 });
 
-test('a directory that cannot be reached refuses the device, which may come back', async () => {
+test('a device is refused while the directory is unreachable, and may retry', async () => {
   const { checks, leases, open, gone } = sessions();
   const { session, socket } = open();
   session.onMessage(helloBytes());
@@ -168,7 +166,7 @@ test('[RLY-01] whatever happens in whatever order, a session is welcomed only wh
       }
       if (welcomed(socket)) assert.ok(proofHeld);
       assert.equal(devices.size, session.state === 'live' || session.state === 'draining' ? 1 : 0);
-      if (session.state !== 'gone') session.end(slow);
+      if (session.state !== 'gone') session.end(SLOW);
       await nextLoop();
       assert.equal(gone.length, 1);
       assert.equal(devices.size, 0);

@@ -1,34 +1,62 @@
 import { randomBytes } from 'node:crypto';
 import { fromUnknown } from '@zerolatency/errors';
 import { decodeFrame, FrameKind } from '@zerolatency/frame';
-import type { Pulse } from '../limits/heartbeat.ts';
-import type { Lease, ProvedDevice, Socket, SocketEnd, SocketListener } from '../ports.ts';
-import { canonicalFrame } from '../routing/canonical-frame.ts';
-import { challengeFrame, drainFrame, welcomeFrame } from '../routing/relay-frames.ts';
-import * as endings from './ending.ts';
-import { type Hello, readHello } from './hello.ts';
-import type { SessionContext } from './session-context.ts';
+import type { DeviceLimits } from '../config.ts';
+import type { Directory, Lease } from '../directory/directory.ts';
+import type { Backlog } from '../limits/backlog.ts';
+import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
+import type { Clock, Log } from '../ports.ts';
+import type { RoutingMetrics } from '../routing/live-device.ts';
+import type { LiveDevices } from '../routing/live-devices.ts';
+import {
+  canonicalFrame,
+  challengeFrame,
+  drainFrame,
+  welcomeFrame,
+} from '../routing/relay-frames.ts';
+import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
+import * as disconnects from './disconnect.ts';
+import { type Hello, type HelloVerifier, type ProvedDevice, readHello } from './hello.ts';
+import { LiveSession } from './live-session.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
-import { Tenure } from './tenure.ts';
 
 const NONCE_BYTES = 32;
-/** Beats without a sign of life after which a peer is dead: silent for two intervals. */
+/** A peer that misses this many beats is dead. */
 const MAX_MISSED_BEATS = 2;
 
-/** Who counts the sessions. */
+export interface SessionMetrics extends RoutingMetrics {
+  sessionEnded(reason: disconnects.SessionEnd): void;
+}
+
+/** What all device sessions of a pod share. */
+export interface SessionContext {
+  readonly relayId: string;
+  readonly limits: DeviceLimits;
+  readonly maxFrameBytes: number;
+  readonly heartbeatMs: number;
+  readonly devices: LiveDevices;
+  readonly verifier: HelloVerifier;
+  readonly directory: Pick<Directory, 'acquire' | 'release' | 'describe'>;
+  readonly heartbeat: Heartbeat;
+  readonly backlog: Backlog;
+  readonly clock: Clock;
+  readonly metrics: SessionMetrics;
+  readonly log: Log;
+}
+
 export interface SessionObserver {
   onLive(session: DeviceSession): void;
-  /** Once, also when its socket never opened. */
+  /** Called once, also when the socket never opened. */
   onGone(session: DeviceSession, wasLive: boolean): void;
 }
 
-/** One device socket, from its challenge until it is gone. It owns its timer. */
+/** One device socket, from its challenge to its end. */
 export class DeviceSession implements SocketListener, Pulse {
   readonly #context: SessionContext;
   readonly #observer: SessionObserver;
   #state: SessionState = { name: 'challenged', nonce: randomBytes(NONCE_BYTES) };
   #socket: Socket | undefined;
-  #tenure: Tenure | undefined;
+  #live: LiveSession | undefined;
   #handshakeTimer: NodeJS.Timeout | undefined;
   #slot = 0;
   #missedBeats = 0;
@@ -45,17 +73,17 @@ export class DeviceSession implements SocketListener, Pulse {
   onOpen(socket: Socket): void {
     const { limits, relayId } = this.#context;
     if (this.#state.name !== 'challenged') {
-      // Ended while the socket was being made.
+      // The session ended during the upgrade.
       socket.terminate();
       return;
     }
     this.#socket = socket;
-    this.#handshakeTimer = setTimeout(() => this.end(endings.tooLate), limits.handshakeMs);
+    this.#handshakeTimer = setTimeout(() => this.end(disconnects.TOO_LATE), limits.handshakeMs);
     socket.send(challengeFrame(this.#state.nonce, relayId));
   }
 
   onAbandoned(): void {
-    this.end(endings.bySocket('closed'));
+    this.end(disconnects.bySocket('closed'));
   }
 
   onPong(): void {
@@ -64,74 +92,75 @@ export class DeviceSession implements SocketListener, Pulse {
 
   onEnd(end: SocketEnd): void {
     this.#socket = undefined;
-    this.end(endings.bySocket(end));
+    this.end(disconnects.bySocket(end));
   }
 
   onMessage(bytes: Buffer): void {
     this.#missedBeats = 0;
     const frame = canonicalFrame(bytes, this.#context.maxFrameBytes);
     if (frame === undefined) {
-      this.end(endings.malformed('not a frame'));
+      this.end(disconnects.malformed('the message is not a frame'));
       return;
     }
-    const ending = this.#tenure === undefined ? this.#onHello(frame) : this.#tenure.receive(frame);
-    if (ending !== undefined) this.end(ending);
+    const disconnect = this.#live === undefined ? this.#onHello(frame) : this.#live.receive(frame);
+    if (disconnect !== undefined) this.end(disconnect);
   }
 
   beat(): void {
     const { clock } = this.#context;
     if (this.#missedBeats >= MAX_MISSED_BEATS) {
-      this.end(endings.silent);
+      this.end(disconnects.SILENT);
     } else if ('expiresAtMs' in this.#state && clock.unixMs() >= this.#state.expiresAtMs) {
-      this.end(endings.expired);
+      this.end(disconnects.EXPIRED);
     } else {
       this.#missedBeats += 1;
       this.#socket?.ping();
-      this.#tenure?.device.forgetUnusedRoutes(clock.monotonicMs());
+      this.#live?.device.forgetUnusedRoutes(clock.monotonicMs());
     }
   }
 
   cut(reason: 'slow' | 'superseded'): void {
-    this.end(reason === 'slow' ? endings.slow : endings.superseded);
+    this.end(reason === 'slow' ? disconnects.SLOW : disconnects.SUPERSEDED);
   }
 
-  /** Lets calls go on while the device moves. One that is not live yet can go at once. */
+  /** Running calls go on while the device moves to another pod. A device that is not live leaves at once. */
   drain(closeAfterMs: number): void {
     if (this.#apply({ type: 'drain' })) this.#socket?.send(drainFrame(closeAfterMs));
-    else this.end(endings.draining);
+    else this.end(disconnects.DRAINING);
   }
 
-  end(ending: endings.Ending): void {
+  end(disconnect: disconnects.Disconnect): void {
     const wasDraining = this.#state.name === 'draining';
-    if (!this.#apply({ type: 'ended', end: ending.end })) return;
+    if (!this.#apply({ type: 'ended', end: disconnect.end })) return;
     clearTimeout(this.#handshakeTimer);
     const socket = this.#socket;
-    const tenure = this.#tenure;
+    const live = this.#live;
     this.#socket = undefined;
-    this.#tenure = undefined;
-    if (ending.code === undefined) socket?.terminate();
-    else socket?.close(ending.code, ending.error?.id ?? '');
-    if (tenure !== undefined) {
+    this.#live = undefined;
+    if (disconnect.code === undefined) socket?.terminate();
+    else socket?.close(disconnect.code, disconnect.error?.id ?? '');
+    if (live !== undefined) {
       this.#context.heartbeat.leave(this, this.#slot);
-      tenure.end(endings.lostReason(ending.end, wasDraining));
+      live.end(disconnects.lostReason(disconnect.end, wasDraining));
     }
-    this.#report(ending, tenure?.device.lease);
-    this.#observer.onGone(this, tenure !== undefined);
+    this.#report(disconnect, live?.device.lease);
+    this.#observer.onGone(this, live !== undefined);
   }
 
-  #onHello(bytes: Uint8Array): endings.Ending | undefined {
+  #onHello(bytes: Uint8Array): disconnects.Disconnect | undefined {
     const { frame } = decodeFrame(bytes);
-    if (frame?.kind !== FrameKind.HELLO) return endings.malformed('the first frame is no hello');
+    if (frame?.kind !== FrameKind.HELLO)
+      return disconnects.malformed('the first frame is not a hello');
     const read = readHello(frame.payload, this.#context.limits);
-    if ('error' in read) return endings.unreadable(read.error);
+    if ('error' in read) return disconnects.unreadable(read.error);
     const { hello } = read;
     const nonce = this.#state.name === 'challenged' ? this.#state.nonce : undefined;
     if (nonce === undefined || !this.#apply({ type: 'hello', hello })) {
-      return endings.malformed('a second hello');
+      return disconnects.malformed('a second hello arrived');
     }
     this.#prove(hello, nonce).catch((reason: unknown) => {
-      this.#context.log.error({ err: reason }, 'a hello could not be checked');
-      this.end(endings.refused(fromUnknown(reason)));
+      this.#context.log.error({ err: reason }, 'hello could not be verified');
+      this.end(disconnects.refused(fromUnknown(reason)));
     });
     return undefined;
   }
@@ -141,12 +170,12 @@ export class DeviceSession implements SocketListener, Pulse {
     const { credential, proof } = hello;
     const device = await verifier.verify({ credential, proof, nonce });
     if ('error' in device) {
-      this.end(endings.refused(device.error));
+      this.end(disconnects.refused(device.error));
       return;
     }
     if (!this.#apply({ type: 'proof_held', device })) return;
     if (!devices.hasRoomFor(device)) {
-      this.end(endings.overLimit('the tenant has as many devices here as it may'));
+      this.end(disconnects.overLimit('the tenant has reached its device limit on this pod'));
       return;
     }
     await this.#takeLease(hello, device);
@@ -161,14 +190,20 @@ export class DeviceSession implements SocketListener, Pulse {
     };
     const lease = await directory.acquire(device, description);
     const newest = devices.find(lease)?.epoch ?? 0;
-    if (newest > lease.epoch) this.end(endings.superseded);
+    if (newest > lease.epoch) this.end(disconnects.SUPERSEDED);
     const socket = this.#socket;
     if (socket === undefined || !this.#apply({ type: 'leased', lease })) {
       await directory.release(lease);
       return;
     }
     clearTimeout(this.#handshakeTimer);
-    this.#tenure = new Tenure(this.#context, { hello, lease, description, socket, session: this });
+    this.#live = new LiveSession(this.#context, {
+      hello,
+      lease,
+      description,
+      socket,
+      session: this,
+    });
     this.#welcome(socket, lease);
   }
 
@@ -180,7 +215,7 @@ export class DeviceSession implements SocketListener, Pulse {
     this.#observer.onLive(this);
   }
 
-  #report({ end, error }: endings.Ending, lease: Lease | undefined): void {
+  #report({ end, error }: disconnects.Disconnect, lease: Lease | undefined): void {
     const { metrics, log } = this.#context;
     metrics.sessionEnded(end);
     if (error !== undefined && (end === 'malformed' || end === 'limit')) {
@@ -192,7 +227,7 @@ export class DeviceSession implements SocketListener, Pulse {
     else log.warn(fields, 'device session ended');
   }
 
-  /** False when the event has no place in the state. */
+  /** Returns false when the state does not allow the event. */
   #apply(event: SessionEvent): boolean {
     const next = transition(this.#state, event);
     if (next === undefined) return false;

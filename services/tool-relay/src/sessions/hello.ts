@@ -2,21 +2,36 @@ import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { type Catalog, CatalogSchema, HelloSchema } from '@zerolatency/proto/bridge';
 import type { DeviceLimits } from '../config.ts';
+import type { DeviceAddress } from '../directory/directory.ts';
 
 export interface Hello {
   readonly credential: string;
   readonly proof: string;
   readonly journalId: Uint8Array;
   readonly bridgeVersion: string;
-  /** Catalog, encoded anew: nothing unknown is passed on. */
+  /** Re-encoded, so that unknown fields are not passed on. */
   readonly catalog: Uint8Array;
+}
+
+export interface ProvedDevice extends DeviceAddress {
+  /** The session ends when its credential does. */
+  readonly expiresAtMs: number;
+}
+
+/** Checks credential and proof of a hello. The error is device.credential_invalid. */
+export interface HelloVerifier {
+  verify(hello: {
+    readonly credential: string;
+    readonly proof: string;
+    readonly nonce: Uint8Array;
+  }): Promise<ProvedDevice | { readonly error: ZlError }>;
 }
 
 const JOURNAL_ID_BYTES = 16;
 const MAX_CREDENTIAL_CHARS = 8 * 1024;
 const MAX_PROOF_CHARS = 4 * 1024;
-/** It is listed, and kept as long as the session. */
-const bridgeVersionPattern = /^[\w.+-]{1,64}$/;
+/** Bounded: it is kept as long as the session, and listed. */
+const BRIDGE_VERSION_PATTERN = /^[\w.+-]{1,64}$/;
 
 export type ReadHello = { readonly hello: Hello } | { readonly error: ZlError };
 export type ReadCatalog = { readonly catalog: Uint8Array } | { readonly error: ZlError };
@@ -27,8 +42,10 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
   const { credential, proof, journalId, bridgeVersion } = message;
   if (credential.length > MAX_CREDENTIAL_CHARS) return tooLarge('the credential is too long');
   if (proof.length > MAX_PROOF_CHARS) return tooLarge('the proof is too long');
-  if (journalId.length !== JOURNAL_ID_BYTES) return malformed('journal_id has not 16 bytes');
-  if (!bridgeVersionPattern.test(bridgeVersion)) return malformed('bridge_version is no version');
+  if (journalId.length !== JOURNAL_ID_BYTES)
+    return malformed(`journal_id must have ${JOURNAL_ID_BYTES} bytes`);
+  if (!BRIDGE_VERSION_PATTERN.test(bridgeVersion))
+    return malformed('bridge_version is not a version');
   const read = boundCatalog(message.catalog, limits);
   if ('error' in read) return read;
   return {
@@ -36,7 +53,7 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
       credential,
       proof,
       bridgeVersion,
-      // A view would keep the whole message alive.
+      // A view would keep the whole message in memory.
       journalId: Uint8Array.from(journalId),
       catalog: read.catalog,
     },
@@ -53,13 +70,13 @@ function boundCatalog(catalog: Catalog | undefined, limits: DeviceLimits): ReadC
   if (catalog === undefined) return { catalog: new Uint8Array() };
   const { maxServers, maxTools, maxCatalogBytes } = limits;
   if (catalog.servers.length > maxServers) {
-    return tooLarge(`a catalog has at most ${maxServers} servers`);
+    return tooLarge(`the catalog has more than ${maxServers} servers`);
   }
   const tools = catalog.servers.reduce((sum, server) => sum + server.tools.length, 0);
-  if (tools > maxTools) return tooLarge(`a catalog has at most ${maxTools} tools`);
+  if (tools > maxTools) return tooLarge(`the catalog has more than ${maxTools} tools`);
   const bytes = toBinary(CatalogSchema, catalog);
   if (bytes.length > maxCatalogBytes) {
-    return tooLarge(`a catalog has at most ${maxCatalogBytes} bytes`);
+    return tooLarge(`the catalog has more than ${maxCatalogBytes} bytes`);
   }
   return { catalog: bytes };
 }
@@ -68,7 +85,7 @@ function decode<T>(read: () => T): T | undefined {
   try {
     return read();
   } catch {
-    // The generated codec throws on what a peer sent; here that is an answer.
+    // The generated codec throws on malformed input from a peer.
     return undefined;
   }
 }

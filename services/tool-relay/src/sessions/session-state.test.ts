@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Lease, ProvedDevice } from '../ports.ts';
-import type { Hello } from './hello.ts';
+import type { Lease } from '../directory/directory.ts';
+import type { Hello, ProvedDevice } from './hello.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
 
 const hello: Hello = {
@@ -43,7 +43,7 @@ function run(events: readonly SessionEvent[]) {
   return { state, states, taken };
 }
 
-test('[RLY-01] no sequence of events makes a session live without a hello, a proof that held and a lease of that device', () => {
+test('[RLY-01] a session goes live only after a hello, a valid proof and a lease for that device', () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 12 }), (events) => {
       const { states, taken } = run(events);

@@ -1,13 +1,14 @@
-import type { Lease, ProvedDevice, SessionEnd } from '../ports.ts';
-import type { Hello } from './hello.ts';
+import type { Lease } from '../directory/directory.ts';
+import type { SessionEnd } from './disconnect.ts';
+import type { Hello, ProvedDevice } from './hello.ts';
 
 /**
  *   challenged -> proved -> live -> draining
  *        \           \        \         \
  *         `-----------`--------`---------`--> gone
  *
- * A device is challenged until its hello was checked, and proved until it has
- * a lease. Only a live or draining one is routed to.
+ * A device is challenged until its hello is verified, and proved until it has
+ * a lease. Frames are routed only to live and draining devices.
  */
 export type SessionState =
   | { readonly name: 'challenged'; readonly nonce: Uint8Array; readonly hello?: Hello }
@@ -22,12 +23,12 @@ export type SessionEvent =
   | { readonly type: 'drain' }
   | { readonly type: 'ended'; readonly end: SessionEnd };
 
-/** Undefined when the event has no place in the state. */
+/** Returns undefined when the state does not allow the event. */
 export function transition(state: SessionState, event: SessionEvent): SessionState | undefined {
   if (state.name === 'gone') return undefined;
   switch (event.type) {
     case 'hello':
-      // One hello a challenge: the nonce is used up whatever it is answered with.
+      // One hello per challenge: even a bad one uses up the nonce.
       if (state.name !== 'challenged' || state.hello !== undefined) return undefined;
       return { ...state, hello: event.hello };
     case 'proof_held':

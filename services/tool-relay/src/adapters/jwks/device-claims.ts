@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { errors, importJWK, type JWTPayload } from 'jose';
-import type { DeviceAddress } from '../../ports.ts';
+import type { DeviceAddress } from '../../directory/directory.ts';
 
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 

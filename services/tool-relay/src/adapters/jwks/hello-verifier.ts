@@ -8,7 +8,8 @@ import {
   type JWTVerifyGetKey,
   jwtVerify,
 } from 'jose';
-import type { Clock, HelloVerifier, Log } from '../../ports.ts';
+import type { Clock, Log } from '../../ports.ts';
+import type { HelloVerifier } from '../../sessions/hello.ts';
 import { deviceClaims } from './device-claims.ts';
 
 export interface HelloVerifierOptions {

@@ -1,16 +1,14 @@
 import type {
-  Clock,
   DeviceAddress,
   DeviceDescription,
   Directory,
   DirectoryEntry,
   Lease,
   Owner,
-} from '../../ports.ts';
-import { firstAfter } from './first-after.ts';
+} from '../../directory/directory.ts';
+import type { Clock } from '../../ports.ts';
 
 export interface MemoryDirectoryOptions {
-  /** The one pod there is. */
   readonly relayId: string;
   readonly linkUrl: () => string;
   readonly ttlMs: number;
@@ -23,7 +21,7 @@ interface Entry {
   expiresAtMs: number;
 }
 
-/** The directory of an installation with one relay pod. */
+/** The directory for an installation with a single relay pod. */
 export class MemoryDirectory implements Directory {
   readonly #options: MemoryDirectoryOptions;
   readonly #tenants = new Map<string, Map<string, Entry>>();
@@ -35,7 +33,7 @@ export class MemoryDirectory implements Directory {
 
   async acquire(device: DeviceAddress, description: DeviceDescription): Promise<Lease> {
     const { tenant, deviceId } = device;
-    // Counted from the time of day, so that it also grows over a restart, which forgets it.
+    // Based on the time of day, so that epochs also grow across a restart.
     this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.clock.unixMs());
     const lease: Lease = { tenant, deviceId, epoch: this.#lastEpoch };
     const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
@@ -67,7 +65,7 @@ export class MemoryDirectory implements Directory {
 
   async locate({ tenant, deviceId }: DeviceAddress): Promise<Owner | undefined> {
     const entry = this.#tenants.get(tenant)?.get(deviceId);
-    return entry === undefined || this.#isOver(entry) ? undefined : this.#owner(entry.lease);
+    return entry === undefined || this.#isExpired(entry) ? undefined : this.#owner(entry.lease);
   }
 
   async list(
@@ -75,24 +73,24 @@ export class MemoryDirectory implements Directory {
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly DirectoryEntry[]> {
     const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
-    return firstAfter(this.#held(entries), page).flatMap((deviceId) => {
+    return firstAfter(this.#current(entries), page).flatMap((deviceId) => {
       const entry = entries.get(deviceId);
       return entry === undefined ? [] : [{ ...this.#owner(entry.lease), ...entry.description }];
     });
   }
 
-  /** The devices whose leases have not run out: a page must not end early for want of the others. */
-  *#held(entries: ReadonlyMap<string, Entry>): Generator<string> {
-    for (const [deviceId, entry] of entries) if (!this.#isOver(entry)) yield deviceId;
+  /** Without expired leases, which would make a page end early. */
+  *#current(entries: ReadonlyMap<string, Entry>): Generator<string> {
+    for (const [deviceId, entry] of entries) if (!this.#isExpired(entry)) yield deviceId;
   }
 
   #entryOf({ tenant, deviceId, epoch }: Lease): Entry | undefined {
     const entry = this.#tenants.get(tenant)?.get(deviceId);
-    // One that ran out unnoticed and that nobody took is still its holder's.
+    // An expired lease that nobody has taken over still belongs to its holder.
     return entry?.lease.epoch === epoch ? entry : undefined;
   }
 
-  #isOver({ expiresAtMs }: Entry): boolean {
+  #isExpired({ expiresAtMs }: Entry): boolean {
     return this.#options.clock.monotonicMs() >= expiresAtMs;
   }
 
@@ -104,4 +102,34 @@ export class MemoryDirectory implements Directory {
   #expiry(): number {
     return this.#options.clock.monotonicMs() + this.#options.ttlMs;
   }
+}
+
+/**
+ * Returns the first names after a given one, in order. One pass that keeps only
+ * `limit` names: sorting a hundred thousand would delay frames.
+ */
+export function firstAfter(
+  names: Iterable<string>,
+  { after, limit }: { readonly after: string; readonly limit: number },
+): string[] {
+  const first: string[] = [];
+  for (const name of names) {
+    if (name <= after) continue;
+    const last = first.at(-1);
+    if (first.length >= limit && last !== undefined && name > last) continue;
+    first.splice(insertionIndex(name, first), 0, name);
+    if (first.length > limit) first.pop();
+  }
+  return first;
+}
+
+function insertionIndex(name: string, sorted: readonly string[]): number {
+  let low = 0;
+  let high = sorted.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((sorted[middle] ?? '') < name) low = middle + 1;
+    else high = middle;
+  }
+  return low;
 }

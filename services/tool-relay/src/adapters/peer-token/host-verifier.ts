@@ -1,6 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import { ReplayGuard, verifyPeerToken } from '@zerolatency/identity';
-import type { Clock, HostVerifier } from '../../ports.ts';
+import type { Clock } from '../../ports.ts';
+import type { HostVerifier } from '../../routing/link-gate.ts';
 
 export interface HostVerifierOptions {
   readonly relayId: string;

@@ -1,24 +1,42 @@
-import type { TemplatedApp, us_listen_socket, WebSocketBehavior } from 'uWebSockets.js';
+import type {
+  HttpResponse,
+  SSLApp,
+  TemplatedApp,
+  us_listen_socket,
+  us_listen_socket_close,
+  us_socket_local_port,
+  WebSocketBehavior,
+} from 'uWebSockets.js';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { ZlError } from '@zerolatency/errors';
 import {
+  ENDPOINT_PATHS,
   type Endpoint,
-  endpointPaths,
   type SocketEngine,
   type SocketEngineOptions,
-} from '../../ports.ts';
-import { deliver } from '../deliver.ts';
-import { claimPort } from './claim-port.ts';
-import { loadNative, type NativeUws } from './native.ts';
-import { Outbox } from './outbox.ts';
-import type { UserData } from './socket.ts';
-import { refuseUnknownPath, upgradeHandler } from './upgrade.ts';
+} from '../../sockets/socket-engine.ts';
+import {
+  deliver,
+  INTERNAL_ERROR,
+  refusalAnswer,
+  UNKNOWN_PATH,
+  type UpgradeAnswer,
+} from '../socket-engine.ts';
+import { Outbox, type UserData, UwsSocket } from './socket.ts';
 
-/** uWebSockets.js counts in whole seconds, and takes none between 0 and 8. */
+interface NativeUws {
+  readonly SSLApp: typeof SSLApp;
+  readonly us_listen_socket_close: typeof us_listen_socket_close;
+  readonly us_socket_local_port: typeof us_socket_local_port;
+}
+
+/** uWebSockets.js counts in whole seconds and refuses values from 1 to 7. */
 const MIN_IDLE_TIMEOUT_S = 8;
 const MAX_IDLE_TIMEOUT_S = 960;
-/** uWebSockets.js cuts what is larger without a close frame; up to here we tell why. */
-const TOLD_FACTOR = 2;
-/** What it names the reason of a cut for size. */
+/** uWebSockets.js cuts larger messages without a close frame; up to this factor we send one. */
+const CLOSE_FRAME_FACTOR = 2;
+/** Its reason for a cut because of size. */
 const TOO_BIG = 'Received too big message';
 
 interface Listening {
@@ -26,21 +44,34 @@ interface Listening {
   readonly socket: us_listen_socket;
 }
 
+/** Returns undefined where the package has no binary for this platform and Node. */
+export async function loadNative(): Promise<NativeUws | undefined> {
+  try {
+    return await import('uWebSockets.js');
+  } catch {
+    // The package reports a missing binary by throwing while it loads.
+    return undefined;
+  }
+}
+
 export async function openUwsEngine(options: SocketEngineOptions): Promise<SocketEngine> {
   const native = await loadNative();
   if (native === undefined) {
-    throw new ZlError('config.invalid', 'sockets.engine uws has no binary here; use ws or auto');
+    throw new ZlError(
+      'config.invalid',
+      'uWebSockets.js has no binary for this platform; set sockets.engine to ws or auto',
+    );
   }
   const port = await claimPort(options.host, options.port);
   const outbox = new Outbox();
-  // Sockets live in the app that took them, so every app stays until the end.
+  // A socket lives in the app that accepted it, so every app stays until the end.
   const apps: Listening[] = [listen(native, { ...options, port }, outbox)];
   return {
     name: 'uws',
     port,
     reloadTls: () => {
       const previous = apps.at(-1);
-      // The new one listens first: no moment without a listener.
+      // The new app listens before the old one stops, so that no connection is refused.
       apps.push(listen(native, { ...options, port }, outbox));
       if (previous !== undefined) native.us_listen_socket_close(previous.socket);
     },
@@ -54,12 +85,12 @@ export async function openUwsEngine(options: SocketEngineOptions): Promise<Socke
 function listen(native: NativeUws, options: SocketEngineOptions, outbox: Outbox): Listening {
   const { host, port } = options;
   const { certFile, keyFile } = options.tls;
-  // Throws when it cannot use the pair.
+  // Throws when the pair is unusable.
   const app = native.SSLApp({ cert_file_name: certFile, key_file_name: keyFile });
   for (const endpoint of ['device', 'link'] as const) {
-    app.ws(endpointPaths[endpoint], behaviour(endpoint, options, outbox));
+    app.ws(ENDPOINT_PATHS[endpoint], behaviour(endpoint, options, outbox));
   }
-  app.any('/*', refuseUnknownPath);
+  app.any('/*', (res) => respond(res, UNKNOWN_PATH));
   let socket: us_listen_socket | false = false;
   app.listen(host, port, (opened) => {
     socket = opened;
@@ -75,8 +106,8 @@ function behaviour(
 ): WebSocketBehavior<UserData> {
   const { maxMessageBytes, idleTimeoutMs } = options;
   return {
-    maxPayloadLength: TOLD_FACTOR * maxMessageBytes,
-    // Bounded by those who send, who know what to do about it.
+    maxPayloadLength: CLOSE_FRAME_FACTOR * maxMessageBytes,
+    // The senders bound it, as they know what to drop.
     maxBackpressure: 0,
     idleTimeout: Math.min(
       MAX_IDLE_TIMEOUT_S,
@@ -87,7 +118,7 @@ function behaviour(
     open: (native) => native.getUserData().peer.opened(native),
     message: (native, message, isBinary) => {
       const { peer } = native.getUserData();
-      // What arrives after we have decided to close.
+      // It may arrive after we decided to close.
       if (!peer.isOpen) return;
       if (!isBinary) {
         peer.close(1003, 'frame.malformed');
@@ -117,4 +148,51 @@ function behaviour(
       peer.listener.onEnd(isTooBig ? 'too_large' : 'closed');
     },
   };
+}
+
+type UpgradeHandler = NonNullable<WebSocketBehavior<UserData>['upgrade']>;
+
+function upgradeHandler(
+  endpoint: Endpoint,
+  options: SocketEngineOptions,
+  outbox: Outbox,
+): UpgradeHandler {
+  return (res, req, context) => {
+    const header = (name: string) => req.getHeader(`sec-websocket-${name}`);
+    const authorization = req.getHeader('authorization');
+    const address = Buffer.from(res.getRemoteAddressAsText()).toString('latin1');
+    try {
+      const { listener, refusal } = options.admit({ endpoint, address, authorization });
+      if (listener === undefined) {
+        respond(res, refusalAnswer(refusal));
+        return;
+      }
+      const data: UserData = { peer: new UwsSocket(listener, outbox) };
+      res.upgrade(data, header('key'), header('protocol'), header('extensions'), context);
+    } catch (error) {
+      // An exception must not reach native code.
+      options.onFailure(error);
+      respond(res, INTERNAL_ERROR);
+    }
+  };
+}
+
+function respond(res: HttpResponse, { status, reasonPhrase, body }: UpgradeAnswer): void {
+  res.writeStatus(`${status} ${reasonPhrase}`);
+  res.writeHeader('content-type', 'application/json');
+  res.end(body, true);
+}
+
+/**
+ * Returns the port, or a free one for 0. Rejects when the port is taken, which
+ * uWebSockets.js would not notice: it shares its port in order to reload.
+ */
+async function claimPort(host: string, port: number): Promise<number> {
+  const server = createServer();
+  server.listen(port, host);
+  await once(server, 'listening');
+  const address = server.address();
+  server.close();
+  await once(server, 'close');
+  return typeof address === 'object' && address !== null ? address.port : port;
 }

@@ -1,8 +1,7 @@
 import type { WebSocket } from 'uWebSockets.js';
-import type { Socket, SocketListener } from '../../ports.ts';
-import type { Outbox } from './outbox.ts';
+import type { Socket, SocketListener } from '../../sockets/socket-engine.ts';
 
-/** What uWebSockets.js keeps with a socket. */
+/** What uWebSockets.js stores with a socket. */
 export interface UserData {
   readonly peer: UwsSocket;
 }
@@ -14,10 +13,10 @@ interface CloseFrame {
   readonly reason: string;
 }
 
-/** What ws bounds it to as well. */
+/** The same bound as in ws. */
 const MAX_UNREAD_PONGS = 60;
 
-/** The native object must not be touched once it is closed: it throws. */
+/** Never touches the native object after its close: that throws. */
 export class UwsSocket implements Socket {
   readonly listener: SocketListener;
   readonly #outbox: Outbox;
@@ -25,7 +24,7 @@ export class UwsSocket implements Socket {
   #isOpen = false;
   #messages: Uint8Array[] = [];
   #messageBytes = 0;
-  /** Bytes that the kernel has not taken, as of the last flush or drain. */
+  /** Bytes that the kernel had not taken at the last flush or drain. */
   #backlogBytes = 0;
   #closeFrame: CloseFrame | undefined;
   #unreadPongs = 0;
@@ -41,25 +40,25 @@ export class UwsSocket implements Socket {
     this.listener.onOpen(this);
   }
 
-  /** Whether anything of it is still to be heard. */
+  /** False after a close by either side. */
   get isOpen(): boolean {
     return this.#isOpen;
   }
 
-  /** The native socket is closed. True when that is news. */
+  /** Returns true unless we closed it ourselves. */
   closed(): boolean {
-    const isNews = this.#isOpen;
+    const wasOpen = this.#isOpen;
     this.#isOpen = false;
     this.#native = undefined;
     this.#forget();
-    return isNews;
+    return wasOpen;
   }
 
   drained(): void {
     this.#backlogBytes = this.#native?.getBufferedAmount() ?? 0;
   }
 
-  /** uWebSockets.js answers by itself, also a peer that never reads. False when that has gone too far. */
+  /** uWebSockets.js answers even a peer that never reads. Returns false when too many answers wait. */
   pinged(): boolean {
     const isRead = (this.#native?.getBufferedAmount() ?? 0) === 0;
     this.#unreadPongs = isRead ? 0 : this.#unreadPongs + 1;
@@ -114,7 +113,7 @@ export class UwsSocket implements Socket {
   }
 
   #write(native: Native, message: Uint8Array): void {
-    // 1: all of it went to the kernel. 0: some waits; nothing is ever dropped (maxBackpressure 0).
+    // 1: the kernel took everything. 0: some bytes wait. maxBackpressure 0 drops nothing.
     if (native.send(message, true) !== 1) this.#backlogBytes = native.getBufferedAmount();
   }
 
@@ -122,5 +121,32 @@ export class UwsSocket implements Socket {
     this.#messages = [];
     this.#messageBytes = 0;
     this.#backlogBytes = 0;
+  }
+}
+
+/**
+ * Sends everything after the event loop has read what there was to read.
+ *
+ * It must: uSockets shares one TLS input buffer among all sockets, and a write
+ * to any of them while a full buffer (512 KiB) of another is being delivered
+ * drops the rest of it, which ends that connection. And it pays: frames for one
+ * socket share a TLS record and a system call.
+ */
+export class Outbox {
+  #waiting: UwsSocket[] = [];
+  #isScheduled = false;
+
+  add(socket: UwsSocket): void {
+    this.#waiting.push(socket);
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    setImmediate(() => this.flush());
+  }
+
+  flush(): void {
+    this.#isScheduled = false;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const socket of waiting) socket.flush();
   }
 }

@@ -1,6 +1,6 @@
 import type { WebSocket } from 'ws';
-import type { Socket, SocketListener } from '../../ports.ts';
-import { deliver } from '../deliver.ts';
+import type { Socket, SocketListener } from '../../sockets/socket-engine.ts';
+import { deliver } from '../socket-engine.ts';
 
 const BINARY = { binary: true, compress: false } as const;
 const TOO_LARGE = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
@@ -19,7 +19,7 @@ export class WsSocket implements Socket {
         this.close(1003, 'frame.malformed');
         listener.onEnd('text_message');
       } else {
-        // nodebuffer is the binary type of a socket that nobody has changed.
+        // The default binaryType is nodebuffer.
         deliver({ socket: this, listener }, data as Buffer, onFailure);
       }
     });
@@ -27,7 +27,7 @@ export class WsSocket implements Socket {
       if (this.#isOpen) listener.onPong();
     });
     native.on('error', (error) => {
-      // ws has answered with close code 1009 by now; any other error is followed by close.
+      // ws has already sent close code 1009. A close event follows every other error.
       if ('code' in error && error.code === TOO_LARGE && this.#detach()) {
         listener.onEnd('too_large');
       }
@@ -63,7 +63,7 @@ export class WsSocket implements Socket {
     if (this.#detach()) this.#native.terminate();
   }
 
-  /** True the first time. */
+  /** Returns true the first time. */
   #detach(): boolean {
     const wasOpen = this.#isOpen;
     this.#isOpen = false;
@@ -72,8 +72,8 @@ export class WsSocket implements Socket {
 }
 
 /**
- * ws queues what it is given and does not copy it. A small view would keep all
- * that was read with it alive for as long as it waits, far beyond what is counted.
+ * ws queues without copying. A small view would keep its whole read buffer in
+ * memory while it waits, far more than the backlog counts.
  */
 function ownedBytes(bytes: Uint8Array): Uint8Array {
   return bytes.byteLength * 2 < bytes.buffer.byteLength ? Buffer.from(bytes) : bytes;

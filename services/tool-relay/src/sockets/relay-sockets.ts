@@ -1,42 +1,35 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { chooseEngine } from '../adapters/choose-engine.ts';
 import type { RelayConfig } from '../config.ts';
 import { AddressGate } from '../limits/address-gate.ts';
-import { Backlog } from '../limits/backlog.ts';
+import { Backlog, type Side } from '../limits/backlog.ts';
 import { Heartbeat } from '../limits/heartbeat.ts';
-import type {
-  Clock,
-  Directory,
-  HelloVerifier,
-  HostVerifier,
-  Log,
-  RelayMetrics,
-  Side,
-  SocketEngine,
-  SocketEngineOptions,
-} from '../ports.ts';
-import type { Devices } from '../routing/devices.ts';
-import { LinkGate } from '../routing/link-gate.ts';
+import type { Clock, Log } from '../ports.ts';
+import { type HostVerifier, LinkGate } from '../routing/link-gate.ts';
+import type { LiveDevices } from '../routing/live-devices.ts';
 import { DeviceGate } from '../sessions/device-gate.ts';
+import type { SessionContext, SessionMetrics } from '../sessions/device-session.ts';
+import type { HelloVerifier } from '../sessions/hello.ts';
+import type { OpenSocketEngine, SocketEngine, SocketEngineOptions } from './socket-engine.ts';
 
-/** Close frames need a moment to reach the peers before what is open is cut. */
+/** Close frames need a moment to reach the peers before the sockets are cut. */
 const LINGER_MS = 100;
-/** The engine's own idea of a dead socket is for those that the heartbeat does not see. */
+/** The engine's idle timeout is for sockets that the heartbeat misses. */
 const IDLE_HEARTBEATS = 3;
 
 export interface RelaySocketsOptions {
   readonly config: RelayConfig;
+  readonly openEngine: OpenSocketEngine;
   readonly tls: SocketEngineOptions['tls'];
-  readonly devices: Devices;
-  readonly directory: Directory;
+  readonly devices: LiveDevices;
+  readonly directory: SessionContext['directory'];
   readonly helloVerifier: HelloVerifier;
   readonly hostVerifier: HostVerifier;
   readonly clock: Clock;
-  readonly metrics: RelayMetrics;
+  readonly metrics: SessionMetrics;
   readonly log: Log;
 }
 
-/** Every socket of the relay: the engine, and those who decide what may be on it. */
+/** All sockets of the relay: the engine, and the gates that admit devices and links. */
 export class RelaySockets {
   readonly #options: RelaySocketsOptions;
   readonly #heartbeat: Heartbeat;
@@ -101,12 +94,11 @@ export class RelaySockets {
     return this.#backlog.queuedBytes(to);
   }
 
-  /** Gives the port. */
+  /** Returns the port. */
   async open(): Promise<number> {
-    const { config, tls, log } = this.#options;
-    const { host, port, engine, maxFrameBytes, heartbeatMs } = config.sockets;
-    const open = await chooseEngine(engine);
-    this.#engine = await open({
+    const { config, openEngine, tls, log } = this.#options;
+    const { host, port, maxFrameBytes, heartbeatMs } = config.sockets;
+    this.#engine = await openEngine({
       host,
       port,
       tls,
@@ -127,12 +119,12 @@ export class RelaySockets {
     try {
       this.#engine?.reloadTls();
     } catch (err) {
-      // Nobody asked for it who could be told; the old certificate stays in use.
-      this.#options.log.warn({ err }, 'certificate not taken over by the socket engine');
+      // A file watch triggered it, so there is no caller to tell. The old certificate stays.
+      this.#options.log.warn({ err }, 'socket engine kept the old certificate');
     }
   }
 
-  /** Devices and hosts get time to move; what is still there afterwards is closed. */
+  /** Gives devices and hosts time to move to another pod, then closes the rest. */
   async drain(deadline: AbortSignal): Promise<void> {
     const { closeAfterMs } = this.#options.config.drain;
     this.#isDraining = true;

@@ -1,15 +1,29 @@
 import type { TenantLimits } from '../config.ts';
-import type { DeviceAddress } from '../ports.ts';
+import type { DeviceAddress } from '../directory/directory.ts';
+import { Allowance } from '../limits/allowance.ts';
 import type { LiveDevice } from './live-device.ts';
-import { TenantUsage } from './tenant-usage.ts';
+
+/** What the devices of one tenant use together. */
+export class TenantUsage {
+  readonly limits: TenantLimits;
+  readonly fromDevices: Allowance;
+  readonly fromHosts: Allowance;
+  calls = 0;
+
+  constructor(limits: TenantLimits, nowMs: number) {
+    this.limits = limits;
+    this.fromDevices = new Allowance(limits, nowMs);
+    this.fromHosts = new Allowance(limits, nowMs);
+  }
+}
 
 interface Tenant {
   readonly usage: TenantUsage;
   readonly devices: Map<string, LiveDevice>;
 }
 
-/** The devices whose sockets this pod holds and has a lease for. */
-export class Devices {
+/** The devices for which this pod has both the socket and the lease. */
+export class LiveDevices {
   readonly #limits: TenantLimits;
   readonly #monotonicMs: () => number;
   readonly #tenants = new Map<string, Tenant>();
@@ -28,20 +42,20 @@ export class Devices {
     return this.#tenants.get(tenant)?.devices.get(deviceId);
   }
 
-  /** Whether the tenant may have one more; a device that comes back takes its own place. */
+  /** Whether the tenant may have one more device. A device that reconnects reuses its place. */
   hasRoomFor({ tenant, deviceId }: DeviceAddress): boolean {
     const known = this.#tenants.get(tenant);
     if (known === undefined || known.devices.has(deviceId)) return true;
     return known.devices.size < this.#limits.maxDevices;
   }
 
-  /** What a device of the tenant shares with the others. Kept while one of them is there. */
+  /** Kept as long as the tenant has a live device. */
   usageOf(tenant: string): TenantUsage {
     const known = this.#tenants.get(tenant);
     return known?.usage ?? new TenantUsage(this.#limits, this.#monotonicMs());
   }
 
-  /** Gives the one that had its place. */
+  /** Returns the device that it replaces. */
   put(device: LiveDevice, usage: TenantUsage): LiveDevice | undefined {
     const { tenant: name, deviceId } = device.lease;
     const tenant = this.#tenants.get(name) ?? { usage, devices: new Map() };

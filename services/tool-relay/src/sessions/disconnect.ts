@@ -1,0 +1,93 @@
+import { ZlError } from '@zerolatency/errors';
+import type { LostReason } from '../routing/relay-frames.ts';
+import type { SocketEnd } from '../sockets/socket-engine.ts';
+
+/** Label of a metric, so the set is closed. */
+export type SessionEnd =
+  | 'disconnected'
+  | 'slow'
+  | 'silent'
+  | 'superseded'
+  | 'refused'
+  | 'malformed'
+  | 'limit'
+  | 'draining';
+
+/** Why a session ends, and how its device hears of it. */
+export interface Disconnect {
+  readonly end: SessionEnd;
+  /** WebSocket close code. Without one the socket is cut, as no close frame would get through. */
+  readonly code?: number;
+  /** Its id is the close reason. */
+  readonly error?: ZlError;
+}
+
+export const SLOW: Disconnect = { end: 'slow' };
+export const SILENT: Disconnect = { end: 'silent' };
+
+export const SUPERSEDED: Disconnect = {
+  end: 'superseded',
+  code: 4409,
+  error: new ZlError('device.superseded', 'the device connected again'),
+};
+
+export const DRAINING: Disconnect = {
+  end: 'draining',
+  code: 1012,
+  error: new ZlError('server.draining', 'this relay is shutting down'),
+};
+
+export const TOO_LATE: Disconnect = {
+  end: 'refused',
+  code: 4408,
+  error: new ZlError('identity.missing', 'no valid hello arrived in time'),
+};
+
+export const EXPIRED: Disconnect = {
+  end: 'refused',
+  code: 4401,
+  error: new ZlError('device.credential_invalid', 'the credential has expired'),
+};
+
+export function refused(error: ZlError): Disconnect {
+  return { end: 'refused', code: error.id === 'internal' ? 1011 : 4401, error };
+}
+
+export function malformed(why: string): Disconnect {
+  return { end: 'malformed', code: 4400, error: new ZlError('frame.malformed', why) };
+}
+
+export function overLimit(why: string): Disconnect {
+  return { end: 'limit', code: 4429, error: new ZlError('limit.exceeded', why) };
+}
+
+/** For an error that a parser returned. */
+export function unreadable(error: ZlError): Disconnect {
+  return error.id === 'limit.exceeded'
+    ? { end: 'limit', code: 4429, error }
+    : { end: 'malformed', code: 4400, error };
+}
+
+/** The socket is already closed. */
+export function bySocket(end: SocketEnd): Disconnect {
+  switch (end) {
+    case 'closed':
+      return { end: 'disconnected' };
+    case 'text_message':
+      return {
+        end: 'malformed',
+        error: new ZlError('frame.malformed', 'text messages are not allowed'),
+      };
+    case 'too_large':
+      return {
+        end: 'malformed',
+        error: new ZlError('frame.too_large', 'the frame is over the size limit'),
+      };
+  }
+}
+
+/** What the hosts of the device hear. */
+export function lostReason(end: SessionEnd, wasDraining: boolean): LostReason {
+  if (wasDraining) return 'draining';
+  return end === 'slow' || end === 'superseded' || end === 'draining' ? end : 'disconnected';
+}

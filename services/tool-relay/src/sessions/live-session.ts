@@ -1,0 +1,157 @@
+import { decodeFrame, FrameKind, kindOf } from '@zerolatency/frame';
+import type { DeviceDescription, Lease } from '../directory/directory.ts';
+import { Allowance } from '../limits/allowance.ts';
+import type { Clock } from '../ports.ts';
+import { LiveDevice } from '../routing/live-device.ts';
+import type { LostReason } from '../routing/relay-frames.ts';
+import type { Socket } from '../sockets/socket-engine.ts';
+import type { SessionContext } from './device-session.ts';
+import { type Disconnect, malformed, overLimit, unreadable } from './disconnect.ts';
+import { type Hello, readCatalog } from './hello.ts';
+
+/** Reading a large catalog delays every call by milliseconds. A bridge starts its servers one by one. */
+const CATALOGS_PER_SECOND = 16;
+const CATALOG_RETRY_MS = 100;
+/** One past the callee's kinds, 48 to 63. */
+const END_OF_CALLEE_KINDS = 64;
+
+export interface LiveSessionOptions {
+  readonly hello: Hello;
+  readonly lease: Lease;
+  readonly description: DeviceDescription;
+  readonly socket: Socket;
+  readonly session: { cut(reason: 'slow' | 'superseded'): void; end(disconnect: Disconnect): void };
+}
+
+/** The live part of a device session: its lease, and its place in routing. */
+export class LiveSession {
+  readonly device: LiveDevice;
+  readonly #context: SessionContext;
+  readonly #lease: Lease;
+  readonly #session: LiveSessionOptions['session'];
+  /** Allocated lazily: most devices never change their catalog. */
+  #catalogs: CatalogThrottle | undefined;
+  #description: DeviceDescription;
+
+  constructor(context: SessionContext, options: LiveSessionOptions) {
+    const { devices, limits, clock, metrics, backlog } = context;
+    const { lease, socket, session } = options;
+    const { journalId, credential, catalog } = options.hello;
+    this.#context = context;
+    this.#lease = lease;
+    this.#description = options.description;
+    this.#session = session;
+    const tenant = devices.usageOf(lease.tenant);
+    this.device = new LiveDevice({
+      lease,
+      socket,
+      session,
+      limits,
+      metrics,
+      backlog,
+      tenant,
+      allowance: new Allowance(limits, clock.monotonicMs()),
+      opened: { epoch: lease.epoch, journalId, credential, catalog },
+    });
+    const earlier = devices.put(this.device, tenant);
+    earlier?.supersede();
+  }
+
+  /** Takes a canonical frame. Returns why the session must end, if it must. */
+  receive(frame: Uint8Array): Disconnect | undefined {
+    const { device } = this;
+    const nowMs = this.#context.clock.monotonicMs();
+    if (!device.mayReceive(frame.length, nowMs)) {
+      return overLimit('the device or its tenant exceeded its frames or bytes per second');
+    }
+    const kind = kindOf(frame);
+    if (kind >= FrameKind.DATA && kind < END_OF_CALLEE_KINDS) {
+      device.fromDevice(frame, nowMs);
+      return undefined;
+    }
+    if (kind === FrameKind.CATALOG) return this.#receiveCatalog(frame);
+    return malformed(`a live device does not send frames of kind ${kind}`);
+  }
+
+  end(reason: LostReason): void {
+    this.#catalogs?.close();
+    this.#context.devices.remove(this.device);
+    this.device.gone(reason);
+    this.#ignoreFailure(this.#context.directory.release(this.#lease));
+  }
+
+  #receiveCatalog(bytes: Uint8Array): Disconnect | undefined {
+    const { frame, error } = decodeFrame(bytes);
+    if (error !== undefined) return unreadable(error);
+    this.#catalogs ??= new CatalogThrottle({
+      clock: this.#context.clock,
+      apply: (payload) => this.#changeCatalog(payload),
+      onDisconnect: (disconnect) => this.#session.end(disconnect),
+    });
+    return this.#catalogs.receive(frame.payload);
+  }
+
+  #changeCatalog(payload: Uint8Array): Disconnect | undefined {
+    const { limits, directory } = this.#context;
+    const read = readCatalog(payload, limits);
+    if ('error' in read) return unreadable(read.error);
+    const { catalog } = read;
+    this.#description = { ...this.#description, catalog };
+    this.device.changeCatalog(catalog);
+    this.#ignoreFailure(directory.describe(this.#lease, this.#description));
+    return undefined;
+  }
+
+  /** A live session does not need the directory; without it the lease expires by itself. */
+  #ignoreFailure(updated: Promise<void>): void {
+    updated.catch((err: unknown) => {
+      this.#context.log.warn({ err, deviceId: this.#lease.deviceId }, 'directory not updated');
+    });
+  }
+}
+
+interface CatalogThrottleOptions {
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  /** Returns why the session must end, if it must. */
+  readonly apply: (payload: Uint8Array) => Disconnect | undefined;
+  /** Called when a delayed catalog ends the session. */
+  readonly onDisconnect: (disconnect: Disconnect) => void;
+}
+
+/** Bounds how often a catalog is read. Of those that arrive faster, only the newest counts. */
+class CatalogThrottle {
+  readonly #options: CatalogThrottleOptions;
+  readonly #allowance: Allowance;
+  #waiting: Uint8Array | undefined;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(options: CatalogThrottleOptions) {
+    this.#options = options;
+    // The bytes are already counted with those of all other frames.
+    const rate = { framesPerSecond: CATALOGS_PER_SECOND, bytesPerSecond: 0 };
+    this.#allowance = new Allowance(rate, options.clock.monotonicMs());
+  }
+
+  receive(payload: Uint8Array): Disconnect | undefined {
+    const { clock, apply } = this.#options;
+    if (this.#timer === undefined && this.#allowance.take(0, clock.monotonicMs())) {
+      return apply(payload);
+    }
+    this.#waiting = Uint8Array.from(payload);
+    this.#timer ??= setTimeout(() => this.#next(), CATALOG_RETRY_MS);
+    return undefined;
+  }
+
+  close(): void {
+    clearTimeout(this.#timer);
+    this.#waiting = undefined;
+  }
+
+  #next(): void {
+    const waiting = this.#waiting;
+    this.#timer = undefined;
+    this.#waiting = undefined;
+    const disconnect = waiting && this.receive(waiting);
+    if (disconnect !== undefined) this.#options.onDisconnect(disconnect);
+  }
+}

@@ -1,0 +1,81 @@
+import type { ZlError } from '@zerolatency/errors';
+
+export type Endpoint = 'device' | 'link';
+
+export const ENDPOINT_PATHS: Readonly<Record<Endpoint, string>> = {
+  device: '/v1/device',
+  link: '/v1/link',
+};
+
+/** What is known about a WebSocket before it exists. */
+export interface UpgradeRequest {
+  readonly endpoint: Endpoint;
+  readonly address: string;
+  /** Value of the Authorization header, or empty. */
+  readonly authorization: string;
+}
+
+/** The HTTP answer that refuses an upgrade. */
+export interface Refusal {
+  readonly status: 401 | 403 | 429 | 503;
+  readonly error: ZlError;
+}
+
+/** The listener of the new socket, or the reason why there is none. */
+export type Admission =
+  | { readonly listener: SocketListener; readonly refusal?: undefined }
+  | { readonly listener?: undefined; readonly refusal: Refusal };
+
+/** One WebSocket. After close() or terminate() its listener hears nothing more. */
+export interface Socket {
+  /** Takes the bytes before it returns. Returns the number of bytes that now wait for the peer. */
+  send(bytes: Uint8Array): number;
+  ping(): void;
+  /** Sends a close frame with the reason, after everything sent before. */
+  close(code: number, reason: string): void;
+  /** Frees everything at once, without a close frame. */
+  terminate(): void;
+  readonly queuedBytes: number;
+}
+
+export type SocketEnd = 'closed' | 'text_message' | 'too_large';
+
+export interface SocketListener {
+  onOpen(socket: Socket): void;
+  /** The listener may write to the bytes, and must copy what it keeps. */
+  onMessage(bytes: Buffer): void;
+  onPong(): void;
+  /** Called once, unless we ended the socket ourselves. */
+  onEnd(end: SocketEnd): void;
+  /** The upgrade was admitted, but the socket never opened. */
+  onAbandoned(): void;
+}
+
+export interface SocketEngineOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls: {
+    readonly certFile: string;
+    readonly keyFile: string;
+    current(): { readonly cert: string; readonly key: string; readonly ca: string };
+  };
+  readonly maxMessageBytes: number;
+  /** Cuts a socket that stays silent this long, in case the heartbeat misses it. */
+  readonly idleTimeoutMs: number;
+  /** Synchronous: uWebSockets.js cannot resume an upgrade safely after it has read on. */
+  readonly admit: (request: UpgradeRequest) => Admission;
+  /** Receives defects of ours, in an upgrade or in a listener. */
+  readonly onFailure: (error: unknown) => void;
+}
+
+/** Terminates TLS and WebSockets. */
+export interface SocketEngine {
+  readonly name: 'uws' | 'ws';
+  readonly port: number;
+  /** Serves the current certificate to new connections. When it throws, the old one stays. */
+  reloadTls(): void;
+  /** Cuts all open sockets. */
+  close(): Promise<void>;
+}
+
+export type OpenSocketEngine = (options: SocketEngineOptions) => Promise<SocketEngine>;
