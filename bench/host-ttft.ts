@@ -9,6 +9,7 @@ import { create } from '@bufbuild/protobuf';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { AgentService, StreamChatRequestSchema } from '@zerolatency/proto/agent';
+import { durationMicros } from '@zerolatency/service/rpc';
 import { generateKeyPair } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { mockProvider } from '../services/model-host/src/adapters/mock-provider/mock-provider.ts';
@@ -78,7 +79,7 @@ function askHost(client: Client<typeof AgentService>, headers: Record<string, st
     })();
     return time(client.streamChat(requests, { headers }), ({ event }) => {
       if (event?.event.case !== 'assistantDone') return;
-      insideUs.push(Number(event.event.value.timeToFirstTokenUs));
+      insideUs.push(durationMicros(event.event.value.timeToFirstToken));
     });
   };
 }

@@ -2,6 +2,7 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import { durationMicros } from '@zerolatency/service/rpc';
 import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
 import { editConfig } from '../test/e2e/effects.ts';
@@ -49,10 +50,10 @@ async function timeThroughPath(session: ChatSession): Promise<PathSample> {
   const timing = done?.case === 'toolCallDone' ? done.value.timing : undefined;
   if (ending !== 'done' || timing === undefined) throw new Error(`the turn ended with ${ending}`);
   return {
-    totalUs: Number(timing.totalUs),
-    remoteUs: Number(timing.remoteUs),
-    deviceUs: Number(timing.deviceUs),
-    serverUs: Number(timing.serverUs),
+    totalUs: durationMicros(timing.total),
+    remoteUs: durationMicros(timing.remote),
+    deviceUs: durationMicros(timing.device),
+    serverUs: durationMicros(timing.server),
   };
 }
 

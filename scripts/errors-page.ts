@@ -1,6 +1,5 @@
 // Writes docs/errors.md from the catalogue; with --check only says whether it is current.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { Code } from '@connectrpc/connect';
 import { catalogue } from '../packages/errors/src/index.ts';
 
 const path = 'docs/errors.md';
@@ -9,17 +8,21 @@ function section([id, { code, retryable, help }]: [
   string,
   (typeof catalogue)[keyof typeof catalogue],
 ]) {
-  const kind = `\`${Code[code]}\`, ${retryable ? 'may be retried' : 'not to be retried'}`;
+  const kind = `\`${code}\`, ${retryable ? 'may be retried' : 'not to be retried'}`;
   return `## ${id}\n\n${kind}. ${help}\n`;
 }
 
 const page = `# Errors
 
-Every error the system tells anyone is one of these. The id never changes: branch on it, alert on it
-(it is the \`error_id\` label of metrics), search for it. An RPC that fails carries it as a detail of type
-\`zerolatency.agent.v1.Error\`; a turn that fails ends with the same message as its last event.
+Every error the system reports is one of these. An id never changes: branch on it, alert on it (it is the
+\`error_id\` label of metrics), search for it.
 
-Written from \`packages/errors/src/catalogue.ts\` by \`make generate\`.
+A failed RPC carries the id in its details: as \`zerolatency.errors.v1.Error\`, and as \`google.rpc.ErrorInfo\`
+with the id as \`reason\` and the domain \`zerolatency\`. \`google.rpc.BadRequest\` names a wrong field, and
+\`google.rpc.RetryInfo\` says how long to wait before an error that may be retried. A failed turn ends with the
+same \`Error\` as its last event.
+
+Generated from \`packages/errors/src/catalogue.ts\` by \`make generate\`.
 
 ${Object.entries(catalogue).map(section).join('\n')}`;
 

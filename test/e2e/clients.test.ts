@@ -4,7 +4,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Metadata, status } from '@grpc/grpc-js';
-import { fromUnknown } from '@zerolatency/errors';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { decodeJwt, decodeProtectedHeader, SignJWT, UnsecuredJWT } from 'jose';
 import { ChatSession } from '../../services/cli/src/chat/session.ts';
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
@@ -153,7 +153,7 @@ test('clients that share no code with the host', { timeout: 60_000 }, async (t) 
       t.after(() => session.close());
       const ending = await runTurn(session, 'read welcome.txt').then(
         (turn) => turn.ending,
-        (reason) => fromUnknown(reason).id,
+        (reason) => fromConnectError(reason).id,
       );
       assert.match(ending, /^device\.(unknown|offline)$/);
       const home = layoutOf(join(layout.home, 'other'));

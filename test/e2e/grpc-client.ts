@@ -19,17 +19,19 @@ export interface GrpcClient {
   close(): void;
 }
 
-const root = new URL('../../', import.meta.url);
+const includeDirs = ['proto', 'node_modules/@grpc/reflection/build/proto/grpc'].map((folder) =>
+  fileURLToPath(new URL(`../../${folder}`, import.meta.url)),
+);
 
 export const streamChat = methodOf(
-  'proto/zerolatency/agent/v1/agent.proto',
+  'zerolatency/agent/v1/agent.proto',
   'zerolatency.agent.v1.AgentService',
   'StreamChat',
 );
 
 export function reflectionInfo(version: 'v1' | 'v1alpha'): Method {
   return methodOf(
-    `node_modules/@grpc/reflection/build/proto/grpc/reflection/${version}/reflection.proto`,
+    `reflection/${version}/reflection.proto`,
     `grpc.reflection.${version}.ServerReflection`,
     'ServerReflectionInfo',
   );
@@ -67,7 +69,8 @@ export function grpcClient(url: string, { ca, cert, key }: TlsPair): GrpcClient 
 }
 
 function methodOf(file: string, service: string, name: string): Method {
-  const packages = loadSync(fileURLToPath(new URL(file, root)), {
+  const packages = loadSync(file, {
+    includeDirs,
     oneofs: true,
     longs: String,
     enums: String,

@@ -1,262 +1,314 @@
-import { Code } from '@connectrpc/connect';
+/** The status codes of gRPC, by their names. */
+export type ErrorCode =
+  | 'CANCELLED'
+  | 'UNKNOWN'
+  | 'INVALID_ARGUMENT'
+  | 'DEADLINE_EXCEEDED'
+  | 'NOT_FOUND'
+  | 'ALREADY_EXISTS'
+  | 'PERMISSION_DENIED'
+  | 'RESOURCE_EXHAUSTED'
+  | 'FAILED_PRECONDITION'
+  | 'ABORTED'
+  | 'OUT_OF_RANGE'
+  | 'UNIMPLEMENTED'
+  | 'INTERNAL'
+  | 'UNAVAILABLE'
+  | 'DATA_LOSS'
+  | 'UNAUTHENTICATED';
 
 interface Entry {
-  readonly code: Code;
+  readonly code: ErrorCode;
   /** The same request may succeed later, unchanged, without risk of a second effect. */
   readonly retryable: boolean;
   readonly help: string;
 }
 
 /**
- * Every error the system tells anyone. An id never changes its meaning and is
- * never removed: it is a metric label, a documentation anchor and what
- * programs branch on.
+ * Every error the system reports. An id never changes its meaning and is never
+ * removed: it is a metric label, a documentation anchor and what programs
+ * branch on.
  */
 export const catalogue = {
   'request.invalid': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
     help: 'Correct the field that the message names.',
   },
   'request.too_large': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
     help: 'Send less; the message names the limit.',
   },
   'identity.missing': {
-    code: Code.Unauthenticated,
+    code: 'UNAUTHENTICATED',
     retryable: false,
     help: 'Send "authorization: Bearer <token>" with a token of a configured issuer.',
   },
   'identity.invalid': {
-    code: Code.Unauthenticated,
+    code: 'UNAUTHENTICATED',
     retryable: false,
     help: 'Get a new token; check issuer, audience, expiry and that its key is in the key set.',
   },
   'identity.forbidden': {
-    code: Code.PermissionDenied,
+    code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'This identity may not do this; use one that may.',
+    help: 'This identity lacks the permission; use one that has it.',
   },
   'limit.exceeded': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: true,
-    help: 'Wait and try again, or have the limit that the message names raised.',
+    help: 'Wait and try again, or ask an operator to raise the limit that the message names.',
   },
   'budget.steps': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
     help: 'The model asked for more steps than max_steps allows; raise it or ask for less at once.',
   },
   'budget.depth': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'Tool calls nested deeper than max_tool_depth; raise it if that is intended.',
+    help: 'Tool calls are nested deeper than max_tool_depth; raise it if that is intended.',
   },
   'budget.tokens': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
     help: 'The turn would exceed its token budget; raise it or shorten the conversation.',
   },
   'budget.time': {
-    code: Code.DeadlineExceeded,
+    code: 'DEADLINE_EXCEEDED',
     retryable: true,
-    help: 'The turn ran longer than its wall-clock limit; raise timeout_ms or ask for less at once.',
+    help: 'The turn ran longer than its wall-clock limit; raise limits.timeout or ask for less at once.',
   },
   'turn.cancelled': {
-    code: Code.Canceled,
+    code: 'CANCELLED',
     retryable: true,
     help: 'The client cancelled the turn or left.',
   },
   'turn.busy': {
-    code: Code.FailedPrecondition,
+    code: 'FAILED_PRECONDITION',
     retryable: true,
     help: 'Wait for the running turn of this stream to end, or cancel it.',
   },
   'server.draining': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
     help: 'This pod is shutting down; connect again to reach another.',
   },
   'provider.failed': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
     help: 'The model provider failed; see the host log for its answer.',
   },
   'provider.unparsable': {
-    code: Code.Internal,
+    code: 'INTERNAL',
     retryable: true,
-    help: 'The model produced tool calls that could not be read, also after recovery.',
+    help: 'The model produced unreadable tool calls, also when asked to repair them.',
   },
   'provider.unknown_model': {
-    code: Code.NotFound,
+    code: 'NOT_FOUND',
     retryable: false,
     help: 'Use a model alias that the host configuration names.',
   },
   'tool.unknown': {
-    code: Code.NotFound,
+    code: 'NOT_FOUND',
     retryable: false,
     help: 'Check the name against the device catalog (zl devices).',
   },
   'tool.arguments_invalid': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
     help: 'Correct the field that the message names; the schema is in contracts/tools.',
   },
   'tool.result_invalid': {
-    code: Code.Internal,
+    code: 'INTERNAL',
     retryable: false,
-    help: 'The tool broke its own result schema; the message names the field. Fix the tool.',
+    help: 'The result does not match the schema of the tool; the message names the field. Fix the tool.',
   },
   'tool.failed': {
-    code: Code.Unknown,
+    code: 'UNKNOWN',
     retryable: false,
-    help: 'The tool ran and reported an error; its message says which.',
+    help: 'The tool ran and reported an error; see its message.',
   },
   'tool.timeout': {
-    code: Code.DeadlineExceeded,
+    code: 'DEADLINE_EXCEEDED',
     retryable: false,
     help: 'The tool did not finish in time; raise caps.timeoutMs in the policy or ask for less.',
   },
   'tool.server_down': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
     help: 'The MCP server is not running; see "zl devices" and the bridge log.',
   },
   'tool.server_protocol': {
-    code: Code.Internal,
+    code: 'INTERNAL',
     retryable: false,
-    help: 'The MCP server wrote something that is not MCP, or too much; see the bridge log.',
+    help: 'The MCP server sent invalid or oversized MCP messages; see the bridge log.',
   },
   'tool.result_too_large': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
     help: 'Ask for a smaller range, or raise caps.maxBytes in the policy.',
   },
   'fs.outside_roots': {
-    code: Code.PermissionDenied,
+    code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'The path leaves the roots in the server manifest.',
+    help: 'The path is outside the roots of the server manifest; ask for one inside, or add its root.',
   },
   'fs.not_regular': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
-    help: 'Only regular files can be read.',
+    help: 'Only regular files can be read; check the path.',
   },
   'fs.not_found': {
-    code: Code.NotFound,
+    code: 'NOT_FOUND',
     retryable: false,
     help: 'Check the path; it must exist and be readable by the bridge.',
   },
   'fs.not_text': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
     help: 'The range is not UTF-8 text; ask for encoding "auto" or "base64".',
   },
   'policy.denied': {
-    code: Code.PermissionDenied,
+    code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'Policy says no; "zl policy explain" shows the rule.',
+    help: 'Policy denies this; "zl policy explain" shows the rule.',
   },
   'policy.unavailable': {
-    code: Code.FailedPrecondition,
+    code: 'FAILED_PRECONDITION',
     retryable: false,
     help: 'No valid policy bundle: tools are denied. Sign and install a fresh bundle.',
   },
   'policy.invalid': {
-    code: Code.FailedPrecondition,
+    code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The bundle is unsigned, altered, expired, older than one seen before, or malformed.',
+    help: 'The bundle is unsigned, altered, expired, superseded by a newer one, or malformed.',
   },
   'device.unknown': {
-    code: Code.NotFound,
+    code: 'NOT_FOUND',
     retryable: false,
     help: 'Check the device id ("zl devices"); it must belong to your tenant.',
   },
   'device.offline': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The device holds no connection now; start its bridge or wait.',
+    help: 'The device holds no connection now; start its bridge, or wait for it to reconnect.',
   },
   'device.credential_invalid': {
-    code: Code.Unauthenticated,
+    code: 'UNAUTHENTICATED',
     retryable: false,
     help: 'Enrol the device again; check that its clock is right.',
   },
   'device.superseded': {
-    code: Code.Aborted,
+    code: 'ABORTED',
     retryable: true,
     help: 'The same device connected again; if that was not you, revoke its credential.',
   },
   'call.unknown_outcome': {
-    code: Code.Unknown,
+    code: 'UNKNOWN',
     retryable: false,
     help: 'The call may or may not have run. Look at the device before you repeat it.',
   },
   'call.cancelled': {
-    code: Code.Canceled,
+    code: 'CANCELLED',
     retryable: true,
     help: 'The call was cancelled before it finished.',
   },
   'relay.unreachable': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
     help: 'No relay answers; check relay health and the host configuration relay.urls.',
   },
   'host.unreachable': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
     help: 'No host answers; "zl status" shows what runs, and "make up" starts it on this machine.',
   },
   'host.lost': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: false,
-    help: 'A host cancels the turns of a lost client; "zl audit show" tells which calls had been made.',
+    help: 'The connection to the host broke, and the host cancelled the turn; "zl audit show" lists the calls it had made.',
   },
   'frame.malformed': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
     help: 'The peer does not speak this protocol; check versions on both sides.',
   },
   'frame.too_large': {
-    code: Code.ResourceExhausted,
+    code: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'Split the payload; the limit was told in WELCOME.',
+    help: 'Split the payload; WELCOME names the limit.',
   },
   'config.invalid': {
-    code: Code.InvalidArgument,
+    code: 'INVALID_ARGUMENT',
     retryable: false,
     help: 'Correct the setting that the message names.',
   },
   'manifest.invalid': {
-    code: Code.FailedPrecondition,
+    code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The server manifest or a file it names is not what was signed, or is older than one before: sign it again, as a higher version, with a key of servers.keysDir.',
+    help: 'The server manifest or a file it names differs from what was signed, or a newer manifest was seen before. Sign it again with a higher version and a key of servers.keysDir.',
   },
   'installation.busy': {
-    code: Code.Aborted,
+    code: 'ABORTED',
     retryable: true,
-    help: 'Another zl command starts or stops this installation; run this one again when it has ended.',
+    help: 'Another zl command is starting or stopping this installation; run this one when it has finished.',
   },
   'ledger.failed': {
-    code: Code.Unavailable,
+    code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The ledger cannot be written, so nothing may run; check its disk.',
+    help: 'The ledger cannot be written, so no tool may run; check its disk.',
   },
   'ledger.corrupt': {
-    code: Code.DataLoss,
+    code: 'DATA_LOSS',
     retryable: false,
     help: 'A record was altered, lost or reordered; the message names the first bad one.',
   },
   'receipt.invalid': {
-    code: Code.DataLoss,
+    code: 'DATA_LOSS',
     retryable: false,
-    help: 'A signature or digest of the receipt does not hold.',
+    help: 'A signature or digest of the receipt does not verify.',
+  },
+  'request.unimplemented': {
+    code: 'UNIMPLEMENTED',
+    retryable: false,
+    help: 'The server does not know this method; check the address and the versions on both sides.',
+  },
+  'request.not_found': {
+    code: 'NOT_FOUND',
+    retryable: false,
+    help: 'The server does not have what the message names; check the name and the address.',
+  },
+  'request.conflict': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The state of the server does not allow this request; the message says why.',
+  },
+  'operation.cancelled': {
+    code: 'CANCELLED',
+    retryable: false,
+    help: 'The operation was cancelled before it finished; its effect is not known.',
+  },
+  'peer.unavailable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The server, or a proxy before it, takes no requests now; try again later and check its health.',
+  },
+  'peer.lost': {
+    code: 'ABORTED',
+    retryable: false,
+    help: 'The connection broke before the answer came, so the request may have taken effect; check before you repeat it.',
+  },
+  'peer.timeout': {
+    code: 'DEADLINE_EXCEEDED',
+    retryable: false,
+    help: 'No answer came in time, so the request may have taken effect; check before you repeat it.',
   },
   internal: {
-    code: Code.Internal,
+    code: 'INTERNAL',
     retryable: false,
-    help: 'A defect. Report it with the trace id.',
+    help: 'This is a defect; report it with the trace id.',
   },
 } as const satisfies Record<string, Entry>;
 

@@ -1,3 +1,2 @@
-export { catalogue, type ErrorId, isErrorId } from './catalogue.ts';
-export { fromUnknown, toConnectError, toErrorMessage } from './from-unknown.ts';
-export { ZlError } from './zl-error.ts';
+export { catalogue, type ErrorCode, type ErrorId, isErrorId } from './catalogue.ts';
+export { type FromUnknownOptions, fromUnknown, toErrorMessage, ZlError } from './zl-error.ts';

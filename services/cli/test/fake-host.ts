@@ -32,7 +32,7 @@ export interface FakeHost extends FakeServer {
 export const say = (text: string): Event => ({ case: 'assistantDelta', value: { text } });
 export const done: Event = {
   case: 'assistantDone',
-  value: { steps: 1, timeToFirstTokenUs: 1_500n, totalUs: 20_000n },
+  value: { steps: 1, timeToFirstToken: { nanos: 1_500_000 }, total: { nanos: 20_000_000 } },
 };
 export const cancelled: Event = {
   case: 'error',

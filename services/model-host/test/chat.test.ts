@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { create } from '@bufbuild/protobuf';
-import { fromUnknown } from '@zerolatency/errors';
 import {
   type ChatEvent,
   type OnDisconnect,
   StreamChatRequestSchema,
 } from '@zerolatency/proto/agent';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { eventually } from '@zerolatency/testing';
 import { startTestHost } from './support/host.ts';
 import {
@@ -151,7 +151,7 @@ test('[HOST-14] what is wrong before a turn starts is an RPC error that names th
   const client = host.client('connect', await host.issuer.token());
   const refused = async (init: Parameters<typeof start>[0], id: string, words: RegExp) => {
     await assert.rejects(eventsOf(client.streamChat(only(start(init)))), (reason) => {
-      const error = fromUnknown(reason);
+      const error = fromConnectError(reason);
       assert.equal(error.id, id);
       assert.match(error.message, words);
       return true;
@@ -179,8 +179,9 @@ test('[HOST-12] more turns at once than a user may have are refused, and the slo
   const stop = new AbortController();
   const first = client.streamChat(only(start({ text: 'one' })), { signal: stop.signal });
   await first[Symbol.asyncIterator]().next();
-  const second = () => eventsOf(client.chat({ start: { text: 'two', limits: { timeoutMs: 10 } } }));
-  await assert.rejects(second(), (reason) => fromUnknown(reason).id === 'limit.exceeded');
+  const second = () =>
+    eventsOf(client.chat({ start: { text: 'two', limits: { timeout: { nanos: 10_000_000 } } } }));
+  await assert.rejects(second(), (reason) => fromConnectError(reason).id === 'limit.exceeded');
   stop.abort();
   const events = await eventually(second);
   assert.equal(errorIdOf(events), 'budget.time');
@@ -240,7 +241,7 @@ test('an RPC that ends while its client may still send is told whole, also to a 
           if (event?.event.case === 'assistantDelta') chars += event.event.value.text.length;
         }
       },
-      (reason) => fromUnknown(reason).id === 'request.invalid',
+      (reason) => fromConnectError(reason).id === 'request.invalid',
     );
     assert.ok(chars <= 500_000);
   }

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { fromUnknown } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { eventually } from '@zerolatency/testing';
 import { startTestHost } from './support/host.ts';
 import { errorIdOf, eventsOf, namesOf, only, Requests, start } from './support/streams.ts';
@@ -33,7 +33,7 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells 
   const idle = new Requests();
   const idleStream = assert.rejects(
     eventsOf(client.streamChat(idle)),
-    (reason) => fromUnknown(reason).id === 'server.draining',
+    (reason) => fromConnectError(reason).id === 'server.draining',
   );
   await eventually(() => host.toolboxes.running() === 1 && statuses.length === 1);
   assert.equal((await fetch(`${host.addresses.admin}/readyz`)).status, 200);
@@ -43,13 +43,13 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells 
   await eventually(() => statuses.at(-1) === 2);
   await assert.rejects(
     eventsOf(client.chat({ start: { text: 'more' } })),
-    (reason) => fromUnknown(reason).id === 'server.draining',
+    (reason) => fromConnectError(reason).id === 'server.draining',
   );
   await idleStream;
   // Nor may a stream that opens now, and asks for nothing, hold the pod until the deadline.
   await assert.rejects(
     eventsOf(client.streamChat(new Requests(), { timeoutMs: 5_000 })),
-    (reason) => fromUnknown(reason).id === 'server.draining',
+    (reason) => fromConnectError(reason).id === 'server.draining',
   );
   release.resolve({});
   assert.equal(namesOf(await running).at(-1), 'assistantDone');

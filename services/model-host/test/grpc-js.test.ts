@@ -16,8 +16,9 @@ interface Event {
   readonly error?: { readonly id: string };
 }
 
-const proto = new URL('../../../proto/zerolatency/agent/v1/agent.proto', import.meta.url);
-const definition = loadSync(fileURLToPath(proto), { oneofs: true, longs: String });
+const includeDirs = [fileURLToPath(new URL('../../../proto', import.meta.url))];
+const proto = 'zerolatency/agent/v1/agent.proto';
+const definition = loadSync(proto, { includeDirs, oneofs: true, longs: String });
 
 function method(packages: PackageDefinition, service: string, name: string) {
   const found = packages[service];

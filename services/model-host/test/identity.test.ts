@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromUnknown } from '@zerolatency/errors';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { makeKey } from '@zerolatency/testing';
 import { UnsecuredJWT } from 'jose';
 import { startTestHost } from './support/host.ts';
@@ -35,7 +35,7 @@ test('[HOST-11] without a good token there is no turn, over either protocol', as
       ]) {
         await assert.rejects(
           call(),
-          (reason) => fromUnknown(reason).id === id,
+          (reason) => fromConnectError(reason).id === id,
           `${attack}, ${protocol}`,
         );
       }

@@ -7,7 +7,12 @@ import { done, type Event, say } from '../../test/fake-host.ts';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { jsonTranscript, terminalTranscript } from './transcript.ts';
 
-const timing = { totalUs: 12_345n, remoteUs: 9_000n, deviceUs: 8_000n, serverUs: 2_500n };
+const timing = {
+  total: { nanos: 12_345_000 },
+  remote: { nanos: 9_000_000 },
+  device: { nanos: 8_000_000 },
+  server: { nanos: 2_500_000 },
+};
 const turn: Event[] = [
   say('Let me '),
   say('look. '),
@@ -77,13 +82,13 @@ test('a program gets every event, one a line, in the JSON form of the contract',
     toolCallDone: {
       callId: 'c1',
       outcome: 'CALL_OUTCOME_DONE',
-      timing: { totalUs: '12345', remoteUs: '9000', deviceUs: '8000', serverUs: '2500' },
+      timing: { total: '0.012345s', remote: '0.009s', device: '0.008s', server: '0.002500s' },
     },
   });
   assert.deepEqual(lines.at(-1).assistantDone, {
     steps: 2,
-    timeToFirstTokenUs: '1500',
-    totalUs: '20000',
+    timeToFirstToken: '0.001500s',
+    total: '0.020s',
   });
 });
 

@@ -5,8 +5,9 @@ import {
   type ChatEvent,
   ChatEventSchema,
   type ToolCallDone,
-  type Error as TurnError,
 } from '@zerolatency/proto/agent';
+import type { Error as TurnError } from '@zerolatency/proto/errors';
+import { durationMicros } from '@zerolatency/service/rpc';
 import { foreignLine, foreignText } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
 import { print, printJson, type Terminal } from '../terminal.ts';
@@ -66,12 +67,12 @@ function doneLine(done: ToolCallDone, tool: string, paint: Paint): string {
   const parts =
     timing === undefined
       ? ''
-      : ` in ${milliseconds(timing.totalUs)} (on the device ${milliseconds(timing.deviceUs)}, its server ${milliseconds(timing.serverUs)})`;
+      : ` in ${milliseconds(durationMicros(timing.total))} (on the device ${milliseconds(durationMicros(timing.device))}, its server ${milliseconds(durationMicros(timing.server))})`;
   return paint('green', `  ✓ ${tool}${parts}`);
 }
 
-function endLine({ steps, timeToFirstTokenUs, totalUs }: AssistantDone): string {
-  const times = `first token ${milliseconds(timeToFirstTokenUs)}, total ${milliseconds(totalUs)}`;
+function endLine({ steps, timeToFirstToken, total }: AssistantDone): string {
+  const times = `first token ${milliseconds(durationMicros(timeToFirstToken))}, total ${milliseconds(durationMicros(total))}`;
   return `  ${steps} ${steps === 1 ? 'step' : 'steps'}, ${times}`;
 }
 
@@ -81,6 +82,6 @@ function errorLine({ id, message, help }: TurnError, paint: Paint): string {
   return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}`;
 }
 
-export function milliseconds(us: bigint): string {
-  return `${(Number(us) / 1000).toFixed(1)} ms`;
+export function milliseconds(us: number): string {
+  return `${(us / 1000).toFixed(1)} ms`;
 }

@@ -1,21 +1,27 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { MessageInitShape } from '@bufbuild/protobuf';
-import { toConnectError, ZlError } from '@zerolatency/errors';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
+import { ZlError } from '@zerolatency/errors';
 import { ServerState } from '@zerolatency/proto/bridge';
 import { type DeviceSchema, type ListDevicesRequest, RelayService } from '@zerolatency/proto/relay';
+import { toConnectError } from '@zerolatency/service/rpc';
 import { serveFake } from '../../test/fake-server.ts';
 import { type Installed, installed } from '../../test/installed.ts';
 
 type Device = MessageInitShape<typeof DeviceSchema>;
 
-function device(deviceId: string, description = 'Reads a file.'): Device {
+function device(
+  deviceId: string,
+  description = 'Reads a file.',
+  connectedAt: Device['connectedAt'] = timestampFromMs(Date.UTC(2026, 0, 2)),
+): Device {
   const tools = [{ name: 'read', description, inputSchemaJson: '{}' }];
   return {
     deviceId,
     relayId: 'relay-1',
     epoch: 3n,
-    connectedUnixMs: BigInt(Date.UTC(2026, 0, 2)),
+    connectedAt,
     bridgeVersion: '0.1.0',
     catalog: { servers: [{ name: 'fs', version: '1.4.2', state: ServerState.READY, tools }] },
   };
@@ -100,7 +106,7 @@ test('a relay that is not there is unreachable, and one that refuses says why', 
 test('what a device says of itself cannot steer the terminal', async (t) => {
   const made = await installed(t);
   const evil = '\u001b[2J\u009b31m\nno device is connected';
-  await serveRelay(t, made, [{ ...device(evil, evil), connectedUnixMs: 2n ** 63n }]);
+  await serveRelay(t, made, [device(evil, evil, { seconds: 2n ** 62n })]);
   const { status, stdout } = await made.zl(['devices']);
   assert.equal(status, 0);
   assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);

@@ -1,4 +1,5 @@
 import { toJson } from '@bufbuild/protobuf';
+import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { ServerState } from '@zerolatency/proto/bridge';
@@ -64,9 +65,9 @@ async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
 
 function printDevice(terminal: Terminal, device: Device): void {
   const paint = paintFor(terminal);
-  const { deviceId, bridgeVersion, relayId, epoch, connectedUnixMs } = device;
-  const since = new Date(Number(connectedUnixMs)).toJSON() ?? 'an unknown time';
-  const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since}`;
+  const { deviceId, bridgeVersion, relayId, epoch, connectedAt } = device;
+  const since = connectedAt && new Date(timestampMs(connectedAt)).toJSON();
+  const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since ?? 'an unknown time'}`;
   print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
   for (const server of device.catalog?.servers ?? []) {
     const state = ServerState[server.state]?.toLowerCase() ?? 'unknown';

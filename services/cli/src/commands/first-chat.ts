@@ -1,4 +1,5 @@
 import { CallOutcome, type ToolCallDone } from '@zerolatency/proto/agent';
+import { durationMicros } from '@zerolatency/service/rpc';
 import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
 import { ChatSession } from '../chat/session.ts';
 import { milliseconds, terminalTranscript } from '../chat/transcript.ts';
@@ -60,9 +61,12 @@ async function tellProof(
 }
 
 /** Each hop's own share: what its clock measured, less what the next one inwards measured. */
-function hopsOf({ timing }: ToolCallDone): [string, bigint][] {
+function hopsOf({ timing }: ToolCallDone): [string, number][] {
   if (timing === undefined) return [];
-  const { totalUs, remoteUs, deviceUs, serverUs } = timing;
+  const totalUs = durationMicros(timing.total);
+  const remoteUs = durationMicros(timing.remote);
+  const deviceUs = durationMicros(timing.device);
+  const serverUs = durationMicros(timing.server);
   return [
     ['host: policy, schema, receipt, ledger', totalUs - remoteUs],
     ['network: host, relay, device and back', remoteUs - deviceUs],

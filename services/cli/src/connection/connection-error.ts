@@ -1,5 +1,6 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { type ErrorId, fromUnknown, ZlError } from '@zerolatency/errors';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { fromConnectError } from '@zerolatency/service/rpc';
 
 export interface Peer {
   readonly url: string;
@@ -16,7 +17,7 @@ const brokenCodes = [Code.Canceled, Code.Aborted, Code.Unavailable, Code.Deadlin
 
 /** What a failed RPC means to whoever made it. */
 export function connectionError(reason: unknown, peer: Peer): ZlError {
-  const error = fromUnknown(reason);
+  const error = fromConnectError(reason);
   if (!(reason instanceof ConnectError) || wasTold(reason, error)) return error;
   const { cause, rawMessage } = reason;
   const { url } = peer;

@@ -1,7 +1,8 @@
 import { Code, ConnectError } from '@connectrpc/connect';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
 import type { ChatEvent, StartTurn, StreamChatRequest } from '@zerolatency/proto/agent';
 import type { OnMasked } from '@zerolatency/redaction';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import type { ProvenIdentity } from '../ports.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { EventQueue } from '../turn/event-queue.ts';
@@ -22,6 +23,13 @@ interface CurrentTurn extends RunningTurn {
   readonly survivesDisconnect: boolean;
 }
 
+const lostIds: ReadonlySet<ErrorId> = new Set([
+  'internal',
+  'peer.lost',
+  'peer.timeout',
+  'peer.unavailable',
+  'turn.cancelled',
+]);
 /** A timer cannot be set further ahead. */
 const MAX_TIMER_MS = 2 ** 31 - 1;
 
@@ -166,11 +174,13 @@ export class ChatSession {
 /** Connect calls a message that it cannot read an internal error; one that broke off has its cause. */
 function readingFailure(reason: unknown): ZlError {
   const isMessage = reason instanceof ConnectError && reason.code === Code.Internal;
-  if (!isMessage || reason.cause !== undefined) return fromUnknown(reason);
+  if (!isMessage || reason.cause !== undefined) {
+    return fromConnectError(reason, { aborted: 'turn.cancelled' });
+  }
   return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
 }
 
 /** A connection that broke, as opposed to a client that sent something wrong. */
 function isLost(error: ZlError): boolean {
-  return error.id === 'internal' || error.id === 'turn.cancelled';
+  return lostIds.has(error.id);
 }

@@ -1,5 +1,6 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
-import { fromUnknown, toConnectError, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
+import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 import type { ProvenIdentity } from '../ports.ts';
 import { methodOf } from './method-name.ts';
 import type { RpcObserver } from './rpc-observer.ts';
@@ -21,7 +22,7 @@ export function identityGate(
       const token = bearerToken(context.requestHeader.get('authorization'));
       context.values.set(identityKey, await verify(token));
     } catch (reason) {
-      const error = fromUnknown(reason);
+      const error = fromConnectError(reason);
       refused({ method: methodOf(context), error });
       throw toConnectError(error);
     }

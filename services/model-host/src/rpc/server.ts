@@ -9,11 +9,11 @@ import {
   type HttpServerOptions,
   healthService,
   listen,
+  reflectionServices,
   type Serving,
 } from '@zerolatency/service/rpc';
 import { chat } from './chat.ts';
 import { identityGate, type VerifyToken } from './identity-gate.ts';
-import { reflection } from './reflection.ts';
 import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from './start-turn.ts';
 import { type ChatDeps, streamChat } from './stream-chat.ts';
 
@@ -62,7 +62,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { verifyToken, serving } = options;
-  const described = reflection(services);
+  const described = reflectionServices(services);
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },

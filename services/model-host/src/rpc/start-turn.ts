@@ -1,7 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
-import { type Message, OnDisconnect, Role, type StartTurn } from '@zerolatency/proto/agent';
+import {
+  type Message,
+  OnDisconnect,
+  Role,
+  type StartTurn,
+  type TurnLimits,
+} from '@zerolatency/proto/agent';
 import { maskText, type OnMasked } from '@zerolatency/redaction';
+import { durationMicros } from '@zerolatency/service/rpc';
 import type { ModelMessage } from '../providers/port.ts';
 import type { TurnAsk } from '../turn/turns.ts';
 
@@ -31,9 +38,17 @@ export function readStartTurn(start: StartTurn, onMasked: OnMasked): StartedTurn
     deviceId: start.deviceId === '' ? '' : name(start.deviceId, 'start.device_id'),
     model: start.model === '' ? '' : name(start.model, 'start.model'),
     history: readHistory(start.history, onMasked),
-    limits: start.limits ?? {},
+    limits: readLimits(start.limits),
     survivesDisconnect: readOnDisconnect(start.onDisconnect),
   };
+}
+
+function readLimits(limits: TurnLimits | undefined): StartedTurn['limits'] {
+  if (limits === undefined) return {};
+  const { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeout } = limits;
+  const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
+  if (timeoutMs < 0) throw invalid('start.limits.timeout', 'is negative');
+  return { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeoutMs };
 }
 
 function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMessage[] {
@@ -74,9 +89,9 @@ function name(value: string, field: string): string {
 }
 
 function invalid(field: string, reason: string): ZlError {
-  return new ZlError('request.invalid', `${field} ${reason}`);
+  return new ZlError('request.invalid', `${field} ${reason}`, { field });
 }
 
 function tooLarge(field: string, reason: string): ZlError {
-  return new ZlError('request.too_large', `${field} ${reason}`);
+  return new ZlError('request.too_large', `${field} ${reason}`, { field });
 }

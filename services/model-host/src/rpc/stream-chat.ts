@@ -1,6 +1,7 @@
 import type { HandlerContext, MethodImpl } from '@connectrpc/connect';
-import { fromUnknown, toConnectError, type ZlError } from '@zerolatency/errors';
+import type { ZlError } from '@zerolatency/errors';
 import type { AgentService, ChatEvent, StreamChatRequest } from '@zerolatency/proto/agent';
+import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 import type { Turns } from '../turn/turns.ts';
 import { ChatSession } from './chat-session.ts';
 import { identityOf } from './identity-gate.ts';
@@ -34,7 +35,7 @@ export async function* serveSession(
     });
     for await (const event of session.events(requests)) yield { event };
   } catch (reason) {
-    error = fromUnknown(reason);
+    error = fromConnectError(reason, { aborted: 'turn.cancelled' });
     throw toConnectError(error);
   } finally {
     const seconds = (performance.now() - startedMs) / 1000;

@@ -42,7 +42,9 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     await readParts(reader, reply, step, signal);
     step.observer.providerEnded('done', 'none');
   } catch (reason) {
-    const { id } = fromUnknown(signal.aborted ? signal.reason : reason);
+    const { id } = fromUnknown(signal.aborted ? signal.reason : reason, {
+      aborted: 'turn.cancelled',
+    });
     step.observer.providerEnded(signal.aborted ? 'cancelled' : 'failed', id);
     throw reason;
   } finally {

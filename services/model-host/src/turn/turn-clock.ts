@@ -11,12 +11,12 @@ export class TurnClock {
   /** For model calls and tools that came before the first text. */
   #waitedMs = 0;
 
-  get firstTextUs(): bigint {
-    return BigInt(this.#firstTextUs ?? 0);
+  get firstTextUs(): number {
+    return this.#firstTextUs ?? 0;
   }
 
-  get totalUs(): bigint {
-    return BigInt(this.#sinceStartUs());
+  get totalUs(): number {
+    return this.#sinceStartUs();
   }
 
   async waited<T>(work: () => Promise<T>): Promise<T> {

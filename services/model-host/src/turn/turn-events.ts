@@ -2,6 +2,7 @@ import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import { toErrorMessage, type ZlError } from '@zerolatency/errors';
 import { AssistantDeltaSchema, CallOutcome, ChatEventSchema } from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
+import { durationFromMicros } from '@zerolatency/service/rpc';
 import type { PreparedCall, ToolResult, TurnScope } from '../ports.ts';
 import type { EventQueue } from './event-queue.ts';
 
@@ -72,10 +73,10 @@ export class TurnEvents {
         error: result.error && toErrorMessage(result.error),
         receiptJson: result.receiptJson,
         timing: {
-          totalUs: BigInt(totalUs),
-          remoteUs: BigInt(remoteUs),
-          deviceUs: BigInt(deviceUs),
-          serverUs: BigInt(serverUs),
+          total: durationFromMicros(totalUs),
+          remote: durationFromMicros(remoteUs),
+          device: durationFromMicros(deviceUs),
+          server: durationFromMicros(serverUs),
         },
       },
     });
@@ -100,7 +101,13 @@ export class TurnEvents {
     this.#sequence += 1n;
     const { sessionId, turnId } = this.#scope;
     this.#queue.push(
-      create(ChatEventSchema, { sequence: this.#sequence, sessionId, turnId, event }),
+      create(ChatEventSchema, {
+        sequence: this.#sequence,
+        firstSequence: this.#sequence,
+        sessionId,
+        turnId,
+        event,
+      }),
     );
   }
 }

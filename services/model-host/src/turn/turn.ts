@@ -1,5 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
+import { durationFromMicros } from '@zerolatency/service/rpc';
 import type { Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
@@ -21,6 +22,8 @@ import { runToolStep } from './tool-step.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { TurnEvents } from './turn-events.ts';
 import type { TurnObserver } from './turn-observer.ts';
+
+const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
 export interface TurnRequest {
   readonly scope: TurnScope;
@@ -95,7 +98,7 @@ export class Turn {
       // A defect of the machine still has to end the turn.
       return transition(
         state,
-        { type: 'stopped', error: fromUnknown(reason) },
+        { type: 'stopped', error: fromUnknown(reason, TURN_ABORT) },
         this.#request.limits,
       );
     }
@@ -116,7 +119,10 @@ export class Turn {
           return await this.#clock.waited(() => this.#callModel(signal));
       }
     } catch (reason) {
-      return { type: 'stopped', error: fromUnknown(signal.aborted ? signal.reason : reason) };
+      return {
+        type: 'stopped',
+        error: fromUnknown(signal.aborted ? signal.reason : reason, TURN_ABORT),
+      };
     }
   }
 
@@ -213,8 +219,8 @@ export class Turn {
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) },
       steps,
       auditId: this.#auditId,
-      timeToFirstTokenUs: this.#clock.firstTextUs,
-      totalUs: this.#clock.totalUs,
+      timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
+      total: durationFromMicros(this.#clock.totalUs),
     });
   }
 }

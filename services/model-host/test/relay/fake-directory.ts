@@ -1,12 +1,13 @@
 import { create } from '@bufbuild/protobuf';
 import type { ConnectRouter } from '@connectrpc/connect';
-import { toConnectError, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import {
   DeviceSchema,
   ListDevicesResponseSchema,
   LocateResponseSchema,
   RelayService,
 } from '@zerolatency/proto/relay';
+import { toConnectError } from '@zerolatency/service/rpc';
 import type { FakeRelay } from './fake-relay.ts';
 
 interface Lease {

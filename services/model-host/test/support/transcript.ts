@@ -17,7 +17,7 @@ export function transcriptOf(events: readonly ChatEvent[]): JsonObject[] {
       before.assistantDelta.text = `${before.assistantDelta.text}${line.assistantDelta.text}`;
       continue;
     }
-    const { sequence: _, turnId, ...rest } = line;
+    const { sequence: _, firstSequence: _first, turnId, ...rest } = line;
     lines.push({ turnId: rename.of('t', turnId), ...constant(rest, rename) });
   }
   return lines;
@@ -41,7 +41,7 @@ function constant(line: JsonObject, rename: Renaming): JsonObject {
   return Object.fromEntries(
     Object.entries(line).map(([key, value]) => {
       if (key === 'callId') return [key, rename.of('c', value)];
-      if (/Us$/.test(key)) return [key, '0'];
+      if (typeof value === 'string' && /^[0-9.]+s$/.test(value)) return [key, '0s'];
       if (key === 'auditId') return [key, 'audit'];
       return [key, isObject(value) ? constant(value, rename) : value];
     }),

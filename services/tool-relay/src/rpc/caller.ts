@@ -1,7 +1,8 @@
 import type { Http2ServerRequest } from 'node:http2';
 import { createContextKey, createContextValues, type HandlerContext } from '@connectrpc/connect';
-import { toConnectError, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import { peerName } from '@zerolatency/identity';
+import { toConnectError } from '@zerolatency/service/rpc';
 
 const callerKey = createContextKey<string>('', { description: 'name in the client certificate' });
 

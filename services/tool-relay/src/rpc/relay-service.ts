@@ -1,4 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
+import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { MethodImpl, ServiceImpl } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
@@ -38,7 +39,7 @@ function listDevices(directory: DeviceLookup): MethodImpl<typeof RelayService.me
   return async (request) => {
     const tenant = readId(request.tenant, 'tenant');
     if (request.pageSize > MAX_PAGE_SIZE) {
-      throw new ZlError('request.invalid', `page_size must be at most ${MAX_PAGE_SIZE}`);
+      throw invalid('page_size', `must be at most ${MAX_PAGE_SIZE}`);
     }
     const limit = request.pageSize || DEFAULT_PAGE_SIZE;
     const after = readPageToken(request.pageToken);
@@ -70,7 +71,7 @@ function toDevice(entry: DirectoryEntry) {
     relayId,
     bridgeVersion,
     epoch: BigInt(entry.epoch),
-    connectedUnixMs: BigInt(entry.connectedUnixMs),
+    connectedAt: timestampFromMs(entry.connectedUnixMs),
     catalog: fromBinary(CatalogSchema, entry.catalog),
   };
 }
@@ -78,7 +79,7 @@ function toDevice(entry: DirectoryEntry) {
 /** Throws request.invalid, naming the field. */
 function readId(value: string, field: string): string {
   if (value.length === 0 || value.length > MAX_ID_CHARS) {
-    throw new ZlError('request.invalid', `${field} must have 1 to ${MAX_ID_CHARS} characters`);
+    throw invalid(field, `must have 1 to ${MAX_ID_CHARS} characters`);
   }
   return value;
 }
@@ -86,9 +87,13 @@ function readId(value: string, field: string): string {
 function readPageToken(token: string): string {
   const deviceId = Buffer.from(token, 'base64url').toString();
   if (token.length > MAX_PAGE_TOKEN_CHARS || writePageToken(deviceId) !== token) {
-    throw new ZlError('request.invalid', 'page_token must come from a previous response');
+    throw invalid('page_token', 'must come from a previous response');
   }
   return deviceId;
+}
+
+function invalid(field: string, why: string): ZlError {
+  return new ZlError('request.invalid', `${field} ${why}`, { field });
 }
 
 function writePageToken(deviceId: string): string {

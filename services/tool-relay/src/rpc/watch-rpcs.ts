@@ -1,6 +1,6 @@
-import { ConnectError, type Interceptor } from '@connectrpc/connect';
+import type { Interceptor } from '@connectrpc/connect';
 import type { Tracer } from '@opentelemetry/api';
-import { fromUnknown, toConnectError } from '@zerolatency/errors';
+import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 import { extract, inSpan, metric, type Registry } from '@zerolatency/service/telemetry';
 
 export interface WatchOptions {
@@ -18,11 +18,15 @@ export function watchRpcs({ registry, tracer }: WatchOptions): Interceptor {
     const parent = extract(request.header.get('traceparent') ?? undefined);
     let errorId = 'none';
     try {
-      return await inSpan(tracer, method, { kind: 'server', parent }, () => next(request));
+      return await inSpan(tracer, method, { kind: 'server', parent }, () =>
+        next(request).catch((reason: unknown) => {
+          const error = fromConnectError(reason);
+          errorId = error.id;
+          throw error;
+        }),
+      );
     } catch (reason) {
-      const error = fromUnknown(reason);
-      errorId = error.id;
-      throw reason instanceof ConnectError ? reason : toConnectError(error);
+      throw toConnectError(reason);
     } finally {
       requests.labels({ method, error_id: errorId }).inc();
       durations.labels({ method }).observe((performance.now() - startedAtMs) / 1000);

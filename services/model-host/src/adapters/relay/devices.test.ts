@@ -233,7 +233,7 @@ test('an abort ends the waiting with its reason', async (t) => {
   const abort = new AbortController();
   const ready = devices.route('north', 'laptop').ready(abort.signal);
   abort.abort();
-  await assert.rejects(ready, { id: 'turn.cancelled' });
+  await assert.rejects(ready, { id: 'operation.cancelled' });
 });
 
 test('who asks for a route and has given up already holds it open for nobody', async (t) => {

@@ -1,8 +1,8 @@
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay';
-import { ClientSessions } from '@zerolatency/service/rpc';
+import { ClientSessions, fromConnectError } from '@zerolatency/service/rpc';
 import { inject } from '@zerolatency/service/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
 
@@ -90,7 +90,7 @@ export class Directory {
         this.#preferred = index;
         return answer;
       } catch (reason) {
-        const error = fromUnknown(reason);
+        const error = fromConnectError(reason);
         // Its answer, and any other pod would give the same.
         if (error.id.startsWith('device.') || error.id.startsWith('identity.')) throw error;
         signal.throwIfAborted();
@@ -135,7 +135,7 @@ interface CallOptions {
   readonly headers: Record<string, string>;
 }
 
-/** Connect keeps the network's own words in the message; ours would only say "internal". */
+/** Connect's message has the network error; the message of ours may hide it. */
 function describe(reason: unknown): string {
   return reason instanceof Error ? reason.message : 'failed';
 }

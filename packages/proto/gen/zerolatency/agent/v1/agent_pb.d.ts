@@ -4,6 +4,8 @@
 
 import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message as Message$1 } from "@bufbuild/protobuf";
+import type { Duration, Timestamp } from "@bufbuild/protobuf/wkt";
+import type { Error } from "../../errors/v1/error_pb.js";
 
 /**
  * Describes the file zerolatency/agent/v1/agent.proto.
@@ -11,20 +13,28 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
 export declare const file_zerolatency_agent_v1_agent: GenFile;
 
 /**
+ * One action of the client.
+ *
  * @generated from message zerolatency.agent.v1.StreamChatRequest
  */
 export declare type StreamChatRequest = Message$1<"zerolatency.agent.v1.StreamChatRequest"> & {
   /**
+   * What to do.
+   *
    * @generated from oneof zerolatency.agent.v1.StreamChatRequest.action
    */
   action: {
     /**
+     * Start a turn.
+     *
      * @generated from field: zerolatency.agent.v1.StartTurn start = 1;
      */
     value: StartTurn;
     case: "start";
   } | {
     /**
+     * Cancel the running turn.
+     *
      * @generated from field: zerolatency.agent.v1.CancelTurn cancel = 2;
      */
     value: CancelTurn;
@@ -39,10 +49,14 @@ export declare type StreamChatRequest = Message$1<"zerolatency.agent.v1.StreamCh
 export declare const StreamChatRequestSchema: GenMessage<StreamChatRequest>;
 
 /**
+ * One event of the session.
+ *
  * @generated from message zerolatency.agent.v1.StreamChatResponse
  */
 export declare type StreamChatResponse = Message$1<"zerolatency.agent.v1.StreamChatResponse"> & {
   /**
+   * The event.
+   *
    * @generated from field: zerolatency.agent.v1.ChatEvent event = 1;
    */
   event?: ChatEvent | undefined;
@@ -55,10 +69,14 @@ export declare type StreamChatResponse = Message$1<"zerolatency.agent.v1.StreamC
 export declare const StreamChatResponseSchema: GenMessage<StreamChatResponse>;
 
 /**
+ * A turn to run alone.
+ *
  * @generated from message zerolatency.agent.v1.ChatRequest
  */
 export declare type ChatRequest = Message$1<"zerolatency.agent.v1.ChatRequest"> & {
   /**
+   * The turn.
+   *
    * @generated from field: zerolatency.agent.v1.StartTurn start = 1;
    */
   start?: StartTurn | undefined;
@@ -71,10 +89,14 @@ export declare type ChatRequest = Message$1<"zerolatency.agent.v1.ChatRequest"> 
 export declare const ChatRequestSchema: GenMessage<ChatRequest>;
 
 /**
+ * One event of the turn.
+ *
  * @generated from message zerolatency.agent.v1.ChatResponse
  */
 export declare type ChatResponse = Message$1<"zerolatency.agent.v1.ChatResponse"> & {
   /**
+   * The event.
+   *
    * @generated from field: zerolatency.agent.v1.ChatEvent event = 1;
    */
   event?: ChatEvent | undefined;
@@ -87,18 +109,20 @@ export declare type ChatResponse = Message$1<"zerolatency.agent.v1.ChatResponse"
 export declare const ChatResponseSchema: GenMessage<ChatResponse>;
 
 /**
+ * A message of the user, and how to answer it.
+ *
  * @generated from message zerolatency.agent.v1.StartTurn
  */
 export declare type StartTurn = Message$1<"zerolatency.agent.v1.StartTurn"> & {
   /**
-   * What the person said. At most 256 KiB of UTF-8.
+   * What the user wrote. At most 256 KiB of UTF-8.
    *
    * @generated from field: string text = 1;
    */
   text: string;
 
   /**
-   * Names the session in events, logs and audit; made by the host when empty.
+   * Names the session in events, logs and audit. The host makes one when empty.
    *
    * @generated from field: string session_id = 2;
    */
@@ -134,6 +158,8 @@ export declare type StartTurn = Message$1<"zerolatency.agent.v1.StartTurn"> & {
   model: string;
 
   /**
+   * What becomes of the turn when the client disconnects.
+   *
    * @generated from field: zerolatency.agent.v1.OnDisconnect on_disconnect = 7;
    */
   onDisconnect: OnDisconnect;
@@ -146,30 +172,42 @@ export declare type StartTurn = Message$1<"zerolatency.agent.v1.StartTurn"> & {
 export declare const StartTurnSchema: GenMessage<StartTurn>;
 
 /**
+ * The guardrails of a turn. 0 or absent: the host's own limit.
+ *
  * @generated from message zerolatency.agent.v1.TurnLimits
  */
 export declare type TurnLimits = Message$1<"zerolatency.agent.v1.TurnLimits"> & {
   /**
+   * Model calls.
+   *
    * @generated from field: uint32 max_steps = 1;
    */
   maxSteps: number;
 
   /**
+   * Levels of nested tool calls.
+   *
    * @generated from field: uint32 max_tool_depth = 2;
    */
   maxToolDepth: number;
 
   /**
-   * @generated from field: uint32 timeout_ms = 3;
+   * Wall-clock time of the whole turn.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 3;
    */
-  timeoutMs: number;
+  timeout?: Duration | undefined;
 
   /**
+   * Input tokens over all model calls.
+   *
    * @generated from field: uint32 max_input_tokens = 4;
    */
   maxInputTokens: number;
 
   /**
+   * Output tokens over all model calls.
+   *
    * @generated from field: uint32 max_output_tokens = 5;
    */
   maxOutputTokens: number;
@@ -182,15 +220,21 @@ export declare type TurnLimits = Message$1<"zerolatency.agent.v1.TurnLimits"> & 
 export declare const TurnLimitsSchema: GenMessage<TurnLimits>;
 
 /**
+ * An earlier message of the session.
+ *
  * @generated from message zerolatency.agent.v1.Message
  */
 export declare type Message = Message$1<"zerolatency.agent.v1.Message"> & {
   /**
+   * Who wrote it.
+   *
    * @generated from field: zerolatency.agent.v1.Role role = 1;
    */
   role: Role;
 
   /**
+   * What it says.
+   *
    * @generated from field: string text = 2;
    */
   text: string;
@@ -203,11 +247,13 @@ export declare type Message = Message$1<"zerolatency.agent.v1.Message"> & {
 export declare const MessageSchema: GenMessage<Message>;
 
 /**
+ * Cancels a turn of this stream.
+ *
  * @generated from message zerolatency.agent.v1.CancelTurn
  */
 export declare type CancelTurn = Message$1<"zerolatency.agent.v1.CancelTurn"> & {
   /**
-   * Empty: the turn that is running.
+   * Empty: the running turn.
    *
    * @generated from field: string turn_id = 1;
    */
@@ -221,74 +267,107 @@ export declare type CancelTurn = Message$1<"zerolatency.agent.v1.CancelTurn"> & 
 export declare const CancelTurnSchema: GenMessage<CancelTurn>;
 
 /**
+ * One event of a turn.
+ *
  * @generated from message zerolatency.agent.v1.ChatEvent
  */
 export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
   /**
-   * 1, 2, 3 ... within a turn, without a gap.
+   * 1, 2, 3 ... within a turn, without a gap in the turn's log. A reader that
+   * merges deltas receives the last sequence that the event covers.
    *
    * @generated from field: uint64 sequence = 1;
    */
   sequence: bigint;
 
   /**
-   * @generated from field: string session_id = 2;
+   * The first sequence this event covers; equal to sequence unless deltas
+   * were merged.
+   *
+   * @generated from field: uint64 first_sequence = 2;
+   */
+  firstSequence: bigint;
+
+  /**
+   * The session of the turn.
+   *
+   * @generated from field: string session_id = 3;
    */
   sessionId: string;
 
   /**
-   * @generated from field: string turn_id = 3;
+   * The turn.
+   *
+   * @generated from field: string turn_id = 4;
    */
   turnId: string;
 
   /**
+   * What happened.
+   *
    * @generated from oneof zerolatency.agent.v1.ChatEvent.event
    */
   event: {
     /**
-     * @generated from field: zerolatency.agent.v1.AssistantDelta assistant_delta = 4;
+     * More text of the answer.
+     *
+     * @generated from field: zerolatency.agent.v1.AssistantDelta assistant_delta = 10;
      */
     value: AssistantDelta;
     case: "assistantDelta";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.ToolCallStarted tool_call_started = 5;
+     * A tool call began.
+     *
+     * @generated from field: zerolatency.agent.v1.ToolCallStarted tool_call_started = 11;
      */
     value: ToolCallStarted;
     case: "toolCallStarted";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.ToolCallDelta tool_call_delta = 6;
+     * A tool call made progress.
+     *
+     * @generated from field: zerolatency.agent.v1.ToolCallDelta tool_call_delta = 12;
      */
     value: ToolCallDelta;
     case: "toolCallDelta";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.ToolCallDone tool_call_done = 7;
+     * A tool call ended.
+     *
+     * @generated from field: zerolatency.agent.v1.ToolCallDone tool_call_done = 13;
      */
     value: ToolCallDone;
     case: "toolCallDone";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.ApprovalRequested approval_requested = 8;
+     * A tool call waits for an approval.
+     *
+     * @generated from field: zerolatency.agent.v1.ApprovalRequested approval_requested = 14;
      */
     value: ApprovalRequested;
     case: "approvalRequested";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.Usage usage = 9;
+     * What the turn has used so far.
+     *
+     * @generated from field: zerolatency.agent.v1.Usage usage = 15;
      */
     value: Usage;
     case: "usage";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.AssistantDone assistant_done = 10;
+     * The turn ended well. No event follows.
+     *
+     * @generated from field: zerolatency.agent.v1.AssistantDone assistant_done = 16;
      */
     value: AssistantDone;
     case: "assistantDone";
   } | {
     /**
-     * @generated from field: zerolatency.agent.v1.Error error = 11;
+     * The turn failed or was cancelled. No event follows.
+     *
+     * @generated from field: zerolatency.errors.v1.Error error = 17;
      */
     value: Error;
     case: "error";
@@ -302,10 +381,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
 export declare const ChatEventSchema: GenMessage<ChatEvent>;
 
 /**
+ * A piece of the answer.
+ *
  * @generated from message zerolatency.agent.v1.AssistantDelta
  */
 export declare type AssistantDelta = Message$1<"zerolatency.agent.v1.AssistantDelta"> & {
   /**
+   * Its text.
+   *
    * @generated from field: string text = 1;
    */
   text: string;
@@ -318,6 +401,8 @@ export declare type AssistantDelta = Message$1<"zerolatency.agent.v1.AssistantDe
 export declare const AssistantDeltaSchema: GenMessage<AssistantDelta>;
 
 /**
+ * A tool call that is about to be decided and run.
+ *
  * @generated from message zerolatency.agent.v1.ToolCallStarted
  */
 export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallStarted"> & {
@@ -343,12 +428,14 @@ export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallSt
   argumentsJson: string;
 
   /**
+   * The digest of the arguments, as the receipt has it.
+   *
    * @generated from field: string arguments_digest = 4;
    */
   argumentsDigest: string;
 
   /**
-   * Counts the model calls of the turn from 1.
+   * The model call that asked for it, counted from 1 within the turn.
    *
    * @generated from field: uint32 step = 5;
    */
@@ -362,10 +449,14 @@ export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallSt
 export declare const ToolCallStartedSchema: GenMessage<ToolCallStarted>;
 
 /**
+ * Progress of a tool call. Fields without news are unset.
+ *
  * @generated from message zerolatency.agent.v1.ToolCallDelta
  */
 export declare type ToolCallDelta = Message$1<"zerolatency.agent.v1.ToolCallDelta"> & {
   /**
+   * The call.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
@@ -376,6 +467,27 @@ export declare type ToolCallDelta = Message$1<"zerolatency.agent.v1.ToolCallDelt
    * @generated from field: uint64 received_bytes = 2;
    */
   receivedBytes: bigint;
+
+  /**
+   * What the tool says it is doing; secrets masked.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+
+  /**
+   * How far the tool is, in units of its own. It only grows.
+   *
+   * @generated from field: double progress = 4;
+   */
+  progress: number;
+
+  /**
+   * The progress at which the tool will be done; 0 when it does not know.
+   *
+   * @generated from field: double total = 5;
+   */
+  total: number;
 };
 
 /**
@@ -385,15 +497,21 @@ export declare type ToolCallDelta = Message$1<"zerolatency.agent.v1.ToolCallDelt
 export declare const ToolCallDeltaSchema: GenMessage<ToolCallDelta>;
 
 /**
+ * The end of a tool call.
+ *
  * @generated from message zerolatency.agent.v1.ToolCallDone
  */
 export declare type ToolCallDone = Message$1<"zerolatency.agent.v1.ToolCallDone"> & {
   /**
+   * The call.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * How it ended.
+   *
    * @generated from field: zerolatency.agent.v1.CallOutcome outcome = 2;
    */
   outcome: CallOutcome;
@@ -408,7 +526,7 @@ export declare type ToolCallDone = Message$1<"zerolatency.agent.v1.ToolCallDone"
   /**
    * Set unless outcome is DONE.
    *
-   * @generated from field: zerolatency.agent.v1.Error error = 4;
+   * @generated from field: zerolatency.errors.v1.Error error = 4;
    */
   error?: Error | undefined;
 
@@ -420,6 +538,8 @@ export declare type ToolCallDone = Message$1<"zerolatency.agent.v1.ToolCallDone"
   receiptJson: string;
 
   /**
+   * Where the time went.
+   *
    * @generated from field: zerolatency.agent.v1.CallTiming timing = 6;
    */
   timing?: CallTiming | undefined;
@@ -432,7 +552,7 @@ export declare type ToolCallDone = Message$1<"zerolatency.agent.v1.ToolCallDone"
 export declare const ToolCallDoneSchema: GenMessage<ToolCallDone>;
 
 /**
- * Microseconds, each measured by one clock.
+ * Where the time of a call went. Each value is measured by one clock.
  *
  * @generated from message zerolatency.agent.v1.CallTiming
  */
@@ -440,30 +560,30 @@ export declare type CallTiming = Message$1<"zerolatency.agent.v1.CallTiming"> & 
   /**
    * From the decision to the recorded outcome, in the host.
    *
-   * @generated from field: uint64 total_us = 1;
+   * @generated from field: google.protobuf.Duration total = 1;
    */
-  totalUs: bigint;
+  total?: Duration | undefined;
 
   /**
    * From the call leaving the host until its outcome arrived.
    *
-   * @generated from field: uint64 remote_us = 2;
+   * @generated from field: google.protobuf.Duration remote = 2;
    */
-  remoteUs: bigint;
+  remote?: Duration | undefined;
 
   /**
    * From the call's arrival at the bridge until its outcome left.
    *
-   * @generated from field: uint64 device_us = 3;
+   * @generated from field: google.protobuf.Duration device = 3;
    */
-  deviceUs: bigint;
+  device?: Duration | undefined;
 
   /**
-   * What the tool's own server took of that.
+   * The share of the tool's own server in that.
    *
-   * @generated from field: uint64 server_us = 4;
+   * @generated from field: google.protobuf.Duration server = 4;
    */
-  serverUs: bigint;
+  server?: Duration | undefined;
 };
 
 /**
@@ -473,33 +593,45 @@ export declare type CallTiming = Message$1<"zerolatency.agent.v1.CallTiming"> & 
 export declare const CallTimingSchema: GenMessage<CallTiming>;
 
 /**
+ * A tool call that waits for an approval.
+ *
  * @generated from message zerolatency.agent.v1.ApprovalRequested
  */
 export declare type ApprovalRequested = Message$1<"zerolatency.agent.v1.ApprovalRequested"> & {
   /**
+   * The call.
+   *
    * @generated from field: string call_id = 1;
    */
   callId: string;
 
   /**
+   * Server and tool, such as fs.read.
+   *
    * @generated from field: string tool = 2;
    */
   tool: string;
 
   /**
+   * Canonical JSON (RFC 8785), secrets masked.
+   *
    * @generated from field: string arguments_json = 3;
    */
   argumentsJson: string;
 
   /**
+   * The digest of the arguments, as the receipt has it.
+   *
    * @generated from field: string arguments_digest = 4;
    */
   argumentsDigest: string;
 
   /**
-   * @generated from field: uint64 expires_unix_ms = 5;
+   * The call is denied unless it is approved before.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 5;
    */
-  expiresUnixMs: bigint;
+  expiresAt?: Timestamp | undefined;
 };
 
 /**
@@ -509,15 +641,21 @@ export declare type ApprovalRequested = Message$1<"zerolatency.agent.v1.Approval
 export declare const ApprovalRequestedSchema: GenMessage<ApprovalRequested>;
 
 /**
+ * Tokens the provider counted.
+ *
  * @generated from message zerolatency.agent.v1.Usage
  */
 export declare type Usage = Message$1<"zerolatency.agent.v1.Usage"> & {
   /**
+   * Tokens of the model's input.
+   *
    * @generated from field: uint64 input_tokens = 1;
    */
   inputTokens: bigint;
 
   /**
+   * Tokens of the model's output.
+   *
    * @generated from field: uint64 output_tokens = 2;
    */
   outputTokens: bigint;
@@ -530,22 +668,28 @@ export declare type Usage = Message$1<"zerolatency.agent.v1.Usage"> & {
 export declare const UsageSchema: GenMessage<Usage>;
 
 /**
+ * The end of a turn that went well.
+ *
  * @generated from message zerolatency.agent.v1.AssistantDone
  */
 export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDone"> & {
   /**
+   * Why the model stopped.
+   *
    * @generated from field: zerolatency.agent.v1.StopReason reason = 1;
    */
   reason: StopReason;
 
   /**
-   * Of the whole turn.
+   * The usage of the whole turn.
    *
    * @generated from field: zerolatency.agent.v1.Usage usage = 2;
    */
   usage?: Usage | undefined;
 
   /**
+   * Model calls of the turn.
+   *
    * @generated from field: uint32 steps = 3;
    */
   steps: number;
@@ -558,14 +702,18 @@ export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDon
   auditId: string;
 
   /**
-   * @generated from field: uint64 time_to_first_token_us = 5;
+   * From the request to the first text.
+   *
+   * @generated from field: google.protobuf.Duration time_to_first_token = 5;
    */
-  timeToFirstTokenUs: bigint;
+  timeToFirstToken?: Duration | undefined;
 
   /**
-   * @generated from field: uint64 total_us = 6;
+   * From the request to this event.
+   *
+   * @generated from field: google.protobuf.Duration total = 6;
    */
-  totalUs: bigint;
+  total?: Duration | undefined;
 };
 
 /**
@@ -575,48 +723,8 @@ export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDon
 export declare const AssistantDoneSchema: GenMessage<AssistantDone>;
 
 /**
- * One entry of the error catalogue. Also the detail of a failed RPC.
+ * What becomes of a turn whose client disconnects.
  *
- * @generated from message zerolatency.agent.v1.Error
- */
-export declare type Error = Message$1<"zerolatency.agent.v1.Error"> & {
-  /**
-   * Stable, for programs: "policy.denied".
-   *
-   * @generated from field: string id = 1;
-   */
-  id: string;
-
-  /**
-   * @generated from field: string message = 2;
-   */
-  message: string;
-
-  /**
-   * @generated from field: bool retryable = 3;
-   */
-  retryable: boolean;
-
-  /**
-   * What to do about it.
-   *
-   * @generated from field: string help = 4;
-   */
-  help: string;
-
-  /**
-   * @generated from field: string docs = 5;
-   */
-  docs: string;
-};
-
-/**
- * Describes the message zerolatency.agent.v1.Error.
- * Use `create(ErrorSchema)` to create a new message.
- */
-export declare const ErrorSchema: GenMessage<Error>;
-
-/**
  * @generated from enum zerolatency.agent.v1.OnDisconnect
  */
 export enum OnDisconnect {
@@ -628,6 +736,8 @@ export enum OnDisconnect {
   UNSPECIFIED = 0,
 
   /**
+   * The turn is cancelled.
+   *
    * @generated from enum value: ON_DISCONNECT_CANCEL = 1;
    */
   CANCEL = 1,
@@ -646,20 +756,28 @@ export enum OnDisconnect {
 export declare const OnDisconnectSchema: GenEnum<OnDisconnect>;
 
 /**
+ * The author of a message.
+ *
  * @generated from enum zerolatency.agent.v1.Role
  */
 export enum Role {
   /**
+   * Refused.
+   *
    * @generated from enum value: ROLE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The user.
+   *
    * @generated from enum value: ROLE_USER = 1;
    */
   USER = 1,
 
   /**
+   * The model.
+   *
    * @generated from enum value: ROLE_ASSISTANT = 2;
    */
   ASSISTANT = 2,
@@ -671,30 +789,42 @@ export enum Role {
 export declare const RoleSchema: GenEnum<Role>;
 
 /**
+ * How a call ended.
+ *
  * @generated from enum zerolatency.agent.v1.CallOutcome
  */
 export enum CallOutcome {
   /**
+   * Never sent.
+   *
    * @generated from enum value: CALL_OUTCOME_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The tool ran and gave a result.
+   *
    * @generated from enum value: CALL_OUTCOME_DONE = 1;
    */
   DONE = 1,
 
   /**
+   * The tool failed, or its result was invalid.
+   *
    * @generated from enum value: CALL_OUTCOME_FAILED = 2;
    */
   FAILED = 2,
 
   /**
+   * Policy denied it; it did not run.
+   *
    * @generated from enum value: CALL_OUTCOME_DENIED = 3;
    */
   DENIED = 3,
 
   /**
+   * It was cancelled before it finished.
+   *
    * @generated from enum value: CALL_OUTCOME_CANCELLED = 4;
    */
   CANCELLED = 4,
@@ -713,15 +843,21 @@ export enum CallOutcome {
 export declare const CallOutcomeSchema: GenEnum<CallOutcome>;
 
 /**
+ * Why the model stopped.
+ *
  * @generated from enum zerolatency.agent.v1.StopReason
  */
 export enum StopReason {
   /**
+   * The provider did not say.
+   *
    * @generated from enum value: STOP_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The answer is complete.
+   *
    * @generated from enum value: STOP_REASON_END = 1;
    */
   END = 1,
@@ -740,9 +876,13 @@ export enum StopReason {
 export declare const StopReasonSchema: GenEnum<StopReason>;
 
 /**
- * The chat interface of a model-host. Who is asking is told by the
- * credential of the request (a bearer JWT, or the client certificate), never
- * by a field of these messages.
+ * The chat interface of a model-host. The credential of the request (a bearer
+ * JWT, or the client certificate) names the user; no field of these messages
+ * does.
+ *
+ * A client ignores events, fields and enum values it does not know. Reserved
+ * numbers belong to features that are planned; docs/development.md has the
+ * rules of growth.
  *
  * @generated from service zerolatency.agent.v1.AgentService
  */

@@ -11,6 +11,8 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_zerolatency_bridge_v1_bridge: GenFile;
 
 /**
+ * The relay's first frame.
+ *
  * @generated from message zerolatency.bridge.v1.Challenge
  */
 export declare type Challenge = Message<"zerolatency.bridge.v1.Challenge"> & {
@@ -36,6 +38,8 @@ export declare type Challenge = Message<"zerolatency.bridge.v1.Challenge"> & {
 export declare const ChallengeSchema: GenMessage<Challenge>;
 
 /**
+ * The device's answer to a Challenge.
+ *
  * @generated from message zerolatency.bridge.v1.Hello
  */
 export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
@@ -62,14 +66,26 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
   journalId: Uint8Array;
 
   /**
+   * The version of the bridge, for operators.
+   *
    * @generated from field: string bridge_version = 4;
    */
   bridgeVersion: string;
 
   /**
+   * What the device offers.
+   *
    * @generated from field: zerolatency.bridge.v1.Catalog catalog = 5;
    */
   catalog?: Catalog | undefined;
+
+  /**
+   * What the bridge speaks beyond the frames of the first release. The relay
+   * passes the list to hosts and ignores names it does not know.
+   *
+   * @generated from field: repeated string features = 6;
+   */
+  features: string[];
 };
 
 /**
@@ -79,11 +95,13 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
 export declare const HelloSchema: GenMessage<Hello>;
 
 /**
+ * The relay accepted the device.
+ *
  * @generated from message zerolatency.bridge.v1.Welcome
  */
 export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
   /**
-   * Of the lease the relay now holds for the device.
+   * The epoch of the lease the relay now holds for the device.
    *
    * @generated from field: uint64 epoch = 1;
    */
@@ -97,9 +115,19 @@ export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
   heartbeatMs: number;
 
   /**
+   * The longest frame the relay reads.
+   *
    * @generated from field: uint32 max_frame_bytes = 3;
    */
   maxFrameBytes: number;
+
+  /**
+   * What the relay speaks beyond the frames of the first release. The bridge
+   * ignores names it does not know.
+   *
+   * @generated from field: repeated string features = 4;
+   */
+  features: string[];
 };
 
 /**
@@ -109,10 +137,14 @@ export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
 export declare const WelcomeSchema: GenMessage<Welcome>;
 
 /**
+ * Everything a device offers.
+ *
  * @generated from message zerolatency.bridge.v1.Catalog
  */
 export declare type Catalog = Message<"zerolatency.bridge.v1.Catalog"> & {
   /**
+   * Its MCP servers.
+   *
    * @generated from field: repeated zerolatency.bridge.v1.Server servers = 1;
    */
   servers: Server[];
@@ -125,25 +157,35 @@ export declare type Catalog = Message<"zerolatency.bridge.v1.Catalog"> & {
 export declare const CatalogSchema: GenMessage<Catalog>;
 
 /**
+ * An MCP server of a device.
+ *
  * @generated from message zerolatency.bridge.v1.Server
  */
 export declare type Server = Message<"zerolatency.bridge.v1.Server"> & {
   /**
+   * Its name in the device's manifest.
+   *
    * @generated from field: string name = 1;
    */
   name: string;
 
   /**
+   * Its version, as the server says.
+   *
    * @generated from field: string version = 2;
    */
   version: string;
 
   /**
+   * Whether it takes calls.
+   *
    * @generated from field: zerolatency.bridge.v1.ServerState state = 3;
    */
   state: ServerState;
 
   /**
+   * Its tools.
+   *
    * @generated from field: repeated zerolatency.bridge.v1.Tool tools = 4;
    */
   tools: Tool[];
@@ -156,6 +198,8 @@ export declare type Server = Message<"zerolatency.bridge.v1.Server"> & {
 export declare const ServerSchema: GenMessage<Server>;
 
 /**
+ * A tool of a server.
+ *
  * @generated from message zerolatency.bridge.v1.Tool
  */
 export declare type Tool = Message<"zerolatency.bridge.v1.Tool"> & {
@@ -167,12 +211,14 @@ export declare type Tool = Message<"zerolatency.bridge.v1.Tool"> & {
   name: string;
 
   /**
+   * What it does, for the model.
+   *
    * @generated from field: string description = 2;
    */
   description: string;
 
   /**
-   * JSON Schema.
+   * JSON Schema of its arguments.
    *
    * @generated from field: string input_schema_json = 3;
    */
@@ -193,6 +239,8 @@ export declare type Tool = Message<"zerolatency.bridge.v1.Tool"> & {
 export declare const ToolSchema: GenMessage<Tool>;
 
 /**
+ * The relay shuts down.
+ *
  * @generated from message zerolatency.bridge.v1.Drain
  */
 export declare type Drain = Message<"zerolatency.bridge.v1.Drain"> & {
@@ -211,20 +259,28 @@ export declare type Drain = Message<"zerolatency.bridge.v1.Drain"> & {
 export declare const DrainSchema: GenMessage<Drain>;
 
 /**
+ * Whether a server takes calls.
+ *
  * @generated from enum zerolatency.bridge.v1.ServerState
  */
 export enum ServerState {
   /**
+   * Of a newer bridge; treated as not ready.
+   *
    * @generated from enum value: SERVER_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * Its process starts.
+   *
    * @generated from enum value: SERVER_STATE_STARTING = 1;
    */
   STARTING = 1,
 
   /**
+   * It takes calls.
+   *
    * @generated from enum value: SERVER_STATE_READY = 2;
    */
   READY = 2,

@@ -11,6 +11,8 @@ import type { Message } from "@bufbuild/protobuf";
 export declare const file_zerolatency_bridge_v1_call: GenFile;
 
 /**
+ * One MCP request to a server of the device.
+ *
  * @generated from message zerolatency.bridge.v1.Call
  */
 export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
@@ -22,7 +24,7 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
   digest: Uint8Array;
 
   /**
-   * The journal this call is meant for, as the device's hello named it.
+   * The journal this call is meant for, as the device's Hello named it.
    *
    * @generated from field: bytes journal_id = 2;
    */
@@ -71,7 +73,7 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
   bundleDigest: Uint8Array;
 
   /**
-   * Who asked. The callee's own policy decides over these too.
+   * The user. The callee's own policy decides over these too.
    *
    * @generated from field: zerolatency.bridge.v1.Principal principal = 9;
    */
@@ -97,6 +99,15 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
    * @generated from field: bytes argument_salt = 12;
    */
   argumentSalt: Uint8Array;
+
+  /**
+   * What the caller speaks beyond the frames of the first release: the callee
+   * sends no frame of a feature that is not named here, and ignores names it
+   * does not know.
+   *
+   * @generated from field: repeated string features = 13;
+   */
+  features: string[];
 };
 
 /**
@@ -106,20 +117,28 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
 export declare const CallSchema: GenMessage<Call>;
 
 /**
+ * The user a call is made for.
+ *
  * @generated from message zerolatency.bridge.v1.Principal
  */
 export declare type Principal = Message<"zerolatency.bridge.v1.Principal"> & {
   /**
+   * The tenant of the user.
+   *
    * @generated from field: string tenant = 1;
    */
   tenant: string;
 
   /**
+   * The user.
+   *
    * @generated from field: string user = 2;
    */
   user: string;
 
   /**
+   * The user's roles.
+   *
    * @generated from field: repeated string roles = 3;
    */
   roles: string[];
@@ -132,15 +151,21 @@ export declare type Principal = Message<"zerolatency.bridge.v1.Principal"> & {
 export declare const PrincipalSchema: GenMessage<Principal>;
 
 /**
+ * Asks for a call that was sent before to go on from an offset.
+ *
  * @generated from message zerolatency.bridge.v1.Resume
  */
 export declare type Resume = Message<"zerolatency.bridge.v1.Resume"> & {
   /**
+   * The digest of the call.
+   *
    * @generated from field: bytes digest = 1;
    */
   digest: Uint8Array;
 
   /**
+   * The journal the call was meant for.
+   *
    * @generated from field: bytes journal_id = 2;
    */
   journalId: Uint8Array;
@@ -151,6 +176,13 @@ export declare type Resume = Message<"zerolatency.bridge.v1.Resume"> & {
    * @generated from field: uint64 credit = 3;
    */
   credit: bigint;
+
+  /**
+   * As in Call.
+   *
+   * @generated from field: repeated string features = 4;
+   */
+  features: string[];
 };
 
 /**
@@ -160,10 +192,14 @@ export declare type Resume = Message<"zerolatency.bridge.v1.Resume"> & {
 export declare const ResumeSchema: GenMessage<Resume>;
 
 /**
+ * How a call ended.
+ *
  * @generated from message zerolatency.bridge.v1.Outcome
  */
 export declare type Outcome = Message<"zerolatency.bridge.v1.Outcome"> & {
   /**
+   * How.
+   *
    * @generated from field: zerolatency.bridge.v1.OutcomeStatus status = 1;
    */
   status: OutcomeStatus;
@@ -183,6 +219,8 @@ export declare type Outcome = Message<"zerolatency.bridge.v1.Outcome"> & {
   errorId: string;
 
   /**
+   * What happened, unless status is DONE.
+   *
    * @generated from field: string error_message = 4;
    */
   errorMessage: string;
@@ -195,11 +233,15 @@ export declare type Outcome = Message<"zerolatency.bridge.v1.Outcome"> & {
   receipt: Uint8Array;
 
   /**
+   * Microseconds from the call's arrival until its outcome left.
+   *
    * @generated from field: uint64 device_us = 6;
    */
   deviceUs: bigint;
 
   /**
+   * Microseconds the server took of that.
+   *
    * @generated from field: uint64 server_us = 7;
    */
   serverUs: bigint;
@@ -218,6 +260,8 @@ export declare const OutcomeSchema: GenMessage<Outcome>;
  */
 export declare type NotSeen = Message<"zerolatency.bridge.v1.NotSeen"> & {
   /**
+   * The journal that answers.
+   *
    * @generated from field: bytes journal_id = 1;
    */
   journalId: Uint8Array;
@@ -230,17 +274,21 @@ export declare type NotSeen = Message<"zerolatency.bridge.v1.NotSeen"> & {
 export declare const NotSeenSchema: GenMessage<NotSeen>;
 
 /**
- * The callee will not run this call, and says nothing of whether it ran before.
+ * The callee will not run this call. It does not say whether the call ran before.
  *
  * @generated from message zerolatency.bridge.v1.Refused
  */
 export declare type Refused = Message<"zerolatency.bridge.v1.Refused"> & {
   /**
+   * Why.
+   *
    * @generated from field: zerolatency.bridge.v1.RefusedReason reason = 1;
    */
   reason: RefusedReason;
 
   /**
+   * The journal that answers.
+   *
    * @generated from field: bytes journal_id = 2;
    */
   journalId: Uint8Array;
@@ -253,35 +301,49 @@ export declare type Refused = Message<"zerolatency.bridge.v1.Refused"> & {
 export declare const RefusedSchema: GenMessage<Refused>;
 
 /**
+ * How a call ended.
+ *
  * @generated from enum zerolatency.bridge.v1.OutcomeStatus
  */
 export enum OutcomeStatus {
   /**
+   * Of a newer callee; treated as unknown.
+   *
    * @generated from enum value: OUTCOME_STATUS_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The server answered.
+   *
    * @generated from enum value: OUTCOME_STATUS_DONE = 1;
    */
   DONE = 1,
 
   /**
+   * The server failed.
+   *
    * @generated from enum value: OUTCOME_STATUS_FAILED = 2;
    */
   FAILED = 2,
 
   /**
+   * The device's policy denied it.
+   *
    * @generated from enum value: OUTCOME_STATUS_DENIED = 3;
    */
   DENIED = 3,
 
   /**
+   * It was cancelled before it finished.
+   *
    * @generated from enum value: OUTCOME_STATUS_CANCELLED = 4;
    */
   CANCELLED = 4,
 
   /**
+   * It may or may not have run.
+   *
    * @generated from enum value: OUTCOME_STATUS_UNKNOWN = 5;
    */
   UNKNOWN = 5,
@@ -293,25 +355,35 @@ export enum OutcomeStatus {
 export declare const OutcomeStatusSchema: GenEnum<OutcomeStatus>;
 
 /**
+ * Why a callee refuses a call.
+ *
  * @generated from enum zerolatency.bridge.v1.RefusedReason
  */
 export enum RefusedReason {
   /**
+   * Of a newer callee.
+   *
    * @generated from enum value: REFUSED_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
+   * The call is meant for another journal.
+   *
    * @generated from enum value: REFUSED_REASON_OTHER_JOURNAL = 1;
    */
   OTHER_JOURNAL = 1,
 
   /**
+   * A newer lease of the device exists.
+   *
    * @generated from enum value: REFUSED_REASON_OLD_EPOCH = 2;
    */
   OLD_EPOCH = 2,
 
   /**
+   * The journal has forgotten every call with a deadline this early.
+   *
    * @generated from enum value: REFUSED_REASON_PAST_WATERMARK = 3;
    */
   PAST_WATERMARK = 3,
@@ -331,6 +403,8 @@ export enum RefusedReason {
   BUSY = 5,
 
   /**
+   * The callee cannot read the call.
+   *
    * @generated from enum value: REFUSED_REASON_MALFORMED = 6;
    */
   MALFORMED = 6,

@@ -17,7 +17,8 @@ export declare const file_zerolatency_bridge_v1_frame: GenFile;
  * 16 bytes and lengths in their shortest form. Its head is then 51 bytes at
  * constant offsets, and its payload runs from a constant place to the end, so
  * that a relay routes it without decoding it. Any other encoding of a valid
- * message means the same and is read by a protobuf decoder.
+ * message means the same and is read by a protobuf decoder. The head is final:
+ * whatever is new goes into a payload or a new kind.
  *
  * @generated from message zerolatency.bridge.v1.Frame
  */
@@ -44,19 +45,21 @@ export declare type Frame = Message<"zerolatency.bridge.v1.Frame"> & {
   device?: number | undefined;
 
   /**
-   * 16 random bytes; all zero where the frame is of no call.
+   * 16 random bytes; all zero where the frame belongs to no call.
    *
    * @generated from field: optional bytes call_id = 4;
    */
   callId?: Uint8Array | undefined;
 
   /**
+   * A position in the result; the kind says which.
+   *
    * @generated from field: optional fixed64 offset = 5;
    */
   offset?: bigint | undefined;
 
   /**
-   * Of the lease under which the sender believes the device is held.
+   * The epoch of the lease under which the sender believes the device is held.
    *
    * @generated from field: optional fixed64 epoch = 6;
    */
@@ -77,145 +80,144 @@ export declare type Frame = Message<"zerolatency.bridge.v1.Frame"> & {
 export declare const FrameSchema: GenMessage<Frame>;
 
 /**
- * Who sends it, and which message its payload holds.
+ * Who sends a frame, and which message its payload holds.
+ *
+ * The range of a number says who handles it, known or not: 1 to 15 relay and
+ * device, 16 to 31 host and relay, 32 to 47 host to device, 48 to 63 device to
+ * host. A relay forwards the last two ranges unread. A receiver ignores a kind
+ * it does not know, and counts it.
  *
  * @generated from enum zerolatency.bridge.v1.FrameKind
  */
 export enum FrameKind {
   /**
+   * Ignored like any unknown kind.
+   *
    * @generated from enum value: FRAME_KIND_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Relay and device, once a socket.
-   *
-   * relay to device: Challenge
+   * Relay to device: Challenge.
    *
    * @generated from enum value: FRAME_KIND_CHALLENGE = 1;
    */
   CHALLENGE = 1,
 
   /**
-   * device to relay: Hello
+   * Device to relay: Hello.
    *
    * @generated from enum value: FRAME_KIND_HELLO = 2;
    */
   HELLO = 2,
 
   /**
-   * relay to device: Welcome
+   * Relay to device: Welcome.
    *
    * @generated from enum value: FRAME_KIND_WELCOME = 3;
    */
   WELCOME = 3,
 
   /**
-   * device to relay: Catalog; again whenever it changes
+   * Device to relay: Catalog; again whenever it changes.
    *
    * @generated from enum value: FRAME_KIND_CATALOG = 4;
    */
   CATALOG = 4,
 
   /**
-   * relay to device, relay to host: Drain
+   * Relay to device, relay to host: Drain.
    *
    * @generated from enum value: FRAME_KIND_DRAIN = 5;
    */
   DRAIN = 5,
 
   /**
-   * Host and relay, about a device.
-   *
-   * host to relay: Open
+   * Host to relay: Open.
    *
    * @generated from enum value: FRAME_KIND_OPEN = 16;
    */
   OPEN = 16,
 
   /**
-   * relay to host: Opened
+   * Relay to host: Opened.
    *
    * @generated from enum value: FRAME_KIND_OPENED = 17;
    */
   OPENED = 17,
 
   /**
-   * host to relay: empty; the host forgets the handle
+   * Host to relay, empty: the host forgets the handle.
    *
    * @generated from enum value: FRAME_KIND_CLOSE = 18;
    */
   CLOSE = 18,
 
   /**
-   * relay to host: RouteLost; the handle is gone
+   * Relay to host: RouteLost; the handle is gone.
    *
    * @generated from enum value: FRAME_KIND_ROUTE_LOST = 19;
    */
   ROUTE_LOST = 19,
 
   /**
-   * The caller's, host to device.
-   *
-   * Call
+   * Host to device: Call.
    *
    * @generated from enum value: FRAME_KIND_CALL = 32;
    */
   CALL = 32,
 
   /**
-   * Resume; offset: first byte wanted
+   * Host to device: Resume; offset: first byte wanted.
    *
    * @generated from enum value: FRAME_KIND_RESUME = 33;
    */
   RESUME = 33,
 
   /**
-   * empty; offset: bytes may be sent up to here
+   * Host to device, empty; offset: bytes may be sent up to here.
    *
    * @generated from enum value: FRAME_KIND_CREDIT = 34;
    */
   CREDIT = 34,
 
   /**
-   * empty
+   * Host to device, empty: stop the call.
    *
    * @generated from enum value: FRAME_KIND_CANCEL = 35;
    */
   CANCEL = 35,
 
   /**
-   * empty; the outcome is safe with the caller
+   * Host to device, empty: the outcome is safe with the caller.
    *
    * @generated from enum value: FRAME_KIND_ACK = 36;
    */
   ACK = 36,
 
   /**
-   * The callee's, device to host.
-   *
-   * raw bytes of the result from offset on
+   * Device to host: raw bytes of the result from offset on.
    *
    * @generated from enum value: FRAME_KIND_DATA = 48;
    */
   DATA = 48,
 
   /**
-   * Outcome; offset: length of the whole result
+   * Device to host: Outcome; offset: length of the whole result.
    *
    * @generated from enum value: FRAME_KIND_OUTCOME = 49;
    */
   OUTCOME = 49,
 
   /**
-   * NotSeen
+   * Device to host: NotSeen.
    *
    * @generated from enum value: FRAME_KIND_NOT_SEEN = 50;
    */
   NOT_SEEN = 50,
 
   /**
-   * Refused
+   * Device to host: Refused.
    *
    * @generated from enum value: FRAME_KIND_REFUSED = 51;
    */

@@ -12,18 +12,32 @@ import type { Catalog } from "../../bridge/v1/bridge_pb.js";
 export declare const file_zerolatency_relay_v1_link: GenFile;
 
 /**
+ * Asks for a route to a device.
+ *
  * @generated from message zerolatency.relay.v1.Open
  */
 export declare type Open = Message<"zerolatency.relay.v1.Open"> & {
   /**
+   * The tenant of the device.
+   *
    * @generated from field: string tenant = 1;
    */
   tenant: string;
 
   /**
+   * The device.
+   *
    * @generated from field: string device_id = 2;
    */
   deviceId: string;
+
+  /**
+   * What the host speaks beyond the frames of the first release. The relay
+   * ignores names it does not know.
+   *
+   * @generated from field: repeated string features = 3;
+   */
+  features: string[];
 };
 
 /**
@@ -33,35 +47,54 @@ export declare type Open = Message<"zerolatency.relay.v1.Open"> & {
 export declare const OpenSchema: GenMessage<Open>;
 
 /**
- * Sent again, whole, whenever the device's catalog changes.
+ * The route is up. Sent again, whole, whenever the device's catalog changes.
  *
  * @generated from message zerolatency.relay.v1.Opened
  */
 export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
   /**
-   * Of the lease; the host puts it into every frame for this handle.
+   * The epoch of the lease; the host puts it into every frame for this handle.
    *
    * @generated from field: uint64 epoch = 1;
    */
   epoch: bigint;
 
   /**
+   * The journal of the device, as its Hello named it.
+   *
    * @generated from field: bytes journal_id = 2;
    */
   journalId: Uint8Array;
 
   /**
+   * What the device offers.
+   *
    * @generated from field: zerolatency.bridge.v1.Catalog catalog = 3;
    */
   catalog?: Catalog | undefined;
 
   /**
-   * As the device's hello carried it. The host verifies it itself, so that a
-   * relay cannot put another device's key under a receipt.
+   * The credential of the device's Hello. The host verifies it itself, so that
+   * a relay cannot put another device's key under a receipt.
    *
    * @generated from field: string credential = 4;
    */
   credential: string;
+
+  /**
+   * What the relay speaks beyond the frames of the first release. The host
+   * ignores names it does not know.
+   *
+   * @generated from field: repeated string relay_features = 5;
+   */
+  relayFeatures: string[];
+
+  /**
+   * What the device's Hello said that the device speaks.
+   *
+   * @generated from field: repeated string device_features = 6;
+   */
+  deviceFeatures: string[];
 };
 
 /**
@@ -71,10 +104,14 @@ export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
 export declare const OpenedSchema: GenMessage<Opened>;
 
 /**
+ * The handle is gone.
+ *
  * @generated from message zerolatency.relay.v1.RouteLost
  */
 export declare type RouteLost = Message<"zerolatency.relay.v1.RouteLost"> & {
   /**
+   * Why.
+   *
    * @generated from field: zerolatency.relay.v1.RouteLostReason reason = 1;
    */
   reason: RouteLostReason;
@@ -87,10 +124,14 @@ export declare type RouteLost = Message<"zerolatency.relay.v1.RouteLost"> & {
 export declare const RouteLostSchema: GenMessage<RouteLost>;
 
 /**
+ * Why a handle is gone.
+ *
  * @generated from enum zerolatency.relay.v1.RouteLostReason
  */
 export enum RouteLostReason {
   /**
+   * Of a newer relay; the host locates the device again.
+   *
    * @generated from enum value: ROUTE_LOST_REASON_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
@@ -124,7 +165,7 @@ export enum RouteLostReason {
   SUPERSEDED = 4,
 
   /**
-   * The frame was of an epoch that is over.
+   * The epoch of the frame is over.
    *
    * @generated from enum value: ROUTE_LOST_REASON_OLD_EPOCH = 5;
    */
@@ -138,6 +179,8 @@ export enum RouteLostReason {
   LIMIT = 6,
 
   /**
+   * The relay shuts down.
+   *
    * @generated from enum value: ROUTE_LOST_REASON_DRAINING = 7;
    */
   DRAINING = 7,

@@ -4,6 +4,7 @@
 
 import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
+import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Catalog } from "../../bridge/v1/bridge_pb.js";
 
 /**
@@ -12,15 +13,21 @@ import type { Catalog } from "../../bridge/v1/bridge_pb.js";
 export declare const file_zerolatency_relay_v1_relay: GenFile;
 
 /**
+ * A device to find.
+ *
  * @generated from message zerolatency.relay.v1.LocateRequest
  */
 export declare type LocateRequest = Message<"zerolatency.relay.v1.LocateRequest"> & {
   /**
+   * The tenant of the device.
+   *
    * @generated from field: string tenant = 1;
    */
   tenant: string;
 
   /**
+   * The device.
+   *
    * @generated from field: string device_id = 2;
    */
   deviceId: string;
@@ -33,10 +40,14 @@ export declare type LocateRequest = Message<"zerolatency.relay.v1.LocateRequest"
 export declare const LocateRequestSchema: GenMessage<LocateRequest>;
 
 /**
+ * The pod that holds the lease of a device.
+ *
  * @generated from message zerolatency.relay.v1.LocateResponse
  */
 export declare type LocateResponse = Message<"zerolatency.relay.v1.LocateResponse"> & {
   /**
+   * The pod.
+   *
    * @generated from field: string relay_id = 1;
    */
   relayId: string;
@@ -49,6 +60,8 @@ export declare type LocateResponse = Message<"zerolatency.relay.v1.LocateRespons
   linkUrl: string;
 
   /**
+   * The epoch of the lease.
+   *
    * @generated from field: uint64 epoch = 3;
    */
   epoch: bigint;
@@ -61,10 +74,14 @@ export declare type LocateResponse = Message<"zerolatency.relay.v1.LocateRespons
 export declare const LocateResponseSchema: GenMessage<LocateResponse>;
 
 /**
+ * A page of devices to list.
+ *
  * @generated from message zerolatency.relay.v1.ListDevicesRequest
  */
 export declare type ListDevicesRequest = Message<"zerolatency.relay.v1.ListDevicesRequest"> & {
   /**
+   * The tenant of the devices.
+   *
    * @generated from field: string tenant = 1;
    */
   tenant: string;
@@ -77,6 +94,8 @@ export declare type ListDevicesRequest = Message<"zerolatency.relay.v1.ListDevic
   pageSize: number;
 
   /**
+   * next_page_token of the page before; empty for the first page.
+   *
    * @generated from field: string page_token = 3;
    */
   pageToken: string;
@@ -89,15 +108,21 @@ export declare type ListDevicesRequest = Message<"zerolatency.relay.v1.ListDevic
 export declare const ListDevicesRequestSchema: GenMessage<ListDevicesRequest>;
 
 /**
+ * A page of devices.
+ *
  * @generated from message zerolatency.relay.v1.ListDevicesResponse
  */
 export declare type ListDevicesResponse = Message<"zerolatency.relay.v1.ListDevicesResponse"> & {
   /**
+   * The devices of this page.
+   *
    * @generated from field: repeated zerolatency.relay.v1.Device devices = 1;
    */
   devices: Device[];
 
   /**
+   * Empty on the last page.
+   *
    * @generated from field: string next_page_token = 2;
    */
   nextPageToken: string;
@@ -110,38 +135,59 @@ export declare type ListDevicesResponse = Message<"zerolatency.relay.v1.ListDevi
 export declare const ListDevicesResponseSchema: GenMessage<ListDevicesResponse>;
 
 /**
+ * A connected device.
+ *
  * @generated from message zerolatency.relay.v1.Device
  */
 export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
   /**
+   * The device.
+   *
    * @generated from field: string device_id = 1;
    */
   deviceId: string;
 
   /**
+   * The pod that holds its socket.
+   *
    * @generated from field: string relay_id = 2;
    */
   relayId: string;
 
   /**
+   * The epoch of its lease.
+   *
    * @generated from field: uint64 epoch = 3;
    */
   epoch: bigint;
 
   /**
-   * @generated from field: uint64 connected_unix_ms = 4;
+   * When its socket was accepted, by the clock of that pod.
+   *
+   * @generated from field: google.protobuf.Timestamp connected_at = 4;
    */
-  connectedUnixMs: bigint;
+  connectedAt?: Timestamp | undefined;
 
   /**
+   * The version of its bridge.
+   *
    * @generated from field: string bridge_version = 5;
    */
   bridgeVersion: string;
 
   /**
+   * What it offers.
+   *
    * @generated from field: zerolatency.bridge.v1.Catalog catalog = 6;
    */
   catalog?: Catalog | undefined;
+
+  /**
+   * What it speaks beyond the frames of the first release, as its Hello said.
+   *
+   * @generated from field: repeated string features = 7;
+   */
+  features: string[];
 };
 
 /**
@@ -151,13 +197,13 @@ export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
 export declare const DeviceSchema: GenMessage<Device>;
 
 /**
- * What hosts ask of any relay pod. Callers are known by client certificate.
+ * What hosts ask of any relay pod. The client certificate names the caller.
  *
  * @generated from service zerolatency.relay.v1.RelayService
  */
 export declare const RelayService: GenService<{
   /**
-   * Which pod holds the device's socket now.
+   * Returns the pod that holds the device's socket now.
    *
    * @generated from rpc zerolatency.relay.v1.RelayService.Locate
    */
@@ -167,6 +213,8 @@ export declare const RelayService: GenService<{
     output: typeof LocateResponseSchema;
   },
   /**
+   * Lists the connected devices of a tenant in the order of their ids.
+   *
    * @generated from rpc zerolatency.relay.v1.RelayService.ListDevices
    */
   listDevices: {

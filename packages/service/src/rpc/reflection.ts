@@ -1,16 +1,22 @@
-import type { DescService } from '@bufbuild/protobuf';
+import {
+  createRegistry,
+  type DescFile,
+  type DescService,
+  type Registry,
+  toBinary,
+} from '@bufbuild/protobuf';
+import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
 import { Code, type ServiceImpl } from '@connectrpc/connect';
 import type { ServerReflection, ServerReflectionRequest } from '@zerolatency/proto/reflection';
 import type {
   ServerReflectionRequest as ServerReflectionRequestV1Alpha,
   ServerReflection as ServerReflectionV1Alpha,
 } from '@zerolatency/proto/reflection-v1alpha';
-import { DescriptorIndex } from './descriptor-index.ts';
 
 type Question = (ServerReflectionRequest | ServerReflectionRequestV1Alpha)['messageRequest'];
 
-/** grpc.reflection.v1, and v1alpha for the many clients that still ask that first. */
-export function reflection(services: readonly DescService[]): {
+/** grpc.reflection.v1, and v1alpha for the many clients that still ask for it first. */
+export function reflectionServices(services: readonly DescService[]): {
   v1: ServiceImpl<typeof ServerReflection>;
   v1alpha: ServiceImpl<typeof ServerReflectionV1Alpha>;
 } {
@@ -68,4 +74,41 @@ function files(fileDescriptorProto: Uint8Array[] | undefined, asked: string) {
 function failed(errorCode: Code, asked: string) {
   const errorMessage = errorCode === Code.NotFound ? `not found: ${asked.slice(0, 200)}` : asked;
   return { case: 'errorResponse' as const, value: { errorCode, errorMessage } };
+}
+
+/** The encoded file descriptors of the services, by file name and by symbol. */
+class DescriptorIndex {
+  readonly #types: Registry;
+  readonly #byName = new Map<string, DescFile>();
+
+  constructor(files: readonly DescFile[]) {
+    const withImports = files.flatMap(closureOf);
+    this.#types = createRegistry(...withImports);
+    // DescFile.name has no .proto suffix; the name in the descriptor has.
+    for (const file of withImports) this.#byName.set(file.proto.name, file);
+  }
+
+  byFilename(name: string): Uint8Array[] | undefined {
+    return encodeClosure(this.#byName.get(name));
+  }
+
+  /** A message, enum, service or extension, or a member of one. */
+  bySymbol(symbol: string): Uint8Array[] | undefined {
+    const parent = symbol.slice(0, Math.max(0, symbol.lastIndexOf('.')));
+    return encodeClosure((this.#types.get(symbol) ?? this.#types.get(parent))?.file);
+  }
+
+  hasMessage(typeName: string): boolean {
+    return this.#types.getMessage(typeName) !== undefined;
+  }
+}
+
+function encodeClosure(file: DescFile | undefined): Uint8Array[] | undefined {
+  if (file === undefined) return undefined;
+  return closureOf(file).map((each) => toBinary(FileDescriptorProtoSchema, each.proto));
+}
+
+/** The file, then everything it imports. */
+function closureOf(file: DescFile): DescFile[] {
+  return [...new Set([file, ...file.dependencies.flatMap(closureOf)])];
 }

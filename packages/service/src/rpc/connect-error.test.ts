@@ -1,0 +1,70 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Code, ConnectError } from '@connectrpc/connect';
+import { catalogue, type ErrorId, ZlError } from '@zerolatency/errors';
+import {
+  BadRequestSchema,
+  ErrorInfoSchema,
+  RetryInfoSchema,
+} from '@zerolatency/proto/error-details';
+import { ErrorSchema } from '@zerolatency/proto/errors';
+import { fromConnectError, toConnectError } from './connect-error.ts';
+
+/** As a client receives it: without the cause. */
+function received(error: ZlError): ConnectError {
+  const { rawMessage, code, details } = toConnectError(error);
+  const copy = new ConnectError(rawMessage, code);
+  copy.details = details;
+  return copy;
+}
+
+test('[HOST-14] an error keeps its id, message, field and retryable flag across the wire', () => {
+  const offline = fromConnectError(received(new ZlError('device.offline', 'laptop is offline')));
+  assert.equal(offline.id, 'device.offline');
+  assert.equal(offline.message, 'laptop is offline');
+  assert.equal(offline.retryable, true);
+  assert.equal(offline.field, undefined);
+  const wrong = new ZlError('request.invalid', 'start.text is empty', { field: 'start.text' });
+  assert.equal(fromConnectError(received(wrong)).field, 'start.text');
+});
+
+test('[HOST-14] every id is sent with the details of google.rpc that fit it', () => {
+  for (const id of Object.keys(catalogue) as ErrorId[]) {
+    const sent = received(new ZlError(id, 'why', { field: 'a.b' }));
+    assert.equal(sent.findDetails(ErrorSchema)[0]?.id, id);
+    const [info] = sent.findDetails(ErrorInfoSchema);
+    assert.deepEqual([info?.reason, info?.domain], [id, 'zerolatency']);
+    const [violation] = sent.findDetails(BadRequestSchema)[0]?.fieldViolations ?? [];
+    assert.deepEqual([violation?.field, violation?.description], ['a.b', 'why']);
+    assert.equal(sent.findDetails(RetryInfoSchema).length, catalogue[id].retryable ? 1 : 0);
+  }
+});
+
+test('a code without our detail keeps its meaning', () => {
+  const idOf = (code: Code) => fromConnectError(new ConnectError('no', code)).id;
+  assert.equal(idOf(Code.Unavailable), 'peer.unavailable');
+  assert.equal(idOf(Code.Aborted), 'peer.lost');
+  assert.equal(idOf(Code.DeadlineExceeded), 'peer.timeout');
+  assert.equal(idOf(Code.Unimplemented), 'request.unimplemented');
+  assert.equal(idOf(Code.Unauthenticated), 'identity.invalid');
+  assert.equal(idOf(Code.PermissionDenied), 'identity.forbidden');
+  assert.equal(idOf(Code.DataLoss), 'internal');
+  for (const code of Object.values(Code)) {
+    if (typeof code === 'number') assert.ok(idOf(code) in catalogue);
+  }
+});
+
+test('an RPC that was cancelled means what the caller says', () => {
+  const cancelled = new ConnectError('gone', Code.Canceled);
+  assert.equal(fromConnectError(cancelled).id, 'operation.cancelled');
+  assert.equal(fromConnectError(cancelled, { aborted: 'turn.cancelled' }).id, 'turn.cancelled');
+});
+
+test('an id of a newer catalogue falls back to its code', () => {
+  const newer = new ConnectError('no', Code.NotFound, undefined, [
+    { desc: ErrorSchema, value: { id: 'moon.unknown', message: 'no moon' } },
+  ]);
+  const copy = new ConnectError('no', Code.NotFound);
+  copy.details = newer.details;
+  assert.equal(fromConnectError(copy).id, 'request.not_found');
+});
