@@ -1,4 +1,9 @@
-export { compileSchema, type Validation, type Validator } from './compile-schema.ts';
+export {
+  compileSchema,
+  type SchemaOrigin,
+  type Validation,
+  type Validator,
+} from './compile-schema.ts';
 export type { FieldError } from './field-error.ts';
 export {
   loadToolContracts,

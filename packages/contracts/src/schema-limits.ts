@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { canonicalJson } from '@zerolatency/signing';
-import { patternCost } from './pattern-cost.ts';
+import { compilePattern, type LinearPattern } from './linear-pattern.ts';
 
 /** A schema is shown to a model and compiled to code; both should stay small. */
 export const MAX_SCHEMA_BYTES = 128 * 1024;
@@ -11,12 +11,17 @@ export const MAX_SCHEMA_KEYWORDS = 4_000;
  * references that doubles at each link is short as text and endless as work. */
 export const MAX_EXPANDED_SUBSCHEMAS = 10_000;
 
-/** Items are compared with each other, so the work is the square of this. */
+/** Items other than scalars are compared with each other, so the work is the square of this. */
 export const MAX_UNIQUE_ITEMS = 1_000;
 
-type Schema = Readonly<Record<string, unknown>>;
+/** Instructions of all patterns together; compiling so many takes a fraction of a second. */
+export const MAX_PATTERNS_SIZE = 10_000;
 
-const ONE = [
+export type Schema = Readonly<Record<string, unknown>>;
+export type Patterns = ReadonlyMap<string, LinearPattern>;
+
+export const ONE = [
+  'additionalItems',
   'additionalProperties',
   'contains',
   'else',
@@ -28,27 +33,37 @@ const ONE = [
   'unevaluatedItems',
   'unevaluatedProperties',
 ];
-const LIST = ['allOf', 'anyOf', 'oneOf', 'prefixItems'];
-// ajv applies dependencies, which 2020-12 has no more.
-const BY_NAME = ['dependencies', 'dependentSchemas', 'patternProperties', 'properties'];
-const DEFINITIONS = ['$defs', 'definitions'];
+// Before 2020-12, items could be a list.
+export const LIST = ['allOf', 'anyOf', 'items', 'oneOf', 'prefixItems'];
+// Ajv still applies dependencies, which 2020-12 no longer has.
+export const BY_NAME = ['dependencies', 'dependentSchemas', 'patternProperties', 'properties'];
+export const DEFINITIONS = ['$defs', 'definitions'];
+
+const SCALARS = new Set<unknown>(['boolean', 'integer', 'null', 'number', 'string']);
 
 /** They make what a schema means depend on more than its own text. */
 const REFUSED_KEYWORDS = ['$async', '$anchor', '$dynamicAnchor', '$dynamicRef', '$recursiveRef'];
 
-/** Refuses a schema whose validation could cost more than a caller would expect. */
-export function refuseCostlySchema(schema: unknown): void {
+export function refuseLargeSchema(schema: unknown): void {
   const { byteLength } = canonicalJson(schema);
   if (byteLength > MAX_SCHEMA_BYTES) refuse('', `is larger than ${MAX_SCHEMA_BYTES} bytes`);
+}
+
+/** Refuses a schema whose validation could cost more than a caller would expect; returns its patterns. */
+export function boundSchema(schema: unknown): Patterns {
   const walk = new Walk(schema);
   walk.check(schema, '', 0);
   walk.expandedSize(schema, '');
+  return walk.patterns;
 }
 
 class Walk {
+  readonly patterns = new Map<string, LinearPattern>();
   readonly #root: unknown;
   readonly #sizes = new Map<unknown, number | 'open'>();
+  readonly #checked = new Set<unknown>();
   #keywords = 0;
+  #patternsSize = 0;
 
   constructor(root: unknown) {
     this.#root = root;
@@ -61,10 +76,29 @@ class Walk {
     if (this.#keywords > MAX_SCHEMA_KEYWORDS) {
       refuse('', `has more than ${MAX_SCHEMA_KEYWORDS} keywords`);
     }
+    this.#checked.add(schema);
     checkKeywords(schema, path);
+    this.#compilePatterns(schema, path);
     for (const [child, at] of [...applied(schema), ...definitions(schema)]) {
       this.check(child, path + at, depth + 1);
     }
+  }
+
+  #compilePatterns(schema: Schema, path: string): void {
+    if (typeof schema.pattern === 'string') this.#compile(schema.pattern, `${path}/pattern`);
+    if (!isSchemaObject(schema.patternProperties)) return;
+    for (const pattern of Object.keys(schema.patternProperties)) {
+      this.#compile(pattern, `${path}/patternProperties`);
+    }
+  }
+
+  #compile(source: string, path: string): void {
+    if (this.patterns.has(source)) return;
+    const { value, error } = compilePattern(source);
+    if (error !== undefined) refuse(path, error);
+    this.#patternsSize += value.size;
+    if (this.#patternsSize > MAX_PATTERNS_SIZE) refuse(path, 'is one pattern too many');
+    this.patterns.set(source, value);
   }
 
   expandedSize(schema: unknown, path: string): number {
@@ -94,6 +128,10 @@ class Walk {
       if (!isThere && !isItem) refuse(path, `refers to ${reference}, which is not there`);
       target = (target as Schema)[name];
     }
+    // What stands elsewhere, as in an enum, was not checked.
+    if (isSchemaObject(target) && !this.#checked.has(target)) {
+      refuse(path, `refers to ${reference}, which is not a schema`);
+    }
     return target;
   }
 }
@@ -106,19 +144,17 @@ function checkKeywords(schema: Schema, path: string): void {
   if (schema.$ref !== undefined && !/^#(\/|$)/.test(String(schema.$ref))) {
     refuse(path, `refers to ${String(schema.$ref)}; only #/... inside the schema is allowed`);
   }
-  if (schema.uniqueItems === true && !(Number(schema.maxItems) <= MAX_UNIQUE_ITEMS)) {
+  const isBounded = hasScalarItems(schema) || Number(schema.maxItems) <= MAX_UNIQUE_ITEMS;
+  if (schema.uniqueItems === true && !isBounded) {
     refuse(path, `has uniqueItems without maxItems of at most ${MAX_UNIQUE_ITEMS}`);
-  }
-  if (typeof schema.pattern === 'string') refuseCostlyPattern(schema.pattern, `${path}/pattern`);
-  if (!isSchemaObject(schema.patternProperties)) return;
-  for (const pattern of Object.keys(schema.patternProperties)) {
-    refuseCostlyPattern(pattern, `${path}/patternProperties`);
   }
 }
 
-function refuseCostlyPattern(pattern: string, path: string): void {
-  const { error } = patternCost(pattern);
-  if (error !== undefined) refuse(path, error);
+/** Ajv finds equal scalars with a table; it compares anything else pair by pair. */
+export function hasScalarItems({ items }: Schema): boolean {
+  if (!isSchemaObject(items)) return false;
+  const types = Array.isArray(items.type) ? items.type : [items.type];
+  return types.length > 0 && types.every((type) => SCALARS.has(type));
 }
 
 type Child = readonly [schema: unknown, at: string];
@@ -128,7 +164,7 @@ function applied(schema: Schema): Child[] {
     ...ONE.filter((key) => Object.hasOwn(schema, key)).map(
       (key): Child => [schema[key], `/${key}`],
     ),
-    ...LIST.flatMap((key) => entries(schema[key], `/${key}`)),
+    ...LIST.flatMap((key) => (Array.isArray(schema[key]) ? entries(schema[key], `/${key}`) : [])),
     ...BY_NAME.flatMap((key) => entries(schema[key], `/${key}`)),
   ];
 }
@@ -146,7 +182,7 @@ function decodePointer(part: string): string {
   return decodeURIComponent(part).replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-function isSchemaObject(value: unknown): value is Schema {
+export function isSchemaObject(value: unknown): value is Schema {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 

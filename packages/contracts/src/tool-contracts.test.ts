@@ -51,8 +51,8 @@ test('a contract that contradicts itself is refused with the path of its file', 
     [() => edit('fs.read/v1/manifest.json', { name: 'fs.write' }), /names fs.write/],
     [() => edit('fs.read/v1/manifest.json', { version: '2.0.0' }), /is 2.0.0/],
     [
-      () => edit('fs.read/v1/args.schema.json', { pattern: '(a+)+' }),
-      /args.schema.json: .*exponential/,
+      () => edit('fs.read/v1/args.schema.json', { pattern: '(?=a)' }),
+      /args.schema.json: .*looks ahead/,
     ],
     [() => rmSync(join(dir, 'fs.read/v1/result.schema.json')), /result.schema.json: is not there/],
     [

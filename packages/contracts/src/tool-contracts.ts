@@ -32,7 +32,10 @@ export interface ToolContracts {
 
 /** Reads <dir>/<name>/v<major>/{manifest.json,args.schema.json,result.schema.json}. */
 export function loadToolContracts(dir: string): ToolContracts {
-  const manifests = compileSchema<ToolManifest>(readJson(join(dir, 'manifest.schema.json')));
+  const manifests = compileSchema<ToolManifest>(
+    readJson(join(dir, 'manifest.schema.json')),
+    'contract',
+  );
   const byName = new Map<string, Map<number, ToolContract>>();
   for (const name of folders(dir)) {
     const majors = new Map<number, ToolContract>();
@@ -71,7 +74,7 @@ function loadContract(
 
 function compileFile(path: string, schema: unknown): Validator {
   try {
-    return compileSchema(schema);
+    return compileSchema(schema, 'contract');
   } catch (cause) {
     throw invalid(path, cause instanceof Error ? cause.message : 'cannot be compiled', cause);
   }

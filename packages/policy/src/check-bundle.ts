@@ -9,7 +9,7 @@ import { parseAbsolutePath } from './path-scope.ts';
 /** Bounds how long an attacker who holds back new bundles can keep an old one alive. */
 const MAX_LIFETIME_MS = 31 * 24 * 60 * 60 * 1000;
 
-const validator = compileSchema<Bundle>(schema);
+const validator = compileSchema<Bundle>(schema, 'contract');
 
 /** Whether a value is a bundle that can be decided by: its shape, and what a schema cannot say. */
 export function checkBundle(value: unknown): { bundle: Bundle } | { error: ZlError } {

@@ -4,7 +4,7 @@ import schema from '../../../contracts/policy/manifest.schema.json' with { type:
 import type { Manifest, ManifestServer } from './manifest.ts';
 import { parseAbsolutePath } from './path-scope.ts';
 
-const validator = compileSchema<Manifest>(schema);
+const validator = compileSchema<Manifest>(schema, 'contract');
 
 /** Whether a value is a manifest: its shape, and what a schema cannot say. */
 export function checkManifest(value: unknown): { manifest: Manifest } | { error: ZlError } {

@@ -52,7 +52,7 @@ export interface ReceiptCaps {
   readonly callsPerTurn?: number;
 }
 
-const validator = compileSchema<Receipt>(schema);
+const validator = compileSchema<Receipt>(schema, 'contract');
 
 /** The envelope, for the ledger and for events; JSON.stringify makes its text. */
 export async function signReceipt(receipt: Receipt, signer: Signer): Promise<Envelope> {

@@ -98,7 +98,7 @@ function compileOnce(name: string, schema: object): () => Validator | { error: Z
 
 function compile(name: string, schema: object): Validator | { error: ZlError } {
   try {
-    return compileSchema(schema);
+    return compileSchema(schema, 'catalog');
   } catch (cause) {
     // Only our own contracts are configuration; this one came with the device's catalog.
     const why = cause instanceof Error ? cause.message : 'it cannot be compiled';

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { compileSchema } from './compile-schema.ts';
+import { MAX_UNIQUE_ITEMS } from './schema-limits.ts';
+
+function catalog(schema: unknown) {
+  return compileSchema(schema, 'catalog').validate;
+}
+
+test('[TOOL-02] a schema with vendor keywords, unknown formats and annotations validates', () => {
+  const validate = catalog({
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    $id: 'https://example.com/search',
+    $comment: 'made by a generator',
+    type: 'object',
+    title: 'search_issuesArguments',
+    'x-mcp-header': 'Authorization',
+    additionalProperties: false,
+    required: ['query'],
+    properties: {
+      query: { title: 'Query', type: 'string', format: 'search-query', examples: 'is:open' },
+      limit: { type: 'integer', format: 'uint32', minimum: 0, default: 10, deprecated: 'soon' },
+      since: { anyOf: [{ type: 'string', format: 'date-time' }, { type: 'null' }], default: null },
+      cursor: { type: 'string', nullable: true },
+      label: { nullable: true, enum: ['a', null] },
+      tags: { type: 'array', items: { $id: 'tag', type: 'string' }, uniqueItems: true },
+      nested: { type: 'object', properties: { $schema: { type: 'string' } } },
+    },
+  });
+  const value = { query: 'q', limit: 3, since: null, cursor: null, label: null, tags: ['a', 'b'] };
+  assert.deepEqual(validate(value), { value });
+  assert.equal(validate({ query: 1 }).error?.message, 'query must be string');
+  assert.equal(validate({ query: 'q', limit: -1 }).error?.field, '/limit');
+  assert.equal(validate({ query: 'q', since: 'today' }).error?.field, '/since');
+  assert.equal(validate({ query: 'q', tags: ['a', 'a'] }).error?.field, '/tags');
+  assert.equal(validate({ query: 'q', colour: 1 }).error?.message, 'colour is not a known field');
+});
+
+test('[TOOL-02] schemas as Python, zod and Rust generators write them validate', () => {
+  const pydantic = catalog({
+    $defs: { Level: { enum: ['low', 'high'], title: 'Level', type: 'string' } },
+    properties: { level: { $ref: '#/$defs/Level', default: 'low', description: 'How much' } },
+    title: 'set_levelArguments',
+    type: 'object',
+  });
+  assert.ok(pydantic({ level: 'high' }).value);
+  assert.equal(pydantic({ level: 'most' }).error?.field, '/level');
+
+  const zod = catalog({
+    $schema: 'http://json-schema.org/draft-07/schema#',
+    type: 'object',
+    properties: { range: { type: 'array', items: [{ type: 'number' }, { type: 'number' }] } },
+  });
+  assert.ok(zod({ range: [1, 2] }).value);
+  assert.equal(zod({ range: [1, 'x'] }).error?.field, '/range/1');
+
+  const schemars = catalog({
+    $schema: 'https://json-schema.org/draft/2020-12/schema',
+    type: 'object',
+    definitions: { Port: { type: 'integer', format: 'uint16', minimum: 0, maximum: 65535 } },
+    properties: { port: { allOf: [{ $ref: '#/definitions/Port' }] }, any: true },
+  });
+  assert.ok(schemars({ port: 80, any: {} }).value);
+  assert.equal(schemars({ port: 70_000 }).error?.field, '/port');
+});
+
+test('a pattern with needless escapes is read as it was meant', () => {
+  const validate = catalog({
+    type: 'object',
+    properties: { date: { type: 'string', pattern: '^\\d{4}\\-\\d{2}$' } },
+    patternProperties: { '^x_[\\w-.]+\\:\\\\-$': { type: 'integer' } },
+    additionalProperties: false,
+  });
+  assert.ok(validate({ date: '2026-11', 'x_a.b-c:\\-': 1 }).value);
+  assert.ok(validate({ date: '202611' }).error);
+  assert.ok(validate({ 'x_a:\\-': 'one' }).error);
+});
+
+test('[TOOL-02] a catalog schema is bounded like a contract, and reads nothing but itself', () => {
+  refused({ $ref: 'https://example.com/schema.json' }, /only #\/\.\.\. inside/);
+  refused({ type: 'object', properties: { next: { $ref: '#' } } }, /refers to itself/);
+  refused({ enum: [{ pattern: '(a+)+' }], $ref: '#/enum/0' }, /not a schema/);
+  refused({ $ref: '#/x-parts/a', 'x-parts': { a: {} } }, /not there/);
+  refused({ $dynamicRef: '#x' }, /\$dynamicRef/);
+  refused({ type: 'string', pattern: '^(?!a)' }, /looks ahead/);
+  refused({ items: [{ pattern: '(a)\\1' }] }, /at \/items\/0\/pattern/);
+  refused({ type: 'strin' }, /type/);
+  refused({ properties: [] }, /properties/);
+  refused([], /schema/);
+});
+
+test('unique objects are compared up to a bound, and unique scalars without one', () => {
+  const many = Array.from({ length: MAX_UNIQUE_ITEMS + 1 }, (_, id) => ({ id }));
+  const objects = catalog({ type: 'array', uniqueItems: true, items: { type: 'object' } });
+  assert.ok(objects(many.slice(1)).value);
+  assert.ok(objects([{ id: 1 }, { id: 1 }]).error);
+  assert.match(objects(many).error?.message ?? '', /more than 1000 items/);
+  const scalars = catalog({ type: 'array', uniqueItems: true, items: { type: 'integer' } });
+  assert.ok(scalars(many.map(({ id }) => id)).value);
+});
+
+function refused(schema: unknown, message: RegExp): void {
+  assert.throws(() => compileSchema(schema, 'catalog'), { id: 'config.invalid', message });
+}
