@@ -1,7 +1,7 @@
 // What a tool call costs through host, relay and bridge, against asking the same MCP server directly over stdio.
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import { connectMcp, type McpConnection } from '@zerolatency/mcp';
 import { durationMicros } from '@zerolatency/service/rpc';
 import type { ChatSession } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
@@ -16,20 +16,18 @@ const rounds = 24;
 const callsPerRound = 25;
 const file = 'sample.txt';
 
-async function startDirectly({ layout }: System): Promise<McpSession> {
+async function startDirectly({ layout }: System): Promise<McpConnection> {
   const script = join(bundles, 'device-bridge/fs-server.mjs');
-  return await startStdioServer({
-    name: 'fs',
-    command: process.execPath,
-    args: ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files],
-    env: {},
+  const args = ['--disable-warning=ExperimentalWarning', script, '--root', layout.device.files];
+  return await connectMcp({
+    transport: { kind: 'stdio', command: process.execPath, args, env: {} },
     client: { name: 'bench', version: '1' },
   });
 }
 
-async function timeDirectly(session: McpSession): Promise<number> {
+async function timeDirectly(server: McpConnection): Promise<number> {
   const started = performance.now();
-  await session.call(
+  await server.request(
     'tools/call',
     { name: 'read', arguments: { path: file } },
     { timeoutMs: 5000 },
@@ -69,7 +67,7 @@ interface Samples {
 }
 
 /** In turns, so that the noise of the machine hits both. */
-async function measure(system: System, server: McpSession): Promise<Samples> {
+async function measure(system: System, server: McpConnection): Promise<Samples> {
   const direct: number[] = [];
   const through: PathSample[] = [];
   for (let round = -warmUpRounds; round < rounds; round += 1) {

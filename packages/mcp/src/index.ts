@@ -1,9 +1,12 @@
-export { defaultLimits, type StdioLimits } from './limits.ts';
-export { killGroup } from './process-group.ts';
 export {
-  type CallOptions,
-  type McpSession,
-  type StdioServer,
-  startStdioServer,
-} from './session.ts';
-export { type CloseReason, StdioTransport } from './stdio-transport.ts';
+  connectMcp,
+  type McpConnection,
+  type McpOptions,
+  type McpTool,
+  type McpTransport,
+  type Progress,
+  type RequestOptions,
+} from './connection.ts';
+export { killGroup } from './process-group.ts';
+export type { CloseReason, StdioLimits } from './stdio-transport.ts';
+export { Throttle } from './throttle.ts';

@@ -1,7 +1,10 @@
-const newline = 0x0a;
-const smallBytes = 64 * 1024;
+const NEWLINE = 0x0a;
+const SMALL_BYTES = 64 * 1024;
+const MAX_STDERR_LINE_BYTES = 4096;
+/** A server that logs in a loop must not fill the bridge's log or its CPU. */
+const MAX_STDERR_LINES_PER_SECOND = 50;
 
-/** Cuts a byte stream into lines and never holds more than one line's bound. */
+/** Cuts a byte stream into lines and holds at most one line's bound. */
 export class LineSplitter {
   readonly #maxLineBytes: number;
   // One growing buffer and not a list of chunks: a peer that drips single bytes must not cost an object each.
@@ -15,7 +18,7 @@ export class LineSplitter {
   /** Calls onLine for each complete line; false once a line is longer than the bound. */
   push(chunk: Buffer, onLine: (line: string) => void): boolean {
     let start = 0;
-    for (let end = chunk.indexOf(newline); end !== -1; end = chunk.indexOf(newline, start)) {
+    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
       if (this.#heldBytes + end - start > this.#maxLineBytes) return false;
       onLine(this.#take(chunk.subarray(start, end)));
       start = end + 1;
@@ -28,7 +31,7 @@ export class LineSplitter {
 
   clear(): void {
     this.#heldBytes = 0;
-    if (this.#held.length > smallBytes) this.#held = Buffer.alloc(0);
+    if (this.#held.length > SMALL_BYTES) this.#held = Buffer.alloc(0);
   }
 
   #take(last: Buffer): string {
@@ -42,11 +45,37 @@ export class LineSplitter {
   #hold(bytes: Buffer): void {
     const needed = this.#heldBytes + bytes.length;
     if (needed > this.#held.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#held.length, smallBytes));
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#held.length, SMALL_BYTES));
       this.#held.copy(grown, 0, 0, this.#heldBytes);
       this.#held = grown;
     }
     bytes.copy(this.#held, this.#heldBytes);
     this.#heldBytes = needed;
   }
+}
+
+/** Passes a server's stderr on line by line, within bounds. */
+export function stderrLines(onLine: (line: string) => void): (chunk: Buffer) => void {
+  const splitter = new LineSplitter(MAX_STDERR_LINE_BYTES);
+  let windowStartMs = 0;
+  let lines = 0;
+  let dropped = 0;
+
+  const admit = (line: string) => {
+    const nowMs = performance.now();
+    if (nowMs - windowStartMs > 1000) {
+      if (dropped > 0) onLine(`(${dropped} lines dropped)`);
+      windowStartMs = nowMs;
+      lines = 0;
+      dropped = 0;
+    }
+    if (++lines > MAX_STDERR_LINES_PER_SECOND) dropped++;
+    else onLine(line);
+  };
+
+  return (chunk) => {
+    if (splitter.push(chunk, admit)) return;
+    splitter.clear();
+    admit('(a line longer than the bound was dropped)');
+  };
 }

@@ -5,14 +5,14 @@ import { kill } from 'node:process';
 export interface GroupCommand {
   readonly command: string;
   readonly args: readonly string[];
-  /** All of it: nothing is inherited. */
+  /** The whole environment: nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string | undefined;
 }
 
 /**
- * Starts a process as the leader of a group of its own, so that its children can be ended with it.
- * It has no streams where there were no file descriptors for them; its error says so.
+ * Starts a process as the leader of a group of its own, so that its children end with it.
+ * Its streams are missing when file descriptors ran out; its error says so.
  */
 export function spawnGroup(options: GroupCommand): ChildProcess {
   return spawn(options.command, [...options.args], {
@@ -25,7 +25,7 @@ export function spawnGroup(options: GroupCommand): ChildProcess {
   });
 }
 
-/** False when the group has no process any more. */
+/** Returns false when no process of the group is left. */
 export function killGroup(leaderPid: number, signal: NodeJS.Signals | 0): boolean {
   try {
     return kill(-leaderPid, signal);

@@ -1,23 +1,44 @@
 import type { ChildProcess } from 'node:child_process';
-import type { Transport } from '@modelcontextprotocol/sdk/shared/transport.js';
-import {
-  isJSONRPCErrorResponse,
-  isJSONRPCNotification,
-  isJSONRPCRequest,
-  isJSONRPCResultResponse,
-  type JSONRPCMessage,
-} from '@modelcontextprotocol/sdk/types.js';
+import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client';
 import { ZlError } from '@zerolatency/errors';
-import type { StdioLimits } from './limits.ts';
-import { LineSplitter } from './line-splitter.ts';
+import { LineSplitter, stderrLines } from './line-splitter.ts';
 import { type GroupCommand, killGroup, spawnGroup } from './process-group.ts';
-import { stderrLog } from './stderr-log.ts';
+
+export interface StdioLimits {
+  /** One JSON-RPC message; a server can make us hold this much of an unfinished line. */
+  readonly maxLineBytes: number;
+  /** Written by us and not yet read by the server. */
+  readonly maxPendingBytes: number;
+  /** Lines that are not JSON-RPC before the server counts as broken. */
+  readonly maxBadLines: number;
+  /** A server that prints faster than this answers nobody. */
+  readonly maxLinesPerSecond: number;
+  readonly startTimeoutMs: number;
+  /** Between closing stdin, SIGTERM and SIGKILL. */
+  readonly stopGraceMs: number;
+  readonly maxTools: number;
+}
+
+export const DEFAULT_LIMITS: StdioLimits = {
+  // A 1 MiB file as base64, twice over in text and structured content, and room for JSON escapes.
+  maxLineBytes: 8 * 1024 * 1024,
+  maxPendingBytes: 8 * 1024 * 1024,
+  // A banner or a stray console.log is common and harmless; a stream of them is not MCP.
+  maxBadLines: 16,
+  // Four times what one server was measured to answer, and still readable in half a second on a
+  // slow machine: a bound above that would never be reached, and the flood would not end.
+  maxLinesPerSecond: 20_000,
+  // Interpreters on a cold disk take seconds.
+  startTimeoutMs: 15_000,
+  stopGraceMs: 1_000,
+  maxTools: 256,
+};
 
 /** A process that left the group may hold the pipe open for ever. */
-const pipeGraceMs = 250;
+const PIPE_GRACE_MS = 250;
 
 export interface CloseReason {
-  /** Why the server is gone, unless we closed it. */
+  /** Why the server ended, unless we closed it. */
   readonly error?: ZlError;
 }
 
@@ -35,13 +56,16 @@ interface TransportOptions extends GroupCommand {
 export class StdioTransport implements Transport {
   onclose?: () => void;
   onerror?: (error: Error) => void;
-  onmessage?: (message: JSONRPCMessage) => void;
+  onmessage?: NonNullable<Transport['onmessage']>;
+  /** With `pid`, the mark by which the client recognises stdio. */
+  readonly stderr = null;
   readonly #options: TransportOptions;
   readonly #splitter: LineSplitter;
   readonly #gone = Promise.withResolvers<CloseReason>();
   #child: ChildProcess | undefined;
   #failure: ZlError | undefined;
   #closing = false;
+  #hasAnswered = false;
   #badLines = 0;
   #lines = 0;
   #windowStartMs = 0;
@@ -64,7 +88,16 @@ export class StdioTransport implements Transport {
     return this.#child?.pid;
   }
 
-  start(): Promise<void> {
+  /** Any message has been received. */
+  get hasAnswered(): boolean {
+    return this.#hasAnswered;
+  }
+
+  async start(): Promise<void> {
+    // A process that starts after the close would be nobody's to end.
+    if (this.#closing || this.#failure !== undefined) {
+      throw this.#failure ?? new ZlError('tool.server_down', 'the server was closed');
+    }
     const child = spawnGroup(this.#options);
     this.#child = child;
     const started = Promise.withResolvers<void>();
@@ -78,10 +111,10 @@ export class StdioTransport implements Transport {
     });
     child.once('exit', (code, signal) => this.#onExit(code, signal));
     child.stdout?.on('data', (chunk: Buffer) => this.#onStdout(chunk));
-    child.stderr?.on('data', stderrLog(this.#options.onStderr));
-    // A write to a server that just died; its exit tells the rest.
+    child.stderr?.on('data', stderrLines(this.#options.onStderr));
+    // A write to a server that just died; its exit gives the reason.
     child.stdin?.on('error', () => {});
-    return started.promise;
+    await started.promise;
   }
 
   async send(message: JSONRPCMessage): Promise<void> {
@@ -123,14 +156,15 @@ export class StdioTransport implements Transport {
     if (line.trim() === '') return;
     const message = parseMessage(line);
     if (message !== undefined) {
+      this.#hasAnswered = true;
       this.onmessage?.(message);
       return;
     }
     this.#badLines += 1;
     this.#options.onBadLine();
     if (this.#badLines < this.#options.limits.maxBadLines) return;
-    const told = `${this.#badLines} lines of stdout are not JSON-RPC`;
-    this.fail(new ZlError('tool.server_protocol', told));
+    const why = `${this.#badLines} lines of stdout are not JSON-RPC`;
+    this.fail(new ZlError('tool.server_protocol', why));
   }
 
   #isFlood(): boolean {
@@ -150,7 +184,7 @@ export class StdioTransport implements Transport {
     this.#splitter.clear();
     this.#child?.stdout?.destroy();
     this.onerror?.(error);
-    // Pending requests fail now; they need not wait for the process to go.
+    // Pending requests fail now and do not wait for the process to end.
     this.onclose?.();
     this.#kill('SIGKILL');
   }
@@ -179,7 +213,7 @@ export class StdioTransport implements Transport {
   #onExit(code: number | null, signal: NodeJS.Signals | null): void {
     // Children that outlive their leader would be orphans.
     this.#kill('SIGKILL');
-    // What it printed last is still in the pipe, and is read before its end is told.
+    // Its last output is still in the pipe and is read first.
     const finish = () => {
       clearTimeout(timer);
       if (!this.#closing) {
@@ -188,7 +222,7 @@ export class StdioTransport implements Transport {
       }
       this.#finish();
     };
-    const timer = setTimeout(finish, pipeGraceMs);
+    const timer = setTimeout(finish, PIPE_GRACE_MS);
     this.#child?.once('close', finish);
   }
 
@@ -201,6 +235,7 @@ export class StdioTransport implements Transport {
   }
 }
 
+/** Checks the envelope only; the client validates the message itself. */
 function parseMessage(line: string): JSONRPCMessage | undefined {
   let value: unknown;
   try {
@@ -208,7 +243,18 @@ function parseMessage(line: string): JSONRPCMessage | undefined {
   } catch {
     return undefined;
   }
-  // In the order of likelihood: a union would build the errors of all the others first.
-  if (isJSONRPCResultResponse(value) || isJSONRPCNotification(value)) return value;
-  return isJSONRPCRequest(value) || isJSONRPCErrorResponse(value) ? value : undefined;
+  return isMessage(value) ? value : undefined;
+}
+
+function isMessage(value: unknown): value is JSONRPCMessage {
+  if (!isObject(value) || !('jsonrpc' in value) || value.jsonrpc !== '2.0') return false;
+  if ('method' in value) return typeof value.method === 'string';
+  if (!('id' in value)) return false;
+  return (
+    ('result' in value && isObject(value.result)) || ('error' in value && isObject(value.error))
+  );
+}
+
+function isObject(value: unknown): value is object {
+  return typeof value === 'object' && value !== null;
 }

@@ -1,6 +1,6 @@
 import { fileURLToPath } from 'node:url';
 
-/** What a server of test/servers/server.ts does wrong; `well` does nothing wrong. */
+/** The fault of a server of test/servers/server.ts; `well` has none. */
 export type Behaviour =
   | 'well'
   | 'exits-at-start'
@@ -26,9 +26,13 @@ export type Behaviour =
   | 'miscounts'
   | 'tells-a-change'
   | 'tells-changes-without-end'
-  | 'logs-without-end';
+  | 'logs-without-end'
+  | 'reports-progress'
+  | 'demands-a-task'
+  | 'exits-on-discover'
+  | 'ignores-discover';
 
-/** A real MCP server as its own process, with one fault. */
+/** A real MCP server of the 2025 era as its own process, with one fault. */
 export function fixtureServer(behaviour: Behaviour) {
   const script = fileURLToPath(new URL('./servers/server.ts', import.meta.url));
   return { name: behaviour, command: process.execPath, args: [script, behaviour], env: {} };

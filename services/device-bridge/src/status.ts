@@ -56,7 +56,7 @@ function connectionStatus(state: ConnectionState) {
 function serverStatus({ spec: { name }, state }: ManagedServer) {
   switch (state.name) {
     case 'ready': {
-      const { pid, serverVersion: version } = state.session;
+      const { pid, serverVersion: version } = state.connection;
       return { name, state: state.name, version, pid, tools: [...state.tools.keys()] };
     }
     case 'failed':

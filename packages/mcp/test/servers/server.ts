@@ -5,13 +5,17 @@ import { createInterface } from 'node:readline';
 interface Request {
   readonly id?: number;
   readonly method: string;
-  readonly params?: { readonly name?: string; readonly arguments?: Record<string, unknown> };
+  readonly params?: {
+    readonly name?: string;
+    readonly arguments?: Record<string, unknown>;
+    readonly _meta?: { readonly progressToken?: number };
+  };
 }
 
 const behaviour = process.argv[2] ?? 'well';
 const write = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const answer = (id: number | undefined, result: unknown) => write({ jsonrpc: '2.0', id, result });
-const notify = (method: string) => write({ jsonrpc: '2.0', method });
+const notify = (method: string, params?: object) => write({ jsonrpc: '2.0', method, params });
 const never = () => setInterval(() => {}, 1_000_000);
 
 let callCount = 0;
@@ -43,6 +47,18 @@ const calls: Record<string, (request: Request) => void> = {
     echoTool.description = 'Echoes, changed.';
     notify('notifications/tools/list_changed');
     answer(id, { content: [] });
+  },
+  'reports-progress': ({ id, params }) => {
+    const progressToken = params?._meta?.progressToken;
+    for (let progress = 1; progress <= 1_000; progress++) {
+      notify('notifications/progress', {
+        progressToken,
+        progress,
+        total: 1_000,
+        message: 'copies',
+      });
+    }
+    setTimeout(() => answer(id, { content: [] }), 300);
   },
   'logs-a-line': ({ id }) => {
     process.stderr.write(`${process.argv[3]}\n`);
@@ -81,16 +97,18 @@ function drip(text: string): void {
 
 function listTools({ id }: Request): void {
   const endless = behaviour === 'lists-without-end';
-  answer(id, { tools: [echoTool], ...(endless ? { nextCursor: 'again' } : {}) });
+  const needsTask = behaviour === 'demands-a-task';
+  const tool = { ...echoTool, ...(needsTask ? { execution: { taskSupport: 'required' } } : {}) };
+  answer(id, { tools: [tool], ...(endless ? { nextCursor: 'again' } : {}) });
 }
 
 function callTool(request: Request): void {
   callCount += 1;
   const { env, pid } = process;
   const text = JSON.stringify({ env, params: request.params, pid, callCount });
-  const tell = () => answer(request.id, { content: [{ type: 'text', text }] });
-  if (behaviour === 'is-slow') setTimeout(tell, 400);
-  else tell();
+  const reply = () => answer(request.id, { content: [{ type: 'text', text }] });
+  if (behaviour === 'is-slow') setTimeout(reply, 400);
+  else reply();
 }
 
 function initialize({ id }: Request): void {
@@ -102,7 +120,15 @@ function initialize({ id }: Request): void {
   });
 }
 
+/** The revision of 2026 begins with this; a server of 2025 does not know it. */
+function discover({ id }: Request): void {
+  if (behaviour === 'exits-on-discover') process.exit(3);
+  if (behaviour === 'ignores-discover') return;
+  write({ jsonrpc: '2.0', id, error: { code: -32601, message: 'no such method' } });
+}
+
 const methods: Record<string, (request: Request) => void> = {
+  'server/discover': discover,
   initialize,
   ping: ({ id }) => answer(id, {}),
   'tools/list': listTools,
@@ -119,7 +145,7 @@ if (behaviour === 'ignores-sigterm') {
   process.on('SIGTERM', () => {});
   never();
 }
-// With its stdin at rest, nothing else would keep it alive.
+// While it does not read stdin, nothing else keeps it alive.
 if (behaviour === 'is-deaf') never();
 if (behaviour.endsWith('-grandchild')) {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], {
@@ -133,8 +159,9 @@ else {
   lines.on('line', (line) => {
     const request: Request = JSON.parse(line);
     methods[request.method]?.(request);
+    const isDeaf = behaviour === 'is-deaf' && request.method === 'initialize';
+    if (isDeaf) setImmediate(() => lines.pause());
   });
-  if (behaviour === 'is-deaf') lines.once('line', () => setImmediate(() => lines.pause()));
   lines.on('close', () => {
     if (behaviour !== 'ignores-sigterm' && behaviour !== 'is-deaf') process.exit(0);
   });

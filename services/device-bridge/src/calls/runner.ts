@@ -8,7 +8,7 @@ import type {
   Seal,
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import type { McpSession } from '@zerolatency/mcp';
+import type { McpConnection } from '@zerolatency/mcp';
 import { extract } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { ManagedServer } from '../servers/managed-server.ts';
@@ -107,7 +107,7 @@ export class Runner {
     const server = this.#deps.servers.find(call.server);
     const ready = server?.state.name === 'ready' ? server.state : undefined;
     run.isOffered = ready?.tools.has(name) ?? false;
-    const version = ready?.session.serverVersion ?? '';
+    const version = ready?.connection.serverVersion ?? '';
     const asked = { tool: request.tool, version, arguments: args, nowMs: this.#deps.nowMs() };
     const decision = authorize(call, asked, this.#deps);
     run.decision = decision;
@@ -130,7 +130,7 @@ export class Runner {
       slots.release();
       this.#finish(run, failed(this.#absence(target.server)));
     } else if (this.#callee.begin(run.call.callId, { durable: target.hasEffects })) {
-      void this.#run(run, state.session, target).then((finish) => {
+      void this.#run(run, state.connection, target).then((finish) => {
         slots.release();
         this.#finish(run, finish);
       });
@@ -140,11 +140,11 @@ export class Runner {
     }
   }
 
-  async #run(run: Run, session: McpSession, { server, params, hasEffects }: Target) {
+  async #run(run: Run, connection: McpConnection, { server, params, hasEffects }: Target) {
     const { maxBytes, traceparent } = run;
     const startMs = performance.now();
     try {
-      const result = await session.call(
+      const result = await connection.request(
         'tools/call',
         { ...params },
         {

@@ -32,7 +32,7 @@ export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
     const ready = state.name === 'ready' ? state : undefined;
     return {
       name: spec.name,
-      version: ready?.session.serverVersion ?? '',
+      version: ready?.connection.serverVersion ?? '',
       state: states[state.name],
       tools: [...(ready?.tools.values() ?? [])].filter(fits),
     };

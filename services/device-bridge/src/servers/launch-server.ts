@@ -1,11 +1,11 @@
-import { type McpSession, startStdioServer } from '@zerolatency/mcp';
+import { connectMcp, type McpConnection } from '@zerolatency/mcp';
 import type { ManifestServer } from '@zerolatency/policy';
 import { environmentOf } from './environment.ts';
 import { checkExecutable } from './executable.ts';
 import type { ServerDeps } from './managed-server.ts';
 
 interface LaunchOptions {
-  readonly onToolsChanged: (session: McpSession) => void;
+  readonly onToolsChanged: (connection: McpConnection) => void;
   /** Closes the server, whether it has started or not. */
   readonly signal: AbortSignal;
   /** Ends it without the grace that a close gives. */
@@ -17,16 +17,12 @@ export async function launchServer(
   spec: ManifestServer,
   { environment, version, leftovers, log }: ServerDeps,
   { onToolsChanged, ...signals }: LaunchOptions,
-): Promise<McpSession> {
+): Promise<McpConnection> {
   const { name, command, args, cwd, limits } = spec;
   await checkExecutable(spec);
-  let session: McpSession | undefined;
-  session = await startStdioServer({
-    name,
-    command,
-    args,
-    cwd,
-    env: environmentOf(spec, environment),
+  let connection: McpConnection | undefined;
+  connection = await connectMcp({
+    transport: { kind: 'stdio', command, args, cwd, env: environmentOf(spec, environment) },
     client: { name: 'zerolatency-device-bridge', version },
     limits: definedOf({
       maxLineBytes: limits?.maxLineBytes,
@@ -36,10 +32,10 @@ export async function launchServer(
     onSpawn: (pid) => leftovers.started(name, pid),
     onBadLine: () => log.warn({ server: name }, 'the server printed a line that is not MCP'),
     // Before the first list there is nothing that could have changed.
-    onToolsChanged: () => session && onToolsChanged(session),
+    onToolsChanged: () => connection && onToolsChanged(connection),
     ...signals,
   });
-  return session;
+  return connection;
 }
 
 function definedOf(limits: Readonly<Record<string, number | undefined>>): Record<string, number> {

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import type { McpSession } from '@zerolatency/mcp';
+import type { McpConnection } from '@zerolatency/mcp';
 import type { ManifestServer } from '@zerolatency/policy';
 import { Backoff, type BackoffRange } from '../backoff.ts';
 import { launchServer } from './launch-server.ts';
@@ -17,7 +17,7 @@ import { Slots } from './slots.ts';
  */
 export type ServerState =
   | { readonly name: 'starting' }
-  | { readonly name: 'ready'; readonly session: McpSession; readonly tools: ToolMap }
+  | { readonly name: 'ready'; readonly connection: McpConnection; readonly tools: ToolMap }
   | { readonly name: 'failed'; readonly error: ZlError; readonly retryInMs: number }
   | { readonly name: 'draining' | 'stopped' };
 
@@ -102,12 +102,12 @@ export class ManagedServer {
   /** A call went unanswered: finds out whether the server hangs, and ends it if so. */
   async suspectHang(): Promise<void> {
     if (this.#state.name !== 'ready' || this.#isPinging) return;
-    const { session } = this.#state;
+    const { connection } = this.#state;
     this.#isPinging = true;
     try {
-      await session.call('ping', {}, { timeoutMs: pingTimeoutMs });
+      await connection.ping(pingTimeoutMs);
     } catch (cause) {
-      session.fail(new ZlError('tool.server_down', 'the server hangs and was ended', { cause }));
+      connection.fail(new ZlError('tool.server_down', 'the server hangs and was ended', { cause }));
     } finally {
       this.#isPinging = false;
     }
@@ -132,40 +132,40 @@ export class ManagedServer {
   /** From start to end, and why it ended; undefined when we ended it. */
   async #liveOnce(): Promise<ZlError | undefined> {
     this.#setState({ name: 'starting' });
-    let session: McpSession | undefined;
+    let connection: McpConnection | undefined;
     try {
-      session = await launchServer(this.spec, this.#deps, {
+      connection = await launchServer(this.spec, this.#deps, {
         onToolsChanged: (changed) => void this.#toolsChanged(changed),
         signal: this.#stopping.signal,
         kill: this.#killing.signal,
       });
       const readySinceMs = performance.now();
-      await this.#offer(session);
-      const { error } = await session.closed;
+      await this.#offer(connection);
+      const { error } = await connection.closed;
       if (performance.now() - readySinceMs > provenAfterMs) this.#backoff.reset();
       return error;
     } catch (reason) {
-      await session?.close();
+      await connection?.close();
       return fromUnknown(reason);
     } finally {
       this.#deps.leftovers.ended(this.spec.name);
     }
   }
 
-  async #offer(session: McpSession): Promise<void> {
-    const { tools, refused } = offeredTools(await session.listTools());
+  async #offer(connection: McpConnection): Promise<void> {
+    const { tools, refused } = offeredTools(await connection.listTools());
     for (const { tool, why } of refused) {
       this.#deps.log.warn({ server: this.spec.name, tool, why }, 'a tool is not offered');
     }
     if (this.#isLeaving) return;
-    this.#setState({ name: 'ready', session, tools });
+    this.#setState({ name: 'ready', connection, tools });
   }
 
-  async #toolsChanged(session: McpSession): Promise<void> {
+  async #toolsChanged(connection: McpConnection): Promise<void> {
     try {
-      await this.#offer(session);
+      await this.#offer(connection);
     } catch (reason) {
-      session.fail(fromUnknown(reason));
+      connection.fail(fromUnknown(reason));
     }
   }
 

@@ -4,11 +4,13 @@ import { offeredTools } from './offered-tools.ts';
 
 const tool = (name: string, more: object = {}) => ({
   name,
+  description: '',
+  needsTask: false,
   inputSchema: { type: 'object' as const },
   ...more,
 });
 
-test('a tool is offered with its canonical schema, and its digest covers all it says', () => {
+test('a tool is offered with its canonical schema, and its digest covers all of it', () => {
   const { tools, refused } = offeredTools([
     tool('a', { inputSchema: { type: 'object', properties: { b: {}, a: {} } } }),
   ]);
@@ -34,4 +36,10 @@ test('a tool with a bad name, a taken one, or too much text is left out whole', 
   assert.deepEqual([...tools.keys()], ['good']);
   assert.equal(tools.get('good')?.description, '');
   assert.equal(refused.length, 6);
+});
+
+test('a tool that can only be called as a task is not offered', () => {
+  const { tools, refused } = offeredTools([tool('good'), tool('batch', { needsTask: true })]);
+  assert.deepEqual([...tools.keys()], ['good']);
+  assert.deepEqual(refused, [{ tool: 'batch', why: 'it can only be called as a task' }]);
 });

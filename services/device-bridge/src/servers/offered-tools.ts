@@ -1,4 +1,4 @@
-import type { Tool } from '@modelcontextprotocol/sdk/types.js';
+import type { McpTool } from '@zerolatency/mcp';
 import { canonicalJson, sha256 } from '@zerolatency/signing';
 
 /** A tool as the catalog tells it. */
@@ -18,8 +18,8 @@ const namePattern = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 /** Descriptions go into every prompt; one this long is a mistake or an attack. */
 const maxDescriptionBytes = 8 * 1024;
 const maxSchemaBytes = 32 * 1024;
-/** Of what a server lists, what is fit to be told. A tool is left out whole: cut, it would be another tool. */
-export function offeredTools(tools: readonly Tool[]) {
+/** Sorts out what can be offered. A tool is refused whole: cut short, it would be another tool. */
+export function offeredTools(tools: readonly McpTool[]) {
   const offered = new Map<string, OfferedTool>();
   const refused: RefusedTool[] = [];
   for (const tool of tools) {
@@ -29,9 +29,10 @@ export function offeredTools(tools: readonly Tool[]) {
   return { tools: offered, refused };
 }
 
-function addTool(offered: Map<string, OfferedTool>, tool: Tool): string | undefined {
-  const { name, description = '', inputSchema } = tool;
+function addTool(offered: Map<string, OfferedTool>, tool: McpTool): string | undefined {
+  const { name, description, inputSchema, needsTask } = tool;
   if (!namePattern.test(name)) return 'its name is not a tool name';
+  if (needsTask) return 'it can only be called as a task';
   if (Buffer.byteLength(description) > maxDescriptionBytes) return 'its description is too long';
   const schema = Buffer.from(canonicalJson(inputSchema));
   if (schema.length > maxSchemaBytes) return 'its input schema is too long';

@@ -40,8 +40,8 @@ const ready = (server: ManagedServer) =>
   eventually(() => (server.state.name === 'ready' ? server.state : undefined));
 
 const call = async (server: ManagedServer, timeoutMs = 10_000) => {
-  const { session } = await ready(server);
-  return session.call('tools/call', { name: 'echo' }, { timeoutMs });
+  const { connection } = await ready(server);
+  return connection.request('tools/call', { name: 'echo' }, { timeoutMs });
 };
 
 test('[BRG-02] a server gets its fixed arguments and only the environment that is allowed', async (t) => {
@@ -149,8 +149,8 @@ test('a server that ignores being asked is killed when the deadline has passed',
 const isAlive = (pid: number) => killGroup(pid, 0);
 
 async function pidOf(server: ManagedServer | undefined): Promise<number> {
-  const { session } = await ready(server!);
-  return session.pid!;
+  const { connection } = await ready(server!);
+  return connection.pid!;
 }
 
 test('[BRG-02] a new manifest leaves the same server alone, ends what it drops and starts what is new', async (t) => {
@@ -178,19 +178,19 @@ test('[BRG-02] a changed server lets its calls end, and only then starts by the 
   const before = fixtureSpec('is-slow');
   const { supervisor, catalogs, restarts } = supervise(t, [before]);
   const old = supervisor.find('is-slow')!;
-  const { session } = await ready(old);
+  const { connection } = await ready(old);
   old.slots.acquire(() => {});
-  const answer = session.call('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
+  const answer = connection.request('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
   supervisor.follow([{ ...before, env: { allow: ['ALLOWED'], set: {} } }]);
   assert.deepEqual([old.state.name, supervisor.leaving], ['draining', []]);
   await eventually(() => catalogs.at(-1)?.servers[0]?.state === ServerState.STARTING);
-  assert.ok('content' in (await answer) && isAlive(session.pid!));
+  assert.ok('content' in (await answer) && isAlive(connection.pid!));
   old.slots.release();
   const next = await eventually(() => {
     const found = supervisor.find('is-slow');
     return found === old ? undefined : found;
   });
-  assert.equal(isAlive(session.pid!), false);
+  assert.equal(isAlive(connection.pid!), false);
   assert.equal(next.spec.env.allow[0], 'ALLOWED');
   await pidOf(next);
   assert.deepEqual(restarts, []);
@@ -198,9 +198,9 @@ test('[BRG-02] a changed server lets its calls end, and only then starts by the 
 
 test('a server that dies while it drains is not started again', async (t) => {
   const { server, supervisor, restarts } = only(t, 'exits-on-call');
-  const { session } = await ready(server);
+  const { connection } = await ready(server);
   server.slots.acquire(() => {});
-  const answer = session.call('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
+  const answer = connection.request('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
   supervisor.follow([]);
   await assert.rejects(answer, { id: 'tool.server_down' });
   await eventually(() => server.state.name === 'stopped');

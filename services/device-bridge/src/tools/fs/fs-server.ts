@@ -1,13 +1,7 @@
 // The built-in MCP server `fs`: node fs-server.ts --root DIR [--root DIR] [--max-bytes N]
 import { parseArgs } from 'node:util';
-import { Server } from '@modelcontextprotocol/sdk/server/index.js';
-import { StdioServerTransport } from '@modelcontextprotocol/sdk/server/stdio.js';
-import {
-  CallToolRequestSchema,
-  ErrorCode,
-  ListToolsRequestSchema,
-  McpError,
-} from '@modelcontextprotocol/sdk/types.js';
+import { ProtocolError, ProtocolErrorCode, Server } from '@modelcontextprotocol/server';
+import { serveStdio } from '@modelcontextprotocol/server/stdio';
 import { ZlError } from '@zerolatency/errors';
 import { fsVersion, readDefinition } from './read-definition.ts';
 import { callRead, maxBytesMeta } from './read-tool.ts';
@@ -24,17 +18,19 @@ const { values } = parseArgs({
 const roots = openRoots(values.root);
 const maxBytes = positive('--max-bytes', values['max-bytes']);
 
-const server = new Server({ name: 'fs', version: fsVersion }, { capabilities: { tools: {} } });
-server.setRequestHandler(ListToolsRequestSchema, () => ({ tools: [readDefinition] }));
-server.setRequestHandler(CallToolRequestSchema, ({ params }) => {
-  if (params.name !== readDefinition.name) {
-    throw new McpError(ErrorCode.MethodNotFound, `no tool ${params.name}`);
-  }
-  const asked = params._meta?.[maxBytesMeta];
-  const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
-  return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
+serveStdio(() => {
+  const server = new Server({ name: 'fs', version: fsVersion }, { capabilities: { tools: {} } });
+  server.setRequestHandler('tools/list', () => ({ tools: [readDefinition] }));
+  server.setRequestHandler('tools/call', ({ params }, { mcpReq }) => {
+    if (params.name !== readDefinition.name) {
+      throw new ProtocolError(ProtocolErrorCode.MethodNotFound, `no tool ${params.name}`);
+    }
+    const asked = mcpReq._meta?.[maxBytesMeta];
+    const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
+    return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
+  });
+  return server;
 });
-await server.connect(new StdioServerTransport());
 
 function positive(name: string, text: string): number {
   const value = Number(text);

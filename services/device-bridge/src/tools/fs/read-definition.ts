@@ -1,4 +1,4 @@
-import type { Tool } from '@modelcontextprotocol/sdk/types.js';
+import type { JSONObject, Tool } from '@modelcontextprotocol/server';
 import argsSchema from '../../../../../contracts/tools/fs.read/v1/args.schema.json' with {
   type: 'json',
 };
@@ -22,7 +22,7 @@ export const fsVersion = manifest.version;
 
 interface ObjectSchema {
   readonly required: string[];
-  readonly properties: Record<string, object>;
+  readonly properties: Record<string, JSONObject>;
 }
 
 /** Without the fields of a document of its own, which some MCP clients' validators refuse. */

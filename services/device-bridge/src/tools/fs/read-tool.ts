@@ -1,4 +1,3 @@
-import type { CallToolResult } from '@modelcontextprotocol/sdk/types.js';
 import { fromUnknown } from '@zerolatency/errors';
 import { parseReadArguments } from './read-arguments.ts';
 import { type ReadResult, readFileRange } from './read-file.ts';
@@ -6,6 +5,13 @@ import type { Roots } from './roots.ts';
 
 /** The bridge tells here how long the whole result may be. */
 export const maxBytesMeta = 'zerolatency/maxBytes';
+
+export type ToolResult = {
+  readonly content: { readonly type: 'text'; readonly text: string }[];
+  readonly structuredContent: Readonly<Record<string, unknown>>;
+  readonly isError?: true;
+  readonly _meta?: Record<string, unknown>;
+};
 
 interface ReadLimits {
   /** Of file content, whatever is asked for. */
@@ -19,7 +25,7 @@ export function callRead(
   roots: Roots,
   args: Readonly<Record<string, unknown>>,
   limits: ReadLimits,
-): CallToolResult {
+): ToolResult {
   try {
     return readToFit(roots, args, limits);
   } catch (reason) {
@@ -46,13 +52,13 @@ function atMost({ length, path }: ReadResult): number {
   return 12 * (length + path.length) + 1024;
 }
 
-function toolResult(result: ReadResult): CallToolResult {
+function toolResult(result: ReadResult): ToolResult {
   const { encoding, content, length, size, path } = result;
   const text = encoding === 'text' ? content : `${length} of ${size} bytes of ${path}, as base64`;
   return { content: [{ type: 'text', text }], structuredContent: { ...result } };
 }
 
-function errorResult(reason: unknown): CallToolResult {
+function errorResult(reason: unknown): ToolResult {
   const { id, message } = fromUnknown(reason);
   return {
     isError: true,

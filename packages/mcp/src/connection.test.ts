@@ -1,0 +1,302 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { platform } from 'node:os';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { ZlError } from '@zerolatency/errors';
+import { type Behaviour, fixtureServer } from '../test/fixture.ts';
+import {
+  connectMcp,
+  type McpConnection,
+  type McpOptions,
+  type McpTransport,
+  type Progress,
+} from './connection.ts';
+import { killGroup } from './process-group.ts';
+import type { StdioLimits } from './stdio-transport.ts';
+
+const client = { name: 'test', version: '0' };
+const timeoutMs = 20_000;
+const limits: Partial<StdioLimits> = { maxLineBytes: 1024 * 1024, stopGraceMs: 100 };
+
+function over(behaviour: Behaviour, env = {}): McpTransport {
+  const { command, args } = fixtureServer(behaviour);
+  return { kind: 'stdio', command, args, env };
+}
+
+async function start(t: TestContext, behaviour: Behaviour, more: Partial<McpOptions> = {}) {
+  const connection = await connectMcp({ transport: over(behaviour), client, limits, ...more });
+  t.after(() => connection.close());
+  return connection;
+}
+
+const isError = (id: string) => (error: unknown) => error instanceof ZlError && error.id === id;
+
+async function callFails(connection: McpConnection, id: string, callTimeoutMs = timeoutMs) {
+  const call = connection.request('tools/call', { name: 'echo' }, { timeoutMs: callTimeoutMs });
+  await assert.rejects(call, isError(id));
+}
+
+async function assertGone(connection: McpConnection, id?: string) {
+  const { error } = await connection.closed;
+  assert.equal(error?.id, id);
+  assert.equal(killGroup(connection.pid!, 0), false, 'a process of the group is left');
+}
+
+async function echo(connection: McpConnection, meta: { traceparent?: string } = {}) {
+  const params = { name: 'echo', arguments: { a: 1 }, _meta: { kept: true } };
+  const result = await connection.request('tools/call', params, { timeoutMs, ...meta });
+  assert.ok('content' in result && Array.isArray(result.content));
+  return JSON.parse(result.content[0].text);
+}
+
+test('a server gets exactly the arguments and environment it was given', async (t) => {
+  const connection = await start(t, 'well', { transport: over('well', { ONLY: 'this' }) });
+  assert.equal(connection.serverVersion, '1.2.3');
+  assert.deepEqual((await echo(connection)).env, { ONLY: 'this' });
+});
+
+test('the traceparent joins the fields already in _meta', async (t) => {
+  const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+  const { params } = await echo(await start(t, 'well'), { traceparent });
+  assert.deepEqual(params._meta, { kept: true, traceparent });
+});
+
+test('closing leaves no process and fails later requests', async (t) => {
+  const connection = await start(t, 'well');
+  await connection.close();
+  await connection.close();
+  await assertGone(connection);
+  await callFails(connection, 'tool.server_down');
+});
+
+test('closing fails a call in flight', async (t) => {
+  const connection = await start(t, 'hangs-on-call');
+  const failed = callFails(connection, 'tool.server_down');
+  await connection.close();
+  await failed;
+});
+
+test('a command that does not exist is a server that is down', async (t) => {
+  const started = start(t, 'well', {
+    transport: { kind: 'stdio', command: '/no/such/command', args: [], env: {} },
+  });
+  await assert.rejects(started, isError('tool.server_down'));
+});
+
+test('running out of file descriptors fails the server and nothing else', {
+  skip: platform() === 'win32' ? 'has no ulimit' : false,
+}, () => {
+  const module = fileURLToPath(new URL('./connection.ts', import.meta.url));
+  const script = `
+    import { openSync } from 'node:fs';
+    import { connectMcp } from ${JSON.stringify(module)};
+    const transport = { kind: 'stdio', command: process.execPath, args: [], env: {} };
+    try { for (;;) openSync('/dev/null'); } catch {}
+    const started = connectMcp({ transport, client: { name: 'test', version: '0' } });
+    await started.catch((error) => process._rawDebug(error.id));`;
+  const limited =
+    'ulimit -n 100 && exec "$0" --disable-warning=ExperimentalWarning --input-type=module -e "$1"';
+  const run = spawnSync('sh', ['-c', limited, process.execPath, script], { encoding: 'utf8' });
+  assert.deepEqual([run.stderr, run.status], ['tool.server_down\n', 0]);
+});
+
+test('a server that exits at start is down, with its status in the error', async (t) => {
+  await assert.rejects(start(t, 'exits-at-start'), (error) => {
+    return isError('tool.server_down')(error) && /status 7/.test(String(error));
+  });
+});
+
+test('a server that hangs at start times out', async (t) => {
+  const started = start(t, 'hangs-at-start', { limits: { ...limits, startTimeoutMs: 300 } });
+  await assert.rejects(started, isError('tool.timeout'));
+});
+
+test('an abort ends a server that is starting', async (t) => {
+  const stop = new AbortController();
+  const started = start(t, 'hangs-at-start', { signal: stop.signal });
+  stop.abort();
+  await assert.rejects(started, isError('tool.server_down'));
+});
+
+test('a server that exits during a call fails the call', async (t) => {
+  const connection = await start(t, 'exits-on-call');
+  await callFails(connection, 'tool.server_down');
+  await assertGone(connection, 'tool.server_down');
+});
+
+test('a call that is not answered times out, and the server stays', async (t) => {
+  const connection = await start(t, 'hangs-on-call');
+  await callFails(connection, 'tool.timeout', 50);
+  assert.equal((await connection.listTools()).length, 1);
+});
+
+test('a cancelled call fails with the reason of its signal', async (t) => {
+  const connection = await start(t, 'hangs-on-call');
+  const stop = new AbortController();
+  const call = connection.request(
+    'tools/call',
+    { name: 'echo' },
+    { timeoutMs, signal: stop.signal },
+  );
+  stop.abort();
+  await assert.rejects(call, isError('call.cancelled'));
+});
+
+for (const behaviour of [
+  'floods-without-newline',
+  'floods-with-lines',
+  'floods-with-messages',
+  'prints-a-huge-line',
+] as const) {
+  test(`a server that ${behaviour.replaceAll('-', ' ')} is killed for its protocol`, async (t) => {
+    const connection = await start(t, behaviour);
+    await callFails(connection, 'tool.server_protocol');
+    await assertGone(connection, 'tool.server_protocol');
+  });
+}
+
+test('an answer that is not MCP counts as a bad line, and the call times out', async (t) => {
+  let badLines = 0;
+  const connection = await start(t, 'answers-with-rubbish', { onBadLine: () => badLines++ });
+  await callFails(connection, 'tool.timeout', 300);
+  assert.equal(badLines, 1);
+});
+
+test('a banner before the protocol is counted and tolerated', async (t) => {
+  let badLines = 0;
+  await start(t, 'prints-a-banner', { onBadLine: () => badLines++ });
+  assert.equal(badLines, 1);
+});
+
+test('an answer in small pieces is put together', async (t) => {
+  const connection = await start(t, 'drips');
+  const result = await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  assert.deepEqual(result, { content: [] });
+});
+
+test('a server that does not read its stdin is broken once too much is pending', async (t) => {
+  const connection = await start(t, 'is-deaf', { limits: { ...limits, maxPendingBytes: 1000 } });
+  const text = 'x'.repeat(1024 * 1024);
+  const params = { name: 'echo', arguments: { text } };
+  const calls = [1, 2, 3].map(() => connection.request('tools/call', params, { timeoutMs }));
+  for (const call of calls) await assert.rejects(call, isError('tool.server_protocol'));
+  await assertGone(connection, 'tool.server_protocol');
+});
+
+test('a server that ignores SIGTERM is killed', async (t) => {
+  const connection = await start(t, 'ignores-sigterm');
+  await connection.close();
+  await assertGone(connection);
+});
+
+for (const behaviour of ['has-a-grandchild', 'leaves-a-grandchild'] as const) {
+  test(`a server that ${behaviour.replaceAll('-', ' ')} leaves no orphan`, async (t) => {
+    const said = Promise.withResolvers<number>();
+    const onStderr = (line: string) => said.resolve(Number(line.split(' ')[1]));
+    const connection = await start(t, behaviour, { onStderr });
+    const grandchild = await said.promise;
+    if (behaviour === 'has-a-grandchild') await connection.close();
+    await connection.closed;
+    // Empty when it is gone; Z when nobody has fetched its status yet.
+    const state = spawnSync('ps', ['-o', 'stat=', '-p', `${grandchild}`], { encoding: 'utf8' });
+    assert.match(state.stdout.trim(), /^(Z.*)?$/);
+  });
+}
+
+test('a list of tools without end is refused', async (t) => {
+  const connection = await start(t, 'lists-without-end', { limits: { ...limits, maxTools: 20 } });
+  await assert.rejects(connection.listTools(), isError('tool.server_protocol'));
+});
+
+test('a changed list of tools is reported', async (t) => {
+  const told = Promise.withResolvers<void>();
+  const connection = await start(t, 'tells-a-change', { onToolsChanged: () => told.resolve() });
+  await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  await told.promise;
+  assert.equal((await connection.listTools())[0]!.description, 'Echoes, changed.');
+});
+
+test('a list that changes constantly is fetched at a bounded rate, and after the last change', async (t) => {
+  let asked = 0;
+  const last = Promise.withResolvers<void>();
+  const onToolsChanged = async () => {
+    asked += 1;
+    const [tool] = await connection.listTools();
+    if (tool?.description === 'Echoes, changed 3000 times.') last.resolve();
+  };
+  const connection = await start(t, 'tells-changes-without-end', { onToolsChanged });
+  for (let call = 0; call < 3; call++) {
+    await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  }
+  await last.promise;
+  assert.ok(asked < 100, `${asked} times`);
+});
+
+test('stderr without end is cut to a bounded number of lines', async (t) => {
+  let lines = 0;
+  const connection = await start(t, 'logs-without-end', { onStderr: () => lines++ });
+  await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  await connection.close();
+  assert.ok(lines > 0 && lines < 1000, `${lines} lines`);
+});
+
+test('thousands of progress notifications become a few, the last of them included', async (t) => {
+  const connection = await start(t, 'reports-progress');
+  const seen: Progress[] = [];
+  const params = { name: 'echo', arguments: {} };
+  const onProgress = (step: Progress) => seen.push(step);
+  await connection.request('tools/call', params, { timeoutMs, onProgress });
+  assert.deepEqual(seen.at(-1), { progress: 1_000, total: 1_000, message: 'copies' });
+  assert.ok(seen.length < 10, `${seen.length} notifications`);
+});
+
+test('a tool that can only be called as a task says so', async (t) => {
+  const connection = await start(t, 'demands-a-task');
+  assert.deepEqual(
+    (await connection.listTools()).map(({ needsTask }) => needsTask),
+    [true],
+  );
+});
+
+for (const behaviour of ['exits-on-discover', 'ignores-discover'] as const) {
+  test(`a server of the 2025 era that ${behaviour.replace('-', ' ')} is started all the same`, async (t) => {
+    const startTimeoutMs = behaviour === 'ignores-discover' ? 1_500 : timeoutMs;
+    const connection = await start(t, behaviour, { limits: { ...limits, startTimeoutMs } });
+    assert.equal(connection.protocolVersion, '2025-06-18');
+    assert.equal((await connection.listTools()).length, 1);
+  });
+}
+
+const eras = { legacy: '2025-11-25', modern: '2026-07-28' };
+for (const [era, protocolVersion] of Object.entries(eras)) {
+  test(`a server of the ${era} era is spoken to in ${protocolVersion}, with all that a call needs`, async (t) => {
+    const script = fileURLToPath(new URL('../test/servers/era-server.ts', import.meta.url));
+    const args = [script, era];
+    const transport = { kind: 'stdio', command: process.execPath, args, env: {} } as const;
+    const changed = Promise.withResolvers<void>();
+    const onToolsChanged = () => changed.resolve();
+    const connection = await start(t, 'well', { transport, onToolsChanged });
+    assert.equal(connection.protocolVersion, protocolVersion);
+    assert.equal(connection.serverVersion, '1.2.3');
+    const [tool] = await connection.listTools();
+    assert.equal(tool!.description, 'Echoes.');
+    const seen: Progress[] = [];
+    const params = { name: 'echo', arguments: { a: 1 } };
+    const onProgress = (step: Progress) => {
+      seen.push(step);
+      void connection.listTools();
+    };
+    const result = await connection.request('tools/call', params, { timeoutMs, onProgress });
+    assert.ok('structuredContent' in result && !('resultType' in result));
+    assert.deepEqual(result.structuredContent, { arguments: { a: 1 } });
+    assert.deepEqual(seen, [{ progress: 1, total: 2, message: 'half' }]);
+    await changed.promise;
+    assert.equal((await connection.listTools())[0]!.description, 'Echoes, changed.');
+    await connection.ping(timeoutMs);
+    await assert.rejects(
+      connection.request('tools/none', {}, { timeoutMs }),
+      isError('tool.unknown'),
+    );
+  });
+}
