@@ -11,7 +11,7 @@ export interface StdioLimits {
   readonly maxPendingBytes: number;
   /** Lines that are not JSON-RPC before the server counts as broken. */
   readonly maxBadLines: number;
-  /** A server that prints faster than this answers nobody. */
+  /** A server that prints faster than this answers nobody; a notification counts four times. */
   readonly maxLinesPerSecond: number;
   readonly startTimeoutMs: number;
   /** Between closing stdin, SIGTERM and SIGKILL. */
@@ -34,6 +34,8 @@ export const DEFAULT_LIMITS: StdioLimits = {
   maxTools: 256,
 };
 
+/** The client takes several times as long for a notification as for an answer. */
+const UNASKED_WEIGHT = 4;
 /** A process that left the group may hold the pipe open for ever. */
 const PIPE_GRACE_MS = 250;
 
@@ -148,18 +150,21 @@ export class StdioTransport implements Transport {
 
   #onLine(line: string): void {
     if (this.#failure !== undefined) return;
-    if (this.#isFlood()) {
-      const bound = this.#options.limits.maxLinesPerSecond;
-      this.fail(new ZlError('tool.server_protocol', `more than ${bound} lines a second`));
-      return;
-    }
-    if (line.trim() === '') return;
     const message = parseMessage(line);
-    if (message !== undefined) {
+    const isUnasked = message !== undefined && 'method' in message;
+    if (this.#isFlood(isUnasked ? UNASKED_WEIGHT : 1)) {
+      const bound = this.#options.limits.maxLinesPerSecond;
+      const why = `more than ${bound} lines a second, or a quarter of that in notifications`;
+      this.fail(new ZlError('tool.server_protocol', why));
+    } else if (message !== undefined) {
       this.#hasAnswered = true;
       this.onmessage?.(message);
-      return;
+    } else if (line.trim() !== '') {
+      this.#onBadLine();
     }
+  }
+
+  #onBadLine(): void {
     this.#badLines += 1;
     this.#options.onBadLine();
     if (this.#badLines < this.#options.limits.maxBadLines) return;
@@ -167,13 +172,13 @@ export class StdioTransport implements Transport {
     this.fail(new ZlError('tool.server_protocol', why));
   }
 
-  #isFlood(): boolean {
+  #isFlood(weight: number): boolean {
     const nowMs = performance.now();
     if (nowMs - this.#windowStartMs > 1000) {
       this.#windowStartMs = nowMs;
       this.#lines = 0;
     }
-    this.#lines += 1;
+    this.#lines += weight;
     return this.#lines > this.#options.limits.maxLinesPerSecond;
   }
 
