@@ -30,7 +30,7 @@ test('what a newcomer types', options, async (t) => {
         .map((ran) => ran.stdout)
         .toSorted()
         .toReversed();
-      assert.match(later, /^Running already\.$/m);
+      assert.match(later, /^Already running\.$/m);
       assert.match(stdout, /Started tool-relay, model-host, device-bridge/);
       assert.match(stdout, /Welcome to Zero Latency/);
       assert.match(stdout, /Receipt verified: call [0-9a-f]{32}, done/);
@@ -48,7 +48,7 @@ test('what a newcomer types', options, async (t) => {
     const before = running();
     const { status, stdout } = await zl('up');
     assert.equal(status, 0, stdout);
-    assert.match(stdout, /^Running already\.$/m);
+    assert.match(stdout, /^Already running\.$/m);
     assert.match(stdout, /Receipt verified/);
     assert.deepEqual(running(), before);
   });
@@ -85,7 +85,7 @@ test('what a newcomer types', options, async (t) => {
     process.kill(bridge!, 'SIGKILL');
     const { status, stdout, stderr } = await zl('up');
     assert.equal(status, 0, stdout + stderr);
-    assert.match(stdout, /^Started device-bridge; /m);
+    assert.match(stdout, /^Started device-bridge\. /m);
     assert.match(stdout, /Receipt verified/);
     assert.equal(running().length, 4, running().map(commandLine).join('\n'));
   });
@@ -106,7 +106,7 @@ test('what a newcomer types', options, async (t) => {
       const before = running().filter((pid) => commandLine(pid).includes('device-bridge/src/main'));
       const { status, stdout, stderr } = await zl('up');
       assert.equal(status, 0, stdout + stderr);
-      assert.match(stdout, /^Running already\.$/m);
+      assert.match(stdout, /^Already running\.$/m);
       assert.match(stdout, /Receipt verified/);
       const after = running();
       assert.deepEqual(

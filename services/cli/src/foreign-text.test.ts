@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { foreignLine, foreignText } from './foreign-text.ts';
 
-test('escape sequences go with their parameters, and plain text stays as it is', () => {
+test('removes escape sequences with their parameters and keeps plain text', () => {
   assert.equal(foreignText('\u001b[2J\u001b[31mred\u001b[0m'), 'red');
   assert.equal(foreignText('\u001b]0;title\u0007shown'), 'shown');
   assert.equal(foreignText('\u009b31mred\u0085'), 'red');
@@ -11,13 +11,13 @@ test('escape sequences go with their parameters, and plain text stays as it is',
   assert.equal(foreignText('Grüße, 世界 👋🏽'), 'Grüße, 世界 👋🏽');
 });
 
-test('a name or message cannot make a line of its own, nor turn the direction of ours', () => {
+test('a name or message can neither start a line nor change the text direction', () => {
   assert.equal(foreignLine('read\n  ✓ Receipt verified'), 'read   ✓ Receipt verified');
   assert.equal(foreignLine('a\u202etxt.exe\u2028b'), 'atxt.exeb');
   assert.equal(foreignLine('x'.repeat(600)), `${'x'.repeat(500)}…`);
 });
 
-test('nothing but line feeds and tabs is left of the controls, however a text is cut into parts', () => {
+test('keeps no control characters but newlines and tabs, however the text is split', () => {
   const hostile = fc.string({
     unit: fc.constantFrom(
       '\u001b',
@@ -43,7 +43,7 @@ test('nothing but line feeds and tabs is left of the controls, however a text is
   );
 });
 
-test('a text that is made to be slow to look at is not', () => {
+test('hostile text takes linear time', () => {
   for (const part of [';#', ';?', '\u001b[;', '\u009b', '\u001b]', '\u001b[0 ', '\u001b]\u009b0']) {
     assert.ok(!foreignText(`\u001b${part.repeat(500_000)}`).includes('\u001b'));
   }

@@ -1,12 +1,12 @@
 import process from 'node:process';
 import { runProgram } from './program.ts';
 
-// Whoever reads our output may stop reading it, as head does; the status is that of SIGPIPE.
+// The reader of our output may stop early, as head does. Exit as if by SIGPIPE.
 process.stdout.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
   process.exit(128 + 13);
 });
-// The status tells what nobody reads.
+// Nobody reads stderr any more; the exit status still reports the failure.
 process.stderr.on('error', (error: NodeJS.ErrnoException) => {
   if (error.code !== 'EPIPE') throw error;
 });

@@ -6,19 +6,19 @@ import { installed, runZl } from '../test/installed.ts';
 
 const zl = (...args: string[]) => runZl(fakeTerminal(), args);
 
-test('alone it shows its help as a mistake in usage; asked for, the help is the answer', async () => {
+test('without a command it prints help as a usage error; with --help as its output', async () => {
   const alone = await zl();
   assert.deepEqual([alone.status, alone.stdout], [2, '']);
   assert.match(alone.stderr, /^Usage: zl .*\n/);
   const asked = await zl('--help');
   assert.deepEqual([asked.status, asked.stderr], [0, '']);
-  assert.match(asked.stdout, /Exit status:\n {2}0 {4}done\n.*\n {2}130 {2}interrupted\n/s);
+  assert.match(asked.stdout, /Exit status:\n {2}0 {4}success\n.*\n {2}130 {2}interrupted\n/s);
   for (const name of ['up', 'down', 'status', 'devices', 'chat', 'token', 'policy', 'audit']) {
     assert.match(asked.stdout, new RegExp(`^ {2}${name} `, 'm'));
   }
 });
 
-test('a group of commands alone shows its help too', async () => {
+test('a command group without a command prints its help', async () => {
   for (const group of ['policy', 'manifest', 'audit']) {
     const { status, stderr } = await zl(group);
     assert.equal(status, 2);
@@ -26,11 +26,11 @@ test('a group of commands alone shows its help too', async () => {
   }
 });
 
-test('the version is that of the package', async () => {
+test('prints the version of the package', async () => {
   assert.deepEqual(await zl('--version'), { status: 0, stdout: '0.1.0\n', stderr: '' });
 });
 
-test('every mistake in usage ends with 2, says what is wrong and where help is', async () => {
+test('every usage error exits with 2, says what is wrong and points at the help', async () => {
   const mistakes: [string[], RegExp][] = [
     [['polcy'], /unknown command 'polcy'\n\(Did you mean policy\?\)/],
     [['status', '--jsno'], /unknown option '--jsno'\n\(Did you mean --json\?\)/],
@@ -44,21 +44,21 @@ test('every mistake in usage ends with 2, says what is wrong and where help is',
     const { status, stdout, stderr } = await zl(...args);
     assert.deepEqual([status, stdout], [2, ''], args.join(' '));
     assert.match(stderr, expected);
-    assert.match(stderr, /add --help/);
+    assert.match(stderr, /run with --help/);
     assert.doesNotMatch(stderr, /\n\s+at /);
   }
 });
 
-test('without an installation every command that needs one says how to make it', async (t) => {
+test('without an installation every command that needs one says how to create it', async (t) => {
   const dir = tempDir(t);
   for (const args of [['status'], ['devices'], ['chat', 'hi'], ['token']]) {
     const { status, stderr } = await runZl(fakeTerminal({ cwd: dir }), args);
     assert.equal(status, 1);
-    assert.match(stderr, /^zl: config\.invalid: no installation here: .* run "make up"\n/);
+    assert.match(stderr, /^zl: config\.invalid: no installation found: .* run "make up"\n/);
   }
 });
 
-test('--home and ZL_HOME name an installation, and --home wins', async (t) => {
+test('--home and ZL_HOME select an installation, and --home wins', async (t) => {
   const [one, other] = await Promise.all([installed(t), installed(t)]);
   const manifestOf = async (args: string[], env: Record<string, string>) => {
     const { stdout } = await runZl(fakeTerminal({ env }), [...args, 'manifest', 'show']);
@@ -69,7 +69,7 @@ test('--home and ZL_HOME name an installation, and --home wins', async (t) => {
   assert.equal(both, other.nodePath);
 });
 
-test('down stops nothing where nothing runs, and says so', async (t) => {
+test('down reports that nothing is running', async (t) => {
   const { zl: inside } = await installed(t);
   const { status, stdout } = await inside(['down']);
   assert.equal(status, 0);

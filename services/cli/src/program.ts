@@ -4,31 +4,30 @@ import { addAuditCommands } from './commands/audit-commands.ts';
 import type { CommandContext, Finish } from './commands/command-context.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
-import { tellFailure } from './failure.ts';
 import { findHome, layoutOf } from './installation/layout.ts';
 import { readSettings } from './settings.ts';
-import { exitStatus, type Terminal } from './terminal.ts';
+import { exitStatus, print, reportFailure, type Terminal } from './terminal.ts';
 
-// A command loads what it needs once it is asked for: most need little of the whole.
-const load = {
+// Loaded on demand, so that `zl` starts fast.
+const LOAD = {
   chat: () => import('./commands/chat.ts'),
   devices: () => import('./commands/devices.ts'),
   status: () => import('./commands/status.ts'),
-  token: () => import('./commands/token.ts'),
+  token: () => import('./chat/token.ts'),
   up: () => import('./commands/up.ts'),
 };
 
-const epilogue = `
+const EPILOGUE = `
 Exit status:
-  0    done
-  1    no: denied, failed, not valid, not healthy
-  2    the command line is wrong
-  3    the host or the relay cannot be reached
+  0    success
+  1    denied, failed, invalid or unhealthy
+  2    usage error
+  3    host or relay unreachable
   130  interrupted
 
-ZL_HOME names an installation as --home does. NO_COLOR turns colours off.`;
+ZL_HOME has the same effect as --home. NO_COLOR disables colours.`;
 
-/** Runs one command line; the number is the exit status. */
+/** Runs one command line and returns its exit status. */
 export async function runProgram(argv: readonly string[], terminal: Terminal): Promise<number> {
   let result: number = exitStatus.ok;
   const finish: Finish = async (work) => {
@@ -38,20 +37,20 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
     await buildProgram(terminal, finish).parseAsync(argv, { from: 'user' });
     return result;
   } catch (reason) {
-    if (!(reason instanceof CommanderError)) return tellFailure(terminal, reason);
+    if (!(reason instanceof CommanderError)) return reportFailure(terminal, reason);
     return reason.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
   }
 }
 
 function buildProgram(terminal: Terminal, finish: Finish): Command {
   const program = new Command('zl')
-    .description('Talk to a Zero Latency installation, and look after it.')
+    .description('Chat with and manage a Zero Latency installation.')
     .version(manifest.version, '--version', 'print the version')
-    .option('--home <folder>', 'the installation (default: the nearest .zl)')
-    .addHelpText('after', epilogue)
-    // Commands inherit these, so they come before the first one.
+    .option('--home <folder>', 'folder of the installation (default: the nearest .zl)')
+    .addHelpText('after', EPILOGUE)
+    // Commands inherit these settings only when they are added afterwards.
     .exitOverride()
-    .showHelpAfterError('(add --help to see how it is used)')
+    .showHelpAfterError('(run with --help for usage)')
     .configureOutput({
       writeOut: (text) => terminal.stdout.write(text),
       writeErr: (text) => terminal.stderr.write(text),
@@ -71,26 +70,26 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
   const { terminal, finish, layout } = context;
   program
     .command('up')
-    .description('start host, relay and bridge on this machine, and run a first chat')
-    .action(async () => finish((await load.up()).up(terminal, layout())));
+    .description('start host, relay and bridge on this machine and run a first chat')
+    .action(async () => finish((await LOAD.up()).up(terminal, layout())));
   program
     .command('down')
-    .description('stop what up started')
-    .action(async () => finish((await load.up()).down(terminal, layout())));
+    .description('stop what "zl up" started')
+    .action(async () => finish((await LOAD.up()).down(terminal, layout())));
   program
     .command('status')
-    .description('name, version, health and addresses of every component')
-    .option('--json', 'for programs')
+    .description('show the version, health and addresses of every component')
+    .option('--json', 'print JSON')
     .action(async (options) => {
-      const { status } = await load.status();
+      const { status } = await LOAD.status();
       await finish(status(terminal, await readSettings(layout().settings), options));
     });
   program
     .command('devices')
-    .description('the connected devices and their tools')
-    .option('--json', 'for programs')
+    .description('list the connected devices and their tools')
+    .option('--json', 'print JSON')
     .action(async (options) => {
-      const { devices } = await load.devices();
+      const { devices } = await LOAD.devices();
       await finish(devices(terminal, await readSettings(layout().settings), options));
     });
 }
@@ -98,21 +97,21 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
 function addChatCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
   program
     .command('chat')
-    .description('talk; with a message: one turn, and an exit status that tells how it ended')
+    .description('start a conversation, or run one turn with the given message')
     .argument('[message...]')
-    .option('--json', 'one event a line')
-    .option('--device <id>', 'the device whose tools may be used')
-    .option('--no-device', 'use no device, and so no tools')
-    .option('--model <alias>', 'the model to ask')
+    .option('--json', 'print one JSON event per line')
+    .option('--device <id>', 'device whose tools the model may use')
+    .option('--no-device', 'run without a device and its tools')
+    .option('--model <alias>', 'model to use')
     .action(async (words, options) => {
-      const { chat } = await load.chat();
+      const { chat } = await LOAD.chat();
       await finish(chat(terminal, await readSettings(layout().settings), { words, options }));
     });
   program
     .command('token')
-    .description('print a token for other clients of the host, good for ten minutes')
+    .description('print an access token for other clients, valid for ten minutes')
     .action(async () => {
-      const { token } = await load.token();
-      await finish(token(terminal, await readSettings(layout().settings)));
+      const { readToken } = await LOAD.token();
+      print(terminal, await readToken((await readSettings(layout().settings)).identity));
     });
 }

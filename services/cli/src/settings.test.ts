@@ -6,22 +6,22 @@ import { tempDir } from '@zerolatency/testing';
 import { installed } from '../test/installed.ts';
 import { readSettings } from './settings.ts';
 
-test('without an installation the message says how to make one', async (t) => {
+test('without an installation the message says how to create one', async (t) => {
   const path = join(tempDir(t), '.zl', 'zl.json');
   await assert.rejects(readSettings(path), {
     id: 'config.invalid',
-    message: `no installation here: ${path} cannot be read; run "make up"`,
+    message: `no installation found: cannot read ${path}; run "make up"`,
   });
 });
 
-test('what an installation writes is what is read, whole', async (t) => {
+test('reads back every setting that an installation writes', async (t) => {
   const { layout } = await installed(t);
   const settings = await readSettings(layout.settings);
   assert.deepEqual(settings, JSON.parse(await readFile(layout.settings, 'utf8')));
   assert.equal(settings.bridge.controlSocket, layout.device.controlSocket);
 });
 
-test('an unknown setting is refused with the nearest name', async (t) => {
+test('refuses an unknown setting and suggests the nearest name', async (t) => {
   const { layout } = await installed(t);
   const settings = JSON.parse(await readFile(layout.settings, 'utf8'));
   settings.host.caFiel = settings.host.caFile;
@@ -32,7 +32,7 @@ test('an unknown setting is refused with the nearest name', async (t) => {
   });
 });
 
-test('a token from elsewhere may take the place of the local issuer', async (t) => {
+test('a token file can replace the local issuer', async (t) => {
   const { layout } = await installed(t);
   const settings = JSON.parse(await readFile(layout.settings, 'utf8'));
   settings.identity = { tokenFile: '/run/token', tenant: 'north' };

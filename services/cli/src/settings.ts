@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import { type JsonSchema, loadConfig } from '@zerolatency/service/config';
 
-/** What `zl` must know to talk to an installation: `zl.json`, written by `zl up` or by hand. */
+/** Content of `zl.json`, written by `zl up` or by hand. */
 export interface Settings {
   readonly host: { readonly url: string; readonly adminUrl: string; readonly caFile: string };
   readonly relay: {
@@ -26,7 +26,7 @@ export interface Settings {
   readonly deviceId: string;
 }
 
-const text = { type: 'string', minLength: 1 } as const;
+const TEXT = { type: 'string', minLength: 1 } as const;
 
 function object(properties: Record<string, JsonSchema>): JsonSchema {
   return {
@@ -37,20 +37,20 @@ function object(properties: Record<string, JsonSchema>): JsonSchema {
   };
 }
 
-const schema = object({
-  host: object({ url: text, adminUrl: text, caFile: text }),
-  relay: object({ url: text, adminUrl: text, caFile: text, certFile: text, keyFile: text }),
-  bridge: object({ controlSocket: text }),
+const SCHEMA = object({
+  host: object({ url: TEXT, adminUrl: TEXT, caFile: TEXT }),
+  relay: object({ url: TEXT, adminUrl: TEXT, caFile: TEXT, certFile: TEXT, keyFile: TEXT }),
+  bridge: object({ controlSocket: TEXT }),
   identity: {
     oneOf: [
-      object({ tokenFile: text, tenant: text }),
+      object({ tokenFile: TEXT, tenant: TEXT }),
       object({
-        issuerKeyFile: text,
-        issuer: text,
-        audience: text,
-        tenant: text,
-        user: text,
-        roles: { type: 'array', items: text },
+        issuerKeyFile: TEXT,
+        issuer: TEXT,
+        audience: TEXT,
+        tenant: TEXT,
+        user: TEXT,
+        roles: { type: 'array', items: TEXT },
       }),
     ],
   },
@@ -61,14 +61,12 @@ export async function readSettings(path: string): Promise<Settings> {
   const content = await readFile(path, 'utf8').catch((cause: unknown) => {
     throw new ZlError(
       'config.invalid',
-      `no installation here: ${path} cannot be read; run "make up"`,
-      {
-        cause,
-      },
+      `no installation found: cannot read ${path}; run "make up"`,
+      { cause },
     );
   });
   return loadConfig<Settings>(
-    { schema, envPrefix: 'ZL_CLI' },
+    { schema: SCHEMA, envPrefix: 'ZL_CLI' },
     { file: { path, text: content }, env: {} },
   );
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { fakeTerminal } from '../test/fake-terminal.ts';
 import { printJson, readable } from './terminal.ts';
 
-test('JSON is one line that no terminal obeys and every parser reads', () => {
+test('JSON output is one line without control characters', () => {
   const value = { text: 'a\n\u001b[31m\u007f\u009b31m' };
   const terminal = fakeTerminal();
   printJson(terminal, value);
@@ -13,7 +13,7 @@ test('JSON is one line that no terminal obeys and every parser reads', () => {
   assert.deepEqual(JSON.parse(line), value);
 });
 
-test('readable JSON has lines, and no other controls', () => {
+test('indented JSON has line breaks and no other control characters', () => {
   const value = { text: 'a\n\u009b31m' };
   assert.equal(readable(value), '{\n  "text": "a\\n\\u009b31m"\n}');
 });

@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { type ErrorId, fromUnknown, type ZlError } from '@zerolatency/errors';
+import { foreignLine } from './foreign-text.ts';
 
-/** What a program has of the process it runs in; commands touch nothing else of it. */
+/** The process as commands see it; they touch nothing else of it. */
 export interface Terminal {
   readonly stdin: Readable & { readonly isTTY?: boolean };
   readonly stdout: Writable & { readonly isTTY?: boolean };
@@ -10,14 +12,14 @@ export interface Terminal {
   readonly cwd: string;
   readonly nodePath: string;
   onInterrupt(listener: () => void): () => void;
-  /** Signal 0 asks only whether the process is there; throws when it is not. */
+  /** Signal 0 only checks that the process exists. Throws when it does not. */
   signalProcess(pid: number, signal: NodeJS.Signals | 0): void;
 }
 
-/** Exit statuses that scripts may rely on; `zl --help` tells them. */
+/** Exit statuses that scripts may rely on; `zl --help` lists them. */
 export const exitStatus = {
   ok: 0,
-  /** The answer is no: a denial, a failed turn, a ledger that does not verify. */
+  /** Denied, failed, invalid or unhealthy. */
   failed: 1,
   usage: 2,
   unreachable: 3,
@@ -28,7 +30,7 @@ export function print(terminal: Terminal, line: string): void {
   terminal.stdout.write(`${line}\n`);
 }
 
-/** Waits for a reader of what was printed that is slower than we are. */
+/** Waits while the reader of our output is behind. */
 export async function drained({ stdout }: Terminal): Promise<void> {
   if (stdout.writableNeedDrain) await once(stdout, 'drain');
 }
@@ -37,15 +39,31 @@ export function printJson(terminal: Terminal, value: unknown): void {
   print(terminal, escapeLateControls(JSON.stringify(value)));
 }
 
-/** JSON over several lines. */
+/** Indented JSON. */
 export function readable(value: unknown): string {
   return JSON.stringify(value, null, 2).split('\n').map(escapeLateControls).join('\n');
 }
 
-/** JSON escapes C0 only, and a terminal obeys DEL and C1 as well. */
+/** JSON escapes only C0, but a terminal also obeys DEL and C1. */
 function escapeLateControls(json: string): string {
   return json.replace(
     /\p{Cc}/gu,
     (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
   );
+}
+
+const UNREACHABLE: readonly ErrorId[] = ['host.unreachable', 'host.lost', 'relay.unreachable'];
+
+/** The one place that prints a failure. Returns its exit status. */
+export function reportFailure(terminal: Terminal, reason: unknown): number {
+  const error = fromUnknown(reason);
+  terminal.stderr.write(
+    `zl: ${error.id}: ${foreignLine(messageOf(error), 2_000)}\n    ${error.help}\n`,
+  );
+  return UNREACHABLE.includes(error.id) ? exitStatus.unreachable : exitStatus.failed;
+}
+
+/** On the user's own machine the cause of an internal error is not a secret. */
+function messageOf({ id, message, cause }: ZlError): string {
+  return id === 'internal' && cause instanceof Error ? cause.message : message;
 }

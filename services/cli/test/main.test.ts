@@ -23,7 +23,7 @@ function start(t: TestContext, { layout }: Installed, args: readonly string[]) {
   return { child, said, ended };
 }
 
-test('[CLI-01] SIGINT cancels the turn on the host, and the program ends with 130 by itself', async (t) => {
+test('[CLI-01] SIGINT cancels the turn on the host, and the program exits with 130', async (t) => {
   const made = await installed(t);
   let sawCancel = false;
   await serveHost(t, made, async function* (turn) {
@@ -40,7 +40,7 @@ test('[CLI-01] SIGINT cancels the turn on the host, and the program ends with 13
   assert.equal(sawCancel, true);
 });
 
-test('in a conversation SIGINT ends the turn, and the next line is another one', async (t) => {
+test('in a conversation SIGINT cancels the turn, and the next line starts another', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, async function* (turn) {
     yield say(`you said ${turn.start.text}`);
@@ -59,7 +59,7 @@ test('in a conversation SIGINT ends the turn, and the next line is another one',
   assert.match(said.stdout, /you said go on\n/);
 });
 
-test('a reader that has had enough ends the program without a word', async (t) => {
+test('exits silently when the reader of its output closes', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, async function* () {
     for (;;) {
@@ -74,7 +74,7 @@ test('a reader that has had enough ends the program without a word', async (t) =
   assert.equal(said.stderr, '');
 });
 
-test('an error that nobody reads still ends the program with its status', async (t) => {
+test('keeps its exit status when nobody reads stderr', async (t) => {
   const { child, ended } = start(t, await installed(t), ['no-such-command']);
   child.stderr.destroy();
   assert.deepEqual(await ended, { status: 2, signal: null });

@@ -26,7 +26,7 @@ async function conversing(t: TestContext, script: Script) {
   return { host, sessions, ask };
 }
 
-test('a stream that ended between two turns is replaced before the second is sent', async (t) => {
+test('replaces a stream that ended between two turns before sending the second', async (t) => {
   const { host, sessions, ask } = await conversing(t, () => [say('yes'), done]);
   await ask('one');
   host.cut();
@@ -41,7 +41,7 @@ test('a stream that ended between two turns is replaced before the second is sen
   );
 });
 
-test('a turn that is cancelled before its stream is open ends, and the stream is closed', async () => {
+test('cancelling a turn before its stream is open ends the turn and closes the stream', async () => {
   const opened = Promise.withResolvers<ChatSession>();
   const conversation = new Conversation(() => opened.promise);
   const turn = conversation.turn('hello').next();
@@ -53,7 +53,7 @@ test('a turn that is cancelled before its stream is open ends, and the stream is
   await eventually(() => session.isOver);
 });
 
-test('a turn that failed is not told as something that was said', async (t) => {
+test('a failed turn does not enter the history', async (t) => {
   const { host, sessions, ask } = await conversing(t, ({ start }) =>
     start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [done],
   );
@@ -65,7 +65,7 @@ test('a turn that failed is not told as something that was said', async (t) => {
   assert.deepEqual(host.starts.at(-1)?.start.history, []);
 });
 
-test('what is told again stays within what a host takes, and holds the newest turns whole', async (t) => {
+test("the history stays within the host's limits and keeps the newest turns whole", async (t) => {
   const long = 'x'.repeat(50 * 1024);
   const { host, sessions, ask } = await conversing(t, () => [say(long), done]);
   for (let i = 1; i <= 4; i++) await ask(`question ${i}`);

@@ -2,16 +2,16 @@ import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
 import type { ChatSession, Memory } from './session.ts';
 
-/** Well within what a host takes as history (200 messages, 1 MiB). */
-const maxMessages = 100;
-const maxChars = 128 * 1024;
+/** Well below the host's limits on history (200 messages, 1 MiB). */
+const MAX_MESSAGES = 100;
+const MAX_CHARS = 128 * 1024;
 
 interface Said {
   readonly role: Role;
   readonly text: string;
 }
 
-/** Turns one after another, on a new stream wherever the last one is gone. */
+/** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
   readonly #open: () => Promise<ChatSession>;
   #session: ChatSession | undefined;
@@ -55,10 +55,11 @@ export class Conversation {
     };
   }
 
-  /** A cancel does not wait for it: it reads files, and those may hang. */
+  /** A cancel does not wait for the open, which reads files and may hang. */
   async #opened(): Promise<ChatSession> {
     const stopped = Promise.withResolvers<never>();
-    this.#stopOpening = () => stopped.reject(new ZlError('turn.cancelled', 'it had not begun'));
+    this.#stopOpening = () =>
+      stopped.reject(new ZlError('turn.cancelled', 'the turn had not started'));
     const opening = this.#open();
     try {
       return await Promise.race([opening, stopped.promise]);
@@ -73,14 +74,14 @@ export class Conversation {
     }
   }
 
-  /** Forgets whole turns, the oldest first. */
+  /** Drops whole turns, the oldest first. */
   #remember(question: string, answer: string): void {
     const turn = [
       { role: Role.USER, text: question },
       { role: Role.ASSISTANT, text: answer },
     ];
-    this.#said = [...this.#said, ...turn].slice(-maxMessages);
-    while (this.#said.reduce((sum, { text }) => sum + text.length, 0) > maxChars) {
+    this.#said = [...this.#said, ...turn].slice(-MAX_MESSAGES);
+    while (this.#said.reduce((sum, { text }) => sum + text.length, 0) > MAX_CHARS) {
       this.#said = this.#said.slice(2);
     }
   }

@@ -21,7 +21,7 @@ export interface ChatTarget {
   readonly model: string;
 }
 
-/** What was said before, told again on the first turn of a new stream. */
+/** Earlier messages, sent with the first turn of a new stream. */
 export type Memory = Pick<MessageInitShape<typeof StartTurnSchema>, 'sessionId' | 'history'>;
 
 /** One StreamChat stream: turns one after another. */
@@ -43,7 +43,7 @@ export class ChatSession {
     this.#responses = createClient(AgentService, transport)
       .streamChat(this.#requests, { headers, signal: this.#abort.signal })
       [Symbol.asyncIterator]();
-    // Also of one that is closed before its first turn somebody must hear the end.
+    // Someone must hear of an end before the first turn as well.
     this.#lookAhead();
   }
 
@@ -52,11 +52,11 @@ export class ChatSession {
     return this.#isOver;
   }
 
-  /** The turn's events, up to and with its AssistantDone or Error. */
+  /** The events of the turn, up to and including its AssistantDone or Error. */
   async *turn(text: string, memory: Memory = {}): AsyncGenerator<ChatEvent> {
     const { deviceId, model } = this.#target;
     const sent = this.#requests.write(startRequest({ ...memory, text, deviceId, model }));
-    // A stream that failed rejects the write as well as the read; the read tells why.
+    // A failed stream rejects the write and the read; the read has the reason.
     sent.catch(() => {});
     for (;;) {
       const event = await this.#read();
@@ -88,13 +88,10 @@ export class ChatSession {
       throw connectionError(reason, this.#peer);
     }
     this.#isOver = true;
-    throw new ZlError(
-      this.#peer.lost,
-      `${this.#peer.url} ended the stream in the middle of a turn`,
-    );
+    throw new ZlError(this.#peer.lost, `${this.#peer.url} ended the stream during a turn`);
   }
 
-  /** A stream that ends before or between turns is noticed before the next one is sent on it. */
+  /** Notices a stream that ends between turns before the next turn is sent on it. */
   #lookAhead(): void {
     const ahead = this.#responses.next();
     const end = () => {

@@ -53,23 +53,23 @@ const golden = `Let me look.
   ✓ fs.read in 12.3 ms (on the device 8.0 ms, its server 2.5 ms)
   ✗ fs.read denied: no rule allows it
 It says:
-  ? fs.write waits for approval
+  ? fs.write is waiting for approval
 end
   2 steps, first token 1.5 ms, total 20.0 ms
 `;
 
-test('a person sees text as it comes, and a line for each call', () => {
+test('shows a person streamed text and a line per call', () => {
   assert.equal(show(turn), golden);
 });
 
-test('on a terminal the same text is coloured, and nothing else is', () => {
+test('a terminal shows the same text in colour', () => {
   const coloured = show(turn, { isTTY: true });
   assert.ok(coloured.includes(styleText('red', '  ✗ fs.read denied', { validateStream: false })));
   assert.notEqual(coloured, golden);
   assert.equal(stripVTControlCharacters(coloured), golden);
 });
 
-test('a program gets every event, one a line, in the JSON form of the contract', () => {
+test("a program gets one event per line in the contract's JSON form", () => {
   const lines = show(turn, { json: true })
     .trimEnd()
     .split('\n')
@@ -92,7 +92,7 @@ test('a program gets every event, one a line, in the JSON form of the contract',
   });
 });
 
-test('a call without a timing, an unknown outcome and long arguments are told as far as they go', () => {
+test('shows calls without timing, unknown outcomes and truncated arguments', () => {
   const argumentsJson = JSON.stringify({ text: 'x'.repeat(5_000) });
   const shown = show([
     { case: 'toolCallStarted', value: { callId: 'c1', tool: 'a.b', argumentsJson } },

@@ -12,15 +12,15 @@ import { foreignLine, foreignText } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
 import { print, printJson, type Terminal } from '../terminal.ts';
 
-/** Shows a turn's events as they come. */
+/** Shows the events of a turn as they arrive. */
 export type Transcript = (event: ChatEvent) => void;
 
-/** One event a line, in the JSON form of the contract. */
+/** One event per line, in the contract's JSON form. */
 export function jsonTranscript(terminal: Terminal): Transcript {
   return (event) => printJson(terminal, toJson(ChatEventSchema, event));
 }
 
-/** For a person: text as it streams, and a line for each tool call. */
+/** For a person: streamed text, and a line per tool call. */
 export function terminalTranscript(terminal: Terminal): Transcript {
   const paint = paintFor(terminal);
   const tools = new Map<string, string>();
@@ -47,7 +47,9 @@ export function terminalTranscript(terminal: Terminal): Transcript {
       case 'toolCallDone':
         return line(doneLine(event.value, tools.get(event.value.callId) ?? 'call', paint));
       case 'approvalRequested':
-        return line(paint('yellow', `  ? ${foreignLine(event.value.tool)} waits for approval`));
+        return line(
+          paint('yellow', `  ? ${foreignLine(event.value.tool)} is waiting for approval`),
+        );
       case 'assistantDone':
         return line(paint('dim', endLine(event.value)));
       case 'error':
@@ -77,7 +79,7 @@ function endLine({ steps, timeToFirstToken, total }: AssistantDone): string {
 }
 
 function errorLine({ id, message, help }: TurnError, paint: Paint): string {
-  // Whoever cancelled needs no help with it.
+  // The user cancelled and needs no help text.
   if (id === 'turn.cancelled') return paint('dim', '  cancelled');
   return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}`;
 }

@@ -17,7 +17,7 @@ function* answer({ start }: FakeTurn) {
   yield done;
 }
 
-test('with a message it runs one turn, as the user and with the device of the installation', async (t) => {
+test("with a message it runs one turn as the installation's user, with its device", async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, answer);
   const ran = await made.zl(['chat', 'good', 'morning']);
@@ -36,7 +36,7 @@ test('with a message it runs one turn, as the user and with the device of the in
   assert.deepEqual([host.starts[1]?.start.deviceId, host.starts[1]?.start.model], ['', 'fast']);
 });
 
-test('with --json each event is a line, and the status is the same', async (t) => {
+test('--json prints one event per line, with the same exit status', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, answer);
   const { status, stdout } = await made.zl(['chat', '--json', 'hi']);
@@ -54,7 +54,7 @@ test('with --json each event is a line, and the status is the same', async (t) =
   assert.equal(events[1].assistantDone.steps, 1);
 });
 
-test('a turn that ends with an error ends the program with 1, and tells the error once', async (t) => {
+test('a failed turn exits with 1 and prints its error once', async (t) => {
   const made = await installed(t);
   const value = { id: 'budget.steps', message: 'too many', help: 'ask for less' };
   await serveHost(t, made, () => [say('well'), { case: 'error', value }]);
@@ -65,7 +65,7 @@ test('a turn that ends with an error ends the program with 1, and tells the erro
   });
 });
 
-test('a host that is not there is unreachable, whatever is wrong with the way to it', async (t) => {
+test('reports an unreachable host, whatever breaks the connection', async (t) => {
   const made = await installed(t);
   const strange = await installed(t);
   await serveHost(t, strange, answer);
@@ -79,7 +79,7 @@ test('a host that is not there is unreachable, whatever is wrong with the way to
   }
 });
 
-test('without an authority of its own it trusts no host, rather than those of the public ones', async (t) => {
+test('without its own authority it trusts no host, not even publicly certified ones', async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, answer);
   const { caFile } = JSON.parse(await readFile(made.layout.settings, 'utf8')).host;
@@ -87,12 +87,12 @@ test('without an authority of its own it trusts no host, rather than those of th
   for (const command of [['chat', 'hi'], ['devices']]) {
     const { status, stderr } = await made.zl(command);
     assert.equal(status, 1);
-    assert.match(stderr, /^zl: config\.invalid: .* holds no certificate/);
+    assert.match(stderr, /^zl: config\.invalid: .* contains no PEM certificate/);
   }
   assert.equal(host.starts.length, 0);
 });
 
-test('a host that refuses says why, and that is not unreachable', async (t) => {
+test("prints the host's reason for a refusal, which is not unreachability", async (t) => {
   const made = await installed(t);
   await serveHost(t, made, () => {
     throw toConnectError(new ZlError('server.draining', 'this pod is shutting down'));
@@ -102,7 +102,7 @@ test('a host that refuses says why, and that is not unreachable', async (t) => {
   assert.match(stderr, /^zl: server\.draining: this pod is shutting down\n/);
 });
 
-test('a connection that breaks in the middle of a turn is lost, and says that calls may have been made', async (t) => {
+test('a connection that breaks during a turn is reported as lost: calls may have run', async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, async function* () {
     yield say('so far');
@@ -115,7 +115,7 @@ test('a connection that breaks in the middle of a turn is lost, and says that ca
   assert.match(stderr, /^zl: host\.lost: .*\n {4}.*zl audit show/);
 });
 
-test('Ctrl-C cancels the turn, and the status tells that it was interrupted', async (t) => {
+test('Ctrl-C cancels the turn, and the exit status says interrupted', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, async function* (turn) {
     yield say('one');
@@ -129,7 +129,7 @@ test('Ctrl-C cancels the turn, and the status tells that it was interrupted', as
   assert.deepEqual(await running, { status: 130, stdout: 'one\n  cancelled\n', stderr: '' });
 });
 
-test('a second Ctrl-C leaves a host that does not hear the first', async (t) => {
+test('a second Ctrl-C stops waiting for a host that ignores the first', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, async function* () {
     yield say('one');
@@ -143,7 +143,7 @@ test('a second Ctrl-C leaves a host that does not hear the first', async (t) => 
   assert.deepEqual(await running, { status: 130, stdout: 'one', stderr: '' });
 });
 
-test('a conversation is one stream, and each line of input a turn of it', async (t) => {
+test('a conversation uses one stream, with one turn per line of input', async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, answer);
   const { status, stdout } = await made.zl(['chat'], { input: ['one', '', 'two'] });
@@ -158,7 +158,7 @@ test('a conversation is one stream, and each line of input a turn of it', async 
   );
 });
 
-test('a conversation outlives its stream: the next one is told what was said, and the failure counts', async (t) => {
+test('a conversation survives its stream: the next gets the history, and the failure counts', async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, async function* (turn) {
     if (turn.start.text === 'break') {
@@ -185,7 +185,7 @@ test('a conversation outlives its stream: the next one is told what was said, an
   );
 });
 
-test('a host that comes back is used by the next message', async (t) => {
+test('the next message uses a host that has come back', async (t) => {
   const made = await installed(t);
   const probe = createServer().listen(0, 'localhost');
   await eventually(() => probe.listening);
@@ -204,7 +204,7 @@ test('a host that comes back is used by the next message', async (t) => {
   assert.match(stdout, /you said two/);
 });
 
-test('what a model says cannot steer the terminal, however it is cut', async (t) => {
+test('model output cannot control the terminal, however it is split', async (t) => {
   const made = await installed(t);
   await serveHost(t, made, () => [
     say('a\u001b'),

@@ -3,20 +3,19 @@ import { Conversation } from '../chat/conversation.ts';
 import { ChatSession, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
-import { tellFailure } from '../failure.ts';
 import { readAuthorities } from '../input/read-input.ts';
 import type { Settings } from '../settings.ts';
-import { drained, exitStatus, type Terminal } from '../terminal.ts';
+import { drained, exitStatus, reportFailure, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
 export interface ChatOptions {
   readonly json?: boolean;
-  /** False: none, and so no tools. */
+  /** False: no device, and so no tools. */
   readonly device?: string | false;
   readonly model?: string;
 }
 
-/** Where turns run: a stream, or a conversation over several. */
+/** A stream, or a conversation over several streams. */
 export interface TurnRunner {
   turn(text: string): AsyncGenerator<ChatEvent>;
   cancel(): void;
@@ -35,14 +34,14 @@ export async function chatTarget(settings: Settings, options: ChatOptions): Prom
   };
 }
 
-/** With words: one turn. Without: a conversation, until the end of input. */
+/** Runs one turn with the given words; without words, a conversation until the end of input. */
 export async function chat(
   terminal: Terminal,
   settings: Settings,
   request: { readonly words: readonly string[]; readonly options: ChatOptions },
 ): Promise<number> {
   const { words, options } = request;
-  // Each stream gets a token of its own: one from an hour ago would open no other.
+  // Every stream needs a fresh access token, as the previous one may have expired.
   const open = async () => new ChatSession(await chatTarget(settings, options));
   const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
   const conversation = new Conversation(open);
@@ -59,7 +58,7 @@ export async function chat(
   }
 }
 
-/** Ctrl-C cancels the turn and not the program; a second one leaves the wait for its end. */
+/** Ctrl-C cancels the turn, not the program. A second one stops waiting for its end. */
 export async function runTurn(
   terminal: Terminal,
   runner: TurnRunner,
@@ -79,7 +78,7 @@ export async function runTurn(
       if (event.event.case === 'assistantDone') status = exitStatus.ok;
     }
   } catch (reason) {
-    if (interrupts < 2) status = tellFailure(terminal, reason);
+    if (interrupts < 2) status = reportFailure(terminal, reason);
   } finally {
     stopListening();
   }

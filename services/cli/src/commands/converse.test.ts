@@ -30,7 +30,7 @@ function conversing(prompt: 'shown' | 'none' = 'shown') {
   return { keyboard, terminal, turns, ended };
 }
 
-test('during a turn Ctrl-C is the turn’s, and the conversation goes on', async () => {
+test('during a turn Ctrl-C cancels the turn, and the conversation goes on', async () => {
   const { keyboard, turns, ended } = conversing();
   keyboard.write('wait\r');
   await eventually(() => turns.includes('wait'));
@@ -42,7 +42,7 @@ test('during a turn Ctrl-C is the turn’s, and the conversation goes on', async
   assert.equal(await ended, exitStatus.ok);
 });
 
-test('between turns Ctrl-C throws away what was typed, and ends nothing', async () => {
+test('between turns Ctrl-C clears the input line', async () => {
   const { keyboard, turns, ended } = conversing();
   keyboard.write(`half a line${ctrlC}whole\r`);
   await eventually(() => turns.length > 0);
@@ -51,7 +51,7 @@ test('between turns Ctrl-C throws away what was typed, and ends nothing', async 
   assert.deepEqual(turns, ['whole']);
 });
 
-test('a conversation that a program reads has its prompt on the other stream', async () => {
+test('a conversation for a program prints its prompt on stderr', async () => {
   const { keyboard, terminal, turns, ended } = conversing('none');
   keyboard.write('hello\r');
   await eventually(() => turns.length > 0);
@@ -61,7 +61,7 @@ test('a conversation that a program reads has its prompt on the other stream', a
   assert.match(terminal.errors(), /›/);
 });
 
-test('piped input needs no prompt, and its status is that of the first turn that failed', async () => {
+test('piped input gets no prompt and exits with the status of the first failed turn', async () => {
   const terminal = fakeTerminal({ input: ['one', ' ', 'two', 'three'] });
   const statuses = [exitStatus.ok, exitStatus.unreachable, exitStatus.failed];
   const turns: string[] = [];

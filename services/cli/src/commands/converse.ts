@@ -4,13 +4,13 @@ import { exitStatus, print, type Terminal } from '../terminal.ts';
 
 export interface Exchange {
   readonly prompt: 'shown' | 'none';
-  /** One turn; gives the exit status it would end a program with. */
+  /** Runs one turn and returns its exit status. */
   run(terminal: Terminal, text: string): Promise<number>;
 }
 
 /**
- * One turn for each line, until the end of input. Whoever sits at a terminal
- * saw how each turn ended; a program learns the first status that was not 0.
+ * Runs one turn per line until the end of input. A person saw how each turn
+ * ended; a program gets the first status other than 0.
  */
 export async function converse(terminal: Terminal, exchange: Exchange): Promise<number> {
   const isPerson = terminal.stdin.isTTY === true;
@@ -20,10 +20,10 @@ export async function converse(terminal: Terminal, exchange: Exchange): Promise<
     output: exchange.prompt === 'shown' ? terminal.stdout : terminal.stderr,
     terminal: isPerson,
   });
-  const turnTerminal = handOnInterrupts(terminal, lines);
+  const turnTerminal = forwardInterrupts(terminal, lines);
   lines.setPrompt(isPerson ? paint('cyan', '› ') : '');
   if (isPerson && exchange.prompt === 'shown') {
-    print(terminal, paint('dim', 'Type a message. Ctrl-C cancels a turn, Ctrl-D leaves.'));
+    print(terminal, paint('dim', 'Type a message. Ctrl-C cancels a turn, Ctrl-D exits.'));
   }
   let firstFailure: number = exitStatus.ok;
   lines.prompt();
@@ -38,8 +38,8 @@ export async function converse(terminal: Terminal, exchange: Exchange): Promise<
   return isPerson ? exitStatus.ok : firstFailure;
 }
 
-/** On a terminal readline has taken Ctrl-C; during a turn it is the turn's, otherwise it clears the line. */
-function handOnInterrupts(terminal: Terminal, lines: Interface): Terminal {
+/** On a terminal readline receives Ctrl-C. It cancels the running turn, or else clears the line. */
+function forwardInterrupts(terminal: Terminal, lines: Interface): Terminal {
   let interruptTurn: (() => void) | undefined;
   lines.on('SIGINT', () => {
     if (interruptTurn !== undefined) return interruptTurn();

@@ -46,7 +46,7 @@ async function serveRelay(t: TestContext, made: Installed, devices: readonly Dev
   return asked;
 }
 
-test('every page is asked for, in the name of the tenant, and each device told with its tools', async (t) => {
+test('fetches every page for the tenant and lists each device with its tools', async (t) => {
   const made = await installed(t);
   const asked = await serveRelay(t, made, [device('d-1'), device('d-2')]);
   const { status, stdout } = await made.zl(['devices']);
@@ -71,10 +71,10 @@ test('every page is asked for, in the name of the tenant, and each device told w
   assert.deepEqual([devices[1].deviceId, devices[1].catalog.servers[0].name], ['d-2', 'fs']);
 });
 
-test('no device is an answer, with a hint', async (t) => {
+test('says that no device is connected, with a hint', async (t) => {
   const made = await installed(t);
   await serveRelay(t, made, []);
-  assert.match((await made.zl(['devices'])).stdout, /^no device is connected; start its bridge/);
+  assert.match((await made.zl(['devices'])).stdout, /^no device is connected; start a bridge/);
   assert.deepEqual(await made.zl(['devices', '--json']), {
     status: 0,
     stdout: '{"devices":[]}\n',
@@ -82,7 +82,7 @@ test('no device is an answer, with a hint', async (t) => {
   });
 });
 
-test('a relay that is not there is unreachable, and one that refuses says why', async (t) => {
+test('reports an unreachable relay, and the reason of one that refuses', async (t) => {
   const made = await installed(t);
   await made.point({ relay: { url: 'https://localhost:1' } });
   const gone = await made.zl(['devices']);
@@ -103,7 +103,7 @@ test('a relay that is not there is unreachable, and one that refuses says why', 
   assert.match(refused.stderr, /^zl: identity\.forbidden: not this client\n/);
 });
 
-test('what a device says of itself cannot steer the terminal', async (t) => {
+test('text from a device cannot control the terminal', async (t) => {
   const made = await installed(t);
   const evil = '\u001b[2J\u009b31m\nno device is connected';
   await serveRelay(t, made, [device(evil, evil, { seconds: 2n ** 62n })]);

@@ -11,11 +11,10 @@ import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
-/** What the relay is asked for at a time. */
-const pageSize = 500;
+const PAGE_SIZE = 500;
 
-/** A relay that does not answer within this is unreachable for whoever waits at a terminal. */
-const timeoutMs = 10_000;
+/** A relay that does not answer within this time is unreachable. */
+const TIMEOUT_MS = 10_000;
 
 export async function devices(
   terminal: Terminal,
@@ -26,7 +25,7 @@ export async function devices(
   if (options.json) {
     printJson(terminal, { devices: found.map((device) => toJson(DeviceSchema, device)) });
   } else if (found.length === 0) {
-    print(terminal, 'no device is connected; start its bridge ("make up" starts one here)');
+    print(terminal, 'no device is connected; start a bridge ("make up" starts one here)');
   } else {
     for (const device of found) printDevice(terminal, device);
   }
@@ -48,8 +47,8 @@ async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
   let pageToken = '';
   try {
     do {
-      const request = { tenant: identity.tenant, pageSize, pageToken };
-      const page = await client.listDevices(request, { timeoutMs });
+      const request = { tenant: identity.tenant, pageSize: PAGE_SIZE, pageToken };
+      const page = await client.listDevices(request, { timeoutMs: TIMEOUT_MS });
       found.push(...page.devices);
       pageToken = page.nextPageToken;
     } while (pageToken !== '');

@@ -9,9 +9,9 @@ import type { Settings } from '../settings.ts';
 import { exitStatus, print, type Terminal } from '../terminal.ts';
 import { chatTarget, runTurn } from './chat.ts';
 
-const question = 'Read the welcome file, please.';
+const QUESTION = 'Read the welcome file, please.';
 
-/** Proves the whole path: a turn that reads a file on the device, and its receipt. */
+/** Proves the whole path: a turn reads a file on the device, and its receipt verifies. */
 export async function firstChat(
   terminal: Terminal,
   layout: Layout,
@@ -20,10 +20,10 @@ export async function firstChat(
   const session = new ChatSession(await chatTarget(settings, {}));
   const show = terminalTranscript(terminal);
   const calls: ToolCallDone[] = [];
-  print(terminal, `\n› ${question}`);
+  print(terminal, `\n› ${QUESTION}`);
   try {
     const status = await runTurn(terminal, session, {
-      text: question,
+      text: QUESTION,
       transcript(event) {
         if (event.event.case === 'toolCallDone') calls.push(event.event.value);
         show(event);
@@ -33,10 +33,10 @@ export async function firstChat(
   } finally {
     session.close();
   }
-  return await tellProof(terminal, layout, calls);
+  return await printProof(terminal, layout, calls);
 }
 
-async function tellProof(
+async function printProof(
   terminal: Terminal,
   layout: Layout,
   calls: readonly ToolCallDone[],
@@ -44,7 +44,7 @@ async function tellProof(
   const paint = paintFor(terminal);
   const call = calls.find(({ outcome }) => outcome === CallOutcome.DONE);
   if (call === undefined) {
-    terminal.stderr.write('zl: the turn ended without a tool call that was done\n');
+    terminal.stderr.write('zl: the turn ended without a successful tool call\n');
     return exitStatus.failed;
   }
   const receipt = await readVerifiedReceipt(call.receiptJson, layout.receiptKeys);
@@ -54,13 +54,13 @@ async function tellProof(
   );
   print(
     terminal,
-    `  by host and device, under policy ${receipt.policyId}; checked with public keys only`,
+    `  signed by host and device under policy ${receipt.policyId}; checked with public keys only`,
   );
   for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
   return exitStatus.ok;
 }
 
-/** Each hop's own share: what its clock measured, less what the next one inwards measured. */
+/** The time of each hop without that of the hops behind it. */
 function hopsOf({ timing }: ToolCallDone): [string, number][] {
   if (timing === undefined) return [];
   const totalUs = durationMicros(timing.total);

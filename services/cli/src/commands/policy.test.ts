@@ -196,10 +196,7 @@ test('files that are missing, no JSON or no bundle are named, without a stack', 
   const { zl, at, write } = await desk(t);
   const missing = await zl('policy', 'lint', at('none.json'));
   assert.equal(missing.status, 1);
-  assert.match(
-    missing.stderr,
-    /^zl: config\.invalid: .*none\.json cannot be read: there is no such/,
-  );
+  assert.match(missing.stderr, /^zl: config\.invalid: cannot read .*none\.json: no such file/);
   const broken = await zl('policy', 'lint', await write('broken.json', '{'));
   assert.match(broken.stderr, /^zl: policy\.invalid: .*broken\.json is not JSON/);
   const { rules: _, ...headless } = bundle();

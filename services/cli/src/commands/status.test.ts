@@ -52,7 +52,7 @@ const bridge = (state: string, server: string, more: object = {}) =>
 const report = (status: string, more: object = {}) =>
   JSON.stringify({ service: 'x', version: '1.2.3', status, ...more });
 
-test('a whole system is ok, with every address that others need', async (t) => {
+test('reports a healthy system with all its addresses', async (t) => {
   const made = await installed(t);
   const host = await serveAdmin(t, report('ok'));
   const relay = await serveAdmin(t, report('ok'));
@@ -79,7 +79,7 @@ test('a whole system is ok, with every address that others need', async (t) => {
   assert.deepEqual(components[2].addresses, { status: made.layout.device.controlSocket });
 });
 
-test('what is not there is down, what is unwell says why, and the status is 1', async (t) => {
+test('a missing component is down, a faulty one says why, and the exit status is 1', async (t) => {
   const made = await installed(t);
   const error = { id: 'relay.unreachable', message: 'no relay answers' };
   const components = [
@@ -95,7 +95,7 @@ test('what is not there is down, what is unwell says why, and the status is 1', 
   assert.match(stdout, /^down {5}device-bridge .*\n {9}ENOENT\n/m);
 });
 
-test('a bridge is ok once it is live, has policy and manifest in force and each of its servers can be called', async (t) => {
+test('a bridge is healthy when it is live, has policy and manifest and all its servers are ready', async (t) => {
   const made = await installed(t);
   for (const [report, health, why] of [
     [bridge('live', 'starting'), 'degraded', 'fs is starting'],
@@ -115,7 +115,7 @@ test('a bridge is ok once it is live, has policy and manifest in force and each 
   }
 });
 
-test('an answer that is no report, or has no end, is down; one with escapes steers nothing', async (t) => {
+test('an invalid or endless report means down; escape sequences in one have no effect', async (t) => {
   const made = await installed(t);
   const host = await serveAdmin(t, '[1]');
   const relay = await serveAdmin(t, 'x'.repeat(2 * 1024 * 1024));
@@ -123,8 +123,8 @@ test('an answer that is no report, or has no end, is down; one with escapes stee
   await made.point({ host: { adminUrl: host }, relay: { adminUrl: relay } });
   const { status, stdout } = await made.zl(['status']);
   assert.equal(status, 1);
-  assert.match(stdout, /^down {5}model-host .*\n {9}it answers with something that is no report\n/);
-  assert.match(stdout, /^down {5}tool-relay .*\n {9}it answers with more than a report\n/m);
+  assert.match(stdout, /^down {5}model-host .*\n {9}the answer is not a report\n/);
+  assert.match(stdout, /^down {5}tool-relay .*\n {9}the answer is too long for a report\n/m);
   assert.match(stdout, /^degraded device-bridge/m);
   assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
 });

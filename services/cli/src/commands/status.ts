@@ -1,8 +1,7 @@
 import { foreignLine } from '../foreign-text.ts';
 import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
-import { type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
-import { whatIsWrong } from '../status/what-is-wrong.ts';
+import { faultsIn, type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
 import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
 export async function status(
@@ -27,7 +26,7 @@ export async function probeAll({ host, relay, bridge }: Settings): Promise<reado
 
 type Addresses = Readonly<Record<string, string>>;
 
-/** All of them, so that grpcurl, Prometheus and scripts find what they need. */
+/** For grpcurl, Prometheus and scripts. */
 function addressesOf({ host, relay }: Settings, { name, address }: Probe): Addresses {
   const of: Record<string, Addresses> = {
     'model-host': { rpc: host.url, metrics: `${host.adminUrl}/metrics`, caFile: host.caFile },
@@ -47,7 +46,7 @@ function printComponent(terminal: Terminal, probe: Probe, { status, rpc }: Addre
   const { name, health, report, error } = probe;
   const version = typeof report?.version === 'string' ? foreignLine(report.version) : '';
   const place = rpc === undefined ? status : `${rpc}  admin ${status}`;
-  const why = error ?? (health === 'ok' ? '' : whatIsWrong(report));
+  const why = error ?? (health === 'ok' ? '' : faultsIn(report));
   print(
     terminal,
     `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}${why === '' ? '' : `\n         ${foreignLine(why)}`}`,

@@ -19,11 +19,11 @@ import { exitStatus, print, type Terminal } from '../terminal.ts';
 import { firstChat } from './first-chat.ts';
 import { probeAll } from './status.ts';
 
-/** A first start compiles nothing, but a small machine may be slow to load it all. */
-const startTimeoutMs = 60_000;
+/** A small machine may take long to load everything. */
+const START_TIMEOUT_MS = 60_000;
 
 /** Long enough for running turns to finish. */
-const stopTimeoutMs = 15_000;
+const STOP_TIMEOUT_MS = 15_000;
 
 export async function up(terminal: Terminal, layout: Layout): Promise<number> {
   checkFolder(layout);
@@ -32,30 +32,30 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
   print(
     terminal,
     started.length === 0
-      ? 'Running already.'
-      : `Started ${started.join(', ')}; logs in ${layout.logs}.`,
+      ? 'Already running.'
+      : `Started ${started.join(', ')}. Logs: ${layout.logs}`,
   );
   const status = await firstChat(terminal, layout, settings);
   if (status !== exitStatus.ok) return status;
   print(terminal, '');
   print(
     terminal,
-    `Go on with ${paint('bold', 'npx zl chat')}, look with ${paint('bold', 'npx zl status')}, stop with ${paint('bold', 'make down')}.`,
+    `Continue with ${paint('bold', 'npx zl chat')}, inspect with ${paint('bold', 'npx zl status')}, stop with ${paint('bold', 'make down')}.`,
   );
   return exitStatus.ok;
 }
 
 export async function down(terminal: Terminal, layout: Layout): Promise<number> {
   const work = () => stopAll(terminal, layout);
-  // Where nothing was ever started, nothing is to be made either.
+  // The lock would create the folder of an installation that does not exist.
   await (existsSync(layout.home) ? exclusively(layout, work) : work());
   return exitStatus.ok;
 }
 
 async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
-  // The host first: it lets its turns finish while relay and bridge still serve them.
+  // The host first: its turns finish while relay and bridge still serve them.
   for (const service of ['model-host', 'device-bridge', 'tool-relay'] as const) {
-    const outcome = await stopService(terminal, layout, { service, deadlineMs: stopTimeoutMs });
+    const outcome = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
     print(terminal, `${service.padEnd(15)}${outcome}`);
   }
 }
@@ -83,46 +83,46 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
 interface Expected {
   readonly layout: Layout;
   readonly settings: Settings;
-  /** That the bridge is to go by, if it was signed just now. */
+  /** The manifest that the bridge must load first, if it was just signed. */
   readonly manifestId: string | undefined;
 }
 
 async function untilHealthy({ layout, settings, manifestId }: Expected): Promise<void> {
-  const until = Date.now() + startTimeoutMs;
+  const until = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     const probes = await probeAll(settings);
-    const missing = probes.flatMap((probe) => whatIsMissing(probe, manifestId) ?? []);
+    const missing = probes.flatMap((probe) => missingFrom(probe, manifestId) ?? []);
     if (missing.length === 0) return;
     for (const service of services) {
       if ((await runningPid(layout, service)) === undefined) {
         const said = await lastLogLine(layout, service);
         throw new ZlError(
           'internal',
-          `${service} stopped while starting; its last words in ${layout.log(service)}: ${said}`,
+          `${service} exited during its start; last line of ${layout.log(service)}: ${said}`,
         );
       }
     }
     if (Date.now() > until) {
       throw new ZlError(
         'internal',
-        `not healthy in time: ${missing.join(', ')}; see the logs in ${layout.home}`,
+        `not healthy after ${START_TIMEOUT_MS / 1000} s: ${missing.join(', ')}; see ${layout.logs}`,
       );
     }
     await delay(50);
   }
 }
 
-/** Before the first call may be made; undefined when nothing is. */
-function whatIsMissing(
+/** Why the first call cannot run yet; undefined when it can. */
+function missingFrom(
   { name, health, error, report }: Probe,
   manifestId: string | undefined,
 ): string | undefined {
   if (health !== 'ok') return `${name} (${error ?? 'not ready'})`;
-  // A server that is replaced takes no calls: one that runs already still seems well.
+  // A running bridge looks healthy before it replaces its servers, which then take no calls.
   const manifest = report?.manifest;
   if (manifestId === undefined || typeof manifest !== 'object' || manifest === null) {
     return undefined;
   }
   if ('manifestId' in manifest && manifest.manifestId === manifestId) return undefined;
-  return `${name} (has not taken up the manifest ${manifestId})`;
+  return `${name} (has not loaded manifest ${manifestId})`;
 }

@@ -4,32 +4,32 @@ import { fromConnectError } from '@zerolatency/service/rpc';
 
 export interface Peer {
   readonly url: string;
-  /** When no connection came about, so that nothing was asked. */
+  /** When there was no connection, so that nothing was sent. */
   readonly unreachable: Extract<ErrorId, 'host.unreachable' | 'relay.unreachable'>;
-  /** When a connection broke, and what was asked may have happened. */
+  /** When a connection broke, so that the request may have taken effect. */
   readonly lost: Extract<ErrorId, 'host.lost' | 'relay.unreachable'>;
 }
 
-/** Names what Node gives to a peer's certificate that is not believed. */
-const certificateFault = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
-/** Not told by the peer, so they tell of the way to it. */
-const brokenCodes = [Code.Canceled, Code.Aborted, Code.Unavailable, Code.DeadlineExceeded];
+/** Node's codes for a peer certificate that it does not trust. */
+const CERTIFICATE_FAULT = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEPTH_ZERO_)/;
+/** Without details from the peer, these codes describe the connection. */
+const BROKEN_CODES = [Code.Canceled, Code.Aborted, Code.Unavailable, Code.DeadlineExceeded];
 
-/** What a failed RPC means to whoever made it. */
+/** Converts a failed RPC to the error that its caller sees. */
 export function connectionError(reason: unknown, peer: Peer): ZlError {
   const error = fromConnectError(reason);
-  if (!(reason instanceof ConnectError) || wasTold(reason, error)) return error;
+  if (!(reason instanceof ConnectError) || cameFromPeer(reason, error)) return error;
   const { cause, rawMessage } = reason;
   const { url } = peer;
   if (failedToConnect(cause)) {
     return new ZlError(peer.unreachable, `${url}: ${rawMessage}`, { cause: reason });
   }
-  if (!(cause instanceof Error) && !brokenCodes.includes(reason.code)) return error;
+  if (!(cause instanceof Error) && !BROKEN_CODES.includes(reason.code)) return error;
   return new ZlError(peer.lost, `the connection to ${url} broke: ${rawMessage}`, { cause: reason });
 }
 
-/** By the peer, with an entry of the catalogue as the detail. */
-function wasTold(reason: ConnectError, error: ZlError): boolean {
+/** The peer sent it, with an entry of the error catalogue as a detail. */
+function cameFromPeer(reason: ConnectError, error: ZlError): boolean {
   return reason.details.length > 0 && error.id !== 'internal';
 }
 
@@ -38,5 +38,5 @@ function failedToConnect(cause: unknown): boolean {
   if ('syscall' in cause && (cause.syscall === 'connect' || cause.syscall === 'getaddrinfo')) {
     return true;
   }
-  return 'code' in cause && certificateFault.test(String(cause.code));
+  return 'code' in cause && CERTIFICATE_FAULT.test(String(cause.code));
 }

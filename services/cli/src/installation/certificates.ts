@@ -6,7 +6,6 @@ import {
   issueCertificate,
 } from '@zerolatency/identity/authority';
 import type { Layout } from './layout.ts';
-import { isPastHalf } from './lifetime.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
 interface Holder {
@@ -14,24 +13,23 @@ interface Holder {
   readonly usage: 'server' | 'client' | 'both';
 }
 
-/** Who has a certificate here, and for which end of a connection. */
-const holders: readonly Holder[] = [
+const HOLDERS: readonly Holder[] = [
   { name: 'tool-relay', usage: 'server' },
   { name: 'model-host', usage: 'both' },
   // For `zl devices`.
   { name: 'operator', usage: 'client' },
 ];
 
-/** A certificate authority of this installation alone, and a certificate for each party. */
+/** Creates a certificate authority for this installation, and a certificate per party. */
 export async function createCertificates(layout: Layout): Promise<void> {
   const authority = await createAuthority({ name: 'Zero Latency local authority' });
   await writePublic(layout.authority.cert, authority.cert);
   await writePrivate(layout.authority.key, authority.key);
-  for (const holder of holders) await issueTo(layout, authority, holder);
+  for (const holder of HOLDERS) await issueTo(layout, authority, holder);
 }
 
 export async function renewCertificates(layout: Layout, nowMs: number): Promise<void> {
-  for (const holder of holders) {
+  for (const holder of HOLDERS) {
     const { validFrom, validTo } = new X509Certificate(
       await readFile(layout.tls(holder.name).cert),
     );
@@ -49,4 +47,12 @@ async function issueTo(layout: Layout, authority: IssuedPair, holder: Holder): P
   const files = layout.tls(holder.name);
   await writePrivate(files.key, pair.key);
   await writePublic(files.cert, pair.cert);
+}
+
+/** Credentials are renewed at half their life, so that none expires while the installation is used. */
+export function isPastHalf(
+  { fromMs, untilMs }: { readonly fromMs: number; readonly untilMs: number },
+  nowMs: number,
+): boolean {
+  return untilMs - nowMs < (untilMs - fromMs) / 2;
 }

@@ -1,12 +1,12 @@
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Settings } from '../settings.ts';
 import type { Layout } from './layout.ts';
 import { local } from './local.ts';
-import { findFreePorts } from './ports.ts';
 import { writePrivate } from './private-file.ts';
 
-/** Every listener of a local installation, all of them on loopback. */
+/** The listeners of a local installation, all on loopback. */
 interface Ports {
   readonly hostRpc: number;
   readonly hostAdmin: number;
@@ -15,7 +15,7 @@ interface Ports {
   readonly relayAdmin: number;
 }
 
-/** One configuration file for each service, and the settings of `zl` itself. */
+/** Writes a configuration file per service, and the settings of `zl`. */
 export async function writeConfiguration(layout: Layout): Promise<void> {
   const [hostRpc = 0, hostAdmin = 0, sockets = 0, relayRpc = 0, relayAdmin = 0] =
     await findFreePorts(5);
@@ -93,4 +93,24 @@ function settings(layout: Layout, ports: Ports): Settings {
     identity: { issuerKeyFile: layout.tokens.key, issuer, audience, tenant, user, roles },
     deviceId,
   };
+}
+
+/** Chosen once and kept in the configuration. */
+async function findFreePorts(count: number): Promise<number[]> {
+  // All are open at once, so that no two are the same.
+  const servers = await Promise.all(Array.from({ length: count }, listen));
+  const ports = servers.map((server) => {
+    const address = server.address();
+    return typeof address === 'object' && address !== null ? address.port : 0;
+  });
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+async function listen() {
+  const server = createServer();
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  });
+  return server;
 }

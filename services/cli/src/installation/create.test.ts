@@ -15,7 +15,7 @@ async function filesOf({ layout }: Installed): Promise<Map<string, string>> {
   return new Map(paths.map((path, i) => [path, texts[i] ?? '']));
 }
 
-test('private keys, credentials and configuration are their owner’s alone, and so is every folder', async (t) => {
+test('only the owner can read private keys, credentials, configuration and folders', async (t) => {
   const made = await installed(t);
   const isPrivate = (path: string, text: string) =>
     text.includes('PRIVATE KEY') || /\.(yaml|jws)$|zl\.json$/.test(path);
@@ -33,14 +33,14 @@ test('private keys, credentials and configuration are their owner’s alone, and
   }
 });
 
-test('a second creation keeps everything', async (t) => {
+test('a second creation changes nothing', async (t) => {
   const made = await installed(t);
   const before = await filesOf(made);
   await createInstallation(made.layout, made);
   assert.deepEqual(await filesOf(made), before);
 });
 
-test('a creation that was cut short is begun again', async (t) => {
+test('starts an interrupted creation over', async (t) => {
   const made = await installed(t);
   await rm(made.layout.settings);
   await rm(made.layout.device.manifest);
@@ -53,7 +53,7 @@ test('a creation that was cut short is begun again', async (t) => {
   );
 });
 
-test('two installations share no key, no certificate and no listener', async (t) => {
+test('two installations share no key, certificate or listener', async (t) => {
   const [one, other] = await Promise.all([installed(t), installed(t)]);
   const secrets = async (made: Installed) =>
     [...(await filesOf(made))].filter(([path]) => /\.(pem|jws)$|-keys\.json$/.test(path));
@@ -62,12 +62,12 @@ test('two installations share no key, no certificate and no listener', async (t)
   assert.ok(shared.size >= 18, String(shared.size));
 });
 
-test('a folder too deep for a Unix socket is refused before anything is written', async (t) => {
+test('refuses a folder too deep for a Unix socket before it writes anything', async (t) => {
   const dir = tempDir(t);
   const layout = layoutOf(join(dir, 'x'.repeat(100), '.zl'));
   await assert.rejects(createInstallation(layout, { nodePath: process.execPath }), {
     id: 'config.invalid',
-    message: /control\.sock is \d+ bytes long, and a Unix socket takes 103.*--home/,
+    message: /control\.sock has \d+ bytes; a Unix socket path has at most 103.*--home/,
   });
   assert.deepEqual(await readdir(dir), []);
 });

@@ -18,10 +18,10 @@ import {
 } from './policy.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
-/** sun_path less its end: 104 on macOS, 108 on Linux. */
-const maxSocketPathBytes = 103;
+/** The smallest sun_path, 104 bytes on macOS, without its terminating null. */
+const MAX_SOCKET_PATH_BYTES = 103;
 
-const welcome = `Welcome to Zero Latency.
+const WELCOME = `Welcome to Zero Latency.
 
 This file lies on the device. A model asked for it through the model-host,
 the tool-relay found the device, the device-bridge checked its own policy,
@@ -29,9 +29,9 @@ and an MCP server on this machine read it. Every hop was encrypted, and the
 receipt of the call is signed by both ends.
 `;
 
-/** Makes whatever a local installation lacks; keeps all that is there. */
+/** Creates a local installation unless there is one. */
 export async function createInstallation(layout: Layout, programs: FilePrograms): Promise<void> {
-  // Written last, so a creation that was cut short is begun again.
+  // The settings are written last, so that an interrupted creation starts over.
   if (existsSync(layout.settings)) return;
   checkFolder(layout);
   for (const folder of [layout.host.state, layout.device.state]) {
@@ -46,14 +46,14 @@ export async function createInstallation(layout: Layout, programs: FilePrograms)
   await writeConfiguration(layout);
 }
 
-/** The system cuts a longer socket address or refuses it, and says neither clearly. */
+/** Systems truncate or refuse longer socket paths without a clear error. */
 export function checkFolder({ device }: Layout): void {
   const path = device.controlSocket;
   const bytes = Buffer.byteLength(path);
-  if (platform() === 'win32' || bytes <= maxSocketPathBytes) return;
+  if (platform() === 'win32' || bytes <= MAX_SOCKET_PATH_BYTES) return;
   throw new ZlError(
     'config.invalid',
-    `${path} is ${bytes} bytes long, and a Unix socket takes ${maxSocketPathBytes}: install into a folder with a shorter path (--home)`,
+    `${path} has ${bytes} bytes; a Unix socket path has at most ${MAX_SOCKET_PATH_BYTES}: use a folder with a shorter path (--home)`,
   );
 }
 
@@ -76,6 +76,6 @@ async function createDevice(layout: Layout, programs: FilePrograms): Promise<voi
     await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs: Date.now() }),
   );
   await mkdir(device.files, { recursive: true, mode: 0o700 });
-  await writePublic(join(device.files, 'welcome.txt'), welcome);
+  await writePublic(join(device.files, 'welcome.txt'), WELCOME);
   await installManifest(layout, await firstManifest(layout, programs));
 }

@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
 import { findHome } from './layout.ts';
 
-test('the nearest .zl upwards is found, and a new one begins here', async (t) => {
+test('finds the nearest .zl upwards, or else starts one here', async (t) => {
   const dir = tempDir(t);
   const deep = join(dir, 'a', 'b');
   await mkdir(deep, { recursive: true });
@@ -16,7 +16,7 @@ test('the nearest .zl upwards is found, and a new one begins here', async (t) =>
   assert.equal(findHome(deep, undefined), join(dir, 'a', '.zl'));
 });
 
-test('a folder that is named wins, from here when it is relative; an empty name is none', async (t) => {
+test('a given folder wins, relative to the current one; an empty name does not count', async (t) => {
   const dir = tempDir(t);
   await mkdir(join(dir, '.zl'));
   assert.equal(findHome(dir, '/elsewhere'), '/elsewhere');

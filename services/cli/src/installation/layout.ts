@@ -2,7 +2,7 @@ import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Where everything of one local installation lies. Nothing is shared between installations. */
+/** The paths of one local installation. Installations share nothing. */
 export function layoutOf(home: string) {
   const at = (...parts: string[]) => join(home, ...parts);
   return {
@@ -50,7 +50,7 @@ export type Layout = ReturnType<typeof layoutOf>;
 /** The root of the project, from which services are started. */
 export const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
 
-/** The nearest .zl from here upwards; .zl here when there is none. */
+/** The nearest .zl upwards from here, or else .zl here. */
 export function findHome(cwd: string, given: string | undefined): string {
   if (given !== undefined && given !== '') return resolve(cwd, given);
   for (let folder = cwd; ; folder = dirname(folder)) {

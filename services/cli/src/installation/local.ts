@@ -1,4 +1,4 @@
-/** Names of a local installation; an enterprise's own come from its identity provider. */
+/** Names in a local installation. Elsewhere they come from an identity provider. */
 export const local = {
   issuer: 'https://issuer.localhost',
   audience: 'zero-latency',

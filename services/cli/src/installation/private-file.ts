@@ -2,7 +2,7 @@ import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 
-/** Readable by its owner alone. */
+/** Readable only by its owner. */
 export async function writePrivate(path: string, content: string): Promise<void> {
   await replaceFile(path, content, 0o600);
 }
@@ -11,20 +11,20 @@ export async function writePublic(path: string, content: string): Promise<void> 
   await replaceFile(path, content, 0o644);
 }
 
-/** Whole or not at all: running services watch some of these files. */
+/** Atomic, because running services watch some of these files. */
 async function replaceFile(path: string, content: string, mode: number): Promise<void> {
   await expectFile(path);
   await mkdir(dirname(path), { recursive: true, mode: 0o700 });
   const next = `${path}.next`;
-  // The mode is given to new files only.
+  // Only a new file gets the mode.
   await rm(next, { force: true });
   await writeFile(next, content, { mode, flag: 'wx' });
   await rename(next, path);
 }
 
-/** Who may write to /dev may also replace /dev/stdout, and then nothing else works. */
+/** Root could otherwise replace /dev/stdout. */
 async function expectFile(path: string): Promise<void> {
   const found = await stat(path).catch(() => undefined);
   if (found === undefined || found.isFile()) return;
-  throw new ZlError('config.invalid', `${path} is not a regular file, and is not replaced by one`);
+  throw new ZlError('config.invalid', `${path} is not a regular file; name another one`);
 }

@@ -18,14 +18,14 @@ async function withPidFile(t: { after(fn: () => void): void }, content: string) 
   return layout;
 }
 
-test('a file that is cut short, or names no single process, says that nothing runs', async (t) => {
+test('a truncated or ambiguous process file means that nothing runs', async (t) => {
   for (const content of ['{"pid":', '{}', '{"pid":-1,"birth":""}', '{"pid":0,"birth":""}']) {
     const layout = await withPidFile(t, content);
     assert.equal(await runningPid(layout, service), undefined, content);
   }
 });
 
-test('a process that was given the number of an old one is neither found nor signalled', async (t) => {
+test('a process that reuses an old process id is neither found nor signalled', async (t) => {
   const layout = await withPidFile(t, JSON.stringify({ pid: process.pid, birth: '1' }));
   const signals: unknown[] = [];
   const terminal = {
@@ -38,7 +38,7 @@ test('a process that was given the number of an old one is neither found nor sig
   assert.deepEqual(signals, []);
 });
 
-test('what was started is found, and what does not stop within the deadline is ended', async (t) => {
+test('finds a started service and kills it when it does not stop within the deadline', async (t) => {
   const layout = layoutOf(tempDir(t));
   // Instead of Node: takes the arguments of a service, and ignores SIGTERM.
   const nodePath = `${layout.home}/stubborn`;
@@ -59,7 +59,7 @@ test('what was started is found, and what does not stop within the deadline is e
   assert.equal(await stopService(terminal, layout, { service, deadlineMs: 50 }), 'not running');
 });
 
-test('one that stops when asked is given the time', async (t) => {
+test('gives a service that stops gracefully the time to do so', async (t) => {
   const layout = layoutOf(tempDir(t));
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
   await mkdir(dirname(layout.pid(service)), { recursive: true });
@@ -68,7 +68,7 @@ test('one that stops when asked is given the time', async (t) => {
   assert.equal(outcome, 'stopped');
 });
 
-test('a service that cannot be started is an error of its start', async (t) => {
+test('reports a service that cannot be started', async (t) => {
   const layout = layoutOf(tempDir(t));
   const started = startService(fakeTerminal({ nodePath: '/no/such/node' }), layout, { service });
   await assert.rejects(started, { id: 'internal', message: /tool-relay.*ENOENT/ });

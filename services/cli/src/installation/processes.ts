@@ -13,7 +13,7 @@ import { writePrivate } from './private-file.ts';
 export const services = ['tool-relay', 'model-host', 'device-bridge'] as const;
 export type Service = (typeof services)[number];
 
-const configOf: Record<Service, (layout: Layout) => string> = {
+const CONFIG_FILES: Record<Service, (layout: Layout) => string> = {
   'tool-relay': (layout) => layout.relay.config,
   'model-host': (layout) => layout.host.config,
   'device-bridge': (layout) => layout.device.config,
@@ -23,31 +23,31 @@ function sourceOf(service: Service): string {
   return join(projectRoot, 'services', service, 'src', 'main.ts');
 }
 
-const killTimeoutMs = 5_000;
+const KILL_TIMEOUT_MS = 5_000;
 
-/** The process id of a service this installation started and that still runs. */
+/** The process id of a service that this installation started and that still runs. */
 export async function runningPid(layout: Layout, service: Service): Promise<number | undefined> {
   return (await runningProcess(layout, service))?.pid;
 }
 
-/** Undefined also for a file that is none of ours: nobody must be signalled because of it. */
+/** Undefined also for a file that is not ours, so that no foreign process gets a signal. */
 async function runningProcess(layout: Layout, service: Service): Promise<ProcessMark | undefined> {
   try {
     const value: unknown = JSON.parse(await readFile(layout.pid(service), 'utf8'));
     return isProcessMark(value) && isRunning(value) ? value : undefined;
   } catch {
-    // Not there, or cut short by a crash: either way nothing is known to run.
+    // Missing, or cut short by a crash.
     return undefined;
   }
 }
 
-/** What a service said last, for a person who wonders why it stopped. */
+/** For an error message about a service that exited. */
 export async function lastLogLine(layout: Layout, service: Service): Promise<string> {
   const log = await readFile(layout.log(service), 'utf8').catch(() => '');
   return log.trimEnd().split('\n').at(-1) ?? '';
 }
 
-/** Starts it in the background, in a process group of its own, with its output in a log file. */
+/** Starts the service in the background, in its own process group, with a log file. */
 export async function startService(
   terminal: Terminal,
   layout: Layout,
@@ -58,20 +58,20 @@ export async function startService(
   const log = openSync(logFile, 'a', 0o600);
   const child = spawn(
     terminal.nodePath,
-    ['--disable-warning=ExperimentalWarning', main, '--config', configOf[service](layout)],
+    ['--disable-warning=ExperimentalWarning', main, '--config', CONFIG_FILES[service](layout)],
     { cwd: layout.home, detached: true, stdio: ['ignore', log, log] },
   );
   closeSync(log);
   await once(child, 'spawn').catch((cause: Error) => {
-    throw new ZlError('internal', `${service} cannot be started: ${cause.message}`, { cause });
+    throw new ZlError('internal', `cannot start ${service}: ${cause.message}`, { cause });
   });
   child.unref();
-  // One that has ended already is not running, and needs no file to say so.
+  // A process that has already exited needs no file.
   const mark = child.pid === undefined ? undefined : markOf(child.pid);
   if (mark !== undefined) await writePrivate(layout.pid(service), JSON.stringify(mark));
 }
 
-/** Lets it finish what it runs, and ends it when it does not within the deadline. */
+/** Stops the service gracefully, and kills it at the deadline. */
 export async function stopService(
   terminal: Terminal,
   layout: Layout,
@@ -83,8 +83,8 @@ export async function stopService(
   signal(terminal, process, 'SIGTERM');
   const killed = !(await isGone(process, deadlineMs));
   if (killed) signal(terminal, process, 'SIGKILL');
-  // Nobody can ignore that; it only takes the kernel a moment.
-  await isGone(process, killTimeoutMs);
+  // SIGKILL takes the kernel a moment.
+  await isGone(process, KILL_TIMEOUT_MS);
   await rm(layout.pid(service), { force: true });
   return killed ? 'killed' : 'stopped';
 }
@@ -99,6 +99,6 @@ function signal(terminal: Terminal, { pid }: ProcessMark, name: NodeJS.Signals):
   try {
     terminal.signalProcess(pid, name);
   } catch {
-    // ESRCH: it may end at any moment, also between a look and a signal.
+    // ESRCH: the process may exit between the check and the signal.
   }
 }

@@ -32,14 +32,14 @@ async function contents({ layout }: Installed): Promise<readonly string[]> {
   return await Promise.all(files.map((file) => readFile(file, 'utf8')));
 }
 
-test('nothing is signed anew in the first half of its life', async (t) => {
+test('renews nothing in the first half of its lifetime', async (t) => {
   const made = await installed(t);
   const before = await contents(made);
   await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 6 * dayMs });
   assert.deepEqual(await contents(made), before);
 });
 
-test('a bundle past half its life becomes the next version, with the rules it had', async (t) => {
+test('renews a bundle past half its lifetime as the next version with the same rules', async (t) => {
   const made = await installed(t);
   const { layout, nodePath } = made;
   const first = await bundleOf(made, Date.now());
@@ -55,7 +55,7 @@ test('a bundle past half its life becomes the next version, with the rules it ha
   assert.equal(Date.parse(renewed.expiresAt), nowMs + 14 * dayMs);
 });
 
-test('a bundle that was signed elsewhere is left to those who signed it', async (t) => {
+test('does not renew a bundle that another key signed', async (t) => {
   const made = await installed(t);
   const theirs = signerFromPem(generateKeyPair().privatePem);
   const text = await signBundle(await bundleOf(made, Date.now()), [theirs]);
@@ -64,7 +64,7 @@ test('a bundle that was signed elsewhere is left to those who signed it', async 
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);
 });
 
-test('a device past half its credential is enrolled anew, with the same key and name', async (t) => {
+test('renews a credential past half its lifetime for the same key and name', async (t) => {
   const { layout, nodePath } = await installed(t);
   const before = decodeJwt(await readFile(layout.device.credential, 'utf8'));
   const nowMs = Date.now() + 16 * dayMs;
@@ -74,7 +74,7 @@ test('a device past half its credential is enrolled anew, with the same key and 
   assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * dayMs);
 });
 
-test('certificates past half their life are issued anew by the same authority', async (t) => {
+test('renews certificates past half their lifetime from the same authority', async (t) => {
   const { layout, nodePath } = await installed(t);
   const files = layout.tls('model-host');
   const before = await readFile(files.cert);
@@ -85,7 +85,7 @@ test('certificates past half their life are issued anew by the same authority', 
   assert.match(await readFile(files.key, 'utf8'), /PRIVATE KEY/);
 });
 
-test('another Node is another file for our own server, and what else the manifest says stays', async (t) => {
+test('a different Node updates our own server in the manifest and keeps the rest', async (t) => {
   const made = await installed(t);
   const before = await manifestOf(made);
   await writeFile(made.nodePath, 'a newer one');

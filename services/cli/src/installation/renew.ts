@@ -9,10 +9,9 @@ import {
 } from '@zerolatency/policy';
 import { signerFromPem, verifyEnvelope } from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
-import { renewCertificates } from './certificates.ts';
+import { isPastHalf, renewCertificates } from './certificates.ts';
 import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
-import { isPastHalf } from './lifetime.ts';
 import { currentFileServer, installBundle, installManifest } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 

@@ -1,19 +1,20 @@
 import { connect } from 'node:net';
 import { Readable } from 'node:stream';
-import { whatIsWrong } from './what-is-wrong.ts';
 
-/** A component that does not answer within this is down for whoever waits at a terminal. */
-const probeTimeoutMs = 2_000;
+/** A component that does not answer within this time is down. */
+const PROBE_TIMEOUT_MS = 2_000;
 
 /** A report is a few KiB. */
-const maxReportBytes = 1024 * 1024;
+const MAX_REPORT_BYTES = 1024 * 1024;
 
-/** What a component says of itself, or why it says nothing. */
+type Report = Readonly<Record<string, unknown>>;
+
+/** The report of a component, or the reason why there is none. */
 export interface Probe {
   readonly name: string;
   readonly address: string;
   readonly health: 'ok' | 'degraded' | 'down';
-  readonly report?: Readonly<Record<string, unknown>>;
+  readonly report?: Report;
   readonly error?: string;
 }
 
@@ -22,7 +23,7 @@ interface Target {
   readonly address: string;
 }
 
-/** A service with an admin listener. */
+/** Probes a service with an admin listener. */
 export async function probeAdmin(target: Target): Promise<Probe> {
   return await probe(target, async (signal) => {
     const { body } = await fetch(new URL('/health', target.address), { signal });
@@ -30,7 +31,7 @@ export async function probeAdmin(target: Target): Promise<Probe> {
   });
 }
 
-/** A bridge listens on no port; it answers one line on its control socket. */
+/** Probes a bridge, which answers with one line on its control socket. */
 export async function probeControlSocket(target: Target): Promise<Probe> {
   return await probe(target, async (signal) => {
     const socket = connect({ path: target.address, signal });
@@ -47,10 +48,10 @@ async function probe(
   ask: (signal: AbortSignal) => Promise<string>,
 ): Promise<Probe> {
   try {
-    const report = parseReport(await ask(AbortSignal.timeout(probeTimeoutMs)));
+    const report = parseReport(await ask(AbortSignal.timeout(PROBE_TIMEOUT_MS)));
     return { ...target, health: healthOf(report), report };
   } catch (reason) {
-    // A component that cannot be reached is an answer here, not a failure.
+    // An unreachable component is a result here, not a failure.
     return { ...target, health: 'down', error: reasonOf(reason) };
   }
 }
@@ -61,14 +62,14 @@ async function readBounded(stream: Readable): Promise<string> {
   for await (const chunk of stream) {
     const part = Buffer.from(chunk);
     bytes += part.length;
-    if (bytes > maxReportBytes) throw new Error('it answers with more than a report');
+    if (bytes > MAX_REPORT_BYTES) throw new Error('the answer is too long for a report');
     chunks.push(part);
   }
   return Buffer.concat(chunks).toString('utf8');
 }
 
 function parseReport(text: string): Record<string, unknown> {
-  const notReport = new Error('it answers with something that is no report');
+  const notReport = new Error('the answer is not a report');
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -82,14 +83,46 @@ function parseReport(text: string): Record<string, unknown> {
 function reasonOf(reason: unknown): string {
   if (!(reason instanceof Error)) return String(reason);
   if (reason.name === 'TimeoutError' || reason.name === 'AbortError') {
-    return `no answer within ${probeTimeoutMs} ms`;
+    return `no answer within ${PROBE_TIMEOUT_MS} ms`;
   }
   const coded = [reason, reason.cause].find((error) => error instanceof Error && 'code' in error);
   return coded instanceof Error && 'code' in coded ? String(coded.code) : reason.message;
 }
 
-function healthOf(report: Readonly<Record<string, unknown>>): Probe['health'] {
-  // Down is what gives no answer; whoever answers can at least say what is wrong.
-  const isOk = report.status === 'ok' || (report.state === 'live' && whatIsWrong(report) === '');
+function healthOf(report: Report): Probe['health'] {
+  // Only a component without an answer is down.
+  const isOk = report.status === 'ok' || (report.state === 'live' && faultsIn(report) === '');
   return isOk ? 'ok' : 'degraded';
+}
+
+/** The faults that a component reports, in its own words. Empty when it is healthy. */
+export function faultsIn(report: Report = {}): string {
+  const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
+  const parts = [...recordsIn(report.components), ...recordsIn(report.servers)];
+  const documents = (['policy', 'manifest'] as const).flatMap((name) =>
+    recordsIn([report[name]]).map((each) => ({ ...each, name })),
+  );
+  return [
+    ...own.map(({ state, why }) => `${state}: ${why}`),
+    ...[...parts, ...documents].filter(isFaulty).map(describeFault),
+  ].join('; ');
+}
+
+/** A component has a status; an MCP server, the policy and the manifest have a state. */
+function isFaulty({ status, state }: Report): boolean {
+  return status !== 'ok' && state !== 'ready' && state !== 'active';
+}
+
+function describeFault({ name, status, state, detail, why, error }: Report): string {
+  const message = isRecord(error) ? error.message : undefined;
+  const reason = [message, why, detail].find((text) => typeof text === 'string');
+  return `${name} is ${status ?? state}${reason === undefined ? '' : `: ${reason}`}`;
+}
+
+function recordsIn(value: unknown): Report[] {
+  return Array.isArray(value) ? value.filter(isRecord) : [];
+}
+
+function isRecord(value: unknown): value is Report {
+  return typeof value === 'object' && value !== null;
 }
