@@ -38,37 +38,54 @@ export interface ToolTiming {
 
 export interface ToolResult {
   readonly outcome: Outcome;
-  /** JSON as the tool gave it, secrets masked; empty unless done. */
+  /** What the model reads, secrets masked; empty unless done. */
+  readonly text: string;
+  /** The MCP result as JSON, secrets masked; empty unless done. */
   readonly resultJson: string;
   /** Set unless done. */
   readonly error?: ZlError;
-  /** DSSE envelope, durable in the ledger by the time the result is told. */
+  /** DSSE envelope, durable in the ledger before the result is reported. */
   readonly receiptJson: string;
   readonly timing: ToolTiming;
 }
 
-/** A call that has its id, and has not been decided, validated or sent. */
+/** The arguments of a call as the model wrote them, parsed once. */
+export interface ToolArguments {
+  readonly value: unknown;
+  /** Canonical JSON; as written when the arguments are unreadable. */
+  readonly text: string;
+  /** Set when the arguments are not one JSON object within bounds. */
+  readonly error?: ZlError;
+}
+
+export interface CallProgress {
+  /** Bytes of the result so far. */
+  readonly receivedBytes: number;
+}
+
+export interface CallOptions {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: CallProgress) => void;
+}
+
+/** A call that has its id and was neither decided, validated nor sent. */
 export interface PreparedCall {
   readonly callId: string;
   readonly tool: string;
   /** Canonical, secrets masked: for events and logs. */
   readonly argumentsJson: string;
   readonly argumentsDigest: string;
-  /** Never rejects: every ending is an outcome with a receipt. */
-  run(options: {
-    readonly signal: AbortSignal;
-    readonly onProgress?: (receivedBytes: number) => void;
-  }): Promise<ToolResult>;
+  /** Never rejects: every call ends with an outcome and a receipt. */
+  run(options: CallOptions): Promise<ToolResult>;
 }
 
 /** The tools one turn may use. */
 export interface Toolbox {
   readonly tools: readonly ToolDefinition[];
-  prepare(tool: string, argumentsJson: string): PreparedCall;
+  prepare(tool: string, args: ToolArguments): PreparedCall;
 }
 
 export interface Toolboxes {
-  /** An empty toolbox when the turn names no device. */
   open(scope: TurnScope, signal: AbortSignal): Promise<Toolbox>;
 }
 

@@ -8,11 +8,12 @@ import { openCalls } from '../adapters/ledger/open-calls.ts';
 import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';
 import { createRecorder } from '../adapters/ledger/recorder.ts';
 import { createDevices, type Devices } from '../adapters/relay/devices.ts';
+import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-open-intents.ts';
+import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
+import { deviceExecutor } from '../executors/device/device-executor.ts';
+import { NO_DEVICES } from '../executors/device/routes.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
-import { type CloseOpenIntentsOptions, closeOpenIntents } from '../tools/close-open-intents.ts';
-import { createToolboxes } from '../tools/toolboxes.ts';
-import { noDevices } from './no-devices.ts';
 import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
 import { ledgerCheck, openHostLedger } from './open-host-ledger.ts';
 import { openPolicy, policyCheck } from './open-policy.ts';
@@ -44,19 +45,23 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
   const policy = await openPolicy(config.policy, { ...deps, onChange });
   const devices = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
-  await closeEarlierCalls(
-    { open: openCalls(ledger), devices: devices ?? noDevices, ledger: callLedger, signer },
-    log,
-  );
+  const metrics = toolMetrics(registry);
   const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
+  const executors = [
+    deviceExecutor({
+      devices: devices ?? NO_DEVICES,
+      contracts: loadToolContracts(contractsDir || defaultContractsDir),
+      onResumed: metrics.resumed,
+    }),
+  ];
+  await closeEarlierCalls({ open: openCalls(ledger), executors, ledger: callLedger, signer }, log);
   const toolboxes = createToolboxes({
-    devices: devices ?? noDevices,
+    executors,
     policy,
-    contracts: loadToolContracts(contractsDir || defaultContractsDir),
     ledger: callLedger,
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
-    metrics: toolMetrics(registry),
+    metrics,
     tracer,
   });
   return {

@@ -1,11 +1,16 @@
-import type { PreparedCall, Toolbox, ToolResult } from '../ports.ts';
+import type { CallProgress, PreparedCall, ToolArguments, Toolbox, ToolResult } from '../ports.ts';
 import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
-import { toolText } from './tool-text.ts';
 import type { TurnEvents } from './turn-events.ts';
+
+/** A call the model asked for, its arguments read. */
+export interface AskedCall {
+  readonly request: ToolCallRequest;
+  readonly args: ToolArguments;
+}
 
 export interface ToolStep {
   readonly toolbox: Toolbox;
-  readonly calls: readonly ToolCallRequest[];
+  readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnEvents;
   readonly maxResultBytes: number;
@@ -20,45 +25,54 @@ export interface ToolStepEnd {
 const PROGRESS_EVERY_BYTES = 64 * 1024;
 
 /**
- * Runs the calls of one step side by side. Events are in an order that does not
- * depend on which call is quicker: every `started` in the model's order before
- * any call runs, then every `done` in the model's order, each as soon as the
- * ones before it are told. Only progress falls in between as it happens.
+ * Runs the calls of one step side by side. The order of events does not depend
+ * on which call is faster: every `started` in the model's order before any call
+ * runs, then every `done` in the model's order, each as soon as those before it
+ * were reported. Only progress falls in between as it happens.
  *
- * Also when cancelled it returns only after every call has its outcome.
+ * When cancelled, it still returns only after every call has its outcome.
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
-  const prepared = step.calls.map((call) => step.toolbox.prepare(call.tool, call.argumentsText));
-  for (const call of prepared) step.events.started(call, step.step);
+  const { toolbox, events } = step;
+  const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.tool, args));
+  for (const call of prepared) events.started(call, step.step);
   const running = prepared.map((call) =>
-    call.run({ signal, onProgress: progressOf(call, step.events) }),
+    call.run({ signal, onProgress: progressOf(call, events) }),
   );
-  const results: ToolResult[] = [];
-  for (const [index, call] of prepared.entries()) {
+  const answers: ToolAnswer[] = [];
+  for (const [index, { request }] of step.calls.entries()) {
+    const call = prepared[index];
     const result = await running[index];
-    if (result === undefined) continue;
-    if (step.events.full) await step.events.room(signal);
-    step.events.finished(call.callId, result);
-    results.push(result);
+    if (call === undefined || result === undefined) continue;
+    if (events.full) await events.room(signal);
+    events.finished(call.callId, result);
+    answers.push({ id: request.id, tool: request.tool, ...answerOf(result, step.maxResultBytes) });
   }
-  return {
-    callIds: prepared.map((call) => call.callId),
-    answers: results.flatMap((result, index) => answerOf(step, result, index)),
-  };
+  return { callIds: prepared.map(({ callId }) => callId), answers };
 }
 
-function answerOf(step: ToolStep, result: ToolResult, index: number): ToolAnswer[] {
-  const call = step.calls[index];
-  if (call === undefined) return [];
-  return [{ id: call.id, tool: call.tool, ...toolText(result, step.maxResultBytes) }];
-}
-
-function progressOf(call: PreparedCall, events: TurnEvents): (receivedBytes: number) => void {
-  let told = 0;
-  return (receivedBytes) => {
-    // Progress is cumulative, so a reader that is behind misses nothing by missing one.
-    if (receivedBytes - told < PROGRESS_EVERY_BYTES || events.full) return;
-    told = receivedBytes;
+function progressOf(call: PreparedCall, events: TurnEvents): (progress: CallProgress) => void {
+  let reported = 0;
+  return ({ receivedBytes }) => {
+    // Progress is cumulative, so a slow reader loses nothing when one is skipped.
+    if (receivedBytes - reported < PROGRESS_EVERY_BYTES || events.full) return;
+    reported = receivedBytes;
     events.progress(call.callId, receivedBytes);
   };
+}
+
+/** What the model reads of a result: bounded, and an error as such. */
+function answerOf(result: ToolResult, maxBytes: number): Pick<ToolAnswer, 'text' | 'isError'> {
+  if (result.outcome === 'done') return { text: bounded(result.text, maxBytes), isError: false };
+  const { id, message } = result.error ?? { id: 'internal', message: 'the call failed' };
+  return { text: bounded(`${id}: ${message}`, maxBytes), isError: true };
+}
+
+function bounded(text: string, maxBytes: number): string {
+  const bytes = Buffer.from(text);
+  if (bytes.length <= maxBytes) return text;
+  let end = maxBytes;
+  // Back to the first byte of a character: continuation bytes are 10xxxxxx.
+  while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
+  return `${bytes.toString('utf8', 0, end)}\n[cut: ${end} of ${bytes.length} bytes shown]`;
 }

@@ -1,6 +1,7 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
+import { readArguments } from '../calls/arguments.ts';
 import type { Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
@@ -17,8 +18,7 @@ import {
   transition,
 } from './state.ts';
 import { recoveryPrompt, systemPrompt } from './system-prompt.ts';
-import { unreadable } from './tool-arguments.ts';
-import { runToolStep } from './tool-step.ts';
+import { type AskedCall, runToolStep } from './tool-step.ts';
 import { TurnClock } from './turn-clock.ts';
 import type { TurnEvents } from './turn-events.ts';
 import type { TurnObserver } from './turn-observer.ts';
@@ -66,6 +66,7 @@ export class Turn {
   readonly #clock = new TurnClock();
   #toolbox: Toolbox = unopened;
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
+  #calls: readonly AskedCall[] = [];
   #auditId = '';
 
   constructor(request: TurnRequest, deps: TurnDeps, events: TurnEvents) {
@@ -146,7 +147,7 @@ export class Turn {
       signal,
     );
     const { text, toolCalls } = this.#reply;
-    const reason = unreadable(toolCalls, this.#deps.bounds.maxCallsPerStep);
+    const reason = this.#readCalls();
     if (reason !== undefined) {
       this.#messages.push({ role: 'assistant', text, toolCalls: [] });
       this.#messages.push({ role: 'user', text: recoveryPrompt(reason) });
@@ -163,7 +164,7 @@ export class Turn {
     const { callIds, answers } = await runToolStep(
       {
         toolbox: this.#toolbox,
-        calls: this.#reply.toolCalls,
+        calls: this.#calls,
         step,
         events: this.#events,
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
@@ -174,6 +175,23 @@ export class Turn {
     signal.throwIfAborted();
     this.#messages.push({ role: 'tool', results: answers });
     return { type: 'acted' };
+  }
+
+  /** Returns why the calls of the reply cannot run; undefined when they can. */
+  #readCalls(): string | undefined {
+    const { toolCalls } = this.#reply;
+    const { maxCallsPerStep } = this.#deps.bounds;
+    if (toolCalls.length > maxCallsPerStep) {
+      return `${toolCalls.length} tool calls at once, ${maxCallsPerStep} are allowed`;
+    }
+    this.#calls = toolCalls.map((request) => ({
+      request,
+      args: readArguments(request.argumentsText),
+    }));
+    const unreadable = this.#calls.find(({ args }) => args.error !== undefined);
+    if (unreadable === undefined) return undefined;
+    const { request, args } = unreadable;
+    return `the arguments of ${request.tool.slice(0, 100)} ${args.error?.message}`;
   }
 
   #onFirstText(providerWaitMs: number): void {

@@ -1,5 +1,6 @@
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
+import { readArguments } from '../../src/calls/arguments.ts';
 import type { ToolResult } from '../../src/ports.ts';
 import { readTool } from './offered-tools.ts';
 import { never, scope, toolWorld } from './tool-world.ts';
@@ -36,7 +37,7 @@ test('what a call costs', async (t) => {
     if (n === WARM_CALLS) for (const list of [prepareUs, sendUs, results]) list.length = 0;
     const toolbox = await world.toolboxes.open(scope, never);
     const beforeMs = performance.now();
-    const call = toolbox.prepare('fs.read', '{"path":"/home/user/welcome.txt"}');
+    const call = toolbox.prepare('fs.read', readArguments('{"path":"/home/user/welcome.txt"}'));
     const runMs = performance.now();
     sends.lastMs = 0;
     const running = call.run({ signal: never });

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
+import { readArguments } from '../../src/calls/arguments.ts';
 import type { ToolResult } from '../../src/ports.ts';
 import { readTool } from './offered-tools.ts';
 import { never, scope, type ToolWorldOptions, toolWorld } from './tool-world.ts';
@@ -9,7 +10,7 @@ export async function started(t: TestContext, options: Partial<ToolWorldOptions>
   const world = await toolWorld(t, { tools: [readTool()], ...options });
   const toolbox = await world.toolboxes.open(scope, never);
   const run = (tool: string, args: unknown, signal = never) =>
-    toolbox.prepare(tool, JSON.stringify(args)).run({ signal });
+    toolbox.prepare(tool, readArguments(JSON.stringify(args))).run({ signal });
   return { ...world, toolbox, run };
 }
 

@@ -9,9 +9,11 @@ import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/si
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
 import type { DevicesOptions } from '../../src/adapters/relay/devices.ts';
+import type { Executor } from '../../src/calls/executor.ts';
+import type { CallLedger, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';
+import { createToolboxes } from '../../src/calls/toolbox.ts';
+import { deviceExecutor } from '../../src/executors/device/device-executor.ts';
 import type { Toolboxes, TurnScope } from '../../src/ports.ts';
-import { type CallLedger, noToolMetrics, type ToolLimits } from '../../src/tools/ports.ts';
-import { createToolboxes } from '../../src/tools/toolboxes.ts';
 import type { FakeRelay } from './fake-relay.ts';
 import { type RelayWorld, relayWorld } from './relay-world.ts';
 import { type OfferedTool, ToolDevice } from './tool-device.ts';
@@ -40,10 +42,21 @@ export interface ToolWorldOptions {
   readonly limits?: Partial<ToolLimits>;
   readonly relay?: Partial<DevicesOptions>;
   readonly tracer?: Tracer;
+  /** Beside the device. */
+  readonly executors?: readonly Executor[];
   readonly wrapLedger?: (ledger: CallLedger) => CallLedger;
 }
 
-const allowAll: readonly Rule[] = [{ id: 'all', effect: 'allow', tools: ['*'] }];
+const NO_METRICS: ToolMetrics = {
+  running() {},
+  resumed() {},
+  decided() {},
+  ended() {},
+  roundTrip() {},
+  masked() {},
+};
+
+const ALLOW_ALL: readonly Rule[] = [{ id: 'all', effect: 'allow', tools: ['*'] }];
 
 /** A host with its ledger and policy, two relay pods, and one device on the first of them. */
 export async function toolWorld(t: TestContext, options: ToolWorldOptions): Promise<ToolWorld> {
@@ -63,13 +76,15 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
   opened = ledger;
   const { wrapLedger = (same) => same } = options;
   const toolboxes = createToolboxes({
-    devices: world.devices,
-    policy: await policyOf(options.rules ?? allowAll),
-    contracts,
+    executors: [
+      deviceExecutor({ devices: world.devices, contracts, onResumed() {} }),
+      ...(options.executors ?? []),
+    ],
+    policy: await policyOf(options.rules ?? ALLOW_ALL),
     ledger: wrapLedger(createCallLedger(ledger)),
     signer,
     limits: options.limits,
-    metrics: noToolMetrics,
+    metrics: NO_METRICS,
     tracer: options.tracer,
   });
   const hostKeys = [verifierFromPem(key.publicPem)];

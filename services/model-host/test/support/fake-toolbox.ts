@@ -1,9 +1,12 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Outcome } from '@zerolatency/receipts';
 import { maskText } from '@zerolatency/redaction';
+import { textForModel } from '../../src/calls/mcp-result.ts';
 import type {
+  CallProgress,
   PreparedCall,
   Recorder,
+  ToolArguments,
   Toolboxes,
   ToolDefinition,
   ToolResult,
@@ -14,7 +17,7 @@ export interface FakeCall {
   readonly tool: string;
   readonly arguments: Readonly<Record<string, unknown>>;
   readonly signal: AbortSignal;
-  readonly onProgress: (receivedBytes: number) => void;
+  readonly onProgress: (progress: CallProgress) => void;
 }
 
 /** What a tool of the test does: gives its content, or throws its error. */
@@ -41,37 +44,38 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
 
   async function end(
     call: FakeCall,
-  ): Promise<Pick<ToolResult, 'outcome' | 'resultJson' | 'error'>> {
+  ): Promise<Pick<ToolResult, 'outcome' | 'resultJson' | 'text' | 'error'>> {
     try {
       const tool = tools[call.tool];
       if (tool === undefined) throw new ZlError('tool.unknown', `no tool ${call.tool}`);
       const structuredContent = await tool(call);
-      return { outcome: 'done', resultJson: maskText(JSON.stringify({ structuredContent })).text };
+      const resultJson = maskText(JSON.stringify({ structuredContent })).text;
+      return { outcome: 'done', resultJson, text: textForModel(JSON.parse(resultJson)) };
     } catch (reason) {
       if (call.signal.aborted) {
         const error = new ZlError('call.cancelled', 'the call was cancelled');
-        return { outcome: 'cancelled', resultJson: '', error };
+        return { outcome: 'cancelled', resultJson: '', text: '', error };
       }
       if (!(reason instanceof ZlError)) throw reason;
-      return { outcome: outcomeOf(reason), resultJson: '', error: reason };
+      return { outcome: outcomeOf(reason), resultJson: '', text: '', error: reason };
     }
   }
 
-  function prepare(tool: string, argumentsJson: string): PreparedCall {
+  function prepare(tool: string, args: ToolArguments): PreparedCall {
     calls += 1;
     const callId = calls.toString(16).padStart(32, '0');
     log.push(`prepared ${tool}`);
     return {
       callId,
       tool,
-      argumentsJson: maskText(argumentsJson).text,
+      argumentsJson: maskText(args.text).text,
       argumentsDigest: `sha256:${'0'.repeat(64)}`,
       async run({ signal, onProgress = () => {} }) {
         log.push(`ran ${tool}`);
         running += 1;
         const result = await end({
           tool,
-          arguments: JSON.parse(argumentsJson),
+          arguments: JSON.parse(args.text),
           signal,
           onProgress,
         });

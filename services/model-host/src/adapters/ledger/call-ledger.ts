@@ -1,19 +1,21 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Ledger } from '@zerolatency/ledger';
 import type { Digest } from '@zerolatency/signing';
-import type { CallLedger } from '../../tools/ports.ts';
+import type { CallLedger } from '../../calls/ports.ts';
 
 /** The calls' records in the ledger of this host. */
 export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
   return {
-    intend(facts, intent, durable) {
+    intend(facts, target, durable) {
       const { startedAt: _, ...known } = facts;
       const body = {
         ...known,
         argumentSalt: hexOf(facts.argumentSalt),
-        journalId: hexOf(intent.journalId),
-        requestDigest: digestOf(intent.digest),
-        deadlineUnixMs: Math.floor(intent.deadlineMs),
+        ...(target && {
+          journalId: hexOf(target.journalId),
+          requestDigest: digestOf(target.requestDigest),
+          deadlineUnixMs: Math.floor(target.deadlineMs),
+        }),
       };
       const entry = { kind: 'call.intent', body } as const;
       if (durable) return ledger.append(entry).then(nothing, refuse);

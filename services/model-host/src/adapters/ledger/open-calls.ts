@@ -1,5 +1,5 @@
 import type { Ledger, OpenIntent } from '@zerolatency/ledger';
-import type { OpenCall } from '../../tools/close-open-intents.ts';
+import type { OpenCall } from '../../calls/executor.ts';
 
 const CALL_ID = /^[0-9a-f]{32}$/;
 
@@ -13,15 +13,12 @@ function openCall({ at, body }: OpenIntent): OpenCall {
   const argumentSalt = Buffer.from(body.argumentSalt, 'hex');
   const facts = { ...known, argumentSalt, caps, startedAt: at };
   if (journalId === undefined || requestDigest === undefined || !CALL_ID.test(facts.callId)) {
-    return { facts, intent: undefined };
+    return { facts, target: undefined };
   }
-  const deadlineMs = deadlineUnixMs ?? 0;
-  const intent = {
-    callId: facts.callId,
-    digest: Buffer.from(requestDigest.slice('sha256:'.length), 'hex'),
+  const target = {
     journalId: Buffer.from(journalId, 'hex'),
-    deadlineMs,
-    settleByMs: deadlineMs,
+    requestDigest: Buffer.from(requestDigest.slice('sha256:'.length), 'hex'),
+    deadlineMs: deadlineUnixMs ?? 0,
   };
-  return { facts, intent };
+  return { facts, target };
 }

@@ -9,7 +9,7 @@ import { verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';
-import type { DeviceRoute, DeviceSession } from '../../tools/ports.ts';
+import type { DeviceConnection, DeviceRoute } from '../../executors/device/routes.ts';
 
 const never = AbortSignal.any([]);
 
@@ -26,7 +26,7 @@ function attach(route: DeviceRoute) {
   const callId = randomBytes(16).toString('hex');
   const frames: Frame[] = [];
   const log: string[] = [];
-  let session: DeviceSession | undefined;
+  let session: DeviceConnection | undefined;
   route.attach(callId, {
     onFrame: (frame) => frames.push(frame),
     onRouteUp: (up) => {
@@ -175,7 +175,7 @@ test('a changed catalog reaches the session without disturbing calls', async (t)
   const call = attach(route);
   device.catalog = create(CatalogSchema, { servers: [create(ServerSchema, { name: 'fs' })] });
   relay.announce(device);
-  await eventually(() => route.session?.servers[0]?.name === 'fs');
+  await eventually(() => route.connection?.servers[0]?.name === 'fs');
   assert.deepEqual(call.log, ['up 1']);
 });
 

@@ -1,7 +1,7 @@
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
 import type { TlsMaterial } from '@zerolatency/service/tls';
 import type { JSONWebKeySet } from 'jose';
-import type { DeviceRoute, DeviceRoutes } from '../../tools/ports.ts';
+import type { DeviceRoute, DeviceRoutes } from '../../executors/device/routes.ts';
 import { createCredentialCheck } from './credential.ts';
 import { Directory } from './directory.ts';
 import { defaultRelayLimits, type RelayLimits } from './limits.ts';

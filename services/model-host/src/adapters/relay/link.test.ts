@@ -79,7 +79,7 @@ test('a message that is no frame closes the link, and the next one is good', asy
   for (const rubbish of [Buffer.from('rubbish'), 'text', Buffer.alloc(2 ** 20 + 1)]) {
     const links = relay!.accepted;
     relay!.broadcast(rubbish);
-    await eventually(() => route.session === undefined || relay!.accepted > links);
+    await eventually(() => route.connection === undefined || relay!.accepted > links);
     await route.ready(never);
   }
 });
@@ -131,7 +131,7 @@ test('[RLY-04] a relay that comes back at the same address under another id is l
   await route.ready(never);
   relay!.relayId = 'relay-a-again';
   relay!.cutLinks();
-  await eventually(() => route.session === undefined);
+  await eventually(() => route.connection === undefined);
   await route.ready(never);
 });
 

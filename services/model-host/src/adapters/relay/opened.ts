@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import type { Verifier } from '@zerolatency/signing';
-import type { DeviceSession } from '../../tools/ports.ts';
+import type { DeviceConnection } from '../../executors/device/routes.ts';
 
 export function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
   try {
@@ -13,7 +13,7 @@ export function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
 }
 
 /** The public key is the one in the verified credential of the same message. */
-export function sessionOf(opened: Opened, device: number, verifier: Verifier): DeviceSession {
+export function connectionOf(opened: Opened, device: number, verifier: Verifier): DeviceConnection {
   return {
     device,
     epoch: Number(opened.epoch),

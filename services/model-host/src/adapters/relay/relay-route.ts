@@ -1,14 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import type { Opened } from '@zerolatency/proto/link';
-import type { DeviceRoute, DeviceSession, RouteUser } from '../../tools/ports.ts';
+import type { DeviceConnection, DeviceRoute, RouteUser } from '../../executors/device/routes.ts';
 import { backoffMs } from './backoff.ts';
 import type { CredentialCheck } from './credential.ts';
 import type { Directory, Owner } from './directory.ts';
 import type { RelayLimits } from './limits.ts';
 import type { LinkPool } from './link-pool.ts';
-import { decodeOpened, sessionOf } from './opened.ts';
-import { type Hop, isOfOneSession, type Opening, type RouteState } from './route-state.ts';
+import { connectionOf, decodeOpened } from './opened.ts';
+import { type Hop, isSameConnection, type Opening, type RouteState } from './route-state.ts';
 import { RouteWaiters } from './route-waiters.ts';
 
 export interface RelayRouteOptions {
@@ -42,8 +42,8 @@ export class RelayRoute implements DeviceRoute {
     this.#relax();
   }
 
-  get session(): DeviceSession | undefined {
-    return this.#state.name === 'up' ? this.#state.session : undefined;
+  get connection(): DeviceConnection | undefined {
+    return this.#state.name === 'up' ? this.#state.connection : undefined;
   }
 
   get needed(): boolean {
@@ -51,8 +51,8 @@ export class RelayRoute implements DeviceRoute {
   }
 
   /** Rejects with what kept the device from being reached. */
-  ready(signal: AbortSignal): Promise<DeviceSession> {
-    if (this.#state.name === 'up') return Promise.resolve(this.#state.session);
+  ready(signal: AbortSignal): Promise<DeviceConnection> {
+    if (this.#state.name === 'up') return Promise.resolve(this.#state.connection);
     if (this.#state.name === 'closed')
       return Promise.reject(new ZlError('server.draining', 'the route to the device is closed'));
     const ready = this.#waiters.add(signal);
@@ -63,7 +63,7 @@ export class RelayRoute implements DeviceRoute {
   attach(callId: string, user: RouteUser): void {
     this.#users.set(callId, user);
     this.#need();
-    if (this.#state.name === 'up') user.onRouteUp(this.#state.session);
+    if (this.#state.name === 'up') user.onRouteUp(this.#state.connection);
   }
 
   detach(callId: string): void {
@@ -154,13 +154,13 @@ export class RelayRoute implements DeviceRoute {
   #onOpened(opened: Opened): void {
     const state = this.#state;
     if (state.name !== 'opening' && state.name !== 'up') return;
-    const known = state.name === 'up' ? state.session : state.opened;
-    if (known !== undefined && !isOfOneSession(known, opened)) {
+    const known = state.name === 'up' ? state.connection : state.opened;
+    if (known !== undefined && !isSameConnection(known, opened)) {
       this.#lose(
-        new ZlError('device.offline', 'the relay holds another session of the device now'),
+        new ZlError('device.offline', 'the relay holds another connection of the device now'),
       );
     } else if (state.name === 'up') {
-      state.session = sessionOf(opened, state.hop.handle, state.session.verifier);
+      state.connection = connectionOf(opened, state.hop.handle, state.connection.verifier);
     } else if (known !== undefined) {
       // Its catalog has changed while its credential is being checked.
       state.opened = opened;
@@ -178,16 +178,16 @@ export class RelayRoute implements DeviceRoute {
     checkCredential(opened.credential, { tenant, deviceId }).then((verified) => {
       if (this.#state !== state) return;
       if ('error' in verified) this.#lose(verified.error);
-      else this.#up(hop, sessionOf(state.opened ?? opened, hop.handle, verified.verifier));
+      else this.#up(hop, connectionOf(state.opened ?? opened, hop.handle, verified.verifier));
     });
   }
 
-  #up(hop: Hop, session: DeviceSession): void {
+  #up(hop: Hop, connection: DeviceConnection): void {
     if (this.#state.name === 'opening') clearTimeout(this.#state.timer);
     this.#failures = 0;
-    this.#state = { name: 'up', hop, session };
-    this.#waiters.resolveAll(session);
-    for (const user of [...this.#users.values()]) user.onRouteUp(session);
+    this.#state = { name: 'up', hop, connection };
+    this.#waiters.resolveAll(connection);
+    for (const user of [...this.#users.values()]) user.onRouteUp(connection);
   }
 
   #lose(reason: ZlError, atLeastMs = 0): void {

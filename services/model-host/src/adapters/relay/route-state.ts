@@ -1,5 +1,5 @@
 import type { Opened } from '@zerolatency/proto/link';
-import type { DeviceSession } from '../../tools/ports.ts';
+import type { DeviceConnection } from '../../executors/device/routes.ts';
 import type { Owner } from './directory.ts';
 import type { Link } from './link.ts';
 
@@ -13,7 +13,7 @@ export type RouteState =
   | { readonly name: 'idle' }
   | { readonly name: 'locating'; readonly abort: AbortController }
   | Opening
-  | { readonly name: 'up'; readonly hop: Hop; session: DeviceSession }
+  | { readonly name: 'up'; readonly hop: Hop; connection: DeviceConnection }
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'closed' };
 
@@ -36,7 +36,7 @@ interface Told {
   readonly credential: string;
 }
 
-/** A handle is of one session of its device, of which only the catalog changes. */
-export function isOfOneSession(a: Told, b: Told): boolean {
+/** A handle is of one connection of its device, of which only the catalog changes. */
+export function isSameConnection(a: Told, b: Told): boolean {
   return Number(a.epoch) === Number(b.epoch) && a.credential === b.credential;
 }

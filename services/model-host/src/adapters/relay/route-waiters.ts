@@ -1,8 +1,8 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import type { DeviceSession } from '../../tools/ports.ts';
+import type { DeviceConnection } from '../../executors/device/routes.ts';
 
 interface Waiter {
-  readonly resolve: (session: DeviceSession) => void;
+  readonly resolve: (connection: DeviceConnection) => void;
   readonly reject: (error: ZlError) => void;
 }
 
@@ -25,7 +25,7 @@ export class RouteWaiters {
     return this.#waiters.size;
   }
 
-  add(signal: AbortSignal): Promise<DeviceSession> {
+  add(signal: AbortSignal): Promise<DeviceConnection> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
         reject(fromUnknown(signal.reason));
@@ -47,9 +47,9 @@ export class RouteWaiters {
         if (this.#waiters.size === 0) this.#options.onEmpty();
       };
       const waiter: Waiter = {
-        resolve: (session) => {
+        resolve: (connection) => {
           settle();
-          resolve(session);
+          resolve(connection);
         },
         reject: (error) => {
           settle();
@@ -61,9 +61,9 @@ export class RouteWaiters {
     });
   }
 
-  resolveAll(session: DeviceSession): void {
+  resolveAll(connection: DeviceConnection): void {
     this.#last = undefined;
-    for (const waiter of [...this.#waiters]) waiter.resolve(session);
+    for (const waiter of [...this.#waiters]) waiter.resolve(connection);
   }
 
   rejectAll(error: ZlError): void {

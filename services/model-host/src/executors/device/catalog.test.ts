@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ToolContracts } from '@zerolatency/contracts';
 import { ServerSchema, ServerState } from '@zerolatency/proto/bridge';
-import { contracts } from '../../test/relay/tool-world.ts';
-import { ToolRegistry } from './registry.ts';
+import { contracts } from '../../../test/relay/tool-world.ts';
+import { DeviceCatalogs } from './catalog.ts';
 
 const objectSchema = JSON.stringify({ type: 'object' });
 
 function toolsOf(...servers: MessageInitShape<typeof ServerSchema>[]) {
-  return new ToolRegistry(contracts).of(servers.map((server) => create(ServerSchema, server)));
+  return new DeviceCatalogs(contracts).read(servers.map((server) => create(ServerSchema, server)));
 }
 
 test('[TOOL-01] our contract says what a tool takes, not the device', () => {
@@ -36,7 +36,7 @@ test('[POL-04] a tool has the version its device decides by, and the contract of
   };
   const fsOf = (version: string) => {
     const tools = [{ name: 'read', inputSchemaJson: objectSchema }];
-    return new ToolRegistry(both).of([create(ServerSchema, { name: 'fs', version, tools })]);
+    return new DeviceCatalogs(both).read([create(ServerSchema, { name: 'fs', version, tools })]);
   };
   for (const [version, contract] of [
     ['1.4.2', first],
@@ -64,7 +64,7 @@ test('a tool whose server does not run is known and not offered', () => {
     state,
     tools: [{ name: 'get', inputSchemaJson: objectSchema }],
   });
-  assert.equal(tools.get('web.get')?.offered, false);
+  assert.equal(tools.get('web.get')?.isReady, false);
 });
 
 test('names, schemas and sizes that a device should not have are left out', () => {
@@ -121,7 +121,7 @@ test('a schema of an older draft is read as ours', () => {
 });
 
 test('a catalog is read once', () => {
-  const registry = new ToolRegistry(contracts);
+  const catalogs = new DeviceCatalogs(contracts);
   const servers = [create(ServerSchema, { name: 'web' })];
-  assert.equal(registry.of(servers), registry.of(servers));
+  assert.equal(catalogs.read(servers), catalogs.read(servers));
 });

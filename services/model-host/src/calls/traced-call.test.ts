@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { createTracing } from '@zerolatency/service/telemetry';
 import { readTool } from '../../test/relay/offered-tools.ts';
 import { never, scope, toolWorld } from '../../test/relay/tool-world.ts';
+import { readArguments } from './arguments.ts';
 
 test('[OBS-01] a call is a span that tells its outcome, and the device continues its trace', async (t) => {
   const spans: { name: string; spanId: string; attributes: Record<string, unknown> }[] = [];
@@ -16,7 +17,9 @@ test('[OBS-01] a call is a span that tells its outcome, and the device continues
   });
   const world = await toolWorld(t, { tools: [readTool()], tracer: tracing.tracer });
   const toolbox = await world.toolboxes.open(scope, never);
-  const result = await toolbox.prepare('fs.read', '{"path":"/a"}').run({ signal: never });
+  const result = await toolbox
+    .prepare('fs.read', readArguments('{"path":"/a"}'))
+    .run({ signal: never });
   await tracing.shutdown();
   assert.equal(result.outcome, 'done');
   const [span] = spans;

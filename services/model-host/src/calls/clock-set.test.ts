@@ -1,6 +1,7 @@
 import { test } from 'node:test';
 import { assertEnds, started } from '../../test/relay/started.ts';
 import { never, scope } from '../../test/relay/tool-world.ts';
+import { readArguments } from './arguments.ts';
 
 test('calls of a turn that begins after the clock was set have their deadline by that clock', async (t) => {
   const { run, toolboxes } = await started(t);
@@ -9,6 +10,6 @@ test('calls of a turn that begins after the clock was set have their deadline by
   // As after a machine slept: its monotonic clock stood still meanwhile.
   t.mock.method(Date, 'now', () => now() + 40 * 60_000);
   const toolbox = await toolboxes.open(scope, never);
-  const call = toolbox.prepare('fs.read', JSON.stringify({ path: '/a' }));
+  const call = toolbox.prepare('fs.read', readArguments(JSON.stringify({ path: '/a' })));
   assertEnds(await call.run({ signal: never }), 'done');
 });

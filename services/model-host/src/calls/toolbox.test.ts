@@ -10,6 +10,7 @@ import { eventually } from '@zerolatency/testing';
 import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';
 import { never, scope } from '../../test/relay/tool-world.ts';
+import { readArguments } from './arguments.ts';
 
 const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/records');
 
@@ -152,7 +153,9 @@ test('[POL-01] calls per turn are capped', async (t) => {
   for (const path of ['/a', '/b', '/c']) results.push((await run('fs.read', { path })).outcome);
   assert.deepEqual(results, ['done', 'done', 'denied']);
   const next = await toolboxes.open({ ...scope, turnId: 'turn-2' }, never);
-  const again = await next.prepare('fs.read', '{"path":"/d"}').run({ signal: never });
+  const again = await next
+    .prepare('fs.read', readArguments('{"path":"/d"}'))
+    .run({ signal: never });
   assertEnds(again, 'done');
 });
 
@@ -177,7 +180,7 @@ test('words that are no arguments and names that are no names have receipts too'
     ['', '{}'],
     ['\ud800'.repeat(5000), '{}'],
   ]) {
-    const call = toolbox.prepare(tool!, words!);
+    const call = toolbox.prepare(tool!, readArguments(words!));
     const result = await call.run({ signal: never });
     assert.equal(result.outcome, 'failed');
     assert.equal(verify(result.receiptJson).error, undefined);
@@ -189,7 +192,9 @@ test('a turn without a device has an empty toolbox', async (t) => {
   const { toolboxes } = await started(t);
   const toolbox = await toolboxes.open({ ...scope, deviceId: '' }, never);
   assert.deepEqual(toolbox.tools, []);
-  const result = await toolbox.prepare('fs.read', '{"path":"/a"}').run({ signal: never });
+  const result = await toolbox
+    .prepare('fs.read', readArguments('{"path":"/a"}'))
+    .run({ signal: never });
   assertEnds(result, 'failed', 'tool.unknown');
 });
 
@@ -198,7 +203,7 @@ test('[RED-01] secrets in arguments and results are masked before anyone sees th
   const { toolbox } = await started(t, {
     tools: [readTool(secret)],
   });
-  const call = toolbox.prepare('fs.read', JSON.stringify({ path: `/${secret}` }));
+  const call = toolbox.prepare('fs.read', readArguments(JSON.stringify({ path: `/${secret}` })));
   const result = await call.run({ signal: never });
   assertEnds(result, 'done');
   assert.doesNotMatch(call.argumentsJson, new RegExp(secret));

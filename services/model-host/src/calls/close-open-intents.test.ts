@@ -5,9 +5,10 @@ import { signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { heldTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { started } from '../../test/relay/started.ts';
-import type { ToolWorld, ToolWorldOptions } from '../../test/relay/tool-world.ts';
+import { contracts, type ToolWorld, type ToolWorldOptions } from '../../test/relay/tool-world.ts';
 import { createCallLedger } from '../adapters/ledger/call-ledger.ts';
 import { openCalls } from '../adapters/ledger/open-calls.ts';
+import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { closeOpenIntents } from './close-open-intents.ts';
 
 /** A host that dies while a call runs: its links end, and its receipt is never written. */
@@ -19,8 +20,8 @@ async function crashed(t: TestContext, options: Pick<ToolWorldOptions, 'tools'>)
     limits: { timeoutMs: 1000, graceMs: 0 },
     wrapLedger: (ledger) => ({
       ...ledger,
-      conclude: (callId, receipt) =>
-        isDead ? new Promise<void>(() => {}) : ledger.conclude(callId, receipt),
+      conclude: (call, receipt) =>
+        isDead ? new Promise<void>(() => {}) : ledger.conclude(call, receipt),
     }),
   });
   void world.run(options.tools[0]!.name, { path: '/a' });
@@ -36,10 +37,10 @@ async function restart(world: ToolWorld, { waitMs = 2000 } = {}) {
   const dir = world.ledgerDir;
   const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
   const open = openCalls(ledger);
-  const devices = world.host();
+  const executors = [deviceExecutor({ devices: world.host(), contracts, onResumed() {} })];
   const counts = await closeOpenIntents({
     open,
-    devices,
+    executors,
     ledger: createCallLedger(ledger),
     signer,
     waitMs,

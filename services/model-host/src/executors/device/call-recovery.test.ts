@@ -6,10 +6,10 @@ import { ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
-import { heldTool, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
-import { assertEnds, started } from '../../test/relay/started.ts';
-import { ToolDevice } from '../../test/relay/tool-device.ts';
-import { never, scope } from '../../test/relay/tool-world.ts';
+import { heldTool, readTool, stuckTool } from '../../../test/relay/offered-tools.ts';
+import { assertEnds, started } from '../../../test/relay/started.ts';
+import { ToolDevice } from '../../../test/relay/tool-device.ts';
+import { never, scope } from '../../../test/relay/tool-world.ts';
 
 test('[RLY-04] a call whose route is lost in mid-result resumes on another relay and runs once', async (t) => {
   const text = 'x'.repeat(400_000);
@@ -90,7 +90,7 @@ test('a call to a device that left before it was sent fails as offline, with a r
     relay: { limits: { connectWaitMs: 500 } },
   });
   relay.disconnect(device);
-  await eventually(() => devices.route('north', 'laptop').session === undefined);
+  await eventually(() => devices.route('north', 'laptop').connection === undefined);
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'failed', 'device.offline');
   assert.equal(verify(result.receiptJson).value?.receipt.errorId, 'device.offline');
@@ -215,12 +215,12 @@ test('a device that changes its journal before the call was sent gets a new inte
     wrapLedger: (ledger) => ({
       ...ledger,
       intend: async (facts, intent, durable) => {
-        journals.push(Buffer.from(intent.journalId).toString('hex'));
+        journals.push(Buffer.from(intent!.journalId).toString('hex'));
         await ledger.intend(facts, intent, durable);
         if (journals.length > 1) return;
         relay.disconnect(device);
         other.connect(again);
-        await eventually(() => devices.route('north', 'laptop').session === undefined);
+        await eventually(() => devices.route('north', 'laptop').connection === undefined);
       },
     }),
   });
@@ -238,7 +238,7 @@ test('a host that closes its routes while a call has none still gives the call i
   const running = run('slow.wait', {});
   await eventually(() => device.running === 1);
   relay.disconnect(device);
-  await eventually(() => devices.route('north', 'laptop').session === undefined);
+  await eventually(() => devices.route('north', 'laptop').connection === undefined);
   devices.close();
   assertEnds(await running, 'unknown', 'call.unknown_outcome');
 });

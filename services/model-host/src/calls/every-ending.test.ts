@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { callKey, FrameKind } from '@zerolatency/frame';
 import fc from 'fast-check';
 import type { FakeRelay, Tamper } from '../../test/relay/fake-relay.ts';
 import { readTool } from '../../test/relay/offered-tools.ts';
@@ -26,7 +27,15 @@ const anyRun = fc.record({
 });
 
 test('[TOOL-04] every call has one outcome and one verified receipt, whatever happens on the way', async (t) => {
+  const intended = new Set<string>();
   const world = await started(t, {
+    wrapLedger: (ledger) => ({
+      ...ledger,
+      intend: (facts, ...rest) => {
+        intended.add(facts.callId);
+        return ledger.intend(facts, ...rest);
+      },
+    }),
     tools: [readTool('w'.repeat(90_000))],
     limits: { timeoutMs: 250, graceMs: 100, callsPerTurn: 1_000_000 },
   });
@@ -46,7 +55,15 @@ test('[TOOL-04] every call has one outcome and one verified receipt, whatever ha
   };
   const oneRun = fc.asyncProperty(anyRun, async ({ fates, moves, cancelled, invalid }) => {
     device.executions.clear();
-    for (const pod of [relay, other]) pod.tamper = unreliable(fates);
+    const tamper = unreliable(fates);
+    const sentUnrecorded: string[] = [];
+    for (const pod of [relay, other]) {
+      pod.tamper = (frame, direction) => {
+        const callId = callKey(frame.callId);
+        if (frame.kind === FrameKind.CALL && !intended.has(callId)) sentUnrecorded.push(callId);
+        return tamper(frame, direction);
+      };
+    }
     const calls = Array.from({ length: CALLS }, (_, n) => {
       const abort = new AbortController();
       const call = run('fs.read', invalid.includes(n) ? {} : { path: `/${n}` }, abort.signal);
@@ -63,7 +80,10 @@ test('[TOOL-04] every call has one outcome and one verified receipt, whatever ha
       assert.equal(value?.receipt.outcome, result.outcome);
       assert.equal(value?.receipt.errorId, result.error?.id);
       assert.equal(result.outcome === 'done', result.resultJson.length > 90_000);
+      const isExecuted = result.outcome === 'done' || result.outcome === 'unknown';
+      assert.ok(!isExecuted || intended.has(value?.receipt.callId ?? ''));
     }
+    assert.deepEqual(sentUnrecorded, []);
     assert.ok([...device.executions.values()].every((times) => times === 1));
   });
   await fc.assert(oneRun, { numRuns: 8, endOnFailure: true });

@@ -2,49 +2,45 @@ import type { Caller, CallerSink, CallIntent, CallOutcome } from '@zerolatency/c
 import type { Frame } from '@zerolatency/frame';
 import { FrameKind } from '@zerolatency/proto/frame';
 import type { Verifier } from '@zerolatency/signing';
-import type { DeviceRoute, DeviceSession, RouteUser } from './ports.ts';
-import { ResultBuffer } from './result-buffer.ts';
+import type { DeviceConnection, DeviceRoute, RouteUser } from './routes.ts';
 
-export interface RemoteEnding {
+/** What arrived for a call, before any of it is believed. */
+export interface RemoteAnswer {
   readonly outcome: CallOutcome;
   readonly result: Uint8Array;
-  /** The device itself said so; then its receipt must be there. */
-  readonly statedByDevice: boolean;
+  /** The device itself stated the outcome, so its receipt must be there. */
+  readonly isStatedByDevice: boolean;
   /** Of the device as it was last reached. */
   readonly verifier: Verifier | undefined;
   readonly remoteUs: number;
 }
 
-export interface RemoteCallEvents {
-  readonly onProgress: ((receivedBytes: number) => void) | undefined;
-  readonly onRoute: (state: 'sent' | 'resuming') => void;
-}
-
 export interface RemoteCallOptions {
   readonly route: DeviceRoute;
   readonly callId: string;
-  /** Which machine drives the call: a new one, or one that recovers an earlier call. */
+  /** The machine that drives the call: a new one, or one for a call of an earlier run. */
   readonly caller: (sink: CallerSink) => Caller;
   readonly nowMs: () => number;
-  readonly events: RemoteCallEvents;
+  readonly onProgress?: ((progress: { receivedBytes: number }) => void) | undefined;
+  readonly onResumed?: () => void;
 }
 
-/** One call on its way to a device and back: gives the caller machine its route, its time and its buffer. */
+/** One call on its way to a device and back: gives the caller machine its route, time and buffer. */
 export class RemoteCall implements CallerSink, RouteUser {
   readonly #options: RemoteCallOptions;
   readonly #caller: Caller;
-  readonly #buffer: ResultBuffer;
-  #settle: (ending: RemoteEnding) => void = () => {};
+  readonly #buffer = new ResultBuffer();
+  #settle: (answer: RemoteAnswer) => void = () => {};
   #startedMs = 0;
-  #session: DeviceSession | undefined;
-  #settled = false;
-  #statedByDevice = false;
+  #verifier: Verifier | undefined;
+  #wasLost = false;
+  #isSettled = false;
+  #isStatedByDevice = false;
   #timer: NodeJS.Timeout | undefined;
   #armedForMs = Number.POSITIVE_INFINITY;
 
   constructor(options: RemoteCallOptions) {
     this.#options = options;
-    this.#buffer = new ResultBuffer();
     this.#caller = options.caller(this);
   }
 
@@ -54,15 +50,15 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   /** The call is with the kernel when this returns, if the route is up. */
-  start(signal: AbortSignal): Promise<RemoteEnding> {
+  start(signal: AbortSignal): Promise<RemoteAnswer> {
     const { route, callId, nowMs } = this.#options;
     this.#startedMs = nowMs();
     return new Promise((resolve) => {
       const onAbort = () => this.#input(() => this.#caller.cancel(nowMs()));
-      this.#settle = (ending) => {
+      this.#settle = (answer) => {
         clearTimeout(this.#timer);
         signal.removeEventListener('abort', onAbort);
-        resolve(ending);
+        resolve(answer);
       };
       signal.addEventListener('abort', onAbort);
       route.attach(callId, this);
@@ -71,28 +67,26 @@ export class RemoteCall implements CallerSink, RouteUser {
     });
   }
 
-  /**
-   * The call needs its route no more. Acknowledged once the outcome is safe with
-   * this host: the device may then free the result.
-   */
+  /** Acknowledged once the outcome is safe with this host: the device may then free the result. */
   release({ acknowledge }: { acknowledge: boolean }): void {
     if (acknowledge) this.#caller.acknowledge();
     this.#options.route.detach(this.#options.callId);
   }
 
-  onRouteUp(session: DeviceSession): void {
-    this.#session = session;
-    if (!this.#settled) this.#options.events.onRoute('sent');
-    this.#input(() => this.#caller.routeUp(session, this.#options.nowMs()));
+  onRouteUp(connection: DeviceConnection): void {
+    this.#verifier = connection.verifier;
+    if (this.#wasLost && !this.#isSettled) this.#options.onResumed?.();
+    this.#wasLost = false;
+    this.#input(() => this.#caller.routeUp(connection, this.#options.nowMs()));
   }
 
   onRouteLost(): void {
-    if (!this.#settled) this.#options.events.onRoute('resuming');
+    this.#wasLost = true;
     this.#input(() => this.#caller.routeLost(this.#options.nowMs()));
   }
 
   onFrame(frame: Frame): void {
-    if (frame.kind === FrameKind.OUTCOME) this.#statedByDevice = true;
+    if (frame.kind === FrameKind.OUTCOME) this.#isStatedByDevice = true;
     this.#input(() => this.#caller.frame(frame, this.#options.nowMs()));
   }
 
@@ -101,19 +95,18 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   data(chunk: Uint8Array): void {
-    const { events } = this.#options;
     this.#buffer.push(chunk);
     this.#caller.consumed(chunk.length);
-    events.onProgress?.(this.#buffer.length);
+    this.#options.onProgress?.({ receivedBytes: this.#buffer.length });
   }
 
   settled(outcome: CallOutcome): void {
-    this.#settled = true;
+    this.#isSettled = true;
     this.#settle({
       outcome,
       result: this.#buffer.view(),
-      statedByDevice: this.#statedByDevice,
-      verifier: this.#session?.verifier,
+      isStatedByDevice: this.#isStatedByDevice,
+      verifier: this.#verifier,
       remoteUs: Math.round((this.#options.nowMs() - this.#startedMs) * 1000),
     });
   }
@@ -138,5 +131,34 @@ export class RemoteCall implements CallerSink, RouteUser {
       },
       Math.max(0, Math.ceil(nextWakeMs - nowMs())),
     );
+  }
+}
+
+const FIRST_BYTES = 4096;
+
+/** Collects a result whose length the caller machine bounds; copies each byte about twice at most. */
+export class ResultBuffer {
+  #bytes: Uint8Array = new Uint8Array(0);
+  #length = 0;
+
+  get length(): number {
+    return this.#length;
+  }
+
+  push(chunk: Uint8Array): void {
+    const length = this.#length + chunk.length;
+    if (length > this.#bytes.length) this.#grow(length);
+    this.#bytes.set(chunk, this.#length);
+    this.#length = length;
+  }
+
+  view(): Uint8Array {
+    return this.#bytes.subarray(0, this.#length);
+  }
+
+  #grow(atLeast: number): void {
+    const bytes = new Uint8Array(Math.max(atLeast, FIRST_BYTES, this.#bytes.length * 2));
+    bytes.set(this.view());
+    this.#bytes = bytes;
   }
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ResultBuffer } from './result-buffer.ts';
+import { ResultBuffer } from './remote-call.ts';
 
 test('what is pushed in pieces is seen whole, also when the pieces are changed later', () => {
   fc.assert(

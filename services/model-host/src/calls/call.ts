@@ -1,0 +1,229 @@
+import { randomBytes } from 'node:crypto';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type Caps, type HeldDecision, tighter } from '@zerolatency/policy';
+import { argumentsDigest, newArgumentSalt } from '@zerolatency/receipts';
+import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
+import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
+import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
+import type { CallDecider } from './decide.ts';
+import type { ExecutableCall, Execution, ExecutorScope, ExecutorTool } from './executor.ts';
+import type { CallFacts, CallLedger, ToolLimits, ToolMetrics } from './ports.ts';
+import { type RecordedCall, recordCall } from './record.ts';
+import { type Settlement, settle, settledHere } from './settle.ts';
+
+export interface ToolCallDeps {
+  readonly scope: TurnScope;
+  readonly decider: CallDecider;
+  readonly find: (tool: string) => { tool: ExecutorTool; executor: ExecutorScope } | undefined;
+  readonly ledger: CallLedger;
+  readonly signer: Signer;
+  readonly limits: ToolLimits;
+  readonly metrics: ToolMetrics;
+  /** Unix time that does not step. */
+  readonly nowMs: () => number;
+  readonly traceparent: () => string;
+}
+
+/** A model may ask for anything; a receipt names it within bounds. */
+const MAX_NAME_CHARS = 200;
+
+/**
+ * One tool call, whoever executes it:
+ * decide -> validate -> intent -> execute -> settle -> record.
+ */
+export class ToolCall implements PreparedCall {
+  readonly callId = randomBytes(16).toString('hex');
+  readonly tool: string;
+  readonly argumentsJson: string;
+  readonly argumentsDigest: Digest;
+  readonly #argumentSalt = newArgumentSalt();
+  readonly #deps: ToolCallDeps;
+  readonly #args: ToolArguments;
+  #startedMs = 0;
+  #found: ExecutorTool | undefined;
+  #decision: HeldDecision | undefined;
+  #execution: Execution | undefined;
+
+  constructor(deps: ToolCallDeps, tool: string, args: ToolArguments) {
+    this.#deps = deps;
+    this.#args = args;
+    this.tool = tool.slice(0, MAX_NAME_CHARS).toWellFormed() || '(unnamed)';
+    this.argumentsJson = maskedArguments(args, deps.metrics.masked);
+    this.argumentsDigest = argumentsDigest(this.#argumentSalt, Buffer.from(args.text));
+  }
+
+  async run(options: CallOptions): Promise<ToolResult> {
+    const { metrics, nowMs } = this.#deps;
+    this.#startedMs = nowMs();
+    metrics.running(1);
+    const settlement = await this.#attempt(options);
+    const recorded = await this.#record(settlement);
+    metrics.running(-1);
+    return this.#report(recorded);
+  }
+
+  /** Up to the socket there is no await unless something must be waited for. */
+  async #attempt(options: CallOptions): Promise<Settlement> {
+    const { signal } = options;
+    try {
+      const found = this.#deps.find(this.tool);
+      this.#found = found?.tool;
+      const decision = this.#decide();
+      if (decision.effect === 'deny') {
+        const reason = `${this.tool}: ${decision.reason}`;
+        return settledHere('denied', new ZlError(decision.errorId, reason));
+      }
+      if (found === undefined) throw new ZlError('tool.unknown', `no tool ${this.tool}`);
+      this.#validate(found.tool);
+      signal.throwIfAborted();
+      const call = this.#executable(found.tool);
+      this.#execution = await found.executor.execute(call, this.#context(found.tool, options));
+    } catch (reason) {
+      return this.#notExecuted(reason, signal);
+    }
+    return this.#settle(this.#execution, signal);
+  }
+
+  #decide(): HeldDecision {
+    const { decider, ledger } = this.#deps;
+    const decision = decider.decide(this.tool, this.#found?.version ?? '', this.#args.value);
+    this.#decision = decision;
+    if (decision.effect === 'deny') ledger.denied(this.#facts(), decision);
+    return decision;
+  }
+
+  #validate(tool: ExecutorTool): void {
+    const { error, value } = this.#args;
+    if (error !== undefined) {
+      throw new ZlError(error.id, `arguments of ${this.tool} ${error.message}`, { cause: error });
+    }
+    const validator = tool.args();
+    if ('error' in validator) throw validator.error;
+    const fault = validator.validate(value).error;
+    if (fault === undefined) return;
+    throw new ZlError('tool.arguments_invalid', `arguments of ${this.tool}: ${fault.message}`);
+  }
+
+  #executable(tool: ExecutorTool): ExecutableCall {
+    const { limits, nowMs, traceparent } = this.#deps;
+    const { timeoutMs, maxBytes } = this.#caps();
+    const deadlineMs = nowMs() + timeoutMs;
+    return {
+      callId: this.callId,
+      tool,
+      args: this.#args,
+      argumentSalt: this.#argumentSalt,
+      deadlineMs,
+      settleByMs: deadlineMs + limits.graceMs,
+      maxBytes,
+      policyDigest: asDigest(this.#decision?.policyDigest),
+      traceparent: traceparent(),
+    };
+  }
+
+  #context(tool: ExecutorTool, options: CallOptions) {
+    const { scope, nowMs, ledger } = this.#deps;
+    return {
+      ...options,
+      scope,
+      nowMs,
+      intend: (target?: Parameters<CallLedger['intend']>[1]) =>
+        ledger.intend(this.#facts(), target, tool.hasEffects),
+    };
+  }
+
+  #notExecuted(cause: unknown, signal: AbortSignal): Settlement {
+    const { masked } = this.#deps.metrics;
+    if (!signal.aborted) return settledHere('failed', fromUnknown(cause), masked);
+    const message = 'the call was cancelled before it was sent';
+    return settledHere('cancelled', new ZlError('call.cancelled', message, { cause }));
+  }
+
+  #settle(execution: Execution, signal: AbortSignal): Settlement {
+    const { masked } = this.#deps.metrics;
+    try {
+      return settle(execution, {
+        tool: this.tool,
+        schema: this.#found?.result,
+        onMasked: masked,
+        isCancelled: signal.aborted,
+      });
+    } catch (cause) {
+      // The tool has run, and a defect of ours must not lose its receipt.
+      const error = new ZlError('call.unknown_outcome', fromUnknown(cause).message, { cause });
+      return settledHere('unknown', error, masked);
+    }
+  }
+
+  async #record(settlement: Settlement): Promise<RecordedCall> {
+    const { signer, ledger } = this.#deps;
+    const elapsedUs = this.#elapsedUs();
+    const recorded = await recordCall({
+      facts: this.#facts(),
+      settlement,
+      elapsedUs,
+      signer,
+      ledger,
+    });
+    this.#execution?.release?.({ isRecorded: recorded.receiptJson !== '' });
+    return recorded;
+  }
+
+  #report({ settlement, receiptJson }: RecordedCall): ToolResult {
+    const { outcome, error, resultJson, text, remoteUs, deviceUs, serverUs } = settlement;
+    const { metrics } = this.#deps;
+    const totalUs = this.#elapsedUs();
+    // A name that a model made up must not become a label.
+    const tool = this.#found === undefined ? 'other' : this.tool;
+    metrics.ended({ tool, outcome, errorId: error?.id ?? '', ms: totalUs / 1000 });
+    if (outcome === 'done' && this.#found?.executor === 'device') {
+      metrics.roundTrip('device', Math.max(0, remoteUs - deviceUs) / 1000);
+      metrics.roundTrip('server', remoteUs / 1000);
+    }
+    const timing = { totalUs, remoteUs, deviceUs, serverUs };
+    return { outcome, error, resultJson, text, receiptJson, timing };
+  }
+
+  #facts(): CallFacts {
+    const { identity, deviceId, turnId } = this.#deps.scope;
+    const { callId, tool, argumentsDigest } = this;
+    const executor = this.#found?.executor ?? (deviceId === '' ? 'host' : 'device');
+    return {
+      executor,
+      callId,
+      tool,
+      argumentsDigest,
+      argumentSalt: this.#argumentSalt,
+      toolVersion: this.#found?.version || undefined,
+      caps: this.#caps(),
+      startedAt: new Date(this.#startedMs).toISOString(),
+      policyId: this.#decision?.policyId || undefined,
+      policyDigest: asDigest(this.#decision?.policyDigest),
+      deviceId: executor === 'device' ? deviceId : undefined,
+      tenant: identity.tenant,
+      user: identity.user,
+      turnId: turnId || undefined,
+    };
+  }
+
+  /** The host's bounds, narrowed by the policy. */
+  #caps(): Required<Caps> {
+    const { timeoutMs, maxBytes, callsPerTurn } = this.#deps.limits;
+    const bounds = { timeoutMs, maxBytes, callsPerTurn };
+    const decision = this.#decision;
+    return decision?.effect === 'allow' ? { ...bounds, ...tighter(bounds, decision.caps) } : bounds;
+  }
+
+  #elapsedUs(): number {
+    return Math.max(0, Math.round((this.#deps.nowMs() - this.#startedMs) * 1000));
+  }
+}
+
+function maskedArguments({ value, text, error }: ToolArguments, onMasked: OnMasked): string {
+  if (error !== undefined) return JSON.stringify(maskText(text, { onMasked }).text);
+  return canonicalText(maskJson(value, { onMasked }));
+}
+
+function asDigest(text: string | undefined): Digest | undefined {
+  return text?.startsWith('sha256:') ? `sha256:${text.slice('sha256:'.length)}` : undefined;
+}

@@ -1,0 +1,61 @@
+import { ZlError } from '@zerolatency/errors';
+import type { Outcome } from '@zerolatency/receipts';
+import type { Signer } from '@zerolatency/signing';
+import type { Execution, Executor, OpenCall } from './executor.ts';
+import type { CallLedger } from './ports.ts';
+import { recordCall } from './record.ts';
+import { settledHere, settleRecovered } from './settle.ts';
+
+export interface CloseOpenIntentsOptions {
+  readonly open: readonly OpenCall[];
+  readonly executors: readonly Executor[];
+  readonly ledger: CallLedger;
+  readonly signer: Signer;
+  /** Executors are asked for this long; what they have not stated by then is unknown. */
+  readonly waitMs?: number;
+}
+
+const DEFAULT_WAIT_MS = 3000;
+
+/**
+ * Gives every open intent its receipt, by asking its executor or as unknown
+ * (rule 8). Nobody waits for the results any more, so calls that still run are
+ * cancelled. Rejects when the ledger takes no receipt.
+ */
+export async function closeOpenIntents(
+  options: CloseOpenIntentsOptions,
+): Promise<Record<Outcome, number>> {
+  const counts = { done: 0, failed: 0, denied: 0, cancelled: 0, unknown: 0 };
+  await Promise.all(
+    options.open.map(async (call) => {
+      counts[await close(call, options)] += 1;
+    }),
+  );
+  return counts;
+}
+
+async function close(call: OpenCall, options: CloseOpenIntentsOptions): Promise<Outcome> {
+  const { signer, ledger } = options;
+  const { facts } = call;
+  const execution = await recover(call, options);
+  const stopped = new ZlError('call.unknown_outcome', 'the host stopped while it ran');
+  const settlement =
+    execution === undefined ? settledHere('unknown', stopped) : settleRecovered(execution);
+  const elapsedUs = Math.max(0, Math.round((Date.now() - Date.parse(facts.startedAt)) * 1000));
+  const recorded = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
+  const isRecorded = recorded.receiptJson !== '';
+  execution?.release?.({ isRecorded });
+  if (!isRecorded && recorded.settlement.error !== undefined) throw recorded.settlement.error;
+  return recorded.settlement.outcome;
+}
+
+function recover(
+  call: OpenCall,
+  { executors, waitMs = DEFAULT_WAIT_MS }: CloseOpenIntentsOptions,
+): Promise<Execution> | undefined {
+  for (const executor of executors) {
+    const execution = executor.recover(call, waitMs);
+    if (execution !== undefined) return execution;
+  }
+  return undefined;
+}

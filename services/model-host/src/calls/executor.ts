@@ -1,0 +1,94 @@
+import type { Validator } from '@zerolatency/contracts';
+import type { ZlError } from '@zerolatency/errors';
+import type { Outcome, Receipt } from '@zerolatency/receipts';
+import type { Digest, Envelope } from '@zerolatency/signing';
+import type { CallOptions, ToolArguments, ToolDefinition, TurnScope } from '../ports.ts';
+import type { McpResult } from './mcp-result.ts';
+import type { CallFacts, CallIntentTarget } from './ports.ts';
+
+/** A tool as its executor offers it to one turn. */
+export interface ExecutorTool {
+  readonly definition: ToolDefinition;
+  readonly executor: Receipt['executor'];
+  /** Name of its server, and the tool's name there. */
+  readonly server: string;
+  readonly toolName: string;
+  /** The policy decides by it; empty when the server states none. */
+  readonly version: string;
+  /** False while its server is down: then the model is not told about it. */
+  readonly isReady: boolean;
+  /** The intent of such a call is durable before the call is sent. */
+  readonly hasEffects: boolean;
+  args(): Validator | { error: ZlError };
+  readonly result: Validator | undefined;
+}
+
+/** A call that was decided and validated. */
+export interface ExecutableCall {
+  readonly callId: string;
+  readonly tool: ExecutorTool;
+  readonly args: ToolArguments;
+  readonly argumentSalt: Uint8Array;
+  readonly deadlineMs: number;
+  /** The executor states an outcome by then; what it does not know is unknown. */
+  readonly settleByMs: number;
+  readonly maxBytes: number;
+  /** SHA-256 of the policy bundle that allowed the call. */
+  readonly policyDigest: Digest | undefined;
+  readonly traceparent: string;
+}
+
+export interface ExecutionContext extends CallOptions {
+  readonly scope: TurnScope;
+  /** Unix time that does not step. */
+  readonly nowMs: () => number;
+  /**
+   * Records the intent, which an executor awaits before the tool can act.
+   * Returns undefined when there is nothing to wait for.
+   */
+  intend(target?: CallIntentTarget): Promise<void> | undefined;
+}
+
+/** What a device stated about a call, its signature verified. */
+export interface DeviceReceipt {
+  readonly envelope: Envelope;
+  readonly receipt: Receipt;
+}
+
+/** How an execution ended, as its executor states it. */
+export interface Execution {
+  readonly outcome: Outcome;
+  /** Set unless done. */
+  readonly error?: ZlError;
+  /** Set when done, except for a call recovered after a restart. */
+  readonly result?: McpResult;
+  readonly resultDigest?: Digest;
+  readonly device?: DeviceReceipt;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
+  /** Called once, after the receipt was recorded or could not be. */
+  release?(options: { readonly isRecorded: boolean }): void;
+}
+
+/** An executor as one turn uses it. */
+export interface ExecutorScope {
+  tools(): ReadonlyMap<string, ExecutorTool>;
+  /** Rejects only when the tool has not acted. */
+  execute(call: ExecutableCall, context: ExecutionContext): Promise<Execution>;
+}
+
+/** A call that an earlier run of this host may have sent, as the ledger recorded it. */
+export interface OpenCall {
+  readonly facts: CallFacts;
+  /** Undefined when the record does not name a journal to ask. */
+  readonly target: CallIntentTarget | undefined;
+}
+
+/** Whatever runs tools. */
+export interface Executor {
+  /** Rejects with the reason why the tools cannot be reached. */
+  open(scope: TurnScope, signal: AbortSignal): Promise<ExecutorScope>;
+  /** Asks about an open call and stops it if it still runs; undefined when nobody can know. */
+  recover(call: OpenCall, waitMs: number): Promise<Execution> | undefined;
+}

@@ -1,0 +1,165 @@
+import { Caller, type CallerRequest } from '@zerolatency/call';
+import type { ToolContracts } from '@zerolatency/contracts';
+import { ZlError } from '@zerolatency/errors';
+import { verifyDeviceReceipt } from '@zerolatency/receipts';
+import type { Digest, Envelope } from '@zerolatency/signing';
+import type {
+  DeviceReceipt,
+  ExecutableCall,
+  Execution,
+  ExecutionContext,
+  Executor,
+} from '../../calls/executor.ts';
+import { parseMcpResult } from '../../calls/mcp-result.ts';
+import type { CallIntentTarget } from '../../calls/ports.ts';
+import type { TurnScope } from '../../ports.ts';
+import { DeviceCatalogs } from './catalog.ts';
+import { type RemoteAnswer, RemoteCall } from './remote-call.ts';
+import type { DeviceConnection, DeviceRoute, DeviceRoutes } from './routes.ts';
+
+export interface DeviceExecutorOptions {
+  readonly devices: DeviceRoutes;
+  readonly contracts: ToolContracts;
+  /** A call went on after its route was lost. */
+  readonly onResumed: () => void;
+}
+
+/** Runs the tools of the turn's device. */
+export function deviceExecutor({ devices, contracts, onResumed }: DeviceExecutorOptions): Executor {
+  const catalogs = new DeviceCatalogs(contracts);
+  return {
+    async open(scope, signal) {
+      if (scope.deviceId === '') return NO_TOOLS;
+      // Asked for anew at each use, because a route that was idle for long is closed.
+      const route = () => devices.route(scope.identity.tenant, scope.deviceId);
+      const { servers } = route().connection ?? (await route().ready(signal));
+      return {
+        tools: () => catalogs.read(route().connection?.servers ?? servers),
+        execute: (call, context) => execute(call, { ...context, route: route(), onResumed }),
+      };
+    },
+    recover({ facts, target }, waitMs) {
+      if (target === undefined || facts.deviceId === undefined) return undefined;
+      const route = devices.route(facts.tenant, facts.deviceId);
+      return recover({ callId: facts.callId, target, route }, waitMs);
+    },
+  };
+}
+
+const NO_TOOLS = {
+  tools: () => new Map(),
+  execute: () => Promise.reject(new ZlError('internal', 'a turn without a device called a tool')),
+};
+
+interface DeviceContext extends ExecutionContext {
+  readonly route: DeviceRoute;
+  readonly onResumed: () => void;
+}
+
+/** With the route up and nothing to wait for in the ledger, the frame is with the kernel on return. */
+async function execute(call: ExecutableCall, context: DeviceContext): Promise<Execution> {
+  const { route, signal, nowMs, onProgress, onResumed, intend } = context;
+  const request = requestOf(call, context.scope);
+  const remote = new RemoteCall({
+    route,
+    nowMs,
+    callId: call.callId,
+    caller: (sink) => new Caller(request, sink),
+    onProgress,
+    onResumed,
+  });
+  let intended: DeviceConnection | undefined;
+  // A device that comes back with another journal before the call is sent needs another intent.
+  while (intended === undefined || route.connection !== intended) {
+    signal.throwIfAborted();
+    const connection = route.connection ?? (await route.ready(signal));
+    if (intended === undefined || !isSameJournal(intended, connection)) {
+      const { journalId, digest, deadlineMs } = remote.intent(connection.journalId);
+      const recorded = intend({ journalId, requestDigest: digest, deadlineMs });
+      if (recorded !== undefined) await recorded;
+    }
+    intended = connection;
+  }
+  signal.throwIfAborted();
+  return executionOf(await remote.start(signal), remote);
+}
+
+function requestOf(call: ExecutableCall, { identity }: TurnScope): CallerRequest {
+  const { tenant, user, roles } = identity;
+  const { tool, args, policyDigest = '' } = call;
+  return {
+    callId: call.callId,
+    server: tool.server,
+    method: 'tools/call',
+    // Canonical, because the name needs no escape and the keys are in order.
+    params: Buffer.from(`{"arguments":${args.text},"name":"${tool.toolName}"}`),
+    argumentSalt: call.argumentSalt,
+    deadlineMs: call.deadlineMs,
+    settleByMs: call.settleByMs,
+    maxBytes: call.maxBytes,
+    bundleDigest: Buffer.from(policyDigest.slice('sha256:'.length), 'hex'),
+    principal: { tenant, user, roles },
+    traceparent: call.traceparent,
+  };
+}
+
+function isSameJournal(a: DeviceConnection, b: DeviceConnection): boolean {
+  return Buffer.compare(a.journalId, b.journalId) === 0;
+}
+
+interface RecoverableCall {
+  readonly callId: string;
+  readonly target: CallIntentTarget;
+  readonly route: DeviceRoute;
+}
+
+async function recover(call: RecoverableCall, waitMs: number): Promise<Execution> {
+  const { callId, route } = call;
+  const { requestDigest: digest, ...target } = call.target;
+  const intent = { callId, digest, ...target, settleByMs: Date.now() + waitMs };
+  const remote = new RemoteCall({
+    route,
+    nowMs: Date.now,
+    callId,
+    caller: (sink) => Caller.recover(intent, sink, { cancelGraceMs: waitMs }),
+  });
+  // Asked and cancelled at once.
+  return executionOf(await remote.start(AbortSignal.abort()), remote);
+}
+
+/** What this host believes: without the device's signature nothing is known. */
+function executionOf(answer: RemoteAnswer, remote: RemoteCall): Execution {
+  const { outcome, remoteUs } = answer;
+  const { deviceUs, serverUs } = outcome;
+  const release: Execution['release'] = ({ isRecorded }) =>
+    remote.release({ acknowledge: isRecorded });
+  const stated = { remoteUs, deviceUs, serverUs, release };
+  const device = isFromDevice(answer) ? readReceipt(answer) : undefined;
+  if (device !== undefined && 'error' in device) {
+    return { ...stated, outcome: 'unknown', error: device.error };
+  }
+  const proved = { ...stated, ...(device === undefined ? {} : { device }) };
+  if (outcome.status !== 'done') {
+    return { ...proved, outcome: outcome.status, error: outcome.error };
+  }
+  const resultDigest: Digest = `sha256:${Buffer.from(outcome.resultDigest).toString('hex')}`;
+  return { ...proved, outcome: 'done', resultDigest, result: parseMcpResult(answer.result) };
+}
+
+/** The caller machine may have to state unknown after the device has spoken. */
+function isFromDevice({ outcome, isStatedByDevice }: RemoteAnswer): boolean {
+  return isStatedByDevice && (outcome.status !== 'unknown' || outcome.receipt.length > 0);
+}
+
+function readReceipt({ outcome, verifier }: RemoteAnswer): DeviceReceipt | { error: ZlError } {
+  let envelope: unknown;
+  try {
+    envelope = JSON.parse(Buffer.from(outcome.receipt).toString());
+  } catch (cause) {
+    return { error: new ZlError('receipt.invalid', 'the device sent no receipt', { cause }) };
+  }
+  const deviceKeys = verifier === undefined ? [] : [verifier];
+  const { value, error } = verifyDeviceReceipt({ envelope, deviceKeys });
+  // It has verified as an envelope, so it is one.
+  return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
+}
