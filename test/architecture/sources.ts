@@ -8,15 +8,17 @@ export interface Source {
   readonly text: string;
   readonly lines: number;
   readonly imports: readonly string[];
-  /** Those that are still there when it runs. */
+  /** Without type-only imports. */
   readonly runtimeImports: readonly string[];
+  /** Without import(). */
+  readonly staticImports: readonly string[];
 }
 
 const importPattern =
   /(?:^|\n)\s*(?:import|export)\s+(?<type>type\s)?[^'"]*?from\s+'(?<from>[^']+)'|\bimport\('(?<lazy>[^']+)'\)|(?:^|\n)import\s+'(?<bare>[^']+)'/g;
 const commentPattern = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm;
 
-/** Every TypeScript file we wrote, tracked or about to be. */
+/** Every TypeScript file we wrote, tracked or not yet. */
 export function readSources(): readonly Source[] {
   const listed = execFileSync('git', ['ls-files', '-co', '--exclude-standard', '--', '*.ts'], {
     encoding: 'utf8',
@@ -32,6 +34,7 @@ function readSource(path: string): Source {
   const found = [...text.matchAll(importPattern)].map(({ groups = {} }) => ({
     specifier: groups.from ?? groups.lazy ?? groups.bare ?? '',
     isType: groups.type !== undefined,
+    isLazy: groups.lazy !== undefined,
   }));
   return {
     path,
@@ -39,6 +42,7 @@ function readSource(path: string): Source {
     lines: text.split('\n').length - 1,
     imports: found.map(({ specifier }) => specifier),
     runtimeImports: found.filter(({ isType }) => !isType).map(({ specifier }) => specifier),
+    staticImports: found.filter(({ isLazy }) => !isLazy).map(({ specifier }) => specifier),
   };
 }
 
@@ -46,7 +50,7 @@ export function isTest(source: Source): boolean {
   return source.path.endsWith('.test.ts') || /(^|\/)test\//.test(source.path);
 }
 
-/** The file a relative import names; undefined for a package. */
+/** The file that a relative import names; undefined for a package. */
 export function resolveImport(from: Source, specifier: string): string | undefined {
   return specifier.startsWith('.') ? normalize(join(dirname(from.path), specifier)) : undefined;
 }
