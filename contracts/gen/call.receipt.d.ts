@@ -13,7 +13,7 @@ export interface CallReceiptBody {
    * The host's DSSE envelope; its payload follows receipt.schema.json.
    */
   readonly receipt: {
-    readonly payloadType: 'application/vnd.zerolatency.receipt.v1+json';
+    readonly payloadType: string;
     /**
      * Base64.
      */

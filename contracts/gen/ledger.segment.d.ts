@@ -1,9 +1,13 @@
 // Generated from contracts/audit/records/ledger.segment.schema.json by `make generate`.
 
 /**
- * First record of every segment: what there is to know of all records before it.
+ * First record of every segment but the first: a summary of all records before it.
  */
 export interface LedgerSegmentBody {
+  /**
+   * As record 0 names it.
+   */
+  readonly ledgerId: string;
   /**
    * Roots of the perfect subtrees over all earlier records, largest first.
    */

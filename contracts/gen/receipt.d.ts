@@ -1,11 +1,11 @@
 // Generated from contracts/audit/receipt.schema.json by `make generate`.
 
 /**
- * Payload of a DSSE envelope of type application/vnd.zerolatency.receipt.v1+json: what one end of a call says about it.
+ * Payload of a DSSE envelope of type application/vnd.zerolatency.receipt.v1+json: what one end of a call states about it. A new field or value is a new version of the type; readers accept every version up to their own.
  */
 export interface Receipt {
   /**
-   * Which end signed: the host decides and sends, the device runs.
+   * Which end signed.
    */
   readonly role: 'host' | 'device';
   /**
@@ -42,9 +42,20 @@ export interface Receipt {
   readonly user: string;
   readonly turnId?: string;
   /**
-   * The device's own receipt: another envelope of the same type, inside the host's only.
+   * The device's own receipt, in the host's only.
    */
   readonly device?: {
-    readonly [k: string]: unknown;
+    readonly payloadType: string;
+    /**
+     * Base64.
+     */
+    readonly payload: string;
+    readonly signatures: readonly {
+      readonly keyid: string;
+      /**
+       * Base64.
+       */
+      readonly sig: string;
+    }[];
   };
 }

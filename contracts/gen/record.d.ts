@@ -4,11 +4,14 @@
  * One line of a segment: canonical JSON (RFC 8785). Its leaf hash is SHA-256 of 0x00 and the line without its line feed (RFC 6962).
  */
 export interface LedgerRecord {
+  /**
+   * A new kind or field is a new version; readers accept every version up to their own.
+   */
   readonly v: 1;
   readonly index: number;
   readonly at: string;
   /**
-   * Names the schema of body in records/.
+   * Names the schema of the body in records/.
    */
   readonly kind:
     | 'call.intent'
@@ -18,13 +21,14 @@ export interface LedgerRecord {
     | 'policy.changed'
     | 'host.started'
     | 'host.stopped'
+    | 'ledger.opened'
     | 'ledger.segment';
   /**
    * Leaf hash of the record before; zeros in the first.
    */
   readonly prev: string;
   /**
-   * So many records were on disk for good when this one was written.
+   * How many records were on disk when this one was written.
    */
   readonly synced: number;
   readonly body: {

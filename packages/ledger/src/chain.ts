@@ -1,7 +1,6 @@
-import { IntentBook } from './intent-book.ts';
-import { leafHash, MerkleFrontier } from './merkle.ts';
-import { FIRST_PREV, type LedgerRecord, parseRecord, type SegmentStart } from './record.ts';
+import { type LedgerRecord, type OpenIntent, parseRecord, type RecordFault } from './record.ts';
 import type { Line } from './segments.ts';
+import { leafHash, MerkleFrontier } from './tree.ts';
 
 export type ChainStep =
   | { readonly record: LedgerRecord; readonly leaf: Uint8Array; readonly fault?: undefined }
@@ -9,33 +8,42 @@ export type ChainStep =
 
 export interface ChainFault {
   /** prev: either this record or the one before it was altered. */
-  readonly kind: 'cut' | 'unreadable' | 'index' | 'prev' | 'segment';
+  readonly kind: RecordFault['kind'] | 'cut' | 'index' | 'prev' | 'segment';
   readonly reason: string;
 }
 
-/** Follows the records of a ledger one after another, and stops at the first that does not fit. */
-export class Chain {
-  readonly intents: IntentBook;
-  #frontier: MerkleFrontier;
-  #prev: string;
+const FIRST_PREV = '0'.repeat(64);
 
-  private constructor(frontier: MerkleFrontier, prev: string, intents: IntentBook) {
+/** Follows the records of a ledger in order, and stops at the first that does not fit. */
+export class Chain {
+  readonly #frontier: MerkleFrontier;
+  #prev: string;
+  #ledgerId: string;
+  /** Intents whose call has no receipt yet, by call id. */
+  readonly #open: Map<string, OpenIntent>;
+
+  private constructor(
+    frontier = new MerkleFrontier(),
+    { prev = FIRST_PREV, ledgerId = '', open = [] as readonly OpenIntent[] } = {},
+  ) {
     this.#frontier = frontier;
     this.#prev = prev;
-    this.intents = intents;
+    this.#ledgerId = ledgerId;
+    this.#open = new Map(open.map((intent) => [intent.body.callId, intent]));
   }
 
   static empty(): Chain {
-    return new Chain(new MerkleFrontier(), FIRST_PREV, new IntentBook());
+    return new Chain();
   }
 
-  /** From what a segment's first record says of all before it. */
+  /** Built from what the first record of a segment states about all earlier records. */
   static before(record: LedgerRecord): Chain | undefined {
-    if (record.kind !== 'ledger.segment' || !isSegmentStart(record.body)) return undefined;
+    if (record.kind === 'ledger.opened') return Chain.empty();
+    if (record.kind !== 'ledger.segment') return undefined;
+    const { ledgerId, openIntents: open } = record.body;
     const roots = record.body.frontier.map((root) => Buffer.from(root, 'hex'));
     const frontier = MerkleFrontier.of(record.index, roots);
-    if (frontier === undefined) return undefined;
-    return new Chain(frontier, record.prev, new IntentBook(record.body.openIntents));
+    return frontier && new Chain(frontier, { prev: record.prev, ledgerId, open });
   }
 
   get size(): number {
@@ -50,53 +58,61 @@ export class Chain {
     return this.#frontier;
   }
 
+  /** Empty before the first record. */
+  get ledgerId(): string {
+    return this.#ledgerId;
+  }
+
+  get openIntentCount(): number {
+    return this.#open.size;
+  }
+
+  openIntents(): OpenIntent[] {
+    return [...this.#open.values()];
+  }
+
   step(line: Line, isFirstOfSegment: boolean): ChainStep {
-    if (!line.isWhole) return fault('cut', 'is cut off');
-    const record = parseRecord(line.bytes);
-    if (record === undefined) return fault('unreadable', 'cannot be read');
-    const problem = this.#problem(record, isFirstOfSegment);
-    if (problem !== undefined) return { fault: problem };
+    if (!line.isWhole) return { fault: { kind: 'cut', reason: 'is cut off' } };
+    const { value: record, error } = parseRecord(line.bytes);
+    if (record === undefined) return { fault: error };
+    const fault = this.#faultIn(record, isFirstOfSegment);
+    if (fault !== undefined) return { fault };
     const leaf = leafHash(line.bytes);
     this.advance(record, leaf);
     return { record, leaf };
   }
 
   advance(record: LedgerRecord, leaf: Uint8Array): void {
-    this.intents.note(record);
+    const { index, at, kind, body } = record;
+    if (kind === 'ledger.opened') this.#ledgerId = body.ledgerId;
+    if (kind === 'call.intent') this.#open.set(body.callId, { index, at, body });
+    if (kind === 'call.receipt') this.#open.delete(body.callId);
     this.#frontier.push(leaf);
     this.#prev = Buffer.from(leaf).toString('hex');
   }
 
-  #problem(record: LedgerRecord, isFirstOfSegment: boolean): ChainFault | undefined {
-    if (record.index !== this.size) {
-      const missing = record.index > this.size ? 'is missing' : 'is not in its place';
-      return { kind: 'index', reason: `${missing}: record ${record.index} stands there` };
+  #faultIn(record: LedgerRecord, isFirstOfSegment: boolean): ChainFault | undefined {
+    const { index, kind, prev } = record;
+    if (index !== this.size) {
+      const problem = index > this.size ? 'is missing' : 'is not in its place';
+      return { kind: 'index', reason: `${problem}: record ${index} stands there` };
     }
-    if (record.prev !== this.#prev) {
+    if (prev !== this.#prev) {
       return { kind: 'prev', reason: 'does not follow the record before it' };
     }
-    if (isFirstOfSegment !== (record.kind === 'ledger.segment')) {
+    if ((index === 0) !== (kind === 'ledger.opened')) {
+      const reason = index === 0 ? 'does not name the ledger' : 'names the ledger a second time';
+      return { kind: 'segment', reason };
+    }
+    if (isFirstOfSegment !== (index === 0 || kind === 'ledger.segment')) {
       return { kind: 'segment', reason: 'does not begin its file as it should' };
     }
-    if (record.kind !== 'ledger.segment' || this.#matches(record.body)) return undefined;
+    if (kind !== 'ledger.segment') return undefined;
+    if (record.body.ledgerId !== this.#ledgerId) {
+      return { kind: 'segment', reason: `belongs to another ledger, ${record.body.ledgerId}` };
+    }
+    const roots = this.#frontier.roots.map((root) => Buffer.from(root).toString('hex'));
+    if (roots.join() === record.body.frontier.join()) return undefined;
     return { kind: 'segment', reason: 'does not sum up the records before it' };
   }
-
-  #matches(start: SegmentStart): boolean {
-    const roots = this.#frontier.roots.map((root) => Buffer.from(root).toString('hex'));
-    return isSegmentStart(start) && roots.join() === start.frontier.join();
-  }
-}
-
-function isSegmentStart(body: Partial<SegmentStart>): body is SegmentStart {
-  const { frontier, openIntents } = body;
-  return Array.isArray(frontier) && frontier.every(isHash) && Array.isArray(openIntents);
-}
-
-function isHash(value: unknown): boolean {
-  return typeof value === 'string' && /^[0-9a-f]{64}$/.test(value);
-}
-
-function fault(kind: ChainFault['kind'], reason: string): { fault: ChainFault } {
-  return { fault: { kind, reason } };
 }

@@ -5,18 +5,15 @@ import { assertOrigin, noteVerifierKey, signCheckpoint, verifyCheckpoint } from 
 
 const signer = signerFromPem(generateKeyPair().privatePem);
 const keys = [signer.verifier()];
-const checkpoint = { origin: 'zerolatency/test', size: 12, root: Buffer.alloc(32, 7) };
+const ledgerId = '0123456789abcdef'.repeat(2);
+const name = `zerolatency/test/${ledgerId}`;
+const checkpoint = { origin: 'zerolatency/test', ledgerId, size: 12, root: Buffer.alloc(32, 7) };
 const note = await signCheckpoint(checkpoint, signer);
 
-test('[AUD-01] a checkpoint is a signed note of origin, size and root', () => {
+test('[AUD-01] a checkpoint is a signed note of origin, ledger id, size and root', () => {
   const lines = note.split('\n');
-  assert.deepEqual(lines.slice(0, 4), [
-    'zerolatency/test',
-    '12',
-    checkpoint.root.toString('base64'),
-    '',
-  ]);
-  assert.match(lines[4] ?? '', /^\u2014 zerolatency\/test [A-Za-z0-9+/]{91}=$/);
+  assert.deepEqual(lines.slice(0, 4), [name, '12', checkpoint.root.toString('base64'), '']);
+  assert.match(lines[4] ?? '', new RegExp(`^\u2014 ${name} [A-Za-z0-9+/]{91}=$`));
   assert.deepEqual(verifyCheckpoint(note, keys).value, checkpoint);
 });
 
@@ -30,7 +27,7 @@ test("the key hash is that of the published example of Go's sumdb/note", () => {
   assert.equal(noteVerifierKey('PeterNeumann', verifier), expected);
 });
 
-test('a flip of any bit of a checkpoint is noticed', () => {
+test('a flipped bit anywhere in a checkpoint is noticed', () => {
   const bytes = Buffer.from(note);
   for (let bit = 0; bit < bytes.length * 8; bit++) {
     const altered = Buffer.from(bytes);
@@ -39,14 +36,14 @@ test('a flip of any bit of a checkpoint is noticed', () => {
   }
 });
 
-test('co-signatures of others beside ours do no harm, and are not enough', async () => {
+test('co-signatures of witnesses do no harm, and are not enough', async () => {
   const witness = signerFromPem(generateKeyPair().privatePem);
   const line = (await signCheckpoint(checkpoint, witness)).split('\n\n')[1];
   assert.deepEqual(verifyCheckpoint(note + line, keys).value, checkpoint);
   assert.match(verifyCheckpoint(note, [witness.verifier()]).error ?? '', /no known key/);
 });
 
-test('what is no checkpoint is refused, whatever it is', () => {
+test('text that is not a checkpoint is refused', () => {
   for (const text of ['', '\n\n', 'a\nb\n\nc\n', note.trim(), note.repeat(2000), 'a\n1\n\n']) {
     assert.ok(verifyCheckpoint(text, keys).error);
   }
@@ -55,7 +52,7 @@ test('what is no checkpoint is refused, whatever it is', () => {
   }
 });
 
-test('an origin that would not fit into a note is refused', () => {
+test('an origin that does not fit into a note is refused', () => {
   for (const origin of ['', 'a b', 'a+b', 'a\nb', 'x'.repeat(201), 'a\u00a0b']) {
     assert.throws(() => assertOrigin(origin), { id: 'config.invalid' });
   }

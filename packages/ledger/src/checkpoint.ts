@@ -1,12 +1,19 @@
 import { hash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import type { Signer, Verifier } from '@zerolatency/signing';
-import { strictBase64, toBase64 } from '@zerolatency/signing';
+import type { Lock } from '@zerolatency/service/processes';
+import { type Signer, strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
+import { writeAtomically } from './segments.ts';
 
-/** A C2SP tlog-checkpoint: what the ledger held, in a form public tools can check. */
+export const CHECKPOINT_FILE = 'checkpoint';
+
+/** A C2SP tlog-checkpoint: what the ledger held, in a form that public tools can check. */
 export interface Checkpoint {
-  /** Names the ledger, and is the name of the key that signs for it. */
+  /** Chosen by the operator, such as zerolatency/host-1. */
   readonly origin: string;
+  /** Random, and stated by the first record. */
+  readonly ledgerId: string;
   readonly size: number;
   readonly root: Uint8Array;
 }
@@ -27,19 +34,22 @@ export function assertOrigin(origin: string): void {
   throw new ZlError('config.invalid', 'a ledger origin has 1 to 200 characters, no space and no +');
 }
 
-export async function signCheckpoint(
-  { origin, size, root }: Checkpoint,
-  signer: Signer,
-): Promise<string> {
+/** The origin line of the note, unique to one ledger, and the name of the key that signs for it. */
+function originLine({ origin, ledgerId }: Pick<Checkpoint, 'origin' | 'ledgerId'>): string {
+  return `${origin}/${ledgerId}`;
+}
+
+export async function signCheckpoint(checkpoint: Checkpoint, signer: Signer): Promise<string> {
   if (signer.algorithm !== 'Ed25519') {
     throw new ZlError('config.invalid', 'checkpoints are signed with an Ed25519 key');
   }
-  const text = `${origin}\n${size}\n${toBase64(root)}\n`;
+  const name = originLine(checkpoint);
+  const text = `${name}\n${checkpoint.size}\n${toBase64(checkpoint.root)}\n`;
   const signature = Buffer.concat([
-    keyHash(origin, signer.publicKey),
+    keyHash(name, signer.publicKey),
     await signer.sign(Buffer.from(text, 'utf8')),
   ]);
-  return `${text}\n\u2014 ${origin} ${toBase64(signature)}\n`;
+  return `${text}\n\u2014 ${name} ${toBase64(signature)}\n`;
 }
 
 export function verifyCheckpoint(note: string, keys: readonly Verifier[]): CheckpointVerdict {
@@ -48,22 +58,20 @@ export function verifyCheckpoint(note: string, keys: readonly Verifier[]): Check
   if (split < 0 || !note.endsWith('\n')) return { error: 'the checkpoint is not a signed note' };
   const text = note.slice(0, split + 1);
   const checkpoint = parseText(text);
-  if (checkpoint === undefined) return { error: 'the checkpoint has no origin, size and root' };
+  if (checkpoint === undefined)
+    return { error: 'the checkpoint has no origin, ledger id, size and root' };
   const signatures = note.slice(split + 2, -1).split('\n');
   const bytes = Buffer.from(text, 'utf8');
   const isSigned = keys.some((key) =>
-    signatures.some((line) => isSignedBy(line, bytes, { key, name: checkpoint.origin })),
+    signatures.some((line) => isSignedBy(line, bytes, { key, name: originLine(checkpoint) })),
   );
   return isSigned ? { value: checkpoint } : { error: 'no known key signed the checkpoint' };
 }
 
-/** As Go's sumdb/note and other tools take it: name+hash+key. */
-export function noteVerifierKey(
-  origin: string,
-  { publicKey }: Pick<Verifier, 'publicKey'>,
-): string {
+/** The form that Go's sumdb/note and other tools read: name+hash+key. The name is the origin line. */
+export function noteVerifierKey(name: string, { publicKey }: Pick<Verifier, 'publicKey'>): string {
   const key = Buffer.concat([ED25519, publicKey]);
-  return `${origin}+${Buffer.from(keyHash(origin, publicKey)).toString('hex')}+${toBase64(key)}`;
+  return `${name}+${Buffer.from(keyHash(name, publicKey)).toString('hex')}+${toBase64(key)}`;
 }
 
 function isSignedBy(line: string, text: Uint8Array, by: { key: Verifier; name: string }): boolean {
@@ -78,15 +86,82 @@ function isSignedBy(line: string, text: Uint8Array, by: { key: Verifier; name: s
 }
 
 function parseText(text: string): Checkpoint | undefined {
-  const [origin, sizeText, rootText] = text.split('\n');
-  if (!origin || sizeText === undefined || rootText === undefined) return undefined;
+  const [name = '', sizeText, rootText] = text.split('\n');
+  const [, origin, ledgerId] = /^(\S+)\/([0-9a-f]{32})$/u.exec(name) ?? [];
+  if (origin === undefined || ledgerId === undefined) return undefined;
+  if (sizeText === undefined || rootText === undefined) return undefined;
   const size = Number(sizeText);
   const root = strictBase64(rootText);
   const isSize = Number.isSafeInteger(size) && size >= 0 && String(size) === sizeText;
-  return isSize && root?.length === 32 ? { origin, size, root } : undefined;
+  return isSize && root?.length === 32 ? { origin, ledgerId, size, root } : undefined;
 }
 
 function keyHash(name: string, publicKey: Uint8Array): Uint8Array {
   const input = Buffer.concat([Buffer.from(`${name}\n`, 'utf8'), ED25519, publicKey]);
   return hash('sha256', input, 'buffer').subarray(0, KEY_HASH_BYTES);
+}
+
+interface CheckpointerOptions {
+  readonly dir: string;
+  readonly signer: Signer;
+  readonly fsync: boolean;
+  readonly everyMs: number;
+  readonly lock: Lock;
+  /** The size that the file on disk already covers. */
+  readonly writtenSize: number;
+  readonly current: () => Checkpoint;
+  readonly onFailure: (reason: unknown) => void;
+}
+
+/** Keeps the checkpoint file at most one interval behind the ledger. */
+export class Checkpointer {
+  readonly #options: CheckpointerOptions;
+  #writtenSize: number;
+  #timer: NodeJS.Timeout | undefined;
+  #last: Promise<void> = Promise.resolve();
+
+  constructor(options: CheckpointerOptions) {
+    this.#options = options;
+    this.#writtenSize = options.writtenSize;
+  }
+
+  soon(): void {
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      this.now().catch(this.#options.onFailure);
+    }, this.#options.everyMs).unref();
+  }
+
+  /** One at a time. */
+  now(): Promise<void> {
+    this.#last = this.#last.catch(() => {}).then(() => this.#write());
+    return this.#last;
+  }
+
+  /** Nothing is written after this resolves. */
+  async stop(): Promise<void> {
+    clearTimeout(this.#timer);
+    // Whoever asked for it has its failure.
+    await this.#last.catch(() => {});
+  }
+
+  async #write(): Promise<void> {
+    const { dir, signer, lock, fsync, current } = this.#options;
+    const checkpoint = current();
+    if (checkpoint.size === this.#writtenSize) return;
+    const note = await signCheckpoint(checkpoint, signer);
+    // Checked after signing, which may take a while: two writers would spoil the chain.
+    if (!(await lock.isHeld())) throw new ZlError('ledger.failed', 'another process took the lock');
+    await writeAtomically(join(dir, CHECKPOINT_FILE), note, fsync);
+    this.#writtenSize = checkpoint.size;
+  }
+}
+
+export async function readCheckpointNote(dir: string): Promise<string | undefined> {
+  try {
+    return await readFile(join(dir, CHECKPOINT_FILE), 'utf8');
+  } catch (reason) {
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    throw reason;
+  }
 }

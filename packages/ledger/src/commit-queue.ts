@@ -1,10 +1,19 @@
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import type { LedgerObserver } from './ledger-observer.ts';
 import type { RecordKind } from './record.ts';
 import { type Segment, syncDirectory } from './segments.ts';
 
-/** Of a file handle, what appending needs. */
+/** What operators watch. */
+export interface LedgerObserver {
+  /** A record is on disk, as far as the ledger syncs. */
+  recorded(kind: RecordKind): void;
+  /** From append to its acknowledgement, for records that somebody waits for. */
+  acknowledged(seconds: number): void;
+  /** One fsync of records. */
+  synced(seconds: number): void;
+}
+
+/** The part of a file handle that appending needs. */
 export interface SegmentFile {
   appendFile(bytes: Uint8Array): Promise<void>;
   datasync(): Promise<void>;
@@ -18,7 +27,7 @@ export const openSegmentFile: OpenSegmentFile = (path) => open(path, 'a', 0o600)
 export interface Commit {
   readonly kind: RecordKind;
   readonly line: Uint8Array;
-  /** The file that this line begins. */
+  /** The file that begins with this line. */
   readonly segment?: Segment;
   settle?(error?: unknown): void;
 }
@@ -26,16 +35,16 @@ export interface Commit {
 interface Options {
   readonly fsync: boolean;
   readonly openFile: OpenSegmentFile;
-  /** Called in the turn in which a batch is closed; what it returns runs once the batch is on disk. */
+  /** Runs when a batch is closed; the function it returns runs once the batch is on disk. */
   readonly onBatch: () => () => void;
   readonly onFailure: (reason: unknown) => void;
   readonly observer: LedgerObserver | undefined;
 }
 
 /**
- * Group commit: whatever is queued while a write and its fsync run shares the
- * next ones. After a failure nothing is written any more, because what the
- * disk holds is then unknown until it is read again.
+ * Group commit: records queued during a write and its fsync share the next
+ * ones. Nothing is written after a failure, because the content of the disk is
+ * then unknown until it is read again.
  */
 export class CommitQueue {
   readonly #options: Options;
@@ -53,10 +62,10 @@ export class CommitQueue {
     return this.#queuedBytes;
   }
 
-  /** Goes on with a file that is there. */
+  /** Appends to a file that exists. */
   async continue(path: string): Promise<void> {
     this.#file = await this.#options.openFile(path);
-    // The checkpoint to come must not promise what only the page cache holds.
+    // The next checkpoint must not cover records that are only in the page cache.
     if (this.#options.fsync) await this.#file.datasync();
   }
 
@@ -66,7 +75,7 @@ export class CommitQueue {
     this.#running ??= this.#run();
   }
 
-  /** Once all that is queued is on disk, or has failed. */
+  /** Resolves once everything queued is on disk or has failed. */
   async idle(): Promise<void> {
     await this.#running;
   }
@@ -79,7 +88,7 @@ export class CommitQueue {
   }
 
   async #run(): Promise<void> {
-    // Appends made in the same turn share the first write.
+    // Appends of the same tick share the first write.
     await null;
     while (this.#queue.length > 0) {
       const batch = this.#queue;
@@ -90,7 +99,7 @@ export class CommitQueue {
         if (this.#hasFailed) throw new Error('an earlier write failed');
         await this.#write(batch);
         onDisk();
-        this.#tell(batch);
+        this.#acknowledge(batch);
       } catch (reason) {
         this.#fail(batch, reason);
       }
@@ -98,7 +107,7 @@ export class CommitQueue {
     this.#running = undefined;
   }
 
-  #tell(batch: readonly Commit[]): void {
+  #acknowledge(batch: readonly Commit[]): void {
     const { observer } = this.#options;
     for (const commit of batch) {
       observer?.recorded(commit.kind);

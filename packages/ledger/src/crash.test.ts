@@ -7,9 +7,9 @@ import { createInterface } from 'node:readline';
 import { test } from 'node:test';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { ORIGIN, useLedgerDirectory } from '../test/ledger-fixture.ts';
-import { openLedger } from './open-ledger.ts';
-import { readLedger } from './read-ledger.ts';
-import { verifyLedger } from './verify-ledger.ts';
+import { openLedger } from './ledger.ts';
+import { readLedger } from './read.ts';
+import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 const program = join(import.meta.dirname, '../test/append-until-killed.ts');

@@ -1,5 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
@@ -12,8 +19,10 @@ import {
   useLedgerDirectory,
 } from '../test/ledger-fixture.ts';
 import { signCheckpoint } from './checkpoint.ts';
-import { encodeRecord, FIRST_PREV, parseRecord } from './record.ts';
-import { type LedgerReport, verifyLedger } from './verify-ledger.ts';
+import { encodeRecord, type RecordContent } from './record.ts';
+import { segmentAt } from './segments.ts';
+import { MerkleFrontier } from './tree.ts';
+import { type LedgerReport, verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 
@@ -55,7 +64,7 @@ test('[AUD-01] any single altered byte of a ledger is detected', async () => {
   assert.ok((await verify()).ok);
 });
 
-test('[AUD-01] the first bad record is named, whatever was done to it', async () => {
+test('[AUD-01] the first bad record is named, whatever was altered', async () => {
   const { segments } = await written();
   const name = segments[0]!;
   const path = join(scratch.dir, name);
@@ -75,7 +84,10 @@ test('[AUD-01] the first bad record is named, whatever was done to it', async ()
   });
   const altered = lines.with(1, lines[1]!.replace('"tenant":"t"', '"tenant":"s"'));
   assert.deepEqual(await bad(altered), at(1, 'was altered'));
-  const otherPrev = lines.with(2, lines[2]!.replace(/"prev":"./, '"prev":"g'));
+  const otherPrev = lines.with(
+    2,
+    lines[2]!.replace(/"prev":"(.)/, (_, digit) => `"prev":"${digit === '0' ? 1 : 0}`),
+  );
   assert.deepEqual(await bad(otherPrev), at(2, 'does not follow the record before it'));
   assert.deepEqual(await bad(lines.toSpliced(2, 1)), at(2, 'is missing: record 3 stands there'));
   const swapped = lines.with(1, lines[2]!).with(2, lines[1]!);
@@ -86,7 +98,7 @@ test('[AUD-01] the first bad record is named, whatever was done to it', async ()
   assert.deepEqual((await bad(lines.slice(0, -1)))?.index, lines.length - 1);
 });
 
-test('a ledger cut below its checkpoint is not whole, and one cut above it is', async () => {
+test('a ledger cut below its checkpoint is not valid, and one cut above it is', async () => {
   const ledger = await scratch.open({ checkpointEveryMs: 1_000_000 });
   for (let i = 0; i < 3; i++) await ledger.append(intent(i));
   const [name] = scratch.files().filter((file) => file.startsWith('segment'));
@@ -103,7 +115,7 @@ test('a ledger cut below its checkpoint is not whole, and one cut above it is', 
   assert.deepEqual(firstBad, { index: 3, reason: 'is missing: a checkpoint covers 4' });
 });
 
-test('a segment that is gone, renamed or of another ledger is noticed', async () => {
+test('a segment that is missing or renamed is noticed', async () => {
   const { segments } = await written();
   const last = join(scratch.dir, segments.at(-1)!);
   const bytes = readFileSync(last);
@@ -115,7 +127,7 @@ test('a segment that is gone, renamed or of another ledger is noticed', async ()
   assert.equal((await verify()).firstBad?.index, 0);
 });
 
-test('a past rewritten with the right key contradicts a checkpoint that was kept elsewhere', async () => {
+test('a past rewritten with the right key contradicts a checkpoint kept elsewhere', async () => {
   const { checkpoint } = await written();
   for (const name of scratch.files()) rmSync(join(scratch.dir, name));
   await written();
@@ -125,7 +137,7 @@ test('a past rewritten with the right key contradicts a checkpoint that was kept
   assert.match(report.firstBad?.reason ?? '', /checkpoint/);
 });
 
-test('a checkpoint that is missing, of another key or of another ledger is at fault itself', async () => {
+test('a missing checkpoint, and one of another key or origin, is itself the fault', async () => {
   const { checkpoint } = await written();
   const path = join(scratch.dir, 'checkpoint');
   const reason = async (options: object = {}) => {
@@ -144,22 +156,99 @@ test('a checkpoint that is missing, of another key or of another ledger is at fa
   assert.ok((await verify()).ok);
 });
 
-test('a segment whose sum of the past is wrong is noticed, also when its record is well chained', async () => {
+test('a segment that sums up the past wrongly is noticed although it is well chained', async () => {
+  const honest = await forge(scratch.dir, [OPENED, intent(1)]);
+  await forge(scratch.dir, [OPENED, intent(1), segmentStart(honest.frontier)]);
+  assert.ok((await verify()).ok);
   await (await scratch.open()).close();
-  const [name] = scratch.files().filter((file) => file.startsWith('segment'));
-  const path = join(scratch.dir, name!);
-  const record = parseRecord(readFileSync(path).subarray(0, -1))!;
-  assert.equal(record.prev, FIRST_PREV);
-  const body = { frontier: ['0'.repeat(64)], openIntents: [] };
-  const { line, leaf } = encodeRecord({ ...record, kind: 'ledger.segment', body });
-  writeFileSync(path, line);
-  writeFileSync(
-    join(scratch.dir, 'checkpoint'),
-    await signCheckpoint({ origin: ORIGIN, size: 1, root: leaf }, signer),
-  );
-  assert.match((await verify()).firstBad?.reason ?? '', /does not sum up/);
+  for (const frontier of [[], ['0'.repeat(64)], [...honest.frontier, ...honest.frontier]]) {
+    await forge(scratch.dir, [OPENED, intent(1), segmentStart(frontier)]);
+    assert.match((await verify()).firstBad?.reason ?? '', /does not sum up/);
+    await assert.rejects(scratch.open(), { id: 'ledger.corrupt' });
+  }
+});
+
+test('[AUD-01] a ledger whose first record does not name it is refused', async () => {
+  const started = { kind: 'host.started', body: { version: '1' } } as const;
+  const contents: RecordContent[][] = [[started], [segmentStart([])], [OPENED, OPENED]];
+  const reasons = [/does not name the ledger/, /does not name/, /names the ledger a second time/];
+  for (const [i, content] of contents.entries()) {
+    await forge(scratch.dir, content);
+    const { ok, firstBad } = await verify();
+    assert.equal(ok, false);
+    assert.equal(firstBad?.index, i === 2 ? 1 : 0);
+    assert.match(firstBad.reason, reasons[i]!);
+    await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: reasons[i]! });
+  }
+});
+
+test('[AUD-01] a checkpoint or a segment that names another ledger is refused although all else fits', async () => {
+  const other = 'f'.repeat(32);
+  await forge(scratch.dir, [OPENED, intent(1)], other);
+  const { ok, firstBad } = await verify();
+  assert.equal(ok, false);
+  assert.equal(firstBad?.index, 0);
+  assert.match(firstBad.reason, new RegExp(`names ledger ${LEDGER_ID}, .* ledger ${other}`));
+  const error = { id: 'ledger.corrupt', message: /the checkpoint of f{32}/ };
+  await assert.rejects(scratch.open(), error);
+  const { frontier } = await forge(scratch.dir, [OPENED, intent(1)]);
+  await forge(scratch.dir, [OPENED, intent(1), segmentStart(frontier, other)]);
+  assert.match((await verify()).firstBad?.reason ?? '', /belongs to another ledger, f{32}/);
   await assert.rejects(scratch.open(), { id: 'ledger.corrupt' });
 });
+
+test('a record of a later version is refused as newer, and is never cut off as damage', async () => {
+  const ledger = await scratch.open({ checkpointEveryMs: 1_000_000 });
+  await ledger.close();
+  const path = join(scratch.dir, scratch.files().find((file) => file.startsWith('segment'))!);
+  const before = readFileSync(path, 'utf8');
+  const newer = before.replace('"index":0', '"index":1').replace('"v":1}', '"more":1,"v":2}');
+  writeFileSync(path, before + newer);
+  const message = /has version 2, which is newer than this program/;
+  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message });
+  assert.equal(readFileSync(path, 'utf8'), before + newer);
+  const { firstBad } = await verify();
+  assert.equal(firstBad?.index, 1);
+  assert.match(firstBad.reason, message);
+});
+
+test('a record that breaks the contract of its kind is refused although it is well chained', async () => {
+  const wrong = { version: '1', colour: 'red' };
+  await forge(scratch.dir, [OPENED, { kind: 'host.started', body: wrong }]);
+  const { firstBad } = await verify();
+  assert.match(firstBad?.reason ?? '', /breaks its contract: colour is not a known field/);
+  await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /colour is not/ });
+});
+
+const LEDGER_ID = '0123456789abcdef'.repeat(2);
+const OPENED = { kind: 'ledger.opened', body: { ledgerId: LEDGER_ID } } as const;
+
+function segmentStart(frontier: readonly string[], ledgerId = LEDGER_ID): RecordContent {
+  return { kind: 'ledger.segment', body: { ledgerId, frontier, openIntents: [] } };
+}
+
+/** Writes what a holder of the signing key can write: every hash and signature fits. */
+async function forge(dir: string, contents: readonly RecordContent[], ledgerId = LEDGER_ID) {
+  for (const name of readdirSync(dir)) rmSync(join(dir, name));
+  const tree = new MerkleFrontier();
+  let prev = '0'.repeat(64);
+  let path = '';
+  for (const [index, content] of contents.entries()) {
+    if (index === 0 || content.kind === 'ledger.segment') path = segmentAt(dir, index).path;
+    const at = '2026-01-02T03:04:05Z';
+    const { line, leaf } = encodeRecord({ v: 1, index, at, prev, synced: 0, ...content });
+    appendFileSync(path, line);
+    tree.push(leaf);
+    prev = hex(leaf);
+  }
+  const checkpoint = { origin: ORIGIN, ledgerId, size: tree.size, root: tree.root() };
+  writeFileSync(join(dir, 'checkpoint'), await signCheckpoint(checkpoint, signer));
+  return { frontier: tree.roots.map(hex) };
+}
+
+function hex(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString('hex');
+}
 
 function verify(): Promise<LedgerReport> {
   return verifyLedger(scratch.dir, { keys, origin: ORIGIN });

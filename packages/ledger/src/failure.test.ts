@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
 import { openSegmentFile } from './commit-queue.ts';
-import { verifyLedger } from './verify-ledger.ts';
+import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intent, receipt, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import type { LedgerObserver } from './commit-queue.ts';
 import { openSegmentFile } from './commit-queue.ts';
-import type { LedgerObserver } from './ledger-observer.ts';
 
 const scratch = useLedgerDirectory();
 
@@ -25,14 +25,14 @@ function watched() {
 test('[OBS-02] [AUD-02] each record is told once it is on disk, and its group shares one fsync', async () => {
   const { told, observer } = watched();
   const ledger = await scratch.open({ fsync: true, observer });
-  assert.deepEqual([told.recorded, told.acknowledged], [['ledger.segment'], 0]);
+  assert.deepEqual([told.recorded, told.acknowledged], [['ledger.opened'], 0]);
   told.synced = 0;
   const entries = [intent(2), await receipt(1)];
   ledger.appendSoon(intent(1));
   const appended = Promise.all(entries.map((entry) => ledger.append(entry)));
   assert.equal(told.recorded.length, 1);
   await appended;
-  const kinds = ['ledger.segment', 'call.intent', 'call.intent', 'call.receipt'];
+  const kinds = ['ledger.opened', 'call.intent', 'call.intent', 'call.receipt'];
   assert.deepEqual(told, { recorded: kinds, acknowledged: 2, synced: 1 });
   assert.equal(ledger.size, told.recorded.length);
 });
@@ -54,5 +54,5 @@ test('[AUD-02] what the disk refuses is told neither as recorded nor as acknowle
   });
   isFull = true;
   await assert.rejects(ledger.append(intent(1)), /disk full/);
-  assert.deepEqual(told, { recorded: ['ledger.segment'], acknowledged: 0, synced: 0 });
+  assert.deepEqual(told, { recorded: ['ledger.opened'], acknowledged: 0, synced: 0 });
 });

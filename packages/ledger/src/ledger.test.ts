@@ -15,11 +15,10 @@ import {
 } from '../test/ledger-fixture.ts';
 import { verifyCheckpoint } from './checkpoint.ts';
 import { openSegmentFile } from './commit-queue.ts';
-import { openLedger } from './open-ledger.ts';
-import { type LedgerRow, readLedger } from './read-ledger.ts';
-import { receiptCheck } from './receipt-check.ts';
-import type { CallIntent } from './record.ts';
-import { verifyLedger } from './verify-ledger.ts';
+import { openLedger } from './ledger.ts';
+import { type LedgerRow, readLedger } from './read.ts';
+import type { RecordBodies } from './record.ts';
+import { receiptCheck, verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 const FIRST = 'segment-0000000000000000.jsonl';
@@ -38,7 +37,7 @@ test('[AUD-01] what was appended is read back in order, chained, and verifies wi
   for await (const row of readLedger(scratch.dir)) rows.push(row);
   assert.deepEqual(
     rows.map(({ record }) => record.kind),
-    ['ledger.segment', 'call.intent', 'call.receipt', 'call.intent'],
+    ['ledger.opened', 'call.intent', 'call.receipt', 'call.intent'],
   );
   assert.deepEqual(
     rows.slice(1).map((row) => row.leafHash),
@@ -50,8 +49,9 @@ test('[AUD-01] what was appended is read back in order, chained, and verifies wi
   assert.deepEqual(report, {
     ok: true,
     origin: ORIGIN,
+    ledgerId: report.ledgerId,
     records: 4,
-    byKind: { 'ledger.segment': 1, 'call.intent': 2, 'call.receipt': 1 },
+    byKind: { 'ledger.opened': 1, 'call.intent': 2, 'call.receipt': 1 },
     checkpointSize: 4,
     root: report.root,
     tornBytes: 0,
@@ -88,7 +88,7 @@ test('[AUD-02] appends that wait while the disk works share its next fsync', asy
   assert.ok(syncs <= 2, `${syncs} fsyncs for 101 records`);
 });
 
-test('a record that nobody waits for is in its place, and on disk after close', async () => {
+test('a record that nobody waits for keeps its place, and is on disk after close', async () => {
   const ledger = await scratch.open();
   assert.equal(ledger.appendSoon(intent(1)), 1);
   const { index } = await ledger.append(intent(2));
@@ -98,7 +98,7 @@ test('a record that nobody waits for is in its place, and on disk after close', 
   assert.equal((await verifyLedger(scratch.dir, { keys })).records, 4);
 });
 
-test('any mix of appends, rotations and reopenings is one ledger', async () => {
+test('any mix of appends, rotations and reopenings makes one valid ledger', async () => {
   const sessions = fc.array(
     fc.array(fc.constantFrom('intent', 'receipt', 'soon'), { maxLength: 12 }),
     {
@@ -133,7 +133,8 @@ test('any mix of appends, rotations and reopenings is one ledger', async () => {
       const report = await verifyLedger(dir, { keys });
       assert.ok(report.ok, report.firstBad?.reason);
       assert.equal(report.checkpointSize, report.records);
-      assert.equal(report.records - (report.byKind['ledger.segment'] ?? 0), expected - 1);
+      assert.equal(report.byKind['ledger.opened'], 1);
+      assert.equal(report.records - (report.byKind['ledger.segment'] ?? 0), expected);
     }),
     { numRuns: 25 },
   );
@@ -155,7 +156,7 @@ test('a segment ends at its size, and the next one opens without reading those b
   assert.deepEqual(report.firstBad, { index: 0, file: FIRST, line: 1, reason: 'cannot be read' });
 });
 
-test('intents without a receipt are handed to the next process, until it closes them', async () => {
+test('intents without a receipt pass to the next process until it closes them', async () => {
   const first = await scratch.open({ maxSegmentBytes: 1_500 });
   for (let i = 0; i < 10; i++) await first.append(intent(i));
   for (let i = 0; i < 8; i++) await first.append(await receipt(i));
@@ -169,7 +170,7 @@ test('intents without a receipt are handed to the next process, until it closes 
   assert.deepEqual(left(), [callId(9)]);
 });
 
-test('a checkpoint covers what is on disk, and the file follows by itself', async (t) => {
+test('a checkpoint covers what is on disk, and its file follows by itself', async (t) => {
   const ledger = await scratch.open({ checkpointEveryMs: 1 });
   await ledger.append(intent(1));
   assert.equal(verifyCheckpoint(await ledger.checkpoint(), keys).value?.size, 2);
@@ -178,7 +179,7 @@ test('a checkpoint covers what is on disk, and the file follows by itself', asyn
   await t.waitFor(() => assert.equal(onFile().value?.size, 2));
 });
 
-test('another key opens a ledger only when it is told of the first one', async () => {
+test('another key opens a ledger only when it knows the first one', async () => {
   await (await scratch.open()).close();
   await assert.rejects(scratch.open({ signer: hostKey }), {
     id: 'ledger.corrupt',
@@ -192,19 +193,24 @@ test('another key opens a ledger only when it is told of the first one', async (
   await assert.rejects(scratch.open({ origin: 'two words' }), { id: 'config.invalid' });
 });
 
-test('what does not belong in a ledger is refused before it touches the chain', async () => {
+test('a record that does not belong in a ledger is refused before it touches the chain', async () => {
   const ledger = await scratch.open();
   const big = { version: 'x'.repeat(1 << 20) };
   await assert.rejects(ledger.append({ kind: 'host.started', body: big }), {
     id: 'request.too_large',
   });
-  const wide = { ...intent(1).body, tool: 'x'.repeat(4_096) } as CallIntent;
+  const wide = { ...intent(1).body, tool: 'x'.repeat(4_096) } as RecordBodies['call.intent'];
   await assert.rejects(ledger.append({ kind: 'call.intent', body: wide }), {
     id: 'request.too_large',
   });
   const odd = { version: 'v', reason: '\ud800' };
   await assert.rejects(ledger.append({ kind: 'host.stopped', body: odd }), {
     id: 'request.invalid',
+  });
+  const unknown = { version: '1', colour: 'red' };
+  await assert.rejects(ledger.append({ kind: 'host.started', body: unknown }), {
+    id: 'request.invalid',
+    message: /a host.started record breaks its contract: colour is not a known field/,
   });
   await ledger.append({ kind: 'host.started', body: { version: '1', configDigest: undefined } });
   await ledger.close();

@@ -1,38 +1,72 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import type { Lock } from '@zerolatency/service/processes';
-import { withoutUnset } from '@zerolatency/signing';
+import { acquireLock, type Lock } from '@zerolatency/service/processes';
+import { type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
 import type { Chain } from './chain.ts';
-import { type Checkpoint, signCheckpoint } from './checkpoint.ts';
-import { Checkpointer } from './checkpointer.ts';
-import { CommitQueue, openSegmentFile } from './commit-queue.ts';
+import { assertOrigin, type Checkpoint, Checkpointer, signCheckpoint } from './checkpoint.ts';
 import {
-  CHECKPOINT_EVERY_MS,
-  type LedgerOptions,
-  MAX_INTENT_BYTES,
-  MAX_OPEN_INTENTS,
-  MAX_QUEUED_BYTES,
-  MAX_RECORD_BYTES,
-  MAX_SEGMENT_BYTES,
-} from './ledger-options.ts';
-import type { MerkleFrontier } from './merkle.ts';
+  CommitQueue,
+  type LedgerObserver,
+  type OpenSegmentFile,
+  openSegmentFile,
+} from './commit-queue.ts';
 import {
   type EncodedRecord,
   encodeRecord,
+  faultInBody,
   type LedgerEntry,
   type LedgerRecord,
   type OpenIntent,
-  type SegmentStart,
+  RECORD_VERSION,
+  type RecordContent,
 } from './record.ts';
-import type { Recovered } from './recover.ts';
+import { type Recovered, recover } from './recover.ts';
 import { segmentAt } from './segments.ts';
+import type { MerkleFrontier } from './tree.ts';
+
+export interface LedgerOptions {
+  readonly dir: string;
+  /** Signs the checkpoints. */
+  readonly signer: Signer;
+  /** Names the ledger's operator in checkpoints, such as zerolatency/host-1. No spaces, no +. */
+  readonly origin: string;
+  /** False is for tests that crash nothing; acknowledged means on disk otherwise. */
+  readonly fsync?: boolean;
+  /** Further keys that may have signed earlier checkpoints. */
+  readonly keys?: readonly Verifier[];
+  /** Without the segment's first record. */
+  readonly maxSegmentBytes?: number;
+  readonly checkpointEveryMs?: number;
+  readonly nowMs?: () => number;
+  /** Called once, with the error that made the ledger unusable. */
+  readonly onFailure?: (error: ZlError) => void;
+  readonly openFile?: OpenSegmentFile;
+  readonly observer?: LedgerObserver;
+}
+
+/** A host reads this much back in a fraction of a second when it starts. */
+const MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
+
+/** A record holds digests and envelopes, never content. */
+const MAX_RECORD_BYTES = 1024 * 1024;
+
+/** Bounds what waits for a disk that has stopped. */
+const MAX_QUEUED_BYTES = 64 * 1024 * 1024;
+
+/** Every segment repeats the open intents in its first record, which must stay within MAX_LINE_BYTES. */
+const MAX_OPEN_INTENTS = 4_096;
+const MAX_INTENT_BYTES = 4_096;
+
+/** Bounds what a crash leaves unsigned; each checkpoint costs one small write and fsync. */
+const CHECKPOINT_EVERY_MS = 1_000;
 
 export interface Appended {
   readonly index: number;
   /** RFC 6962, hexadecimal. */
   readonly leafHash: string;
 }
-
-type NewRecord = LedgerEntry | { readonly kind: 'ledger.segment'; readonly body: SegmentStart };
 
 export class Ledger {
   readonly #options: LedgerOptions;
@@ -42,10 +76,10 @@ export class Ledger {
   readonly #queue: CommitQueue;
   readonly #checkpointer: Checkpointer;
   readonly #firstNewIndex: number;
-  /** Bytes a crash had left of a write that was never acknowledged. */
+  /** Bytes that a crash left of a write it cut short. */
   readonly cutBytes: number;
   readonly #maxSegmentBytes: number;
-  /** Of its records but the first. */
+  /** Without the segment's first record. */
   #segmentBytes: number;
   #durable: MerkleFrontier;
   #failure: ZlError | undefined;
@@ -86,12 +120,12 @@ export class Ledger {
     return this.#closing === undefined ? 'open' : 'closed';
   }
 
-  /** So many records would survive a crash of the machine. */
+  /** How many records would survive a crash of the machine. */
   get size(): number {
     return this.#durable.size;
   }
 
-  /** Goes on where the last writer stopped; openLedger does this. */
+  /** Continues where the last writer stopped; openLedger calls it. */
   async start({ segment }: Recovered): Promise<void> {
     try {
       if (segment === undefined) this.#beginSegment();
@@ -122,24 +156,24 @@ export class Ledger {
     return promise;
   }
 
-  /** In order with all others; returns its index at once. Throws when nothing can be written. */
+  /** Keeps the order of all appends and returns the index at once. Throws when nothing can be written. */
   appendSoon(entry: LedgerEntry): number {
     return this.#add(entry).index;
   }
 
-  /** Intents that an earlier process left without a receipt and nobody has closed since. */
+  /** Intents that an earlier process left open and that are still open. */
   openIntents(): OpenIntent[] {
-    return this.#chain.intents.list().filter(({ index }) => index < this.#firstNewIndex);
+    return this.#chain.openIntents().filter(({ index }) => index < this.#firstNewIndex);
   }
 
-  /** A signed note over what is on disk now. */
+  /** A signed note of what is on disk now. */
   checkpoint(): Promise<string> {
     return signCheckpoint(this.#current(), this.#options.signer);
   }
 
   /**
-   * Writes what is queued and a last checkpoint, and lets another process open
-   * the ledger. Rejects when something could not be written.
+   * Writes everything queued and a last checkpoint, and releases the ledger for
+   * other processes. Rejects when something could not be written.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close();
@@ -164,34 +198,49 @@ export class Ledger {
     const given = { kind: entry.kind, body: withoutUnset(entry.body) } as LedgerEntry;
     let encoded = this.#encode(given);
     const { byteLength } = encoded.line;
-    const most = entry.kind === 'call.intent' ? MAX_INTENT_BYTES : MAX_RECORD_BYTES;
-    if (byteLength > most) {
-      throw new ZlError('request.too_large', `a ${entry.kind} record has at most ${most} bytes`);
+    const maxBytes = entry.kind === 'call.intent' ? MAX_INTENT_BYTES : MAX_RECORD_BYTES;
+    if (byteLength > maxBytes) {
+      throw new ZlError(
+        'request.too_large',
+        `a ${entry.kind} record has at most ${maxBytes} bytes`,
+      );
+    }
+    const fault = faultInBody(given);
+    if (fault !== undefined) {
+      throw new ZlError('request.invalid', `a ${entry.kind} record breaks its contract: ${fault}`);
     }
     if (this.#segmentBytes + byteLength > this.#maxSegmentBytes && this.#segmentBytes > 0) {
       this.#beginSegment();
       encoded = this.#encode(given);
     }
     this.#segmentBytes += byteLength;
-    this.#accept(encoded);
+    this.#chain.advance(encoded.record, encoded.leaf);
     this.#queue.push({ kind: entry.kind, line: encoded.line, settle });
     return { index: encoded.record.index, leafHash: this.#chain.prev };
   }
 
   #beginSegment(): void {
-    const frontier = this.#chain.frontier.roots.map((root) => Buffer.from(root).toString('hex'));
-    const openIntents = this.#chain.intents.list();
-    const encoded = this.#encode({ kind: 'ledger.segment', body: { frontier, openIntents } });
-    const segment = segmentAt(this.#options.dir, encoded.record.index);
+    const encoded = this.#encode(this.#segmentStart());
+    const { kind, index } = encoded.record;
     this.#segmentBytes = 0;
-    this.#accept(encoded);
-    this.#queue.push({ kind: 'ledger.segment', line: encoded.line, segment });
+    this.#chain.advance(encoded.record, encoded.leaf);
+    this.#queue.push({ kind, line: encoded.line, segment: segmentAt(this.#options.dir, index) });
   }
 
-  #encode(entry: NewRecord): EncodedRecord & { record: LedgerRecord } {
+  #segmentStart(): RecordContent {
+    const { size, ledgerId, frontier } = this.#chain;
+    if (size === 0) {
+      return { kind: 'ledger.opened', body: { ledgerId: randomBytes(16).toString('hex') } };
+    }
+    const roots = frontier.roots.map((root) => Buffer.from(root).toString('hex'));
+    const openIntents = this.#chain.openIntents();
+    return { kind: 'ledger.segment', body: { ledgerId, frontier: roots, openIntents } };
+  }
+
+  #encode(content: RecordContent): EncodedRecord & { record: LedgerRecord } {
     const record: LedgerRecord = {
-      v: 1,
-      ...entry,
+      v: RECORD_VERSION,
+      ...content,
       index: this.#chain.size,
       at: new Date(this.#options.nowMs?.() ?? Date.now()).toISOString(),
       prev: this.#chain.prev,
@@ -200,22 +249,18 @@ export class Ledger {
     return { record, ...encodeRecord(record) };
   }
 
-  #accept({ record, leaf }: EncodedRecord & { record: LedgerRecord }): void {
-    this.#chain.advance(record, leaf);
-  }
-
   #refuseUnlessOpen({ kind }: LedgerEntry): void {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw new ZlError('ledger.failed', 'the ledger is closed');
     if (this.#queue.queuedBytes > MAX_QUEUED_BYTES) {
       throw new ZlError('limit.exceeded', `${MAX_QUEUED_BYTES} bytes wait for the ledger's disk`);
     }
-    if (kind === 'call.intent' && this.#chain.intents.size >= MAX_OPEN_INTENTS) {
+    if (kind === 'call.intent' && this.#chain.openIntentCount >= MAX_OPEN_INTENTS) {
       throw new ZlError('limit.exceeded', `${MAX_OPEN_INTENTS} calls have no receipt yet`);
     }
   }
 
-  /** Nothing is added between this and the write, so the frontier is that of the whole batch. */
+  /** Nothing is added between this and the write, so the frontier covers exactly the batch. */
   #closeBatch(): () => void {
     const frontier = this.#chain.frontier.copy();
     return () => {
@@ -226,7 +271,8 @@ export class Ledger {
 
   #current(): Checkpoint {
     const { size } = this.#durable;
-    return { origin: this.#options.origin, size, root: this.#durable.root() };
+    const { ledgerId } = this.#chain;
+    return { origin: this.#options.origin, ledgerId, size, root: this.#durable.root() };
   }
 
   #fail(reason: unknown): void {
@@ -238,4 +284,29 @@ export class Ledger {
         : new ZlError('ledger.failed', `the ledger cannot be written: ${what}`, { cause: reason });
     this.#options.onFailure?.(this.#failure);
   }
+}
+
+/**
+ * Cuts off what a crash left of an unacknowledged write; any other damage is
+ * ledger.corrupt. Rejects with ledger.failed while another process holds the ledger.
+ */
+export async function openLedger(options: LedgerOptions): Promise<Ledger> {
+  const { dir, origin, signer, keys = [] } = options;
+  assertOrigin(origin);
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  const lock = await acquireLock(join(dir, 'lock'), heldBy);
+  try {
+    const recovered = await recover({ dir, origin, keys: [signer.verifier(), ...keys] });
+    const ledger = new Ledger(options, lock, recovered);
+    await ledger.start(recovered);
+    return ledger;
+  } catch (reason) {
+    await lock.release();
+    throw reason;
+  }
+}
+
+function heldBy(pid: number | undefined): ZlError {
+  const who = pid === undefined ? 'another process' : `process ${pid}`;
+  return new ZlError('ledger.failed', `${who} holds the ledger`);
 }

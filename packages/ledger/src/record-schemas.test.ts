@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { compileSchema } from '@zerolatency/contracts';
 import { digestOf } from '@zerolatency/signing';
 import { callId, intent, receipt, useLedgerDirectory } from '../test/ledger-fixture.ts';
-import { peekReceipt, readLedger } from './read-ledger.ts';
+import { peekReceipt, readLedger } from './read.ts';
 import type { LedgerEntry } from './record.ts';
 
 const scratch = useLedgerDirectory();

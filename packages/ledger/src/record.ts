@@ -1,128 +1,84 @@
-import type { ErrorId } from '@zerolatency/errors';
-import type { Receipt, ReceiptCaps } from '@zerolatency/receipts';
-import type { Envelope } from '@zerolatency/signing';
-import { canonicalText, type Digest } from '@zerolatency/signing';
-import { prefixedLeafHash } from './merkle.ts';
+import { compileSchema, type Validator } from '@zerolatency/contracts';
+import { canonicalText } from '@zerolatency/signing';
+import recordSchema from '../../../contracts/audit/record.schema.json' with { type: 'json' };
+import callIntent from '../../../contracts/audit/records/call.intent.schema.json' with {
+  type: 'json',
+};
+import callReceipt from '../../../contracts/audit/records/call.receipt.schema.json' with {
+  type: 'json',
+};
+import hostStarted from '../../../contracts/audit/records/host.started.schema.json' with {
+  type: 'json',
+};
+import hostStopped from '../../../contracts/audit/records/host.stopped.schema.json' with {
+  type: 'json',
+};
+import ledgerOpened from '../../../contracts/audit/records/ledger.opened.schema.json' with {
+  type: 'json',
+};
+import ledgerSegment from '../../../contracts/audit/records/ledger.segment.schema.json' with {
+  type: 'json',
+};
+import policyChanged from '../../../contracts/audit/records/policy.changed.schema.json' with {
+  type: 'json',
+};
+import policyDenied from '../../../contracts/audit/records/policy.denied.schema.json' with {
+  type: 'json',
+};
+import turn from '../../../contracts/audit/records/turn.schema.json' with { type: 'json' };
+import type { CallIntentBody } from '../../../contracts/gen/call.intent.d.ts';
+import type { CallReceiptBody } from '../../../contracts/gen/call.receipt.d.ts';
+import type { HostStartedBody } from '../../../contracts/gen/host.started.d.ts';
+import type { HostStoppedBody } from '../../../contracts/gen/host.stopped.d.ts';
+import type { LedgerOpenedBody } from '../../../contracts/gen/ledger.opened.d.ts';
+import type { LedgerSegmentBody } from '../../../contracts/gen/ledger.segment.d.ts';
+import type { PolicyChangedBody } from '../../../contracts/gen/policy.changed.d.ts';
+import type { PolicyDeniedBody } from '../../../contracts/gen/policy.denied.d.ts';
+import type { LedgerRecord as AnyRecord } from '../../../contracts/gen/record.d.ts';
+import type { TurnBody } from '../../../contracts/gen/turn.d.ts';
+import { prefixedLeafHash } from './tree.ts';
 
-/** Written before a call is sent; a call.receipt of the same call closes it. */
-export interface CallIntent {
-  /** 32 hexadecimal digits. */
-  readonly callId: string;
-  readonly executor: Receipt['executor'];
-  readonly tool: string;
-  readonly argumentsDigest: Digest;
-  /** 32 hexadecimal digits; the digest is of these bytes and the canonical arguments. */
-  readonly argumentSalt: string;
-  readonly tenant: string;
-  readonly user: string;
-  readonly deviceId?: string;
-  readonly sessionId?: string;
-  readonly turnId?: string;
-  readonly policyId?: string;
-  readonly policyDigest?: Digest;
-  readonly toolVersion?: string;
-  readonly caps?: ReceiptCaps;
-  /** Of the device's journal the call was meant for. */
-  readonly journalId?: string;
-  /** Of the request in the call protocol, under which the device knows the call. */
-  readonly requestDigest?: Digest;
-  readonly deadlineUnixMs?: number;
-}
-
-export interface TurnSummary {
-  readonly turnId: string;
-  readonly sessionId: string;
-  readonly tenant: string;
-  readonly user: string;
-  readonly deviceId?: string;
-  readonly outcome: 'done' | 'failed' | 'cancelled';
-  readonly errorId?: ErrorId;
-  readonly steps: number;
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-  readonly callIds: readonly string[];
-  readonly startedAt: string;
-  readonly endedAt: string;
-}
-
-export interface PolicyDenial {
-  readonly callId: string;
-  readonly tool: string;
-  readonly argumentsDigest?: Digest;
-  readonly argumentSalt?: string;
-  readonly tenant: string;
-  readonly user: string;
-  readonly deviceId?: string;
-  readonly turnId?: string;
-  /** Null when no rule allowed it. */
-  readonly ruleId: string | null;
-  readonly reason: string;
-  readonly policyId?: string;
-  readonly policyDigest?: Digest;
-}
-
-/** The bundle under which decisions are made from now on. */
-export interface PolicyChange {
-  readonly state: 'none' | 'active' | 'stale' | 'expired';
-  readonly policyId?: string;
-  readonly policyDigest?: Digest;
-  readonly version?: number;
-}
-
-export interface HostChange {
-  readonly version: string;
-  readonly configDigest?: Digest;
-  readonly reason?: string;
-}
-
-/** Opens every segment: what an opener needs to know of the segments before it. */
-export interface SegmentStart {
-  /** Hexadecimal roots of the perfect subtrees over all earlier records, largest first. */
-  readonly frontier: readonly string[];
-  readonly openIntents: readonly OpenIntent[];
-}
-
+/** An intent without a receipt, as the first record of a segment repeats it. */
 export interface OpenIntent {
   readonly index: number;
   readonly at: string;
-  readonly body: CallIntent;
+  readonly body: CallIntentBody;
 }
 
 export interface RecordBodies {
-  readonly 'call.intent': CallIntent;
-  readonly 'call.receipt': {
-    readonly callId: string;
-    readonly argumentSalt: string;
-    readonly receipt: Envelope;
+  readonly 'call.intent': CallIntentBody;
+  readonly 'call.receipt': CallReceiptBody;
+  readonly turn: TurnBody;
+  readonly 'policy.denied': PolicyDeniedBody;
+  readonly 'policy.changed': PolicyChangedBody;
+  readonly 'host.started': HostStartedBody;
+  readonly 'host.stopped': HostStoppedBody;
+  readonly 'ledger.opened': LedgerOpenedBody;
+  readonly 'ledger.segment': Omit<LedgerSegmentBody, 'openIntents'> & {
+    readonly openIntents: readonly OpenIntent[];
   };
-  readonly turn: TurnSummary;
-  readonly 'policy.denied': PolicyDenial;
-  readonly 'policy.changed': PolicyChange;
-  readonly 'host.started': HostChange;
-  readonly 'host.stopped': HostChange;
-  readonly 'ledger.segment': SegmentStart;
 }
 
-export type RecordKind = keyof RecordBodies;
+export type RecordKind = AnyRecord['kind'];
 
-type Of<Kind extends RecordKind> = {
+export type RecordContent<Kind extends RecordKind = RecordKind> = {
   [K in Kind]: { readonly kind: K; readonly body: RecordBodies[K] };
 }[Kind];
 
-/** What callers append. */
-export type LedgerEntry = Of<Exclude<RecordKind, 'ledger.segment'>>;
+/** What callers append; the ledger itself writes the first record of each segment. */
+export type LedgerEntry = RecordContent<Exclude<RecordKind, 'ledger.opened' | 'ledger.segment'>>;
 
-/** contracts/audit/record.schema.json, and for each kind contracts/audit/records/<kind>.schema.json. */
-export type LedgerRecord = Of<RecordKind> & {
-  readonly v: 1;
-  readonly index: number;
-  /** RFC 3339. */
-  readonly at: string;
-  /** Hexadecimal leaf hash of the record before it; zeros for the first. */
-  readonly prev: string;
-  /** So many records were on disk for good when this one was written. */
-  readonly synced: number;
-};
+export type LedgerRecord = Omit<AnyRecord, 'kind' | 'body'> & RecordContent;
+
+export interface RecordFault {
+  /** Only unreadable bytes can come from a write that a crash cut short. */
+  readonly kind: 'unreadable' | 'version' | 'invalid';
+  readonly reason: string;
+}
+
+export type ParsedRecord =
+  | { readonly value: LedgerRecord; readonly error?: undefined }
+  | { readonly value?: undefined; readonly error: RecordFault };
 
 export interface EncodedRecord {
   /** The line with its line feed. */
@@ -130,9 +86,23 @@ export interface EncodedRecord {
   readonly leaf: Uint8Array;
 }
 
-export const FIRST_PREV = '0'.repeat(64);
+export const RECORD_VERSION = 1;
 
-/** One canonical JSON text a line: the names below stand in the order RFC 8785 wants. */
+const HEAD: Validator = compileSchema(recordSchema, 'contract');
+
+const BODIES: Readonly<Record<RecordKind, Validator>> = {
+  'call.intent': compileSchema(callIntent, 'contract'),
+  'call.receipt': compileSchema(callReceipt, 'contract'),
+  turn: compileSchema(turn, 'contract'),
+  'policy.denied': compileSchema(policyDenied, 'contract'),
+  'policy.changed': compileSchema(policyChanged, 'contract'),
+  'host.started': compileSchema(hostStarted, 'contract'),
+  'host.stopped': compileSchema(hostStopped, 'contract'),
+  'ledger.opened': compileSchema(ledgerOpened, 'contract'),
+  'ledger.segment': compileSchema(ledgerSegment, 'contract'),
+};
+
+/** One canonical JSON text per line: the names below are in the order of RFC 8785. */
 export function encodeRecord(record: LedgerRecord): EncodedRecord {
   const { at, body, index, kind, prev, synced, v } = record;
   const text =
@@ -143,21 +113,49 @@ export function encodeRecord(record: LedgerRecord): EncodedRecord {
   return { line: bytes.subarray(1), leaf: prefixedLeafHash(bytes.subarray(0, -1)) };
 }
 
-/** Undefined when the line is no record. Says nothing about its place in the chain. */
-export function parseRecord(line: Uint8Array): LedgerRecord | undefined {
+/** What is wrong with a body by the contract of its kind; undefined when it follows it. */
+export function faultInBody({ kind, body }: RecordContent): string | undefined {
+  const fault = BODIES[kind].validate(body).error?.message;
+  if (fault !== undefined || kind !== 'ledger.segment') return fault;
+  for (const intent of body.openIntents) {
+    const { error } = BODIES['call.intent'].validate(intent.body);
+    if (error !== undefined) return error.message;
+  }
+  return undefined;
+}
+
+/** Says nothing about the record's place in the chain. */
+export function parseRecord(line: Uint8Array): ParsedRecord {
+  const value = parseJson(line);
+  const version = versionOf(value);
+  if (version === undefined) return fault('unreadable', 'cannot be read');
+  if (version > RECORD_VERSION) {
+    return fault('version', `has version ${version}, which is newer than this program`);
+  }
+  const { error } = HEAD.validate(value);
+  if (error !== undefined) return fault('invalid', `breaks its contract: ${error.message}`);
+  // The schema of all records has just said so; the body's own schema follows.
+  const record = value as LedgerRecord;
+  const reason = faultInBody(record);
+  return reason === undefined
+    ? { value: record }
+    : fault('invalid', `breaks its contract: ${reason}`);
+}
+
+function parseJson(line: Uint8Array): unknown {
   try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
-    return isRecord(value) ? value : undefined;
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(line));
   } catch {
     // Damaged bytes are what readers look for; the caller names their place.
     return undefined;
   }
 }
 
-function isRecord(value: unknown): value is LedgerRecord {
-  if (typeof value !== 'object' || value === null) return false;
-  const { v, index, at, kind, prev, synced, body } = value as Record<string, unknown>;
-  const isChained = Number.isSafeInteger(index) && Number.isSafeInteger(synced);
-  const isNamed = typeof at === 'string' && typeof kind === 'string' && typeof prev === 'string';
-  return v === 1 && isChained && isNamed && typeof body === 'object' && body !== null;
+function versionOf(value: unknown): number | undefined {
+  if (typeof value !== 'object' || value === null || !('v' in value)) return undefined;
+  return typeof value.v === 'number' ? value.v : undefined;
+}
+
+function fault(kind: RecordFault['kind'], reason: string): { error: RecordFault } {
+  return { error: { kind, reason } };
 }

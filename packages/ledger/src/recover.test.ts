@@ -3,7 +3,7 @@ import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { callId, intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
-import { verifyLedger } from './verify-ledger.ts';
+import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 const FIRST = 'segment-0000000000000000.jsonl';

@@ -1,21 +1,18 @@
-import { open, readFile, rm } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, rm } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import type { Verifier } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
-import { type Checkpoint, verifyCheckpoint } from './checkpoint.ts';
-import { type LedgerRecord, parseRecord } from './record.ts';
+import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
+import { parseRecord } from './record.ts';
 import { type Line, listSegments, readLines, type Segment, syncDirectory } from './segments.ts';
-
-export const CHECKPOINT_FILE = 'checkpoint';
 
 export interface Recovered {
   readonly chain: Chain;
-  /** To be appended to; none in a new ledger. */
+  /** The one to append to; undefined in a new ledger. */
   readonly segment?: Segment;
-  /** Of its records, beside the first one that sums up the past. */
+  /** Without the segment's first record. */
   readonly segmentBytes: number;
-  /** Bytes of a write that a crash had cut short, and that nobody was told of. */
+  /** Bytes of a write that a crash cut short before it was acknowledged. */
   readonly cutBytes: number;
   readonly checkpoint?: Checkpoint;
 }
@@ -27,7 +24,7 @@ interface Damage {
   readonly reason: string;
 }
 
-/** Reads what has to be read to go on: from the segment that the last checkpoint vouches for. */
+/** Reads what is needed to append again: from the segment that the last checkpoint covers. */
 export async function recover(options: {
   readonly dir: string;
   readonly origin: string;
@@ -50,18 +47,20 @@ export async function recover(options: {
   if (scan.size < (checkpoint?.size ?? 0)) {
     throw new ZlError('ledger.corrupt', `record ${scan.size} is missing: a checkpoint covers it`);
   }
+  const { chain } = scan;
+  if (checkpoint !== undefined && chain.size > 0 && chain.ledgerId !== checkpoint.ledgerId) {
+    throw new ZlError(
+      'ledger.corrupt',
+      `the records are of ledger ${chain.ledgerId}, the checkpoint of ${checkpoint.ledgerId}`,
+    );
+  }
   const last = vouched.at(-1);
   if (last === undefined) return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint };
   if (scan.segmentLines > 0) {
-    return {
-      chain: scan.chain,
-      segment: last,
-      segmentBytes: scan.segmentBytes,
-      cutBytes,
-      checkpoint,
-    };
+    const { segmentBytes } = scan;
+    return { chain, segment: last, segmentBytes, cutBytes, checkpoint };
   }
-  // A crash came between making the file and its first record.
+  // A crash fell between the creation of the file and its first record.
   await rm(last.path);
   await syncDirectory(dir);
   const rest = await recover(options);
@@ -72,7 +71,7 @@ class Scan {
   readonly #checkpoint: Checkpoint | undefined;
   #chain: Chain | undefined;
   #firstIndex = 0;
-  /** Good ones of the segment read last. */
+  /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
 
@@ -88,7 +87,7 @@ class Scan {
     return this.#chain?.size ?? this.#firstIndex;
   }
 
-  /** Until the first line that does not fit. */
+  /** Stops at the first line that does not fit. */
   async read(segment: Segment): Promise<Damage | undefined> {
     this.segmentLines = 0;
     this.segmentBytes = 0;
@@ -105,10 +104,10 @@ class Scan {
     return undefined;
   }
 
-  /** What is no beginning of a segment leaves no chain, and is a fault in the step that follows. */
+  /** A line that cannot begin a segment leaves no chain, and fails in the step that follows. */
   #begin(line: Line, segment: Segment): void {
     if (this.#chain !== undefined || !line.isWhole) return;
-    const record = parseRecord(line.bytes);
+    const { value: record } = parseRecord(line.bytes);
     if (record?.index !== segment.firstIndex) return;
     this.#chain = Chain.before(record);
     if (!this.#matchesCheckpoint()) throw corrupt({ segment, line, ...OTHER_ROOT });
@@ -123,15 +122,15 @@ class Scan {
 const OTHER_ROOT = { kind: 'checkpoint', reason: 'differs from the checkpoint' } as const;
 
 /**
- * Whether the damage can be a write that a crash cut short: it is no record,
- * no checkpoint covers it, and no later line was written once it was on disk.
+ * Whether the damage can be a write that a crash cut short: it is not a
+ * record, no checkpoint covers it, and no later line says that it was on disk.
  */
 async function isTorn(damage: Damage, scan: Scan, checkpoint?: Checkpoint): Promise<boolean> {
   if (damage.kind !== 'cut' && damage.kind !== 'unreadable') return false;
   if (checkpoint !== undefined && checkpoint.size > scan.size) return false;
   for await (const line of readLines(damage.segment.path)) {
     if (line.start < damage.line.start) continue;
-    const record: LedgerRecord | undefined = parseRecord(line.bytes);
+    const { value: record } = parseRecord(line.bytes);
     if (record !== undefined && record.synced > scan.size) return false;
   }
   return true;
@@ -162,17 +161,8 @@ async function readCheckpoint(options: {
   throw new ZlError('ledger.corrupt', `the checkpoint is of another ledger, ${value.origin}`);
 }
 
-export async function readCheckpointNote(dir: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(dir, CHECKPOINT_FILE), 'utf8');
-  } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
-    throw reason;
-  }
-}
-
 function corrupt({ segment, line, reason }: Damage): ZlError {
-  const record = parseRecord(line.bytes);
+  const { value: record } = parseRecord(line.bytes);
   const index = record === undefined ? '' : ` (record ${record.index})`;
   return new ZlError('ledger.corrupt', `${segment.name} line ${line.number}${index} ${reason}`);
 }

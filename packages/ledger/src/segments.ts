@@ -1,11 +1,11 @@
 import { createReadStream } from 'node:fs';
-import { open, readdir } from 'node:fs/promises';
-import { join } from 'node:path';
+import { open, readdir, rename } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 
 export interface Segment {
   readonly path: string;
   readonly name: string;
-  /** Of its first record. */
+  /** The index of its first record. */
   readonly firstIndex: number;
 }
 
@@ -20,7 +20,7 @@ export interface Line {
   readonly number: number;
 }
 
-/** No record is longer, and the open intents of a segment's first one are half of it at most. */
+/** No record is longer; the open intents of a segment's first record take at most half of it. */
 export const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
 const NAME = /^segment-(\d{16})\.jsonl$/;
@@ -30,7 +30,7 @@ export function segmentAt(dir: string, firstIndex: number): Segment {
   return { path: join(dir, name), name, firstIndex };
 }
 
-/** In order; none where there is no ledger. */
+/** In order; empty where there is no ledger. */
 export async function listSegments(dir: string): Promise<Segment[]> {
   const names = await readdir(dir).catch((reason: NodeJS.ErrnoException) => {
     if (reason.code === 'ENOENT') return [];
@@ -61,7 +61,7 @@ export async function* readLines(path: string): AsyncGenerator<Line> {
   if (rest.length > 0) yield { bytes: rest, start, isWhole: false, number };
 }
 
-/** A name in a directory survives a crash of the machine only after this. */
+/** A file's name survives a crash of the machine only after this. */
 export async function syncDirectory(dir: string): Promise<void> {
   const handle = await open(dir, 'r');
   try {
@@ -69,4 +69,18 @@ export async function syncDirectory(dir: string): Promise<void> {
   } finally {
     await handle.close();
   }
+}
+
+/** Readers see the old text or the new one, also after a crash of the machine. */
+export async function writeAtomically(path: string, text: string, fsync: boolean): Promise<void> {
+  const draft = `${path}.new`;
+  const handle = await open(draft, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    if (fsync) await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await rename(draft, path);
+  if (fsync) await syncDirectory(dirname(path));
 }

@@ -1,6 +1,6 @@
 import { readFileSync, writeSync } from 'node:fs';
 import { signerFromPem } from '@zerolatency/signing';
-import { openLedger } from '../src/open-ledger.ts';
+import { openLedger } from '../src/ledger.ts';
 import { intent, ORIGIN, receipt } from './ledger-fixture.ts';
 
 /** Appends as fast as it can and prints each acknowledged index, until it is killed. */

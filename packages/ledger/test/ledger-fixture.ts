@@ -4,9 +4,8 @@ import { join } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
 import { signReceipt } from '@zerolatency/receipts';
 import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
-import type { Ledger } from '../src/ledger.ts';
-import type { LedgerOptions } from '../src/ledger-options.ts';
-import { openLedger } from '../src/open-ledger.ts';
+import type { Ledger, LedgerOptions } from '../src/ledger.ts';
+import { openLedger } from '../src/ledger.ts';
 import type { LedgerEntry } from '../src/record.ts';
 
 export const ORIGIN = 'zerolatency/test';

@@ -4,7 +4,6 @@ export {
   parseReceipt,
   RECEIPT_TYPE,
   type Receipt,
-  type ReceiptCaps,
   signReceipt,
 } from './receipt.ts';
 export {

@@ -7,7 +7,12 @@ import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { type HostChange, type LedgerRecord, readLedger, verifyLedger } from '@zerolatency/ledger';
+import {
+  type LedgerRecord,
+  type RecordBodies,
+  readLedger,
+  verifyLedger,
+} from '@zerolatency/ledger';
 import { AgentService } from '@zerolatency/proto/agent';
 import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
@@ -91,10 +96,10 @@ test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends 
   for await (const { record } of readLedger(join(dir, 'ledger'))) records.push(record);
   assert.deepEqual(
     records.map(({ kind }) => kind),
-    ['ledger.segment', 'host.started', 'policy.changed', 'turn', 'turn', 'host.stopped'],
+    ['ledger.opened', 'host.started', 'policy.changed', 'turn', 'turn', 'host.stopped'],
   );
   const [, started, policy] = records;
-  const { version, configDigest } = started!.body as HostChange;
+  const { version, configDigest } = started!.body as RecordBodies['host.started'];
   assert.match(configDigest!, /^sha256:/);
   assert.deepEqual(policy!.body, { state: 'none' });
   assert.deepEqual(records.at(-1)!.body, { version, configDigest, reason: 'SIGTERM' });

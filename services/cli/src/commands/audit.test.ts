@@ -77,10 +77,12 @@ test('a ledger that is whole verifies offline, with public keys only', async (t)
   const { status, stdout } = await verify();
   assert.equal(status, 0, stdout);
   assert.match(stdout, /^Valid: 4 records of zerolatency\/test\n/);
+  assert.match(stdout, /^ {2}ledger [0-9a-f]{32}$/m);
   assert.match(stdout, /^ {2}call\.receipt +1$/m);
   assert.match(stdout, /^ {2}checkpoint over 4 records, root \S+$/m);
   const report = JSON.parse((await verify('--json')).stdout);
   assert.deepEqual([report.ok, report.records, report.openIntents], [true, 4, 0]);
+  assert.match(stdout, new RegExp(`^ {2}ledger ${report.ledgerId}$`, 'm'));
 });
 
 test('an altered record is named, and the status says no', async (t) => {
@@ -134,7 +136,7 @@ test('show tells each record in a line, or as it stands', async (t) => {
   assert.deepEqual(
     records.map(({ index, kind }) => [index, kind]),
     [
-      [0, 'ledger.segment'],
+      [0, 'ledger.opened'],
       [1, 'call.intent'],
       [2, 'call.receipt'],
       [3, 'host.stopped'],

@@ -3,8 +3,8 @@ import { ZlError } from '@zerolatency/errors';
 import {
   type LedgerRecord,
   type LedgerReport,
-  type PolicyChange,
   peekReceipt,
+  type RecordBodies,
   readLedger,
   receiptCheck,
   verifyLedger,
@@ -14,7 +14,7 @@ import { foreignLine } from '../foreign-text.ts';
 import { type Paint, paintFor } from '../paint.ts';
 import { drained, exitStatus, print, printJson, type Terminal } from '../terminal.ts';
 
-/** The records as they stand. Shows; `audit verify` says whether to believe them. */
+/** Prints the records as they are; `audit verify` decides whether to believe them. */
 export async function auditShow(
   terminal: Terminal,
   dir: string,
@@ -64,18 +64,17 @@ function printReport(terminal: Terminal, report: LedgerReport): void {
     const fault = `${place.filter(Boolean).join(', ')} ${reason}`;
     print(terminal, `${paint('red', 'NOT VALID')}: ${foreignLine(fault)}`);
   } else {
-    print(
-      terminal,
-      `${paint('green', 'Valid')}: ${report.records} records of ${foreignLine(report.origin ?? '')}`,
-    );
+    const name = foreignLine(report.origin ?? '');
+    print(terminal, `${paint('green', 'Valid')}: ${report.records} records of ${name}`);
   }
+  if (report.ledgerId !== '') print(terminal, `  ledger ${report.ledgerId}`);
   for (const [kind, count] of Object.entries(report.byKind)) {
     print(terminal, `  ${kind.padEnd(16)}${count}`);
   }
   print(terminal, `  checkpoint over ${report.checkpointSize} records, root ${report.root}`);
   if (report.openIntents > 0)
     print(terminal, `  ${report.openIntents} calls without a receipt yet`);
-  if (report.tornBytes > 0) print(terminal, `  ${report.tornBytes} bytes of a write that was cut`);
+  if (report.tornBytes > 0) print(terminal, `  ${report.tornBytes} bytes of an unfinished write`);
 }
 
 function turnOf(record: LedgerRecord): string | undefined {
@@ -111,19 +110,21 @@ function summary(record: LedgerRecord): string {
       const { version, reason } = record.body;
       return `version ${version}${reason === undefined ? '' : `, ${reason}`}`;
     }
+    case 'ledger.opened':
+      return `ledger ${record.body.ledgerId}`;
     case 'ledger.segment':
       return `${record.body.openIntents.length} open intents`;
   }
 }
 
-const meaning: ReadonlyMap<string, string> = new Map([
+const STATE_MEANS: ReadonlyMap<string, string> = new Map([
   ['stale', ': only rules for its grace allow'],
   ['expired', ': tools are denied'],
 ]);
 
-function policyOf({ state, policyId, policyDigest }: PolicyChange): string {
+function policyOf({ state, policyId, policyDigest }: RecordBodies['policy.changed']): string {
   if (state === 'none') return 'no bundle: tools are denied';
-  return `${policyId ?? 'a bundle'} is ${state}${meaning.get(state) ?? ''}  ${policyDigest ?? ''}`;
+  return `${policyId ?? 'a bundle'} is ${state}${STATE_MEANS.get(state) ?? ''}  ${policyDigest ?? ''}`;
 }
 
 function endOf({ outcome, errorId }: { readonly outcome: string; readonly errorId?: string }) {

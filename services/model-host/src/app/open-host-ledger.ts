@@ -1,9 +1,11 @@
-import { type HostChange, type Ledger, openLedger } from '@zerolatency/ledger';
+import { type Ledger, openLedger, type RecordBodies } from '@zerolatency/ledger';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
 import { exposeLedger, ledgerMetrics } from './ledger-metrics.ts';
+
+type HostStarted = RecordBodies['host.started'];
 
 interface LedgerDeps {
   readonly lifecycle: Lifecycle;
@@ -24,14 +26,14 @@ export async function openHostLedger(config: HostConfig, deps: LedgerDeps): Prom
     observer: ledgerMetrics(registry),
   });
   exposeLedger(registry, () => ledger.size);
-  const host: HostChange = { version, configDigest: config.digest };
+  const host: HostStarted = { version, configDigest: config.digest };
   lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
   // Waited for, so that a disk that takes nothing stops the start and not the first call.
   await ledger.append({ kind: 'host.started', body: host });
   return ledger;
 }
 
-async function closeWith(ledger: Ledger, body: HostChange): Promise<void> {
+async function closeWith(ledger: Ledger, body: HostStarted): Promise<void> {
   try {
     ledger.appendSoon({ kind: 'host.stopped', body });
   } finally {

@@ -42,7 +42,7 @@ test('[TOOL-04] the intent is in the ledger before the receipt, and each record 
     assert.equal(schema.validate(record.body).error, undefined);
   }
   const wanted = ['call.intent', 'call.receipt', 'policy.denied', 'call.receipt'];
-  assert.deepEqual(kinds, ['ledger.segment', ...wanted]);
+  assert.deepEqual(kinds, ['ledger.opened', ...wanted]);
 });
 
 test('[TOOL-02] arguments that break the contract are refused with the field named', async (t) => {

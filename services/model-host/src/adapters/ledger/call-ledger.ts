@@ -3,7 +3,7 @@ import type { Ledger } from '@zerolatency/ledger';
 import type { Digest } from '@zerolatency/signing';
 import type { CallLedger } from '../../calls/ports.ts';
 
-/** The calls' records in the ledger of this host. */
+/** Writes the records of calls to this host's ledger. */
 export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
   return {
     intend(facts, target, durable) {
@@ -28,7 +28,12 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
     },
     denied(facts, { ruleId, reason }) {
       const { startedAt: _, executor: __, caps: ___, toolVersion: ____, ...known } = facts;
-      const body = { ...known, argumentSalt: hexOf(facts.argumentSalt), ruleId, reason };
+      const body = {
+        ...known,
+        argumentSalt: hexOf(facts.argumentSalt),
+        ruleId,
+        reason: cut(reason),
+      };
       try {
         ledger.appendSoon({ kind: 'policy.denied', body });
       } catch (cause) {
@@ -40,6 +45,13 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
       return ledger.append({ kind: 'call.receipt', body }).then(nothing, refuse);
     },
   };
+}
+
+/** The contract of policy.denied bounds the reason. */
+const MAX_REASON_CHARS = 1024;
+
+function cut(reason: string): string {
+  return reason.slice(0, MAX_REASON_CHARS).toWellFormed();
 }
 
 function nothing(): void {}

@@ -1,4 +1,4 @@
-import type { Ledger, PolicyChange } from '@zerolatency/ledger';
+import type { Ledger, RecordBodies } from '@zerolatency/ledger';
 import type { BundleState } from '@zerolatency/policy';
 
 interface Log {
@@ -27,7 +27,7 @@ export function recordPolicy(
   };
 }
 
-function bodyOf(now: BundleState): PolicyChange {
+function bodyOf(now: BundleState): RecordBodies['policy.changed'] {
   if (now.state === 'none') return { state: now.state };
   const { state, policyId, digest, bundle } = now;
   return { state, policyId, policyDigest: digest, version: bundle.version };

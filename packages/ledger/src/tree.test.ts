@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { leafHash, MerkleFrontier, nodeHash } from './merkle.ts';
+import { leafHash, MerkleFrontier, nodeHash } from './tree.ts';
 
 // The inputs and roots that implementations of Certificate Transparency test against.
 const INPUTS = [
@@ -26,7 +26,7 @@ const ROOTS = [
   '5dc9da79a70659a9ad559cb701ded9a2ab9d823aad2f4960cfe370eff4604328',
 ];
 
-test('roots are those that Certificate Transparency publishes for its inputs', () => {
+test('roots equal those that Certificate Transparency publishes', () => {
   const frontier = new MerkleFrontier();
   assert.equal(hex(frontier.root()), ROOTS[0]);
   INPUTS.forEach((input, i) => {
@@ -35,7 +35,7 @@ test('roots are those that Certificate Transparency publishes for its inputs', (
   });
 });
 
-test('growing a tree leaf by leaf gives the root that its definition gives', () => {
+test('a tree grown leaf by leaf has the root that RFC 6962 defines', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 8 }), { maxLength: 70 }), (inputs) => {
       const leaves = inputs.map(leafHash);
@@ -50,7 +50,7 @@ test('growing a tree leaf by leaf gives the root that its definition gives', () 
   );
 });
 
-test('a frontier that cannot belong to its size is none', () => {
+test('a frontier that does not fit its size is refused', () => {
   assert.equal(MerkleFrontier.of(3, [leafHash(Buffer.of(1))]), undefined);
   assert.equal(MerkleFrontier.of(1, [Buffer.of(1)]), undefined);
 });

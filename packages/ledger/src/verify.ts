@@ -1,33 +1,35 @@
+import { verifyReceipt } from '@zerolatency/receipts';
 import type { Verifier } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
-import { verifyCheckpoint } from './checkpoint.ts';
-import { leafHash } from './merkle.ts';
+import { CHECKPOINT_FILE, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
 import { type LedgerRecord, parseRecord, type RecordKind } from './record.ts';
-import { CHECKPOINT_FILE, readCheckpointNote } from './recover.ts';
 import { type Line, listSegments, readLines, type Segment } from './segments.ts';
+import { leafHash } from './tree.ts';
 
 export interface VerifyLedgerOptions {
   /** Public keys that may have signed checkpoints. */
   readonly keys: readonly Verifier[];
-  /** What the checkpoint must name; any when not given. */
+  /** The origin that checkpoints must name; any when not given. */
   readonly origin?: string;
-  /** Checkpoints that were kept elsewhere: the ledger must still hold what they cover. */
+  /** Checkpoints kept elsewhere: the ledger must still hold what they cover. */
   readonly knownCheckpoints?: readonly string[];
-  /** More to ask of a record; a complaint makes it the bad one. */
+  /** A further check of each record; a reason makes it the bad one. */
   readonly check?: (record: LedgerRecord) => string | undefined;
 }
 
 export interface LedgerReport {
   readonly ok: boolean;
   readonly origin?: string;
-  /** Good records from the first on. */
+  /** As the first record names it; empty when that cannot be read. */
+  readonly ledgerId: string;
+  /** Valid records before the first bad one. */
   readonly records: number;
   readonly byKind: Readonly<Partial<Record<RecordKind, number>>>;
-  /** How many of them the newest checkpoint covers. */
+  /** How many records the newest checkpoint covers. */
   readonly checkpointSize: number;
-  /** Base64, over all good records. */
+  /** Base64, over all valid records. */
   readonly root: string;
-  /** Of a write under way or cut short by a crash; nobody was told that it happened. */
+  /** Bytes of a write under way, or cut short by a crash before it was acknowledged. */
   readonly tornBytes: number;
   readonly openIntents: number;
   readonly firstBad?: BadRecord;
@@ -71,7 +73,7 @@ class Pass {
     this.#check = check;
   }
 
-  /** Until the first line at fault. */
+  /** Stops at the first bad line. */
   async read(segment: Segment, isLast: boolean): Promise<BadRecord | undefined> {
     let isFirst = true;
     let suspect: Suspect | undefined;
@@ -100,28 +102,36 @@ class Pass {
     return {
       ok: firstBad === undefined,
       origin,
+      ledgerId: this.#chain.ledgerId,
       records,
       byKind: this.#byKind,
       checkpointSize: size,
       root: base64Root(this.#chain),
       tornBytes: this.#tornBytes,
-      openIntents: this.#chain.intents.size,
+      openIntents: this.#chain.openIntentCount,
       firstBad,
     };
   }
 
   #count(record: LedgerRecord): string | undefined {
     this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;
+    const { ledgerId } = this.#promises;
+    if (
+      record.kind === 'ledger.opened' &&
+      record.body.ledgerId !== (ledgerId ?? record.body.ledgerId)
+    ) {
+      return `names ledger ${record.body.ledgerId}, and the checkpoint ledger ${ledgerId}`;
+    }
     const promised = this.#promises.roots.get(this.#chain.size);
     if (promised !== undefined && promised !== base64Root(this.#chain)) {
-      return 'is not what was checkpointed';
+      return 'differs from the checkpoint';
     }
     return this.#check?.(record);
   }
 
-  /** Of two records that do not fit, the first was altered if the second fits the one after it. */
+  /** When two records do not fit, the first was altered if the second fits the one after it. */
   #blame({ segment, line, fault }: Suspect, after?: Line): BadRecord {
-    const next = after && parseRecord(after.bytes);
+    const next = after && parseRecord(after.bytes).value;
     const isIntact = next?.prev === Buffer.from(leafHash(line.bytes)).toString('hex');
     const index = this.#chain.size;
     if (fault.kind === 'prev' && isIntact && line.number > 1) {
@@ -139,14 +149,15 @@ interface Suspect {
 
 interface Promises {
   readonly origin?: string;
-  /** The largest that a good checkpoint covers. */
+  readonly ledgerId?: string;
+  /** The largest that a valid checkpoint covers. */
   readonly size: number;
-  /** In base64 by size. */
+  /** Base64 roots by size. */
   readonly roots: ReadonlyMap<number, string>;
   readonly problem?: BadRecord;
 }
 
-/** The first note is the ledger's own, which must be there. */
+/** The first note is the ledger's own, which must exist. */
 function collectCheckpoints(
   notes: readonly (string | undefined)[],
   { keys, origin }: Pick<VerifyLedgerOptions, 'keys' | 'origin'>,
@@ -154,6 +165,7 @@ function collectCheckpoints(
   const roots = new Map<number, string>();
   const problems: string[] = [];
   let name = origin;
+  let id: string | undefined;
   for (const note of notes) {
     const { value, error } = note === undefined ? NO_CHECKPOINT : verifyCheckpoint(note, keys);
     if (value === undefined) {
@@ -161,7 +173,10 @@ function collectCheckpoints(
       continue;
     }
     name ??= value.origin;
+    id ??= value.ledgerId;
     if (value.origin !== name) problems.push(`the checkpoint is of ${value.origin}, not ${name}`);
+    if (value.ledgerId !== id)
+      problems.push(`two checkpoints name ledgers ${id} and ${value.ledgerId}`);
     const root = Buffer.from(value.root).toString('base64');
     if ((roots.get(value.size) ?? root) !== root)
       problems.push('two checkpoints contradict each other');
@@ -169,7 +184,7 @@ function collectCheckpoints(
   }
   const [reason] = problems;
   const problem = reason === undefined ? undefined : { file: CHECKPOINT_FILE, reason };
-  return { origin: name, size: Math.max(0, ...roots.keys()), roots, problem };
+  return { origin: name, ledgerId: id, size: Math.max(0, ...roots.keys()), roots, problem };
 }
 
 const NO_CHECKPOINT = { value: undefined, error: 'there is no checkpoint' } as const;
@@ -180,4 +195,17 @@ function base64Root(chain: Chain): string {
 
 function placed(segment: Segment, line: Line, bad: BadRecord): BadRecord {
   return { ...bad, file: segment.name, line: line.number };
+}
+
+/** For verifyLedger: every receipt in the ledger must verify too. */
+export function receiptCheck(keys: {
+  readonly hostKeys: readonly Verifier[];
+  readonly deviceKeys: readonly Verifier[];
+}): (record: LedgerRecord) => string | undefined {
+  return ({ kind, body }) => {
+    if (kind !== 'call.receipt') return undefined;
+    const { value, error } = verifyReceipt({ envelope: body.receipt, ...keys });
+    if (error !== undefined) return error.message;
+    return value.receipt.callId === body.callId ? undefined : 'holds the receipt of another call';
+  };
 }

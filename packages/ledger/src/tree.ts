@@ -1,11 +1,11 @@
 import { hash } from 'node:crypto';
 
-/** RFC 6962 section 2.1: leaves and nodes are told apart by their first byte. */
+/** RFC 6962 section 2.1: the first byte tells a leaf from a node. */
 const NODE_PREFIX = Buffer.of(0x01);
 
 const EMPTY_ROOT: Uint8Array = hash('sha256', Buffer.alloc(0), 'buffer');
 
-/** Of a leaf whose bytes already begin with the prefix 0x00. */
+/** For bytes that already begin with the prefix 0x00. */
 export function prefixedLeafHash(prefixed: Uint8Array): Uint8Array {
   return hash('sha256', prefixed, 'buffer');
 }
@@ -18,15 +18,12 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   return hash('sha256', Buffer.concat([NODE_PREFIX, left, right]), 'buffer');
 }
 
-/**
- * All of a tree that growing it needs: the roots of its perfect subtrees,
- * largest first. One for each bit set in the size.
- */
+/** What is needed to grow a tree: the roots of its perfect subtrees, largest first, one for each bit set in its size. */
 export class MerkleFrontier {
   #size = 0;
   #roots: Uint8Array[] = [];
 
-  /** Undefined when there are not as many roots as the size has bits. */
+  /** Undefined unless there is one root for each bit set in the size. */
   static of(size: number, roots: readonly Uint8Array[]): MerkleFrontier | undefined {
     const bits = BigInt(size).toString(2).replaceAll('0', '').length;
     if (roots.length !== bits || roots.some((root) => root.length !== 32)) return undefined;
@@ -46,7 +43,7 @@ export class MerkleFrontier {
 
   push(leaf: Uint8Array): void {
     let root = leaf;
-    // As in adding one to a binary number: each bit that carries joins two subtrees.
+    // Like adding one to a binary number: each carry joins two subtrees.
     for (let rest = this.#size; rest % 2 === 1; rest = Math.floor(rest / 2)) {
       const left = this.#roots.pop();
       if (left !== undefined) root = nodeHash(left, root);

@@ -1,10 +1,9 @@
 import { ZlError } from '@zerolatency/errors';
 import { parseReceipt, RECEIPT_TYPE, type Receipt } from '@zerolatency/receipts';
-import type { Envelope } from '@zerolatency/signing';
-import { strictBase64 } from '@zerolatency/signing';
-import { leafHash } from './merkle.ts';
+import { type Envelope, strictBase64 } from '@zerolatency/signing';
 import { type LedgerRecord, parseRecord } from './record.ts';
 import { listSegments, readLines } from './segments.ts';
+import { leafHash } from './tree.ts';
 
 export interface LedgerRow {
   readonly record: LedgerRecord;
@@ -12,8 +11,8 @@ export interface LedgerRow {
 }
 
 /**
- * The records as they stand, from an index on, also while a host writes them.
- * Checks nothing but that they can be read: verifyLedger does.
+ * The records from an index on, also while a host writes them. Checks only
+ * that each follows its contract; verifyLedger checks that they belong together.
  */
 export async function* readLedger(
   dir: string,
@@ -23,11 +22,12 @@ export async function* readLedger(
   const start = segments.findLastIndex((segment) => segment.firstIndex <= from);
   for (const segment of segments.slice(Math.max(0, start))) {
     for await (const line of readLines(segment.path)) {
-      // A write that is under way, or that a crash cut short.
+      // A write under way, or cut short by a crash.
       if (!line.isWhole) continue;
-      const record = parseRecord(line.bytes);
+      const { value: record, error } = parseRecord(line.bytes);
       if (record === undefined) {
-        throw new ZlError('ledger.corrupt', `${segment.name} line ${line.number} cannot be read`);
+        const place = `${segment.name} line ${line.number}`;
+        throw new ZlError('ledger.corrupt', `${place} ${error.reason}`);
       }
       if (record.index < from) continue;
       yield { record, leafHash: Buffer.from(leafHash(line.bytes)).toString('hex') };
@@ -35,7 +35,7 @@ export async function* readLedger(
   }
 }
 
-/** What an envelope claims, for display. verifyReceipt says whether to believe it. */
+/** What an envelope claims, for display; verifyReceipt decides whether to believe it. */
 export function peekReceipt(envelope: Envelope): Receipt | undefined {
   if (envelope.payloadType !== RECEIPT_TYPE) return undefined;
   const payload = strictBase64(envelope.payload);
