@@ -1,9 +1,8 @@
 import type { Frame } from '@zerolatency/frame';
 import type { Logger, Tracing } from '@zerolatency/service/telemetry';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
-import type { PolicyPort } from '../calls/authorize.ts';
 import { DeviceCalls } from '../calls/device-calls.ts';
-import type { EndedCall } from '../calls/runner.ts';
+import type { EndedCall, PolicyPort } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
 import type { BridgeMetrics } from '../metrics.ts';
 import type { Supervisor } from '../servers/supervisor.ts';

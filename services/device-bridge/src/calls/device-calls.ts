@@ -21,14 +21,14 @@ export interface CallsDeps extends RunnerDeps {
   readonly limits: Partial<CalleeLimits> & Pick<CalleeLimits, 'maxResultBytes'>;
   send(frame: Frame): void;
   readonly onRefused: (frame: Frame) => void;
-  /** The journal cannot be written: nothing more may be told, and the process has to end. */
+  /** The journal cannot be written: nothing more may be sent, and the process must end. */
   readonly onFatal: (error: unknown) => void;
 }
 
-/** A timer cannot be set further ahead than this. */
-const maxTimerMs = 2 ** 31 - 1;
+/** Node cannot set a timer further ahead. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
 
-/** All calls of the device: the protocol's machine, the runner of tools, and time. */
+/** All calls of the device: the protocol's state machine, the runner of tools, and time. */
 export class DeviceCalls {
   readonly #deps: CallsDeps;
   readonly #callee: Callee;
@@ -52,12 +52,12 @@ export class DeviceCalls {
     return this.#callee.running;
   }
 
-  /** Since the last frame; 0 while a call runs. */
+  /** Time since the last frame; 0 while a call runs. */
   get idleMs(): number {
     return this.running > 0 ? 0 : performance.now() - this.#lastFrameMs;
   }
 
-  /** Once, before the first connection. */
+  /** Call it once, before the first connection. */
   recover(): void {
     this.#input(() => this.#callee.recover(this.#deps.clock.nowMs()));
   }
@@ -85,7 +85,7 @@ export class DeviceCalls {
     });
   }
 
-  /** Nothing is heard or written after this. */
+  /** Nothing is read or written after this. */
   close(): void {
     this.#isDead = true;
     this.#deps.clock.clearTimeout(this.#timer);
@@ -148,6 +148,6 @@ export class DeviceCalls {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
       this.#input(() => this.#callee.tick(clock.nowMs()));
     };
-    this.#timer = clock.setTimeout(wake, Math.min(maxTimerMs, Math.max(0, atMs - clock.nowMs())));
+    this.#timer = clock.setTimeout(wake, Math.min(MAX_TIMER_MS, Math.max(0, atMs - clock.nowMs())));
   }
 }

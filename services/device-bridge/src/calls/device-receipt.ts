@@ -1,19 +1,18 @@
 import type { CalleeCall, Ending, Seal } from '@zerolatency/call';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import type { Digest, Signer } from '@zerolatency/signing';
-import type { Run } from './run.ts';
-import { readToolRequest } from './tool-request.ts';
+import { type Run, readToolRequest } from './run.ts';
 
 export interface Device {
   readonly id: string;
   readonly tenant: string;
 }
 
-/** A receipt names someone even where the caller named nobody. */
-const nobody = 'unknown';
-const maxNameChars = 256;
+/** A receipt needs a name even when the caller gave none. */
+const NOBODY = 'unknown';
+const MAX_NAME_CHARS = 256;
 
-/** The device's word on how a call ended; `run` is missing for calls of an earlier life. */
+/** The device's receipt for a call; `run` is missing when an earlier process ran it. */
 export async function sealOutcome(
   { call, ending, run }: { call: CalleeCall; ending: Ending; run: Run | undefined },
   device: Device,
@@ -54,7 +53,7 @@ function policyOf(run: Run | undefined) {
   return { caps, policyId: decision.policyId, policyDigest: decision.policyDigest as Digest };
 }
 
-/** A cut may halve a character, and a receipt holds Unicode only. */
+/** A cut can halve a character, and a receipt holds only well-formed text. */
 function nameOf(given: string): string {
-  return given === '' ? nobody : given.slice(0, maxNameChars).toWellFormed();
+  return given === '' ? NOBODY : given.slice(0, MAX_NAME_CHARS).toWellFormed();
 }

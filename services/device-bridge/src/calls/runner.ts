@@ -9,16 +9,19 @@ import type {
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpConnection } from '@zerolatency/mcp';
+import type { HeldDecision, PolicyRequest } from '@zerolatency/policy';
 import { extract } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { ManagedServer } from '../servers/managed-server.ts';
-import { authorize, type PolicyPort } from './authorize.ts';
 import { type Device, sealOutcome } from './device-receipt.ts';
-import { microseconds, Run } from './run.ts';
-import type { ToolParams } from './tool-request.ts';
+import { microseconds, Run, type ToolParams } from './run.ts';
 import { endOfFailure, finishOf } from './tool-result.ts';
 
-/** The half of the callee that the runner drives. */
+export interface PolicyPort {
+  decide(request: PolicyRequest): HeldDecision;
+}
+
+/** The part of the callee that the runner drives. */
 export interface CalleePort {
   begin(callId: string, options: { readonly durable: boolean }): boolean;
   finished(callId: string, finish: Finish): void;
@@ -37,14 +40,14 @@ export interface RunnerDeps {
 
 export interface EndedCall {
   readonly callId: string;
-  /** Empty for a tool that the device does not offer. */
+  /** Empty when the device does not offer the tool. */
   readonly tool: string;
   readonly ending: Ending;
   readonly seconds: number;
 }
 
-/** The server is told here how long a result may be, so that it can cut it itself. */
-const maxBytesMeta = 'zerolatency/maxBytes';
+/** The field of _meta that tells the server how long a result may be, so that it can cut it. */
+const MAX_BYTES_META = 'zerolatency/maxBytes';
 
 interface Target {
   readonly server: ManagedServer;
@@ -53,8 +56,8 @@ interface Target {
 }
 
 /**
- * Decides calls and runs them on their servers. From the frame to the server's
- * stdin it never yields: each turn of the event loop would be added latency.
+ * Decides calls and runs them on their servers. It does not yield between the frame
+ * and the server's stdin: each turn of the event loop would add latency.
  */
 export class Runner {
   readonly #deps: RunnerDeps;
@@ -75,7 +78,7 @@ export class Runner {
     this.#runs.set(call.callId, run);
     const target = this.#admit(run);
     if ('status' in target) this.#finish(run, target);
-    else target.server.slots.acquire(() => this.#begin(run, target));
+    else target.server.semaphore.acquire(() => this.#begin(run, target));
   }
 
   abort(callId: string, reason: AbortReason): void {
@@ -98,7 +101,7 @@ export class Runner {
     return this.#deps.tracer.startSpan('bridge.call', { attributes }, extract(traceparent));
   }
 
-  /** Where the call goes, or how it ends without having run. */
+  /** Returns where the call goes, or how it ends without running. */
   #admit(run: Run): Target | Finish {
     const { call, request } = run;
     if (request.error !== undefined) return failed(request.error);
@@ -118,24 +121,24 @@ export class Runner {
     if (ready !== undefined && !run.isOffered) {
       return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
     }
-    // A tool that the manifest does not name is taken to have effects.
+    // A tool that the manifest does not name counts as having effects.
     const hasEffects = server.spec.effects?.[name] !== 'none';
     return { server, params: request.params, hasEffects };
   }
 
-  /** With a slot of the server in hand. */
+  /** Called once the server has room for the call. */
   #begin(run: Run, target: Target): void {
-    const { state, slots } = target.server;
+    const { state, semaphore } = target.server;
     if (state.name !== 'ready') {
-      slots.release();
+      semaphore.release();
       this.#finish(run, failed(this.#absence(target.server)));
     } else if (this.#callee.begin(run.call.callId, { durable: target.hasEffects })) {
       void this.#run(run, state.connection, target).then((finish) => {
-        slots.release();
+        semaphore.release();
         this.#finish(run, finish);
       });
     } else {
-      slots.release();
+      semaphore.release();
       this.#runs.delete(run.call.callId);
     }
   }
@@ -151,7 +154,7 @@ export class Runner {
           signal: run.abort.signal,
           timeoutMs: run.timeoutMs(this.#deps.nowMs(), server.callTimeoutMs),
           traceparent,
-          meta: { [maxBytesMeta]: maxBytes },
+          meta: { [MAX_BYTES_META]: maxBytes },
         },
       );
       run.serverUs = microseconds(startMs);
@@ -171,7 +174,7 @@ export class Runner {
     }
   }
 
-  /** Of a server that was there when the call came, and may be gone for good while it waited. */
+  /** The server was there when the call arrived, and may have been removed while it waited. */
   #absence({ spec, state }: ManagedServer): ZlError {
     const isNamed = this.#deps.servers.find(spec.name) !== undefined;
     return isNamed
@@ -196,4 +199,26 @@ function endSpan(span: Span | undefined, { status, errorId }: Ending): void {
     span.setStatus({ code: SpanStatusCode.ERROR, message: errorId });
   }
   span.end();
+}
+
+interface Asked {
+  readonly tool: string;
+  readonly version: string;
+  readonly arguments: unknown;
+  readonly nowMs: number;
+}
+
+/** The device's own decision, whatever the caller's was. */
+function authorize(
+  { principal }: CalleeCall,
+  asked: Asked,
+  { policy, device }: { readonly policy: PolicyPort; readonly device: Device },
+): HeldDecision {
+  const { tenant, user, roles } = principal;
+  const request = { ...asked, tenant, user, roles, deviceId: device.id, callsThisTurn: 0 };
+  const decision = policy.decide(request);
+  if (tenant === device.tenant || decision.effect === 'deny') return decision;
+  const { policyId, policyDigest } = decision;
+  const reason = `the device belongs to tenant ${device.tenant}`;
+  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.denied', policyId, policyDigest };
 }

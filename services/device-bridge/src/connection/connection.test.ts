@@ -16,7 +16,7 @@ import fc from 'fast-check';
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import type { SocketEvents } from '../ports.ts';
 import { Connection } from './connection.ts';
-import { controlFrame } from './proving.ts';
+import { controlFrame } from './handshake.ts';
 
 const { privateKey, publicKey } = generateKeyPairSync('ed25519');
 

@@ -2,22 +2,21 @@ import { toBinary } from '@bufbuild/protobuf';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import { Backoff } from '../backoff.ts';
-import { dialling } from './dialling.ts';
-import { controlFrame } from './proving.ts';
+import { controlFrame, dialling } from './handshake.ts';
 import type { ConnectionDeps, ConnectionState, Machine } from './state.ts';
 import type { Wire } from './wire.ts';
 
-/** What was sent last is on its way by then, if the relay reads at all. */
-const closeGraceMs = 1_000;
+/** Long enough for the last frames to leave, if the relay reads at all. */
+const CLOSE_GRACE_MS = 1_000;
 
-/** The device's one connection to a relay. The states are drawn in state.ts. */
+/** The device's one connection to a relay; state.ts draws its states. */
 export class Connection {
   readonly #machine: Machine;
   #state: ConnectionState = { name: 'idle', leave: () => {} };
   #relayIndex = -1;
-  /** Changed while a relay was told the one before it. */
-  #untold: Catalog | undefined;
-  /** Since the dial of the attempt that is under way. */
+  /** Changed while the relay was receiving the one before it. */
+  #unsent: Catalog | undefined;
+  /** Since the current attempt began to dial. */
   #hasChanged = false;
 
   constructor(deps: ConnectionDeps) {
@@ -42,7 +41,7 @@ export class Connection {
     if (this.#state.name === 'idle') this.#dial();
   }
 
-  /** The credential, or what else a refusal was about, is another now. */
+  /** The credential, or whatever else caused a refusal, has changed. */
   changed(): void {
     this.#hasChanged = true;
     if (this.#state.name !== 'refused') return;
@@ -50,18 +49,18 @@ export class Connection {
     this.#dial();
   }
 
-  /** Dropped unless live: what must not be lost is sent again by the call protocol. */
+  /** Drops the frame unless live: the call protocol resends what must not be lost. */
   send(frame: Frame): void {
     if (this.#state.name === 'live') this.#state.send(frame);
   }
 
   announce(catalog: Catalog): void {
-    // The hello has been sent, perhaps, and the relay hears nothing else before its welcome.
-    if (this.#state.name === 'proving') this.#untold = catalog;
+    // The hello may have been sent, and the relay reads nothing else before its welcome.
+    if (this.#state.name === 'proving') this.#unsent = catalog;
     this.send(controlFrame(FrameKind.CATALOG, toBinary(CatalogSchema, catalog)));
   }
 
-  /** Resolves once the relay has heard of it, or does not answer. */
+  /** Resolves once the relay has closed its side, or does not answer in time. */
   async close(): Promise<void> {
     const wire = 'wire' in this.#state ? this.#state.wire : undefined;
     this.#become(() => ({ name: 'closed', leave: () => {} }));
@@ -81,7 +80,7 @@ export class Connection {
         wire.drop();
         resolve();
       };
-      const timer = clock.setTimeout(done, closeGraceMs);
+      const timer = clock.setTimeout(done, CLOSE_GRACE_MS);
       wire.listen({ onClose: done });
       wire.close(1000, 'the bridge stops');
     });
@@ -95,8 +94,8 @@ export class Connection {
     if (before.name === 'live') listener.onLost();
     const state = build();
     this.#state = state;
-    const untold = this.#untold;
-    this.#untold = undefined;
+    const unsent = this.#unsent;
+    this.#unsent = undefined;
     if (before.name === 'dialling' && state.name !== 'proving') listener.onAttempt('failed');
     if (before.name === 'proving') {
       listener.onAttempt(state.name === 'live' || state.name === 'refused' ? state.name : 'failed');
@@ -104,9 +103,9 @@ export class Connection {
     listener.onState(state);
     if (state.name === 'live') {
       listener.onLive(state.epoch);
-      if (untold !== undefined) this.announce(untold);
+      if (unsent !== undefined) this.announce(unsent);
     }
-    // What was refused is perhaps not what would be shown now.
+    // The refusal may be about a credential that has been replaced since.
     if (state.name === 'refused' && this.#hasChanged) this.changed();
   }
 }

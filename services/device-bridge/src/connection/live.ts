@@ -1,9 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
 import { DrainSchema } from '@zerolatency/proto/bridge';
-import { lost } from './lost.ts';
-import { refusalOf, refused } from './refused.ts';
-import { describeEnd, type LiveState, type Machine } from './state.ts';
+import { describeEnd, type LiveState, lost, type Machine, refusalOf, refused } from './state.ts';
 import type { Wire } from './wire.ts';
 
 interface Terms {
@@ -11,58 +9,58 @@ interface Terms {
   readonly heartbeatMs: number;
 }
 
-/** For a relay that names none, so that a dead socket is still found out. */
-const defaultHeartbeatMs = 30_000;
-/** A session that lasted so long was not part of a failure that repeats. */
-const provenAfterMs = 10_000;
+/** For a relay that names none, so that a dead socket is still noticed. */
+const DEFAULT_HEARTBEAT_MS = 30_000;
+/** A connection that lasted this long was not part of a repeating failure. */
+const PROVEN_AFTER_MS = 10_000;
 /** Spreads the devices of a draining relay over the others. */
-const maxDrainJitterMs = 1_000;
+const MAX_DRAIN_JITTER_MS = 1_000;
 
-/** Passes frames both ways until the socket ends, falls silent or the relay drains. */
+/** Passes frames both ways until the socket ends or falls silent, or the relay drains. */
 export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms): LiveState {
   const { clock, limits, listener } = machine.deps;
-  const silenceMs = 2 * (heartbeatMs || defaultHeartbeatMs);
+  const silenceMs = 2 * (heartbeatMs || DEFAULT_HEARTBEAT_MS);
   const sinceMs = clock.monotonicMs();
-  let lastSignMs = sinceMs;
+  let lastHeardMs = sinceMs;
 
-  const isProven = () => clock.monotonicMs() - sinceMs > provenAfterMs;
+  const isProven = () => clock.monotonicMs() - sinceMs > PROVEN_AFTER_MS;
   const end = (why: string, retryInMs?: number) => {
     if (isProven()) machine.backoff.reset();
     machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
   };
-  const giveUp = (why: string) => {
+  const drop = (why: string) => {
     wire.drop();
     end(why);
   };
   const drain = (frame: Frame) => {
-    const withinMs = Math.min(maxDrainJitterMs, closeAfterMs(frame) / 2);
+    const withinMs = Math.min(MAX_DRAIN_JITTER_MS, closeAfterMs(frame) / 2);
     wire.listen({});
     wire.close(1000, 'draining');
     const jitterMs = Math.floor(machine.deps.random() * withinMs);
-    // One that drains whenever it has welcomed us would be dialled in a circle.
+    // A relay that drains right after each welcome would be dialled in a loop.
     end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
   };
   const hear = (frame: Frame) => {
     if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
     else if (frame.kind === FrameKind.DRAIN) drain(frame);
-    else giveUp(`the relay sent a frame of kind ${frame.kind} out of turn`);
+    else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
   const watch = () => {
-    const silentMs = clock.monotonicMs() - lastSignMs;
-    if (silentMs >= silenceMs) giveUp(`the relay was silent for ${Math.round(silentMs)} ms`);
+    const silentMs = clock.monotonicMs() - lastHeardMs;
+    if (silentMs >= silenceMs) drop(`the relay was silent for ${Math.round(silentMs)} ms`);
     else watchdog = clock.setTimeout(watch, silenceMs - silentMs);
   };
   let watchdog = clock.setTimeout(watch, silenceMs);
 
   wire.listen({
     onMessage: (bytes) => {
-      lastSignMs = clock.monotonicMs();
+      lastHeardMs = clock.monotonicMs();
       const { frame, error } = decodeFrame(bytes);
-      if (error) giveUp(error.message);
+      if (error) drop(error.message);
       else hear(frame);
     },
     onSign: () => {
-      lastSignMs = clock.monotonicMs();
+      lastHeardMs = clock.monotonicMs();
     },
     onClose: (closed) => {
       const refusal = refusalOf(closed);
@@ -76,7 +74,7 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
     epoch,
     send: (frame) => {
       wire.send(encodeFrame(frame));
-      if (wire.bufferedBytes > limits.maxBufferedBytes) giveUp('the relay reads too slowly');
+      if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');
     },
     leave: () => clock.clearTimeout(watchdog),
   };
@@ -86,7 +84,7 @@ function closeAfterMs({ payload }: Frame): number {
   try {
     return fromBinary(DrainSchema, payload).closeAfterMs;
   } catch {
-    // Not a Drain message; that the relay drains is said by the frame itself.
+    // Not a Drain message; the frame's kind says enough.
     return 0;
   }
 }

@@ -1,4 +1,4 @@
-import type { ZlError } from '@zerolatency/errors';
+import { ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import type { Backoff } from '../backoff.ts';
@@ -12,7 +12,7 @@ import type { Wire } from './wire.ts';
  *               +--> lost <--+          +--> refused
  *                            +-------------> refused --(something changed)--> dialling
  *
- * closed, from any of them, is for good.
+ * closed is reachable from any of them and final.
  */
 export type ConnectionState =
   | (Leaving & { readonly name: 'idle' | 'closed' })
@@ -22,7 +22,7 @@ export type ConnectionState =
   | (Leaving & { readonly name: 'refused'; readonly error: ZlError });
 
 interface Leaving {
-  /** Clears the timers that the state owns; its wire may go on to the next state. */
+  /** Clears the timers that the state owns; its wire may pass to the next state. */
   leave(): void;
 }
 
@@ -33,14 +33,14 @@ export interface LiveState extends Leaving {
   send(frame: Frame): void;
 }
 
-/** What every state is built with. */
+/** Every state is built with it. */
 export interface Machine {
   readonly deps: ConnectionDeps;
   readonly backoff: Backoff;
-  /** Of the relays in turn. */
+  /** The relays take turns. */
   nextRelay(): string;
   become(build: () => ConnectionState): void;
-  /** Becomes dialling. */
+  /** Changes to dialling. */
   redial(): void;
 }
 
@@ -62,14 +62,14 @@ export interface ConnectionLimits {
   readonly handshakeMs: number;
   readonly minBackoffMs: number;
   readonly maxBackoffMs: number;
-  /** Written and not yet taken by the network; a relay that reads so slowly is given up. */
+  /** Written and not yet taken by the network; a relay that reads more slowly is dropped. */
   readonly maxBufferedBytes: number;
 }
 
 export interface ConnectionClock {
-  /** The time of day, which proofs are dated with. */
+  /** The time of day, which dates proofs. */
   nowMs(): number;
-  /** Never steps back: a clock that is set must not make a dead relay seem alive. */
+  /** Never steps back: setting the clock must not make a dead relay seem alive. */
   monotonicMs(): number;
   setTimeout(run: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
@@ -80,10 +80,37 @@ export interface ConnectionListener {
   onLost(): void;
   onFrame(frame: Frame): void;
   onState(state: ConnectionState): void;
-  /** Once for each attempt to reach a relay. */
+  /** Called once for each attempt to reach a relay. */
   onAttempt(outcome: 'live' | 'failed' | 'refused'): void;
 }
 
 export function describeEnd({ code, reason }: SocketEnd): string {
   return `the relay closed the socket: ${code}${reason === '' ? '' : ` ${reason}`}`;
+}
+
+interface Loss {
+  readonly why: string;
+  /** Set when the relay asked us to leave; otherwise a backoff. */
+  readonly retryInMs?: number;
+}
+
+export function lost(machine: Machine, { why, retryInMs: given }: Loss): ConnectionState {
+  const { clock } = machine.deps;
+  const retryInMs = given ?? machine.backoff.nextMs();
+  const timer = clock.setTimeout(() => machine.redial(), retryInMs);
+  return { name: 'lost', why, retryInMs, leave: () => clock.clearTimeout(timer) };
+}
+
+/** Waits until something changes: a refused credential stays refused. */
+export function refused(error: ZlError): ConnectionState {
+  return { name: 'refused', error, leave: () => {} };
+}
+
+/** A relay closes with these when no later attempt of the same device can succeed. */
+const REFUSAL_CODES: ReadonlySet<number> = new Set([4401, 4403]);
+
+export function refusalOf({ code, reason }: SocketEnd): ZlError | undefined {
+  if (!REFUSAL_CODES.has(code) && !reason.startsWith('device.credential_invalid')) return undefined;
+  const message = `the relay refuses this device's credential (${code} ${reason})`;
+  return new ZlError('device.credential_invalid', message);
 }

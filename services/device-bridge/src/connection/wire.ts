@@ -1,18 +1,18 @@
 import type { Dial, RelaySocket, SocketEvents } from '../ports.ts';
 
-const nobody: SocketEvents = { onOpen() {}, onMessage() {}, onSign() {}, onClose() {} };
+const NO_LISTENER: SocketEvents = { onOpen() {}, onMessage() {}, onSign() {}, onClose() {} };
 
-/** One socket, heard by one state at a time. */
+/** One socket with one listening state at a time. */
 export interface Wire extends RelaySocket {
   readonly relay: string;
-  /** The new listener hears everything from now on, and the one before nothing. */
+  /** The new listener replaces the one before it. */
   listen(events: Partial<SocketEvents>): void;
-  /** Nobody hears it any more, and it is gone. */
+  /** Terminates the socket and reports nothing more. */
   drop(): void;
 }
 
 export function openWire(dial: Dial, relay: string): Wire {
-  let listener = nobody;
+  let listener = NO_LISTENER;
   const socket = dial(relay, {
     onOpen: () => listener.onOpen(),
     onMessage: (bytes) => listener.onMessage(bytes),
@@ -28,10 +28,10 @@ export function openWire(dial: Dial, relay: string): Wire {
     close: (code, reason) => socket.close(code, reason),
     terminate: () => socket.terminate(),
     listen(events) {
-      listener = { ...nobody, ...events };
+      listener = { ...NO_LISTENER, ...events };
     },
     drop() {
-      listener = nobody;
+      listener = NO_LISTENER;
       socket.terminate();
     },
   };

@@ -1,41 +1,83 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { McpTool } from '@zerolatency/mcp';
 import {
   type Catalog,
   CatalogSchema,
   type ServerSchema,
   ServerState,
 } from '@zerolatency/proto/bridge';
+import { canonicalJson, sha256 } from '@zerolatency/signing';
 import type { ManagedServer } from './managed-server.ts';
-import type { OfferedTool } from './offered-tools.ts';
 
-/** Under what a relay takes by default (devices.maxCatalog), with room for the other fields. */
-const maxCatalogBytes = 240 * 1024;
+/** Below a relay's default bound (devices.maxCatalog), with room for the other fields. */
+const MAX_CATALOG_BYTES = 240 * 1024;
 
-const states = {
+const STATES = {
   starting: ServerState.STARTING,
   ready: ServerState.READY,
   failed: ServerState.FAILED,
-  // It makes way for another of its name, which is all that the relay needs to know.
+  // A draining server in the catalog will be replaced by one of the same name.
   draining: ServerState.STARTING,
   stopped: ServerState.FAILED,
 } as const;
 
-/** What the device says it offers now; tools beyond the bound are left out. */
+/** What the device offers now; tools beyond the bound are left out. */
 export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
   let bytes = 0;
   const fits = (tool: OfferedTool) => {
     bytes += tool.name.length + Buffer.byteLength(tool.description) + tool.inputSchemaJson.length;
     bytes += tool.digest.length + 32;
-    return bytes <= maxCatalogBytes;
+    return bytes <= MAX_CATALOG_BYTES;
   };
-  const told = [...servers].map(({ spec, state }): MessageInitShape<typeof ServerSchema> => {
+  const listed = [...servers].map(({ spec, state }): MessageInitShape<typeof ServerSchema> => {
     const ready = state.name === 'ready' ? state : undefined;
     return {
       name: spec.name,
       version: ready?.connection.serverVersion ?? '',
-      state: states[state.name],
+      state: STATES[state.name],
       tools: [...(ready?.tools.values() ?? [])].filter(fits),
     };
   });
-  return create(CatalogSchema, { servers: told });
+  return create(CatalogSchema, { servers: listed });
+}
+
+/** A tool as listed in the catalog. */
+export interface OfferedTool {
+  readonly name: string;
+  readonly description: string;
+  readonly inputSchemaJson: string;
+  readonly digest: Uint8Array;
+}
+
+interface RefusedTool {
+  readonly tool: string;
+  readonly why: string;
+}
+
+const TOOL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
+/** Descriptions go into every prompt; a longer one is a mistake or an attack. */
+const MAX_DESCRIPTION_BYTES = 8 * 1024;
+const MAX_SCHEMA_BYTES = 32 * 1024;
+
+/** Sorts out what can be offered. A tool is refused whole: cut short, it would be another tool. */
+export function offeredTools(tools: readonly McpTool[]) {
+  const offered = new Map<string, OfferedTool>();
+  const refused: RefusedTool[] = [];
+  for (const tool of tools) {
+    const why = offered.has(tool.name) ? 'its name is taken' : addTool(offered, tool);
+    if (why !== undefined) refused.push({ tool: tool.name.slice(0, 128), why });
+  }
+  return { tools: offered, refused };
+}
+
+function addTool(offered: Map<string, OfferedTool>, tool: McpTool): string | undefined {
+  const { name, description, inputSchema, needsTask } = tool;
+  if (!TOOL_NAME.test(name)) return 'its name is not a tool name';
+  if (needsTask) return 'it can only be called as a task';
+  if (Buffer.byteLength(description) > MAX_DESCRIPTION_BYTES) return 'its description is too long';
+  const schema = Buffer.from(canonicalJson(inputSchema));
+  if (schema.length > MAX_SCHEMA_BYTES) return 'its input schema is too long';
+  const digest = sha256(canonicalJson({ name, description, inputSchema }));
+  offered.set(name, { name, description, inputSchemaJson: schema.toString('utf8'), digest });
+  return undefined;
 }

@@ -3,17 +3,16 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { McpConnection } from '@zerolatency/mcp';
 import type { ManifestServer } from '@zerolatency/policy';
 import { Backoff, type BackoffRange } from '../backoff.ts';
-import { launchServer } from './launch-server.ts';
-import type { Leftovers } from './leftovers.ts';
-import { type OfferedTool, offeredTools } from './offered-tools.ts';
-import { Slots } from './slots.ts';
+import type { Log } from '../ports.ts';
+import { type OfferedTool, offeredTools } from './catalog.ts';
+import { Semaphore } from './semaphore.ts';
 
 /**
  *   starting --> ready --> failed --(backoff)--> starting
  *      |                     ^
  *      +---------------------+
  *
- * draining, from any of them, leads only to stopped; stopped, from anywhere, is for good.
+ * draining is reachable from any of them and leads only to stopped, which is final.
  */
 export type ServerState =
   | { readonly name: 'starting' }
@@ -23,34 +22,37 @@ export type ServerState =
 
 export type ToolMap = ReadonlyMap<string, OfferedTool>;
 
-export interface ServerLog {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
+export interface LaunchOptions {
+  readonly onToolsChanged: () => void;
+  /** Closes the server, whether it has started or not. */
+  readonly signal: AbortSignal;
+  /** Ends it without the grace that a close gives. */
+  readonly kill: AbortSignal;
 }
 
+/** Starts one process of a server; rejects unless its files are the signed ones. */
+export type Launch = (spec: ManifestServer, options: LaunchOptions) => Promise<McpConnection>;
+
 export interface ServerDeps {
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  readonly version: string;
+  readonly launch: Launch;
   readonly backoff: BackoffRange;
-  readonly leftovers: Pick<Leftovers, 'started' | 'ended'>;
-  readonly log: ServerLog;
+  readonly log: Pick<Log, 'info' | 'warn'>;
   readonly onChange: () => void;
   readonly onRestart: (server: string) => void;
 }
 
-const defaultCallTimeoutMs = 60_000;
-const defaultMaxConcurrentCalls = 32;
-/** A server that answered no call is given this long to answer a ping before it is ended. */
-const pingTimeoutMs = 2_000;
-/** One that has run for so long starts its next life without the memory of earlier failures. */
-const provenAfterMs = 60_000;
+const DEFAULT_CALL_TIMEOUT_MS = 60_000;
+const DEFAULT_MAX_CONCURRENT_CALLS = 32;
+/** After a call went unanswered, a server has this long to answer a ping. */
+const PING_TIMEOUT_MS = 2_000;
+/** A server that ran this long restarts without the backoff of earlier failures. */
+const PROVEN_AFTER_MS = 60_000;
 
 /** Keeps one MCP server of the manifest running. */
 export class ManagedServer {
   readonly spec: ManifestServer;
   readonly callTimeoutMs: number;
-  readonly slots: Slots;
+  readonly semaphore: Semaphore;
   readonly #deps: ServerDeps;
   readonly #stopping = new AbortController();
   readonly #killing = new AbortController();
@@ -63,8 +65,8 @@ export class ManagedServer {
     this.spec = spec;
     this.#deps = deps;
     this.#backoff = new Backoff(deps.backoff);
-    this.callTimeoutMs = spec.limits?.callTimeoutMs ?? defaultCallTimeoutMs;
-    this.slots = new Slots(spec.limits?.maxConcurrentCalls ?? defaultMaxConcurrentCalls);
+    this.callTimeoutMs = spec.limits?.callTimeoutMs ?? DEFAULT_CALL_TIMEOUT_MS;
+    this.semaphore = new Semaphore(spec.limits?.maxConcurrentCalls ?? DEFAULT_MAX_CONCURRENT_CALLS);
   }
 
   get state(): ServerState {
@@ -75,20 +77,20 @@ export class ManagedServer {
     this.#running ??= this.#superviseUntilStopped();
   }
 
-  /** Takes no more calls, lets those that run end, and stops. */
+  /** Takes no more calls, lets running ones finish, and stops. */
   async drain(): Promise<void> {
     this.#setState({ name: 'draining' });
     const { signal } = this.#stopping;
     await Promise.race([
-      this.slots.close(),
+      this.semaphore.close(),
       this.#running,
-      // No call that runs has longer than this. Rejects when stopped, which is an end of it too.
+      // No running call has longer than this. Rejects when stopped, which ends the wait too.
       sleep(this.callTimeoutMs, undefined, { signal }).catch(() => {}),
     ]);
     await this.stop();
   }
 
-  /** Resolves once no process of it is left; from the deadline on it is given no more time. */
+  /** Resolves once no process of it is left; the deadline ends its grace. */
   async stop(deadline?: AbortSignal): Promise<void> {
     this.#stopping.abort();
     const kill = () => this.#killing.abort();
@@ -99,13 +101,13 @@ export class ManagedServer {
     this.#setState({ name: 'stopped' });
   }
 
-  /** A call went unanswered: finds out whether the server hangs, and ends it if so. */
+  /** Pings a server that left a call unanswered, and ends it if it hangs. */
   async suspectHang(): Promise<void> {
     if (this.#state.name !== 'ready' || this.#isPinging) return;
     const { connection } = this.#state;
     this.#isPinging = true;
     try {
-      await connection.ping(pingTimeoutMs);
+      await connection.ping(PING_TIMEOUT_MS);
     } catch (cause) {
       connection.fail(new ZlError('tool.server_down', 'the server hangs and was ended', { cause }));
     } finally {
@@ -129,26 +131,25 @@ export class ManagedServer {
     }
   }
 
-  /** From start to end, and why it ended; undefined when we ended it. */
+  /** Runs one process from start to end and returns why it ended; undefined when we ended it. */
   async #liveOnce(): Promise<ZlError | undefined> {
     this.#setState({ name: 'starting' });
     let connection: McpConnection | undefined;
     try {
-      connection = await launchServer(this.spec, this.#deps, {
-        onToolsChanged: (changed) => void this.#toolsChanged(changed),
+      connection = await this.#deps.launch(this.spec, {
+        // A change before the first list needs no second one.
+        onToolsChanged: () => connection && void this.#toolsChanged(connection),
         signal: this.#stopping.signal,
         kill: this.#killing.signal,
       });
       const readySinceMs = performance.now();
       await this.#offer(connection);
       const { error } = await connection.closed;
-      if (performance.now() - readySinceMs > provenAfterMs) this.#backoff.reset();
+      if (performance.now() - readySinceMs > PROVEN_AFTER_MS) this.#backoff.reset();
       return error;
     } catch (reason) {
       await connection?.close();
       return fromUnknown(reason);
-    } finally {
-      this.#deps.leftovers.ended(this.spec.name);
     }
   }
 

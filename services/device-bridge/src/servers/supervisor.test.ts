@@ -8,6 +8,7 @@ import type { ManifestServer } from '@zerolatency/policy';
 import { type Catalog, ServerState } from '@zerolatency/proto/bridge';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fixtureSpec, sha256Of } from '../../test/manifests.ts';
+import { serverLauncher } from '../adapters/processes/launch-server.ts';
 import type { ManagedServer } from './managed-server.ts';
 import { Supervisor } from './supervisor.ts';
 
@@ -17,10 +18,13 @@ function supervise(t: TestContext, specs: readonly ManifestServer[]) {
   const catalogs: Catalog[] = [];
   const restarts: string[] = [];
   const supervisor = new Supervisor({
-    environment: { ALLOWED: 'yes', SECRET: 'no' },
-    version: '0.1.0',
+    launch: serverLauncher({
+      environment: { ALLOWED: 'yes', SECRET: 'no' },
+      version: '0.1.0',
+      leftovers: { started() {}, ended() {} },
+      log: quiet,
+    }),
     backoff: { minMs: 5, maxMs: 50 },
-    leftovers: { started() {}, ended() {} },
     log: quiet,
     onCatalog: (catalog) => catalogs.push(catalog),
     onRestart: (server) => restarts.push(server),
@@ -179,13 +183,13 @@ test('[BRG-02] a changed server lets its calls end, and only then starts by the 
   const { supervisor, catalogs, restarts } = supervise(t, [before]);
   const old = supervisor.find('is-slow')!;
   const { connection } = await ready(old);
-  old.slots.acquire(() => {});
+  old.semaphore.acquire(() => {});
   const answer = connection.request('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
   supervisor.follow([{ ...before, env: { allow: ['ALLOWED'], set: {} } }]);
   assert.deepEqual([old.state.name, supervisor.leaving], ['draining', []]);
   await eventually(() => catalogs.at(-1)?.servers[0]?.state === ServerState.STARTING);
   assert.ok('content' in (await answer) && isAlive(connection.pid!));
-  old.slots.release();
+  old.semaphore.release();
   const next = await eventually(() => {
     const found = supervisor.find('is-slow');
     return found === old ? undefined : found;
@@ -199,7 +203,7 @@ test('[BRG-02] a changed server lets its calls end, and only then starts by the 
 test('a server that dies while it drains is not started again', async (t) => {
   const { server, supervisor, restarts } = only(t, 'exits-on-call');
   const { connection } = await ready(server);
-  server.slots.acquire(() => {});
+  server.semaphore.acquire(() => {});
   const answer = connection.request('tools/call', { name: 'echo' }, { timeoutMs: 10_000 });
   supervisor.follow([]);
   await assert.rejects(answer, { id: 'tool.server_down' });
@@ -210,7 +214,7 @@ test('a server that dies while it drains is not started again', async (t) => {
 test('a server that drains is stopped when its longest call must have ended', async (t) => {
   const { server, supervisor } = only(t, 'well', { limits: { callTimeoutMs: 50 } });
   const pid = await pidOf(server);
-  server.slots.acquire(() => {});
+  server.semaphore.acquire(() => {});
   supervisor.follow([]);
   await eventually(() => server.state.name === 'stopped');
   assert.equal(isAlive(pid), false);
@@ -219,7 +223,7 @@ test('a server that drains is stopped when its longest call must have ended', as
 test('a stop ends also what drains, and starts nothing after it', async (t) => {
   const { server, supervisor } = only(t, 'well');
   const pid = await pidOf(server);
-  server.slots.acquire(() => {});
+  server.semaphore.acquire(() => {});
   supervisor.follow([fixtureSpec('well', { args: fixtureServer('is-slow').args })]);
   await supervisor.stop();
   supervisor.follow([fixtureSpec('well')]);

@@ -2,19 +2,19 @@ import type { ManifestServer } from '@zerolatency/policy';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import { catalogOf } from './catalog.ts';
 import { ManagedServer, type ServerDeps } from './managed-server.ts';
-import { isWanted, type Posts, type PostsEvent, planServers } from './plan-servers.ts';
+import { isWanted, planServers, type ServerSlots, type SlotsEvent } from './server-slots.ts';
 
 export interface SupervisorDeps extends Omit<ServerDeps, 'onChange'> {
   readonly onCatalog: (catalog: Catalog) => void;
 }
 
-/** Runs the servers of the manifest in force, and lets those of the one before it end. */
+/** Runs the servers of the manifest in force and lets dropped ones finish their calls. */
 export class Supervisor {
   readonly #deps: ServerDeps;
   readonly #onCatalog: (catalog: Catalog) => void;
-  /** One for each post. */
+  /** One for each slot. */
   readonly #servers = new Map<string, ManagedServer>();
-  #posts: Posts = new Map();
+  #slots: ServerSlots = new Map();
   #isStopped = false;
   #isAnnouncing = false;
 
@@ -23,14 +23,14 @@ export class Supervisor {
     this.#deps = { ...deps, onChange: () => this.#announceSoon() };
   }
 
-  /** Those of the manifest in force. One that drains makes way for another of its name. */
+  /** The servers of the manifest in force, including a draining one that will be replaced. */
   get servers(): readonly ManagedServer[] {
-    return [...this.#posts.keys()].flatMap((name) => this.find(name) ?? []);
+    return [...this.#slots.keys()].flatMap((name) => this.find(name) ?? []);
   }
 
-  /** Servers that the manifest names no more, and that still run calls. */
+  /** The names of servers that left the manifest and still run calls. */
   get leaving(): readonly string[] {
-    return [...this.#posts].flatMap(([name, post]) => (isWanted(post) ? [] : name));
+    return [...this.#slots].flatMap(([name, slot]) => (isWanted(slot) ? [] : name));
   }
 
   get catalog(): Catalog {
@@ -38,10 +38,10 @@ export class Supervisor {
   }
 
   find(name: string): ManagedServer | undefined {
-    return isWanted(this.#posts.get(name)) ? this.#servers.get(name) : undefined;
+    return isWanted(this.#slots.get(name)) ? this.#servers.get(name) : undefined;
   }
 
-  /** The manifest in force names these now, and no others. */
+  /** Replaces the list of servers that the manifest in force names. */
   follow(wanted: readonly ManifestServer[]): void {
     if (!this.#isStopped) this.#apply({ wanted });
   }
@@ -51,10 +51,10 @@ export class Supervisor {
     await Promise.all([...this.#servers.values()].map((server) => server.stop(deadline)));
   }
 
-  #apply(event: PostsEvent): void {
-    const { posts, drain, start } = planServers(this.#posts, event);
-    // First: whoever waits at a server that drains asks here whether it will be back.
-    this.#posts = posts;
+  #apply(event: SlotsEvent): void {
+    const { slots, drain, start } = planServers(this.#slots, event);
+    // First: calls waiting at a draining server check here whether it comes back.
+    this.#slots = slots;
     for (const name of drain) void this.#drain(name);
     for (const spec of start) this.#start(spec);
     this.#announceSoon();
@@ -73,7 +73,7 @@ export class Supervisor {
     this.#apply({ gone: name });
   }
 
-  /** Several servers change at once when the bridge starts; the relay is told once. */
+  /** Several servers change at once when the bridge starts; the relay gets one catalog. */
   #announceSoon(): void {
     if (this.#isAnnouncing) return;
     this.#isAnnouncing = true;

@@ -1,21 +1,35 @@
 import { randomBytes } from 'node:crypto';
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { closeSync, existsSync, openSync } from 'node:fs';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import { KeptResults } from './kept-results.ts';
-import { openDatabase } from './open-database.ts';
+
+/** Ordered by deadline: entries arrive nearly in that order, and are forgotten in it. */
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS entries (
+    call_id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('dispatched', 'finished', 'acknowledged')),
+    request BLOB,
+    outcome BLOB,
+    result BLOB,
+    PRIMARY KEY (deadline_ms, call_id)
+  ) STRICT, WITHOUT ROWID;
+`;
 
 export interface JournalObserver {
   wrote(durable: boolean, seconds: number): void;
 }
 
-const maxAcknowledged = 64;
-/** Past this much in the write-ahead log, a checkpoint is made whether or not calls run. */
-const maxLogBytes = 64 * 1024 * 1024;
+const MAX_ACKNOWLEDGED = 64;
+/** Above this size of the write-ahead log, a checkpoint runs even while calls do. */
+const MAX_LOG_BYTES = 64 * 1024 * 1024;
 /** Below it, a checkpoint is not worth its fsync. */
-const minLogBytes = 256 * 1024;
+const MIN_LOG_BYTES = 256 * 1024;
 
-/** The journal of calls on SQLite: what was written in order survives in order. */
+/** The journal of calls on SQLite: writes survive a crash in the order they were made. */
 export class SqliteJournal implements Journal {
   readonly id: Uint8Array;
   readonly #database: DatabaseSync;
@@ -25,7 +39,7 @@ export class SqliteJournal implements Journal {
   readonly #acknowledge: StatementSync;
   readonly #forget: StatementSync;
   readonly #setMeta: StatementSync;
-  /** An acknowledgement names its call only, and rows are found by deadline. */
+  /** An acknowledgement names only its call, and rows are found by deadline. */
   readonly #deadlines = new Map<string, number>();
   readonly #acknowledged: string[] = [];
   readonly #kept = new KeptResults();
@@ -69,7 +83,7 @@ export class SqliteJournal implements Journal {
     return this.#deadlines.size;
   }
 
-  /** Of results that are not acknowledged. */
+  /** The size of the results that are not acknowledged. */
   get resultBytes(): number {
     return this.#kept.bytes;
   }
@@ -96,9 +110,9 @@ export class SqliteJournal implements Journal {
   }
 
   acknowledged(callId: string): void {
-    // Losing it is harmless, so it waits for others to share a commit with.
+    // Losing it is harmless, so several share one commit.
     this.#acknowledged.push(callId);
-    if (this.#acknowledged.length >= maxAcknowledged) this.#flush();
+    if (this.#acknowledged.length >= MAX_ACKNOWLEDGED) this.#flush();
   }
 
   forget(watermarkMs: number): void {
@@ -118,9 +132,9 @@ export class SqliteJournal implements Journal {
     }
   }
 
-  /** Moves the log into the file; called when nothing waits for it. */
+  /** Moves the log into the file; call it when nothing waits for the journal. */
   checkpoint({ isIdle }: { readonly isIdle: boolean }): void {
-    if (this.#logBytes < (isIdle ? minLogBytes : maxLogBytes)) return;
+    if (this.#logBytes < (isIdle ? MIN_LOG_BYTES : MAX_LOG_BYTES)) return;
     this.#logBytes = 0;
     this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
   }
@@ -187,4 +201,51 @@ function bytesOf(value: unknown): Uint8Array {
   throw corrupt();
 }
 
-const corrupt = () => new ZlError('internal', 'the journal holds an entry that cannot be read');
+const corrupt = () => new ZlError('internal', 'the journal contains a malformed entry');
+
+/** The size of unacknowledged results, kept as a sum: asking SQLite would read every row. */
+class KeptResults {
+  readonly #sizes = new Map<string, number>();
+  #bytes = 0;
+
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  keep(callId: string, bytes: number): void {
+    this.free(callId);
+    if (bytes === 0) return;
+    this.#sizes.set(callId, bytes);
+    this.#bytes += bytes;
+  }
+
+  free(callId: string): void {
+    this.#bytes -= this.#sizes.get(callId) ?? 0;
+    this.#sizes.delete(callId);
+  }
+}
+
+/**
+ * Opens for this process alone: two bridges with one journal would each answer
+ * for calls that the other ran. The operating system holds the lock and releases
+ * it with the process, however that ends.
+ */
+function openDatabase(path: string): DatabaseSync {
+  // It holds arguments and results, which SQLite would create readable for every user.
+  if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600));
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE');
+    database.exec('PRAGMA journal_mode = WAL');
+    // A checkpoint waits for the disk, so it runs when no call does.
+    database.exec('PRAGMA wal_autocheckpoint = 0');
+    database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
+    return database;
+  } catch (cause) {
+    database.close();
+    if (cause instanceof Error && /locked|busy/i.test(cause.message)) {
+      throw new ZlError('config.invalid', `another bridge is using ${path}`, { cause });
+    }
+    throw new ZlError('internal', `cannot open the journal ${path}`, { cause });
+  }
+}

@@ -10,7 +10,7 @@ import {
 } from 'node:fs';
 import { platform } from 'node:os';
 
-/** A file held by a descriptor, and the path that descriptor really has. */
+/** A file held by a descriptor, and the real path of that descriptor. */
 export interface Located {
   readonly realPath: string;
   readonly stats: Stats;
@@ -20,7 +20,7 @@ export interface Located {
 }
 
 /**
- * Takes hold of what a path names now. Checks are made on what is held, so
+ * Holds the file that a path names now. Checks are made on what is held, so
  * that no rename or symlink between check and use can change the answer.
  */
 export function locate(path: string): Located {
@@ -34,12 +34,12 @@ export function locate(path: string): Located {
   }
 }
 
-// Node does not name it. The value is the same on every architecture Node has Linux binaries for.
-const oPath = 0o10000000;
+// Node has no name for it. The value is the same on every architecture with a Linux binary of Node.
+const O_PATH = 0o10000000;
 
-/** O_PATH takes hold without opening, so that looking at a FIFO or a device does nothing to it. */
+/** O_PATH holds a file without opening it, so that checking a FIFO or a device has no effect on it. */
 function locateByProc(path: string): Located {
-  const held = openSync(path, oPath);
+  const held = openSync(path, O_PATH);
   try {
     const link = `/proc/self/fd/${held}`;
     const realPath = readlinkSync(link);
@@ -51,20 +51,20 @@ function locateByProc(path: string): Located {
 }
 
 // From <sys/fcntl.h> of macOS 11: no component of the path may be a symlink.
-const oNofollowAny = 0x20000000;
+const O_NOFOLLOW_ANY = 0x20000000;
 
-/** macOS has no /proc, but opens a resolved path on the condition that it still is resolved. */
+/** macOS has no /proc, but can open a resolved path on condition that it contains no symlink. */
 function locateWithoutSymlinks(path: string): Located {
   const realPath = realpathSync(path);
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | oNofollowAny;
+  const flags = constants.O_RDONLY | constants.O_NONBLOCK | O_NOFOLLOW_ANY;
   const held = openSync(realPath, flags);
   return located(realPath, [held], () => held);
 }
 
 /**
- * The portable way: the descriptor must be the very file that the resolved path
- * names. Someone who may rename directories inside the roots can still win a
- * race between the two looks, which is why it is the last resort.
+ * The portable way: the descriptor must be the file that the resolved path names.
+ * Whoever may rename directories inside the roots can still win a race between
+ * the two checks, which is why it is the last resort.
  */
 function locateByIdentity(path: string): Located {
   const held = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));

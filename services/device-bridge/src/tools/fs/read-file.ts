@@ -1,12 +1,20 @@
 import { readSync } from 'node:fs';
 import { ZlError } from '@zerolatency/errors';
 import type { Located } from './locate.ts';
-import { openWithin } from './open-within.ts';
-import type { ReadArguments } from './read-arguments.ts';
-import type { Roots } from './roots.ts';
-import { decodeText, wholeCharacters } from './text.ts';
+import { openWithin, type Roots } from './roots.ts';
 
-/** As contracts/tools/fs.read/v1/result.schema.json has it. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+export const ENCODINGS = ['auto', 'text', 'base64'] as const;
+
+export interface ReadArguments {
+  readonly path: string;
+  readonly offset: number;
+  /** To the end of the file when undefined. */
+  readonly length: number | undefined;
+  readonly encoding: (typeof ENCODINGS)[number];
+}
+
+/** As contracts/tools/fs.read/v1/result.schema.json defines it. */
 export interface ReadResult {
   readonly path: string;
   readonly size: number;
@@ -19,7 +27,7 @@ export interface ReadResult {
 
 /**
  * Reads a range of a file, at most maxBytes of it. Synchronous on purpose: four
- * trips through the thread pool take ten times as long as the reads themselves.
+ * trips through the thread pool take ten times as long as the reads.
  */
 export function readFileRange(roots: Roots, args: ReadArguments, maxBytes: number): ReadResult {
   const file = openWithin(roots, args.path);
@@ -53,7 +61,7 @@ function readBytes(file: Located, offset: number, length: number): Buffer {
   let filled = 0;
   while (filled < length) {
     const read = readSync(descriptor, buffer, filled, length - filled, offset + filled);
-    // The file has become shorter since its size was taken.
+    // The file was shortened after its size was read.
     if (read === 0) break;
     filled += read;
   }
@@ -65,7 +73,7 @@ function encode(bytes: Buffer, { path, encoding }: ReadArguments, hasMore: boole
     const length = hasMore ? wholeCharacters(bytes) : bytes.length;
     const isEmpty = length === 0 && bytes.length > 0;
     const content = isEmpty ? undefined : decodeText(bytes.subarray(0, length));
-    // A NUL is valid UTF-8 and yet the mark of a binary file; as JSON text it would take six bytes.
+    // A NUL is valid UTF-8 but marks a binary file; as JSON text it would take six bytes.
     if (content !== undefined && (encoding === 'text' || !bytes.includes(0))) {
       return { length, encoding: 'text' as const, content };
     }
@@ -74,4 +82,31 @@ function encode(bytes: Buffer, { path, encoding }: ReadArguments, hasMore: boole
     }
   }
   return { length: bytes.length, encoding: 'base64' as const, content: bytes.toString('base64') };
+}
+
+/** Undefined unless all bytes are UTF-8. */
+function decodeText(bytes: Uint8Array): string | undefined {
+  try {
+    return UTF8.decode(bytes);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The length without a character that the end cuts in two. */
+function wholeCharacters(bytes: Uint8Array): number {
+  const length = bytes.length;
+  for (let back = 1; back <= Math.min(3, length); back++) {
+    const byte = bytes[length - back] ?? 0;
+    const isContinuation = (byte & 0b1100_0000) === 0b1000_0000;
+    if (isContinuation) continue;
+    return back < sequenceLength(byte) ? length - back : length;
+  }
+  return length;
+}
+
+function sequenceLength(first: number): number {
+  if (first >= 0b1111_0000) return 4;
+  if (first >= 0b1110_0000) return 3;
+  return first >= 0b1100_0000 ? 2 : 1;
 }

@@ -1,10 +1,11 @@
-import { fromUnknown } from '@zerolatency/errors';
-import { parseReadArguments } from './read-arguments.ts';
-import { type ReadResult, readFileRange } from './read-file.ts';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { ENCODINGS, type ReadArguments, type ReadResult, readFileRange } from './read-file.ts';
 import type { Roots } from './roots.ts';
 
-/** The bridge tells here how long the whole result may be. */
-export const maxBytesMeta = 'zerolatency/maxBytes';
+const FIELDS = new Set(['path', 'offset', 'length', 'encoding']);
+
+/** The field of _meta in which the bridge limits the length of the whole result. */
+export const MAX_BYTES_META = 'zerolatency/maxBytes';
 
 export type ToolResult = {
   readonly content: { readonly type: 'text'; readonly text: string }[];
@@ -33,7 +34,7 @@ export function callRead(
   }
 }
 
-/** JSON makes content longer by an amount that only shows once it is made. */
+/** How much JSON adds to the content is known only once it is made. */
 function readToFit(roots: Roots, given: Readonly<Record<string, unknown>>, limits: ReadLimits) {
   const args = parseReadArguments(given);
   let maxBytes = Math.min(limits.maxBytes, limits.maxResultBytes);
@@ -47,7 +48,7 @@ function readToFit(roots: Roots, given: Readonly<Record<string, unknown>>, limit
   }
 }
 
-/** Content is there twice, a byte of it is six bytes of JSON at worst, and the rest is names. */
+/** Content appears twice, a byte of it takes at most six bytes of JSON, and the rest is names. */
 function atMost({ length, path }: ReadResult): number {
   return 12 * (length + path.length) + 1024;
 }
@@ -66,4 +67,27 @@ function errorResult(reason: unknown): ToolResult {
     structuredContent: { errorId: id, message },
     _meta: { errorId: id },
   };
+}
+
+/** The bridge may serve a host of another release, so the server checks for itself. */
+function parseReadArguments(given: Readonly<Record<string, unknown>>): ReadArguments {
+  const unknown = Object.keys(given).find((key) => !FIELDS.has(key));
+  if (unknown !== undefined) throw invalid(unknown, 'is not an argument of read');
+  const { path, offset = 0, length, encoding = 'auto' } = given;
+  if (typeof path !== 'string' || path === '') throw invalid('path', 'must be a path');
+  if (!isCount(offset, 0)) throw invalid('offset', 'must be a whole number of bytes');
+  if (length !== undefined && !isCount(length, 1)) {
+    throw invalid('length', 'must be a whole number of bytes, at least 1');
+  }
+  const known = ENCODINGS.find((each) => each === encoding);
+  if (known === undefined) throw invalid('encoding', `must be one of ${ENCODINGS.join(', ')}`);
+  return { path, offset, length, encoding: known };
+}
+
+function isCount(value: unknown, minimum: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= minimum;
+}
+
+function invalid(field: string, problem: string): ZlError {
+  return new ZlError('tool.arguments_invalid', `${field}: ${problem}`);
 }

@@ -4,12 +4,36 @@ import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_CALL } from '@zerol
 import { WelcomeSchema } from '@zerolatency/proto/bridge';
 import { answerChallenge, type DeviceIdentity } from './hello.ts';
 import { live } from './live.ts';
-import { lost } from './lost.ts';
-import { refusalOf, refused } from './refused.ts';
-import { type ConnectionState, describeEnd, type Machine } from './state.ts';
-import type { Wire } from './wire.ts';
+import {
+  type ConnectionState,
+  describeEnd,
+  lost,
+  type Machine,
+  refusalOf,
+  refused,
+} from './state.ts';
+import { openWire, type Wire } from './wire.ts';
 
-/** Answers the relay's challenge, and waits to be welcomed. */
+export function dialling(machine: Machine): ConnectionState {
+  const { clock, dial, limits } = machine.deps;
+  const wire = openWire(dial, machine.nextRelay());
+  const fail = (why: string) => {
+    wire.drop();
+    machine.become(() => lost(machine, { why }));
+  };
+  const timer = clock.setTimeout(() => fail('the relay does not answer'), limits.handshakeMs);
+  wire.listen({
+    onOpen: () => machine.become(() => proving(machine, wire)),
+    onClose: (end) => fail(describeEnd(end)),
+  });
+  return {
+    name: 'dialling',
+    wire,
+    leave: () => clock.clearTimeout(timer),
+  };
+}
+
+/** Answers the relay's challenge and waits for its welcome. */
 export function proving(machine: Machine, wire: Wire): ConnectionState {
   const { clock, limits } = machine.deps;
   let isLeft = false;
@@ -31,17 +55,17 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
       answer(payload).catch((reason: unknown) => {
         if (isLeft) return;
         if (reason instanceof ZlError) refuse(reason);
-        else fail('the relay sent a challenge that cannot be read');
+        else fail('the relay sent a malformed challenge');
       });
     } else if (kind === FrameKind.WELCOME) {
       const welcome = readWelcome(payload);
-      if (welcome === undefined) fail('the relay sent a welcome that cannot be read');
+      if (welcome === undefined) fail('the relay sent a malformed welcome');
       else machine.become(() => live(machine, wire, welcome));
     } else {
       fail(`the relay sent a frame of kind ${kind} before its welcome`);
     }
   };
-  const timer = clock.setTimeout(() => fail('the relay does not welcome us'), limits.handshakeMs);
+  const timer = clock.setTimeout(() => fail('the relay sent no welcome'), limits.handshakeMs);
   wire.listen({
     onMessage: (bytes) => {
       const { frame, error } = decodeFrame(bytes);
@@ -67,7 +91,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
 async function hello({ deps }: Machine, challenge: Uint8Array, identity: DeviceIdentity) {
   const { journalId, bridgeVersion } = deps;
   const parts = { identity, journalId, bridgeVersion, catalog: deps.catalog() };
-  // The proof's time of issue is compared with the relay's clock.
+  // The relay compares the proof's time of issue with its own clock.
   const { payload } = await answerChallenge(challenge, { ...parts, nowMs: deps.clock.nowMs() });
   return payload;
 }
@@ -77,7 +101,7 @@ function readWelcome(payload: Uint8Array) {
     const { epoch, heartbeatMs } = fromBinary(WelcomeSchema, payload);
     return { epoch: Number(epoch), heartbeatMs };
   } catch {
-    // Not a Welcome; the caller gives the relay up.
+    // Not a Welcome; the caller drops the relay.
     return undefined;
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ManifestServer } from '@zerolatency/policy';
 import fc from 'fast-check';
-import { isWanted, type Posts, type PostsEvent, planServers } from './plan-servers.ts';
+import { isWanted, planServers, type ServerSlots, type SlotsEvent } from './server-slots.ts';
 
 const server = (name: string, variant = 0): ManifestServer => ({
   name,
@@ -12,19 +12,19 @@ const server = (name: string, variant = 0): ManifestServer => ({
   env: { allow: [], set: {} },
 });
 
-/** What a plan says after each of the events, shortly. */
-function plansOf(...events: readonly PostsEvent[]) {
-  let posts: Posts = new Map();
+/** A short form of the plan after each event. */
+function plansOf(...events: readonly SlotsEvent[]) {
+  let slots: ServerSlots = new Map();
   return events.map((event) => {
-    const plan = planServers(posts, event);
-    posts = plan.posts;
+    const plan = planServers(slots, event);
+    slots = plan.slots;
     const start = plan.start.map(({ name, args }) => `${name}${args[0]}`);
-    const wanted = [...posts.keys()].filter((name) => isWanted(posts.get(name)));
+    const wanted = [...slots.keys()].filter((name) => isWanted(slots.get(name)));
     return { start, drain: plan.drain, wanted };
   });
 }
 
-test('[BRG-02] what is new starts, what is dropped drains, and what is the same is left alone', () => {
+test('[BRG-02] new servers start, dropped ones drain and unchanged ones are left alone', () => {
   const plans = plansOf(
     { wanted: [server('a'), server('b')] },
     { wanted: [server('c'), server('b')] },
@@ -37,7 +37,7 @@ test('[BRG-02] what is new starts, what is dropped drains, and what is the same 
   ]);
 });
 
-test('[BRG-02] a changed server starts by its new spec when the one before it is gone', () => {
+test('[BRG-02] a changed server starts with its new spec once the old one is gone', () => {
   const plans = plansOf({ wanted: [server('a')] }, { wanted: [server('a', 1)] }, { gone: 'a' });
   assert.deepEqual(plans, [
     { start: ['a0'], drain: [], wanted: ['a'] },
@@ -46,20 +46,20 @@ test('[BRG-02] a changed server starts by its new spec when the one before it is
   ]);
 });
 
-test('while one drains, the newest manifest says what comes after it', () => {
+test('while a server drains, the newest manifest decides what replaces it', () => {
   const changed = [{ wanted: [server('a')] }, { wanted: [server('a', 1)] }];
-  const last = (...events: readonly PostsEvent[]) => plansOf(...changed, ...events).at(-1);
+  const last = (...events: readonly SlotsEvent[]) => plansOf(...changed, ...events).at(-1);
   const started = { drain: [], wanted: ['a'] };
   assert.deepEqual(last({ wanted: [server('a', 2)] }, { gone: 'a' }), {
     start: ['a2'],
     ...started,
   });
-  // The same as drains now: it takes calls no more, so another has to start.
+  // Equal to the draining one, which takes no more calls, so another must start.
   assert.deepEqual(last({ wanted: [server('a')] }, { gone: 'a' }), { start: ['a0'], ...started });
   assert.deepEqual(last({ wanted: [] }, { gone: 'a' }), { start: [], drain: [], wanted: [] });
 });
 
-test('the word of a server that nobody asked to drain changes nothing', () => {
+test('the end of a server that was not draining changes nothing', () => {
   const [, plan] = plansOf({ wanted: [server('a')] }, { gone: 'a' });
   assert.deepEqual(plan, { start: [], drain: [], wanted: ['a'] });
 });
@@ -67,18 +67,18 @@ test('the word of a server that nobody asked to drain changes nothing', () => {
 const manifest = fc
   .uniqueArray(fc.constantFrom('a', 'b', 'c', 'd'))
   .chain((names) => fc.tuple(...names.map((name) => fc.nat(2).map((v) => server(name, v)))));
-/** A manifest takes hold, or one of those that drain is gone. */
+/** A manifest comes into force, or a draining server is gone. */
 const step = fc.oneof(manifest, fc.nat(3));
 
 test('[BRG-02] whatever the manifests, in the end exactly those of the last one run, and never two of a name', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), manifest, (steps, last) => {
-      let posts: Posts = new Map();
+      let slots: ServerSlots = new Map();
       const running = new Map<string, ManifestServer>();
       const draining = new Set<string>();
-      const apply = (event: PostsEvent) => {
-        const plan = planServers(posts, event);
-        posts = plan.posts;
+      const apply = (event: SlotsEvent) => {
+        const plan = planServers(slots, event);
+        slots = plan.slots;
         for (const name of plan.drain) {
           assert.ok(running.has(name) && !draining.has(name), `${name} drains once`);
           draining.add(name);
@@ -102,7 +102,7 @@ test('[BRG-02] whatever the manifests, in the end exactly those of the last one 
       while (draining.size > 0) end([...draining][0]);
       const byName = (a: ManifestServer, b: ManifestServer) => a.name.localeCompare(b.name);
       assert.deepEqual([...running.values()].sort(byName), [...last].sort(byName));
-      assert.deepEqual(new Set(posts.keys()), new Set(running.keys()));
+      assert.deepEqual(new Set(slots.keys()), new Set(running.keys()));
     }),
   );
 });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { offeredTools } from './offered-tools.ts';
+import { offeredTools } from './catalog.ts';
 
 const tool = (name: string, more: object = {}) => ({
   name,

@@ -1,39 +1,39 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { Slots } from './slots.ts';
+import { Semaphore } from './semaphore.ts';
 
 test('those beyond the count wait in order', () => {
-  const slots = new Slots(2);
+  const semaphore = new Semaphore(2);
   const came: number[] = [];
-  for (const each of [1, 2, 3, 4]) slots.acquire(() => came.push(each));
+  for (const each of [1, 2, 3, 4]) semaphore.acquire(() => came.push(each));
   assert.deepEqual(came, [1, 2]);
-  slots.release();
+  semaphore.release();
   assert.deepEqual(came, [1, 2, 3]);
-  slots.release();
+  semaphore.release();
   assert.deepEqual(came, [1, 2, 3, 4]);
 });
 
 test('a close lets in who waits and who comes, and ends when all have left', async () => {
-  const slots = new Slots(1);
+  const semaphore = new Semaphore(1);
   const came: string[] = [];
-  slots.acquire(() => came.push('holds it'));
-  slots.acquire(() => {
+  semaphore.acquire(() => came.push('holds it'));
+  semaphore.acquire(() => {
     came.push('waited');
-    slots.release();
+    semaphore.release();
   });
-  const closed = slots.close().then(() => came.push('empty'));
-  slots.acquire(() => {
+  const closed = semaphore.close().then(() => came.push('empty'));
+  semaphore.acquire(() => {
     came.push('came late');
-    slots.release();
+    semaphore.release();
   });
   assert.deepEqual(came, ['holds it', 'waited', 'came late']);
-  slots.release();
+  semaphore.release();
   await closed;
   assert.deepEqual(came, ['holds it', 'waited', 'came late', 'empty']);
 });
 
 test('a close of what nobody holds ends at once', async () => {
-  const slots = new Slots(1);
-  slots.acquire(() => slots.release());
-  await slots.close();
+  const semaphore = new Semaphore(1);
+  semaphore.acquire(() => semaphore.release());
+  await semaphore.close();
 });

@@ -9,8 +9,8 @@ import {
 } from '@zerolatency/service/processes';
 
 /**
- * Remembers which processes run, so that a bridge that was killed does not
- * leave a server behind for good that ignores the end of its stdin.
+ * Remembers which processes run, so that a server that ignores the end of its
+ * stdin does not outlive a bridge that was killed.
  */
 export class Leftovers {
   readonly #dir: string;
@@ -29,12 +29,12 @@ export class Leftovers {
     rmSync(this.#file(server), { force: true });
   }
 
-  /** Kills what an earlier bridge left, and says which servers that were. */
+  /** Kills what an earlier bridge left behind and returns the servers' names. */
   end(): string[] {
     return readdirSync(this.#dir).filter((server) => {
       const mark = readMark(this.#file(server));
       this.ended(server);
-      // The same number may have become another process since, and where births are not told, which cannot be seen.
+      // The id may belong to another process by now; without a birth mark that cannot be seen.
       const isSame = mark !== undefined && mark.birth !== '' && hasItsNumber(mark);
       return isSame && killGroup(mark.pid, 'SIGKILL');
     });
@@ -50,7 +50,7 @@ function readMark(path: string): ProcessMark | undefined {
     const value: unknown = JSON.parse(readFileSync(path, 'utf8'));
     return isProcessMark(value) ? value : undefined;
   } catch {
-    // Half written when the bridge was killed: nothing can be said of it.
+    // Half written when the bridge was killed.
     return undefined;
   }
 }
