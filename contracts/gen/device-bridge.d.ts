@@ -72,12 +72,6 @@ export interface BridgeSettings {
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
-  readonly telemetry: {
-    /**
-     * Empty: traces are not exported.
-     */
-    readonly otlpUrl: string;
-  };
   readonly drain: {
     /**
      * Calls that run when the bridge is asked to stop are given this long.

@@ -128,12 +128,6 @@ export interface HostSettings {
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
-  readonly telemetry: {
-    /**
-     * Empty: traces are not exported.
-     */
-    readonly otlpUrl: string;
-  };
   readonly drain: {
     /**
      * Running turns are cancelled after this.

@@ -119,12 +119,6 @@ export interface RelaySettings {
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
-  readonly telemetry: {
-    /**
-     * Empty: traces are not exported.
-     */
-    readonly otlpUrl: string;
-  };
   readonly drain: {
     /**
      * What devices and hosts are given to move elsewhere.

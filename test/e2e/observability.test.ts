@@ -5,14 +5,13 @@ import { connect } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { eventually } from '@zerolatency/testing';
+import { type ExportedSpan, eventually, OtlpCollector } from '@zerolatency/testing';
 import contract from '../../contracts/metrics/metrics.json' with { type: 'json' };
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
 import { type Service, services } from '../../services/cli/src/installation/processes.ts';
 import { curlStream } from './curl.ts';
 import { addServers, editConfig } from './effects.ts';
 import { logged, logLines } from './logs.ts';
-import { type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
 import { familyOf, movedBetween, readScrape, type Scrape, sumOf } from './scrape.ts';
 import { callTool, type System, startSystem } from './system.ts';
 
@@ -48,6 +47,8 @@ const clientSpanId = randomBytes(8).toString('hex');
 
 test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   const collector = await OtlpCollector.start(t);
+  // The services inherit it; they read where their collector is from nowhere else.
+  Object.assign(process.env, collector.env);
   const system = await startSystem(t, {
     async prepare(layout) {
       await addServers(layout, [
@@ -55,10 +56,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
         { name: 'teller', args: [mirror, 'logs-a-line', secret] },
       ]);
       for (const { config } of [layout.host, layout.relay, layout.device]) {
-        await editConfig(config, {
-          telemetry: { otlpUrl: collector.url },
-          log: { level: 'debug' },
-        });
+        await editConfig(config, { log: { level: 'debug' } });
       }
       writeFileSync(join(layout.device.files, 'secret.txt'), `the token is ${secret}`);
     },

@@ -5,5 +5,6 @@ export { FakeClock, type FakeTimer } from './fake-clock.ts';
 export { type FaultProxy, faultProxy } from './fault-proxy.ts';
 export { makeKey, type TestKey } from './key.ts';
 export { nodeLauncher } from './node-launcher.ts';
+export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
 export { tempDir } from './temp-dir.ts';
 export { makeTokenIssuer, type TestTokenIssuer } from './token-issuer.ts';

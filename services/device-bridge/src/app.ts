@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Tracer } from '@opentelemetry/api';
 import { openFloorFile, watchBundle } from '@zerolatency/policy';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
-import { createTracing, type Logger, type Tracing } from '@zerolatency/service/telemetry';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
 import { SqliteJournal } from './adapters/sqlite/journal.ts';
@@ -11,21 +12,23 @@ import { openConnection } from './app/open-connection.ts';
 import { openDevice } from './app/open-device.ts';
 import { openServers } from './app/open-servers.ts';
 import type { BridgeConfig } from './config.ts';
-import type { BridgeMetrics } from './metrics.ts';
+import { BridgeMetrics } from './metrics.ts';
 import { type BridgeStatus, statusOf } from './status.ts';
 
-export const SERVICE = 'device-bridge';
-export const VERSION = manifest.version;
+const VERSION = manifest.version;
 
 export interface BridgeDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
-  readonly metrics: BridgeMetrics;
+  readonly registry: Registry;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Sees every span that ends. */
-  readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
+  readonly tracer: Tracer;
   /** Each time that a relay holds the device live. */
   readonly onLive?: (status: BridgeStatus) => void;
+}
+
+interface Metered {
+  readonly metrics: BridgeMetrics;
 }
 
 export interface Bridge {
@@ -35,7 +38,9 @@ export interface Bridge {
 
 /** Resolves when the bridge works on being live. Everything it opens is closed by the drain. */
 export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promise<Bridge> {
-  const parts = await openParts(config, deps, () => deps.onLive?.(status()));
+  const metrics = new BridgeMetrics(deps.registry);
+  const onLive = () => deps.onLive?.(status());
+  const parts = await openParts(config, { ...deps, metrics, onLive });
   const { device, journal, calls, servers, connection, policy } = parts;
   const { supervisor } = servers;
   const status = () =>
@@ -53,7 +58,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   const controlSocket = join(config.stateDir, 'control.sock');
   const texts = await Promise.all([
     serveText(controlSocket, () => `${JSON.stringify(status())}\n`),
-    serveText(join(config.stateDir, 'metrics.sock'), () => deps.metrics.registry.metrics()),
+    serveText(join(config.stateDir, 'metrics.sock'), () => deps.registry.metrics()),
   ]);
   deps.lifecycle.onDrain('control', async () => {
     await Promise.all(texts.map((text) => text.close()));
@@ -65,9 +70,11 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
 }
 
 /** Drain hooks run in reverse: what is opened first is closed last. */
-async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => void) {
-  const { lifecycle, log, metrics } = deps;
-  const tracing = openTracing(config, deps);
+async function openParts(
+  config: BridgeConfig,
+  deps: Omit<BridgeDeps, 'onLive'> & Metered & { readonly onLive: () => void },
+) {
+  const { lifecycle, log, metrics, tracer, onLive } = deps;
   const journal = openJournal(config, deps);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
@@ -82,7 +89,7 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
     },
   });
   const { calls, close: closeCalls } = openCalls(config.calls, {
-    ...{ log, metrics, tracing, journal, device, policy },
+    ...{ log, metrics, tracer, journal, device, policy },
     servers: servers.supervisor,
     send: (frame) => connection.send(frame),
     onFatal: (error) => {
@@ -101,21 +108,10 @@ async function openParts(config: BridgeConfig, deps: BridgeDeps, onLive: () => v
   return { journal, device, policy, servers, calls, connection };
 }
 
-function openTracing({ telemetry }: BridgeConfig, { lifecycle, onSpan }: BridgeDeps): Tracing {
-  const tracing = createTracing({
-    service: SERVICE,
-    version: VERSION,
-    ...(telemetry.otlpUrl === '' ? {} : { otlpUrl: telemetry.otlpUrl }),
-    ...(onSpan === undefined ? {} : { onSpan }),
-  });
-  lifecycle.onDrain('tracing', () => tracing.shutdown());
-  return tracing;
-}
-
 /** The first thing that is opened: its lock keeps a second bridge out of the directory. */
 function openJournal(
   { stateDir }: BridgeConfig,
-  { lifecycle, metrics }: BridgeDeps,
+  { lifecycle, metrics }: Pick<BridgeDeps, 'lifecycle'> & Metered,
 ): SqliteJournal {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   const journal = new SqliteJournal(join(stateDir, 'journal.db'), {
@@ -126,7 +122,10 @@ function openJournal(
   return journal;
 }
 
-async function openPolicy({ policy, stateDir }: BridgeConfig, deps: BridgeDeps) {
+async function openPolicy(
+  { policy, stateDir }: BridgeConfig,
+  deps: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
+) {
   const { lifecycle, log, metrics } = deps;
   const watch = await watchBundle({
     envelopePath: policy.bundleFile,

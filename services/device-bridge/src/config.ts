@@ -17,7 +17,7 @@ export const CONFIG_FILE_ENV = 'ZL_BRIDGE_CONFIG';
 
 /** As the bridge uses it. */
 export interface BridgeConfig
-  extends Pick<BridgeSettings, 'stateDir' | 'device' | 'policy' | 'log' | 'telemetry'> {
+  extends Pick<BridgeSettings, 'stateDir' | 'device' | 'policy' | 'log'> {
   readonly relay: {
     readonly urls: readonly string[];
     readonly caFile: string;
@@ -36,7 +36,7 @@ export interface BridgeConfig
     readonly maxHeldBytes: number;
     readonly maxResultBytes: number;
   };
-  readonly drainDeadlineMs: number;
+  readonly drain: { readonly deadlineMs: number };
   readonly digest: string;
   /** Effective configuration as text, without secrets. */
   readonly printable: string;
@@ -48,13 +48,12 @@ export function readBridgeConfig(sources: ConfigSources): BridgeConfig {
 }
 
 function compile(settings: BridgeSettings): BridgeConfig {
-  const { stateDir, device, policy, log, telemetry, relay, servers, calls } = settings;
+  const { stateDir, device, policy, log, relay, servers, calls } = settings;
   return {
     stateDir,
     device,
     policy,
     log,
-    telemetry,
     relay: {
       urls: relay.urls,
       caFile: relay.caFile,
@@ -73,7 +72,7 @@ function compile(settings: BridgeSettings): BridgeConfig {
       maxHeldBytes: parseBytes(calls.maxHeld),
       maxResultBytes: parseBytes(calls.maxResult),
     },
-    drainDeadlineMs: parseDurationMs(settings.drain.deadline),
+    drain: { deadlineMs: parseDurationMs(settings.drain.deadline) },
     digest: configDigest(settings),
     printable: describeConfig(settings, configSchema),
   };

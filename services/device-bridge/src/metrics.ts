@@ -7,32 +7,42 @@ import {
   refusalReasons,
 } from '@zerolatency/policy';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
-import { childBy, createRegistry, gaugeFrom, metric } from '@zerolatency/service/telemetry';
-import manifest from '../package.json' with { type: 'json' };
+import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
-/** The device's metrics, by the contract's names. Children are bound here, once. */
+/** What the bridge counts and times. Children are bound here, once. */
 export class BridgeMetrics {
-  readonly registry = createRegistry({ service: 'device-bridge', version: manifest.version });
-  readonly #connects = metric(this.registry, 'zl_bridge_connects_total');
-  readonly #calls = metric(this.registry, 'zl_bridge_calls_total');
-  readonly #durations = metric(this.registry, 'zl_bridge_call_duration_seconds');
-  readonly #refused = metric(this.registry, 'zl_bridge_calls_refused_total');
-  readonly #restarts = metric(this.registry, 'zl_bridge_server_restarts_total');
-  readonly #connected = metric(this.registry, 'zl_bridge_connected').labels();
-  readonly #servers = metric(this.registry, 'zl_bridge_servers');
-  readonly #decisions = metric(this.registry, 'zl_policy_decisions_total');
-  readonly #bundlesRefused = metric(this.registry, 'zl_policy_bundles_refused_total');
-  readonly #ofReason = childBy((reason: RefusalReason) => this.#bundlesRefused.labels({ reason }));
-  readonly #masked = metric(this.registry, 'zl_masked_secrets_total');
-  readonly #ofDetector = childBy((detector) => this.#masked.labels({ detector }));
-  readonly #writes = {
-    yes: metric(this.registry, 'zl_bridge_journal_write_duration_seconds').labels({
-      durable: 'yes',
-    }),
-    no: metric(this.registry, 'zl_bridge_journal_write_duration_seconds').labels({ durable: 'no' }),
-  };
+  readonly #registry: Registry;
+  readonly #connects;
+  readonly #calls;
+  readonly #durations;
+  readonly #refused;
+  readonly #restarts;
+  readonly #connected;
+  readonly #servers;
+  readonly #decisions;
+  readonly #bundlesRefused;
+  readonly #writes;
+
+  constructor(registry: Registry) {
+    this.#registry = registry;
+    this.#connects = metric(registry, 'zl_bridge_connects_total');
+    this.#calls = metric(registry, 'zl_bridge_calls_total');
+    this.#durations = metric(registry, 'zl_bridge_call_duration_seconds');
+    this.#refused = metric(registry, 'zl_bridge_calls_refused_total');
+    this.#restarts = metric(registry, 'zl_bridge_server_restarts_total');
+    this.#connected = metric(registry, 'zl_bridge_connected').labels();
+    this.#servers = metric(registry, 'zl_bridge_servers');
+    this.#decisions = metric(registry, 'zl_policy_decisions_total');
+    const bundlesRefused = metric(registry, 'zl_policy_bundles_refused_total');
+    this.#bundlesRefused = childBy((reason: RefusalReason) => bundlesRefused.labels({ reason }));
+    const writes = metric(registry, 'zl_bridge_journal_write_duration_seconds');
+    this.#writes = {
+      yes: writes.labels({ durable: 'yes' }),
+      no: writes.labels({ durable: 'no' }),
+    };
+  }
 
   attempted(outcome: 'live' | 'failed' | 'refused'): void {
     this.#connects.labels({ outcome }).inc();
@@ -44,7 +54,7 @@ export class BridgeMetrics {
 
   callEnded({ tool, ending, seconds }: EndedCall): void {
     const { status: outcome, errorId } = ending;
-    // A name that only the caller knows would be a label without bound.
+    // A name that only the caller knows would be an unbounded label.
     const name = tool === '' ? 'other' : tool;
     this.#calls.labels({ tool: name, outcome, error_id: errorId === '' ? 'none' : errorId }).inc();
     this.#durations.labels({ tool: name, outcome }).observe(seconds);
@@ -75,29 +85,24 @@ export class BridgeMetrics {
   }
 
   bundleRefused(reason: RefusalReason): void {
-    this.#ofReason(reason).inc();
-  }
-
-  /** In a log line; nothing else of the bridge shows what it handles. */
-  masked(detector: string): void {
-    this.#ofDetector(detector).inc();
+    this.#bundlesRefused(reason).inc();
   }
 
   callsRunning(read: () => number): void {
-    gaugeFrom(this.registry, 'zl_bridge_calls_running', read);
+    gaugeFrom(this.#registry, 'zl_bridge_calls_running', read);
   }
 
   journal(journal: { readonly entries: number; readonly resultBytes: number }): void {
-    gaugeFrom(this.registry, 'zl_bridge_journal_entries', () => journal.entries);
-    gaugeFrom(this.registry, 'zl_bridge_journal_bytes', () => journal.resultBytes);
+    gaugeFrom(this.#registry, 'zl_bridge_journal_entries', () => journal.entries);
+    gaugeFrom(this.#registry, 'zl_bridge_journal_bytes', () => journal.resultBytes);
   }
 
   bundle(current: (nowMs: number) => BundleState): void {
     const figures = () => bundleFigures(current(Date.now()), Date.now());
-    gaugeFrom(this.registry, 'zl_policy_bundle_version', () => figures().version);
-    gaugeFrom(this.registry, 'zl_policy_bundle_age_seconds', () => figures().ageSeconds);
-    gaugeFrom(this.registry, 'zl_policy_bundle_expires_seconds', () => figures().expiresSeconds);
+    gaugeFrom(this.#registry, 'zl_policy_bundle_version', () => figures().version);
+    gaugeFrom(this.#registry, 'zl_policy_bundle_age_seconds', () => figures().ageSeconds);
+    gaugeFrom(this.#registry, 'zl_policy_bundle_expires_seconds', () => figures().expiresSeconds);
     // A rate sees the first refusal only where there was a zero before it.
-    for (const reason of refusalReasons) this.#ofReason(reason).inc(0);
+    for (const reason of refusalReasons) this.#bundlesRefused(reason).inc(0);
   }
 }

@@ -10,7 +10,12 @@ import {
   signManifest,
 } from '@zerolatency/policy';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
-import { createLogger } from '@zerolatency/service/telemetry';
+import {
+  createLogger,
+  createRegistry,
+  createTracing,
+  type TracingOptions,
+} from '@zerolatency/service/telemetry';
 import { signerFromPem } from '@zerolatency/signing';
 import {
   makeAuthority,
@@ -21,7 +26,6 @@ import {
 } from '@zerolatency/testing';
 import { startBridge } from '../src/app.ts';
 import { type BridgeConfig, readBridgeConfig } from '../src/config.ts';
-import { BridgeMetrics } from '../src/metrics.ts';
 import { FakeHost } from './fake-host.ts';
 import { FakeRelay } from './fake-relay.ts';
 import { manifestOf } from './manifests.ts';
@@ -33,7 +37,7 @@ interface RigOptions {
   readonly rules?: readonly Rule[];
   readonly bundle?: Partial<Bundle>;
   readonly settings?: Record<string, unknown>;
-  readonly onSpan?: NonNullable<Parameters<typeof startBridge>[1]['onSpan']>;
+  readonly onSpan?: NonNullable<TracingOptions['onSpan']>;
 }
 
 /** Everything that a bridge needs, real but for the relay and the host. */
@@ -114,13 +118,14 @@ export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeCon
   const { onSpan } = rig;
   const stop = () => lifecycle.shutdown({ reason: 'test', deadlineMs: 5_000 });
   t.after(stop);
-  const spans = onSpan === undefined ? {} : { onSpan };
+  const service = { service: 'device-bridge', version: '0' };
+  const tracing = createTracing({ ...service, ...(onSpan && { onSpan }) });
   const started = startBridge(config, {
     lifecycle,
     log,
-    metrics: new BridgeMetrics(),
+    registry: createRegistry(service),
+    tracer: tracing.tracer,
     env,
-    ...spans,
   });
   // What was opened before it failed is closed, as runService does.
   const bridge = await started.catch(async (error) => {

@@ -1,13 +1,8 @@
 import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import type { HttpServer } from '@zerolatency/service/rpc';
-import {
-  createTracing,
-  type Logger,
-  type Registry,
-  type Tracing,
-} from '@zerolatency/service/telemetry';
-import { watchTls } from '@zerolatency/service/tls';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
@@ -17,21 +12,20 @@ import { watchRpcs } from './app/rpc-watch.ts';
 import { watchTurns } from './app/turn-watch.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
-import { createHostMetrics, exposeCertificate, exposeRunning } from './metrics.ts';
+import { createHostMetrics, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
 
-export const SERVICE = 'model-host';
-export const VERSION = manifest.version;
+const SERVICE = 'model-host';
+const VERSION = manifest.version;
 
 export interface HostDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Sees every span that ends. */
-  readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
+  readonly tracer: Tracer;
 }
 
 export interface HostAddresses {
@@ -48,34 +42,22 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Hos
 export async function serveHost(
   config: HostConfig,
   deps: HostDeps,
-  open: (deps: HostDeps & { readonly tracer: Tracer }) => Promise<OpenedTools>,
+  open: (deps: HostDeps) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   // Drain hooks run in reverse: what is opened first is closed last.
-  const tracing = openTracing(config, deps);
-  const tools = await open({ ...deps, tracer: tracing.tracer });
+  const tools = await open(deps);
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const turns = await openTurns(config, { ...deps, tracing, tools });
+  const turns = await openTurns(config, { ...deps, tools });
   const admin = await openAdmin(config, deps, tools.components);
   const rpc = await openRpc(config, deps, { turns, verifier });
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
 }
 
-function openTracing({ telemetry }: HostConfig, { lifecycle, onSpan }: HostDeps): Tracing {
-  const tracing = createTracing({
-    service: SERVICE,
-    version: VERSION,
-    ...(telemetry.otlpUrl === '' ? {} : { otlpUrl: telemetry.otlpUrl }),
-    ...(onSpan === undefined ? {} : { onSpan }),
-  });
-  lifecycle.onDrain('tracing', () => tracing.shutdown());
-  return tracing;
-}
-
 async function openTurns(
   config: HostConfig,
-  { log, registry, tracing, tools }: HostDeps & { tracing: Tracing; tools: OpenedTools },
+  { log, registry, tracer, tools }: HostDeps & { tools: OpenedTools },
 ): Promise<Turns> {
   const providers = new Map([
     ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
@@ -89,7 +71,7 @@ async function openTurns(
     recorder: tools.recorder,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
-    watch: watchTurns({ tracer: tracing.tracer, metrics: createHostMetrics(registry), log }),
+    watch: watchTurns({ tracer, metrics: createHostMetrics(registry), log }),
   });
   exposeRunning(registry, () => turns.running);
   return turns;

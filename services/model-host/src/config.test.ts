@@ -19,7 +19,7 @@ test('[OPS-02] what people write as text is milliseconds and bytes for the host'
   const config = load({ 'rpc.tls': tls, 'turn.timeout': '90s', 'turn.maxToolResult': '1KiB' });
   assert.equal(config.turn.timeoutMs, 90_000);
   assert.equal(config.turn.maxToolResultBytes, 1024);
-  assert.equal(config.drainDeadlineMs, 25_000);
+  assert.equal(config.drain.deadlineMs, 25_000);
   assert.match(config.digest, /^sha256:/);
 });
 

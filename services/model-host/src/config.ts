@@ -43,7 +43,7 @@ export interface HostConfig
     readonly maxResultBytes: number;
     readonly callsPerTurn: number;
   };
-  readonly drainDeadlineMs: number;
+  readonly drain: { readonly deadlineMs: number };
 }
 
 /** @throws ZlError config.invalid that names every setting that is wrong. */
@@ -72,7 +72,7 @@ function compile(settings: HostSettings): HostConfig {
       maxResultBytes: parseBytes(tools.maxResult),
       callsPerTurn: tools.callsPerTurn,
     },
-    drainDeadlineMs: parseDurationMs(drain.deadline),
+    drain: { deadlineMs: parseDurationMs(drain.deadline) },
   };
 }
 

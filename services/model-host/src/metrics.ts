@@ -1,5 +1,4 @@
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
-import { certificateExpirySeconds } from '@zerolatency/service/tls';
 
 type Outcome = 'done' | 'failed' | 'cancelled';
 type Phase = 'plan' | 'act' | 'reflect' | 'respond';
@@ -70,20 +69,6 @@ function providerMetrics(registry: Registry, model: string): ProviderMetrics {
   };
 }
 
-/** Secrets masked in what people write, in what tools are given and give, and in log lines. */
-export function maskedSecrets(registry: Registry): (detector: string) => void {
-  const masked = metric(registry, 'zl_masked_secrets_total');
-  const ofDetector = childBy((detector) => masked.labels({ detector }));
-  return (detector) => ofDetector(detector).inc();
-}
-
 export function exposeRunning(registry: Registry, running: () => number): void {
   gaugeFrom(registry, 'zl_host_turns_running', running);
-}
-
-/** `certificate` gives the PEM of the one in use. */
-export function exposeCertificate(registry: Registry, certificate: () => string): void {
-  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () =>
-    certificateExpirySeconds(certificate()),
-  );
 }

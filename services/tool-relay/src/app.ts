@@ -1,11 +1,7 @@
+import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
-import {
-  createTracing,
-  type Logger,
-  type Registry,
-  type Tracing,
-} from '@zerolatency/service/telemetry';
-import { type TlsWatch, watchTls } from '@zerolatency/service/tls';
+import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
 import { MemoryDirectory } from './adapters/memory-directory/memory-directory.ts';
@@ -15,22 +11,21 @@ import { openWsEngine } from './adapters/ws/engine.ts';
 import type { RelayConfig } from './config.ts';
 import type { Directory } from './directory/directory.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
-import { exposeCertificate, RelayMeters } from './metrics.ts';
+import { RelayMeters } from './metrics.ts';
 import type { Clock } from './ports.ts';
 import { LiveDevices } from './routing/live-devices.ts';
 import { serveRpc } from './rpc/server.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
 
-export const SERVICE = 'tool-relay';
-export const VERSION = manifest.version;
+const SERVICE = 'tool-relay';
+const VERSION = manifest.version;
 
 export interface RelayDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
-  /** Receives every finished span. */
-  readonly onSpan?: Parameters<typeof createTracing>[0]['onSpan'];
+  readonly tracer: Tracer;
 }
 
 export interface RelayAddresses {
@@ -42,23 +37,14 @@ export interface RelayAddresses {
 }
 
 /** What a shutdown closes, first to last: devices and hosts move while the rest still works. */
-const SHUTDOWN_ORDER = [
-  'sockets',
-  'leases',
-  'rpc',
-  'admin',
-  'enrolment keys',
-  'certificates',
-  'tracing',
-];
+const SHUTDOWN_ORDER = ['sockets', 'leases', 'rpc', 'admin', 'enrolment keys', 'certificates'];
 
 const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.now() };
 
 /** Resolves when devices and hosts can connect. The lifecycle closes everything it opens. */
 export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RelayAddresses> {
-  const { lifecycle, log, registry } = deps;
+  const { lifecycle, log, registry, tracer } = deps;
   lifecycle.drainOrder(SHUTDOWN_ORDER);
-  const { tracer } = openTracing(config, deps);
   const meters = new RelayMeters(registry);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());
@@ -78,7 +64,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const admin = await serveAdmin({
     ...config.admin,
     lifecycle,
-    registry: meters.source(),
+    registry,
     service: SERVICE,
     version: VERSION,
     configDigest: config.digest,
@@ -103,17 +89,6 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   if (socketUrl === '') socketUrl = `wss://localhost:${socketPort}`;
   const { relayId } = config;
   return { relayId, socketUrl, rpcUrl: rpc.url, adminUrl: admin.url };
-}
-
-function openTracing({ otlpUrl }: RelayConfig, { lifecycle, onSpan }: RelayDeps): Tracing {
-  const tracing = createTracing({
-    service: SERVICE,
-    version: VERSION,
-    ...(otlpUrl === '' ? {} : { otlpUrl }),
-    ...(onSpan === undefined ? {} : { onSpan }),
-  });
-  lifecycle.onDrain('tracing', () => tracing.shutdown());
-  return tracing;
 }
 
 function openDirectory({ relayId, leaseTtlMs }: RelayConfig, linkUrl: () => string): Directory {

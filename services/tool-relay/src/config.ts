@@ -56,8 +56,7 @@ function compile(settings: RelaySettings, printable: string) {
     tenants: { ...tenants, bytesPerSecond: parseBytes(tenants.bytesPerSecond) },
     links: { ...links, maxQueueBytes: parseBytes(links.maxQueue) },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
-    logLevel: settings.log.level,
-    otlpUrl: settings.telemetry.otlpUrl,
+    log: settings.log,
     drain: {
       closeAfterMs: parseDurationMs(drain.closeAfter),
       deadlineMs: parseDurationMs(drain.deadline),

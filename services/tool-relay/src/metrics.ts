@@ -1,6 +1,5 @@
 import type { ErrorId } from '@zerolatency/errors';
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
-import { certificateExpirySeconds } from '@zerolatency/service/tls';
+import { gaugeFrom, metric, metricFrom, type Registry } from '@zerolatency/service/telemetry';
 import type { Side } from './limits/backlog.ts';
 import type { LostReason } from './routing/relay-frames.ts';
 import type { SessionMetrics } from './sessions/device-session.ts';
@@ -15,10 +14,10 @@ export interface OpenCounts {
   queuedBytes(to: Side): number;
 }
 
-const sides = ['host', 'device'] as const;
+const SIDES = ['host', 'device'] as const;
 
 /**
- * Passing a frame on only adds to two numbers: a labelled counter costs as much
+ * Forwarding a frame only adds to two numbers: a labelled counter costs as much
  * as the rest of routing it. They become counters when they are scraped.
  */
 export class RelayMeters implements SessionMetrics {
@@ -27,13 +26,19 @@ export class RelayMeters implements SessionMetrics {
   readonly #refused;
   readonly #routeLost;
   readonly #sessions;
-  #counts: OpenCounts | undefined;
 
   constructor(registry: Registry) {
     this.#registry = registry;
     this.#refused = metric(registry, 'zl_relay_frames_refused_total');
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
+    const passed = this.#passed;
+    metricFrom(registry, 'zl_relay_frames_total', () =>
+      SIDES.map((from) => [{ from }, passed[from].frames]),
+    );
+    metricFrom(registry, 'zl_relay_bytes_total', () =>
+      SIDES.map((from) => [{ from }, passed[from].bytes]),
+    );
   }
 
   passed(from: Side, bytes: number): void {
@@ -55,51 +60,13 @@ export class RelayMeters implements SessionMetrics {
   }
 
   observe(counts: OpenCounts): void {
-    this.#counts = counts;
     const registry = this.#registry;
     gaugeFrom(registry, 'zl_relay_device_sockets_open', () => counts.deviceSockets());
     gaugeFrom(registry, 'zl_relay_devices_live', () => counts.liveDevices());
     gaugeFrom(registry, 'zl_relay_links_open', () => counts.links());
     gaugeFrom(registry, 'zl_relay_handles_open', () => counts.handles());
+    metricFrom(registry, 'zl_relay_queued_bytes', () =>
+      SIDES.map((to) => [{ to }, counts.queuedBytes(to)]),
+    );
   }
-
-  /** The registry as an admin port serves it. */
-  source() {
-    const frames = metric(this.#registry, 'zl_relay_frames_total');
-    const bytes = metric(this.#registry, 'zl_relay_bytes_total');
-    const queued = metric(this.#registry, 'zl_relay_queued_bytes');
-    const children = sides.map((side) => ({
-      side,
-      frames: frames.labels({ from: side }),
-      bytes: bytes.labels({ from: side }),
-      queued: queued.labels({ to: side }),
-    }));
-    return {
-      contentType: this.#registry.contentType,
-      metrics: async () => {
-        for (const child of children) {
-          const passed = this.#passed[child.side];
-          child.frames.inc(passed.frames);
-          child.bytes.inc(passed.bytes);
-          this.#passed[child.side] = { frames: 0, bytes: 0 };
-          child.queued.set(this.#counts?.queuedBytes(child.side) ?? 0);
-        }
-        return this.#registry.metrics();
-      },
-    };
-  }
-}
-
-/** Secrets masked in log lines; a relay shows nothing else of what it handles. */
-export function maskedSecrets(registry: Registry): (detector: string) => void {
-  const masked = metric(registry, 'zl_masked_secrets_total');
-  const ofDetector = childBy((detector) => masked.labels({ detector }));
-  return (detector) => ofDetector(detector).inc();
-}
-
-/** `certificate` gives the PEM of the one in use. */
-export function exposeCertificate(registry: Registry, certificate: () => string): void {
-  gaugeFrom(registry, 'zl_certificate_expires_timestamp_seconds', () =>
-    certificateExpirySeconds(certificate()),
-  );
 }

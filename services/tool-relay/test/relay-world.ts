@@ -4,7 +4,7 @@ import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { signPeerToken } from '@zerolatency/identity';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
-import { createLogger, createRegistry } from '@zerolatency/service/telemetry';
+import { createLogger, createRegistry, createTracing } from '@zerolatency/service/telemetry';
 import { clientTlsOptions } from '@zerolatency/service/tls';
 import { makeAuthority, makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { type RelayAddresses, startRelay } from '../src/app.ts';
@@ -46,7 +46,8 @@ export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions
     destination: { write: (line: string) => logLines.push(line) },
   });
   const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
-  const relay = await startRelay(config, { lifecycle, log, registry });
+  const { tracer } = createTracing({ service: 'tool-relay', version: '0.1.0' });
+  const relay = await startRelay(config, { lifecycle, log, registry, tracer });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });
   t.after(async () => {

@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { createLogger } from './logger.ts';
-import { inSpan } from './span.ts';
-import { createTracing } from './tracing.ts';
+import { createTracing, inSpan } from './tracing.ts';
 
 const KEY = 'sk-ant-0123456789abcdef0123456789';
 

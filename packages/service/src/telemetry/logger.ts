@@ -11,13 +11,16 @@ export interface LoggerOptions {
   readonly version?: string;
   /** Standard output when absent. */
   readonly destination?: DestinationStream;
-  /** Hears of each secret that a line would have shown. */
+  /** Called with each line after it is written. */
+  readonly forward?: (line: string) => void;
+  /** Called for each secret that a line would have shown. */
   readonly onMasked?: OnMasked;
 }
 
-/** One JSON object a line, secrets masked, with the ids of the active span. */
+/** Writes one JSON object per line, secrets masked, with the ids of the active span. */
 export function createLogger(options: LoggerOptions): Logger {
-  const { service, level, version, destination } = options;
+  const { service, level, version, forward } = options;
+  const { destination = openDestination({ dest: 1, sync: false }) } = options;
   const loggable = new Loggable(options.onMasked);
   const logger = pino(
     {
@@ -29,15 +32,15 @@ export function createLogger(options: LoggerOptions): Logger {
         log: (fields) => loggable.fields(fields),
       },
       serializers: {
-        // formatters.log has done it, with bounds; pino's own would undo that.
+        // formatters.log has masked and bounded it; pino's own serializer would undo that.
         err: (value: unknown) => value,
         msg: (value: unknown) => (typeof value === 'string' ? loggable.text(value) : value),
       },
       mixin: activeSpan,
     },
-    destination ?? openDestination({ dest: 1, sync: false }),
+    forward === undefined ? destination : forwarding(destination, forward),
   );
-  // pino gives a child's bindings to no formatter of ours, so they are masked on the way in.
+  // pino passes a child's bindings to no formatter, so they are masked on the way in.
   const { child, setBindings } = logger;
   return Object.assign(logger, {
     child(this: Logger, bindings: object, ...rest: unknown[]) {
@@ -47,6 +50,15 @@ export function createLogger(options: LoggerOptions): Logger {
       Reflect.apply(setBindings, this, [loggable.fields(bindings)]);
     },
   });
+}
+
+function forwarding(destination: DestinationStream, forward: (line: string) => void) {
+  return {
+    write(line: string): void {
+      destination.write(line);
+      forward(line);
+    },
+  };
 }
 
 function activeSpan(): object {

@@ -3,9 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
-import { childBy } from './child-by.ts';
-import { gaugeFrom, metric } from './metric.ts';
-import { createRegistry } from './registry.ts';
+import { childBy, createRegistry, gaugeFrom, metric } from './metric.ts';
 
 const folder = new URL('../../../../contracts/metrics/', import.meta.url);
 

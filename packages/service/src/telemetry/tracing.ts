@@ -1,94 +1,55 @@
-import { context, type Tracer } from '@opentelemetry/api';
-import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import { ExportResultCode } from '@opentelemetry/core';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
-  BatchSpanProcessor,
-  ParentBasedSampler,
-  type ReadableSpan,
-  type SpanExporter,
-  type SpanProcessor,
-  TraceIdRatioBasedSampler,
-  TracerProvider,
-} from '@opentelemetry/sdk-trace';
-import { spanMasker } from './span-masker.ts';
+  type Attributes,
+  type Context,
+  context as contextApi,
+  ROOT_CONTEXT,
+  type Span,
+  SpanKind,
+  SpanStatusCode,
+  type Tracer,
+} from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { TRACE_PARENT_HEADER, W3CTraceContextPropagator } from '@opentelemetry/core';
+import { resourceFromAttributes } from '@opentelemetry/resources';
+import { type ReadableSpan, type SpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
+import { fromUnknown } from '@zerolatency/errors';
+import { Loggable } from './loggable.ts';
 
-const DEFAULT_EXPORT_TIMEOUT_MS = 5_000;
-const BATCH_DELAY_MS = 1_000;
-const MAX_QUEUED_SPANS = 4_096;
-/** Beyond what is kept after masking, so that no half of a secret stays at the cut. */
-const MAX_ATTRIBUTE_CHARS = 16_384;
+/** Longer than what masking keeps, so that a cut cannot leave half a secret. */
+export const SPAN_LIMITS = { attributeValueLengthLimit: 16_384 };
 
 const contextManager = new AsyncLocalStorageContextManager().enable();
 
 export interface TracingOptions {
   readonly service: string;
   readonly version: string;
-  /** Where OTLP over HTTP is spoken, such as http://127.0.0.1:4318/v1/traces. Without it spans only make ids. */
-  readonly otlpUrl?: string;
   /** Sees every span that ends, masked. */
   readonly onSpan?: (span: ReadableSpan) => void;
-  /** Of traces that begin here; a caller's decision is kept. */
-  readonly sampleRatio?: number;
-  /** Hears of each batch of spans that was lost. */
-  readonly onExportError?: (error: unknown) => void;
-  readonly exportTimeoutMs?: number;
 }
 
 export interface Tracing {
   readonly tracer: Tracer;
-  flush(): Promise<void>;
-  /** Sends what waits. Never rejects: nobody may fail for want of a collector. */
+  /** Sends what waits. Never rejects: a missing collector must not fail the service. */
   shutdown(): Promise<void>;
 }
 
-/** A tracer of its own per service, so that several can live in one process. */
-export function createTracing(options: TracingOptions): Tracing {
-  const { service, version, sampleRatio = 1 } = options;
-  // The one thing that is per process; a second call is refused, and the first serves all.
-  context.setGlobalContextManager(contextManager);
+/** Spans that stay in the process, for trace ids in logs and in calls. Each service has its own tracer. */
+export function createTracing({ service, version, onSpan }: TracingOptions): Tracing {
+  useAsyncContext();
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ 'service.name': service, 'service.version': version }),
-    sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(sampleRatio) }),
-    spanLimits: { attributeValueLengthLimit: MAX_ATTRIBUTE_CHARS },
-    spanProcessors: processors(options),
+    spanLimits: SPAN_LIMITS,
+    spanProcessors: [spanMasker, ...(onSpan === undefined ? [] : [observer(onSpan)])],
   });
   return {
     tracer: provider.getTracer('zerolatency', version),
-    // The exporter has told onExportError.
-    flush: () => provider.forceFlush().catch(() => {}),
     shutdown: () => provider.shutdown().catch(() => {}),
   };
 }
 
-function processors(options: TracingOptions): SpanProcessor[] {
-  const { otlpUrl, onSpan } = options;
-  return [
-    spanMasker,
-    ...(onSpan === undefined ? [] : [observer(onSpan)]),
-    ...(otlpUrl === undefined ? [] : [batches(otlpUrl, options)]),
-  ];
-}
-
-function batches(url: string, options: TracingOptions): SpanProcessor {
-  const { onExportError, exportTimeoutMs = DEFAULT_EXPORT_TIMEOUT_MS } = options;
-  const otlp = new OTLPTraceExporter({ url, timeoutMillis: exportTimeoutMs });
-  const exporter: SpanExporter = {
-    export: (spans, done) =>
-      otlp.export(spans, (result) => {
-        if (result.code === ExportResultCode.FAILED) onExportError?.(result.error);
-        done(result);
-      }),
-    forceFlush: () => otlp.forceFlush(),
-    shutdown: () => otlp.shutdown(),
-  };
-  return new BatchSpanProcessor({
-    exporter,
-    exportTimeoutMillis: exportTimeoutMs,
-    scheduledDelayMillis: BATCH_DELAY_MS,
-    maxQueueSize: MAX_QUEUED_SPANS,
-  });
+/** The context manager is per process; a second registration is refused and the first serves all. */
+export function useAsyncContext(): void {
+  contextApi.setGlobalContextManager(contextManager);
 }
 
 function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
@@ -98,4 +59,87 @@ function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
     forceFlush: () => Promise.resolve(),
     shutdown: () => Promise.resolve(),
   };
+}
+
+const LOGGABLE = new Loggable();
+
+/** Masks what a span carries before any exporter sees it, while it can still be changed. */
+export const spanMasker: SpanProcessor = {
+  onStart: () => {},
+  onEnding: (span) => {
+    span.updateName(LOGGABLE.text(span.name));
+    maskInPlace(span.attributes);
+    for (const event of span.events) {
+      if (event.attributes !== undefined) maskInPlace(event.attributes);
+    }
+    const { code, message } = span.status;
+    if (message !== undefined) span.setStatus({ code, message: LOGGABLE.text(message) });
+  },
+  onEnd: () => {},
+  forceFlush: () => Promise.resolve(),
+  shutdown: () => Promise.resolve(),
+};
+
+function maskInPlace(attributes: Attributes): void {
+  for (const [name, value] of Object.entries(attributes)) {
+    const masked = LOGGABLE.value(value, name);
+    if (typeof masked === 'string' || Array.isArray(masked)) attributes[name] = masked;
+  }
+}
+
+export interface SpanOptions {
+  readonly attributes?: Attributes;
+  readonly kind?: 'internal' | 'server' | 'client';
+  /** The active context when absent. */
+  readonly parent?: Context;
+}
+
+const KINDS = {
+  internal: SpanKind.INTERNAL,
+  server: SpanKind.SERVER,
+  client: SpanKind.CLIENT,
+} as const;
+
+/** Runs work in a span of its own that ends with it and records how it ended. */
+export function inSpan<T>(
+  tracer: Tracer,
+  name: string,
+  { attributes, kind = 'internal', parent = contextApi.active() }: SpanOptions,
+  work: (span: Span) => Promise<T>,
+): Promise<T> {
+  const options = { kind: KINDS[kind], ...(attributes === undefined ? {} : { attributes }) };
+  return tracer.startActiveSpan(name, options, parent, async (span) => {
+    try {
+      return await work(span);
+    } catch (error) {
+      span.recordException(error instanceof Error ? error : String(error));
+      span.setStatus({ code: SpanStatusCode.ERROR });
+      span.setAttribute('error.type', fromUnknown(error).id);
+      throw error;
+    } finally {
+      span.end();
+    }
+  });
+}
+
+const PROPAGATOR = new W3CTraceContextPropagator();
+
+/** The traceparent of the span in a context, the active one by default; empty when there is none. */
+export function inject(context: Context = contextApi.active()): string {
+  let traceparent = '';
+  PROPAGATOR.inject(context, undefined, {
+    set: (_carrier, name, value) => {
+      if (name === TRACE_PARENT_HEADER) traceparent = value;
+    },
+  });
+  return traceparent;
+}
+
+/** A context whose span is the peer's; the root context when the text is not a traceparent. */
+export function extract(traceparent: string | undefined): Context {
+  if (traceparent === undefined || traceparent === '') return ROOT_CONTEXT;
+  return PROPAGATOR.extract(ROOT_CONTEXT, traceparent, {
+    keys: () => [TRACE_PARENT_HEADER],
+    get: (carrier, name) => (name === TRACE_PARENT_HEADER ? carrier : undefined),
+  });
 }

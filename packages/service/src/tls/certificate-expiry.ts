@@ -1,6 +1,11 @@
 import { X509Certificate } from 'node:crypto';
+import { gaugeFrom, type Registry } from '../telemetry/index.ts';
 
-/** When the first certificate of the PEM text expires, as Unix time. */
-export function certificateExpirySeconds(pem: string): number {
-  return new X509Certificate(pem).validToDate.getTime() / 1000;
+/** Exports when the certificate in use expires, as Unix time. `certificate` returns its PEM, the leaf first. */
+export function exposeCertificate(registry: Registry, certificate: () => string): void {
+  gaugeFrom(
+    registry,
+    'zl_certificate_expires_timestamp_seconds',
+    () => new X509Certificate(certificate()).validToDate.getTime() / 1000,
+  );
 }

@@ -1,5 +1,6 @@
+import type { Tracer } from '@opentelemetry/api';
 import type { Frame } from '@zerolatency/frame';
-import type { Logger, Tracing } from '@zerolatency/service/telemetry';
+import type { Logger } from '@zerolatency/service/telemetry';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import { DeviceCalls } from '../calls/device-calls.ts';
 import type { EndedCall, PolicyPort } from '../calls/runner.ts';
@@ -12,7 +13,7 @@ import type { OpenedDevice } from './open-device.ts';
 interface Parts {
   readonly log: Logger;
   readonly metrics: BridgeMetrics;
-  readonly tracing: Tracing;
+  readonly tracer: Tracer;
   readonly journal: SqliteJournal;
   readonly device: OpenedDevice;
   readonly policy: PolicyPort;
@@ -26,13 +27,12 @@ const checkpointMs = 500;
 const idleMs = 1_000;
 
 export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
-  const { log, metrics, journal, policy, tracing, device } = parts;
+  const { log, metrics, journal, policy, device } = parts;
   const calls = new DeviceCalls({
     ...parts,
     limits,
     clock,
     nowMs: clock.nowMs,
-    tracer: tracing.tracer,
     signer: device.signer,
     policy: {
       decide(request) {

@@ -1,5 +1,4 @@
-import { type Logger, metric, type Registry } from '@zerolatency/service/telemetry';
-import { maskedSecrets } from '../metrics.ts';
+import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import type { EndedRpc, RpcObserver } from '../rpc/rpc-observer.ts';
 
 /** Counts the chat RPCs, and logs what their clients are not told. */

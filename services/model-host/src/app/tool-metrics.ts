@@ -1,7 +1,6 @@
-import { metric, type Registry } from '@zerolatency/service/telemetry';
+import { maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import type { RelayMetrics } from '../adapters/relay/metrics.ts';
 import type { ToolMetrics } from '../calls/ports.ts';
-import { maskedSecrets } from '../metrics.ts';
 
 export function toolMetrics(registry: Registry): ToolMetrics {
   const calls = metric(registry, 'zl_host_tool_calls_total');

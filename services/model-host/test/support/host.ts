@@ -5,7 +5,12 @@ import { type Client, createClient, type Interceptor } from '@connectrpc/connect
 import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
-import { createLogger, createRegistry } from '@zerolatency/service/telemetry';
+import {
+  createLogger,
+  createRegistry,
+  createTracing,
+  type TracingOptions,
+} from '@zerolatency/service/telemetry';
 import {
   makeAuthority,
   makeTokenIssuer,
@@ -13,7 +18,7 @@ import {
   tempDir,
 } from '@zerolatency/testing';
 import type { OpenedTools } from '../../src/app/open-tools.ts';
-import { type HostAddresses, type HostDeps, serveHost } from '../../src/app.ts';
+import { type HostAddresses, serveHost } from '../../src/app.ts';
 import { readHostConfig } from '../../src/config.ts';
 import {
   type FakeRecorder,
@@ -42,7 +47,7 @@ export interface TestHostOptions {
   readonly tools?: Readonly<Record<string, FakeTool>>;
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly recorder?: Partial<OpenedTools['recorder']>;
-  readonly onSpan?: HostDeps['onSpan'];
+  readonly onSpan?: TracingOptions['onSpan'];
 }
 
 /** A whole host in this process, over TLS, with tools of the test in place of devices. */
@@ -58,6 +63,11 @@ export async function startTestHost(
   const recorder = { ...fakeRecorder(), ...options.recorder };
   const logs: Record<string, unknown>[] = [];
   const lifecycle = new Lifecycle();
+  const tracing = createTracing({
+    service: 'model-host',
+    version: '0',
+    ...(options.onSpan && { onSpan: options.onSpan }),
+  });
   const addresses = await serveHost(
     await testConfig(dir, { tls, issuer, options }),
     {
@@ -69,7 +79,7 @@ export async function startTestHost(
         level: 'debug',
         destination: { write: (line: string) => void logs.push(JSON.parse(line)) },
       }),
-      ...(options.onSpan === undefined ? {} : { onSpan: options.onSpan }),
+      tracer: tracing.tracer,
     },
     async () => ({ toolboxes, recorder, components: {} }),
   );

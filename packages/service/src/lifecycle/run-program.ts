@@ -1,0 +1,119 @@
+import type { Tracer } from '@opentelemetry/api';
+import { type ConfigSources, readCommandLine } from '../config/index.ts';
+import {
+  createLogger,
+  createRegistry,
+  type Logger,
+  maskedSecrets,
+  openTelemetry,
+  type Registry,
+} from '../telemetry/index.ts';
+import type { Lifecycle } from './lifecycle.ts';
+import { type MainProcess, runMain } from './run-main.ts';
+import { runService, type SignalSource } from './run-service.ts';
+
+type Env = Readonly<Record<string, string | undefined>>;
+
+export interface ProgramConfig {
+  /** The effective configuration as text, without secrets. */
+  readonly printable: string;
+  readonly log: { readonly level: string };
+  readonly drain: { readonly deadlineMs: number };
+}
+
+export interface Program<Config extends ProgramConfig> {
+  readonly service: string;
+  readonly version: string;
+  /** The variable that names the configuration file. */
+  readonly configEnv: string;
+  readonly readConfig: (sources: ConfigSources) => Config;
+  /** Loads the rest of the program and starts it, so that --print-config does without it. */
+  readonly start: (config: Config, deps: ProgramDeps) => Promise<void>;
+}
+
+export interface ProgramDeps {
+  readonly lifecycle: Lifecycle;
+  readonly log: Logger;
+  readonly registry: Registry;
+  readonly tracer: Tracer;
+  readonly env: Env;
+  /** Prints these fields as one JSON line once the service is ready. Only the first call counts. */
+  readonly announce: (fields: object) => void;
+}
+
+export interface ProgramProcess extends MainProcess, SignalSource {
+  readonly argv: readonly string[];
+  readonly env: Env;
+  readonly stdout: { write(text: string): unknown };
+  emitWarning: NodeJS.Process['emitWarning'];
+}
+
+/** Runs a service from its command line to its exit code. */
+export function runProgram<Config extends ProgramConfig>(
+  own: ProgramProcess,
+  program: Program<Config>,
+): Promise<void> {
+  return runMain(own, async () => {
+    const { service, configEnv } = program;
+    const { sources, printConfig } = await readCommandLine(own.argv.slice(2), {
+      program: service,
+      configEnv,
+      env: own.env,
+    });
+    const config = program.readConfig(sources);
+    if (!printConfig) return serve(own, { program, config });
+    own.stdout.write(config.printable);
+    return 0;
+  });
+}
+
+async function serve<Config extends ProgramConfig>(
+  own: ProgramProcess,
+  { program, config }: { program: Program<Config>; config: Config },
+): Promise<number> {
+  const { service, version } = program;
+  const { env } = own;
+  hideSqliteWarning(own);
+  const registry = createRegistry({ service, version });
+  const telemetry = await openTelemetry({ service, version, registry, env });
+  const log = createLogger({
+    service,
+    version,
+    level: config.log.level,
+    onMasked: maskedSecrets(registry),
+    ...(telemetry.sendLog && { forward: telemetry.sendLog }),
+  });
+  const exitCode = await runService({
+    signals: own,
+    deadlineMs: config.drain.deadlineMs,
+    log,
+    start: (lifecycle) => {
+      const announce = announceOnce(own, lifecycle);
+      const { tracer } = telemetry;
+      return program.start(config, { lifecycle, log, registry, tracer, env, announce });
+    },
+  });
+  // After everything that may still trace or log.
+  await telemetry.shutdown();
+  return exitCode;
+}
+
+function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields: object) => void {
+  let isAnnounced = false;
+  return (fields) => {
+    if (isAnnounced) return;
+    isAnnounced = true;
+    const print = () => stdout.write(`${JSON.stringify({ event: 'ready', ...fields })}\n`);
+    if (lifecycle.accepting) print();
+    else lifecycle.onChange((state) => void (state === 'ready' && print()));
+  };
+}
+
+/** Node warns at each start that its SQLite is experimental. Every other warning is shown. */
+export function hideSqliteWarning(own: Pick<ProgramProcess, 'emitWarning'>): void {
+  const { emitWarning } = own;
+  own.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
+    if (String(warning).startsWith('SQLite is an experimental feature')) return;
+    Reflect.apply(emitWarning, own, [warning, ...rest]);
+  };
+}
