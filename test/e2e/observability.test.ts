@@ -48,7 +48,7 @@ const clientSpanId = randomBytes(8).toString('hex');
 test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   const collector = await OtlpCollector.start(t);
   // The services inherit it; they read where their collector is from nowhere else.
-  Object.assign(process.env, collector.env);
+  Object.assign(process.env, collector.env, { OTEL_METRIC_EXPORT_INTERVAL: '1000' });
   const system = await startSystem(t, {
     async prepare(layout) {
       await addServers(layout, [
@@ -112,6 +112,17 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
       assert.ok(done.includes(`"auditId":"${audit_id}"`), done);
     },
   );
+
+  await t.test('metrics and logs of all three services reach the collector', async () => {
+    for (const service of services) {
+      await eventually(() => collector.logs.some((log) => log.service === service));
+      await eventually(() =>
+        collector.pointsOf('zl_build_info').some((point) => point.service === service),
+      );
+    }
+    const ended = collector.logs.find(({ body }) => body.stringValue === 'turn ended');
+    assert.ok(collector.ofTrace(ended?.traceId ?? '').some(({ name }) => name === 'turn'));
+  });
 
   await t.test('[OBS-02] every metric and label is in the contract, at all three', async () => {
     for (const [service, { samples, types }] of Object.entries(await scrapeAll(system))) {
