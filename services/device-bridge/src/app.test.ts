@@ -187,6 +187,6 @@ test('a bridge does not become another device while it runs', async (t) => {
     const now = bridge.status();
     return now.state === 'refused' ? now : undefined;
   });
-  assert.match(String('why' in status && status.why), /now of laptop of south: restart/);
+  assert.match(String('why' in status && status.why), /now names laptop of south: restart/);
   assert.equal(rig.relay.hellos, 1);
 });

@@ -23,7 +23,7 @@ export interface BridgeDeps {
   readonly registry: Registry;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly tracer: Tracer;
-  /** Each time that a relay holds the device live. */
+  /** Called each time a relay welcomes the device. */
   readonly onLive?: (status: BridgeStatus) => void;
 }
 
@@ -36,9 +36,32 @@ export interface Bridge {
   status(): BridgeStatus;
 }
 
-/** Resolves when the bridge works on being live. Everything it opens is closed by the drain. */
+/** Calls end before their servers, and a call's last outcome is journalled before the journal closes. */
+const SHUTDOWN_ORDER = [
+  'calls',
+  'control',
+  'connection',
+  'servers',
+  'call journal',
+  'policy',
+  'journal',
+];
+
+/**
+ * The time of day for deadlines and expiry, which other machines name: a laptop
+ * that slept must know it. The monotonic clock is for what must not jump.
+ */
+const clock = {
+  nowMs: () => Date.now(),
+  monotonicMs: () => performance.now(),
+  setTimeout: (run: () => void, delayMs: number): unknown => setTimeout(run, delayMs),
+  clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout | undefined),
+};
+
+/** Resolves once the bridge tries to connect. The drain closes everything it opens. */
 export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promise<Bridge> {
   const metrics = new BridgeMetrics(deps.registry);
+  deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   const onLive = () => deps.onLive?.(status());
   const parts = await openParts(config, { ...deps, metrics, onLive });
   const { device, journal, calls, servers, connection, policy } = parts;
@@ -69,7 +92,6 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   return { controlSocket, status };
 }
 
-/** Drain hooks run in reverse: what is opened first is closed last. */
 async function openParts(
   config: BridgeConfig,
   deps: Omit<BridgeDeps, 'onLive'> & Metered & { readonly onLive: () => void },
@@ -89,18 +111,17 @@ async function openParts(
     },
   });
   const { calls, close: closeCalls } = openCalls(config.calls, {
-    ...{ log, metrics, tracer, journal, device, policy },
+    ...{ log, clock, metrics, tracer, journal, device, policy },
     servers: servers.supervisor,
     send: (frame) => connection.send(frame),
     onFatal: (error) => {
       void lifecycle.shutdown({ reason: 'the journal cannot be written', deadlineMs: 0, error });
     },
   });
-  // After the servers: what they still ran has its outcome by then.
   lifecycle.onDrain('call journal', async () => closeCalls());
   lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
   const { connection, close } = await openConnection(config, {
-    ...{ log, metrics, journal, device, calls, onLive },
+    ...{ log, clock, metrics, journal, device, calls, onLive },
     servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
@@ -108,7 +129,7 @@ async function openParts(
   return { journal, device, policy, servers, calls, connection };
 }
 
-/** The first thing that is opened: its lock keeps a second bridge out of the directory. */
+/** Opened first: its lock keeps a second bridge out of the directory. */
 function openJournal(
   { stateDir }: BridgeConfig,
   { lifecycle, metrics }: Pick<BridgeDeps, 'lifecycle'> & Metered,

@@ -2,16 +2,16 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Frame } from '@zerolatency/frame';
 import type { Logger } from '@zerolatency/service/telemetry';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
-import { DeviceCalls } from '../calls/device-calls.ts';
+import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
 import type { EndedCall, PolicyPort } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
 import type { BridgeMetrics } from '../metrics.ts';
 import type { Supervisor } from '../servers/supervisor.ts';
-import { clock } from './clock.ts';
 import type { OpenedDevice } from './open-device.ts';
 
 interface Parts {
   readonly log: Logger;
+  readonly clock: CallsClock;
   readonly metrics: BridgeMetrics;
   readonly tracer: Tracer;
   readonly journal: SqliteJournal;
@@ -22,16 +22,15 @@ interface Parts {
   readonly onFatal: (error: unknown) => void;
 }
 
-const checkpointMs = 500;
-/** A checkpoint holds everything up for tens of milliseconds, so it waits for a pause. */
-const idleMs = 1_000;
+const CHECKPOINT_MS = 500;
+/** A checkpoint blocks the bridge for tens of milliseconds, so it waits for a pause. */
+const IDLE_MS = 1_000;
 
 export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
-  const { log, metrics, journal, policy, device } = parts;
+  const { log, clock, metrics, journal, policy, device } = parts;
   const calls = new DeviceCalls({
     ...parts,
     limits,
-    clock,
     nowMs: clock.nowMs,
     signer: device.signer,
     policy: {
@@ -50,8 +49,8 @@ export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
   metrics.callsRunning(() => calls.running);
   calls.recover();
   const checkpoints = setInterval(() => {
-    journal.checkpoint({ isIdle: calls.idleMs > idleMs });
-  }, checkpointMs);
+    journal.checkpoint({ isIdle: calls.idleMs > IDLE_MS });
+  }, CHECKPOINT_MS);
   checkpoints.unref();
   const close = () => {
     clearInterval(checkpoints);

@@ -1,18 +1,18 @@
+import { watchFiles } from '@zerolatency/service/files';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
 import type { DeviceCalls } from '../calls/device-calls.ts';
 import type { BridgeConfig } from '../config.ts';
 import { Connection } from '../connection/connection.ts';
-import type { ConnectionListener } from '../connection/state.ts';
+import type { ConnectionClock, ConnectionListener, ConnectionState } from '../connection/state.ts';
 import type { BridgeMetrics } from '../metrics.ts';
 import type { Log } from '../ports.ts';
 import type { Supervisor } from '../servers/supervisor.ts';
-import { clock } from './clock.ts';
-import { logConnection } from './connection-log.ts';
-import { type OpenedDevice, watchTrust } from './open-device.ts';
+import type { OpenedDevice } from './open-device.ts';
 
 interface Parts {
   readonly log: Log;
+  readonly clock: ConnectionClock;
   readonly metrics: BridgeMetrics;
   readonly journal: SqliteJournal;
   readonly device: OpenedDevice;
@@ -22,9 +22,9 @@ interface Parts {
   readonly onLive: () => void;
 }
 
-/** A connection that has not been started, and how to end it. */
+/** Returns a connection that has not been started, and what closes it. */
 export async function openConnection(config: BridgeConfig, parts: Parts) {
-  const { log, journal, device, servers, bridgeVersion } = parts;
+  const { log, clock, journal, device, servers, bridgeVersion } = parts;
   const { urls, handshakeMs, maxBufferedBytes, backoff } = config.relay;
   const onChange = () => changed();
   let changed = () => {};
@@ -68,4 +68,46 @@ function listenerOf({ log, metrics, calls, onLive }: Parts): ConnectionListener 
     },
     onAttempt: (outcome) => metrics.attempted(outcome),
   };
+}
+
+/** Logs each state, with the remedy where only a person can help. */
+function logConnection(log: Log, state: ConnectionState): void {
+  const fields = { connection: state.name };
+  switch (state.name) {
+    case 'live':
+      log.info({ ...fields, relay: state.wire.relay, epoch: state.epoch }, 'live');
+      break;
+    case 'lost':
+      log.warn({ ...fields, why: state.why, retryInMs: state.retryInMs }, 'connection lost');
+      break;
+    case 'refused':
+      log.error(
+        { ...fields, errorId: state.error.id, why: state.error.message, help: state.error.help },
+        'the relay refuses the device, which tries again when its credential file changes',
+      );
+      break;
+    default:
+      log.debug(fields, 'connection state');
+  }
+}
+
+const POLL_MS = 1_000;
+
+/** Watches the authorities a connection trusts and the device's credential. */
+async function watchTrust(
+  { relay, device }: Pick<BridgeConfig, 'relay' | 'device'>,
+  { log, onChange }: { readonly log: Log; readonly onChange: () => void },
+) {
+  let ca = '';
+  const watch = watchFiles({
+    files: async () => [relay.caFile, device.credentialFile],
+    pollMs: POLL_MS,
+    onChange: (contents) => {
+      ca = contents.get(relay.caFile)?.toString('utf8') ?? '';
+      onChange();
+    },
+    onError: (reason) => log.warn({ why: String(reason) }, 'the trust files cannot be read'),
+  });
+  await watch.check();
+  return { ca: () => ca, close: () => watch.close() };
 }
