@@ -90,6 +90,11 @@ export const catalogue = {
     retryable: true,
     help: 'Wait for the running turn of this stream to end, or cancel it.',
   },
+  'chat.events_lost': {
+    code: 'OUT_OF_RANGE',
+    retryable: false,
+    help: 'A turn keeps a bounded window of its events; read from a later sequence.',
+  },
   'server.draining': {
     code: 'UNAVAILABLE',
     retryable: true,

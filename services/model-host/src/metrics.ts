@@ -10,7 +10,6 @@ export interface TurnEndFigures {
   readonly model: string;
   readonly inputTokens: number;
   readonly outputTokens: number;
-  readonly mergedDeltas: number;
 }
 
 /** The requests to one model. */
@@ -34,7 +33,6 @@ export function createHostMetrics(registry: Registry): HostMetrics {
   const turns = metric(registry, 'zl_host_turns_total');
   const durations = metric(registry, 'zl_host_turn_duration_seconds');
   const tokens = metric(registry, 'zl_host_tokens_total');
-  const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
   const steps = metric(registry, 'zl_host_steps_total').labels();
   const phases = metric(registry, 'zl_host_phase_duration_seconds');
   const firstToken = metric(registry, 'zl_host_time_to_first_token_seconds').labels();
@@ -46,7 +44,6 @@ export function createHostMetrics(registry: Registry): HostMetrics {
       durations.labels({ outcome }).observe(figures.seconds);
       tokens.labels({ model, direction: 'input' }).inc(figures.inputTokens);
       tokens.labels({ model, direction: 'output' }).inc(figures.outputTokens);
-      merged.inc(figures.mergedDeltas);
     },
     phaseLeft: (phase, seconds) => phases.labels({ phase }).observe(seconds),
     stepBegun: () => steps.inc(),

@@ -61,6 +61,10 @@ export interface ToolArguments {
 export interface CallProgress {
   /** Bytes of the result so far. */
   readonly receivedBytes: number;
+  /** As the tool reports it; progress and total are in units of its own. */
+  readonly message?: string;
+  readonly progress?: number;
+  readonly total?: number;
 }
 
 export interface CallOptions {

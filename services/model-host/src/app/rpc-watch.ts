@@ -1,10 +1,11 @@
 import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
-import type { EndedRpc, RpcObserver } from '../rpc/rpc-observer.ts';
+import type { EndedRpc, RpcObserver } from '../rpc/chat.ts';
 
 /** Counts the chat RPCs, and logs what their clients are not told. */
 export function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
+  const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
   const open = metric(registry, 'zl_host_streams_open').labels();
   const count = ({ method, error }: Omit<EndedRpc, 'seconds'>) => {
     requests.labels({ method, error_id: error?.id ?? 'none' }).inc();
@@ -23,5 +24,6 @@ export function watchRpcs(registry: Registry, log: Logger): RpcObserver {
     },
     refused: count,
     masked: maskedSecrets(registry),
+    deltasMerged: (count) => merged.inc(count),
   };
 }

@@ -96,7 +96,7 @@ class Told implements TurnObserver {
     this.#deps.log.error({ ...this.attributes, err }, 'the record of a turn could not be written');
   }
 
-  ended(...[state, { auditId, usage, mergedDeltas }]: Parameters<TurnObserver['ended']>): void {
+  ended(...[state, { auditId, usage }]: Parameters<TurnObserver['ended']>): void {
     const seconds = (performance.now() - this.#startedMs) / 1000;
     const errorId = state.at === 'done' ? 'none' : state.error.id;
     this.failed = state.at === 'failed';
@@ -111,7 +111,6 @@ class Told implements TurnObserver {
       errorId,
       seconds,
       model: this.#model,
-      mergedDeltas,
       ...usage,
     };
     this.#deps.metrics.turnEnded(figures);

@@ -2,25 +2,28 @@ import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
 import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 import type { ProvenIdentity } from '../ports.ts';
-import { methodOf } from './method-name.ts';
-import type { RpcObserver } from './rpc-observer.ts';
+
+export interface RefusalObserver {
+  /** Turned away at the gate, before the RPC opened. */
+  refused(rpc: { readonly method: string; readonly error: ZlError }): void;
+}
 
 /** @throws ZlError identity.invalid */
-export type VerifyToken = (token: string) => Promise<ProvenIdentity>;
+export type VerifyAccessToken = (accessToken: string) => Promise<ProvenIdentity>;
 
-const identityKey = createContextKey<ProvenIdentity | undefined>(undefined, {
-  description: 'who is asking',
+const IDENTITY_KEY = createContextKey<ProvenIdentity | undefined>(undefined, {
+  description: 'the verified identity',
 });
 
 /** Runs before the body is read, so that a stranger costs no more than headers. */
 export function identityGate(
-  verify: VerifyToken,
-  { refused }: Pick<RpcObserver, 'refused'>,
+  verify: VerifyAccessToken,
+  { refused }: RefusalObserver,
 ): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
       const token = bearerToken(context.requestHeader.get('authorization'));
-      context.values.set(identityKey, await verify(token));
+      context.values.set(IDENTITY_KEY, await verify(token));
     } catch (reason) {
       const error = fromConnectError(reason);
       refused({ method: methodOf(context), error });
@@ -30,10 +33,15 @@ export function identityGate(
 }
 
 export function identityOf(context: Pick<HandlerContext, 'values'>): ProvenIdentity {
-  const identity = context.values.get(identityKey);
-  // A service that forgot its gate must not serve anybody.
+  const identity = context.values.get(IDENTITY_KEY);
+  // A service without its gate must not serve anybody.
   if (identity === undefined) throw new ZlError('identity.missing', 'nobody was identified');
   return identity;
+}
+
+/** Service and method, as gRPC writes them in its paths. */
+export function methodOf({ service, method }: Pick<HandlerContext, 'service' | 'method'>): string {
+  return `${service.typeName}/${method.name}`;
 }
 
 function bearerToken(header: string | null): string {

@@ -12,26 +12,25 @@ import {
   reflectionServices,
   type Serving,
 } from '@zerolatency/service/rpc';
-import { chat } from './chat.ts';
-import { identityGate, type VerifyToken } from './identity-gate.ts';
-import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from './start-turn.ts';
-import { type ChatDeps, streamChat } from './stream-chat.ts';
+import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from '../chat/start-turn.ts';
+import { type ChatDeps, chat, streamChat } from './chat.ts';
+import { identityGate, type VerifyAccessToken } from './identity-gate.ts';
 
 export interface RpcServerOptions
   extends Pick<HttpServerOptions, 'host' | 'port' | 'tls'>,
     ChatDeps {
-  readonly verifyToken: VerifyToken;
+  readonly verifyToken: VerifyAccessToken;
   readonly serving: Serving;
 }
 
-// The largest request that start-turn.ts lets through, and room for its other fields.
+// The largest request that start-turn.ts accepts, and room for its other fields.
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
 // More than one BFF needs on one connection.
 const MAX_STREAMS_PER_CONNECTION = 1000;
-// Events are small and come one by one: what gzip saves on them it takes in delay. Above the largest delta.
+// Above the largest delta: events are small and come one by one, so gzip would only delay them.
 const COMPRESS_MIN_BYTES = 64 * 1024;
 
-const services = [AgentService, Health, ServerReflection, ServerReflectionV1Alpha];
+const SERVICES = [AgentService, Health, ServerReflection, ServerReflectionV1Alpha];
 
 /** gRPC and Connect on one port. */
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
@@ -62,7 +61,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { verifyToken, serving } = options;
-  const described = reflectionServices(services);
+  const described = reflectionServices(SERVICES);
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },

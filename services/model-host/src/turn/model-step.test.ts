@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
+import { TurnLog } from '../chat/turn-log.ts';
 import type { LlmProvider, ModelPart } from '../providers/port.ts';
 import { TokenBudget } from './budget.ts';
-import { EventQueue } from './event-queue.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnEvents } from './turn-events.ts';
 
@@ -24,7 +24,7 @@ async function told(provider: LlmProvider, signal = AbortSignal.any([])): Promis
     model: { alias: 'fast', name: 'm', provider },
     request: { system: '', messages: [], tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
-    events: new TurnEvents(new EventQueue(), { sessionId: 's', turnId: 't' }),
+    events: new TurnEvents(new TurnLog({ sessionId: 's', turnId: 't' })),
     onFirstText: () => told.push('first text'),
     observer: {
       providerBegan(seconds: number) {

@@ -53,10 +53,7 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     calling.abort(replyIsOver);
     await reader.close();
   }
-  step.events.usage({
-    inputTokens: BigInt(reply.usage.inputTokens),
-    outputTokens: BigInt(reply.usage.outputTokens),
-  });
+  step.events.usage(reply.usage);
   return reply.end();
 }
 
@@ -81,7 +78,7 @@ async function readParts(
     reply.add(part);
     if (isEmpty && !reply.isEmpty) step.observer.providerBegan(providerWaitMs / 1000);
     // The only other wait on the way of a token: nobody reads, so we stop reading.
-    if (step.events.full) await step.events.room(signal);
+    if (step.events.isFull) await step.events.room(signal);
   }
 }
 

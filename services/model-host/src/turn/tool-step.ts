@@ -44,7 +44,7 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
     const call = prepared[index];
     const result = await running[index];
     if (call === undefined || result === undefined) continue;
-    if (events.full) await events.room(signal);
+    if (events.isFull) await events.room(signal);
     events.finished(call.callId, result);
     answers.push({ id: request.id, tool: request.tool, ...answerOf(result, step.maxResultBytes) });
   }
@@ -53,11 +53,14 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
 
 function progressOf(call: PreparedCall, events: TurnEvents): (progress: CallProgress) => void {
   let reported = 0;
-  return ({ receivedBytes }) => {
+  return (progress) => {
+    const { receivedBytes } = progress;
+    const isFromTool = progress.message !== undefined || progress.progress !== undefined;
     // Progress is cumulative, so a slow reader loses nothing when one is skipped.
-    if (receivedBytes - reported < PROGRESS_EVERY_BYTES || events.full) return;
+    const isSmall = receivedBytes - reported < PROGRESS_EVERY_BYTES;
+    if (events.isFull || (isSmall && !isFromTool)) return;
     reported = receivedBytes;
-    events.progress(call.callId, receivedBytes);
+    events.progress(call.callId, progress);
   };
 }
 

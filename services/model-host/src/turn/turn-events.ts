@@ -1,14 +1,29 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import type { MessageInitShape } from '@bufbuild/protobuf';
 import { toErrorMessage, type ZlError } from '@zerolatency/errors';
-import { AssistantDeltaSchema, CallOutcome, ChatEventSchema } from '@zerolatency/proto/agent';
+import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import type { PreparedCall, ToolResult, TurnScope } from '../ports.ts';
-import type { EventQueue } from './event-queue.ts';
+import type { CallProgress, PreparedCall, ToolResult } from '../ports.ts';
+import type { TokenUsage } from '../providers/port.ts';
 
-type EventInit = NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>;
+/** The body of an event; its head is added when a reader takes it. */
+export type TurnEvent = Extract<
+  NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>,
+  { case: string }
+>;
 
-const callOutcomes = {
+/** Where a turn's events go. */
+export interface EventLog {
+  /** Its slowest reader is too far behind. */
+  readonly isFull: boolean;
+  append(event: TurnEvent): void;
+  /** Resolves when the readers have caught up, or on abort. */
+  room(signal: AbortSignal): Promise<void>;
+  /** No event follows. */
+  close(): void;
+}
+
+const CALL_OUTCOMES = {
   done: CallOutcome.DONE,
   failed: CallOutcome.FAILED,
   denied: CallOutcome.DENIED,
@@ -16,98 +31,69 @@ const callOutcomes = {
   unknown: CallOutcome.UNKNOWN,
 } as const satisfies Record<Outcome, CallOutcome>;
 
-/**
- * Writes one turn's events: numbers them without a gap, and nothing after the
- * terminal one. A number is given when an event enters the queue, and a delta
- * that merges takes none.
- */
+/** Writes one turn's events; nothing follows the terminal one. */
 export class TurnEvents {
-  readonly #queue: EventQueue;
-  readonly #scope: Pick<TurnScope, 'sessionId' | 'turnId'>;
-  mergedDeltas = 0;
-  #sequence = 0n;
-  #ended = false;
+  readonly #log: EventLog;
 
-  constructor(queue: EventQueue, scope: Pick<TurnScope, 'sessionId' | 'turnId'>) {
-    this.#queue = queue;
-    this.#scope = scope;
+  constructor(log: EventLog) {
+    this.#log = log;
   }
 
-  get full(): boolean {
-    return this.#queue.full;
+  get isFull(): boolean {
+    return this.#log.isFull;
   }
 
   room(signal: AbortSignal): Promise<void> {
-    return this.#queue.room(signal);
+    return this.#log.room(signal);
   }
 
   delta(text: string): void {
-    if (text === '' || this.#ended) return;
-    if (this.#queue.merge(this.#scope.turnId, text)) {
-      this.mergedDeltas += 1;
-      return;
-    }
-    this.#push({ case: 'assistantDelta', value: create(AssistantDeltaSchema, { text }) });
+    if (text !== '') this.#log.append({ case: 'assistantDelta', value: { text } });
   }
 
   started(call: PreparedCall, step: number): void {
     const { callId, tool, argumentsJson, argumentsDigest } = call;
-    this.#push({
-      case: 'toolCallStarted',
-      value: { callId, tool, argumentsJson, argumentsDigest, step },
-    });
+    const value = { callId, tool, argumentsJson, argumentsDigest, step };
+    this.#log.append({ case: 'toolCallStarted', value });
   }
 
-  progress(callId: string, receivedBytes: number): void {
-    this.#push({ case: 'toolCallDelta', value: { callId, receivedBytes: BigInt(receivedBytes) } });
+  progress(callId: string, { receivedBytes, ...reported }: CallProgress): void {
+    const value = { callId, receivedBytes: BigInt(receivedBytes), ...reported };
+    this.#log.append({ case: 'toolCallDelta', value });
   }
 
   finished(callId: string, result: ToolResult): void {
-    const { totalUs, remoteUs, deviceUs, serverUs } = result.timing;
-    this.#push({
+    const { outcome, resultJson, error, receiptJson, timing } = result;
+    this.#log.append({
       case: 'toolCallDone',
       value: {
         callId,
-        outcome: callOutcomes[result.outcome],
-        resultJson: result.outcome === 'done' ? result.resultJson : '',
-        error: result.error && toErrorMessage(result.error),
-        receiptJson: result.receiptJson,
+        outcome: CALL_OUTCOMES[outcome],
+        resultJson,
+        error: error && toErrorMessage(error),
+        receiptJson,
         timing: {
-          total: durationFromMicros(totalUs),
-          remote: durationFromMicros(remoteUs),
-          device: durationFromMicros(deviceUs),
-          server: durationFromMicros(serverUs),
+          total: durationFromMicros(timing.totalUs),
+          remote: durationFromMicros(timing.remoteUs),
+          device: durationFromMicros(timing.deviceUs),
+          server: durationFromMicros(timing.serverUs),
         },
       },
     });
   }
 
-  usage(value: Extract<EventInit, { case: 'usage' }>['value']): void {
-    this.#push({ case: 'usage', value });
+  usage({ inputTokens, outputTokens }: TokenUsage): void {
+    const value = { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) };
+    this.#log.append({ case: 'usage', value });
   }
 
-  done(value: Extract<EventInit, { case: 'assistantDone' }>['value']): void {
-    this.#push({ case: 'assistantDone', value });
-    this.#ended = true;
+  done(value: Extract<TurnEvent, { case: 'assistantDone' }>['value']): void {
+    this.#log.append({ case: 'assistantDone', value });
+    this.#log.close();
   }
 
   error(error: ZlError): void {
-    this.#push({ case: 'error', value: toErrorMessage(error) });
-    this.#ended = true;
-  }
-
-  #push(event: EventInit): void {
-    if (this.#ended) return;
-    this.#sequence += 1n;
-    const { sessionId, turnId } = this.#scope;
-    this.#queue.push(
-      create(ChatEventSchema, {
-        sequence: this.#sequence,
-        firstSequence: this.#sequence,
-        sessionId,
-        turnId,
-        event,
-      }),
-    );
+    this.#log.append({ case: 'error', value: toErrorMessage(error) });
+    this.#log.close();
   }
 }

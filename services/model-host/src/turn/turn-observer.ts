@@ -5,8 +5,6 @@ import type { FirstToken } from './turn-clock.ts';
 export interface TurnEndDetails {
   readonly auditId: string;
   readonly usage: TokenUsage;
-  /** Deltas that went into another because the reader was slow. */
-  readonly mergedDeltas: number;
 }
 
 /** Where a turn tells what operators watch: metrics, spans and logs. */

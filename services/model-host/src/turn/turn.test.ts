@@ -5,10 +5,16 @@ import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
 import fc from 'fast-check';
-import { errorIdOf, namesOf } from '../../test/support/streams.ts';
-import { runTurn, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
+import { errorIdOf, namesOf, textOf } from '../../test/support/streams.ts';
+import {
+  assertNoGap,
+  collect,
+  runTurn,
+  startTurn,
+  type TurnBenchOptions,
+  turnBench,
+} from '../../test/support/turn-bench.ts';
 import type { LlmProvider } from '../providers/port.ts';
-import { EventQueue } from './event-queue.ts';
 import type { TurnAsk } from './turns.ts';
 
 const tell = (options: TurnBenchOptions, extra?: Partial<TurnAsk>) =>
@@ -156,19 +162,15 @@ test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing l
   await fc.assert(
     fc.asyncProperty(fc.nat({ max: whole.length - 1 }), async (at) => {
       const bench = turnBench({ rules: twoTools, tools: { a: () => ({}), b: () => ({}) } });
-      const queue = new EventQueue();
-      const turn = bench.turns.start(bench.ask('go'), queue);
-      void turn.ended.then(() => queue.close());
+      const { turn, events: reading } = startTurn(bench, 'go');
       const events: ChatEvent[] = [];
-      for (;;) {
+      if (at === 0) turn.cancel(new ZlError('turn.cancelled', 'enough'));
+      for await (const event of reading) {
+        events.push(event);
         if (events.length === at) turn.cancel(new ZlError('turn.cancelled', 'enough'));
-        const { done, value } = await queue.next();
-        if (done) break;
-        events.push(value);
       }
-      events.forEach((event, index) => {
-        assert.equal(event.sequence, BigInt(index + 1));
-      });
+      await turn.ended;
+      assertNoGap(events);
       const ends = namesOf(events).filter((name) => name === 'error' || name === 'assistantDone');
       assert.equal(ends.length, 1);
       assert.equal(ends[0], namesOf(events).at(-1));
@@ -185,7 +187,7 @@ test('[HOST-10] draining refuses new turns, and cancels what is left at the dead
   const running = runTurn(bench, 'go');
   const deadline = new AbortController();
   const drained = bench.turns.drain(deadline.signal);
-  assert.throws(() => bench.turns.start(bench.ask('more'), new EventQueue()), /no new turns/);
+  assert.throws(() => startTurn(bench, 'more'), /no new turns/);
   deadline.abort();
   await drained;
   assert.equal(errorIdOf(await running), 'server.draining');
@@ -204,24 +206,20 @@ test('[HOST-04] a reader that stalls stops the provider, and later gets every de
       },
     },
   });
-  const queue = new EventQueue();
-  const turn = bench.turns.start(bench.ask('go'), queue);
-  await eventually(() => queue.full);
+  const { log, turn, events: reading } = startTurn(bench, 'go');
+  // A generator starts with its first reading; the reader has to be there from the start.
+  const first = reading.next();
+  await eventually(() => log.isFull);
   const producedAtStall = produced;
   await setImmediate();
   assert.equal(produced, producedAtStall);
-  // What the queue may hold, in deltas of seven characters.
+  // What a reader may be behind, in deltas of seven characters.
   assert.ok(produced < 40_000, `${produced} deltas were taken for a reader that reads none`);
-  void turn.ended.then(() => queue.close());
-  let chars = 0;
-  let events = 0;
-  for (;;) {
-    const { done, value } = await queue.next();
-    if (done) break;
-    events += 1;
-    assert.equal(value.sequence, BigInt(events));
-    if (value.event.case === 'assistantDelta') chars += value.event.value.text.length;
-  }
-  assert.equal(chars, total * 'a word '.length);
+  const { value } = await first;
+  assert.ok(value);
+  const events = [value, ...(await collect(reading))];
+  assertNoGap(events);
+  assert.equal(textOf(events).length, total * 'a word '.length);
+  assert.ok(events.length < total, 'the deltas of the stall did not merge');
   assert.equal((await turn.ended).state.at, 'done');
 });

@@ -224,7 +224,6 @@ export class Turn {
     this.#deps.observer.ended(state, {
       auditId: this.#auditId,
       usage: this.#budget.spent,
-      mergedDeltas: this.#events.mergedDeltas,
     });
     if (state.at !== 'done') return this.#events.error(state.error);
     this.#tellDone(state.step);

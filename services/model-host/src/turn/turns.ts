@@ -1,18 +1,17 @@
-import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import type { TurnSlots } from '../limits/turn-slots.ts';
 import type { Identity, TurnScope } from '../ports.ts';
 import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
-import type { EventQueue } from './event-queue.ts';
 import { narrowLimits, type TurnLimits } from './limits.ts';
 import { Turn, type TurnDeps, type TurnEnd } from './turn.ts';
-import { TurnEvents } from './turn-events.ts';
+import { type EventLog, TurnEvents } from './turn-events.ts';
 import type { TurnObserver } from './turn-observer.ts';
 
 /** A turn somebody asks for, checked as far as its own text goes. */
 export interface TurnAsk {
   readonly identity: Identity;
+  readonly turnId: string;
   readonly sessionId: string;
   readonly deviceId: string;
   readonly messages: readonly ModelMessage[];
@@ -37,7 +36,6 @@ export interface TurnsDeps extends Omit<TurnDeps, 'observer'> {
 }
 
 export interface RunningTurn {
-  readonly turnId: string;
   /** Resolves after the terminal event; never rejects. */
   readonly ended: Promise<TurnEnd>;
   cancel(error: ZlError): void;
@@ -63,24 +61,23 @@ export class Turns {
   }
 
   /** @throws a ZlError when the turn may not start; nothing has happened then. */
-  start(ask: TurnAsk, queue: EventQueue): RunningTurn {
+  start(ask: TurnAsk, log: EventLog): RunningTurn {
     if (this.draining.aborted) {
       throw new ZlError('server.draining', 'this pod takes no new turns');
     }
     const model = this.#deps.models.resolve(ask.model);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
     const giveBack = this.#deps.slots.take(ask.identity);
-    const { identity, sessionId, deviceId } = ask;
-    const scope = { identity, sessionId, deviceId, turnId: newTurnId() };
+    const { identity, sessionId, deviceId, turnId } = ask;
+    const scope = { identity, sessionId, deviceId, turnId };
     const { observer, within } = this.#deps.watch(scope, { ...ask, model: model.alias });
     const request = { scope, model, limits, messages: ask.messages, depth: 0 };
-    const turn = new Turn(request, { ...this.#deps, observer }, new TurnEvents(queue, scope));
+    const turn = new Turn(request, { ...this.#deps, observer }, new TurnEvents(log));
     const stop = new AbortController();
     const timer = setTimeout(() => {
       stop.abort(new ZlError('budget.time', `the turn took longer than ${limits.timeoutMs} ms`));
     }, limits.timeoutMs);
     const running: RunningTurn = {
-      turnId: scope.turnId,
       cancel: (error) => stop.abort(error),
       ended: within(() => turn.run(stop.signal)).finally(() => {
         clearTimeout(timer);
@@ -105,8 +102,4 @@ export class Turns {
     await Promise.all([...this.#running].map((turn) => turn.ended));
     deadline.removeEventListener('abort', cancelRest);
   }
-}
-
-export function newTurnId(): string {
-  return randomBytes(16).toString('hex');
 }

@@ -1,10 +1,12 @@
+import assert from 'node:assert/strict';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../../src/adapters/mock-provider/parse-script.ts';
+import { TurnReader } from '../../src/chat/reader.ts';
+import { TurnLog } from '../../src/chat/turn-log.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
-import { EventQueue } from '../../src/turn/event-queue.ts';
 import type { TurnLimits } from '../../src/turn/limits.ts';
 import type { TurnObserver } from '../../src/turn/turn-observer.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
@@ -74,6 +76,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
     recorder,
     ask: (text, extra) => ({
       identity: { tenant: 'north', user: 'user-1', roles: [] },
+      turnId: 'turn',
       sessionId: 'session',
       deviceId: 'laptop',
       messages: [{ role: 'user', text }],
@@ -89,18 +92,49 @@ export function scriptedProvider(rules: string): LlmProvider {
   return mockProvider(parseScript(`schema: zerolatency.mock-script/v1\nrules:\n${rules}`, 'test'));
 }
 
+/** Starts a turn with one reader, as a chat has. */
+export function startTurn(bench: TurnBench, text: string, extra?: Partial<TurnAsk>) {
+  const ask = bench.ask(text, extra);
+  const log = new TurnLog(ask);
+  return { log, turn: bench.turns.start(ask, log), events: readEvents(log) };
+}
+
+/** The events of a log until it is closed. */
+export async function* readEvents(log: TurnLog, from = 1): AsyncGenerator<ChatEvent> {
+  let wake = () => {};
+  const reader = new TurnReader(log, from, { onAppend: () => wake(), onMerged() {} });
+  for (;;) {
+    const event = reader.take();
+    if (event !== undefined) yield event;
+    else if (reader.isDone) return;
+    else
+      await new Promise<void>((resolve) => {
+        wake = resolve;
+      });
+  }
+}
+
 export async function runTurn(
   bench: TurnBench,
   text: string,
   extra?: Partial<TurnAsk>,
 ): Promise<ChatEvent[]> {
-  const queue = new EventQueue();
-  const turn = bench.turns.start(bench.ask(text, extra), queue);
-  void turn.ended.then(() => queue.close());
-  const events: ChatEvent[] = [];
-  for (;;) {
-    const { done, value } = await queue.next();
-    if (done) return events;
-    events.push(value);
+  const { events } = startTurn(bench, text, extra);
+  return collect(events);
+}
+
+export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
+  const collected: T[] = [];
+  for await (const item of items) collected.push(item);
+  return collected;
+}
+
+/** Fails unless the events cover the sequences of the log without a gap. */
+export function assertNoGap(events: readonly ChatEvent[]): void {
+  let next = 1n;
+  for (const { firstSequence, sequence } of events) {
+    assert.equal(firstSequence, next);
+    assert.ok(sequence >= firstSequence);
+    next = sequence + 1n;
   }
 }

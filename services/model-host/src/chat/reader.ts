@@ -1,0 +1,162 @@
+import { create } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { type ChatEvent, ChatEventSchema } from '@zerolatency/proto/agent';
+import type { LogEntry, LogListener, TurnLog } from './turn-log.ts';
+
+/** A merged delta stays small beside gRPC's default message limit of 4 MiB. */
+const MAX_DELTA_CHARS = 16 * 1024;
+
+export interface ReaderOptions {
+  readonly onAppend: () => void;
+  /** So many deltas went into another one, because the reader was slow. */
+  readonly onMerged: (deltas: number) => void;
+}
+
+/** A view of one turn's log from a sequence on. Deltas the reader has not taken yet merge. */
+export class TurnReader implements LogListener {
+  takenBytes = 0;
+  readonly #log: TurnLog;
+  readonly #options: ReaderOptions;
+  #next: number;
+
+  /** @throws chat.events_lost when the log no longer holds the sequence. */
+  constructor(log: TurnLog, from: number, options: ReaderOptions) {
+    const { firstSequence } = log;
+    if (from < firstSequence) {
+      throw new ZlError(
+        'chat.events_lost',
+        `events ${from} to ${firstSequence - 1} of turn ${log.turnId} are no longer kept`,
+      );
+    }
+    this.#log = log;
+    this.#options = options;
+    this.#next = from;
+    this.takenBytes = log.at(from)?.startBytes ?? log.endBytes;
+    log.attach(this);
+  }
+
+  /** The turn has ended and every event was taken. */
+  get isDone(): boolean {
+    return this.#log.isClosed && this.#log.at(this.#next) === undefined;
+  }
+
+  onAppend(): void {
+    this.#options.onAppend();
+  }
+
+  /** The next event; undefined when there is none yet. */
+  take(): ChatEvent | undefined {
+    const first = this.#log.at(this.#next);
+    if (first === undefined) return undefined;
+    const { event } = first;
+    if (event.case === 'assistantDelta') return this.#takeDeltas(first, event.value.text ?? '');
+    return this.#taken(first, first, event);
+  }
+
+  close(): void {
+    this.#log.detach(this);
+  }
+
+  #takeDeltas(first: LogEntry, text: string): ChatEvent {
+    let merged = text;
+    let last = first;
+    while (merged.length < MAX_DELTA_CHARS) {
+      const next = this.#log.at(last.sequence + 1);
+      if (next?.event.case !== 'assistantDelta') break;
+      merged += next.event.value.text;
+      last = next;
+    }
+    if (last !== first) this.#options.onMerged(last.sequence - first.sequence);
+    return this.#taken(first, last, { case: 'assistantDelta', value: { text: merged } });
+  }
+
+  #taken(first: LogEntry, last: LogEntry, event: LogEntry['event']): ChatEvent {
+    this.#next = last.sequence + 1;
+    this.takenBytes = last.endBytes;
+    this.#log.taken();
+    const { sessionId, turnId } = this.#log;
+    return create(ChatEventSchema, {
+      sequence: BigInt(last.sequence),
+      firstSequence: BigInt(first.sequence),
+      sessionId,
+      turnId,
+      event,
+    });
+  }
+}
+
+/** Refusals that a client may leave unread before its next request waits. */
+const MAX_UNREAD_LOGS = 64;
+
+/** Every event of one stream: its turns one after another, refusals in between. */
+export class ChatReader {
+  readonly #onMerged: ReaderOptions['onMerged'];
+  #turns: TurnReader[] = [];
+  #isClosed = false;
+  #wake: () => void = () => {};
+  #onRoom: () => void = () => {};
+
+  constructor(onMerged: ReaderOptions['onMerged']) {
+    this.#onMerged = onMerged;
+  }
+
+  /** Reads the turn after all that came before it. */
+  follow(log: TurnLog): void {
+    if (!this.#isClosed) this.#turns.push(this.#open(log));
+  }
+
+  /** Reads the turn before whatever is unread. */
+  interject(log: TurnLog): void {
+    if (!this.#isClosed) this.#turns.unshift(this.#open(log));
+    this.#wake();
+  }
+
+  async next(): Promise<IteratorResult<ChatEvent, undefined>> {
+    for (;;) {
+      const event = this.#take();
+      if (event !== undefined) return { done: false, value: event };
+      if (this.#isClosed && this.#turns.length === 0) return { done: true, value: undefined };
+      await new Promise<void>((resolve) => {
+        this.#wake = resolve;
+      });
+    }
+  }
+
+  /** Resolves when the client has read enough of its refusals, or on abort. */
+  async room(signal: AbortSignal): Promise<void> {
+    if (this.#turns.length < MAX_UNREAD_LOGS || signal.aborted) return;
+    await new Promise<void>((resolve) => {
+      this.#onRoom = resolve;
+      signal.addEventListener('abort', () => resolve(), { once: true });
+    });
+  }
+
+  /** No turn follows; what was followed is read to its end. */
+  close(): void {
+    this.#isClosed = true;
+    this.#wake();
+  }
+
+  /** The client left: its turns go on unread. */
+  abandon(): void {
+    for (const turn of this.#turns) turn.close();
+    this.#turns = [];
+    this.close();
+    this.#onRoom();
+  }
+
+  #take(): ChatEvent | undefined {
+    for (;;) {
+      const turn = this.#turns[0];
+      const event = turn?.take();
+      if (event !== undefined || turn?.isDone !== true) return event;
+      turn.close();
+      this.#turns.shift();
+      if (this.#turns.length < MAX_UNREAD_LOGS) this.#onRoom();
+    }
+  }
+
+  #open(log: TurnLog): TurnReader {
+    return new TurnReader(log, 1, { onAppend: () => this.#wake(), onMerged: this.#onMerged });
+  }
+}

@@ -1,0 +1,202 @@
+import { randomBytes } from 'node:crypto';
+import { ZlError } from '@zerolatency/errors';
+import type { ChatEvent, StartTurn } from '@zerolatency/proto/agent';
+import type { OnMasked } from '@zerolatency/redaction';
+import type { ProvenIdentity } from '../ports.ts';
+import type { ModelMessage } from '../providers/port.ts';
+import { TurnEvents } from '../turn/turn-events.ts';
+import type { RunningTurn, Turns } from '../turn/turns.ts';
+import { ChatReader } from './reader.ts';
+import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES, readStartTurn } from './start-turn.ts';
+import { TurnLog } from './turn-log.ts';
+
+export interface ChatObserver {
+  /** A secret that a person wrote. */
+  readonly masked: OnMasked;
+  /** So many deltas went into another one, because a reader was slow. */
+  deltasMerged(count: number): void;
+}
+
+export interface ChatSessionOptions extends ProvenIdentity {
+  readonly turns: Turns;
+  readonly traceparent: string;
+  /** Aborts when the client leaves. */
+  readonly signal: AbortSignal;
+  readonly observer: ChatObserver;
+}
+
+interface CurrentTurn extends RunningTurn {
+  readonly turnId: string;
+  readonly survivesDisconnect: boolean;
+}
+
+/** A timer cannot be set further ahead. */
+const MAX_TIMER_MS = 2 ** 31 - 1;
+
+/** One chat: its conversation, and at most one running turn. */
+export class ChatSession {
+  readonly #options: ChatSessionOptions;
+  readonly #reader: ChatReader;
+  readonly #conversation = new Conversation();
+  #sessionId = '';
+  #current: CurrentTurn | undefined;
+  #failure: ZlError | undefined;
+  #hasFinished = false;
+  #isEnded = false;
+
+  constructor(options: ChatSessionOptions) {
+    this.#options = options;
+    const { signal, observer } = options;
+    this.#reader = new ChatReader((deltas) => observer.deltasMerged(deltas));
+    if (signal.aborted) this.#leave();
+    signal.addEventListener('abort', () => this.#leave(), { once: true });
+    const { draining } = options.turns;
+    if (draining.aborted) void this.#drain();
+    // The stream's own signal aborts when it ends, which removes this listener from the pod's.
+    draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
+    this.#watchExpiry();
+  }
+
+  /** Every event in order; throws the error that ended the session. */
+  async *events(): AsyncGenerator<ChatEvent, void> {
+    for (;;) {
+      const { done, value } = await this.#reader.next();
+      if (done) break;
+      yield value;
+    }
+    if (this.#failure !== undefined) throw this.#failure;
+  }
+
+  /** @throws a ZlError when the turn may not start; a turn that comes too early gets its own error event. */
+  async start(start: StartTurn): Promise<void> {
+    if (this.#current !== undefined) return this.#refuseBusy(this.#current);
+    const { identity, traceparent, turns, observer } = this.#options;
+    const asked = readStartTurn(start, observer.masked);
+    this.#checkContinuity(start, asked.sessionId);
+    const said: ModelMessage = { role: 'user', text: asked.text };
+    const messages = [...asked.history, ...this.#conversation.messages, said];
+    const sessionId = this.#sessionId || asked.sessionId;
+    const turnId = newTurnId();
+    const log = new TurnLog({ sessionId, turnId });
+    const running = turns.start(
+      { ...asked, sessionId, turnId, identity, traceparent, messages },
+      log,
+    );
+    this.#sessionId = sessionId;
+    this.#reader.follow(log);
+    const current = { ...running, turnId, survivesDisconnect: asked.survivesDisconnect };
+    this.#current = current;
+    void running.ended.then(({ messages: added, state }) => {
+      if (this.#current === current) this.#current = undefined;
+      this.#conversation.add([...asked.history, ...(state.at === 'done' ? [said, ...added] : [])]);
+    });
+  }
+
+  /** An empty id cancels the running turn, whichever it is. */
+  cancel(turnId: string): void {
+    if (turnId !== '' && turnId !== this.#current?.turnId) return;
+    this.#current?.cancel(new ZlError('turn.cancelled', 'the client cancelled the turn'));
+  }
+
+  /** The client sends nothing more; what it asked for before goes on to its end. */
+  async finish(): Promise<void> {
+    this.#hasFinished = true;
+    await this.#endWith(undefined);
+  }
+
+  /** The client sent something wrong, or its connection broke. */
+  async fail(error: ZlError, { isLost }: { isLost: boolean }): Promise<void> {
+    if (isLost) this.#leave();
+    else this.#current?.cancel(error);
+    await this.#endWith(error);
+  }
+
+  /** The first reason to end stands. */
+  async #endWith(failure: ZlError | undefined): Promise<void> {
+    await this.#current?.ended;
+    if (!this.#isEnded) this.#failure = failure;
+    this.#isEnded = true;
+    this.#reader.close();
+  }
+
+  #drain(): Promise<void> {
+    return this.#takeNoMore(new ZlError('server.draining', 'this pod is shutting down'));
+  }
+
+  /** The caller has to prove its identity again: a stream would outlive any revocation. */
+  #watchExpiry(): void {
+    const { expiresAtMs, signal } = this.#options;
+    // Nothing would stop the timer of a client that has left already.
+    if (signal.aborted) return;
+    const leftMs = expiresAtMs - Date.now();
+    if (leftMs <= 0) {
+      const error = new ZlError('identity.invalid', 'the token of this stream has expired');
+      void this.#takeNoMore(error);
+      return;
+    }
+    const timer = setTimeout(() => this.#watchExpiry(), Math.min(leftMs, MAX_TIMER_MS));
+    signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
+  /** A client that may want another turn gets the reason; one that has finished has all it asked for. */
+  async #takeNoMore(reason: ZlError): Promise<void> {
+    await this.#current?.ended;
+    if (!this.#hasFinished) await this.#endWith(reason);
+  }
+
+  #checkContinuity(start: StartTurn, sessionId: string): void {
+    if (this.#sessionId === '') return;
+    if (start.history.length > 0) {
+      throw invalid('start.history', 'is for the first turn of a stream only');
+    }
+    if (start.sessionId !== '' && sessionId !== this.#sessionId) {
+      throw invalid('start.session_id', 'changed; one stream is one session');
+    }
+  }
+
+  /** The refused turn ends at once with its own error event, and the running one goes on. */
+  async #refuseBusy({ turnId }: CurrentTurn): Promise<void> {
+    // A client that floods us with turns waits until it has read its refusals.
+    await this.#reader.room(this.#options.signal);
+    const log = new TurnLog({ sessionId: this.#sessionId, turnId: newTurnId() });
+    new TurnEvents(log).error(
+      new ZlError('turn.busy', `turn ${turnId} is still running on this stream`),
+    );
+    this.#reader.interject(log);
+  }
+
+  #leave(): void {
+    if (this.#current?.survivesDisconnect !== true) {
+      this.#current?.cancel(new ZlError('turn.cancelled', 'the client left'));
+    }
+    this.#reader.abandon();
+  }
+}
+
+/** What was said in the chat so far. Forgets whole turns, the oldest first. */
+class Conversation {
+  #turns: { readonly messages: readonly ModelMessage[]; readonly bytes: number }[] = [];
+
+  get messages(): readonly ModelMessage[] {
+    return this.#turns.flatMap((turn) => turn.messages);
+  }
+
+  add(messages: readonly ModelMessage[]): void {
+    this.#turns.push({ messages, bytes: Buffer.byteLength(JSON.stringify(messages)) });
+    while (this.#turns.length > 1 && this.#isTooLarge()) this.#turns.shift();
+  }
+
+  #isTooLarge(): boolean {
+    const messages = this.#turns.reduce((sum, turn) => sum + turn.messages.length, 0);
+    const bytes = this.#turns.reduce((sum, turn) => sum + turn.bytes, 0);
+    return messages > MAX_HISTORY_MESSAGES || bytes > MAX_HISTORY_BYTES;
+  }
+}
+
+function newTurnId(): string {
+  return randomBytes(16).toString('hex');
+}
+
+function invalid(field: string, reason: string): ZlError {
+  return new ZlError('request.invalid', `${field} ${reason}`, { field });
+}

@@ -1,0 +1,225 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { toBinary } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
+import { type ChatEvent, ChatEventSchema } from '@zerolatency/proto/agent';
+import fc from 'fast-check';
+import { textOf } from '../../test/support/streams.ts';
+import { assertNoGap } from '../../test/support/turn-bench.ts';
+import { TurnEvents } from '../turn/turn-events.ts';
+import { ChatReader, TurnReader } from './reader.ts';
+import { TurnLog, type TurnLogBounds } from './turn-log.ts';
+
+const turn = { sessionId: 's', turnId: 't' };
+const { signal: never } = new AbortController();
+
+function opened(bounds?: TurnLogBounds) {
+  const log = new TurnLog(turn, bounds);
+  let merged = 0;
+  const read = (from = 1) => {
+    const onMerged = (deltas: number) => {
+      merged += deltas;
+    };
+    return new TurnReader(log, from, { onAppend() {}, onMerged });
+  };
+  return { log, events: new TurnEvents(log), read, merged: () => merged };
+}
+
+function takeAll(reader: TurnReader): ChatEvent[] {
+  const events: ChatEvent[] = [];
+  for (let event = reader.take(); event !== undefined; event = reader.take()) events.push(event);
+  return events;
+}
+
+test('a reader that keeps up gets every delta by itself', () => {
+  const { events, read } = opened();
+  const reader = read();
+  for (const text of ['a', 'b', 'c']) {
+    events.delta(text);
+    assert.equal(textOf(takeAll(reader)), text);
+  }
+});
+
+test('[HOST-04] coalesces deltas while the reader is slow, and says which sequences they cover', () => {
+  const { events, read, merged } = opened();
+  const reader = read();
+  for (let i = 0; i < 100; i += 1) events.delta('x');
+  events.usage({ inputTokens: 1, outputTokens: 1 });
+  events.delta('y');
+  const taken = takeAll(reader);
+  assert.deepEqual(
+    taken.map(({ firstSequence, sequence, event }) => [firstSequence, sequence, event.case]),
+    [
+      [1n, 100n, 'assistantDelta'],
+      [101n, 101n, 'usage'],
+      [102n, 102n, 'assistantDelta'],
+    ],
+  );
+  assert.equal(textOf(taken), `${'x'.repeat(100)}y`);
+  assert.equal(merged(), 99);
+});
+
+test('readers of one turn merge for themselves, and one that comes later reads the same bytes', () => {
+  const { log, events, read } = opened();
+  const quick = read();
+  const slow = read();
+  const taken: ChatEvent[] = [];
+  for (const text of ['a', 'b', 'c']) {
+    events.delta(text);
+    taken.push(...takeAll(quick));
+  }
+  events.done({ steps: 1 });
+  taken.push(...takeAll(quick));
+  assert.deepEqual(
+    taken.map(({ sequence }) => sequence),
+    [1n, 2n, 3n, 4n],
+  );
+  const late = takeAll(slow);
+  assert.deepEqual(
+    late.map(({ sequence }) => sequence),
+    [3n, 4n],
+  );
+  const bytes = (list: ChatEvent[]) =>
+    list.map((event) => Buffer.from(toBinary(ChatEventSchema, event)).toString('hex'));
+  assert.deepEqual(bytes(takeAll(read(1))), bytes(late));
+  assert.deepEqual(bytes(takeAll(read(4))), bytes(taken.slice(3)));
+  assert.equal(log.isClosed, true);
+});
+
+test('an event is frozen when it enters the log', () => {
+  const { log, events } = opened();
+  const error = new ZlError('tool.failed', 'broken');
+  const timing = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
+  const nothing = { resultJson: '', text: '', receiptJson: '{}', timing };
+  events.finished('c', { outcome: 'failed', error, ...nothing });
+  const entry = log.at(1)!;
+  assert.throws(() => Object.assign(entry.event.value, { receiptJson: '{"other":1}' }), TypeError);
+  assert.ok(entry.event.case === 'toolCallDone');
+  assert.ok(Object.isFrozen(entry.event.value.timing));
+});
+
+test('[HOST-04] a producer waits while the slowest reader is behind, until half is read', async () => {
+  const { log, events, read } = opened({ maxBehindBytes: 600, windowBytes: 10_000 });
+  const slow = read();
+  const quick = read();
+  for (let i = 0; i < 4; i += 1) events.progress('c', { receivedBytes: i });
+  assert.equal(log.isFull, false);
+  events.progress('c', { receivedBytes: 4 });
+  takeAll(quick);
+  assert.equal(log.isFull, true);
+  let hasRoom = false;
+  const room = log.room(never).then(() => {
+    hasRoom = true;
+  });
+  slow.take();
+  slow.take();
+  await setImmediate();
+  assert.equal(hasRoom, false);
+  slow.take();
+  await room;
+});
+
+test('a waiting producer goes on when its reader leaves, and when it is stopped itself', async () => {
+  const { log, events, read } = opened({ maxBehindBytes: 1, windowBytes: 1 });
+  const reader = read();
+  events.delta('x');
+  const stop = new AbortController();
+  const stopped = log.room(stop.signal);
+  stop.abort();
+  await stopped;
+  const left = log.room(never);
+  reader.close();
+  await left;
+  assert.equal(log.isFull, false);
+});
+
+test('a reader that asks for events beyond the window gets an error that names them', () => {
+  const { log, events, read } = opened({ maxBehindBytes: 1000, windowBytes: 1000 });
+  for (let i = 0; i < 100; i += 1) events.delta('x'.repeat(100));
+  assert.ok(log.firstSequence > 1);
+  assert.throws(() => read(1), { id: 'chat.events_lost', message: /events 1 to \d+ of turn t/ });
+  assertSequences(takeAll(read(log.firstSequence)), log.firstSequence, 100);
+});
+
+test('an event that a live reader has not taken is kept, however old', () => {
+  const { events, read } = opened({ maxBehindBytes: 1, windowBytes: 1 });
+  const reader = read();
+  for (let i = 0; i < 50; i += 1) events.progress('c', { receivedBytes: i });
+  assertSequences(takeAll(reader), 1, 50);
+});
+
+function assertSequences(events: readonly ChatEvent[], first: number, last: number): void {
+  assert.equal(events[0]?.firstSequence, BigInt(first));
+  assert.equal(events.at(-1)?.sequence, BigInt(last));
+}
+
+test('however appends and reads interleave, the text is whole and no sequence is missing', async () => {
+  const move = fc.oneof(fc.constant('read' as const), fc.constant('other' as const), fc.string());
+  await fc.assert(
+    fc.asyncProperty(fc.array(move, { maxLength: 80 }), async (moves) => {
+      const log = new TurnLog(turn, { maxBehindBytes: 64, windowBytes: 64 });
+      const events = new TurnEvents(log);
+      const chat = new ChatReader(() => {});
+      chat.follow(log);
+      const taken: ChatEvent[] = [];
+      let reading: Promise<void> | undefined;
+      let said = '';
+      for (const step of moves) {
+        if (step === 'read') {
+          // One reader: it asks again only when it was answered.
+          reading ??= chat.next().then(({ value }) => {
+            if (value) taken.push(value);
+            reading = undefined;
+          });
+          await Promise.resolve();
+        } else if (step === 'other') events.progress('c', { receivedBytes: 1 });
+        else {
+          events.delta(step);
+          said += step;
+        }
+      }
+      events.done({ steps: 1 });
+      chat.close();
+      await reading;
+      for (let next = await chat.next(); !next.done; next = await chat.next()) {
+        taken.push(next.value);
+      }
+      assert.equal(textOf(taken), said);
+      assertNoGap(taken);
+    }),
+  );
+});
+
+test('nothing follows the terminal event', () => {
+  const { events, read } = opened();
+  const reader = read();
+  events.done({ steps: 1 });
+  events.delta('late');
+  events.progress('c', { receivedBytes: 9 });
+  assert.deepEqual(
+    takeAll(reader).map(({ event }) => event.case),
+    ['assistantDone'],
+  );
+  assert.equal(reader.isDone, true);
+});
+
+test('a stream reads its turns in order, and a refusal before whatever is unread', async () => {
+  const chat = new ChatReader(() => {});
+  const logs = ['first', 'second', 'refused'].map(
+    (turnId) => new TurnLog({ sessionId: 's', turnId }),
+  );
+  const [first, second, refused] = logs;
+  chat.follow(first!);
+  new TurnEvents(first!).done({ steps: 1 });
+  chat.follow(second!);
+  new TurnEvents(refused!).error(new ZlError('turn.busy', 'one is running'));
+  chat.interject(refused!);
+  const order: string[] = [];
+  for (let i = 0; i < 2; i += 1) order.push((await chat.next()).value?.turnId ?? '');
+  new TurnEvents(second!).done({ steps: 1 });
+  order.push((await chat.next()).value?.turnId ?? '');
+  chat.close();
+  assert.equal((await chat.next()).done, true);
+  assert.deepEqual(order, ['refused', 'first', 'second']);
+});
