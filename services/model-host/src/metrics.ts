@@ -1,4 +1,19 @@
-import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
+import type { LedgerObserver, RecordKind } from '@zerolatency/ledger';
+import {
+  type BundleState,
+  bundleFigures,
+  type RefusalReason,
+  refusalReasons,
+} from '@zerolatency/policy';
+import {
+  childBy,
+  gaugeFrom,
+  maskedSecrets,
+  metric,
+  type Registry,
+} from '@zerolatency/service/telemetry';
+import type { RelayMetrics } from './adapters/relay/metrics.ts';
+import type { ToolMetrics } from './calls/ports.ts';
 
 type Outcome = 'done' | 'failed' | 'cancelled';
 type Phase = 'plan' | 'act' | 'reflect' | 'respond';
@@ -12,13 +27,13 @@ export interface TurnEndFigures {
   readonly outputTokens: number;
 }
 
-/** The requests to one model. */
+/** Counts and times the requests to one model. */
 export interface ProviderMetrics {
   began(seconds: number): void;
   ended(outcome: Outcome, errorId: string): void;
 }
 
-/** What the turns of this pod count and time. */
+/** Counts and times the turns of this pod. */
 export interface HostMetrics {
   turnEnded(figures: TurnEndFigures): void;
   phaseLeft(phase: Phase, seconds: number): void;
@@ -68,4 +83,70 @@ function providerMetrics(registry: Registry, model: string): ProviderMetrics {
 
 export function exposeRunning(registry: Registry, running: () => number): void {
   gaugeFrom(registry, 'zl_host_turns_running', running);
+}
+
+export function toolMetrics(registry: Registry): ToolMetrics {
+  const calls = metric(registry, 'zl_host_tool_calls_total');
+  const durations = metric(registry, 'zl_host_tool_call_duration_seconds');
+  const running = metric(registry, 'zl_host_calls_running').labels();
+  const resumes = metric(registry, 'zl_host_call_resumes_total').labels();
+  const decisions = metric(registry, 'zl_policy_decisions_total');
+  const decisionTime = metric(registry, 'zl_policy_decision_duration_seconds').labels();
+  const roundTrips = metric(registry, 'zl_host_to_device_rtt_ms');
+  const allowed = decisions.labels({ effect: 'allow' });
+  const denied = decisions.labels({ effect: 'deny' });
+  return {
+    running: (change) => running.inc(change),
+    resumed: () => resumes.inc(),
+    decided(effect, ms) {
+      (effect === 'allow' ? allowed : denied).inc();
+      decisionTime.observe(ms / 1000);
+    },
+    ended({ tool, outcome, errorId, ms }) {
+      calls.labels({ tool, outcome, error_id: errorId || 'none' }).inc();
+      durations.labels({ tool, outcome }).observe(ms / 1000);
+    },
+    roundTrip: (hop, ms) => roundTrips.labels({ hop }).observe(ms),
+    masked: maskedSecrets(registry),
+  };
+}
+
+export function relayMetrics(registry: Registry): RelayMetrics {
+  const links = metric(registry, 'zl_host_links_open').labels();
+  const roundTrip = metric(registry, 'zl_host_to_device_rtt_ms').labels({ hop: 'link' });
+  return {
+    linksOpen: (change) => links.inc(change),
+    linkRoundTrip: (ms) => roundTrip.observe(ms),
+  };
+}
+
+export function ledgerMetrics(registry: Registry): LedgerObserver {
+  const records = metric(registry, 'zl_ledger_records_total');
+  const byKind = childBy((kind: RecordKind) => records.labels({ kind }));
+  const appends = metric(registry, 'zl_ledger_append_duration_seconds').labels();
+  const fsyncs = metric(registry, 'zl_ledger_fsync_duration_seconds').labels();
+  return {
+    recorded: (kind) => byKind(kind).inc(),
+    acknowledged: (seconds) => appends.observe(seconds),
+    synced: (seconds) => fsyncs.observe(seconds),
+  };
+}
+
+export function exposeLedger(registry: Registry, size: () => number): void {
+  gaugeFrom(registry, 'zl_ledger_size_records', size);
+}
+
+export function bundleRefusals(registry: Registry): (reason: RefusalReason) => void {
+  const refused = metric(registry, 'zl_policy_bundles_refused_total');
+  const byReason = childBy((reason: RefusalReason) => refused.labels({ reason }));
+  // A rate sees the first refusal only where there was a zero before it.
+  for (const reason of refusalReasons) byReason(reason).inc(0);
+  return (reason) => byReason(reason).inc();
+}
+
+export function exposeBundle(registry: Registry, current: (nowMs: number) => BundleState): void {
+  const figures = () => bundleFigures(current(Date.now()), Date.now());
+  gaugeFrom(registry, 'zl_policy_bundle_version', () => figures().version);
+  gaugeFrom(registry, 'zl_policy_bundle_age_seconds', () => figures().ageSeconds);
+  gaugeFrom(registry, 'zl_policy_bundle_expires_seconds', () => figures().expiresSeconds);
 }

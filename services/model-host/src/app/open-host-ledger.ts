@@ -3,7 +3,7 @@ import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
-import { exposeLedger, ledgerMetrics } from './ledger-metrics.ts';
+import { exposeLedger, ledgerMetrics } from '../metrics.ts';
 
 type HostStarted = RecordBodies['host.started'];
 

@@ -8,7 +8,7 @@ import {
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import type { HostConfig } from '../config.ts';
-import { bundleRefusals, exposeBundle } from './policy-metrics.ts';
+import { bundleRefusals, exposeBundle } from '../metrics.ts';
 
 interface PolicyDeps {
   readonly lifecycle: Lifecycle;

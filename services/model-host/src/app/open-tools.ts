@@ -13,11 +13,11 @@ import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { NO_DEVICES } from '../executors/device/routes.ts';
+import { relayMetrics, toolMetrics } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
 import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
 import { ledgerCheck, openHostLedger } from './open-host-ledger.ts';
 import { openPolicy, policyCheck } from './open-policy.ts';
-import { relayMetrics, toolMetrics } from './tool-metrics.ts';
 
 export interface OpenDeps {
   readonly lifecycle: Lifecycle;

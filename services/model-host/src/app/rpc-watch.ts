@@ -1,7 +1,7 @@
 import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import type { EndedRpc, RpcObserver } from '../rpc/chat.ts';
 
-/** Counts the chat RPCs, and logs what their clients are not told. */
+/** Counts the chat RPCs and logs how they failed. */
 export function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
@@ -11,7 +11,7 @@ export function watchRpcs(registry: Registry, log: Logger): RpcObserver {
     requests.labels({ method, error_id: error?.id ?? 'none' }).inc();
     if (error === undefined) return;
     const fields = { method, error_id: error.id, err: error };
-    // A defect is ours to mend; everything else is the client's to read.
+    // A defect is ours to fix; the client reads every other error.
     if (error.id === 'internal') log.error(fields, 'an RPC failed on a defect');
     else log.info({ method, error_id: error.id }, error.message);
   };
