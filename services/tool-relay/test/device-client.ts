@@ -13,7 +13,7 @@ import { FrameSocket, frameBytes } from './frame-socket.ts';
 
 export type HelloFields = Omit<MessageInitShape<typeof HelloSchema>, '$typeName'>;
 
-/** A bridge, as far as its relay can tell. */
+/** A minimal bridge. */
 export class DeviceClient extends FrameSocket {
   readonly journalId = randomBytes(16);
   epoch = 0;

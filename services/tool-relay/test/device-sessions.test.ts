@@ -35,7 +35,7 @@ for (const engine of ['uws', 'ws']) {
     assert.equal(welcome.maxFrameBytes, 1 << 20);
   });
 
-  test(`[RLY-01] a frame that is malformed ends its session and no other (${engine})`, async (t) => {
+  test(`[RLY-01] a malformed frame ends its session and no other (${engine})`, async (t) => {
     const { clients } = await relayWorld(t, { settings });
     const other = await clients.device('other');
     const unread = clients.dialDevice();
@@ -48,7 +48,7 @@ for (const engine of ['uws', 'ws']) {
     assert.equal(other.client.closed, undefined);
   });
 
-  test(`[RLY-01] a frame over the size and a text message end the session (${engine})`, async (t) => {
+  test(`[RLY-01] a frame over the size limit and a text message end the session (${engine})`, async (t) => {
     const { clients } = await relayWorld(t, { settings });
     const large = await clients.device('large');
     large.client.sendBytes(Buffer.alloc((1 << 20) + 1));
@@ -59,7 +59,7 @@ for (const engine of ['uws', 'ws']) {
   });
 }
 
-test('[RLY-01] a credential that is forged, expired, unsigned or of another kind is refused', async (t) => {
+test('[RLY-01] a credential that is forged, expired, unsigned or of another type is refused', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const deviceId = 'laptop';
   const good = await enrolment.device({ deviceId });
@@ -102,7 +102,7 @@ test('[RLY-01] a credential that is forged, expired, unsigned or of another kind
   }
 });
 
-test('[RLY-01] a proof that is of another key, nonce, relay or kind is refused', async (t) => {
+test('[RLY-01] a proof with another key, nonce, relay or type is refused', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const device = await enrolment.device({ deviceId: 'laptop' });
   const other = await enrolment.device({ deviceId: 'laptop' });
@@ -121,7 +121,7 @@ test('[RLY-01] a proof that is of another key, nonce, relay or kind is refused',
   }
 });
 
-test('[RLY-01] a hello that was seen on one socket is worth nothing on another', async (t) => {
+test('[RLY-01] a hello replayed on another socket is refused', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const device = await enrolment.device({ deviceId: 'laptop' });
   const first = clients.dialDevice();
@@ -156,7 +156,7 @@ test('[RLY-01] frames out of order end the session', async (t) => {
   assert.deepEqual(await client.end(), malformedCode);
 });
 
-test('[RLY-01] an offset or epoch that no host could read ends the device that sent it', async (t) => {
+test("[RLY-01] an offset or epoch that no host can read ends the sender's session", async (t) => {
   const { clients } = await relayWorld(t);
   for (const field of ['offset', 'epoch'] as const) {
     const { client } = await clients.device(field);
@@ -168,7 +168,7 @@ test('[RLY-01] an offset or epoch that no host could read ends the device that s
   }
 });
 
-test('[RLY-01] a hello that is not canonical protobuf is as good as any other', async (t) => {
+test('[RLY-01] accepts a hello in any valid protobuf encoding', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const device = await enrolment.device({ deviceId: 'laptop' });
   const client = clients.dialDevice();
@@ -205,14 +205,14 @@ test('[RLY-01] a catalog beyond its bounds is refused', async (t) => {
   assert.equal((await client.end()).code, 4429);
 });
 
-test('[RLY-01] a device that does not say hello in time is let go', async (t) => {
+test('[RLY-01] a device that sends no hello in time is disconnected', async (t) => {
   const { clients } = await relayWorld(t, { settings: { 'devices.handshake': '50ms' } });
   const client = clients.dialDevice();
   await client.challenge();
   assert.deepEqual(await client.end(), { code: 4408, reason: 'identity.missing' });
 });
 
-test('[RLY-01] a device that is silent for two heartbeats is cut, one that answers pings is not', async (t) => {
+test('[RLY-01] cuts a device that misses two heartbeats, but not one that answers pings', async (t) => {
   const settings = { 'sockets.heartbeat': '40ms' };
   const { clients, metrics } = await relayWorld(t, { settings });
   const alive = await clients.device('alive');
@@ -224,15 +224,15 @@ test('[RLY-01] a device that is silent for two heartbeats is cut, one that answe
   assert.equal(alive.client.closed, undefined);
 });
 
-test('a session ends with the credential it began with', async (t) => {
+test('a session ends when its credential expires', async (t) => {
   const { clients, enrolment } = await relayWorld(t, { settings: { 'sockets.heartbeat': '40ms' } });
-  // Expired by its own claim, and let in within the tolerance of clocks.
+  // Expired by its claim, but admitted within the clock tolerance.
   const device = await enrolment.device({ deviceId: 'laptop', expiresInMs: -28_000 });
   const client = await clients.live(device);
   assert.deepEqual(await client.end(), refusedCode);
 });
 
-test('[RLY-01] a flood of frames ends its device only', async (t) => {
+test("[RLY-01] a flood of frames ends only its own device's session", async (t) => {
   const settings = { 'devices.framesPerSecond': 20 };
   const { clients, metrics } = await relayWorld(t, { settings });
   const quiet = await clients.device('quiet');
@@ -243,7 +243,7 @@ test('[RLY-01] a flood of frames ends its device only', async (t) => {
   assert.match(await metrics(), /zl_relay_sessions_total\{.*reason="limit".*\} 1/);
 });
 
-test('[RLY-01] connects from one address, sockets and devices of a tenant are bounded', async (t) => {
+test('[RLY-01] bounds connections per address, sockets, and devices per tenant', async (t) => {
   const settings = {
     'devices.connectsPerAddress': 1,
     'devices.maxUnproved': 2,
@@ -258,12 +258,12 @@ test('[RLY-01] connects from one address, sockets and devices of a tenant are bo
   assert.deepEqual([first.client.closed, other.closed], [undefined, undefined]);
   for (let i = 0; i < 2; i++) await clients.dialDevice().challenge();
   assert.equal(await statusOf(clients.dialDevice()), 503);
-  // Ten at once, of which six were used.
+  // The burst is ten, of which six are used.
   while ((await statusOf(clients.dialDevice())) === 503);
   assert.equal(await statusOf(clients.dialDevice()), 429);
 });
 
-test('[RLY-01] whatever bytes a stranger sends, no session gets live and the relay stays', async (t) => {
+test('[RLY-01] arbitrary bytes from a stranger make no session live and do not stop the relay', async (t) => {
   const { clients, relay } = await relayWorld(t, {
     settings: { 'devices.connectsPerAddress': 10_000 },
   });

@@ -13,7 +13,7 @@ import { relayWorld } from './relay-world.ts';
 for (const engine of ['uws', 'ws']) {
   const settings = { 'sockets.engine': engine };
 
-  test(`[RLY-06] a relay that drains lets calls end, tells both sides, and leaves when its devices have (${engine})`, async (t) => {
+  test(`[RLY-06] a draining relay lets calls end, tells both sides, and exits when its devices have left (${engine})`, async (t) => {
     const { clients, lifecycle, relay } = await relayWorld(t, { settings });
     const { client: device, identity } = await clients.device('laptop');
     const host = await clients.host();
@@ -43,7 +43,7 @@ for (const engine of ['uws', 'ws']) {
     assert.deepEqual(lifecycle.failures, []);
   });
 
-  test(`[RLY-06] a device that does not leave is closed, and its host told, when the time is over (${engine})`, async (t) => {
+  test(`[RLY-06] at the end of the drain the remaining devices are closed and their hosts hear of it (${engine})`, async (t) => {
     const { clients, lifecycle } = await relayWorld(t, {
       settings: { ...settings, 'drain.closeAfter': '50ms' },
     });
@@ -62,7 +62,7 @@ for (const engine of ['uws', 'ws']) {
     assert.deepEqual(lifecycle.failures, []);
   });
 
-  test(`[OPS-05] a new certificate is served on both ports without a restart or a lost socket (${engine})`, async (t) => {
+  test(`[OPS-05] both ports serve a new certificate without a restart or a lost socket (${engine})`, async (t) => {
     const { clients, authority, relay, tls, logLines } = await relayWorld(t, { settings });
     const { client: device } = await clients.device('laptop');
     const host = await clients.host();
@@ -94,7 +94,7 @@ for (const engine of ['uws', 'ws']) {
   });
 }
 
-test('enrolment keys are read again when their file changes', async (t) => {
+test('reloads enrolment keys when their file changes', async (t) => {
   const { clients, enrolment, dir } = await relayWorld(t);
   const next = await makeEnrolment(dir, { issuer: enrolment.issuer });
   const device = await next.device({ deviceId: 'laptop' });

@@ -10,7 +10,7 @@ export interface Closed {
   readonly reason: string;
 }
 
-/** A client that keeps the frames it gets. */
+/** A client that collects the frames it receives. */
 export class FrameSocket {
   readonly native: WebSocket;
   readonly frames: Frame[] = [];
@@ -43,7 +43,7 @@ export class FrameSocket {
     this.native.send(bytes);
   }
 
-  /** The first frame that fits, taken out. */
+  /** Removes and returns the first matching frame. */
   take(wanted: number | ((frame: Frame) => boolean)): Promise<Frame> {
     const fits = typeof wanted === 'number' ? (frame: Frame) => frame.kind === wanted : wanted;
     return eventually(() => {

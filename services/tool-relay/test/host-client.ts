@@ -15,11 +15,11 @@ export interface OpenDevice {
   readonly epoch: number;
 }
 
-/** A host, as far as its relay can tell. */
+/** A minimal host. */
 export class HostClient extends FrameSocket {
   #lastHandle = 0;
 
-  /** Asks, and gives the handle. */
+  /** Sends an OPEN and returns its handle. */
   sendOpen(tenant: string, deviceId: string): number {
     this.#lastHandle += 1;
     const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
@@ -40,7 +40,7 @@ export class HostClient extends FrameSocket {
     return fromBinary(OpenedSchema, payload);
   }
 
-  /** The reason's name, once the handle is lost. */
+  /** Resolves with the name of the reason when the handle is lost. */
   async lost(handle: number): Promise<string> {
     const { payload } = await this.take(
       ({ kind, device }) => kind === FrameKind.ROUTE_LOST && device === handle,

@@ -1,7 +1,7 @@
 import { decodeFrame, type Frame } from '@zerolatency/frame';
 import type { Socket } from '../src/sockets/socket-engine.ts';
 
-/** What a session or link did to its socket. */
+/** Records what a session or link does to its socket. */
 export class InMemorySocket implements Socket {
   readonly sent: Uint8Array[] = [];
   closed: { code: number; reason: string } | 'terminated' | undefined;
@@ -25,7 +25,7 @@ export class InMemorySocket implements Socket {
     this.closed ??= 'terminated';
   }
 
-  /** What was sent since it was last asked. */
+  /** The frames sent since the last call. */
   takeFrames(): Frame[] {
     return this.sent.splice(0).map((bytes) => {
       const { frame, error } = decodeFrame(bytes);

@@ -38,7 +38,7 @@ const ofCall = (callId: Uint8Array) => (frame: Frame) => Buffer.compare(frame.ca
 for (const engine of ['uws', 'ws']) {
   const settings = { 'sockets.engine': engine };
 
-  test(`[RLY-04] a call reaches the device under handle 0, and its answer the host under its own (${engine})`, async (t) => {
+  test(`[RLY-04] a call reaches the device under handle 0, and its answer the host under the host's handle (${engine})`, async (t) => {
     const { device, host, held } = await hostAndDevice(t, { settings });
     const { callId, payload } = call(host, held);
     const received = await device.take(FrameKind.CALL);
@@ -53,7 +53,7 @@ for (const engine of ['uws', 'ws']) {
     assert.deepEqual([...data.payload], [...answer]);
   });
 
-  test(`[RLY-01] a device that reads too slowly is cut, and its hosts are told (${engine})`, async (t) => {
+  test(`[RLY-01] cuts a device that reads too slowly and tells its hosts (${engine})`, async (t) => {
     const { clients, host, held, device, metrics } = await hostAndDevice(t, {
       settings: { ...settings, ...unlimited, 'devices.maxQueue': '256KiB' },
     });
@@ -75,7 +75,7 @@ for (const engine of ['uws', 'ws']) {
     assert.equal(other.client.closed, undefined);
   });
 
-  test(`[RLY-01] a host that reads too slowly loses its link, and no other host does (${engine})`, async (t) => {
+  test(`[RLY-01] a host that reads too slowly loses its link, and only that host (${engine})`, async (t) => {
     const { clients, host, held, device, metrics } = await hostAndDevice(t, {
       settings: { ...settings, ...unlimited, 'links.maxQueue': '256KiB' },
     });
@@ -97,7 +97,7 @@ for (const engine of ['uws', 'ws']) {
   });
 }
 
-test('[RLY-04] a host is told journal, catalog and credential of a device, and when its catalog changes', async (t) => {
+test('[RLY-04] a host gets the journal, catalog and credential of a device, and its catalog changes', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const identity = await enrolment.device({ deviceId: 'laptop' });
   const tool = { name: 'read', description: 'reads', digest: randomBytes(32) };
@@ -121,7 +121,7 @@ test('[RLY-04] a host is told journal, catalog and credential of a device, and w
   assert.equal(late.opened.catalog?.servers.length, 2);
 });
 
-test('[RLY-01] of a flood of catalogs hosts are told the newest, and not each', async (t) => {
+test('[RLY-01] of a flood of catalogs hosts get only the newest', async (t) => {
   const { device, host, held } = await hostAndDevice(t);
   const count = 200;
   for (let sent = 1; sent <= count; sent++) {
@@ -137,7 +137,7 @@ test('[RLY-01] of a flood of catalogs hosts are told the newest, and not each', 
   assert.ok(told < count / 2, `told ${told} times`);
 });
 
-test('[RLY-01] a catalog that cannot be read ends the session also when it had to wait', async (t) => {
+test('[RLY-01] an unreadable catalog ends the session even after a delay', async (t) => {
   const { device } = await hostAndDevice(t);
   for (let sent = 0; sent < 30; sent++) device.send({ kind: FrameKind.CATALOG });
   device.send({ kind: FrameKind.CATALOG, payload: Uint8Array.of(0xff) });
@@ -173,7 +173,7 @@ test('[RLY-02] a second connection of a device takes over, with a larger epoch',
   assert.equal((await host.take(FrameKind.OUTCOME)).device, handle);
 });
 
-test('[RLY-02] a frame of an epoch that is over loses its handle and never reaches the device', async (t) => {
+test('[RLY-02] a frame of an old epoch loses its handle and never reaches the device', async (t) => {
   const { device, host, held } = await hostAndDevice(t);
   call(host, { ...held, epoch: held.epoch - 1 });
   assert.equal(await host.lost(held.handle), 'OLD_EPOCH');
@@ -204,7 +204,7 @@ test('[RLY-04] two hosts share a device, and each gets the answers to its own ca
   assert.deepEqual([host.frames, other.frames], [[], []]);
 });
 
-test('[RLY-04] a call that another host resumes is answered there', async (t) => {
+test('[RLY-04] a call that another host resumes is answered to that host', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const { callId } = call(host, held);
   await device.take(FrameKind.CALL);
@@ -217,7 +217,7 @@ test('[RLY-04] a call that another host resumes is answered there', async (t) =>
   assert.equal((await other.take(FrameKind.OUTCOME)).device, handle);
 });
 
-test('[RLY-04] a host cannot cancel or acknowledge what another host has called', async (t) => {
+test("[RLY-04] a host cannot cancel or acknowledge another host's call", async (t) => {
   const { clients, device, host, held, metrics } = await hostAndDevice(t);
   const { callId } = call(host, held);
   await device.take(FrameKind.CALL);
@@ -249,7 +249,7 @@ test('[RLY-05] the route of a call ends with its acknowledgement', async (t) => 
   assert.equal(device.closed, undefined);
 });
 
-test('[RLY-04] a call that the device has not seen or refuses can be sent again', async (t) => {
+test('[RLY-04] a call that the device has not seen or has refused can be sent again', async (t) => {
   const { device, host, held } = await hostAndDevice(t, { settings: { 'devices.maxCalls': 1 } });
   for (const kind of [FrameKind.NOT_SEEN, FrameKind.REFUSED, FrameKind.NOT_SEEN]) {
     const { callId } = call(host, held);
@@ -261,7 +261,7 @@ test('[RLY-04] a call that the device has not seen or refuses can be sent again'
   await device.take(FrameKind.CALL);
 });
 
-test('[RLY-04] a device that leaves in the middle of a call is told to every host that holds it', async (t) => {
+test('[RLY-04] every host with a handle hears that a device left during a call', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const other = await clients.host();
   const second = await other.open('north', 'laptop');
@@ -272,7 +272,7 @@ test('[RLY-04] a device that leaves in the middle of a call is told to every hos
   assert.equal(await other.lost(second.handle), 'DISCONNECTED');
 });
 
-test('a handle that was closed is spoken to no more, and may be used again', async (t) => {
+test('a closed handle gets no more frames and can be reused', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const { callId } = call(host, held);
   await device.take(FrameKind.CALL);
@@ -288,7 +288,7 @@ test('a handle that was closed is spoken to no more, and may be used again', asy
   await host.open('north', 'laptop');
 });
 
-test('[RLY-01] handles and calls are bounded, and a host over its bound is told so', async (t) => {
+test('[RLY-01] handles and calls are bounded, and a host over a bound hears of it', async (t) => {
   const settings = { 'links.maxHandles': 2, 'devices.maxCalls': 3 };
   const { clients, device, host, held } = await hostAndDevice(t, { settings });
   const second = await host.open('north', 'laptop');
@@ -307,7 +307,7 @@ test('[RLY-01] handles and calls are bounded, and a host over its bound is told 
   assert.equal((await clients.host()).closed, undefined);
 });
 
-test('[RLY-01] what a host may not say ends its link', async (t) => {
+test('[RLY-01] a frame that a host may not send ends its link', async (t) => {
   const { clients, device } = await hostAndDevice(t);
   const malformed = { code: 4400, reason: 'frame.malformed' };
   const messages = {
@@ -332,7 +332,7 @@ test('[RLY-01] what a host may not say ends its link', async (t) => {
   assert.equal(device.closed, undefined);
 });
 
-test('[RLY-01] a link needs the token of a host that is allowed, once', async (t) => {
+test('[RLY-01] a link needs an unused token of an allowed host', async (t) => {
   const { clients, authority, dir, relay } = await relayWorld(t);
   const stranger = await (await makeAuthority(dir)).client('model-host');
   const good = await authority.client('model-host');
@@ -354,7 +354,7 @@ test('[RLY-01] a link needs the token of a host that is allowed, once', async (t
   }
 });
 
-test('[RLY-01] a frame that is valid and not canonical is passed on in canonical form', async (t) => {
+test('[RLY-01] a valid frame in another encoding is forwarded in canonical form', async (t) => {
   const { device, host, held } = await hostAndDevice(t);
   const callId = randomBytes(16);
   const sparse = create(FrameSchema, {

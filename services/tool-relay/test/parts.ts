@@ -6,7 +6,7 @@ import type { LostReason } from '../src/routing/relay-frames.ts';
 import type { SessionMetrics } from '../src/sessions/device-session.ts';
 import type { SessionEnd } from '../src/sessions/disconnect.ts';
 
-/** Keeps what was counted. */
+/** Records what it counts. */
 export class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly refusals: string[] = [];
@@ -34,10 +34,10 @@ export const silentLog = { debug() {}, info() {}, warn() {}, error() {} };
 
 type Settings = Readonly<Record<string, unknown>>;
 
-/** Reading one takes longer than most properties run. */
+/** Cached: reading a configuration takes longer than most properties. */
 const configs = new Map<string, RelayConfig>();
 
-/** The configuration with its defaults, and what is given. */
+/** The default configuration with the given settings. */
 export function configWith(settings: Settings = {}): RelayConfig {
   const key = JSON.stringify(settings);
   const config = configs.get(key) ?? read(settings);
@@ -56,7 +56,7 @@ function read(settings: Settings): RelayConfig {
   });
 }
 
-/** What sessions and links share, without engine and timers. */
+/** What sessions and links share, without an engine or timers. */
 export function sharedParts(settings: Settings = {}) {
   const clock = {
     nowMs: 0,

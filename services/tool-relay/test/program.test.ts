@@ -48,7 +48,7 @@ for (const engine of ['uws', 'ws']) {
   test(`a link's token may carry a chain of certificates (${engine})`, async (t) => {
     const child = run(t, ['--config', await configFile(t), '--set', `sockets.engine=${engine}`]);
     const { socketUrl } = await readyLine(child);
-    // Not the token of anybody; a header that is too large is answered with 431.
+    // An invalid token. A header over the limit would be answered with 431.
     const headers = { authorization: `Bearer ${'x'.repeat(10_000)}` };
     const client = new WebSocket(`${socketUrl}/v1/link`, { headers, rejectUnauthorized: false });
     const [, response] = await once(client, 'unexpected-response');
@@ -58,7 +58,7 @@ for (const engine of ['uws', 'ws']) {
   });
 }
 
-test('the program says where it listens, and exits with 0 on SIGTERM', async (t) => {
+test('the program prints its addresses and exits with 0 on SIGTERM', async (t) => {
   const child = run(t, ['--config', await configFile(t)]);
   const exited = once(child, 'exit');
   const ready = await readyLine(child);
@@ -72,14 +72,14 @@ test('the program says where it listens, and exits with 0 on SIGTERM', async (t)
   assert.deepEqual(await exited, [0, null]);
 });
 
-test('[OPS-02] a setting that does not exist is refused by name before anything is opened', async (t) => {
+test('[OPS-02] refuses an unknown setting by name before it opens anything', async (t) => {
   const child = run(t, ['--config', await configFile(t)], { ZL_RELAY_SOKETS__PORT: '1' });
   const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
   assert.equal(code, 1);
   assert.match(errors, /config\.invalid: .*ZL_RELAY_SOKETS__PORT.*ZL_RELAY_SOCKETS__PORT/s);
 });
 
-test('[OPS-02] the effective configuration is printed on request', async (t) => {
+test('[OPS-02] prints the effective configuration on request', async (t) => {
   const path = await configFile(t);
   const env = { ZL_RELAY_CONFIG: path, ZL_RELAY_LINKS__MAX: '3' };
   const child = run(t, ['--print-config', '--set', 'sockets.heartbeat=7s'], env);
@@ -88,7 +88,7 @@ test('[OPS-02] the effective configuration is printed on request', async (t) => 
   assert.match(printed, /max: 3\n/);
 });
 
-test('sizes that do not fit together are refused', async (t) => {
+test('refuses sizes that contradict each other', async (t) => {
   for (const more of [
     { sockets: { port: 0, maxFrame: '2MiB' } },
     { devices: { maxCatalog: '1MiB' } },

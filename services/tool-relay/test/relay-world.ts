@@ -18,7 +18,7 @@ export interface WorldOptions {
   readonly settings?: Readonly<Record<string, JsonValue>>;
 }
 
-/** A relay in this process, with real sockets and TLS, and what it takes to talk to it. */
+/** A relay in this process with real sockets and TLS, and its clients. */
 export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions = {}) {
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
@@ -69,7 +69,7 @@ export interface LiveDeviceClient {
   readonly identity: TestDevice;
 }
 
-/** Dials the relay, and hangs up when the test is over. */
+/** Dials the relay and disconnects at the end of the test. */
 export class Clients {
   readonly #surroundings: Surroundings;
   readonly #open: { terminate(): void }[] = [];
@@ -96,7 +96,7 @@ export class Clients {
     return client;
   }
 
-  /** A new device of the tenant, live. */
+  /** Connects a new device of the tenant. */
   async device(deviceId: string, tenant = 'north'): Promise<LiveDeviceClient> {
     const identity = await this.#surroundings.enrolment.device({ deviceId, tenant });
     return { identity, client: await this.live(identity) };

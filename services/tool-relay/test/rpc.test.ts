@@ -12,7 +12,7 @@ import { RELAY_ID, relayWorld } from './relay-world.ts';
 const idOf = async (call: Promise<unknown>) =>
   fromConnectError(await call.catch((e: unknown) => e)).id;
 
-test('[RLY-04] Locate tells where to link to, with the epoch of the lease', async (t) => {
+test('[RLY-04] Locate returns the link address and the epoch of the lease', async (t) => {
   const { clients, relay } = await relayWorld(t);
   const { client } = await clients.device('laptop');
   const rpc = await clients.rpc(RelayService);
@@ -22,7 +22,7 @@ test('[RLY-04] Locate tells where to link to, with the epoch of the lease', asyn
   assert.equal(Number(found.epoch), client.epoch);
 });
 
-test('[RLY-04] Locate says offline of a device that left, never was, or is of another tenant', async (t) => {
+test('[RLY-04] Locate reports a device as offline that left, never existed or belongs to another tenant', async (t) => {
   const { clients } = await relayWorld(t);
   const { client } = await clients.device('laptop');
   const rpc = await clients.rpc(RelayService);
@@ -56,7 +56,7 @@ test('ListDevices pages through the devices of one tenant in order', async (t) =
   assert.deepEqual((await rpc.listDevices({ tenant: 'nobody' })).devices, []);
 });
 
-test('ListDevices refuses a page that is too large and a token that is none', async (t) => {
+test('ListDevices refuses too large a page and an invalid page token', async (t) => {
   const { clients } = await relayWorld(t);
   const rpc = await clients.rpc(RelayService);
   for (const request of [
@@ -68,26 +68,26 @@ test('ListDevices refuses a page that is too large and a token that is none', as
   }
 });
 
-test('[OPS-05] an RPC needs a client certificate of the authority and a name that is allowed', async (t) => {
+test('[OPS-05] an RPC needs a client certificate of the authority with an allowed name', async (t) => {
   const { clients, relay, authority } = await relayWorld(t);
   const stranger = await clients.rpc(RelayService, 'somebody');
   const request = { tenant: 'north', deviceId: 'laptop' };
   assert.equal(await idOf(stranger.locate(request)), 'identity.forbidden');
-  // Under TLS 1.3 a client learns that its certificate is missing when it reads.
+  // With TLS 1.3 a client learns of a missing certificate on its first read.
   const { port } = new URL(relay.rpcUrl);
   const bare = connectTls({ port: Number(port), host: 'localhost', ca: authority.ca });
   const [error] = await once(bare.resume(), 'error');
   assert.match(String(error), /certificate required|ECONNRESET|handshake/i);
 });
 
-test('a request that is too large is refused', async (t) => {
+test('refuses a request that is too large', async (t) => {
   const { clients } = await relayWorld(t);
   const rpc = await clients.rpc(RelayService);
   const deviceId = 'x'.repeat(100_000);
   assert.equal(await idOf(rpc.locate({ tenant: 'north', deviceId })), 'request.too_large');
 });
 
-test('[HOST-13] health follows the lifecycle, for those who ask and those who watch', async (t) => {
+test('[HOST-13] health checks and health watches follow the lifecycle', async (t) => {
   const { clients, lifecycle } = await relayWorld(t, { settings: { 'drain.closeAfter': '1s' } });
   const health = await clients.rpc(Health);
   const { status } = await health.check({ service: RelayService.typeName });
@@ -104,7 +104,7 @@ test('[HOST-13] health follows the lifecycle, for those who ask and those who wa
   await watching;
 });
 
-test('[OBS-02] what is passed on and what is open is counted', async (t) => {
+test('[OBS-02] counts forwarded frames and open sockets, links and handles', async (t) => {
   const { clients, metrics } = await relayWorld(t);
   await clients.device('laptop');
   const host = await clients.host();

@@ -19,7 +19,7 @@ import { openWsEngine } from './ws/engine.ts';
 
 const MAX_MESSAGE_BYTES = 64 * 1024;
 
-/** Keeps what it hears. */
+/** Records what it hears. */
 class Recorder implements SocketListener {
   readonly messages: Buffer[] = [];
   readonly ends: SocketEnd[] = [];
@@ -111,7 +111,7 @@ async function world(t: TestContext, open: OpenSocketEngine) {
   };
 }
 
-/** The status and body a refused upgrade was answered with. */
+/** Status and body of the answer to a refused upgrade. */
 async function refusal(client: WebSocket): Promise<{ status: number; id: string }> {
   const [, response] = await once(client, 'unexpected-response');
   let body = '';
@@ -123,7 +123,7 @@ const engines: [string, OpenSocketEngine][] = [['ws', openWsEngine]];
 if ((await loadNative()) !== undefined) engines.unshift(['uws', openUwsEngine]);
 
 for (const [name, open] of engines) {
-  test(`[RLY-01] ${name}: a binary message arrives whole, and what is sent in it leaves in order`, async (t) => {
+  test(`[RLY-01] ${name}: a binary message arrives whole, and messages sent from its handler leave in order`, async (t) => {
     const { connect, requests } = await world(t, open);
     const { client, recorder } = await connect();
     recorder.onMessageDo = (bytes, socket) => {
@@ -140,7 +140,7 @@ for (const [name, open] of engines) {
     assert.equal(requests[0]?.address, '127.0.0.1');
   });
 
-  test(`${name}: a message of the greatest size passes, both ways and empty ones too`, async (t) => {
+  test(`${name}: messages of the maximum size and empty ones pass both ways`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     recorder.onMessageDo = (bytes, socket) => socket.send(bytes);
@@ -163,7 +163,7 @@ for (const [name, open] of engines) {
     assert.deepEqual(recorder.messages, []);
   });
 
-  test(`[RLY-01] ${name}: a message over the size ends the socket with 1009`, async (t) => {
+  test(`[RLY-01] ${name}: a message over the size limit ends the socket with 1009`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     client.send(Buffer.alloc(MAX_MESSAGE_BYTES + 1));
@@ -173,7 +173,7 @@ for (const [name, open] of engines) {
     assert.deepEqual(recorder.ends, ['too_large']);
   });
 
-  test(`[RLY-01] ${name}: a message far over the size ends the socket before it is all there`, async (t) => {
+  test(`[RLY-01] ${name}: a message far over the size limit ends the socket before it has arrived`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     client.send(Buffer.alloc(100 * MAX_MESSAGE_BYTES));
@@ -181,7 +181,7 @@ for (const [name, open] of engines) {
     assert.deepEqual(recorder.ends, ['too_large']);
   });
 
-  test(`${name}: fragments are one message, and count together`, async (t) => {
+  test(`${name}: fragments form one message and count together`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     client.send(Buffer.from('one '), { fin: false, binary: true });
@@ -193,7 +193,7 @@ for (const [name, open] of engines) {
     assert.deepEqual(recorder.ends, ['too_large']);
   });
 
-  test(`${name}: a socket that we close tells code and reason, and is not heard any more`, async (t) => {
+  test(`${name}: closing a socket sends code and reason and silences its listener`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     const closed = once(client, 'close');
@@ -225,7 +225,7 @@ for (const [name, open] of engines) {
     assert.equal(recorder.messages.length, 1);
   });
 
-  test(`${name}: a defect in a handler ends that socket only`, async (t) => {
+  test(`${name}: a throwing handler ends only its own socket`, async (t) => {
     const { connect, failures } = await world(t, open);
     const other = await connect();
     const defect = new Error('defect');
@@ -242,7 +242,7 @@ for (const [name, open] of engines) {
     await eventually(() => next.recorder.messages.length === 1);
   });
 
-  test(`${name}: a peer that closes or vanishes is told once`, async (t) => {
+  test(`${name}: reports once that a peer closed or vanished`, async (t) => {
     const { connect, recorders } = await world(t, open);
     (await connect()).client.close(1000);
     await eventually(() => recorders[0]?.ends.length === 1);
@@ -254,7 +254,7 @@ for (const [name, open] of engines) {
     );
   });
 
-  test(`${name}: of many sockets that come and go, each is heard`, async (t) => {
+  test(`${name}: hears every one of many short-lived sockets`, async (t) => {
     const { dial, settings } = await world(t, open);
     settings.admit = (_request, recorder) => {
       recorder.onMessageDo = (bytes, socket) => socket.send(bytes);
@@ -272,7 +272,7 @@ for (const [name, open] of engines) {
     }
   });
 
-  test(`${name}: a ping is answered and its answer is heard`, async (t) => {
+  test(`${name}: pings are answered and pongs are heard`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     recorder.socket!.ping();
@@ -281,7 +281,7 @@ for (const [name, open] of engines) {
     await once(client, 'pong');
   });
 
-  test(`[RLY-01] ${name}: bytes that a slow peer does not take are counted, and freed with the socket`, async (t) => {
+  test(`[RLY-01] ${name}: counts the bytes that a slow peer does not read, and frees them with the socket`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     client.pause();
@@ -320,7 +320,7 @@ for (const [name, open] of engines) {
     await eventually(() => recorder.socket!.queuedBytes === 0);
   });
 
-  test(`[RLY-01] ${name}: a flood that is passed on to another socket arrives whole, both ways`, async (t) => {
+  test(`[RLY-01] ${name}: a flood that is forwarded to another socket arrives whole, both ways`, async (t) => {
     const { connect } = await world(t, open);
     const from = await connect();
     const to = await connect('/v1/link');
@@ -345,7 +345,7 @@ for (const [name, open] of engines) {
     assert.equal(from.client.readyState, WebSocket.OPEN);
   });
 
-  test(`[RLY-01] ${name}: a peer that pings and does not read the answers is cut`, async (t) => {
+  test(`[RLY-01] ${name}: cuts a peer that pings without reading the answers`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     client.pause();
@@ -357,7 +357,7 @@ for (const [name, open] of engines) {
     assert.deepEqual(recorder.ends, ['closed']);
   });
 
-  test(`[RLY-01] ${name}: an upgrade that is refused gets the status and the error's id`, async (t) => {
+  test(`[RLY-01] ${name}: a refused upgrade gets the status and the error id`, async (t) => {
     const { dial, settings, recorders } = await world(t, open);
     settings.admit = () => ({
       refusal: { status: 429, error: new ZlError('limit.exceeded', 'too many sockets') },
@@ -373,7 +373,7 @@ for (const [name, open] of engines) {
     );
   });
 
-  test(`${name}: an upgrade is decided by its endpoint and authorization`, async (t) => {
+  test(`${name}: endpoint and authorization decide an upgrade`, async (t) => {
     const { dial, requests } = await world(t, open);
     await once(dial('/v1/link', { authorization: 'Bearer token' }), 'open');
     await once(dial('/v1/device?query=1'), 'open');
@@ -386,7 +386,7 @@ for (const [name, open] of engines) {
     );
   });
 
-  test(`${name}: an upgrade that is no WebSocket handshake is not left hanging`, async (t) => {
+  test(`${name}: an upgrade without a WebSocket handshake gets an answer`, async (t) => {
     const { engine, authority, recorders } = await world(t, open);
     const socket = connectTls({ port: engine.port, host: 'localhost', ca: authority.ca });
     t.after(() => socket.destroy());
@@ -397,7 +397,7 @@ for (const [name, open] of engines) {
     await eventually(() => recorders.every(({ abandoned }) => abandoned === 1));
   });
 
-  test(`${name}: an admission that fails is our fault, and answered with 503`, async (t) => {
+  test(`${name}: a throwing admission is answered with 503`, async (t) => {
     const { dial, settings, failures } = await world(t, open);
     settings.admit = () => {
       throw new Error('now');
@@ -406,13 +406,13 @@ for (const [name, open] of engines) {
     assert.deepEqual(failures.map(String), ['Error: now']);
   });
 
-  test(`${name}: another path is answered with 404`, async (t) => {
+  test(`${name}: an unknown path is answered with 404`, async (t) => {
     const { dial } = await world(t, open);
     assert.deepEqual(await refusal(dial('/v1/other')), { status: 404, id: 'request.invalid' });
     assert.deepEqual(await refusal(dial('/')), { status: 404, id: 'request.invalid' });
   });
 
-  test(`[OPS-05] ${name}: a new certificate is shown to new sockets, and old ones live on`, async (t) => {
+  test(`[OPS-05] ${name}: new sockets get a new certificate while open ones stay`, async (t) => {
     const { engine, connect, recorders, renew, authority, files } = await world(t, open);
     const serial = async () => {
       const socket = connectTls({ port: engine.port, host: 'localhost', ca: authority.ca });
@@ -433,7 +433,7 @@ for (const [name, open] of engines) {
     assert.ok(files.certFile);
   });
 
-  test(`${name}: a port that is taken is refused`, async (t) => {
+  test(`${name}: refuses a port that is in use`, async (t) => {
     const { engine, files } = await world(t, open);
     const options = {
       host: '127.0.0.1',

@@ -124,7 +124,7 @@ const step: fc.Arbitrary<Step> = fc.constantFrom(
   ...(['fails', 'no lease', 'end', 'beat', 'drain', 'cut'] as const),
 );
 
-test('[RLY-01] whatever happens in whatever order, a session is welcomed only when its proof held, ends once, and keeps no lease', async () => {
+test('[RLY-01] in any order of events, a session is welcomed only after a valid proof, ends once and keeps no lease', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 14, size: 'max' }), async (steps) => {
       const world = sessions();
@@ -157,7 +157,7 @@ test('[RLY-01] whatever happens in whatever order, a session is welcomed only wh
         cut: () => session.cut('slow'),
       };
       for (const name of steps) {
-        // An engine says nothing more of a socket that we have closed.
+        // An engine reports nothing about a socket that we have closed.
         if (socket.closed !== undefined && ['hello', 'garbage', 'frame', 'end'].includes(name)) {
           continue;
         }

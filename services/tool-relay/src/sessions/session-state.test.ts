@@ -28,7 +28,7 @@ const event: fc.Arbitrary<SessionEvent> = fc.oneof(
 
 const challenged: SessionState = { name: 'challenged', nonce: new Uint8Array(32) };
 
-/** The states a sequence goes through, and the events that were taken. */
+/** The states of a sequence, and the events that took effect. */
 function run(events: readonly SessionEvent[]) {
   let state = challenged;
   const taken: SessionEvent[] = [];
@@ -58,7 +58,7 @@ test('[RLY-01] a session goes live only after a hello, a valid proof and a lease
   );
 });
 
-test('a session that is gone stays gone, and ends only once', () => {
+test('a session ends once and stays gone', () => {
   fc.assert(
     fc.property(fc.array(event), (events) => {
       const { states, taken } = run(events);
