@@ -13,7 +13,7 @@ import { fixtureSpec, manifestOf } from '../test/manifests.ts';
 const well = { servers: () => [fixtureSpec('well')] };
 const slow = { servers: () => [fixtureSpec('is-slow', { effects: { echo: 'none' as const } })] };
 
-test('[BRG-01] a bridge whose connection is cut comes back with the same journal and a newer lease', async (t) => {
+test('[BRG-01] a bridge reconnects after a cut with the same journal and a newer lease', async (t) => {
   const { relay } = await runRig(t, well);
   const first = await relay.offering('well.echo');
   relay.cut();
@@ -22,14 +22,14 @@ test('[BRG-01] a bridge whose connection is cut comes back with the same journal
   assert.equal(second.hello.catalog?.servers[0]?.tools[0]?.name, 'echo');
 });
 
-test('[BRG-01] a relay that falls silent is given up', async (t) => {
+test('[BRG-01] the bridge leaves a relay that falls silent', async (t) => {
   const { relay } = await runRig(t, well);
   await relay.live();
   relay.isSilent = true;
   await eventually(() => relay.hellos >= 2);
 });
 
-test('[BRG-01] a draining relay is left, and running calls go on', async (t) => {
+test('[BRG-01] the bridge leaves a draining relay, and running calls go on', async (t) => {
   const { relay, host, bridge } = await runRig(t, slow);
   await relay.offering('is-slow.echo');
   const pending = host.start({ server: 'is-slow', tool: 'echo' });
@@ -39,7 +39,7 @@ test('[BRG-01] a draining relay is left, and running calls go on', async (t) => 
   assert.equal((await pending.answer).status, 'done');
 });
 
-test('a relay with a certificate of another authority never hears a credential', async (t) => {
+test('a relay with a certificate of another authority never receives the credential', async (t) => {
   const rig = await makeRig(t, well);
   const other = await makeAuthority(rig.dir);
   const relay = { ...rig.config.relay, caFile: other.caFile };
@@ -48,7 +48,7 @@ test('a relay with a certificate of another authority never hears a credential',
   assert.equal(rig.relay.hellos, 0);
 });
 
-test('a refused credential is not tried again until its file changes', async (t) => {
+test('a refused credential is not retried until its file changes', async (t) => {
   const rig = await makeRig(t, well);
   rig.relay.refusal = { code: 4401, reason: 'device.credential_invalid' };
   const { bridge } = await startRigBridge(t, rig);
@@ -104,7 +104,7 @@ test('a second bridge cannot use the state directory of the first', async (t) =>
   await startRigBridge(t, rig);
 });
 
-test('[BRG-05] the control socket tells the status in one line, to this user only', async (t) => {
+test('[BRG-05] the control socket returns the status in one line, to this user only', async (t) => {
   const { relay, bridge, config } = await runRig(t, well);
   await relay.offering('well.echo');
   assert.equal(statSync(bridge.controlSocket).mode & 0o777, 0o600);
@@ -125,7 +125,7 @@ test('[BRG-05] the control socket tells the status in one line, to this user onl
   assert.match(status.journal.id, /^[0-9a-f]{32}$/);
 });
 
-test('[OBS-02] the metrics socket tells what ran, by the names of the contract', async (t) => {
+test('[OBS-02] the metrics socket reports what ran, by the names of the contract', async (t) => {
   const { relay, host, config } = await runRig(t, well);
   await relay.offering('well.echo');
   await host.call({ server: 'well', tool: 'echo' });
@@ -142,7 +142,7 @@ test('[OBS-02] the metrics socket tells what ran, by the names of the contract',
   assert.match(said, /^zl_policy_bundles_refused_total\{reason="signature"[^}]*\} 0$/m);
 });
 
-test('a stopping bridge lets a running call end and takes no other', async (t) => {
+test('a stopping bridge lets a running call end and takes no new one', async (t) => {
   const { relay, host, bridge, stop } = await runRig(t, slow);
   await relay.offering('is-slow.echo');
   const running = host.start({ server: 'is-slow', tool: 'echo' });
@@ -165,7 +165,7 @@ test('a call refused for another journal leaves no trace', async (t) => {
   assert.match(said, /^zl_bridge_calls_refused_total\{[^}]*reason="other_journal"[^}]*\} 1$/m);
 });
 
-test('a credential of another enrolment is taken up when its file is replaced', async (t) => {
+test('a credential of a new enrolment is used once it replaces the file', async (t) => {
   const rig = await makeRig(t, well);
   rig.relay.refusal = { code: 4401, reason: '' };
   const { bridge } = await startRigBridge(t, rig);

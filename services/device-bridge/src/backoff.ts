@@ -5,7 +5,7 @@ export interface BackoffRange {
   readonly maxMs: number;
 }
 
-/** Exponential with decorrelated jitter, so that what failed together does not come back together. */
+/** Exponential with decorrelated jitter, so that devices that failed together do not return together. */
 export class Backoff {
   readonly #factory: ExponentialBackoff<unknown>;
   #step: ReturnType<ExponentialBackoff<unknown>['next']>;

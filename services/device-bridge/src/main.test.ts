@@ -110,7 +110,7 @@ test(
   },
 );
 
-test('a setting that is wrong is named, and nothing is started', () => {
+test('a wrong setting is named, and nothing starts', () => {
   const run = spawnSync(process.execPath, [main, '--set', 'stateDirr=x'], { encoding: 'utf8' });
   assert.equal(run.status, 1);
   assert.match(run.stderr, /^config\.invalid: /);

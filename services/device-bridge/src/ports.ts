@@ -1,14 +1,14 @@
-/** What a dialled socket tells; onClose comes exactly once, whatever happened before. */
+/** Events of a dialled socket; onClose is called exactly once, whatever happened before. */
 export interface SocketEvents {
   onOpen(): void;
   onMessage(bytes: Uint8Array): void;
-  /** Anything else that shows that the peer lives. */
+  /** Called for any other sign of life, such as a ping. */
   onSign(): void;
   onClose(end: SocketEnd): void;
 }
 
 export interface SocketEnd {
-  /** As WebSocket has it; 1006 where the connection broke. */
+  /** A WebSocket close code; 1006 when the connection broke. */
   readonly code: number;
   readonly reason: string;
 }
@@ -17,11 +17,11 @@ export interface RelaySocket {
   readonly bufferedBytes: number;
   send(bytes: Uint8Array): void;
   close(code: number, reason: string): void;
-  /** Drops it without a word. */
+  /** Drops the connection without a close frame. */
   terminate(): void;
 }
 
-/** Never throws; what goes wrong is told by onClose. */
+/** Never throws; onClose reports failures. */
 export type Dial = (url: string, events: SocketEvents) => RelaySocket;
 
 export interface Log {

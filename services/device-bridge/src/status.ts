@@ -11,7 +11,7 @@ interface StatusParts {
   readonly connection: ConnectionState;
   readonly manifest: ManifestState;
   readonly servers: readonly ManagedServer[];
-  /** Names of servers that the manifest names no more, and that still run calls. */
+  /** Names of servers that left the manifest and still run calls. */
   readonly leaving: readonly string[];
   readonly journal: { readonly id: Uint8Array; readonly running: number };
   readonly policy: BundleState;
@@ -19,7 +19,7 @@ interface StatusParts {
 
 export type BridgeStatus = ReturnType<typeof statusOf>;
 
-/** What `zl status` shows of this device. */
+/** The status of this device that `zl status` shows. */
 export function statusOf(parts: StatusParts) {
   const { version, configDigest, device, connection, manifest, servers, leaving } = parts;
   const { journal, policy } = parts;

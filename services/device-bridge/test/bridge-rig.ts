@@ -40,7 +40,7 @@ interface RigOptions {
   readonly onSpan?: NonNullable<TracingOptions['onSpan']>;
 }
 
-/** Everything that a bridge needs, real but for the relay and the host. */
+/** Everything that a bridge needs, real except for the relay and the host. */
 export async function makeRig(t: TestContext, options: RigOptions) {
   const dir = tempDir(t);
   const root = join(dir, 'root');
@@ -68,7 +68,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
   const manifestFile = join(dir, 'manifest.json');
   const installManifest = async (manifest: Partial<Manifest>) => {
     const envelope = await signManifest({ ...manifestOf([]), ...manifest }, signers);
-    // A bridge that runs must not read half of it.
+    // A running bridge must not read half a file.
     writeFileSync(`${manifestFile}.next`, envelope);
     renameSync(`${manifestFile}.next`, manifestFile);
   };
@@ -127,7 +127,7 @@ export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeCon
     tracer: tracing.tracer,
     env,
   });
-  // What was opened before it failed is closed, as runService does.
+  // Close what was opened before the failure, as runService does.
   const bridge = await started.catch(async (error) => {
     await stop();
     throw error;

@@ -31,7 +31,7 @@ export interface PendingCall {
   cancel(): void;
 }
 
-/** The host's half of the call protocol, through a relay that passes everything on. */
+/** The host's half of the call protocol, through a relay that forwards everything. */
 export class FakeHost {
   readonly #relay: FakeRelay;
   readonly #callers = new Map<string, Caller>();

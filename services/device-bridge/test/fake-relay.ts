@@ -47,9 +47,9 @@ export class FakeRelay {
   onFrame: (frame: Frame) => void = () => {};
   onSession: (session: Session) => void = () => {};
   onLost: () => void = () => {};
-  /** Closes whoever says hello with this code. */
+  /** Closes every connection that says hello with this code. */
   refusal: { code: number; reason: string } | undefined;
-  /** No pings and no frames: as dead as a relay can be behind an open socket. */
+  /** Sends no pings and no frames: a dead relay behind an open socket. */
   isSilent = false;
   epoch = 0;
   session: Session | undefined;
@@ -77,12 +77,12 @@ export class FakeRelay {
     return `wss://localhost:${this.port}/v1/device`;
   }
 
-  /** The session, once there is one. */
+  /** Resolves once a device has connected. */
   live(): Promise<Session> {
     return eventually(() => this.session);
   }
 
-  /** Once the catalog says that the servers are ready. */
+  /** Resolves once the catalog lists these tools. */
   async offering(...tools: readonly string[]): Promise<Session> {
     return eventually(() => {
       const { session } = this;

@@ -15,7 +15,7 @@ export function sha256Of(path: string): string {
   return made;
 }
 
-/** A server of packages/mcp/test, as a manifest names it. */
+/** A server of packages/mcp/test as a manifest entry. */
 export function fixtureSpec(
   behaviour: Behaviour,
   more: Partial<ManifestServer> = {},

@@ -46,7 +46,7 @@ function assertEnded(answer: Answer, status: Answer['status'], id?: string): voi
   assert.deepEqual([answer.status, answer.error?.id], [status, id], answer.error?.message);
 }
 
-test('[BRG-03] a file is read from end to end, and the device signs a receipt of it', async (t) => {
+test('[BRG-03] a file is read end to end, and the device signs a receipt for it', async (t) => {
   const rig = await withFs(t);
   const argumentSalt = Buffer.alloc(16, 7);
   const args = { path: 'hello.txt' };
@@ -67,7 +67,7 @@ test('[BRG-03] a file is read from end to end, and the device signs a receipt of
   assert.ok(answer.deviceUs >= answer.serverUs && answer.serverUs > 0);
 });
 
-test('[BRG-03] what fs.read refuses is a failed call with its own error', async (t) => {
+test('[BRG-03] a refusal of fs.read is a failed call with its own error', async (t) => {
   const rig = await withFs(t);
   execFileSync('mkfifo', [join(rig.root, 'fifo')]);
   writeFileSync(join(rig.root, 'binary'), Buffer.from([0xff]));
@@ -85,7 +85,7 @@ test('[BRG-03] what fs.read refuses is a failed call with its own error', async 
   }
 });
 
-test('[BRG-03] a file larger than the caller takes comes cut and says so', async (t) => {
+test('[BRG-03] a file larger than the caller allows arrives cut and says so', async (t) => {
   const { host, root } = await withFs(t);
   truncateSync(join(root, 'hello.txt'), 10 * 1024 ** 3);
   const answer = await host.call({ args: { path: 'hello.txt' }, maxBytes: 50_000 });
@@ -95,7 +95,7 @@ test('[BRG-03] a file larger than the caller takes comes cut and says so', async
   assert.equal(answer.json.structuredContent?.size, 10 * 1024 ** 3);
 });
 
-test('[BRG-03] a file larger than the device gives away comes cut and says so', async (t) => {
+test('[BRG-03] a file larger than the device allows arrives cut and says so', async (t) => {
   const { host, root } = await withFs(t, { settings: { 'calls.maxResult': '50KiB' } });
   truncateSync(join(root, 'hello.txt'), 1024 ** 2);
   const answer = await host.call({ args: { path: 'hello.txt' } });
@@ -129,7 +129,7 @@ test('[POL-04] a host of another tenant is denied, however wide the bundle is', 
   }
 });
 
-test('[POL-04] a new bundle takes hold at once, and an older one cannot come back', async (t) => {
+test('[POL-04] a new bundle applies at once, and an older one cannot come back', async (t) => {
   const rig = await withFs(t);
   const read = () => rig.host.call({ args: { path: 'hello.txt' } });
   assertEnded(await read(), 'done');
@@ -141,7 +141,7 @@ test('[POL-04] a new bundle takes hold at once, and an older one cannot come bac
   assertEnded(await read(), 'denied', 'policy.denied');
 });
 
-test('[POL-04] without a bundle that is in force every tool is denied', async (t) => {
+test('[POL-04] without a bundle in force every tool is denied', async (t) => {
   const nowMs = Date.now();
   const rig = await withFs(t, { bundle: { expiresAt: new Date(nowMs + 2000).toISOString() } });
   const ended = await eventually(async () => {
@@ -163,14 +163,14 @@ test('the caps of the policy bound time and bytes', async (t) => {
   assert.deepEqual(receiptOf(answer, big).caps, { maxBytes: 1000 });
 });
 
-test('a result of many frames arrives whole', async (t) => {
+test('a result of many frames arrives complete', async (t) => {
   const { call } = await withFixture(t, 'answers-big');
   const answer = await call();
   assertEnded(answer, 'done');
   assert.equal(answer.json.content?.[0]?.text?.length, 300_000);
 });
 
-test('what the device does not offer is unknown, and what cannot be read is invalid', async (t) => {
+test('a tool that the device does not offer is unknown, and malformed arguments are invalid', async (t) => {
   const rig = await withFixture(t, 'well');
   assertEnded(await rig.call({ server: 'none' }), 'failed', 'tool.unknown');
   assertEnded(await rig.call({ tool: 'none' }), 'failed', 'tool.unknown');
@@ -223,14 +223,14 @@ test('a server that exits during a call that may have had effects leaves its out
   assertEnded(await call(), 'unknown', 'call.unknown_outcome');
 });
 
-test('a tool that reports an error cannot speak for the policy', async (t) => {
+test('a tool that reports an error cannot claim a policy denial', async (t) => {
   const { call } = await withFixture(t, 'reports-an-error');
   const answer = await call();
   assertEnded(answer, 'failed', 'tool.failed');
   assert.equal(answer.error?.message, 'it is broken');
 });
 
-test('more calls than a server takes at once wait for each other', async (t) => {
+test('calls beyond the limit of a server wait for each other', async (t) => {
   const { call } = await withFixture(t, 'is-slow', { limits: { maxConcurrentCalls: 2 } });
   const answers = await Promise.all([1, 2, 3, 4, 5].map(() => call()));
   for (const answer of answers) assertEnded(answer, 'done');
@@ -248,7 +248,7 @@ test('[BRG-01] a call outlives its connection, and runs once', async (t) => {
   assert.equal(JSON.parse(again.json.content?.[0]?.text ?? '').callCount, 2);
 });
 
-test('[OBS-01] the trace goes on through the bridge into the server', async (t) => {
+test('[OBS-01] the trace continues through the bridge into the server', async (t) => {
   const spans: Spans = [];
   const traceId = '0af7651916cd43dd8448eb211c80319c';
   const parent = 'b7ad6b7169203331';
@@ -270,7 +270,7 @@ test('[OBS-01] the trace goes on through the bridge into the server', async (t) 
   );
 });
 
-test('a name that no receipt can hold ends its call, and not the bridge', async (t) => {
+test('a name too long for a receipt fails its call and not the bridge', async (t) => {
   const rig = await withFixture(t, 'well');
   const astral = '\u{1f600}'.repeat(200);
   for (const name of ['\ud800', astral, `x${astral}`]) {

@@ -19,10 +19,10 @@ async function withServer(t: TestContext, behaviour: Behaviour, more: Partial<Ma
   const rig = await runRig(t, { servers: () => [spec] });
   await rig.relay.offering(`${behaviour}.echo`);
   const start = () => rig.host.start({ server: behaviour, tool: 'echo' });
-  /** Resolves once so many are with the device. */
+  /** Resolves once the device has this many calls. */
   const running = (count: number) =>
     eventually(() => rig.bridge.status().journal.running === count);
-  /** Resolves when the bridge says that it goes by it. */
+  /** Resolves when the bridge reports it in force. */
   const follow = async (version: number, servers: readonly ManifestServer[]) => {
     await rig.installManifest({ version, servers });
     await eventually(() => {
@@ -37,7 +37,7 @@ function assertEnded(answer: Answer, status: Answer['status'], id?: string): voi
   assert.deepEqual([answer.status, answer.error?.id], [status, id], answer.error?.message);
 }
 
-test('[BRG-02] a dropped server keeps the call that runs, and what waits or comes is unknown and has not run', async (t) => {
+test('[BRG-02] a dropped server finishes its running call, and waiting or later calls are unknown and have not run', async (t) => {
   const rig = await withServer(t, 'hangs-on-call', oneAtATime);
   const runs = rig.start();
   await rig.running(1);
@@ -53,11 +53,11 @@ test('[BRG-02] a dropped server keeps the call that runs, and what waits or come
   assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
   await eventually(() => rig.bridge.status().leaving.length === 0);
   const said = await text(createConnection(join(rig.config.stateDir, 'metrics.sock')));
-  // By its own name, though the device offers it no more.
+  // Under its own name, although the device no longer offers it.
   assert.match(said, /^zl_bridge_calls_total\{tool="hangs-on-call.echo",outcome="cancelled".* 1$/m);
 });
 
-test('[BRG-02] a changed server keeps the call that runs, says what waits may come again, and serves by its new spec', async (t) => {
+test('[BRG-02] a changed server finishes its running call, lets waiting calls be retried, and then serves its new spec', async (t) => {
   const rig = await withServer(t, 'hangs-on-call', { ...oneAtATime, ...harmless });
   const runs = rig.start();
   await rig.running(1);
@@ -76,7 +76,7 @@ test('[BRG-02] a changed server keeps the call that runs, says what waits may co
   await eventually(async () => (await rig.start().answer).status === 'done');
 });
 
-test('[BRG-02] the effects of a call are those of its dispatch, and of the next one those of now', async (t) => {
+test('[BRG-02] a call keeps the effects declared at its dispatch, and the next one uses the new ones', async (t) => {
   const rig = await withServer(t, 'hangs-on-call', harmless);
   const before = rig.start();
   await rig.running(1);
@@ -94,7 +94,7 @@ test('[BRG-02] the effects of a call are those of its dispatch, and of the next 
   assertEnded(await after.answer, 'unknown', 'call.unknown_outcome');
 });
 
-test('[BRG-02] [TOOL-03] an added server is told to the relay that is connected, and a running call goes on', async (t) => {
+test('[BRG-02] [TOOL-03] an added server is announced to the connected relay, and a running call goes on', async (t) => {
   const rig = await withServer(t, 'is-slow', harmless);
   const pids = () =>
     rig.bridge.status().servers.map((server) => ('pid' in server ? server.pid : undefined));

@@ -28,7 +28,7 @@ interface FakeSocket {
   closed: string;
 }
 
-/** A connection whose relays and clock are in the test's hands. */
+/** A connection whose relays and clock the test controls. */
 function rig() {
   const clock = new FakeClock();
   const sockets: FakeSocket[] = [];
@@ -95,7 +95,7 @@ function rig() {
         FrameKind.CHALLENGE,
         toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
       );
-      // Signing the proof takes its own time, off this thread.
+      // Signing the proof takes time on another thread.
       return eventually(() => connection.state.name !== 'proving' || socket.sent.length > sent);
     },
     welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
@@ -145,7 +145,7 @@ test('[BRG-01] a challenge is answered with the credential, a proof by the key, 
   assert.deepEqual(log, ['attempt live', 'live 5']);
 });
 
-test('[BRG-01] a lost connection is dialled again at the next relay, after a growing wait', async () => {
+test('[BRG-01] a lost connection is redialled at the next relay, after a growing wait', async () => {
   const { connection, relay, clock, sockets, log } = rig();
   connection.start();
   let waitedMs = 0;
@@ -164,7 +164,7 @@ test('[BRG-01] a lost connection is dialled again at the next relay, after a gro
   assert.ok(log.every((line) => line === 'attempt failed'));
 });
 
-test('[BRG-01] a relay silent for two heartbeats is given up; one that pings is not', async () => {
+test('[BRG-01] the bridge leaves a relay that is silent for two heartbeats, and keeps one that pings', async () => {
   const { connection, relay, clock, log, goLive } = rig();
   await goLive();
   for (let n = 0; n < 10; n++) {
@@ -183,7 +183,7 @@ for (const [step, act] of Object.entries({
   'does not open': () => {},
   'does not challenge': (relay: { open(): void }) => relay.open(),
 })) {
-  test(`a relay that ${step} in time is given up`, () => {
+  test(`a relay that ${step} in time is left`, () => {
     const { connection, relay, clock } = rig();
     connection.start();
     const { socket } = relay;
@@ -194,7 +194,7 @@ for (const [step, act] of Object.entries({
   });
 }
 
-test('a refused credential is not tried again until something changes', async () => {
+test('a refused credential is not retried until something changes', async () => {
   const { connection, relay, clock, sockets, log } = rig();
   connection.start();
   relay.open();
@@ -209,7 +209,7 @@ test('a refused credential is not tried again until something changes', async ()
   assert.deepEqual(log, ['attempt refused']);
 });
 
-test('a credential that cannot be read refuses until something changes', async () => {
+test('an unreadable credential stops dialling until something changes', async () => {
   const { connection, relay, identify } = rig();
   identify(async () => {
     throw new ZlError('device.credential_invalid', 'no such file');
@@ -220,7 +220,7 @@ test('a credential that cannot be read refuses until something changes', async (
   assert.equal(connection.state.name, 'refused');
 });
 
-test('a credential that is replaced while the one before it is refused is tried', async () => {
+test('a credential that arrives while the old one is being refused is tried', async () => {
   const { connection, relay, clock, sockets } = rig();
   connection.start();
   relay.open();
@@ -245,7 +245,7 @@ test('a revoked device loses its live connection and is refused', async () => {
   assert.equal(log.at(-1), 'lost');
 });
 
-test('[BRG-01] a draining relay is left at once, for the next one', async () => {
+test('[BRG-01] a draining relay is left at once for the next one', async () => {
   const { connection, relay, clock, sockets, goLive } = rig();
   await goLive();
   relay.drains(1000);
@@ -255,7 +255,7 @@ test('[BRG-01] a draining relay is left at once, for the next one', async () => 
   assert.equal(relay.socket.url, 'wss://two');
 });
 
-test('a relay that drains each time anew is not dialled ever faster', async () => {
+test('a relay that drains after each welcome is not redialled ever faster', async () => {
   const { connection, relay, clock, goLive } = rig();
   await goLive();
   let waitedMs = 0;
@@ -271,7 +271,7 @@ test('a relay that drains each time anew is not dialled ever faster', async () =
   assert.ok(waitedMs > 5_000, `${waitedMs} ms`);
 });
 
-test('frames of calls go up, and a catalog goes down, only while live', async () => {
+test('call frames are received and catalogs are sent only while live', async () => {
   const { connection, relay, frames, goLive } = rig();
   connection.announce(create(CatalogSchema, {}));
   await goLive();
@@ -287,7 +287,7 @@ test('frames of calls go up, and a catalog goes down, only while live', async ()
   );
 });
 
-test('[TOOL-03] a catalog that changes between hello and welcome is told once the relay hears it', async () => {
+test('[TOOL-03] a catalog that changes between hello and welcome is sent after the welcome', async () => {
   const { connection, relay } = rig();
   connection.start();
   relay.open();
@@ -302,7 +302,7 @@ test('[TOOL-03] a catalog that changes between hello and welcome is told once th
   assert.deepEqual(others, []);
 });
 
-test('a relay that breaks the protocol is given up', async () => {
+test('the bridge leaves a relay that breaks the protocol', async () => {
   const { connection, relay, goLive, clock } = rig();
   await goLive();
   relay.socket.events.onMessage(Buffer.from('rubbish'));
@@ -313,7 +313,7 @@ test('a relay that breaks the protocol is given up', async () => {
   assert.equal(connection.state.name, 'lost');
 });
 
-test('a relay that reads too slowly is given up', async () => {
+test('the bridge leaves a relay that reads too slowly', async () => {
   const { connection, relay, goLive } = rig();
   await goLive();
   relay.socket.bufferedBytes = 1001;
@@ -324,14 +324,14 @@ test('a relay that reads too slowly is given up', async () => {
 const allowed: Record<string, readonly string[]> = {
   idle: ['idle', 'dialling'],
   dialling: ['dialling', 'proving', 'lost'],
-  // A refusal is passed through where something has changed meanwhile.
+  // A refusal is passed through when something has changed meanwhile.
   proving: ['proving', 'live', 'lost', 'refused', 'dialling'],
   live: ['live', 'lost', 'refused', 'dialling'],
   lost: ['lost', 'dialling'],
   refused: ['refused', 'dialling'],
 };
 
-test('whatever happens in whatever order, one socket and one timer at most are left', async () => {
+test('after any sequence of events, at most one socket and one timer are left', async () => {
   const event = fc.oneof(
     fc.constantFrom(
       'start',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Semaphore } from './semaphore.ts';
 
-test('those beyond the count wait in order', () => {
+test('a semaphore makes callers beyond its permits wait in order', () => {
   const semaphore = new Semaphore(2);
   const came: number[] = [];
   for (const each of [1, 2, 3, 4]) semaphore.acquire(() => came.push(each));
@@ -13,7 +13,7 @@ test('those beyond the count wait in order', () => {
   assert.deepEqual(came, [1, 2, 3, 4]);
 });
 
-test('a close lets in who waits and who comes, and ends when all have left', async () => {
+test('closing admits waiting and later callers and resolves when all have left', async () => {
   const semaphore = new Semaphore(1);
   const came: string[] = [];
   semaphore.acquire(() => came.push('holds it'));
@@ -32,7 +32,7 @@ test('a close lets in who waits and who comes, and ends when all have left', asy
   assert.deepEqual(came, ['holds it', 'waited', 'came late', 'empty']);
 });
 
-test('a close of what nobody holds ends at once', async () => {
+test('closing an idle semaphore resolves at once', async () => {
   const semaphore = new Semaphore(1);
   semaphore.acquire(() => semaphore.release());
   await semaphore.close();

@@ -70,7 +70,7 @@ const manifest = fc
 /** A manifest comes into force, or a draining server is gone. */
 const step = fc.oneof(manifest, fc.nat(3));
 
-test('[BRG-02] whatever the manifests, in the end exactly those of the last one run, and never two of a name', () => {
+test('[BRG-02] after any manifests exactly the servers of the last one run, and never two of a name', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 40 }), manifest, (steps, last) => {
       let slots: ServerSlots = new Map();

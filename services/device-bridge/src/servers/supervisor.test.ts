@@ -48,7 +48,7 @@ const call = async (server: ManagedServer, timeoutMs = 10_000) => {
   return connection.request('tools/call', { name: 'echo' }, { timeoutMs });
 };
 
-test('[BRG-02] a server gets its fixed arguments and only the environment that is allowed', async (t) => {
+test('[BRG-02] a server gets its fixed arguments and only the allowed environment', async (t) => {
   const env = { allow: ['ALLOWED', 'MISSING'], set: { FIXED: '1' } };
   const { server, supervisor } = only(t, 'well', { env });
   const result = await call(server);
@@ -61,7 +61,7 @@ test('[BRG-02] a server gets its fixed arguments and only the environment that i
   assert.equal(told!.tools[0]!.digest.length, 32);
 });
 
-test('[BRG-02] an executable other than the signed one is not started, until it is put back', async (t) => {
+test('[BRG-02] an executable other than the signed one does not start until it is restored', async (t) => {
   const script = join(tempDir(t), 'server.ts');
   const [original, behaviour] = fixtureServer('well').args as [string, string];
   copyFileSync(original, script);
@@ -77,7 +77,7 @@ test('[BRG-02] an executable other than the signed one is not started, until it 
   await ready(server);
 });
 
-test('[BRG-02] a server that exits is started again, and the catalog says so meanwhile', async (t) => {
+test('[BRG-02] a server that exits is restarted, and the catalog shows it meanwhile', async (t) => {
   const { server, catalogs, restarts } = only(t, 'exits-on-call');
   const first = await ready(server);
   await assert.rejects(call(server), { id: 'tool.server_down' });
@@ -90,13 +90,13 @@ test('[BRG-02] a server that exits is started again, and the catalog says so mea
   });
 });
 
-test('a server that cannot start is tried again, ever more seldom', async (t) => {
+test('a server that cannot start is retried at growing intervals', async (t) => {
   const { restarts, server } = only(t, 'exits-at-start');
   await eventually(() => restarts.length >= 3);
   assert.notEqual(server.state.name, 'ready');
 });
 
-test('a server that hangs for good is found out and started again', async (t) => {
+test('a server that hangs for good is detected and restarted', async (t) => {
   const { server, restarts } = only(t, 'hangs-for-good-on-call');
   await assert.rejects(call(server, 50), { id: 'tool.timeout' });
   await server.suspectHang();
@@ -104,7 +104,7 @@ test('a server that hangs for good is found out and started again', async (t) =>
   await ready(server);
 });
 
-test('a server that leaves one call unanswered and answers pings stays', async (t) => {
+test('a server that leaves one call unanswered but answers pings keeps running', async (t) => {
   const { server, restarts } = only(t, 'hangs-on-call');
   await assert.rejects(call(server, 50), { id: 'tool.timeout' });
   await server.suspectHang();
@@ -128,7 +128,7 @@ test('a list of tools without end makes the server fail', async (t) => {
   assert.equal(server.state.name === 'failed' && server.state.error.id, 'tool.server_protocol');
 });
 
-test('servers stop at once while they start, run or wait, and nothing is left', async (t) => {
+test('servers stop at once while they start, run or wait, and leave no process', async (t) => {
   const specs = (['well', 'hangs-at-start', 'exits-at-start', 'has-a-grandchild'] as const).map(
     (behaviour) => fixtureSpec(behaviour),
   );
@@ -138,7 +138,7 @@ test('servers stop at once while they start, run or wait, and nothing is left', 
   assert.deepEqual([...new Set(supervisor.servers.map(({ state }) => state.name))], ['stopped']);
 });
 
-test('a server that ignores being asked is killed when the deadline has passed', async (t) => {
+test('a server that ignores SIGTERM is killed at the deadline', async (t) => {
   const stopMs = async (deadline?: AbortSignal) => {
     const { server, supervisor } = only(t, 'ignores-sigterm');
     await ready(server);
@@ -157,7 +157,7 @@ async function pidOf(server: ManagedServer | undefined): Promise<number> {
   return connection.pid!;
 }
 
-test('[BRG-02] a new manifest leaves the same server alone, ends what it drops and starts what is new', async (t) => {
+test('[BRG-02] a new manifest leaves unchanged servers alone, ends dropped ones and starts new ones', async (t) => {
   const kept = fixtureSpec('well');
   const dropped = fixtureSpec('has-a-grandchild');
   const added = fixtureSpec('is-slow');
@@ -178,7 +178,7 @@ test('[BRG-02] a new manifest leaves the same server alone, ends what it drops a
   });
 });
 
-test('[BRG-02] a changed server lets its calls end, and only then starts by the new spec', async (t) => {
+test('[BRG-02] a changed server lets its calls end and only then starts with the new spec', async (t) => {
   const before = fixtureSpec('is-slow');
   const { supervisor, catalogs, restarts } = supervise(t, [before]);
   const old = supervisor.find('is-slow')!;
@@ -200,7 +200,7 @@ test('[BRG-02] a changed server lets its calls end, and only then starts by the 
   assert.deepEqual(restarts, []);
 });
 
-test('a server that dies while it drains is not started again', async (t) => {
+test('a server that dies while it drains is not restarted', async (t) => {
   const { server, supervisor, restarts } = only(t, 'exits-on-call');
   const { connection } = await ready(server);
   server.semaphore.acquire(() => {});
@@ -211,7 +211,7 @@ test('a server that dies while it drains is not started again', async (t) => {
   assert.deepEqual([restarts, supervisor.servers, supervisor.leaving], [[], [], []]);
 });
 
-test('a server that drains is stopped when its longest call must have ended', async (t) => {
+test('a draining server is stopped once its longest call must have ended', async (t) => {
   const { server, supervisor } = only(t, 'well', { limits: { callTimeoutMs: 50 } });
   const pid = await pidOf(server);
   server.semaphore.acquire(() => {});
@@ -220,7 +220,7 @@ test('a server that drains is stopped when its longest call must have ended', as
   assert.equal(isAlive(pid), false);
 });
 
-test('a stop ends also what drains, and starts nothing after it', async (t) => {
+test('a stop also ends draining servers and starts nothing afterwards', async (t) => {
   const { server, supervisor } = only(t, 'well');
   const pid = await pidOf(server);
   server.semaphore.acquire(() => {});
@@ -234,7 +234,7 @@ test('a stop ends also what drains, and starts nothing after it', async (t) => {
   );
 });
 
-test('[BRG-02] a server dropped while it starts, waits or hangs is gone, and may come again', async (t) => {
+test('[BRG-02] a server dropped while it starts, waits or hangs ends, and may return', async (t) => {
   const specs = (['hangs-at-start', 'exits-at-start', 'well'] as const).map((behaviour) =>
     fixtureSpec(behaviour),
   );

@@ -12,7 +12,7 @@ async function serve(t: TestContext) {
   return { path, served: await serveText(path, () => 'the text\n') };
 }
 
-test('whoever connects is told the text, and a socket that a killed bridge left is replaced', async (t) => {
+test('every connection gets the text, and a socket left by a killed bridge is replaced', async (t) => {
   const { path, served } = await serve(t);
   assert.equal(await text(createConnection(path)), 'the text\n');
   const next = await serveText(path, () => 'the next text\n');
@@ -21,12 +21,12 @@ test('whoever connects is told the text, and a socket that a killed bridge left 
   await next.close();
 });
 
-test('[BRG-05] a client that neither reads nor leaves does not hold up the end', async (t) => {
+test('[BRG-05] a client that neither reads nor leaves does not delay the close', async (t) => {
   const { path, served } = await serve(t);
   const client = createConnection({ path, allowHalfOpen: true });
   t.after(() => client.destroy());
   await once(client, 'connect');
-  // What it says means nothing, and must not count as reading.
+  // Its input is ignored and must not count as reading.
   const talk = setInterval(() => client.write('.'), 50);
   t.after(() => clearInterval(talk));
   client.on('error', () => {});

@@ -6,33 +6,33 @@ export interface TextSocket {
   close(): Promise<void>;
 }
 
-/** What sun_path holds on the platforms with the shortest one, without its end mark. */
-const maxPathBytes = 103;
-const readerTimeoutMs = 5_000;
+/** The shortest sun_path of all platforms, without its terminator. */
+const MAX_PATH_BYTES = 103;
+const READER_TIMEOUT_MS = 5_000;
 
-/** Tells whoever connects one text and hangs up. Only this user may connect. */
+/** Sends one text to each connection and closes it. Only this user may connect. */
 export async function serveText(
   path: string,
-  tell: () => string | Promise<string>,
+  read: () => string | Promise<string>,
 ): Promise<TextSocket> {
-  if (Buffer.byteLength(path) > maxPathBytes) {
-    const message = `stateDir: ${path} is too long for a socket, which takes ${maxPathBytes} bytes`;
+  if (Buffer.byteLength(path) > MAX_PATH_BYTES) {
+    const message = `stateDir: ${path} is too long for a socket, which takes ${MAX_PATH_BYTES} bytes`;
     throw new ZlError('config.invalid', message);
   }
   const sockets = new Set<Socket>();
   const server = createServer((socket) => {
     sockets.add(socket);
     socket.once('close', () => sockets.delete(socket));
-    // A reader that leaves early is none of our business.
+    // A reader may leave early.
     socket.on('error', () => socket.destroy());
-    socket.setTimeout(readerTimeoutMs, () => socket.destroy());
+    socket.setTimeout(READER_TIMEOUT_MS, () => socket.destroy());
     socket.resume();
-    Promise.resolve(tell()).then(
+    Promise.resolve(read()).then(
       (text) => socket.end(text),
       () => socket.destroy(),
     );
   });
-  // Left by a bridge that was killed; the journal's lock says that it is gone.
+  // Left by a bridge that was killed: the journal's lock proves that none is running.
   rmSync(path, { force: true });
   await listen(server, path);
   chmodSync(path, 0o600);
@@ -40,7 +40,7 @@ export async function serveText(
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());
-        // A reader that talks or dawdles would keep the server open.
+        // A reader that keeps writing or waits would keep the server open.
         for (const socket of sockets) socket.destroy();
       }),
   };

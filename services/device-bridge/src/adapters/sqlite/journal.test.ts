@@ -20,7 +20,7 @@ const entry = (callId: string) => ({
 
 type Step = { readonly op: string; readonly id: string; readonly atMs: number };
 
-test('after any writes and a restart it holds what a journal in memory holds', (t) => {
+test('after any writes and a restart the journal equals one in memory', (t) => {
   const step = fc.record({
     op: fc.constantFrom('dispatched', 'finished', 'acknowledged', 'forget', 'reopen'),
     id: fc.constantFrom('a', 'b', 'c', 'd'),
@@ -85,7 +85,7 @@ function follows(dir: string, steps: readonly Step[]): void {
   }
 }
 
-test('[BRG-01] what was written before SIGKILL is there afterwards', async (t) => {
+test('[BRG-01] entries written before SIGKILL are there afterwards', async (t) => {
   const path = join(tempDir(t), 'journal.db');
   const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
   const script = `
@@ -103,7 +103,7 @@ test('[BRG-01] what was written before SIGKILL is there afterwards', async (t) =
   assert.equal([...journal.load()].length, 50);
 });
 
-test('a second process cannot open the journal while the first has it', async (t) => {
+test('a second process cannot open a journal that is in use', async (t) => {
   const path = join(tempDir(t), 'journal.db');
   const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
   const script = `
@@ -134,7 +134,7 @@ test('a checkpoint loses nothing', (t) => {
   assert.equal([...again.load()].length, 10);
 });
 
-test('no other user reads it, whoever may look into its folder', (t) => {
+test('no other user can read the journal, even with access to its folder', (t) => {
   const dir = tempDir(t);
   chmodSync(dir, 0o755);
   const journal = new SqliteJournal(join(dir, 'journal.db'), observer);

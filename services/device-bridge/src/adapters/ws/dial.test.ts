@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import type { SocketEnd } from '../../ports.ts';
 import { wsDial } from './dial.ts';
 
-/** A relay that only counts who comes. */
+/** A relay that only counts connections. */
 async function counter(t: TestContext) {
   let seen = 0;
   const server = createServer((socket) => {
@@ -25,7 +25,7 @@ function endOf(url: string, ca: string): Promise<SocketEnd> {
   });
 }
 
-test('without an authority no relay is dialled, rather than any that the public ones know', async (t) => {
+test('without an authority no relay is dialled, not even one with a public certificate', async (t) => {
   const { url, seen } = await counter(t);
   assert.match((await endOf(url, '')).reason, /relay\.caFile/);
   assert.equal(seen(), 0);
@@ -33,7 +33,7 @@ test('without an authority no relay is dialled, rather than any that the public 
   assert.equal(seen(), 1);
 });
 
-test('an address that cannot be one is told like a relay that cannot be reached', async () => {
+test('an invalid address is reported like a relay that cannot be reached', async () => {
   const { code, reason } = await endOf('wss://relay.invalid:99999/v1/device', 'rubbish');
   assert.equal(code, 1006);
   assert.match(reason, /URL/);

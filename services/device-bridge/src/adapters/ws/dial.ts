@@ -9,25 +9,25 @@ interface DialOptions {
   readonly timeoutMs: number;
 }
 
-/** Dials over TLS with the certificate authority as it is now. */
+/** Dials over TLS and reads the certificate authority anew each time. */
 export function wsDial(options: () => DialOptions): Dial {
   return (url, events) => {
     const { socket, error } = open(url, options());
-    if (error === undefined) return heard(socket, events);
-    // As late as any other failure: the caller begins to listen once it has the socket.
+    if (error === undefined) return observed(socket, events);
+    // Deferred like any other failure: the caller listens once it has the socket.
     setImmediate(() => events.onClose({ code: 1006, reason: error.message }));
-    return nothing;
+    return NO_SOCKET;
   };
 }
 
-const nothing: RelaySocket = { bufferedBytes: 0, send() {}, close() {}, terminate() {} };
+const NO_SOCKET: RelaySocket = { bufferedBytes: 0, send() {}, close() {}, terminate() {} };
 
 type Opened =
   | { readonly socket: WebSocket; readonly error?: undefined }
   | { readonly socket?: undefined; readonly error: Error };
 
 function open(url: string, { ca, timeoutMs }: DialOptions): Opened {
-  // TLS takes none for all the public ones.
+  // TLS would take an empty list as all public authorities.
   if (ca === '') return { error: new Error('relay.caFile is empty or cannot be read') };
   try {
     const socket = new WebSocket(url, {
@@ -41,12 +41,12 @@ function open(url: string, { ca, timeoutMs }: DialOptions): Opened {
     });
     return { socket };
   } catch (reason) {
-    // An address that looks like one and is none.
+    // The URL parses but is not a WebSocket address.
     return { error: reason instanceof Error ? reason : new Error(String(reason)) };
   }
 }
 
-function heard(socket: WebSocket, events: SocketEvents): RelaySocket {
+function observed(socket: WebSocket, events: SocketEvents): RelaySocket {
   let why = '';
   let stream: Socket | undefined;
   socket.on('upgrade', (response) => {
@@ -78,15 +78,15 @@ function heard(socket: WebSocket, events: SocketEvents): RelaySocket {
   };
 }
 
-const gathering = new WeakSet<Socket>();
+const CORKED = new WeakSet<Socket>();
 
-/** One write, and one TLS record, for the frames of one turn: a result and its outcome go together. */
+/** Puts the frames of one event-loop turn into one write and one TLS record. */
 function gather(stream: Socket): void {
-  if (gathering.has(stream)) return;
-  gathering.add(stream);
+  if (CORKED.has(stream)) return;
+  CORKED.add(stream);
   stream.cork();
   queueMicrotask(() => {
-    gathering.delete(stream);
+    CORKED.delete(stream);
     stream.uncork();
   });
 }

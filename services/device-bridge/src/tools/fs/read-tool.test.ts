@@ -50,7 +50,7 @@ function world(t: TestContext) {
   return { dir, root, secret, roots, call, read, fails };
 }
 
-test('[BRG-03] a file inside a root is read whole, with its real path and size', (t) => {
+test('[BRG-03] a file inside a root is read completely, with its real path and size', (t) => {
   const { root, read, call } = world(t);
   const path = join(root, 'hello.txt');
   const whole = { path, size: 5, offset: 0, length: 5, encoding: 'text', content: 'hello' };
@@ -59,7 +59,7 @@ test('[BRG-03] a file inside a root is read whole, with its real path and size',
   assert.deepEqual(call({ path }).content, [{ type: 'text', text: 'hello' }]);
 });
 
-test('[BRG-03] ranges are of bytes, and stop at the end of the file', (t) => {
+test('[BRG-03] ranges count bytes and stop at the end of the file', (t) => {
   const { read } = world(t);
   const range = (offset: number, length?: number) => read({ path: 'hello.txt', offset, length });
   assert.equal(range(1, 3).content, 'ell');
@@ -81,7 +81,7 @@ test('[BRG-03] a file longer than the limit is cut and says truncated', (t) => {
   assert.equal(read({ path: 'long', length: 2000 }).truncated, true);
 });
 
-test('a result is made to fit its bound, whatever JSON makes of the content', (t) => {
+test('a result fits its bound, however JSON escapes the content', (t) => {
   const { root, call } = world(t);
   const contents = { text: 'x', quotes: '"', controls: '\u0001', binary: '\u0000' };
   for (const [name, character] of Object.entries(contents)) {
@@ -114,7 +114,7 @@ test('text is never cut inside a character, and pieces join to the whole', (t) =
   );
 });
 
-test('bytes that are not UTF-8 come as base64, unless text was asked for', (t) => {
+test('bytes that are not UTF-8 arrive as base64, unless text was requested', (t) => {
   const { root, read, fails } = world(t);
   for (const bytes of [Buffer.from([0xff, 0xfe, 0x41]), Buffer.from('a\0b'), Buffer.from([0xc3])]) {
     writeFileSync(join(root, 'binary'), bytes);
@@ -146,7 +146,7 @@ test('[BRG-03] a path outside the roots is refused, whether it exists or not', (
   }
 });
 
-test('[BRG-03] a symlink that leaves the roots is refused, one that stays inside is followed', (t) => {
+test('[BRG-03] a symlink out of the roots is refused, and one inside them is followed', (t) => {
   const { root, secret, read, fails } = world(t);
   symlinkSync(join(secret, 'key'), join(root, 'out'));
   symlinkSync(secret, join(root, 'outdir'));
@@ -169,9 +169,9 @@ test('a root may itself be a symlink', (t) => {
   assert.equal(result.structuredContent?.path, join(root, 'hello.txt'));
 });
 
-test('[BRG-03] a symlink swapped while it is read never gives the secret', async (t) => {
+test('[BRG-03] a symlink swapped during a read never reveals the secret', async (t) => {
   const { root, secret, call } = world(t);
-  // Both the file and a directory above it change between inside and outside, as fast as can be.
+  // The file and a directory above it switch between inside and outside as fast as possible.
   const script = `
     const fs = require('node:fs');
     const [root, secret] = process.argv.slice(1);
@@ -196,7 +196,7 @@ test('[BRG-03] a symlink swapped while it is read never gives the secret', async
   assert.deepEqual([...seen.keys()].sort(), ['fs.outside_roots', 'public']);
 });
 
-test('[BRG-03] only regular files are read, and nothing hangs on the others', async (t) => {
+test('[BRG-03] only regular files are read, and other kinds never block', async (t) => {
   const { root, fails } = world(t);
   execFileSync('mkfifo', [join(root, 'fifo')]);
   assert.equal(fails({ path: 'fifo' }), 'fs.not_regular');
@@ -222,13 +222,13 @@ test('a deleted file, a missing one and one without permission are not found', (
   if (getuid?.() !== 0) assert.equal(fails({ path: 'closed' }), 'fs.not_found');
 });
 
-test('a hard link inside a root is a file of the root', (t) => {
+test('a hard link inside a root counts as a file of the root', (t) => {
   const { root, read } = world(t);
   linkSync(join(root, 'hello.txt'), join(root, 'sub', 'hard'));
   assert.equal(read({ path: 'sub/hard' }).content, 'hello');
 });
 
-test('[BRG-03] of a sparse file of 10 GB only the range asked for is read', (t) => {
+test('[BRG-03] only the requested range of a sparse 10 GB file is read', (t) => {
   const { root, read } = world(t);
   writeFileSync(join(root, 'huge'), '');
   const size = 10 * 1024 ** 3;
@@ -239,7 +239,7 @@ test('[BRG-03] of a sparse file of 10 GB only the range asked for is read', (t) 
   assert.ok(process.memoryUsage().rss - before < 256 * 1024 * 1024);
 });
 
-test('arguments that make no sense are refused, and the field is named', (t) => {
+test('invalid arguments are refused, and the field is named', (t) => {
   const { call, fails } = world(t);
   const bad: Record<string, Record<string, unknown>> = {
     path: { path: 'a\0b' },
