@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { mkdirSync, mkdtempSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Ledger, type LedgerEntry, openLedger } from '@zerolatency/ledger';
+import { RECEIPT_TYPE } from '@zerolatency/receipts';
 import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { percentile, report } from './report.ts';
 
@@ -78,7 +79,7 @@ function recordsOf(number: number): LedgerEntry[] {
   const who = { tenant: 'local', user: 'me', deviceId: 'laptop' };
   const signatures = [{ keyid: signer.keyid, sig: 'x'.repeat(88) }];
   const digests = { argumentsDigest, argumentSalt };
-  const receipt = { payloadType: 'x', payload: 'x'.repeat(900), signatures };
+  const receipt = { payloadType: RECEIPT_TYPE, payload: 'x'.repeat(900), signatures };
   return [
     {
       kind: 'call.intent',

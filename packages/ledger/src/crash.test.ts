@@ -15,7 +15,7 @@ const scratch = useLedgerDirectory();
 const program = join(import.meta.dirname, '../test/append-until-killed.ts');
 const ROUNDS = 6;
 
-test('[AUD-02] every record acknowledged before kill -9 is in the ledger, which verifies and goes on', async () => {
+test('[AUD-02] every record acknowledged before kill -9 is in the ledger, which verifies and continues', async () => {
   const { privatePem } = generateKeyPair();
   const signer = signerFromPem(privatePem);
   const keyFile = join(scratch.dir, 'key.pem');

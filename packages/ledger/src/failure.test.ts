@@ -6,7 +6,7 @@ import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 
-test('[AUD-02] after a failed write or fsync nothing is acknowledged any more', async () => {
+test('[AUD-02] after a failed write or fsync nothing more is acknowledged', async () => {
   for (const broken of ['appendFile', 'datasync'] as const) {
     let isBroken = false;
     let told = 0;
@@ -42,7 +42,7 @@ test('[AUD-02] after a failed write or fsync nothing is acknowledged any more', 
   }
 });
 
-test('a full disk is a failed ledger, and its file can be opened again', async (t) => {
+test('a full disk fails the ledger, and its file can be opened again', async (t) => {
   if (process.platform !== 'linux') return t.skip('needs /dev/full');
   const openFile = () => openSegmentFile('/dev/full');
   const failure = { id: 'ledger.failed', message: /ENOSPC/ };

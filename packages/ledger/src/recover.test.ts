@@ -8,7 +8,7 @@ import { verifyLedger } from './verify.ts';
 const scratch = useLedgerDirectory();
 const FIRST = 'segment-0000000000000000.jsonl';
 
-test('[AUD-02] a torn write is cut, and what was acknowledged before it stays', async () => {
+test('[AUD-02] a torn write is cut off, and what was acknowledged before it stays', async () => {
   const torn = ['{"at":"20', '\0'.repeat(5_000), '\0\0\0\n{"at":"half', 'x\ny\nz'];
   const ledger = await scratch.open();
   await ledger.append(intent(1));
@@ -24,7 +24,7 @@ test('[AUD-02] a torn write is cut, and what was acknowledged before it stays', 
   assert.equal((await verifyLedger(scratch.dir, { keys })).records, 2 + torn.length);
 });
 
-test('a crash while a segment is begun leaves nothing in the way', async () => {
+test('a crash while a segment begins does not prevent the next start', async () => {
   const ledger = await scratch.open();
   await ledger.append(intent(1));
   await ledger.close();
@@ -37,7 +37,7 @@ test('a crash while a segment is begun leaves nothing in the way', async () => {
   assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
 });
 
-test('damage that no crash of ours can have made is not opened', async () => {
+test('damage that no crash can have caused is refused', async () => {
   const ledger = await scratch.open({ fsync: true });
   for (let i = 1; i <= 5; i++) await ledger.append(intent(i));
   await ledger.close();
@@ -64,7 +64,7 @@ test('damage that no crash of ours can have made is not opened', async () => {
   await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /not a signed note/ });
 });
 
-test('damage above the last checkpoint is not taken for a torn write once later records stand on it', async () => {
+test('damage above the last checkpoint is not taken for a torn write when later records rest on it', async () => {
   const ledger = await scratch.open({ fsync: true, checkpointEveryMs: 1_000_000 });
   for (let i = 1; i <= 3; i++) await ledger.append(intent(i));
   const file = join(scratch.dir, FIRST);

@@ -1,5 +1,7 @@
-export { ARGUMENT_SALT_BYTES, argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
 export {
+  ARGUMENT_SALT_BYTES,
+  argumentsDigest,
+  newArgumentSalt,
   type Outcome,
   parseReceipt,
   RECEIPT_TYPE,

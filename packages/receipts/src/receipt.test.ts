@@ -9,8 +9,13 @@ import {
   signerFromPem,
   verifyEnvelope,
 } from '@zerolatency/signing';
-import { argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
-import { RECEIPT_TYPE, type Receipt, signReceipt } from './receipt.ts';
+import {
+  argumentsDigest,
+  newArgumentSalt,
+  RECEIPT_TYPE,
+  type Receipt,
+  signReceipt,
+} from './receipt.ts';
 import { verifyDeviceReceipt, verifyReceipt } from './verify-receipt.ts';
 
 const hostKey = signerFromPem(generateKeyPair().privatePem);

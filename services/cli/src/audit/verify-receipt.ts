@@ -4,12 +4,12 @@ import { type Verifier, verifierFromPem } from '@zerolatency/signing';
 import { readKeys } from '../keys/read-keys.ts';
 
 export interface ReceiptKeys {
-  /** A folder of public PEM files, or one of them. */
+  /** A public PEM file, or a folder of them. */
   readonly host: string;
   readonly device: string;
 }
 
-/** What a receipt says, once both of its signatures were found good. */
+/** The receipt, after both of its signatures were verified. */
 export async function readVerifiedReceipt(receiptJson: string, keys: ReceiptKeys) {
   const [hostKeys, deviceKeys] = await Promise.all([
     readVerifiers(keys.host),

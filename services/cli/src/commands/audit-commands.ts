@@ -1,28 +1,34 @@
 import type { Command } from 'commander';
 import type { CommandContext } from './command-context.ts';
 
-// What the commands do is loaded once one is asked for.
+// Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./audit.ts');
 
 export function addAuditCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
-  const audit = program.command('audit').description('read and verify the ledger, offline');
+  const audit = program.command('audit').description('read and verify a ledger offline');
   audit
     .command('show')
-    .description('the records of a ledger')
-    .argument('[folder]', 'default: the one of this installation')
-    .option('--turn <id>', 'of one turn only')
-    .option('--json', 'one record a line')
+    .description('print the records of a ledger')
+    .argument('[folder]', 'folder of the ledger; default: the ledger of this installation')
+    .option('--turn <id>', 'print only the records of this turn')
+    .option('--json', 'print one JSON record per line')
     .action(async (dir, options) =>
       finish((await load()).auditShow(terminal, dir ?? layout().host.ledger, options)),
     );
   audit
     .command('verify')
-    .description('check every digest, signature and checkpoint with public keys only')
-    .argument('[folder]', 'default: the one of this installation')
-    .option('--host-keys <folder or pem>', 'public keys of hosts')
-    .option('--device-keys <folder or pem>', 'public keys of devices')
-    .option('--json', 'for programs')
+    .description('verify every record, receipt and checkpoint with public keys')
+    .argument('[folder]', 'folder of the ledger; default: the ledger of this installation')
+    .option(
+      '--host-keys <folder or pem>',
+      'public keys of hosts; default: those of this installation',
+    )
+    .option(
+      '--device-keys <folder or pem>',
+      'public keys of devices; default: those of this installation',
+    )
+    .option('--json', 'print the report as JSON')
     .action(async (dir, options) =>
       finish(
         (await load()).auditVerify(terminal, dir ?? layout().host.ledger, {

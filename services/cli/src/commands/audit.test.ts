@@ -72,7 +72,7 @@ async function segmentOf(dir: string): Promise<string> {
   return join(dir, names.find((name) => name.endsWith('.jsonl')) ?? 'none');
 }
 
-test('a ledger that is whole verifies offline, with public keys only', async (t) => {
+test('an intact ledger verifies offline, with public keys only', async (t) => {
   const { verify } = await audited(t);
   const { status, stdout } = await verify();
   assert.equal(status, 0, stdout);
@@ -85,7 +85,7 @@ test('a ledger that is whole verifies offline, with public keys only', async (t)
   assert.match(stdout, new RegExp(`^ {2}ledger ${report.ledgerId}$`, 'm'));
 });
 
-test('an altered record is named, and the status says no', async (t) => {
+test('an altered record is named, and the exit status is 1', async (t) => {
   const { ledgerDir, verify } = await audited(t);
   const segment = await segmentOf(ledgerDir);
   const text = await readFile(segment, 'utf8');
@@ -97,7 +97,7 @@ test('an altered record is named, and the status says no', async (t) => {
   assert.deepEqual([report.ok, report.firstBad.index], [false, 1]);
 });
 
-test('records cut off the end are missed', async (t) => {
+test('records cut off the end are noticed', async (t) => {
   const { ledgerDir, verify } = await audited(t);
   const segment = await segmentOf(ledgerDir);
   const lines = (await readFile(segment, 'utf8')).trimEnd().split('\n');
@@ -107,7 +107,7 @@ test('records cut off the end are missed', async (t) => {
   assert.match(stdout, /^NOT VALID: record 3 is missing: a checkpoint covers 4/);
 });
 
-test('a receipt of keys that nobody trusts makes its record the bad one', async (t) => {
+test('a receipt signed by an untrusted key makes its record the bad one', async (t) => {
   const { dir, ledgerDir, zl } = await audited(t);
   const stranger = join(dir, 'stranger.pem');
   await writeFile(stranger, generateKeyPair().publicPem);
@@ -118,7 +118,7 @@ test('a receipt of keys that nobody trusts makes its record the bad one', async 
   assert.match(none.stderr, /config\.invalid: .* is neither a \.pem file nor a folder of them/);
 });
 
-test('show tells each record in a line, or as it stands', async (t) => {
+test('show prints each record in one line, or as JSON', async (t) => {
   const { show } = await audited(t);
   const { status, stdout } = await show();
   assert.equal(status, 0);
@@ -146,7 +146,7 @@ test('show tells each record in a line, or as it stands', async (t) => {
   assert.equal((await show('--turn', 'another')).stdout, '');
 });
 
-test('show tells how a host ran, and what it decided by', async (t) => {
+test('show prints how a host ran and which policy it used', async (t) => {
   const dir = tempDir(t);
   const signer = signerFromPem(generateKeyPair().privatePem);
   const ledger = await openLedger({ dir, signer, origin: 'zerolatency/test' });
@@ -173,7 +173,7 @@ test('show tells how a host ran, and what it decided by', async (t) => {
   );
 });
 
-test('a folder that holds no ledger is told, without a stack', async (t) => {
+test('a folder without a ledger is reported without a stack trace', async (t) => {
   const { dir, zl } = await audited(t);
   const { status, stdout, stderr } = await zl('show', join(dir, 'none'));
   assert.deepEqual([status, stdout], [1, '']);
@@ -181,7 +181,7 @@ test('a folder that holds no ledger is told, without a stack', async (t) => {
   assert.match(stderr, /^zl: config\.invalid: there is no ledger in .*none\n {4}/);
 });
 
-test('what a tool was called cannot steer the terminal', async (t) => {
+test('the name of a tool cannot control the terminal', async (t) => {
   const { show } = await audited(t, { tool: 'fs.\u001b[2J\u009bread\n     9 all well' });
   assert.doesNotMatch((await show()).stdout, /[^\P{Cc}\n]/u);
   assert.doesNotMatch((await show('--json')).stdout, /[^\P{Cc}\n]/u);

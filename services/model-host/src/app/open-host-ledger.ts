@@ -7,6 +7,9 @@ import { exposeLedger, ledgerMetrics } from '../metrics.ts';
 
 type HostStarted = RecordBodies['host.started'];
 
+/** The contract of host.stopped bounds the reason. */
+const MAX_REASON_CHARS = 1024;
+
 interface LedgerDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
@@ -15,20 +18,20 @@ interface LedgerDeps {
   readonly version: string;
 }
 
-/** The ledger of this host, which begins with the host's start and ends with its stop. */
+/** Opens the ledger and records the host's start, and its stop when it drains. */
 export async function openHostLedger(config: HostConfig, deps: LedgerDeps): Promise<Ledger> {
   const { lifecycle, log, registry, signer, version } = deps;
   const ledger = await openLedger({
     dir: config.ledger.dir,
     origin: config.ledger.origin,
     signer,
-    onFailure: (err) => log.error({ err }, 'the ledger takes no more records'),
+    onFailure: (err) => log.error({ err }, 'the ledger accepts no more records'),
     observer: ledgerMetrics(registry),
   });
   exposeLedger(registry, () => ledger.size);
   const host: HostStarted = { version, configDigest: config.digest };
   lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
-  // Waited for, so that a disk that takes nothing stops the start and not the first call.
+  // Awaited, so that a disk that cannot be written fails the start and not the first call.
   await ledger.append({ kind: 'host.started', body: host });
   return ledger;
 }
@@ -37,13 +40,15 @@ async function closeWith(ledger: Ledger, body: HostStarted): Promise<void> {
   try {
     ledger.appendSoon({ kind: 'host.stopped', body });
   } finally {
-    // Of a ledger that has failed this tells why, and gives up its lock.
+    // A ledger that has failed rejects with the reason, and releases its lock.
     await ledger.close();
   }
 }
 
 function reasonOf({ detail }: Lifecycle): { reason?: string } {
-  return 'reason' in detail ? { reason: detail.reason } : {};
+  return 'reason' in detail
+    ? { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() }
+    : {};
 }
 
 export function ledgerCheck(ledger: Ledger): ComponentCheck {

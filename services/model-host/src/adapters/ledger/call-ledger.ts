@@ -1,7 +1,11 @@
 import { ZlError } from '@zerolatency/errors';
-import type { Ledger } from '@zerolatency/ledger';
+import type { Ledger, OpenIntent } from '@zerolatency/ledger';
 import type { Digest } from '@zerolatency/signing';
+import type { OpenCall } from '../../calls/executor.ts';
 import type { CallLedger } from '../../calls/ports.ts';
+
+/** The contract of policy.denied bounds the reason. */
+const MAX_REASON_CHARS = 1024;
 
 /** Writes the records of calls to this host's ledger. */
 export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
@@ -47,8 +51,23 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
   };
 }
 
-/** The contract of policy.denied bounds the reason. */
-const MAX_REASON_CHARS = 1024;
+/** The calls that an earlier run of this host left without a receipt. */
+export function openCalls(ledger: Pick<Ledger, 'openIntents'>): OpenCall[] {
+  return ledger.openIntents().map(openCall);
+}
+
+function openCall({ at, body }: OpenIntent): OpenCall {
+  const { journalId, requestDigest, deadlineUnixMs, sessionId: _, caps = {}, ...known } = body;
+  const argumentSalt = Buffer.from(body.argumentSalt, 'hex');
+  const facts = { ...known, argumentSalt, caps, startedAt: at };
+  if (journalId === undefined || requestDigest === undefined) return { facts, target: undefined };
+  const target = {
+    journalId: Buffer.from(journalId, 'hex'),
+    requestDigest: Buffer.from(requestDigest.slice('sha256:'.length), 'hex'),
+    deadlineMs: deadlineUnixMs ?? 0,
+  };
+  return { facts, target };
+}
 
 function cut(reason: string): string {
   return reason.slice(0, MAX_REASON_CHARS).toWellFormed();
@@ -58,8 +77,8 @@ function nothing(): void {}
 
 function refuse(reason: unknown): never {
   if (reason instanceof ZlError && reason.id === 'ledger.failed') throw reason;
-  const why = reason instanceof Error ? reason.message : 'it does not answer';
-  throw new ZlError('ledger.failed', `the ledger took no record: ${why}`, { cause: reason });
+  const why = reason instanceof Error ? reason.message : String(reason);
+  throw new ZlError('ledger.failed', `the ledger accepted no record: ${why}`, { cause: reason });
 }
 
 function digestOf(bytes: Uint8Array): Digest {

@@ -5,7 +5,7 @@ import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/si
 import { tempDir } from '@zerolatency/testing';
 import { createRecorder } from './recorder.ts';
 
-test('[AUD-01] a turn is one record, known by its leaf in the tree', async (t) => {
+test('[AUD-01] a turn is one record, identified by its leaf in the tree', async (t) => {
   const dir = tempDir(t);
   const key = generateKeyPair();
   const signer = signerFromPem(key.privatePem);

@@ -2,11 +2,12 @@ import { isErrorId } from '@zerolatency/errors';
 import type { Ledger } from '@zerolatency/ledger';
 import type { Recorder, TurnRecord } from '../../ports.ts';
 
+/** Writes the records of turns to this host's ledger. */
 export function createRecorder({ ledger }: { ledger: Pick<Ledger, 'append'> }): Recorder {
   return {
     async recordTurn(record) {
       const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
-      // Its leaf in the Merkle tree: unique, and what a proof of inclusion is about.
+      // The record's leaf in the Merkle tree is unique, and proofs of inclusion start from it.
       return leafHash;
     },
   };

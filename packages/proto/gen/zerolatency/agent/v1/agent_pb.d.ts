@@ -428,7 +428,8 @@ export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallSt
   argumentsJson: string;
 
   /**
-   * The digest of the arguments, as the receipt has it.
+   * As in the receipt: SHA-256 of the call's random salt followed by the canonical arguments. The
+   * salt stays in the ledger, because it would let a reader confirm a guess at what is masked above.
    *
    * @generated from field: string arguments_digest = 4;
    */
@@ -620,7 +621,8 @@ export declare type ApprovalRequested = Message$1<"zerolatency.agent.v1.Approval
   argumentsJson: string;
 
   /**
-   * The digest of the arguments, as the receipt has it.
+   * As in the receipt: SHA-256 of the call's random salt followed by the canonical arguments. The
+   * salt stays in the ledger, because it would let a reader confirm a guess at what is masked above.
    *
    * @generated from field: string arguments_digest = 4;
    */

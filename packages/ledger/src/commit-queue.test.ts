@@ -22,7 +22,7 @@ function watched() {
   return { told, observer };
 }
 
-test('[OBS-02] [AUD-02] each record is told once it is on disk, and its group shares one fsync', async () => {
+test('[OBS-02] [AUD-02] each record is reported once it is on disk, and its group shares one fsync', async () => {
   const { told, observer } = watched();
   const ledger = await scratch.open({ fsync: true, observer });
   assert.deepEqual([told.recorded, told.acknowledged], [['ledger.opened'], 0]);
@@ -37,7 +37,7 @@ test('[OBS-02] [AUD-02] each record is told once it is on disk, and its group sh
   assert.equal(ledger.size, told.recorded.length);
 });
 
-test('[AUD-02] what the disk refuses is told neither as recorded nor as acknowledged', async () => {
+test('[AUD-02] a record that the disk refuses is reported neither as recorded nor as acknowledged', async () => {
   const { told, observer } = watched();
   let isFull = false;
   const ledger = await scratch.open({
