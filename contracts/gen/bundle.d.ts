@@ -1,7 +1,7 @@
 // Generated from contracts/policy/bundle.schema.json by `make generate`.
 
 /**
- * Payload of a DSSE envelope of type application/vnd.zerolatency.policy.v1+json, in canonical JSON (RFC 8785). A call that no rule allows is denied, and a deny wins over any number of allows, whatever their order.
+ * Payload of a DSSE envelope of type application/vnd.zerolatency.policy.v1+json, in canonical JSON (RFC 8785). A call that no rule allows is denied. A deny wins over every escalation, and an escalation over every allow, whatever their order. A field that this version of the schema does not know is refused; a schema with a higher version is refused as newer.
  */
 export interface Bundle {
   readonly schema: 'zerolatency.policy/v1';
@@ -22,15 +22,27 @@ export interface Bundle {
    * For so long after expiresAt the rules marked duringGrace still allow. Then nothing is allowed.
    */
   readonly graceMs?: number;
+  readonly previousDigest?: `sha256:${string}`;
+  /**
+   * Devices whose calls are denied, whatever the rules say.
+   */
+  readonly revokedDevices?: readonly DeviceName[];
   readonly rules: readonly Rule[];
 }
+export interface DeviceName {
+  readonly tenant: string;
+  readonly device: string;
+}
 /**
- * Applies when all of its constraints do. What cannot be told for sure (a path with dots, an unknown version) makes a deny rule apply and an allow rule not.
+ * Applies when all of its constraints hold. Where that cannot be decided (a path with dots, an unknown version), a deny or escalate rule applies and an allow rule does not.
  */
 export interface Rule {
   readonly id: string;
   readonly description?: string;
-  readonly effect: 'allow' | 'deny';
+  /**
+   * escalate asks the approvers. A version without approvals denies the call.
+   */
+  readonly effect: 'allow' | 'deny' | 'escalate';
   /**
    * Server and tool, such as fs.read; * stands for any run of characters.
    */
@@ -66,7 +78,7 @@ export interface Rule {
     readonly within: readonly string[];
   };
   /**
-   * Of several allow rules that apply, the tightest of each cap holds.
+   * Of all allow rules that apply, the lowest of each cap holds. Not on deny rules.
    */
   readonly caps?: {
     readonly timeoutMs?: number;
@@ -77,7 +89,25 @@ export interface Rule {
     readonly callsPerTurn?: number;
   };
   /**
-   * Still allows while the bundle is stale. Only on allow rules; a deny rule always holds.
+   * Who may approve a call that this rule escalates: a user named here, or one with one of these roles. Every escalate rule needs it, and no other rule has it.
+   */
+  readonly approvers?: {
+    readonly roles?: readonly string[];
+    readonly users?: readonly string[];
+  };
+  /**
+   * The only hosts that the tool may connect to while it runs. Not on deny rules. An allow rule with it applies only where the executor can enforce it; no executor of this version can.
+   */
+  readonly egress?: readonly string[];
+  /**
+   * A condition, reserved for a later version. This version cannot evaluate it: an allow rule with it does not apply, a deny or escalate rule does.
+   */
+  readonly when?: {
+    readonly language: 'cedar';
+    readonly source: string;
+  };
+  /**
+   * Still allows while the bundle is stale. Only on allow rules; the others hold in grace as well.
    */
   readonly duringGrace?: boolean;
 }

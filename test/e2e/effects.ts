@@ -1,9 +1,10 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import type { Bundle, Manifest, ManifestServer } from '@zerolatency/policy';
-import { signBundle, signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/signing';
+import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
+import type { Bundle } from '@zerolatency/policy';
+import { POLICY_BUNDLE } from '@zerolatency/policy';
+import { signDocument, signerFromPem } from '@zerolatency/signing';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
@@ -76,7 +77,10 @@ export async function signManifestWith(
 ): Promise<Manifest> {
   const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
   const manifest = change(await payloadOf<Manifest>(layout.device.manifest));
-  await writePublic(layout.device.manifest, await signManifest(manifest, [signer]));
+  await writePublic(
+    layout.device.manifest,
+    await signDocument(SERVER_MANIFEST, manifest, [signer]),
+  );
   return manifest;
 }
 
@@ -88,7 +92,7 @@ export async function signBundleWith(
 ): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const bundle = change(await payloadOf<Bundle>(layout.policy.bundle));
-  await writePublic(path, await signBundle(bundle, [signer]));
+  await writePublic(path, await signDocument(POLICY_BUNDLE, bundle, [signer]));
 }
 
 /** How often the tool acted on a key, and how that ended. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { type Manifest, signManifest } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { type Manifest, SERVER_MANIFEST } from '@zerolatency/manifest';
+import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
 import { probeControlSocket } from '../../services/cli/src/status/probe.ts';
@@ -123,9 +123,15 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
       const evil = { ...manifest, servers: [] };
       const refused: readonly (readonly [string, string])[] = [
         ['signed by 0 known keys', JSON.stringify({ ...JSON.parse(text), signatures: [] })],
-        ['its version 3 is older than 4', await signManifest({ ...evil, version: 3 }, [own])],
-        ['signed by 0 known keys', await signManifest({ ...evil, version: 9 }, [foreign])],
-        ['it differs from the version 4', await signManifest(evil, [own])],
+        [
+          'its version 3 is older than 4',
+          await signDocument(SERVER_MANIFEST, { ...evil, version: 3 }, [own]),
+        ],
+        [
+          'signed by 0 known keys',
+          await signDocument(SERVER_MANIFEST, { ...evil, version: 9 }, [foreign]),
+        ],
+        ['it differs from the version 4', await signDocument(SERVER_MANIFEST, evil, [own])],
       ];
       const before = await toldBy(system);
       for (const [why, envelope] of refused) {

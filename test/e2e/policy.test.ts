@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { type Bundle, type Rule, signBundle } from '@zerolatency/policy';
+import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
 import { type Receipt, verifyReceipt } from '@zerolatency/receipts';
-import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { readVerifiers } from '../../services/cli/src/audit/verify-receipt.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
@@ -40,7 +40,8 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
     ...firstBundle(Date.now()),
     ...changes,
   });
-  const envelopeOf = (changes: Partial<Bundle>) => signBundle(bundleOf(changes), [signer]);
+  const envelopeOf = (changes: Partial<Bundle>) =>
+    signDocument(POLICY_BUNDLE, bundleOf(changes), [signer]);
 
   /** Resolves when that end decides by it. */
   async function publish(end: End, changes: Partial<Bundle> & { version: number }): Promise<void> {
@@ -117,7 +118,9 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
         '0 good signatures': altered(await envelopeOf({ version: 90 })),
         'signed by 0 known keys': unsigned(await envelopeOf({ version: 92 })),
         'its version 1 is older than': await envelopeOf({ version: 1 }),
-        'signed by 0 known': await signBundle(bundleOf({ version: 93 }), [foreign]),
+        'signed by 0 known': await signDocument(POLICY_BUNDLE, bundleOf({ version: 93 }), [
+          foreign,
+        ]),
         'it expired at': await envelopeOf({ version: 94, ...past }),
       };
       for (const [why, envelope] of Object.entries(refused)) {

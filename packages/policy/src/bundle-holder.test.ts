@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { type Floor, type FloorPort, memoryFloor } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
 import {
@@ -11,14 +12,7 @@ import {
   sampleRequest,
   signed,
 } from '../test/sample-bundle.ts';
-import {
-  BundleHolder,
-  type BundleState,
-  bundleFigures,
-  type Floor,
-  type FloorPort,
-  memoryFloor,
-} from './index.ts';
+import { BundleHolder, type BundleState, bundleFigures } from './index.ts';
 
 const keys = [policyKey.publicPem];
 
@@ -133,13 +127,13 @@ test('offers made at once are taken in their order, however slow the floor is', 
   );
 });
 
-test('[POL-02] a bundle of a key that is trusted no more is dropped', async () => {
+test('[POL-02] drops the bundle when its key is no longer trusted', async () => {
   const holder = makeHolder();
   await holder.offer(await signed(), NOW);
   const next = makeKey();
-  holder.trust([...keys, next.publicPem], NOW);
+  await holder.offer('', NOW, [...keys, next.publicPem]);
   assert.equal(holder.current(NOW).state, 'active');
-  holder.trust([next.publicPem], NOW);
+  await holder.offer('', NOW, [next.publicPem]);
   assert.equal(holder.current(NOW).state, 'none');
   assert.equal(ask(holder).effect, 'deny');
   assert.ok('installed' in (await holder.offer(await signed({ version: 2 }, next), NOW)));
@@ -148,7 +142,8 @@ test('[POL-02] a bundle of a key that is trusted no more is dropped', async () =
 test('[POL-06] what is decided by is told before the first decision under it, and once', async () => {
   const told: string[] = [];
   const onChange = (now: BundleState) => void told.push(nameOfState(now));
-  const holder = new BundleHolder({ keys, floor: memoryFloor(), onChange });
+  const holder = makeHolder();
+  holder.onChange(onChange);
   const decide = (nowMs: number) => {
     told.push(`decided by ${ask(holder, nowMs).policyId}`);
   };
@@ -162,8 +157,8 @@ test('[POL-06] what is decided by is told before the first decision under it, an
   decide(NOW + 7 * DAY_MS);
   holder.note(NOW + 8 * DAY_MS);
   decide(NOW + 8 * DAY_MS);
-  holder.trust([], NOW + 8 * DAY_MS);
-  holder.trust([], NOW + 8 * DAY_MS);
+  await holder.offer('', NOW + 8 * DAY_MS, []);
+  await holder.offer('', NOW + 8 * DAY_MS, []);
   assert.deepEqual(told, [
     'none',
     'decided by ',
@@ -194,12 +189,12 @@ test('[OBS-02] what gauges say of a bundle, and of none', async () => {
   });
 });
 
-test('[POL-02] a key that cannot be read neither saves nor spoils what others vouch for', async () => {
+test('[POL-02] an unreadable key neither keeps a bundle nor drops one that another key signed', async () => {
   const holder = makeHolder();
   await holder.offer(await signed(), NOW);
-  holder.trust(['garbage', ...keys], NOW);
+  await holder.offer('', NOW, ['garbage', ...keys]);
   assert.equal(holder.current(NOW).state, 'active');
-  holder.trust(['garbage', makeKey().publicPem], NOW);
+  await holder.offer('', NOW, ['garbage', makeKey().publicPem]);
   assert.equal(holder.current(NOW).state, 'none');
 });
 
@@ -227,9 +222,9 @@ test('[POL-02] whatever is offered and whenever, versions only grow and only the
       const isAllowed = ask(holder, nowMs).effect === 'allow';
       assert.equal(isAllowed, current.state === 'active');
       if (current.state === 'none') continue;
-      assert.ok(current.bundle.version >= highest);
+      assert.ok(current.content.version >= highest);
       assert.equal(current.state === 'active', nowMs < current.expiresAtMs);
-      highest = current.bundle.version;
+      highest = current.content.version;
     }
   });
   await fc.assert(run, { numRuns: 60 });

@@ -1,51 +1,81 @@
-/** contracts/policy/bundle.schema.json says what each field means and how far it goes. */
-export interface Bundle {
-  readonly schema: 'zerolatency.policy/v1';
-  readonly id: string;
-  readonly version: number;
-  readonly issuedAt: string;
-  readonly expiresAt: string;
-  readonly graceMs?: number;
-  readonly rules: readonly Rule[];
+import { compileSchema } from '@zerolatency/contracts';
+import type { DocumentKind } from '@zerolatency/signing';
+import { validRange } from 'semver';
+import type { Bundle, Rule } from '../../../contracts/gen/bundle.d.ts';
+import schema from '../../../contracts/policy/bundle.schema.json' with { type: 'json' };
+import { isTimeZone } from './hours.ts';
+import { parseAbsolutePath } from './path-scope.ts';
+
+export type { Bundle, Rule } from '../../../contracts/gen/bundle.d.ts';
+export type Caps = NonNullable<Rule['caps']>;
+
+/** Bounds how long an attacker who withholds new bundles can keep an old one in force. */
+const MAX_LIFETIME_MS = 31 * 24 * 60 * 60 * 1000;
+
+const validator = compileSchema<Bundle>(schema, 'contract');
+
+/** The kind of signed document that decides which tool calls may happen. */
+export const POLICY_BUNDLE: DocumentKind<Bundle> = {
+  name: 'policy bundle',
+  withoutIt: 'tools are denied',
+  logField: 'policy',
+  errorId: 'policy.invalid',
+  payloadType: 'application/vnd.zerolatency.policy.v1+json',
+  schema: 'zerolatency.policy/v1',
+  check: checkBundle,
+  lifetimeOf: ({ expiresAt, graceMs = 0 }) => ({ expiresAtMs: Date.parse(expiresAt), graceMs }),
+};
+
+/** Checks the shape, and what a schema cannot express. */
+function checkBundle(value: unknown) {
+  const shape = validator.validate(value);
+  if (shape.error !== undefined) return { fault: `${shape.error.field}: ${shape.error.message}` };
+  const content = shape.value;
+  const fault = headFault(content) ?? firstRuleFault(content.rules);
+  return fault === undefined ? { content } : { fault };
 }
 
-export interface Rule {
-  readonly id: string;
-  readonly description?: string;
-  readonly effect: 'allow' | 'deny';
-  readonly tools: readonly string[];
-  readonly versions?: string;
-  readonly tenants?: readonly string[];
-  readonly roles?: readonly string[];
-  readonly users?: readonly string[];
-  readonly devices?: readonly string[];
-  readonly hours?: Hours;
-  readonly paths?: Paths;
-  readonly caps?: Caps;
-  readonly duringGrace?: boolean;
+function headFault(bundle: Bundle): string | undefined {
+  const lifetimeMs = Date.parse(bundle.expiresAt) - Date.parse(bundle.issuedAt);
+  if (Number.isNaN(lifetimeMs)) return 'issuedAt or expiresAt is not a date';
+  if (lifetimeMs <= 0) return 'expiresAt is not after issuedAt';
+  if (lifetimeMs > MAX_LIFETIME_MS) return 'expiresAt is more than 31 days after issuedAt';
+  return undefined;
 }
 
-export interface Hours {
-  readonly from: string;
-  readonly to: string;
-  readonly days?: readonly Day[];
-  readonly timeZone?: string;
+function firstRuleFault(rules: readonly Rule[]): string | undefined {
+  const ids = new Set<string>();
+  for (const rule of rules) {
+    if (ids.has(rule.id)) return `rule ${rule.id}: another rule has the same id`;
+    ids.add(rule.id);
+    const fault = effectFault(rule) ?? constraintFault(rule);
+    if (fault !== undefined) return `rule ${rule.id}: ${fault}`;
+  }
+  return undefined;
 }
 
-export type Day = 'mon' | 'tue' | 'wed' | 'thu' | 'fri' | 'sat' | 'sun';
-
-export interface Paths {
-  readonly argument: string;
-  readonly within: readonly string[];
+function effectFault({ effect, caps, egress, approvers, duringGrace }: Rule): string | undefined {
+  if (effect === 'deny' && caps !== undefined) return 'a deny rule cannot have caps';
+  if (effect === 'deny' && egress !== undefined) return 'a deny rule cannot have egress';
+  if (effect === 'escalate' && approvers === undefined) return 'an escalate rule needs approvers';
+  if (effect !== 'escalate' && approvers !== undefined)
+    return `approvers is for escalate rules only`;
+  if (effect !== 'allow' && duringGrace !== undefined) {
+    return `duringGrace is for allow rules; ${effect} always holds in grace`;
+  }
+  return undefined;
 }
 
-export interface Caps {
-  readonly timeoutMs?: number;
-  readonly maxBytes?: number;
-  readonly callsPerTurn?: number;
-}
-
-/** How receipts and audit name the bundle that decided. */
-export function policyId(bundle: Pick<Bundle, 'id' | 'version'>): string {
-  return `${bundle.id}@${bundle.version}`;
+function constraintFault({ versions, hours, paths }: Rule): string | undefined {
+  if (versions !== undefined && validRange(versions) === null) {
+    return `versions: ${JSON.stringify(versions)} is not a semver range`;
+  }
+  if (hours !== undefined && hours.from === hours.to) return 'hours: from and to are the same';
+  if (hours?.timeZone !== undefined && !isTimeZone(hours.timeZone)) {
+    return `hours: ${JSON.stringify(hours.timeZone)} is not a time zone`;
+  }
+  const odd = paths?.within.find((path) => parseAbsolutePath(path) === undefined);
+  return odd === undefined
+    ? undefined
+    : `paths: ${JSON.stringify(odd)} is not a plain absolute path`;
 }

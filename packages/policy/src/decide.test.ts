@@ -1,13 +1,23 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { checkDocument } from '@zerolatency/signing';
 import fc from 'fast-check';
-import { allowRule, bundleOf, denyRule, request, rules } from '../test/arbitrary-bundle.ts';
-import { allow, deny, sampleBundle, sampleRequest } from '../test/sample-bundle.ts';
-import type { Caps } from './bundle.ts';
-import { checkBundle } from './check-bundle.ts';
+import {
+  allow,
+  allowRule,
+  bundleOf,
+  deny,
+  denyRule,
+  escalate,
+  escalateRule,
+  request,
+  rules,
+  sampleBundle,
+  sampleRequest,
+} from '../test/index.ts';
+import { type Caps, POLICY_BUNDLE } from './bundle.ts';
 import { applies } from './constraints.ts';
-import { decide, tighter } from './decide.ts';
-import type { Decision } from './request.ts';
+import { type Decision, decide, tighter } from './decide.ts';
 
 const CAPS = ['timeoutMs', 'maxBytes', 'callsPerTurn'] as const;
 
@@ -23,6 +33,7 @@ function isAsTight(a: Caps, b: Caps): boolean {
 
 function isAsNarrow(a: Decision, b: Decision): boolean {
   if (a.effect === 'deny') return true;
+  if (a.effect === 'escalate') return b.effect !== 'deny';
   return b.effect === 'allow' && isAsTight(a.caps, b.caps);
 }
 
@@ -50,6 +61,69 @@ test('[POL-01] a deny rule that applies wins wherever it stands', () => {
       assert.equal(decide(bundleOf(all), asked).effect, 'deny');
     }),
   );
+});
+
+test('[POL-01] an escalate rule that applies wins over any allow, and loses to any deny', () => {
+  fc.assert(
+    fc.property(rules, escalateRule, request, fc.nat(6), (some, asking, asked, place) => {
+      fc.pre(applies(asking, asked));
+      const all = [...some.slice(0, place), asking, ...some.slice(place)];
+      const isDenied = some.some((rule) => rule.effect === 'deny' && applies(rule, asked));
+      for (const inGrace of [false, true]) {
+        const { effect } = decide(bundleOf(all), asked, { inGrace });
+        assert.equal(effect, isDenied ? 'deny' : 'escalate');
+      }
+    }),
+  );
+});
+
+test('[POL-01] one more escalate rule never widens what is allowed', () => {
+  fc.assert(
+    fc.property(rules, escalateRule, request, (some, asking, asked) => {
+      const before = decide(bundleOf(some), asked);
+      const after = decide(bundleOf([...some, asking]), asked);
+      assert.equal(isAllowed(after) && !isAllowed(before), false);
+      if (isAllowed(after)) assert.deepEqual(after, before);
+    }),
+  );
+});
+
+test('an escalation names its rule and its approvers, and denies where none can be asked', () => {
+  assert.deepEqual(decide(sampleBundle({ rules: [allow(), escalate()] }), sampleRequest()), {
+    effect: 'escalate',
+    ruleId: 'ask',
+    approvers: { roles: ['owner'] },
+    reason: 'rule ask needs an approval, which this version cannot ask for',
+    errorId: 'policy.denied',
+  });
+});
+
+test('[POL-01] a condition that cannot be evaluated allows nothing and lets nothing through', () => {
+  const when = { language: 'cedar', source: 'permit(principal, action, resource);' } as const;
+  const effectOf = (...some: Parameters<typeof bundleOf>[0]) =>
+    decide(bundleOf(some), sampleRequest()).effect;
+  assert.equal(effectOf(allow({ when })), 'deny');
+  assert.equal(effectOf(allow(), deny({ when })), 'deny');
+  assert.equal(effectOf(allow(), escalate({ when })), 'escalate');
+  assert.equal(effectOf(allow(), deny({ when, tools: ['web.get'] })), 'allow');
+});
+
+test('[POL-01] an allow rule with egress applies nowhere, because no executor enforces it', () => {
+  const rules = [allow({ egress: ['example.com'] })];
+  assert.equal(decide(sampleBundle({ rules }), sampleRequest()).effect, 'deny');
+  const asking = [allow(), escalate({ egress: ['example.com'] })];
+  assert.equal(decide(sampleBundle({ rules: asking }), sampleRequest()).effect, 'escalate');
+});
+
+test('[POL-01] a revoked device is denied, whatever the rules say', () => {
+  const revokedDevices = [{ tenant: 'north', device: 'laptop' }];
+  const bundle = sampleBundle({ rules: [allow(), escalate()], revokedDevices });
+  const decision = decide(bundle, sampleRequest());
+  assert.ok(decision.effect === 'deny' && decision.errorId === 'policy.denied');
+  assert.match(decision.reason, /device laptop is revoked/);
+  const others = sampleBundle({ revokedDevices });
+  assert.ok(isAllowed(decide(others, sampleRequest({ deviceId: 'phone' }))));
+  assert.ok(isAllowed(decide(others, sampleRequest({ tenant: 'south' }))));
 });
 
 test('[POL-01] one more deny rule never widens what is allowed', () => {
@@ -122,7 +196,7 @@ test('a decision is a function of its arguments and never throws', () => {
       const bundle = bundleOf(some);
       assert.deepEqual(decide(bundle, asked), decide(bundle, asked));
       decide(bundle, { ...asked, arguments: odd, version: String(Object(odd)?.length) });
-      assert.ok('bundle' in checkBundle(bundle));
+      assert.ok('content' in checkDocument(POLICY_BUNDLE, bundle));
     }),
   );
 });

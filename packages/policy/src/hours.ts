@@ -1,9 +1,12 @@
-import type { Day, Hours } from './bundle.ts';
+import type { Rule } from './bundle.ts';
 import type { Match } from './path-scope.ts';
+
+type Hours = NonNullable<Rule['hours']>;
+type Day = NonNullable<Hours['days']>[number];
 
 const DAYS: readonly Day[] = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
-/** Making one costs far more than using it; a bundle names few zones. */
+/** A formatter costs far more to make than to use, and a bundle names few zones. */
 const clocks = new Map<string, Intl.DateTimeFormat>();
 const MAX_CLOCKS = 64;
 
@@ -12,13 +15,13 @@ export function isTimeZone(name: string): boolean {
     new Intl.DateTimeFormat('en-US', { timeZone: name });
     return true;
   } catch {
-    // A RangeError is the only way in which Intl tells.
+    // Intl reports an unknown zone with a RangeError only.
     return false;
   }
 }
 
 export function withinHours(hours: Hours, nowMs: number): Match {
-  // Beyond what a Date can hold, nobody knows what day it is.
+  // Beyond the range of Date there is no day of the week.
   if (Number.isNaN(new Date(nowMs).getTime())) return 'unclear';
   const { day, minute } = wallClock(hours.timeZone ?? 'UTC', nowMs);
   const from = minuteOf(hours.from);

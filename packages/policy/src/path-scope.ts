@@ -1,4 +1,6 @@
-/** What is known about a call and a constraint. Unclear counts against the caller. */
+import type { Rule } from './bundle.ts';
+
+/** Whether a call meets a constraint. Unclear counts against the caller. */
 export type Match = 'yes' | 'no' | 'unclear';
 
 interface AbsolutePath {
@@ -9,22 +11,22 @@ interface AbsolutePath {
 
 const MAX_PATH_CHARS = 4096;
 const DRIVE = /^[A-Za-z]:[\\/]/;
-// biome-ignore lint/suspicious/noControlCharactersInRegex: a path with one is what is looked for
+// biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for control characters
 const CONTROL = /[\u0000-\u001f\u007f]/;
-/** A server that decodes once more would see another path than we do. */
+/** A server that decodes once more would see a different path. */
 const ENCODED = /%(?:2e|2f|5c|25|00)/i;
-/** What Windows reads as another name: a stream, a trailing dot or space, a short name. */
+/** Windows takes these for another name: a stream, a trailing dot or space, a short name. */
 const WINDOWS_ALIAS = /:|[. ]$|~\d/;
 
 /**
  * Whether the path is at or below one of the directories, by its text alone.
- * An allow compares exactly; a deny also catches spellings that a file system
- * which ignores case or normalises Unicode would take for the same.
+ * Allow rules compare exactly. Other rules also catch spellings that a file
+ * system without case or with Unicode normalisation takes for the same.
  */
 export function pathWithin(
   path: unknown,
   directories: readonly string[],
-  effect: 'allow' | 'deny',
+  effect: Rule['effect'],
 ): Match {
   const parsed = parseAbsolutePath(path);
   if (parsed === undefined) return 'unclear';
@@ -35,7 +37,7 @@ export function pathWithin(
   return inside ? 'yes' : 'no';
 }
 
-/** Undefined for whatever two readers could understand differently. */
+/** Undefined for paths that two readers could understand differently. */
 export function parseAbsolutePath(path: unknown): AbsolutePath | undefined {
   if (typeof path !== 'string' || path.length > MAX_PATH_CHARS) return undefined;
   if (!path.isWellFormed() || CONTROL.test(path) || ENCODED.test(path)) return undefined;
@@ -66,9 +68,9 @@ function looksLikeSeveral(segment: string): boolean {
   return normal !== segment && (/[\\/]/.test(normal) || normal === '.' || normal === '..');
 }
 
-function isWithin(path: AbsolutePath, directory: AbsolutePath, effect: 'allow' | 'deny'): boolean {
+function isWithin(path: AbsolutePath, directory: AbsolutePath, effect: Rule['effect']): boolean {
   if (path.root !== directory.root) return false;
-  const same = effect === 'deny' ? sameFolded : Object.is;
+  const same = effect === 'allow' ? Object.is : sameFolded;
   return directory.segments.every((segment, index) => same(segment, path.segments[index]));
 }
 
@@ -76,7 +78,7 @@ function sameFolded(a: string, b: string | undefined): boolean {
   return b !== undefined && fold(a) === fold(b);
 }
 
-/** Characters that are not to be seen are not there for HFS+. */
+/** HFS+ ignores invisible characters. */
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
 
 function fold(segment: string): string {

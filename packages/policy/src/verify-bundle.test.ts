@@ -6,6 +6,7 @@ import {
   type Signer,
   signEnvelope,
   signerFromPem,
+  verifyDocument,
 } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
@@ -18,35 +19,35 @@ import {
   sampleRequest,
   signed,
 } from '../test/sample-bundle.ts';
-import { BUNDLE_PAYLOAD_TYPE, decide, MANIFEST_PAYLOAD_TYPE, verifyBundle } from './index.ts';
+import { decide, POLICY_BUNDLE } from './index.ts';
 
 const keys = [policyKey.publicPem];
 const signer: Signer = signerFromPem(policyKey.privatePem);
 
-function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyBundle>[1]> = {}) {
-  const verified = verifyBundle(envelopeText, { keys, nowMs: NOW, ...rules });
+function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyDocument>[2]> = {}) {
+  const verified = verifyDocument(POLICY_BUNDLE, envelopeText, { keys, nowMs: NOW, ...rules });
   assert.ok('error' in verified, 'the bundle was accepted');
   assert.equal(verified.error.id, 'policy.invalid');
   return verified.error.message;
 }
 
-function seal(payload: Uint8Array, payloadType = BUNDLE_PAYLOAD_TYPE): Promise<string> {
+function seal(payload: Uint8Array, payloadType = POLICY_BUNDLE.payloadType): Promise<string> {
   return signEnvelope({ payloadType, payload, keys: [signer] });
 }
 
 test('[POL-02] a signed bundle is verified, and known by the digest of its content', async () => {
-  const verified = verifyBundle(await signed(), { keys, nowMs: NOW });
-  assert.ok('bundle' in verified);
-  assert.deepEqual(verified.bundle, sampleBundle());
+  const verified = verifyDocument(POLICY_BUNDLE, await signed(), { keys, nowMs: NOW });
+  assert.ok('content' in verified);
+  assert.deepEqual(verified.content, sampleBundle());
   assert.equal(verified.digest, digestOf(sampleBundle()));
   assert.deepEqual(verified.keyids, [policyKey.kid]);
-  assert.equal(decide(verified.bundle, sampleRequest()).effect, 'allow');
+  assert.equal(decide(verified.content, sampleRequest()).effect, 'allow');
 });
 
 test('a verified bundle cannot be changed afterwards', async () => {
-  const verified = verifyBundle(await signed(), { keys, nowMs: NOW });
-  assert.ok('bundle' in verified);
-  const { rules } = verified.bundle as unknown as { rules: { effect: string }[] };
+  const verified = verifyDocument(POLICY_BUNDLE, await signed(), { keys, nowMs: NOW });
+  assert.ok('content' in verified);
+  const { rules } = verified.content as unknown as { rules: { effect: string }[] };
   assert.throws(() => rules.pop(), TypeError);
   assert.throws(() => Object.assign(rules[0]!, { effect: 'deny' }), TypeError);
 });
@@ -62,7 +63,10 @@ test('[POL-02] an unsigned bundle and one of an unknown key are refused', async 
 test('[POL-02] one good signature among keys that rotate is enough', async () => {
   const other = makeKey();
   const nowMs = NOW;
-  assert.ok('bundle' in verifyBundle(await signed(), { keys: [other.publicPem, ...keys], nowMs }));
+  assert.ok(
+    'content' in
+      verifyDocument(POLICY_BUNDLE, await signed(), { keys: [other.publicPem, ...keys], nowMs }),
+  );
 });
 
 test('[POL-02] a bundle altered anywhere is refused', async () => {
@@ -78,7 +82,7 @@ test('[POL-02] a bundle altered anywhere is refused', async () => {
 });
 
 test('a document signed for another purpose is no bundle', async () => {
-  fault(await seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE));
+  fault(await seal(canonicalJson(sampleBundle()), 'application/json'));
 });
 
 test('signed content with two readings is refused', async () => {
@@ -97,13 +101,17 @@ test('garbage is refused without a throw', () => {
 test('[POL-02] a bundle past its grace is refused, and one in its grace is not', async () => {
   const envelope = await signed({ graceMs: DAY_MS });
   assert.match(fault(envelope, { nowMs: NOW + 8 * DAY_MS }), /expired at 2030-01-08/);
-  assert.ok('bundle' in verifyBundle(envelope, { keys, nowMs: NOW + 8 * DAY_MS - 1 }));
+  assert.ok(
+    'content' in verifyDocument(POLICY_BUNDLE, envelope, { keys, nowMs: NOW + 8 * DAY_MS - 1 }),
+  );
   assert.match(fault(await signed(), { nowMs: NOW + 7 * DAY_MS }), /expired/);
 });
 
 test('[POL-02] a bundle from the future is refused, but for the skew of clocks', async () => {
   const skewMs = 5 * 60 * 1000;
-  assert.ok('bundle' in verifyBundle(await signed(), { keys, nowMs: NOW - skewMs }));
+  assert.ok(
+    'content' in verifyDocument(POLICY_BUNDLE, await signed(), { keys, nowMs: NOW - skewMs }),
+  );
   assert.match(fault(await signed(), { nowMs: NOW - skewMs - 1 }), /in the future/);
 });
 
@@ -114,7 +122,10 @@ test('[POL-02] a rollback is refused, also to other content of the same version'
   assert.match(fault(twin, { floor }), /differs from the version 3/);
   assert.match(fault(await signed({ id: 'other', version: 9 }), { floor }), /follows default/);
   for (const version of [3, 4]) {
-    assert.ok('bundle' in verifyBundle(await signed({ version }), { keys, nowMs: NOW, floor }));
+    assert.ok(
+      'content' in
+        verifyDocument(POLICY_BUNDLE, await signed({ version }), { keys, nowMs: NOW, floor }),
+    );
   }
 });
 
@@ -123,8 +134,11 @@ test('nobody can sign what nobody would accept', async () => {
 });
 
 test('[OBS-02] a refusal has its reason, whatever its words', async () => {
-  const reasonOf = (envelope: string, rules: Partial<Parameters<typeof verifyBundle>[1]> = {}) => {
-    const verified = verifyBundle(envelope, { keys, nowMs: NOW, ...rules });
+  const reasonOf = (
+    envelope: string,
+    rules: Partial<Parameters<typeof verifyDocument>[2]> = {},
+  ) => {
+    const verified = verifyDocument(POLICY_BUNDLE, envelope, { keys, nowMs: NOW, ...rules });
     return 'error' in verified ? verified.error.reason : 'accepted';
   };
   const altered = { ...JSON.parse(await signed()), payload: Buffer.from('{}').toString('base64') };
@@ -132,7 +146,7 @@ test('[OBS-02] a refusal has its reason, whatever its words', async () => {
   const reasons = [
     reasonOf('garbage'),
     reasonOf(await seal(canonicalJson({ no: 'bundle' }))),
-    reasonOf(await seal(canonicalJson(sampleBundle()), MANIFEST_PAYLOAD_TYPE)),
+    reasonOf(await seal(canonicalJson(sampleBundle()), 'application/json')),
     reasonOf(await seal(Buffer.from('{ }'))),
     reasonOf(JSON.stringify(altered)),
     reasonOf(await signed({}, makeKey())),

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { openFloorFile, watchDocument } from '@zerolatency/signing';
 import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
 import {
   DAY_MS,
@@ -11,7 +12,7 @@ import {
   sampleRequest,
   signed,
 } from '../test/sample-bundle.ts';
-import { openFloorFile, type WatchBundleOptions, watchBundle } from './index.ts';
+import { BundleHolder } from './index.ts';
 
 /** Looks only happen when the test asks. */
 const NEVER_MS = 2 ** 31 - 1;
@@ -30,22 +31,20 @@ function setUp(t: TestContext) {
   const logged: string[] = [];
   const events: string[] = [];
   const note = (_: object, message: string) => logged.push(message);
-  const start = async (options: Partial<WatchBundleOptions> = {}) => {
-    const watch = await watchBundle({
-      envelopePath: paths.envelope,
+  const start = async (pollMs = NEVER_MS) => {
+    const holder = new BundleHolder({ floor: openFloorFile(paths.floor) });
+    holder.onChange((now) => events.push(nameOfState(now)));
+    const watch = await watchDocument({
+      holder,
+      file: paths.envelope,
       keysDir: paths.keys,
-      floor: openFloorFile(paths.floor),
       log: { info: note, warn: note },
-      observer: {
-        changed: (now) => events.push(nameOfState(now)),
-        refused: (reason) => events.push(`refused: ${reason}`),
-      },
+      onRefused: ({ reason }) => events.push(`refused: ${reason}`),
       nowMs: clock.nowMs,
-      pollMs: NEVER_MS,
-      ...options,
+      pollMs,
     });
     t.after(() => watch.close());
-    return watch;
+    return { ...watch, holder };
   };
   const put = (text: string) => {
     writeFileSync(`${paths.envelope}.next`, text);
@@ -176,7 +175,7 @@ test('a key file that cannot be read leaves keys and bundle as they are', async 
 
 test('it looks by itself', async (t) => {
   const { start, put, clock } = setUp(t);
-  const { holder } = await start({ pollMs: 1 });
+  const { holder } = await start(1);
   put(await signed());
   await eventually(() => holder.current(clock.nowMs()).state === 'active');
 });

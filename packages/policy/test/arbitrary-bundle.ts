@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import type { Bundle, Caps, Rule } from '../src/bundle.ts';
-import type { PolicyRequest } from '../src/request.ts';
+import type { PolicyRequest } from '../src/decide.ts';
 import { NOW, sampleBundle } from './sample-bundle.ts';
 
 // Few names, so that rules and requests meet often.
@@ -30,7 +30,18 @@ const hours = fc.record({
   to: fc.constantFrom('06:00', '13:00', '23:59'),
 });
 
+/** Rules with it are undecidable, so most have none. */
+const when = rarely(fc.constant({ language: 'cedar' as const, source: 'true' }));
+
+function rarely<T>(value: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> {
+  return fc.oneof(
+    { weight: 9, arbitrary: fc.constant(undefined) },
+    { weight: 1, arbitrary: value },
+  );
+}
+
 const constraints = {
+  when,
   versions: optional(fc.constantFrom('^1.0.0', '>=2', '<1.5.0')),
   tenants: optional(some(tenant)),
   roles: optional(some(role)),
@@ -48,6 +59,7 @@ const allowing = fc.record({
   tools: some(glob),
   caps: optional(caps),
   duringGrace: optional(fc.boolean()),
+  egress: rarely(fc.constant(['example.com'])),
   ...constraints,
 });
 
@@ -60,10 +72,25 @@ export const denyRule: fc.Arbitrary<Rule> = fc
   })
   .map(withoutUndefined);
 
+export const escalateRule: fc.Arbitrary<Rule> = fc
+  .record({
+    id: fc.uuid(),
+    effect: fc.constant('escalate' as const),
+    tools: some(glob),
+    approvers: fc.record({ roles: some(role) }),
+    caps: optional(caps),
+    ...constraints,
+  })
+  .map(withoutUndefined);
+
 export const allowRule: fc.Arbitrary<Rule> = allowing.map(withoutUndefined);
 
 export const rules: fc.Arbitrary<readonly Rule[]> = fc.array(
-  fc.oneof({ weight: 3, arbitrary: allowRule }, { weight: 1, arbitrary: denyRule }),
+  fc.oneof(
+    { weight: 6, arbitrary: allowRule },
+    { weight: 2, arbitrary: denyRule },
+    { weight: 1, arbitrary: escalateRule },
+  ),
   { maxLength: 6 },
 );
 

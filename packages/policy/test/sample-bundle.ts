@@ -1,11 +1,11 @@
-import { signerFromPem } from '@zerolatency/signing';
+import { signDocument, signerFromPem } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
 import {
   type Bundle,
   type BundleState,
+  POLICY_BUNDLE,
   type PolicyRequest,
   type Rule,
-  signBundle,
 } from '../src/index.ts';
 
 export const NOW = Date.UTC(2030, 0, 1, 12);
@@ -32,6 +32,12 @@ export function deny(changes: Partial<Rule> = {}): Rule {
   return { id: 'no', effect: 'deny', tools: ['fs.read'], ...changes };
 }
 
+/** Asks the owner of all tools. */
+export function escalate(changes: Partial<Rule> = {}): Rule {
+  const approvers = { roles: ['owner'] };
+  return { id: 'ask', effect: 'escalate', tools: ['fs.read'], approvers, ...changes };
+}
+
 export function sampleRequest(changes: Partial<PolicyRequest> = {}): PolicyRequest {
   return {
     tool: 'fs.read',
@@ -50,9 +56,9 @@ export function sampleRequest(changes: Partial<PolicyRequest> = {}): PolicyReque
 export const policyKey = makeKey();
 
 export function signed(changes: Partial<Bundle> = {}, key = policyKey): Promise<string> {
-  return signBundle(sampleBundle(changes), [signerFromPem(key.privatePem)]);
+  return signDocument(POLICY_BUNDLE, sampleBundle(changes), [signerFromPem(key.privatePem)]);
 }
 
 export function nameOfState(held: BundleState): string {
-  return held.state === 'none' ? 'none' : `${held.policyId} ${held.state}`;
+  return held.state === 'none' ? 'none' : `${held.name} ${held.state}`;
 }

@@ -1,8 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { canonicalJson, canonicalText, MAX_VALUE_DEPTH } from './canonical-json.ts';
-import { digestOf, digestOfBytes } from './digest.ts';
+import {
+  canonicalJson,
+  canonicalText,
+  digestOf,
+  digestOfBytes,
+  MAX_VALUE_DEPTH,
+} from './canonical-json.ts';
 
 // -0 has no spelling of its own in RFC 8785.
 const json = () => fc.jsonValue({ noUnicodeString: false, maxDepth: 6 }).map(withoutMinusZero);

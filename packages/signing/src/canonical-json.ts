@@ -1,21 +1,41 @@
+import { hash } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import canonicalize from 'canonicalize';
+
+export type Digest = `sha256:${string}`;
 
 /** Deeper than any honest arguments, and shallow enough for every recursive reader. */
 export const MAX_VALUE_DEPTH = 64;
 
-/**
- * RFC 8785. Refuses what JSON cannot say instead of dropping it, so that two
- * different values never share a digest.
- */
+/** RFC 8785. Refuses values that JSON cannot express, so that two different values never share a digest. */
 export function canonicalJson(value: unknown): Uint8Array {
   return Buffer.from(canonicalText(value), 'utf8');
 }
 
 export function canonicalText(value: unknown): string {
   refuseUnlessJson(value, '', 0);
-  // The walk above has refused every value for which there is no text.
+  // The check above has refused every value that has no text.
   return canonicalize(value) ?? refuse('', 'is not JSON');
+}
+
+/** Identifies arguments, results, bundles and configurations. */
+export function digestOf(value: unknown): Digest {
+  return digestOfBytes(canonicalJson(value));
+}
+
+export function digestOfBytes(bytes: Uint8Array): Digest {
+  return `sha256:${hash('sha256', bytes, 'hex')}`;
+}
+
+export function sha256(bytes: Uint8Array): Uint8Array {
+  return hash('sha256', bytes, 'buffer');
+}
+
+/** Treats an optional field that is undefined as absent. */
+export function withoutUnset<T extends object>(fields: T): T {
+  if (!Object.values(fields).includes(undefined)) return fields;
+  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
+  return Object.fromEntries(given) as T;
 }
 
 function refuseUnlessJson(value: unknown, path: string, depth: number): void {
@@ -23,10 +43,10 @@ function refuseUnlessJson(value: unknown, path: string, depth: number): void {
     case 'boolean':
       return;
     case 'string':
-      if (!value.isWellFormed()) refuse(path, 'holds a lone surrogate');
+      if (!value.isWellFormed()) refuse(path, 'contains a lone surrogate');
       return;
     case 'number':
-      if (!Number.isFinite(value)) refuse(path, `is ${value}, which JSON has no word for`);
+      if (!Number.isFinite(value)) refuse(path, `is ${value}, which JSON cannot express`);
       return;
     case 'object':
       if (value !== null) refuseUnlessContainer(value, path, depth);

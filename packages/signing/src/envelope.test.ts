@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { createPrivateKey, createPublicKey, ECDH, generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { preAuthenticationEncoding, signEnvelope } from './envelope.ts';
+import {
+  MAX_ENVELOPE_BYTES,
+  preAuthenticationEncoding,
+  signEnvelope,
+  verifyEnvelope,
+} from './envelope.ts';
 import {
   generateKeyPair,
   signerFromJwk,
@@ -10,7 +15,6 @@ import {
   verifierFromJwk,
   verifierFromPem,
 } from './keys.ts';
-import { MAX_ENVELOPE_BYTES, verifyEnvelope } from './verify-envelope.ts';
 
 const payloadType = 'application/vnd.zerolatency.test.v1+json';
 const pair = generateKeyPair();

@@ -1,12 +1,35 @@
-export { strictBase64, toBase64 } from './base64.ts';
-export { canonicalJson, canonicalText, MAX_VALUE_DEPTH } from './canonical-json.ts';
-export { type Digest, digestOf, digestOfBytes, sha256 } from './digest.ts';
+export {
+  canonicalJson,
+  canonicalText,
+  type Digest,
+  digestOf,
+  digestOfBytes,
+  MAX_VALUE_DEPTH,
+  sha256,
+  withoutUnset,
+} from './canonical-json.ts';
+export { type Floor, type FloorPort, memoryFloor, openFloorFile } from './document-floor.ts';
+export {
+  DocumentHolder,
+  type DocumentHolderOptions,
+  type DocumentState,
+  type Offer,
+} from './document-holder.ts';
 export {
   type Envelope,
+  type EnvelopeError,
+  type EnvelopeFault,
+  type EnvelopeRules,
   type EnvelopeSignature,
+  type EnvelopeVerdict,
+  MAX_ENVELOPE_BYTES,
   preAuthenticationEncoding,
   sealEnvelope,
   signEnvelope,
+  strictBase64,
+  toBase64,
+  type VerifiedEnvelope,
+  verifyEnvelope,
 } from './envelope.ts';
 export {
   generateKeyPair,
@@ -20,12 +43,24 @@ export {
   verifierFromPem,
 } from './keys.ts';
 export {
-  type EnvelopeError,
-  type EnvelopeFault,
-  type EnvelopeRules,
-  type EnvelopeVerdict,
-  MAX_ENVELOPE_BYTES,
-  type VerifiedEnvelope,
-  verifyEnvelope,
-} from './verify-envelope.ts';
-export { withoutUnset } from './without-unset.ts';
+  ageOf,
+  checkDocument,
+  type DocumentHead,
+  type DocumentKind,
+  type DocumentLifetime,
+  DocumentRefused,
+  documentName,
+  openDocument,
+  REFUSAL_REASONS,
+  type Refusal,
+  type RefusalReason,
+  type SignedDocument,
+  signDocument,
+  verifyDocument,
+} from './signed-document.ts';
+export {
+  type DocumentLog,
+  type DocumentWatch,
+  type WatchDocumentOptions,
+  watchDocument,
+} from './watch-document.ts';

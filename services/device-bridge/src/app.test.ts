@@ -4,8 +4,8 @@ import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
-import { signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/signing';
+import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import { signDocument, signerFromPem } from '@zerolatency/signing';
 import { eventually, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
 import { makeRig, runRig, startRigBridge } from '../test/bridge-rig.ts';
 import { fixtureSpec, manifestOf } from '../test/manifests.ts';
@@ -88,10 +88,12 @@ test('[BRG-02] an unsigned, altered or older manifest starts nothing', async (t)
   };
   await fails('rubbish');
   await fails(good.replace(/"payload":"..../, '"payload":"AAAA'));
-  await fails(await signManifest(manifestOf([]), [signerFromPem(makeKey().privatePem)]));
-  await fails(await signManifest(manifestOf([]), rig.signers));
+  await fails(
+    await signDocument(SERVER_MANIFEST, manifestOf([]), [signerFromPem(makeKey().privatePem)]),
+  );
+  await fails(await signDocument(SERVER_MANIFEST, manifestOf([]), rig.signers));
   const older = { ...manifestOf([fixtureSpec('well')]), version: 2 };
-  writeFileSync(rig.manifestFile, await signManifest(older, rig.signers));
+  writeFileSync(rig.manifestFile, await signDocument(SERVER_MANIFEST, older, rig.signers));
   await (await startRigBridge(t, rig)).stop();
   await fails(good);
 });

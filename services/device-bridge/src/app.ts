@@ -1,9 +1,10 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
-import { openFloorFile, watchBundle } from '@zerolatency/policy';
+import { BundleHolder } from '@zerolatency/policy';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { openFloorFile, watchDocument } from '@zerolatency/signing';
 import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
 import { SqliteJournal } from './adapters/sqlite/journal.ts';
@@ -148,14 +149,15 @@ async function openPolicy(
   deps: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
 ) {
   const { lifecycle, log, metrics } = deps;
-  const watch = await watchBundle({
-    envelopePath: policy.bundleFile,
+  const holder = new BundleHolder({ floor: openFloorFile(join(stateDir, 'policy-floor.json')) });
+  const watch = await watchDocument({
+    holder,
+    file: policy.bundleFile,
     keysDir: policy.keysDir,
-    floor: openFloorFile(join(stateDir, 'policy-floor.json')),
     log,
-    observer: { refused: (reason) => metrics.bundleRefused(reason) },
+    onRefused: ({ reason }) => metrics.bundleRefused(reason),
   });
-  metrics.bundle((nowMs) => watch.holder.current(nowMs));
+  metrics.bundle((nowMs) => holder.current(nowMs));
   lifecycle.onDrain('policy', async () => watch.close());
-  return watch.holder;
+  return holder;
 }

@@ -1,13 +1,9 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import type { Frame } from '@zerolatency/frame';
-import {
-  type BundleState,
-  bundleFigures,
-  type RefusalReason,
-  refusalReasons,
-} from '@zerolatency/policy';
+import { type BundleState, bundleFigures } from '@zerolatency/policy';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
+import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
@@ -60,7 +56,7 @@ export class BridgeMetrics {
     this.#durations.labels({ tool: name, outcome }).observe(seconds);
   }
 
-  decided(effect: 'allow' | 'deny'): void {
+  decided(effect: 'allow' | 'deny' | 'escalate'): void {
     this.#decisions.labels({ effect }).inc();
   }
 
@@ -103,6 +99,6 @@ export class BridgeMetrics {
     gaugeFrom(this.#registry, 'zl_policy_bundle_age_seconds', () => figures().ageSeconds);
     gaugeFrom(this.#registry, 'zl_policy_bundle_expires_seconds', () => figures().expiresSeconds);
     // A rate sees the first refusal only where there was a zero before it.
-    for (const reason of refusalReasons) this.#bundlesRefused(reason).inc(0);
+    for (const reason of REFUSAL_REASONS) this.#bundlesRefused(reason).inc(0);
   }
 }

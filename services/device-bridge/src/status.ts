@@ -2,7 +2,11 @@ import type { BundleState } from '@zerolatency/policy';
 import type { Device } from './calls/device-receipt.ts';
 import type { ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
-import type { ManifestState } from './servers/watch-manifest.ts';
+
+export type ManifestState =
+  /** `why` is what was wrong with the file when it was last read. */
+  | { readonly state: 'none'; readonly why: string }
+  | { readonly state: 'active'; readonly manifestId: string; readonly digest: string };
 
 interface StatusParts {
   readonly version: string;
@@ -68,6 +72,6 @@ function serverStatus({ spec: { name }, state }: ManagedServer) {
 
 function policyStatus(policy: BundleState) {
   if (policy.state === 'none') return { state: policy.state };
-  const { state, policyId, digest, expiresAtMs } = policy;
+  const { state, name: policyId, digest, expiresAtMs } = policy;
   return { state, policyId, digest, expiresAt: new Date(expiresAtMs).toISOString() };
 }

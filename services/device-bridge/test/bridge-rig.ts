@@ -1,14 +1,8 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import {
-  type Bundle,
-  type Manifest,
-  type ManifestServer,
-  type Rule,
-  signBundle,
-  signManifest,
-} from '@zerolatency/policy';
+import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
+import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
 import {
   createLogger,
@@ -16,7 +10,7 @@ import {
   createTracing,
   type TracingOptions,
 } from '@zerolatency/service/telemetry';
-import { signerFromPem } from '@zerolatency/signing';
+import { signDocument, signerFromPem } from '@zerolatency/signing';
 import {
   makeAuthority,
   makeEnrolment,
@@ -62,12 +56,16 @@ export async function makeRig(t: TestContext, options: RigOptions) {
 
   const bundleFile = join(dir, 'bundle.json');
   const install = async (bundle: Partial<Bundle>) => {
-    writeFileSync(bundleFile, await signBundle(bundleOf(bundle), signers));
+    writeFileSync(bundleFile, await signDocument(POLICY_BUNDLE, bundleOf(bundle), signers));
   };
   await install({ rules: options.rules ?? [allowAll], ...options.bundle });
   const manifestFile = join(dir, 'manifest.json');
   const installManifest = async (manifest: Partial<Manifest>) => {
-    const envelope = await signManifest({ ...manifestOf([]), ...manifest }, signers);
+    const envelope = await signDocument(
+      SERVER_MANIFEST,
+      { ...manifestOf([]), ...manifest },
+      signers,
+    );
     // A running bridge must not read half a file.
     writeFileSync(`${manifestFile}.next`, envelope);
     renameSync(`${manifestFile}.next`, manifestFile);

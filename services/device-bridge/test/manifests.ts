@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
+import type { Manifest, ManifestServer } from '@zerolatency/manifest';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
-import type { Manifest, ManifestServer } from '@zerolatency/policy';
 import { nodeLauncher } from '@zerolatency/testing';
 
 const hashes = new Map<string, string>();

@@ -1,10 +1,5 @@
 import type { LedgerObserver, RecordKind } from '@zerolatency/ledger';
-import {
-  type BundleState,
-  bundleFigures,
-  type RefusalReason,
-  refusalReasons,
-} from '@zerolatency/policy';
+import { type BundleState, bundleFigures } from '@zerolatency/policy';
 import {
   childBy,
   gaugeFrom,
@@ -12,6 +7,7 @@ import {
   metric,
   type Registry,
 } from '@zerolatency/service/telemetry';
+import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { RelayMetrics } from './adapters/relay/metrics.ts';
 import type { ToolMetrics } from './calls/ports.ts';
 
@@ -93,13 +89,16 @@ export function toolMetrics(registry: Registry): ToolMetrics {
   const decisions = metric(registry, 'zl_policy_decisions_total');
   const decisionTime = metric(registry, 'zl_policy_decision_duration_seconds').labels();
   const roundTrips = metric(registry, 'zl_host_to_device_rtt_ms');
-  const allowed = decisions.labels({ effect: 'allow' });
-  const denied = decisions.labels({ effect: 'deny' });
+  const byEffect = {
+    allow: decisions.labels({ effect: 'allow' }),
+    deny: decisions.labels({ effect: 'deny' }),
+    escalate: decisions.labels({ effect: 'escalate' }),
+  };
   return {
     running: (change) => running.inc(change),
     resumed: () => resumes.inc(),
     decided(effect, ms) {
-      (effect === 'allow' ? allowed : denied).inc();
+      byEffect[effect].inc();
       decisionTime.observe(ms / 1000);
     },
     ended({ tool, outcome, errorId, ms }) {
@@ -140,7 +139,7 @@ export function bundleRefusals(registry: Registry): (reason: RefusalReason) => v
   const refused = metric(registry, 'zl_policy_bundles_refused_total');
   const byReason = childBy((reason: RefusalReason) => refused.labels({ reason }));
   // A rate sees the first refusal only where there was a zero before it.
-  for (const reason of refusalReasons) byReason(reason).inc(0);
+  for (const reason of REFUSAL_REASONS) byReason(reason).inc(0);
   return (reason) => byReason(reason).inc();
 }
 

@@ -5,7 +5,7 @@ import { generateKeyPair } from '@zerolatency/signing';
 import { writePrivate, writePublic } from '../installation/private-file.ts';
 import { exitStatus, print, type Terminal } from '../terminal.ts';
 
-/** A key pair that signs bundles or manifests, in a folder where it can overwrite nothing. */
+/** Makes a key pair for bundles or manifests, in a folder where it can overwrite nothing. */
 export async function keygen(terminal: Terminal, options: { out: string }): Promise<number> {
   const { out } = options;
   await mkdir(out, { recursive: true, mode: 0o700 });

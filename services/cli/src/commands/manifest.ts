@@ -1,5 +1,11 @@
-import { checkManifest, type Manifest, signManifest, verifyManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/signing';
+import { type Manifest, SERVER_MANIFEST } from '@zerolatency/manifest';
+import {
+  checkDocument,
+  documentName,
+  signDocument,
+  signerFromPem,
+  verifyDocument,
+} from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
 import { sha256OfFile } from '../input/file-hash.ts';
 import { readDocument } from '../input/read-document.ts';
@@ -8,7 +14,7 @@ import { writePublic } from '../installation/private-file.ts';
 import { readKeys } from '../keys/read-keys.ts';
 import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
 
-/** Signs what the file says and adds nothing to it. Doubts about its hashes go to stderr. */
+/** Signs the file as it is. Warnings about its hashes go to stderr. */
 export async function manifestSign(
   terminal: Terminal,
   file: string,
@@ -16,12 +22,11 @@ export async function manifestSign(
 ): Promise<number> {
   const manifest = await readManifest(file);
   const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, await signManifest(manifest, [signer]));
-  for (const doubt of await hashDoubts(manifest)) {
-    terminal.stderr.write(`warning: ${whole(doubt)}\n`);
+  await writePublic(options.out, await signDocument(SERVER_MANIFEST, manifest, [signer]));
+  for (const warning of await hashWarnings(manifest)) {
+    terminal.stderr.write(`warning: ${whole(warning)}\n`);
   }
-  const { id, version } = manifest;
-  print(terminal, `signed ${id}@${version} with ${signer.keyid} into ${options.out}`);
+  print(terminal, `signed ${documentName(manifest)} with ${signer.keyid} into ${options.out}`);
   return exitStatus.ok;
 }
 
@@ -31,15 +36,15 @@ export async function manifestVerify(
   options: { readonly json?: boolean; readonly keys: string },
 ): Promise<number> {
   const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
-  const verified = verifyManifest(envelope, { keys, nowMs: Date.now() });
+  const verified = verifyDocument(SERVER_MANIFEST, envelope, { keys, nowMs: Date.now() });
   if ('error' in verified) {
     if (!options.json) throw verified.error;
     const { id, message } = verified.error;
     printJson(terminal, { valid: false, error: { id, message } });
     return exitStatus.failed;
   }
-  const { manifest, digest, keyids } = verified;
-  const { id, version, servers } = manifest;
+  const { content, digest, keyids } = verified;
+  const { id, version, servers } = content;
   if (options.json) {
     const names = servers.map(({ name }) => name);
     printJson(terminal, { valid: true, id, version, digest, keyids, servers: names });
@@ -59,24 +64,24 @@ export async function manifestShow(terminal: Terminal, file: string): Promise<nu
 }
 
 async function readManifest(file: string): Promise<Manifest> {
-  const checked = checkManifest(await readDocument(file, 'manifest.invalid'));
+  const checked = checkDocument(SERVER_MANIFEST, await readDocument(file, 'manifest.invalid'));
   if ('error' in checked) throw checked.error;
-  return checked.manifest;
+  return checked.content;
 }
 
-/** What is left out of a command line is what matters most. */
+/** The cut part of a command line could be the part that matters. */
 const whole = (line: string) => foreignLine(line, Number.POSITIVE_INFINITY);
 
-/** A manifest may be meant for other machines, so this is no reason to refuse it. */
-async function hashDoubts({ servers }: Manifest): Promise<string[]> {
+/** Only warnings, because a manifest may be meant for other machines. */
+async function hashWarnings({ servers }: Manifest): Promise<string[]> {
   const files = servers.flatMap(({ name, command, sha256, files: others = [] }) =>
     [{ path: command, sha256 }, ...others].map((file) => ({ ...file, name })),
   );
-  const doubts = files.map(async ({ name, path, sha256 }) => {
+  const warnings = files.map(async ({ name, path, sha256 }) => {
     const found = await sha256OfFile(path).catch(() => undefined);
     if (found === sha256) return [];
     const why = found === undefined ? 'cannot be read on this machine' : `here has sha256 ${found}`;
     return [`server ${name}: ${JSON.stringify(path)} ${why}`];
   });
-  return (await Promise.all(doubts)).flat();
+  return (await Promise.all(warnings)).flat();
 }

@@ -1,23 +1,21 @@
+import { type Bundle, type Decision, POLICY_BUNDLE, type PolicyRequest } from '@zerolatency/policy';
 import {
   ageOf,
-  type Bundle,
-  checkBundle,
-  type Decision,
-  diffBundles,
-  explain,
-  lintBundle,
-  type PolicyRequest,
-  policyId,
-  signBundle,
-  verifyBundle,
-} from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/signing';
+  checkDocument,
+  documentName,
+  signDocument,
+  signerFromPem,
+  verifyDocument,
+} from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
 import { readDocument } from '../input/read-document.ts';
 import { readText } from '../input/read-input.ts';
 import { writePublic } from '../installation/private-file.ts';
 import { readKeys } from '../keys/read-keys.ts';
 import { paintFor } from '../paint.ts';
+import { diffBundles } from '../policy/diff-bundles.ts';
+import { explain } from '../policy/explain.ts';
+import { lintBundle } from '../policy/lint-bundle.ts';
 import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
 
 interface Output {
@@ -31,11 +29,11 @@ export async function policySign(
 ): Promise<number> {
   const bundle = await readBundle(file);
   const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, await signBundle(bundle, [signer]));
+  await writePublic(options.out, await signDocument(POLICY_BUNDLE, bundle, [signer]));
   for (const { ruleId, message } of lintBundle(bundle, { nowMs: Date.now() })) {
     terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${foreignLine(message)}\n`);
   }
-  print(terminal, `signed ${bundle.id}@${bundle.version} with ${signer.keyid} into ${options.out}`);
+  print(terminal, `signed ${documentName(bundle)} with ${signer.keyid} into ${options.out}`);
   return exitStatus.ok;
 }
 
@@ -45,15 +43,15 @@ export async function policyVerify(
   options: Output & { readonly keys: string },
 ): Promise<number> {
   const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
-  const verified = verifyBundle(envelope, { keys, nowMs: Date.now() });
+  const verified = verifyDocument(POLICY_BUNDLE, envelope, { keys, nowMs: Date.now() });
   if ('error' in verified) {
     if (!options.json) throw verified.error;
     const { id, message } = verified.error;
     printJson(terminal, { valid: false, error: { id, message } });
     return exitStatus.failed;
   }
-  const { bundle, digest, keyids } = verified;
-  const { id, version, expiresAt } = bundle;
+  const { content, digest, keyids } = verified;
+  const { id, version, expiresAt } = content;
   if (options.json) {
     printJson(terminal, { valid: true, id, version, digest, keyids, expiresAt });
   } else {
@@ -63,21 +61,23 @@ export async function policyVerify(
   return exitStatus.ok;
 }
 
-/** Why a request is allowed or denied, rule by rule. */
+const COLOURS = { allow: 'green', deny: 'red', escalate: 'yellow' } as const;
+
+/** Why a request is allowed, denied or escalated, rule by rule. */
 export async function policyExplain(
   terminal: Terminal,
   file: string,
   options: Output & { readonly request: PolicyRequest },
 ): Promise<number> {
   const bundle = await readBundle(file);
-  const state = ageOf(bundle, options.request.nowMs);
+  const state = ageOf(POLICY_BUNDLE, bundle, options.request.nowMs);
   const { rules, ...explained } = explain(bundle, options.request, { inGrace: state === 'stale' });
   const decision = state === 'expired' ? expiredDecision(bundle) : explained.decision;
   if (options.json) {
     printJson(terminal, { state, decision, rules });
   } else {
     const paint = paintFor(terminal);
-    const colour = decision.effect === 'allow' ? 'green' : 'red';
+    const colour = COLOURS[decision.effect];
     const why = decision.effect === 'allow' ? `rule ${decision.ruleId}` : decision.reason;
     print(terminal, `${paint(colour, decision.effect)}: ${why}`);
     for (const { id, effect, matched, reasons } of rules) {
@@ -90,9 +90,9 @@ export async function policyExplain(
   return decision.effect === 'allow' ? exitStatus.ok : exitStatus.failed;
 }
 
-/** As a host and a bridge decide, whatever the rules say. */
+/** The decision of a host and a bridge, whatever the rules say. */
 function expiredDecision(bundle: Bundle): Decision {
-  const reason = `policy bundle ${policyId(bundle)} expired at ${bundle.expiresAt}`;
+  const reason = `policy bundle ${documentName(bundle)} expired at ${bundle.expiresAt}`;
   return { effect: 'deny', ruleId: null, reason, errorId: 'policy.unavailable' };
 }
 
@@ -103,7 +103,7 @@ export async function policyLint(
 ): Promise<number> {
   const warnings = lintBundle(await readBundle(file), { nowMs: Date.now() });
   if (options.json) printJson(terminal, { warnings });
-  else if (warnings.length === 0) print(terminal, 'nothing to say against it');
+  else if (warnings.length === 0) print(terminal, 'no warnings');
   else
     for (const w of warnings) print(terminal, foreignLine(`${w.ruleId ?? 'bundle'}: ${w.message}`));
   return warnings.length === 0 ? exitStatus.ok : exitStatus.failed;
@@ -131,15 +131,15 @@ export async function policyDiff(
   return exitStatus.ok;
 }
 
-/** The content of a signed bundle, to be read or to be the beginning of the next one. */
+/** The content of a signed bundle, to read or to base the next one on. */
 export async function policyShow(terminal: Terminal, file: string): Promise<number> {
   print(terminal, readable(await readBundle(file)));
   return exitStatus.ok;
 }
 
-/** A bundle as written by a person, or the one inside an envelope (whose signature is not looked at). */
+/** A bundle as a person wrote it, or the content of an envelope (whose signature is not checked). */
 async function readBundle(file: string): Promise<Bundle> {
-  const checked = checkBundle(await readDocument(file, 'policy.invalid'));
+  const checked = checkDocument(POLICY_BUNDLE, await readDocument(file, 'policy.invalid'));
   if ('error' in checked) throw checked.error;
-  return checked.bundle;
+  return checked.content;
 }

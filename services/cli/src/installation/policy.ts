@@ -1,13 +1,8 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import {
-  type Bundle,
-  type Manifest,
-  type ManifestServer,
-  signBundle,
-  signManifest,
-} from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
+import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
+import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
 import { sha256OfFile } from '../input/file-hash.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { local } from './local.ts';
@@ -103,10 +98,13 @@ async function fileServerProgram(nodePath: string, script: string) {
 
 export async function installBundle(layout: Layout, bundle: Bundle): Promise<void> {
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
-  await writePublic(layout.policy.bundle, await signBundle(bundle, [signer]));
+  await writePublic(layout.policy.bundle, await signDocument(POLICY_BUNDLE, bundle, [signer]));
 }
 
 export async function installManifest(layout: Layout, manifest: Manifest): Promise<void> {
   const signer = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
-  await writePublic(layout.device.manifest, await signManifest(manifest, [signer]));
+  await writePublic(
+    layout.device.manifest,
+    await signDocument(SERVER_MANIFEST, manifest, [signer]),
+  );
 }

@@ -2,8 +2,15 @@ import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
 import { readFile, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
-import { type Bundle, signBundle, verifyBundle, verifyManifest } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
+import {
+  digestOf,
+  generateKeyPair,
+  signDocument,
+  signerFromPem,
+  verifyDocument,
+} from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { type Installed, installed } from '../../test/installed.ts';
 import { readKeys } from '../keys/read-keys.ts';
@@ -13,17 +20,18 @@ const dayMs = 24 * 60 * 60 * 1000;
 
 async function bundleOf({ layout }: Installed, nowMs: number): Promise<Bundle> {
   const keys = await readKeys(layout.policy.keys);
-  const verified = verifyBundle(await readFile(layout.policy.bundle, 'utf8'), { keys, nowMs });
+  const text = await readFile(layout.policy.bundle, 'utf8');
+  const verified = verifyDocument(POLICY_BUNDLE, text, { keys, nowMs });
   if ('error' in verified) throw verified.error;
-  return verified.bundle;
+  return verified.content;
 }
 
 async function manifestOf({ layout }: Installed) {
   const keys = await readKeys(layout.device.manifestKeys);
   const text = await readFile(layout.device.manifest, 'utf8');
-  const verified = verifyManifest(text, { keys, nowMs: Date.now() });
+  const verified = verifyDocument(SERVER_MANIFEST, text, { keys, nowMs: Date.now() });
   if ('error' in verified) throw verified.error;
-  return verified.manifest;
+  return verified.content;
 }
 
 async function contents({ layout }: Installed): Promise<readonly string[]> {
@@ -45,11 +53,12 @@ test('renews a bundle past half its lifetime as the next version with the same r
   const first = await bundleOf(made, Date.now());
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const own = { ...first, version: 7, rules: [], graceMs: 60_000 };
-  await writeFile(layout.policy.bundle, await signBundle(own, [signer]));
+  await writeFile(layout.policy.bundle, await signDocument(POLICY_BUNDLE, own, [signer]));
   const nowMs = Date.now() + 8 * dayMs;
   await renewExpiring(layout, { nodePath, nowMs });
   const renewed = await bundleOf(made, nowMs);
   assert.equal(renewed.version, 8);
+  assert.equal(renewed.previousDigest, digestOf(own));
   assert.deepEqual([renewed.rules, renewed.graceMs, renewed.id], [[], 60_000, first.id]);
   assert.equal(Date.parse(renewed.issuedAt), nowMs);
   assert.equal(Date.parse(renewed.expiresAt), nowMs + 14 * dayMs);
@@ -58,7 +67,7 @@ test('renews a bundle past half its lifetime as the next version with the same r
 test('does not renew a bundle that another key signed', async (t) => {
   const made = await installed(t);
   const theirs = signerFromPem(generateKeyPair().privatePem);
-  const text = await signBundle(await bundleOf(made, Date.now()), [theirs]);
+  const text = await signDocument(POLICY_BUNDLE, await bundleOf(made, Date.now()), [theirs]);
   await writeFile(made.layout.policy.bundle, text);
   await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 20 * dayMs });
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);

@@ -1,13 +1,15 @@
 import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { isDeepStrictEqual } from 'node:util';
+import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import { POLICY_BUNDLE } from '@zerolatency/policy';
 import {
-  BUNDLE_PAYLOAD_TYPE,
-  checkBundle,
-  checkManifest,
-  MANIFEST_PAYLOAD_TYPE,
-} from '@zerolatency/policy';
-import { signerFromPem, verifyEnvelope } from '@zerolatency/signing';
+  type DocumentHead,
+  type DocumentKind,
+  documentName,
+  openDocument,
+  type SignedDocument,
+} from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { isPastHalf, renewCertificates } from './certificates.ts';
 import { issueCredential } from './identity.ts';
@@ -34,19 +36,15 @@ export async function renewExpiring(
 
 /** The rules stay as they are, whoever of this installation wrote them. */
 async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
-  const checked = checkBundle(
-    await ownPayload(layout.policy.bundle, {
-      payloadType: BUNDLE_PAYLOAD_TYPE,
-      keyFile: layout.policy.key,
-    }),
-  );
-  if ('error' in checked) return;
-  const { bundle } = checked;
+  const own = await ownDocument(POLICY_BUNDLE, layout.policy.bundle, layout.policy.key);
+  if (own === undefined) return;
+  const { content: bundle, digest: previousDigest } = own;
   const life = { fromMs: Date.parse(bundle.issuedAt), untilMs: Date.parse(bundle.expiresAt) };
   if (!isPastHalf(life, nowMs)) return;
   await installBundle(layout, {
     ...bundle,
     version: bundle.version + 1,
+    previousDigest,
     issuedAt: new Date(nowMs).toISOString(),
     expiresAt: new Date(nowMs + life.untilMs - life.fromMs).toISOString(),
   });
@@ -57,22 +55,17 @@ async function renewManifest(
   layout: Layout,
   { nodePath, nowMs }: { readonly nodePath: string; readonly nowMs: number },
 ): Promise<Renewed> {
-  const checked = checkManifest(
-    await ownPayload(layout.device.manifest, {
-      payloadType: MANIFEST_PAYLOAD_TYPE,
-      keyFile: layout.manifestKey,
-    }),
-  );
-  if ('error' in checked) return {};
-  const { manifest } = checked;
+  const own = await ownDocument(SERVER_MANIFEST, layout.device.manifest, layout.manifestKey);
+  if (own === undefined) return {};
+  const manifest = own.content;
   const servers = await Promise.all(
     manifest.servers.map(async (server) => (await currentFileServer(server, nodePath)) ?? server),
   );
   if (isDeepStrictEqual(servers, manifest.servers)) return {};
   const version = manifest.version + 1;
-  const issuedAt = new Date(nowMs).toISOString();
-  await installManifest(layout, { ...manifest, version, issuedAt, servers });
-  return { manifestId: `${manifest.id}@${version}` };
+  const next = { ...manifest, version, issuedAt: new Date(nowMs).toISOString(), servers };
+  await installManifest(layout, next);
+  return { manifestId: documentName(next) };
 }
 
 async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
@@ -86,13 +79,14 @@ async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
   await writePrivate(layout.device.credential, credential);
 }
 
-/** What an envelope holds, if it was signed here; what others signed is theirs to renew. */
-async function ownPayload(
+/** The document in an envelope that was signed here. Others renew what they signed. */
+async function ownDocument<T extends DocumentHead>(
+  kind: DocumentKind<T>,
   path: string,
-  { payloadType, keyFile }: { readonly payloadType: string; readonly keyFile: string },
-): Promise<unknown> {
-  const keys = [signerFromPem(await readFile(keyFile, 'utf8')).verifier()];
-  const envelope = await readFile(path, 'utf8');
-  const { value } = verifyEnvelope(envelope, { payloadType, keys });
-  return value && JSON.parse(Buffer.from(value.payload).toString('utf8'));
+  keyFile: string,
+): Promise<SignedDocument<T> | undefined> {
+  const privatePem = await readFile(keyFile, 'utf8');
+  const publicPem = createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
+  const opened = openDocument(kind, await readFile(path, 'utf8'), [publicPem]);
+  return 'error' in opened ? undefined : opened;
 }

@@ -1,15 +1,17 @@
 import { join } from 'node:path';
-import { openFloorFile } from '@zerolatency/policy';
+import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import {
+  DocumentHolder,
+  type DocumentWatch,
+  openFloorFile,
+  watchDocument,
+} from '@zerolatency/signing';
 import { serverLauncher } from '../adapters/processes/launch-server.ts';
 import { Leftovers } from '../adapters/processes/leftovers.ts';
 import type { BridgeConfig } from '../config.ts';
 import type { Log } from '../ports.ts';
 import { Supervisor, type SupervisorDeps } from '../servers/supervisor.ts';
-import {
-  type ManifestState,
-  type ManifestWatch,
-  watchManifest,
-} from '../servers/watch-manifest.ts';
+import type { ManifestState } from '../status.ts';
 
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */
 export function openServers(
@@ -29,20 +31,23 @@ export function openServers(
     launch: serverLauncher({ ...deps, leftovers }),
     backoff: servers.backoff,
   });
-  let watch: ManifestWatch | undefined;
+  const holder = new DocumentHolder(SERVER_MANIFEST, {
+    floor: openFloorFile(join(stateDir, 'manifest-floor.json')),
+  });
+  holder.onChange((now) => supervisor.follow(now.state === 'none' ? [] : now.content.servers));
+  let watch: DocumentWatch | undefined;
   return {
     supervisor,
-    manifest: (): ManifestState =>
-      watch?.current() ?? { state: 'none', why: 'it was not looked at yet' },
+    manifest(): ManifestState {
+      const now = holder.current(Date.now());
+      if (now.state !== 'none')
+        return { state: 'active', manifestId: now.name, digest: now.digest };
+      return { state: 'none', why: watch?.refusal()?.message ?? 'it has not been read yet' };
+    },
     /** Resolves after the first look at the manifest, whatever it found. */
     async start() {
-      watch = await watchManifest({
-        manifestFile: servers.manifestFile,
-        keysDir: servers.keysDir,
-        floor: openFloorFile(join(stateDir, 'manifest-floor.json')),
-        log: deps.log,
-        onManifest: (manifest) => supervisor.follow(manifest?.servers ?? []),
-      });
+      const { manifestFile: file, keysDir } = servers;
+      watch = await watchDocument({ holder, file, keysDir, log: deps.log });
     },
     async stop(deadline: AbortSignal) {
       watch?.close();

@@ -114,7 +114,7 @@ export class Runner {
     const asked = { tool: request.tool, version, arguments: args, nowMs: this.#deps.nowMs() };
     const decision = authorize(call, asked, this.#deps);
     run.decision = decision;
-    if (decision.effect === 'deny') {
+    if (decision.effect !== 'allow') {
       return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
     }
     if (server === undefined) return failed(noServer(call.server));
@@ -217,7 +217,7 @@ function authorize(
   const { tenant, user, roles } = principal;
   const request = { ...asked, tenant, user, roles, deviceId: device.id, callsThisTurn: 0 };
   const decision = policy.decide(request);
-  if (tenant === device.tenant || decision.effect === 'deny') return decision;
+  if (tenant === device.tenant || decision.effect !== 'allow') return decision;
   const { policyId, policyDigest } = decision;
   const reason = `the device belongs to tenant ${device.tenant}`;
   return { effect: 'deny', ruleId: null, reason, errorId: 'policy.denied', policyId, policyDigest };

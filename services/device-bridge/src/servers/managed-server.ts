@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
+import type { ManifestServer } from '@zerolatency/manifest';
 import type { McpConnection } from '@zerolatency/mcp';
-import type { ManifestServer } from '@zerolatency/policy';
 import { Backoff, type BackoffRange } from '../backoff.ts';
 import type { Log } from '../ports.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';

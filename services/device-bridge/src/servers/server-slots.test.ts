@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ManifestServer } from '@zerolatency/policy';
+import type { ManifestServer } from '@zerolatency/manifest';
 import fc from 'fast-check';
 import { isWanted, planServers, type ServerSlots, type SlotsEvent } from './server-slots.ts';
 

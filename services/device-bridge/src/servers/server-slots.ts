@@ -1,5 +1,5 @@
 import { isDeepStrictEqual } from 'node:util';
-import type { ManifestServer } from '@zerolatency/policy';
+import type { ManifestServer } from '@zerolatency/manifest';
 
 /**
  * The slot of one server name.

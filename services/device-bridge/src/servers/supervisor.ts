@@ -1,4 +1,4 @@
-import type { ManifestServer } from '@zerolatency/policy';
+import type { ManifestServer } from '@zerolatency/manifest';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import { catalogOf } from './catalog.ts';
 import { ManagedServer, type ServerDeps } from './managed-server.ts';

@@ -1,12 +1,7 @@
-import {
-  BundleHolder,
-  type BundleState,
-  memoryFloor,
-  openFloorFile,
-  watchBundle,
-} from '@zerolatency/policy';
+import { BundleHolder, type BundleState } from '@zerolatency/policy';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { memoryFloor, openFloorFile, watchDocument } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
 import { bundleRefusals, exposeBundle } from '../metrics.ts';
 
@@ -14,7 +9,7 @@ interface PolicyDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
-  /** Told what is decided by, before it decides. */
+  /** Called before the first decision under a new bundle or state. */
   readonly onChange: (now: BundleState) => void;
 }
 
@@ -23,27 +18,27 @@ export async function openPolicy(
   config: HostConfig['policy'],
   deps: PolicyDeps,
 ): Promise<BundleHolder> {
-  const holder = await openHolder(config, deps);
-  exposeBundle(deps.registry, (nowMs) => holder.current(nowMs));
-  return holder;
-}
-
-async function openHolder(
-  { bundleFile, keysDir, stateFile }: HostConfig['policy'],
-  { lifecycle, log, registry, onChange }: PolicyDeps,
-): Promise<BundleHolder> {
-  const floor = stateFile === '' ? memoryFloor() : openFloorFile(stateFile);
+  const { lifecycle, log, registry, onChange } = deps;
+  const { bundleFile: file, keysDir, stateFile } = config;
+  const holder = new BundleHolder({
+    floor: stateFile === '' ? memoryFloor() : openFloorFile(stateFile),
+  });
+  holder.onChange(onChange);
   const refused = bundleRefusals(registry);
-  if (bundleFile === '') {
-    const none = new BundleHolder({ keys: [], floor, onChange });
-    none.note(Date.now());
-    return none;
+  if (file === '') {
+    holder.note(Date.now());
+  } else {
+    const watch = await watchDocument({
+      holder,
+      file,
+      ...(keysDir === '' ? {} : { keysDir }),
+      log,
+      onRefused: ({ reason }) => refused(reason),
+    });
+    lifecycle.onDrain('policy', async () => watch.close());
   }
-  const keys = keysDir === '' ? {} : { keysDir };
-  const observer = { changed: onChange, refused };
-  const watch = await watchBundle({ envelopePath: bundleFile, ...keys, floor, log, observer });
-  lifecycle.onDrain('policy', async () => watch.close());
-  return watch.holder;
+  exposeBundle(registry, (nowMs) => holder.current(nowMs));
+  return holder;
 }
 
 export function policyCheck(policy: BundleHolder): ComponentCheck {
@@ -51,6 +46,6 @@ export function policyCheck(policy: BundleHolder): ComponentCheck {
     const held = policy.current(Date.now());
     if (held.state === 'none') return { status: 'degraded', detail: 'no bundle: tools are denied' };
     const status = held.state === 'active' ? 'ok' : 'degraded';
-    return { status, detail: `${held.policyId} is ${held.state}` };
+    return { status, detail: `${held.name} is ${held.state}` };
   };
 }

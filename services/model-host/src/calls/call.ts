@@ -69,7 +69,7 @@ export class ToolCall implements PreparedCall {
       const found = this.#deps.find(this.tool);
       this.#found = found?.tool;
       const decision = this.#decide();
-      if (decision.effect === 'deny') {
+      if (decision.effect !== 'allow') {
         const reason = `${this.tool}: ${decision.reason}`;
         return settledHere('denied', new ZlError(decision.errorId, reason));
       }
@@ -88,7 +88,7 @@ export class ToolCall implements PreparedCall {
     const { decider, ledger } = this.#deps;
     const decision = decider.decide(this.tool, this.#found?.version ?? '', this.#args.value);
     this.#decision = decision;
-    if (decision.effect === 'deny') ledger.denied(this.#facts(), decision);
+    if (decision.effect !== 'allow') ledger.denied(this.#facts(), decision);
     return decision;
   }
 

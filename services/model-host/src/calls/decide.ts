@@ -40,7 +40,7 @@ export class CallDecider {
     metrics.decided(decision.effect, performance.now() - startedMs);
     this.#calls.set(tool, request.callsThisTurn + 1);
     this.#allCalls += 1;
-    if (this.#allCalls <= maxCalls || decision.effect === 'deny') return decision;
+    if (this.#allCalls <= maxCalls || decision.effect !== 'allow') return decision;
     const { policyId, policyDigest } = decision;
     return {
       effect: 'deny',
@@ -68,7 +68,7 @@ export function mayBeAllowed(
   request: Omit<PolicyRequest, 'arguments'>,
 ): boolean {
   if (held.state === 'none' || held.state === 'expired') return false;
-  const bundle = regardlessOfArguments(held.bundle);
+  const bundle = regardlessOfArguments(held.content);
   const inGrace = held.state === 'stale';
   return decide(bundle, { ...request, arguments: {} }, { inGrace }).effect === 'allow';
 }

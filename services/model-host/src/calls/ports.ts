@@ -51,7 +51,7 @@ export interface CallLedger {
 export interface ToolMetrics {
   running(change: 1 | -1): void;
   resumed(): void;
-  decided(effect: 'allow' | 'deny', ms: number): void;
+  decided(effect: 'allow' | 'deny' | 'escalate', ms: number): void;
   ended(call: { tool: string; outcome: Outcome; errorId: string; ms: number }): void;
   /** device: without the time the bridge took; server: with the MCP server. */
   roundTrip(hop: 'device' | 'server', ms: number): void;

@@ -3,9 +3,15 @@ import type { TestContext } from 'node:test';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { type Ledger, openLedger } from '@zerolatency/ledger';
-import { type Bundle, BundleHolder, memoryFloor, type Rule, signBundle } from '@zerolatency/policy';
+import { type Bundle, BundleHolder, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
 import { type ReceiptVerdict, verifyReceipt } from '@zerolatency/receipts';
-import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/signing';
+import {
+  generateKeyPair,
+  memoryFloor,
+  signDocument,
+  signerFromPem,
+  verifierFromPem,
+} from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
 import type { DevicesOptions } from '../../src/adapters/relay/devices.ts';
@@ -113,7 +119,7 @@ export async function policyOf(rules: readonly Rule[]): Promise<BundleHolder> {
     rules,
   };
   const offer = await holder.offer(
-    await signBundle(bundle, [signerFromPem(key.privatePem)]),
+    await signDocument(POLICY_BUNDLE, bundle, [signerFromPem(key.privatePem)]),
     nowMs,
   );
   if ('error' in offer) throw offer.error;

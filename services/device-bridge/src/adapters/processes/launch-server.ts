@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 import { createReadStream } from 'node:fs';
 import { ZlError } from '@zerolatency/errors';
+import type { ManifestServer } from '@zerolatency/manifest';
 import { connectMcp } from '@zerolatency/mcp';
-import type { ManifestServer } from '@zerolatency/policy';
 import type { Log } from '../../ports.ts';
 import type { Launch } from '../../servers/managed-server.ts';
 import type { Leftovers } from './leftovers.ts';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { type LedgerRecord, openLedger, readLedger } from '@zerolatency/ledger';
-import { type Bundle, BundleHolder, memoryFloor, signBundle } from '@zerolatency/policy';
-import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { type Bundle, BundleHolder, POLICY_BUNDLE } from '@zerolatency/policy';
+import { generateKeyPair, memoryFloor, signDocument, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { recordPolicy } from './policy-recorder.ts';
 
@@ -17,9 +17,13 @@ async function world(t: TestContext) {
   t.after(() => ledger.close());
   const logged: object[] = [];
   const onChange = recordPolicy(ledger, { error: (fields) => logged.push(fields) });
-  const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor(), onChange });
+  const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor() });
+  holder.onChange(onChange);
   const offer = async (version: number) => {
-    const offered = await holder.offer(await signBundle(bundleOf(version), [signer]), NOW);
+    const offered = await holder.offer(
+      await signDocument(POLICY_BUNDLE, bundleOf(version), [signer]),
+      NOW,
+    );
     if (!('installed' in offered)) throw new Error('the bundle was not installed');
     return offered.installed.digest;
   };
@@ -52,7 +56,7 @@ test('[POL-06] [AUD-01] every bundle and every state of it is a record, with id,
   holder.note(NOW + HOUR_MS);
   holder.note(NOW + HOUR_MS);
   holder.note(NOW + 2 * HOUR_MS);
-  holder.trust([], NOW + 2 * HOUR_MS);
+  await holder.offer('', NOW + 2 * HOUR_MS, []);
   const found = await records();
   assert.ok(found.every(({ kind }) => kind === 'policy.changed'));
   const newest = { policyId: 'test@2', policyDigest: second, version: 2 };

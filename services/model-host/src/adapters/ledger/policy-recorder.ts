@@ -6,11 +6,10 @@ interface Log {
 }
 
 /**
- * Puts into the ledger what calls are decided by from here on. The holder tells
- * it in the turn of the first decision under the new state, before that decision
- * is given, and records stay in the order of their appends: nothing decided
- * under a bundle is ever on disk without the record of that bundle before it.
- * So it need not be waited for, and costs a call what appending costs.
+ * Records in the ledger which bundle decides from here on. The holder calls it
+ * before the first decision under the new state is given, and the ledger keeps
+ * the order of its appends: no decision is on disk without the record of its
+ * bundle before it. So nobody waits for the write.
  */
 export function recordPolicy(
   ledger: Pick<Ledger, 'appendSoon'>,
@@ -21,7 +20,7 @@ export function recordPolicy(
     try {
       ledger.appendSoon({ kind: 'policy.changed', body });
     } catch (err) {
-      // No harm to the decision: a ledger that takes nothing takes no call's intent either.
+      // The decision may stand: a ledger that takes no record takes no call's intent either.
       log.error({ err, ...body }, 'a change of policy could not be recorded');
     }
   };
@@ -29,6 +28,6 @@ export function recordPolicy(
 
 function bodyOf(now: BundleState): RecordBodies['policy.changed'] {
   if (now.state === 'none') return { state: now.state };
-  const { state, policyId, digest, bundle } = now;
-  return { state, policyId, policyDigest: digest, version: bundle.version };
+  const { state, name: policyId, digest, content } = now;
+  return { state, policyId, policyDigest: digest, version: content.version };
 }

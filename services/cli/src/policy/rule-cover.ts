@@ -1,11 +1,7 @@
+import { matchesGlob, type Rule } from '@zerolatency/policy';
 import { subset } from 'semver';
-import type { Rule } from './bundle.ts';
-import { matchesGlob } from './glob.ts';
 
-/**
- * Whether every call to which b applies is one to which a applies. May say
- * no where the answer is yes, never the other way round.
- */
+/** Whether a applies to every call to which b applies. May return a false no, never a false yes. */
 export function covers(a: Rule, b: Rule): boolean {
   return (
     b.tools.every((glob) => a.tools.some((wider) => matchesGlob(wider, glob))) &&
@@ -15,7 +11,9 @@ export function covers(a: Rule, b: Rule): boolean {
     coversSet(a.devices, b.devices) &&
     coversVersions(a.versions, b.versions) &&
     coversSame(a.hours, b.hours) &&
-    coversSame(a.paths, b.paths)
+    coversSame(a.paths, b.paths) &&
+    coversSame(a.when, b.when) &&
+    coversSame(a.egress, b.egress)
   );
 }
 

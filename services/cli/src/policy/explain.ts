@@ -1,7 +1,14 @@
-import type { Bundle, Rule } from './bundle.ts';
-import { applies, type Constraint, constraints, holds } from './constraints.ts';
-import { decide } from './decide.ts';
-import type { Decision, PolicyRequest } from './request.ts';
+import {
+  applies,
+  type Bundle,
+  type Constraint,
+  constraints,
+  type Decision,
+  decide,
+  holds,
+  type PolicyRequest,
+  type Rule,
+} from '@zerolatency/policy';
 
 export interface Explanation {
   readonly decision: Decision;
@@ -25,7 +32,7 @@ export interface Reason {
 
 const MAX_SHOWN_CHARS = 200;
 
-/** Why decide says what it says: every rule, and which of its constraints held. */
+/** Explains a decision: every rule, and which of its constraints held. */
 export function explain(
   bundle: Bundle,
   request: PolicyRequest,
@@ -49,7 +56,7 @@ function explainOne(constraint: Constraint, rule: Rule, request: PolicyRequest):
   const unclear = constraint.match(rule, request) === 'unclear';
   const wanted = show(constraint.wanted(rule));
   const found = show(constraint.found(rule, request));
-  const doubt = unclear ? ` and cannot be judged, so the ${rule.effect}` : ', so it';
+  const doubt = unclear ? ` and cannot be decided, so the ${rule.effect}` : ', so it';
   return {
     constraint: constraint.name,
     matched,

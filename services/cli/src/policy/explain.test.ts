@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { decide } from '@zerolatency/policy';
+import {
+  allow,
+  bundleOf,
+  deny,
+  escalate,
+  request,
+  rules,
+  sampleBundle,
+  sampleRequest,
+} from '@zerolatency/policy/testing';
 import fc from 'fast-check';
-import { bundleOf, request, rules } from '../test/arbitrary-bundle.ts';
-import { allow, deny, sampleBundle, sampleRequest } from '../test/sample-bundle.ts';
-import { decide, explain } from './index.ts';
+import { explain } from './explain.ts';
 
 test('[POL-07] an explanation agrees with the decision, and each rule with its reasons', () => {
   fc.assert(
@@ -39,13 +48,29 @@ test('[POL-07] it says what a rule asks for and what the call has', () => {
   );
 });
 
-test('[POL-07] doubt is told as doubt', () => {
+test('[POL-07] a constraint that cannot be decided is shown as such', () => {
   const paths = { argument: 'path', within: ['/data'] };
   const bundle = sampleBundle({ rules: [allow({ paths }), deny({ paths })] });
   const explained = explain(bundle, sampleRequest({ arguments: { path: '../x' } }));
   const details = explained.rules.flatMap(({ reasons }) => reasons.map(({ detail }) => detail));
-  assert.match(details.join('\n'), /cannot be judged, so the allow does not hold/);
-  assert.match(details.join('\n'), /cannot be judged, so the deny holds/);
+  assert.match(details.join('\n'), /cannot be decided, so the allow does not hold/);
+  assert.match(details.join('\n'), /cannot be decided, so the deny holds/);
+});
+
+test('[POL-07] an escalation and a reserved condition are shown as they are', () => {
+  const when = { language: 'cedar', source: 'true' } as const;
+  const bundle = sampleBundle({ rules: [allow({ when }), escalate()] });
+  const { decision, rules: explained } = explain(bundle, sampleRequest());
+  assert.equal(decision.effect, 'escalate');
+  assert.deepEqual(
+    explained.map(({ id, effect, matched }) => [id, effect, matched]),
+    [
+      ['read', 'allow', false],
+      ['ask', 'escalate', true],
+    ],
+  );
+  const details = explained[0]?.reasons.map(({ detail }) => detail).join('\n') ?? '';
+  assert.match(details, /when asks for .* and cannot be decided, so the allow does not hold/);
 });
 
 test('a long argument is cut in what is shown', () => {

@@ -1,9 +1,9 @@
-import type { Bundle, Rule } from './bundle.ts';
+import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
+import { ageOf } from '@zerolatency/signing';
 import { covers } from './rule-cover.ts';
-import { ageOf } from './verify-bundle.ts';
 
 export interface LintWarning {
-  /** Null where it is about the bundle. */
+  /** Null when the warning is about the whole bundle. */
   readonly ruleId: string | null;
   readonly warning: LintName;
   readonly message: string;
@@ -19,14 +19,15 @@ export type LintName =
   | 'expiry-far'
   | 'expiry-near'
   | 'grace-unused'
+  | 'never-applies'
   | 'tool-name-odd'
   | 'unreachable';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** A device that is kept from news runs on old rules for so long. */
+/** For this long a device that gets no new bundle keeps old rules. */
 const LONG_LIFETIME_MS = 14 * DAY_MS;
 
-/** What a valid bundle says that its author may not have meant. */
+/** Points out parts of a valid bundle that its author may not have meant. */
 export function lintBundle(
   bundle: Bundle,
   { nowMs }: { readonly nowMs: number },
@@ -41,27 +42,28 @@ export function lintBundle(
 
 function* lintTimes(bundle: Bundle, nowMs: number): Generator<LintWarning> {
   const leftMs = Date.parse(bundle.expiresAt) - nowMs;
-  const age = ageOf(bundle, nowMs);
-  if (age !== 'active') yield about(null, 'expired', `it is ${age} since ${bundle.expiresAt}`);
+  const age = ageOf(POLICY_BUNDLE, bundle, nowMs);
+  if (age !== 'active')
+    yield about(null, 'expired', `it has been ${age} since ${bundle.expiresAt}`);
   else if (leftMs < DAY_MS) yield about(null, 'expiry-near', 'it expires within a day');
   if (Date.parse(bundle.expiresAt) - Date.parse(bundle.issuedAt) > LONG_LIFETIME_MS) {
-    yield about(null, 'expiry-far', 'it lives longer than 14 days');
+    yield about(null, 'expiry-far', 'its lifetime is longer than 14 days');
   }
 }
 
 function* lintGrace({ graceMs = 0, rules }: Bundle): Generator<LintWarning> {
   const inGrace = rules.filter((rule) => rule.duringGrace === true);
   if (graceMs > 0 && inGrace.length === 0) {
-    yield about(null, 'grace-unused', 'graceMs is set, and no rule is marked duringGrace');
+    yield about(null, 'grace-unused', 'graceMs is set, but no rule is marked duringGrace');
   }
   if (graceMs > 0) return;
   for (const { id } of inGrace) {
-    yield about(id, 'grace-unused', 'it is marked duringGrace, and graceMs is not set');
+    yield about(id, 'grace-unused', 'it is marked duringGrace, but graceMs is not set');
   }
 }
 
 function* lintWhole({ rules }: Bundle): Generator<LintWarning> {
-  if (!rules.some((rule) => rule.effect === 'allow')) {
+  if (rules.every((rule) => rule.effect === 'deny')) {
     yield about(null, 'allows-nothing', 'no rule allows anything');
   }
   for (const { id } of rules.filter((rule) => rule.effect === 'deny' && isUnconditional(rule))) {
@@ -71,9 +73,16 @@ function* lintWhole({ rules }: Bundle): Generator<LintWarning> {
 
 function* lintRule(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
   for (const glob of rule.tools.filter((text) => !/[.*]/.test(text))) {
-    yield about(rule.id, 'tool-name-odd', `no tool is named ${glob}; names are server.tool`);
+    yield about(rule.id, 'tool-name-odd', `no tool can be named ${glob}; names are server.tool`);
   }
-  if (rule.effect === 'deny') return;
+  if (rule.effect !== 'allow') return;
+  if (rule.when !== undefined || rule.egress !== undefined) {
+    yield about(
+      rule.id,
+      'never-applies',
+      'this version cannot hold when or egress, so it allows nothing',
+    );
+  }
   if (rule.caps === undefined) yield about(rule.id, 'caps-missing', 'it allows without caps');
   if (isUnconditional(rule)) {
     yield about(rule.id, 'allows-anyone-anything', 'it allows every tool to everyone');
@@ -84,8 +93,9 @@ function* lintRule(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
 function* lintOverlaps(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
   for (const other of rules) {
     if (other === rule || !covers(other, rule)) continue;
-    if (other.effect === 'deny') {
-      yield about(rule.id, 'unreachable', `rule ${other.id} denies all that it allows`);
+    if (other.effect !== 'allow') {
+      const verb = other.effect === 'deny' ? 'denies' : 'escalates';
+      yield about(rule.id, 'unreachable', `rule ${other.id} ${verb} everything it allows`);
     } else if (JSON.stringify(other.caps) !== JSON.stringify(rule.caps)) {
       const message = `rule ${other.id} allows the same calls with other caps; the tightest hold`;
       yield about(rule.id, 'caps-overlap', message);

@@ -2,18 +2,30 @@ import assert from 'node:assert/strict';
 import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { type Manifest, openFloorFile, signManifest } from '@zerolatency/policy';
-import { signerFromPem } from '@zerolatency/signing';
+import {
+  DocumentHolder,
+  openFloorFile,
+  signDocument,
+  signerFromPem,
+  watchDocument,
+} from '@zerolatency/signing';
 import { eventually, FakeClock, makeKey, tempDir } from '@zerolatency/testing';
-import { manifestOf } from '../../test/manifests.ts';
-import { watchManifest } from './watch-manifest.ts';
+import { type Manifest, SERVER_MANIFEST } from './index.ts';
 
 /** Looks only happen when the test asks. */
-const neverMs = 2 ** 31 - 1;
+const NEVER_MS = 2 ** 31 - 1;
 const key = makeKey();
 
 function signed(changes: Partial<Manifest> = {}, by = key): Promise<string> {
-  return signManifest({ ...manifestOf([]), ...changes }, [signerFromPem(by.privatePem)]);
+  const manifest: Manifest = {
+    schema: SERVER_MANIFEST.schema,
+    id: 'test',
+    version: 1,
+    issuedAt: '2026-01-01T00:00:00Z',
+    servers: [],
+    ...changes,
+  };
+  return signDocument(SERVER_MANIFEST, manifest, [signerFromPem(by.privatePem)]);
 }
 
 const unsigned = (envelope: string) => JSON.stringify({ ...JSON.parse(envelope), signatures: [] });
@@ -25,26 +37,27 @@ function setUp(t: TestContext) {
   writeFileSync(join(paths.keys, 'one.pem'), key.publicPem);
   const clock = new FakeClock(Date.UTC(2030, 0, 1));
   const told: string[] = [];
-  /** The versions in force, one after the other. */
+  /** The versions in force, one after the other; undefined while there is none. */
   const followed: (number | undefined)[] = [];
-  const start = async (pollMs = neverMs) => {
-    const watch = await watchManifest({
-      manifestFile: paths.manifest,
+  const start = async (pollMs = NEVER_MS) => {
+    const holder = new DocumentHolder(SERVER_MANIFEST, { floor: openFloorFile(paths.floor) });
+    holder.onChange((now) => followed.push(now.state === 'none' ? undefined : now.content.version));
+    const watch = await watchDocument({
+      holder,
+      file: paths.manifest,
       keysDir: paths.keys,
-      floor: openFloorFile(paths.floor),
       log: {
         info: () => {},
         warn: (fields, message) => {
-          assert.ok('help' in fields || 'manifestFile' in fields);
+          assert.ok('file' in fields);
           told.push(message);
         },
       },
       nowMs: clock.nowMs,
       pollMs,
-      onManifest: (manifest) => followed.push(manifest?.version),
     });
     t.after(() => watch.close());
-    return watch;
+    return { ...watch, current: () => holder.current(clock.nowMs()) };
   };
   const put = (text: string) => {
     writeFileSync(`${paths.manifest}.next`, text);
@@ -62,7 +75,7 @@ test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t
   await watch.check();
   assert.deepEqual(followed, [1, 2]);
   const state = watch.current();
-  assert.equal(state.state === 'active' && state.manifestId, 'test@2');
+  assert.equal(state.state === 'active' && state.name, 'test@2');
 });
 
 test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the same version is told once, and the one before stays', async (t) => {
@@ -88,7 +101,7 @@ test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the 
   assert.equal(told.length, bad.length, told.join('\n'));
   assert.deepEqual(followed, [5]);
   const state = watch.current();
-  assert.equal(state.state === 'active' && state.manifestId, 'test@5');
+  assert.equal(state.state === 'active' && state.name, 'test@5');
 });
 
 test('[BRG-02] a restart forgets no version: an older manifest starts nothing', async (t) => {
@@ -97,32 +110,33 @@ test('[BRG-02] a restart forgets no version: an older manifest starts nothing', 
   (await start()).close();
   put(await signed({ version: 6 }));
   const watch = await start();
-  assert.deepEqual(followed, [7]);
-  const state = watch.current();
-  assert.ok(state.state === 'none');
-  assert.match(state.why, /6 is older than 7/);
+  assert.deepEqual(followed, [7, undefined]);
+  assert.equal(watch.current().state, 'none');
+  assert.match(watch.refusal()?.message ?? '', /6 is older than 7/);
+  assert.equal(watch.refusal()?.reason, 'rolled_back');
   put(await signed({ version: 7 }));
   await watch.check();
-  assert.deepEqual(followed, [7, 7]);
+  assert.deepEqual(followed, [7, undefined, 7]);
+  assert.equal(watch.refusal(), undefined);
 });
 
 test('a bridge without a manifest waits for one', async (t) => {
   const { start, put, followed } = setUp(t);
   const watch = await start(1);
-  const state = watch.current();
-  assert.match(state.state === 'none' ? state.why : '', /server manifest refused: ENOENT/);
+  assert.match(watch.refusal()?.message ?? '', /server manifest refused: ENOENT/);
   put(await signed());
-  await eventually(() => followed.length === 1);
+  await eventually(() => followed.length === 2);
+  assert.deepEqual(followed, [undefined, 1]);
 });
 
 test('a manifest from the future takes hold when its time comes, without a new file', async (t) => {
   const { start, put, clock, followed } = setUp(t);
   put(await signed({ issuedAt: new Date(clock.nowMs() + 3_600_000).toISOString() }));
   const watch = await start();
-  assert.deepEqual(followed, []);
+  assert.deepEqual(followed, [undefined]);
   clock.advance(3_600_000);
   await watch.check();
-  assert.deepEqual(followed, [1]);
+  assert.deepEqual(followed, [undefined, 1]);
 });
 
 test('[BRG-02] keys rotate without a word, and one that leaves takes its manifest along', async (t) => {

@@ -1,5 +1,5 @@
+import type { Bundle, Rule } from '@zerolatency/policy';
 import { canonicalText } from '@zerolatency/signing';
-import type { Bundle, Rule } from './bundle.ts';
 
 export interface BundleDiff {
   readonly header: readonly FieldChange[];
@@ -21,7 +21,15 @@ export interface RuleChange {
   readonly fields: readonly (keyof Rule)[];
 }
 
-const HEADER = ['id', 'version', 'issuedAt', 'expiresAt', 'graceMs'] as const;
+const HEADER = [
+  'id',
+  'version',
+  'issuedAt',
+  'expiresAt',
+  'graceMs',
+  'previousDigest',
+  'revokedDevices',
+] as const satisfies readonly (keyof Bundle)[];
 const RULE_FIELDS = [
   'effect',
   'description',
@@ -34,15 +42,18 @@ const RULE_FIELDS = [
   'hours',
   'paths',
   'caps',
+  'approvers',
+  'egress',
+  'when',
   'duringGrace',
 ] as const satisfies readonly (keyof Rule)[];
 
-/** Rules are told apart by id; their order means nothing. */
+/** Rules are identified by id; their order means nothing. */
 export function diffBundles(before: Bundle, after: Bundle): BundleDiff {
   const old = new Map(before.rules.map((rule) => [rule.id, rule]));
   const kept = new Set(after.rules.map(({ id }) => id));
   return {
-    header: HEADER.filter((field) => before[field] !== after[field]).map((field) => ({
+    header: HEADER.filter((field) => !same(before[field], after[field])).map((field) => ({
       field,
       before: before[field],
       after: after[field],

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allow, DAY_MS, deny, NOW, sampleBundle } from '../test/sample-bundle.ts';
-import { checkBundle } from './check-bundle.ts';
+import { checkDocument } from '@zerolatency/signing';
+import { allow, DAY_MS, deny, escalate, NOW, sampleBundle } from '../test/sample-bundle.ts';
+import { POLICY_BUNDLE } from './bundle.ts';
 
 function fault(value: unknown): string {
-  const checked = checkBundle(value);
+  const checked = checkDocument(POLICY_BUNDLE, value);
   assert.ok('error' in checked, 'the bundle was accepted');
   assert.equal(checked.error.id, 'policy.invalid');
   return checked.error.message;
@@ -28,16 +29,24 @@ test('a bundle with every kind of rule is accepted', () => {
       caps: { timeoutMs: 1000, maxBytes: 1024, callsPerTurn: 3 },
       duringGrace: true,
     }),
-    deny(),
+    deny({ when: { language: 'cedar', source: 'permit(principal, action, resource);' } }),
+    escalate({ egress: ['*.example.com', 'example.org:443'], caps: { maxBytes: 1 } }),
   ];
-  assert.ok('bundle' in checkBundle(sampleBundle({ rules, graceMs: 1000 })));
-  assert.ok('bundle' in checkBundle(sampleBundle({ rules: [] })));
+  const revokedDevices = [{ tenant: 'north', device: 'laptop' }];
+  const previousDigest = `sha256:${'0'.repeat(64)}` as const;
+  const grown = sampleBundle({ rules, revokedDevices, previousDigest });
+  assert.ok('content' in checkDocument(POLICY_BUNDLE, grown));
+  assert.ok('content' in checkDocument(POLICY_BUNDLE, sampleBundle({ rules, graceMs: 1000 })));
+  assert.ok('content' in checkDocument(POLICY_BUNDLE, sampleBundle({ rules: [] })));
 });
 
 test('a field that is missing, unknown or of another kind is named', () => {
   const { expiresAt: _, ...withoutExpiry } = sampleBundle();
   assert.match(fault(withoutExpiry), /expiresAt/);
-  assert.match(fault({ ...sampleBundle(), schema: 'zerolatency.policy/v2' }), /schema/);
+  assert.match(fault({ ...sampleBundle(), schema: 'zerolatency.policy/v0' }), /schema/);
+  assert.match(faultOfRule({ ...allow(), egress: ['http://example.com'] }), /egress/);
+  assert.match(faultOfRule({ ...allow(), when: { language: 'js', source: '1' } }), /when/);
+  assert.match(fault({ ...sampleBundle(), revokedDevices: ['laptop'] }), /revokedDevices/);
   assert.match(fault({ ...sampleBundle(), version: 0 }), /version/);
   assert.match(fault({ ...sampleBundle(), version: 1.5 }), /version/);
   assert.match(fault({ ...sampleBundle(), id: 'Default!' }), /id/);
@@ -52,22 +61,39 @@ test('a field that is missing, unknown or of another kind is named', () => {
 
 test('what a schema cannot say is checked too', () => {
   assert.match(fault(sampleBundle({ rules: [allow(), allow()] })), /read: another rule/);
-  assert.match(faultOfRule(allow({ versions: 'newest' })), /"newest" is no semver range/);
+  assert.match(faultOfRule(allow({ versions: 'newest' })), /"newest" is not a semver range/);
   const hours = { from: '09:00', to: '17:00', timeZone: 'Mars/Olympus' };
-  assert.match(faultOfRule(allow({ hours })), /is no time zone/);
+  assert.match(faultOfRule(allow({ hours })), /is not a time zone/);
   assert.match(faultOfRule(allow({ hours: { from: '09:00', to: '09:00' } })), /are the same/);
   for (const path of ['data', '/data/../etc', '/data/%2e%2e']) {
     const paths = { argument: 'path', within: ['/ok', path] };
     assert.match(faultOfRule(allow({ paths })), /is not a plain absolute path/);
   }
-  assert.match(faultOfRule(deny({ caps: { maxBytes: 1 } })), /no use for caps/);
-  assert.match(faultOfRule(deny({ duringGrace: true })), /always holds/);
+  assert.match(faultOfRule(deny({ caps: { maxBytes: 1 } })), /cannot have caps/);
+  assert.match(faultOfRule(deny({ duringGrace: true })), /duringGrace is for allow rules/);
+  assert.match(faultOfRule(deny({ egress: [] })), /cannot have egress/);
+  assert.match(faultOfRule(escalate({ duringGrace: true })), /duringGrace is for allow rules/);
+  assert.match(faultOfRule({ ...allow(), effect: 'escalate' }), /needs approvers/);
+  assert.match(faultOfRule(allow({ approvers: { users: ['me'] } })), /escalate rules only/);
+});
+
+test('[POL-02] a bundle of a newer schema is refused as newer, and not as malformed', () => {
+  const checked = checkDocument(POLICY_BUNDLE, {
+    ...sampleBundle(),
+    schema: 'zerolatency.policy/v2',
+    later: true,
+  });
+  assert.ok('error' in checked);
+  assert.equal(checked.error.reason, 'newer_schema');
+  assert.match(checked.error.message, /signed for a newer version.*policy\/v2/);
 });
 
 test('[POL-02] a bundle lives 31 days at the most', () => {
   const until = (ms: number) => new Date(NOW + ms).toISOString();
-  assert.ok('bundle' in checkBundle(sampleBundle({ expiresAt: until(31 * DAY_MS) })));
+  assert.ok(
+    'content' in checkDocument(POLICY_BUNDLE, sampleBundle({ expiresAt: until(31 * DAY_MS) })),
+  );
   assert.match(fault(sampleBundle({ expiresAt: until(31 * DAY_MS + 1) })), /31 days/);
   assert.match(fault(sampleBundle({ expiresAt: until(0) })), /not after issuedAt/);
-  assert.match(fault(sampleBundle({ expiresAt: '2030-02-30T99:00:00Z' })), /no date/);
+  assert.match(fault(sampleBundle({ expiresAt: '2030-02-30T99:00:00Z' })), /not a date/);
 });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { allow, deny, sampleBundle } from '../test/sample-bundle.ts';
-import { diffBundles } from './index.ts';
+import { allow, deny, sampleBundle } from '@zerolatency/policy/testing';
+import { diffBundles } from './diff-bundles.ts';
 
 test('[POL-07] a diff tells what came, went and changed', () => {
   const before = sampleBundle({ rules: [allow(), deny({ id: 'gone' })] });

@@ -1,10 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { applies, type Bundle } from '@zerolatency/policy';
+import {
+  allow,
+  allowRule,
+  DAY_MS,
+  deny,
+  denyRule,
+  escalate,
+  NOW,
+  request,
+  sampleBundle,
+} from '@zerolatency/policy/testing';
 import fc from 'fast-check';
-import { allowRule, denyRule, request } from '../test/arbitrary-bundle.ts';
-import { allow, DAY_MS, deny, NOW, sampleBundle } from '../test/sample-bundle.ts';
-import type { Bundle } from './bundle.ts';
-import { applies } from './constraints.ts';
 import { lintBundle } from './lint-bundle.ts';
 import { covers } from './rule-cover.ts';
 
@@ -40,6 +48,13 @@ test('[POL-07] rules that cannot work as meant are named', () => {
     'no: deny-shadows-all',
     'read: unreachable',
   ]);
+  assert.deepEqual(lint({ rules: [allow({ caps }), escalate({ tools: ['fs.*'] })] }), [
+    'read: unreachable',
+  ]);
+  assert.deepEqual(lint({ rules: [allow({ caps, egress: ['example.com'] })] }), [
+    'read: never-applies',
+  ]);
+  assert.deepEqual(lint({ rules: [escalate()] }), []);
   const wider = allow({ id: 'wider', tools: ['fs.*'], caps: { maxBytes: 9 } });
   assert.deepEqual(lint({ rules: [allow({ caps }), wider] }), ['read: caps-overlap']);
 });

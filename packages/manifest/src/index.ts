@@ -1,0 +1,1 @@
+export { type Manifest, type ManifestServer, SERVER_MANIFEST } from './manifest.ts';

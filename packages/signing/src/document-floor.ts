@@ -1,0 +1,126 @@
+import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
+
+/** The newest document ever accepted. Older ones, and others of the same version, are refused. */
+export interface Floor {
+  readonly id: string;
+  readonly version: number;
+  readonly digest: string;
+}
+
+/** Where the floor survives a restart. */
+export interface FloorPort {
+  /** Undefined before the first document. Rejects when the floor cannot be read. */
+  load(): Promise<Floor | undefined>;
+  /** Resolves once the floor would survive a crash. */
+  save(floor: Floor): Promise<void>;
+}
+
+interface Fault {
+  readonly reason: 'rolled_back' | 'wrong_predecessor';
+  readonly message: string;
+}
+
+/** For programs that keep nothing; a restart accepts any version again. */
+export function memoryFloor(): FloorPort {
+  let kept: Floor | undefined;
+  return {
+    load: async () => kept,
+    save: async (floor) => {
+      kept = floor;
+    },
+  };
+}
+
+/** Remove the file to let an installation follow another document. */
+export function openFloorFile(path: string): FloorPort {
+  return { load: () => load(path), save: (floor) => save(path, floor) };
+}
+
+/** Why an otherwise valid document must not replace the one accepted before. */
+export function rollbackFault(
+  floor: Floor | undefined,
+  offered: Floor & { readonly previousDigest?: string | undefined },
+): Fault | undefined {
+  if (floor === undefined) return undefined;
+  const rolledBack = (message: string): Fault => ({ reason: 'rolled_back', message });
+  const { id, version, digest, previousDigest } = offered;
+  if (id !== floor.id) {
+    return rolledBack(`its id is ${id}, and this installation follows ${floor.id}`);
+  }
+  if (version < floor.version) {
+    return rolledBack(`its version ${version} is older than ${floor.version}, accepted before`);
+  }
+  if (version === floor.version && digest !== floor.digest) {
+    return rolledBack(`it differs from the version ${floor.version} that was accepted before`);
+  }
+  // With a gap between the versions the predecessor is not known here.
+  const isNext = version === floor.version + 1;
+  if (!isNext || previousDigest === undefined || previousDigest === floor.digest) return undefined;
+  const message = `its previousDigest is not that of the version ${floor.version} accepted before`;
+  return { reason: 'wrong_predecessor', message };
+}
+
+async function load(path: string): Promise<Floor | undefined> {
+  let text: string;
+  try {
+    text = await readFile(path, 'utf8');
+  } catch (reason) {
+    if (hasCode(reason, 'ENOENT')) return undefined;
+    throw reason;
+  }
+  const floor = parse(text);
+  // A guess could let an older document in.
+  if (floor === undefined) throw new ZlError('config.invalid', `${path} cannot be read as a floor`);
+  return floor;
+}
+
+function parse(text: string): Floor | undefined {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    // The caller names the file.
+    return undefined;
+  }
+  if (typeof value !== 'object' || value === null) return undefined;
+  if (!('id' in value && 'version' in value && 'digest' in value)) return undefined;
+  const { id, version, digest } = value;
+  if (typeof id !== 'string' || typeof digest !== 'string') return undefined;
+  return typeof version === 'number' && Number.isSafeInteger(version)
+    ? { id, version, digest }
+    : undefined;
+}
+
+async function save(path: string, { id, version, digest }: Floor): Promise<void> {
+  const next = `${path}.next`;
+  await withFile(next, 'w', async (file) => {
+    await file.writeFile(`${JSON.stringify({ id, version, digest })}\n`);
+    await file.sync();
+  });
+  await rename(next, path);
+  try {
+    await withFile(dirname(path), 'r', (directory) => directory.sync());
+  } catch (reason) {
+    // Windows cannot open a directory, and its renames are durable without that.
+    if (!hasCode(reason, 'EISDIR', 'EPERM')) throw reason;
+  }
+}
+
+function hasCode(reason: unknown, ...codes: readonly string[]): boolean {
+  return reason instanceof Error && 'code' in reason && codes.includes(String(reason.code));
+}
+
+async function withFile(
+  path: string,
+  flags: 'r' | 'w',
+  use: (file: FileHandle) => Promise<void>,
+): Promise<void> {
+  const file = await open(path, flags, 0o600);
+  try {
+    await use(file);
+  } finally {
+    await file.close();
+  }
+}
