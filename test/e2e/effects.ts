@@ -85,7 +85,7 @@ export async function signManifestWith(
 }
 
 /** Signs a changed copy of the installation's bundle into the given file. */
-export async function signBundleWith(
+async function signBundleWith(
   layout: Layout,
   path: string,
   change: (bundle: Bundle) => Bundle,

@@ -68,7 +68,11 @@ export function verifyCheckpoint(note: string, keys: readonly Verifier[]): Check
   return isSigned ? { value: checkpoint } : { error: 'no known key signed the checkpoint' };
 }
 
-/** The form that Go's sumdb/note and other tools read: name+hash+key. The name is the origin line. */
+/**
+ * The form that Go's sumdb/note and other tools read: name+hash+key. The name is the origin line.
+ *
+ * @internal Holds the checkpoint format to that of other tools.
+ */
 export function noteVerifierKey(name: string, { publicKey }: Pick<Verifier, 'publicKey'>): string {
   const key = Buffer.concat([ED25519, publicKey]);
   return `${name}+${Buffer.from(keyHash(name, publicKey)).toString('hex')}+${toBase64(key)}`;

@@ -1,8 +1,6 @@
-export {
-  type Checkpoint,
-  type CheckpointVerdict,
-  noteVerifierKey,
-  verifyCheckpoint,
+export type {
+  Checkpoint,
+  CheckpointVerdict,
 } from './checkpoint.ts';
 export type { LedgerObserver, OpenSegmentFile, SegmentFile } from './commit-queue.ts';
 export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';

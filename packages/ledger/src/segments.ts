@@ -21,7 +21,7 @@ export interface Line {
 }
 
 /** No record is longer; the open intents of a segment's first record take at most half of it. */
-export const MAX_LINE_BYTES = 32 * 1024 * 1024;
+const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
 const NAME = /^segment-(\d{16})\.jsonl$/;
 

@@ -9,4 +9,3 @@ export {
 } from './connection.ts';
 export { killGroup } from './process-group.ts';
 export type { CloseReason, StdioLimits } from './stdio-transport.ts';
-export { Throttle } from './throttle.ts';

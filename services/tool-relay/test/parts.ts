@@ -7,7 +7,7 @@ import type { SessionMetrics } from '../src/sessions/device-session.ts';
 import type { SessionEnd } from '../src/sessions/disconnect.ts';
 
 /** Records what it counts. */
-export class CountedMetrics implements SessionMetrics {
+class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];
@@ -38,7 +38,7 @@ type Settings = Readonly<Record<string, unknown>>;
 const configs = new Map<string, RelayConfig>();
 
 /** The default configuration with the given settings. */
-export function configWith(settings: Settings = {}): RelayConfig {
+function configWith(settings: Settings = {}): RelayConfig {
   const key = JSON.stringify(settings);
   const config = configs.get(key) ?? read(settings);
   configs.set(key, config);

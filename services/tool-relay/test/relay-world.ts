@@ -70,7 +70,7 @@ export interface LiveDeviceClient {
 }
 
 /** Dials the relay and disconnects at the end of the test. */
-export class Clients {
+class Clients {
   readonly #surroundings: Surroundings;
   readonly #open: { terminate(): void }[] = [];
 
