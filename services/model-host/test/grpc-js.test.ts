@@ -158,6 +158,30 @@ test('[HOST-13] an independent health client is told SERVING, and of unknown ser
   await assert.rejects(check('nobody'), { code: status.NOT_FOUND });
 });
 
+test('an independent gRPC client is told UNIMPLEMENTED for an unknown method', async (t) => {
+  const host = await startTestHost(t);
+  const { client, metadata } = await connect(host);
+  t.after(() => client.close());
+  const call = promisify((path: string, done: (error: Error | null) => void) =>
+    client.makeUnaryRequest(
+      path,
+      () => Buffer.alloc(0),
+      (bytes: Buffer) => bytes,
+      {},
+      metadata,
+      done,
+    ),
+  );
+  for (const path of ['/zerolatency.agent.v1.AgentService/Resume', '/no.such.Service/Call']) {
+    await assert.rejects(call(path), (error: Error & { code: number; metadata: Metadata }) => {
+      assert.equal(error.code, status.UNIMPLEMENTED);
+      const [details] = error.metadata.get('grpc-status-details-bin');
+      assert.match(String(details), /request\.unimplemented/);
+      return true;
+    });
+  }
+});
+
 test('[HOST-01] reflection describes the services to an independent client, without a token', async (t) => {
   const host = await startTestHost(t);
   const { client } = await connect(host);

@@ -3,4 +3,5 @@ export { fromConnectError, toConnectError } from './connect-error.ts';
 export { durationFromMicros, durationMicros } from './durations.ts';
 export { healthService, type Serving } from './health.ts';
 export { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
-export { reflectionServices } from './reflection.ts';
+export { addReflection } from './reflection.ts';
+export { answerUnimplemented } from './unimplemented.ts';

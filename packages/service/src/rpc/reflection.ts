@@ -6,37 +6,46 @@ import {
   toBinary,
 } from '@bufbuild/protobuf';
 import { FileDescriptorProtoSchema } from '@bufbuild/protobuf/wkt';
-import { Code, type ServiceImpl } from '@connectrpc/connect';
-import type { ServerReflection, ServerReflectionRequest } from '@zerolatency/proto/reflection';
-import type {
-  ServerReflectionRequest as ServerReflectionRequestV1Alpha,
+import { Code, type ConnectRouter } from '@connectrpc/connect';
+import type { UniversalHandlerOptions } from '@connectrpc/connect/protocol';
+import { ServerReflection, type ServerReflectionRequest } from '@zerolatency/proto/reflection';
+import {
+  type ServerReflectionRequest as ServerReflectionRequestV1Alpha,
   ServerReflection as ServerReflectionV1Alpha,
 } from '@zerolatency/proto/reflection-v1alpha';
 
 type Question = (ServerReflectionRequest | ServerReflectionRequestV1Alpha)['messageRequest'];
 
-/** grpc.reflection.v1, and v1alpha for the many clients that still ask for it first. */
-export function reflectionServices(services: readonly DescService[]): {
-  v1: ServiceImpl<typeof ServerReflection>;
-  v1alpha: ServiceImpl<typeof ServerReflectionV1Alpha>;
-} {
+/** Serves grpc.reflection.v1, and v1alpha for the many clients that ask for it first. */
+export function addReflection(
+  router: ConnectRouter,
+  described: readonly DescService[],
+  options: Partial<UniversalHandlerOptions>,
+): void {
+  const services = [...described, ServerReflection, ServerReflectionV1Alpha];
   const index = new DescriptorIndex(services.map((service) => service.file));
   const names = services.map((service) => ({ name: service.typeName }));
   const answer = (question: Question) => answerTo(question, index, names);
-  return {
-    v1: {
+  router.service(
+    ServerReflection,
+    {
       serverReflectionInfo: async function* (requests) {
         for await (const request of requests)
           yield respond(request, answer(request.messageRequest));
       },
     },
-    v1alpha: {
+    options,
+  );
+  router.service(
+    ServerReflectionV1Alpha,
+    {
       serverReflectionInfo: async function* (requests) {
         for await (const request of requests)
           yield respond(request, answer(request.messageRequest));
       },
     },
-  };
+    options,
+  );
 }
 
 function respond<R extends { readonly host: string }, A>(request: R, messageResponse: A) {

@@ -2,14 +2,13 @@ import type { ConnectRouter } from '@connectrpc/connect';
 import { compressionGzip, connectNodeAdapter } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
-import { ServerReflection } from '@zerolatency/proto/reflection';
-import { ServerReflection as ServerReflectionV1Alpha } from '@zerolatency/proto/reflection-v1alpha';
 import {
+  addReflection,
+  answerUnimplemented,
   type HttpServer,
   type HttpServerOptions,
   healthService,
   listen,
-  reflectionServices,
   type Serving,
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from '../chat/start-turn.ts';
@@ -30,8 +29,6 @@ const MAX_STREAMS_PER_CONNECTION = 1000;
 // Above the largest delta: events are small and come one by one, so gzip would only delay them.
 const COMPRESS_MIN_BYTES = 64 * 1024;
 
-const SERVICES = [AgentService, Health, ServerReflection, ServerReflectionV1Alpha];
-
 /** gRPC and Connect on one port. */
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
@@ -41,6 +38,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
+    fallback: answerUnimplemented,
   });
   const { host, port, tls } = options;
   const server = await listen({
@@ -61,7 +59,6 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { verifyToken, serving } = options;
-  const described = reflectionServices(SERVICES);
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },
@@ -70,6 +67,5 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   // These have no end of their own, and would hold the server open.
   const endless = { shutdownSignal: closing };
   router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
-  router.service(ServerReflection, described.v1, endless);
-  router.service(ServerReflectionV1Alpha, described.v1alpha, endless);
+  addReflection(router, [AgentService, Health], endless);
 }

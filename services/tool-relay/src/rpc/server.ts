@@ -2,7 +2,14 @@ import type { ConnectRouter } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { Health } from '@zerolatency/proto/health';
 import { RelayService } from '@zerolatency/proto/relay';
-import { type HttpServer, healthService, listen, type Serving } from '@zerolatency/service/rpc';
+import {
+  addReflection,
+  answerUnimplemented,
+  type HttpServer,
+  healthService,
+  listen,
+  type Serving,
+} from '@zerolatency/service/rpc';
 import type { TlsWatch } from '@zerolatency/service/tls';
 import { callerGate, callerOf } from './caller.ts';
 import { type DeviceLookup, relayService } from './relay-service.ts';
@@ -32,6 +39,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     contextValues: (request) => callerOf(request as Parameters<typeof callerOf>[0]),
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
+    fallback: answerUnimplemented,
   });
   const server = await listen({
     host,
@@ -55,7 +63,8 @@ function routes(router: ConnectRouter, options: RpcServerOptions, closing: Abort
   router.service(RelayService, relayService(directory), {
     requestGate: callerGate(allowedClients),
   });
-  // A health watch never ends by itself and would keep the server open.
-  const health = healthService(serving, { service: RelayService.typeName });
-  router.service(Health, health, { shutdownSignal: closing });
+  // These streams never end by themselves and would keep the server open.
+  const endless = { shutdownSignal: closing };
+  router.service(Health, healthService(serving, { service: RelayService.typeName }), endless);
+  addReflection(router, [RelayService, Health], endless);
 }
