@@ -64,7 +64,7 @@ function assertReadAlike(bytes: Uint8Array): void {
   if (error) assert.equal(error.id, 'frame.malformed');
 }
 
-test('a canonical frame is byte for byte what the generated codec writes', () => {
+test('the canonical encoding equals the generated codec byte for byte', () => {
   fc.assert(
     fc.property(frames, (frame) => {
       assert.deepEqual([...encodeFrame(frame)], [...generatedBytes(frame)]);
@@ -72,7 +72,7 @@ test('a canonical frame is byte for byte what the generated codec writes', () =>
   );
 });
 
-test('each codec reads what the other wrote', () => {
+test('each codec reads what the other writes', () => {
   fc.assert(
     fc.property(frames, (frame) => {
       assert.deepEqual(plain(decodeFrame(generatedBytes(frame)).frame), plain(frame));
@@ -85,7 +85,7 @@ test('arbitrary bytes are read as the generated codec reads them, and never thro
   fc.assert(fc.property(fc.uint8Array({ maxLength: 200 }), assertReadAlike), { numRuns: 2000 });
 });
 
-test('a frame that was damaged or cut anywhere is read as the generated codec reads it', () => {
+test('a damaged or truncated frame is read as the generated codec reads it', () => {
   const edits = fc.array(fc.tuple(fc.nat(), fc.integer({ min: 0, max: 255 })), { maxLength: 4 });
   fc.assert(
     fc.property(frames, edits, fc.option(fc.nat()), (frame, changes, cut) => {
@@ -97,7 +97,7 @@ test('a frame that was damaged or cut anywhere is read as the generated codec re
   );
 });
 
-test('[RLY-01] fields that are reordered, missing, repeated, unknown or of long length mean the same', () => {
+test('[RLY-01] reordered, missing, repeated and unknown fields mean the same to both codecs', () => {
   const fields = fc.array(field(), { maxLength: 12 }).map((parts) => Buffer.concat(parts));
   fc.assert(fc.property(fields, assertReadAlike), { numRuns: 2000 });
 });
@@ -123,13 +123,13 @@ function field(): fc.Arbitrary<Uint8Array> {
   return fc.oneof(fixed32, fixed64, callId, payload, unknown);
 }
 
-test('[RLY-01] a frame over the limit is refused before it is read', () => {
+test('[RLY-01] a frame over the limit is refused before it is decoded', () => {
   const bytes = encodeFrame({ ...blank, payload: new Uint8Array(1000) });
   assert.equal(decodeFrame(bytes, 500).error?.id, 'frame.too_large');
   assert.equal(decodeFrame(bytes, bytes.length).error, undefined);
 });
 
-test('[RLY-01] an offset or epoch that JavaScript cannot count is malformed in both codecs', () => {
+test('[RLY-01] both codecs refuse an offset or epoch that is not a safe integer', () => {
   for (const field of ['offset', 'epoch']) {
     const message = create(FrameSchema, { offset: 0n, epoch: 0n, [field]: 1n << 53n });
     assert.equal(decodeFrame(toBinary(FrameSchema, message)).error?.id, 'frame.malformed');
@@ -145,7 +145,7 @@ test('the payload is a view, not a copy', () => {
   assert.deepEqual([...(frame?.payload ?? [])], [1, 2, 9]);
 });
 
-test('a call key is 32 digits and leads back to its call id', () => {
+test('a call key has 32 digits and converts back to its call id', () => {
   fc.assert(
     fc.property(fc.uint8Array({ minLength: 16, maxLength: 16 }), (callId) => {
       assert.match(callKey(callId), /^[0-9a-f]{32}$/);

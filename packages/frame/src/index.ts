@@ -1,11 +1,13 @@
 export { FrameKind } from '@zerolatency/proto/frame';
-export { callIdFromKey, callKey } from './call-key.ts';
-export { type DecodedFrame, decodeFrame } from './decode-frame.ts';
-export { encodeFrame } from './encode-frame.ts';
+export { type DecodedFrame, decodeFrame, encodeFrame } from './codec.ts';
 export {
   CALL_ID_BYTES,
+  callIdFromKey,
+  callKey,
+  FEATURES,
   FRAME_OVERHEAD_BYTES,
   type Frame,
+  isKnownKind,
   MAX_FRAME_BYTES,
   MAX_PAYLOAD_BYTES,
   NO_CALL,

@@ -14,12 +14,12 @@ export const PAYLOAD_TAG = 51;
 export const LENGTH_START = 52;
 
 const HIGH_WORD = 0x1_0000_0000;
-/** High words from here on make a number that JavaScript cannot count exactly. */
+/** From this high word on a number is not a safe integer. */
 const UNSAFE_HIGH_WORD = 0x20_0000;
 
 /**
- * Where the payload of a canonical frame starts, or 0 when the bytes are not a
- * canonical frame. Everything a caller reads at constant offsets is safe after it.
+ * Returns where the payload of a canonical frame starts, or 0 when the bytes
+ * are not a canonical frame. Reads at constant offsets are safe afterwards.
  */
 export function payloadStart(bytes: Uint8Array): number {
   if (
@@ -82,7 +82,7 @@ export function writeUint53(bytes: Uint8Array, at: number, value: number): void 
   writeUint32(bytes, at + 4, Math.floor(value / HIGH_WORD));
 }
 
-/** Only for places that payloadStart() has shown to exist. */
+/** Only for offsets that payloadStart() has checked. */
 function byteAt(bytes: Uint8Array, at: number): number {
   return bytes[at] as number;
 }

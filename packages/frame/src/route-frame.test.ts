@@ -38,7 +38,7 @@ test('the routing head is read at constant offsets', () => {
   assert.equal(callKeyOf(bytes), callKey(frame.callId));
 });
 
-test('a canonical frame gets its device and epoch in place, and nothing else changes', () => {
+test('rewriting a canonical frame changes only its device and epoch, in place', () => {
   const numbers = fc.integer({ min: 0, max: 0xffff_ffff });
   fc.assert(
     fc.property(numbers, fc.option(fc.maxSafeNat(), { nil: undefined }), (device, epoch) => {
@@ -50,14 +50,14 @@ test('a canonical frame gets its device and epoch in place, and nothing else cha
   );
 });
 
-test('a copy for another device leaves the frame as it was', () => {
+test('a copy for another device leaves the original unchanged', () => {
   const bytes = encodeFrame(frame);
   const copy = copyForDevice(bytes, 9) ?? assert.fail();
   assert.equal(deviceOf(bytes), 0);
   assert.deepEqual(copy, encodeFrame({ ...frame, device: 9 }));
 });
 
-test('[RLY-01] a frame that is not canonical becomes canonical when it is rewritten', () => {
+test('[RLY-01] rewriting a frame that is not canonical makes it canonical', () => {
   assert.equal(isCanonical(sparse), false);
   const bytes = rewriteDevice(sparse, 7, 4) ?? assert.fail();
   assert.ok(isCanonical(bytes));
@@ -69,6 +69,6 @@ test('[RLY-01] a frame that is not canonical becomes canonical when it is rewrit
   assert.deepEqual([...(read?.payload ?? [])], [5, 6]);
 });
 
-test('[RLY-01] what is no frame is not rewritten', () => {
+test('[RLY-01] bytes that are not a frame are not rewritten', () => {
   assert.equal(rewriteDevice(Uint8Array.of(0xff, 0xff), 7), undefined);
 });

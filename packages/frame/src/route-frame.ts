@@ -1,6 +1,5 @@
-import { callKeyAt } from './call-key.ts';
-import { decodeFrame } from './decode-frame.ts';
-import { encodeFrame } from './encode-frame.ts';
+import { decodeFrame, encodeFrame } from './codec.ts';
+import { callKeyAt } from './frame.ts';
 import {
   CALL_ID_START,
   DEVICE_TAG,
@@ -14,10 +13,9 @@ import {
   writeUint53,
 } from './layout.ts';
 
-/**
- * What a router needs, read at constant offsets from a frame that
- * isCanonical() has accepted, without decoding it.
- */
+// A router reads these fields at constant offsets, without decoding the frame.
+// Only isCanonical() takes any bytes; the others need bytes it has accepted.
+
 export function isCanonical(bytes: Uint8Array): boolean {
   return payloadStart(bytes) !== 0;
 }
@@ -30,12 +28,12 @@ export function deviceOf(canonical: Uint8Array): number {
   return readUint32(canonical, DEVICE_TAG + 1);
 }
 
-/** -1 for an epoch beyond 2^53 - 1, which no relay ever gave. */
+/** -1 for an epoch beyond 2^53 - 1, which no relay issues. */
 export function epochOf(canonical: Uint8Array): number {
   return readUint53(canonical, EPOCH_TAG + 1);
 }
 
-/** -1 for an offset beyond 2^53 - 1, which no decoder of ours takes. */
+/** -1 for an offset beyond 2^53 - 1, which decodeFrame() refuses. */
 export function offsetOf(canonical: Uint8Array): number {
   return readUint53(canonical, OFFSET_TAG + 1);
 }
@@ -45,9 +43,9 @@ export function callKeyOf(canonical: Uint8Array): string {
 }
 
 /**
- * The same frame for another device handle and, when given, of another epoch.
- * A canonical frame is rewritten in place, so the caller must own the bytes;
- * any other becomes a new, canonical one. Undefined when it is no frame.
+ * Sets the device handle and, when given, the epoch. Rewrites a canonical frame
+ * in place, so the caller must own the bytes; encodes any other frame anew.
+ * Returns undefined when the bytes are not a frame.
  */
 export function rewriteDevice(
   bytes: Uint8Array,
@@ -63,7 +61,7 @@ export function rewriteDevice(
   return frame && encodeFrame({ ...frame, device, epoch: epoch ?? frame.epoch });
 }
 
-/** As rewriteDevice, leaving the given bytes as they are. */
+/** As rewriteDevice, but never changes the given bytes. */
 export function copyForDevice(
   bytes: Uint8Array,
   device: number,

@@ -4,15 +4,62 @@ import { FrameSchema } from '@zerolatency/proto/frame';
 import { CALL_ID_BYTES, type Frame, MAX_FRAME_BYTES, NO_CALL, NO_PAYLOAD } from './frame.ts';
 import {
   CALL_ID_START,
+  CALL_ID_TAG,
   DEVICE_TAG,
   EPOCH_TAG,
   FLAGS_TAG,
   KIND_TAG,
+  LENGTH_START,
   OFFSET_TAG,
+  PAYLOAD_TAG,
   payloadStart,
   readUint32,
   readUint53,
+  writeUint32,
+  writeUint53,
 } from './layout.ts';
+
+/** The canonical encoding. Byte for byte what the generated codec writes. */
+export function encodeFrame(frame: Frame): Uint8Array {
+  const { callId, payload } = frame;
+  if (callId.length !== CALL_ID_BYTES) throw new RangeError('a call id must have 16 bytes');
+  const start = LENGTH_START + varintBytes(payload.length);
+  const bytes = Buffer.allocUnsafe(start + payload.length);
+  bytes[KIND_TAG] = 0x0d;
+  writeUint32(bytes, KIND_TAG + 1, frame.kind);
+  bytes[FLAGS_TAG] = 0x15;
+  writeUint32(bytes, FLAGS_TAG + 1, frame.flags);
+  bytes[DEVICE_TAG] = 0x1d;
+  writeUint32(bytes, DEVICE_TAG + 1, frame.device);
+  bytes[CALL_ID_TAG] = 0x22;
+  bytes[CALL_ID_TAG + 1] = CALL_ID_BYTES;
+  bytes.set(callId, CALL_ID_START);
+  bytes[OFFSET_TAG] = 0x29;
+  writeUint53(bytes, OFFSET_TAG + 1, frame.offset);
+  bytes[EPOCH_TAG] = 0x31;
+  writeUint53(bytes, EPOCH_TAG + 1, frame.epoch);
+  bytes[PAYLOAD_TAG] = 0x3a;
+  writeVarint(bytes, LENGTH_START, payload.length);
+  bytes.set(payload, start);
+  return bytes;
+}
+
+function varintBytes(value: number): number {
+  if (value < 0x80) return 1;
+  if (value < 0x4000) return 2;
+  return value < 0x20_0000 ? 3 : 4;
+}
+
+function writeVarint(bytes: Uint8Array, start: number, value: number): void {
+  let at = start;
+  let rest = value;
+  while (rest >= 0x80) {
+    bytes[at] = rest | 0x80;
+    rest >>>= 7;
+    at += 1;
+  }
+  bytes[at] = rest;
+}
 
 export type DecodedFrame =
   | { readonly frame: Frame; readonly error?: undefined }
@@ -21,7 +68,7 @@ export type DecodedFrame =
 /** Never throws. A frame that is valid protobuf but not canonical is read as any decoder would. */
 export function decodeFrame(bytes: Uint8Array, maxFrameBytes = MAX_FRAME_BYTES): DecodedFrame {
   if (bytes.length > maxFrameBytes) {
-    const message = `a frame of ${bytes.length} bytes is over the limit of ${maxFrameBytes}`;
+    const message = `a frame of ${bytes.length} bytes exceeds the limit of ${maxFrameBytes}`;
     return { error: new ZlError('frame.too_large', message) };
   }
   const start = payloadStart(bytes);
@@ -31,7 +78,7 @@ export function decodeFrame(bytes: Uint8Array, maxFrameBytes = MAX_FRAME_BYTES):
 function decodeCanonical(bytes: Uint8Array, start: number): DecodedFrame {
   const offset = readUint53(bytes, OFFSET_TAG + 1);
   const epoch = readUint53(bytes, EPOCH_TAG + 1);
-  if (offset < 0 || epoch < 0) return malformed('offset or epoch is beyond 2^53 - 1');
+  if (offset < 0 || epoch < 0) return malformed('offset or epoch exceeds 2^53 - 1');
   return {
     frame: {
       kind: readUint32(bytes, KIND_TAG + 1),
@@ -50,16 +97,16 @@ function decodeAny(bytes: Uint8Array): DecodedFrame {
   try {
     message = readMessage(bytes);
   } catch (cause) {
-    // The generated codec throws on what a peer sent; here that is an answer.
-    return malformed('not a protobuf frame', cause);
+    // The generated codec throws on malformed input from a peer.
+    return malformed('the message is not a protobuf frame', cause);
   }
   const { kind = 0, flags = 0, device = 0, payload = NO_PAYLOAD } = message;
   const callId = message.callId?.length ? message.callId : NO_CALL;
-  if (callId.length !== CALL_ID_BYTES) return malformed('call_id has not 16 bytes');
+  if (callId.length !== CALL_ID_BYTES) return malformed('call_id must have 16 bytes');
   const offset = Number(message.offset ?? 0n);
   const epoch = Number(message.epoch ?? 0n);
   if (offset > Number.MAX_SAFE_INTEGER || epoch > Number.MAX_SAFE_INTEGER) {
-    return malformed('offset or epoch is beyond 2^53 - 1');
+    return malformed('offset or epoch exceeds 2^53 - 1');
   }
   return { frame: { kind, flags, device, callId, offset, epoch, payload } };
 }
