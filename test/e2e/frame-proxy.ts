@@ -16,6 +16,10 @@ export interface FrameProxy {
   readonly url: string;
   /** Applied to every frame, both ways. */
   rewrite: (bytes: Buffer) => Uint8Array;
+  /** Connections of the bridge so far. */
+  readonly accepted: number;
+  /** Sends it to the relay and to the bridge, each in the other's name. */
+  whisper(message: Uint8Array): void;
   /** Says it to the relay in the device's name; resolves with how the relay closes for it. */
   inject(message: Uint8Array | string): Promise<{ code: number; reason: string }>;
   close(): Promise<void>;
@@ -29,7 +33,17 @@ export async function frameProxy(layout: Layout, target: string): Promise<FrameP
   const server = createServer({ cert, key });
   const sockets = new WebSocketServer({ server, perMessageDeflate: false });
   const routes = new Set<Route>();
+  let accepted = 0;
   const proxy: FrameProxy = {
+    get accepted() {
+      return accepted;
+    },
+    whisper(message) {
+      for (const { device, relay } of routes) {
+        device.send(message);
+        relay.send(message);
+      }
+    },
     get url() {
       return `wss://localhost:${(server.address() as AddressInfo).port}/v1/device`;
     },
@@ -47,6 +61,7 @@ export async function frameProxy(layout: Layout, target: string): Promise<FrameP
     },
   };
   sockets.on('connection', (device) => {
+    accepted += 1;
     const relay = new WebSocket(target, { ca, perMessageDeflate: false });
     const route = { device, relay };
     relay.once('open', () => routes.add(route));

@@ -14,6 +14,7 @@ export class BridgeMetrics {
   readonly #calls;
   readonly #durations;
   readonly #refused;
+  readonly #ignored;
   readonly #restarts;
   readonly #connected;
   readonly #servers;
@@ -27,6 +28,7 @@ export class BridgeMetrics {
     this.#calls = metric(registry, 'zl_bridge_calls_total');
     this.#durations = metric(registry, 'zl_bridge_call_duration_seconds');
     this.#refused = metric(registry, 'zl_bridge_calls_refused_total');
+    this.#ignored = metric(registry, 'zl_bridge_frames_ignored_total').labels();
     this.#restarts = metric(registry, 'zl_bridge_server_restarts_total');
     this.#connected = metric(registry, 'zl_bridge_connected').labels();
     this.#servers = metric(registry, 'zl_bridge_servers');
@@ -63,6 +65,10 @@ export class BridgeMetrics {
   callRefused({ payload }: Frame): void {
     const { reason } = fromBinary(RefusedSchema, payload);
     this.#refused.labels({ reason: (RefusedReason[reason] ?? 'other').toLowerCase() }).inc();
+  }
+
+  frameIgnored(): void {
+    this.#ignored.inc();
   }
 
   serverRestarted(server: string): void {

@@ -113,9 +113,11 @@ export function toolMetrics(registry: Registry): ToolMetrics {
 export function relayMetrics(registry: Registry): RelayMetrics {
   const links = metric(registry, 'zl_host_links_open').labels();
   const roundTrip = metric(registry, 'zl_host_to_device_rtt_ms').labels({ hop: 'link' });
+  const ignored = metric(registry, 'zl_host_frames_ignored_total').labels();
   return {
     linksOpen: (change) => links.inc(change),
     linkRoundTrip: (ms) => roundTrip.observe(ms),
+    frameIgnored: () => ignored.inc(),
   };
 }
 

@@ -24,12 +24,14 @@ export class RelayMeters implements SessionMetrics {
   readonly #registry: Registry;
   readonly #passed = { host: { frames: 0, bytes: 0 }, device: { frames: 0, bytes: 0 } };
   readonly #refused;
+  readonly #ignored;
   readonly #routeLost;
   readonly #sessions;
 
   constructor(registry: Registry) {
     this.#registry = registry;
     this.#refused = metric(registry, 'zl_relay_frames_refused_total');
+    this.#ignored = metric(registry, 'zl_relay_frames_ignored_total');
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
     const passed = this.#passed;
@@ -49,6 +51,10 @@ export class RelayMeters implements SessionMetrics {
 
   refused(from: Side, errorId: ErrorId): void {
     this.#refused.labels({ from, error_id: errorId }).inc();
+  }
+
+  ignored(from: Side): void {
+    this.#ignored.labels({ from }).inc();
   }
 
   routeLost(reason: LostReason): void {

@@ -20,15 +20,15 @@ export class HostClient extends FrameSocket {
   #lastHandle = 0;
 
   /** Sends an OPEN and returns its handle. */
-  sendOpen(tenant: string, deviceId: string): number {
+  sendOpen(tenant: string, deviceId: string, features: string[] = []): number {
     this.#lastHandle += 1;
-    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
+    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId, features }));
     this.send({ kind: FrameKind.OPEN, device: this.#lastHandle, payload });
     return this.#lastHandle;
   }
 
-  async open(tenant: string, deviceId: string): Promise<OpenDevice> {
-    const handle = this.sendOpen(tenant, deviceId);
+  async open(tenant: string, deviceId: string, features?: string[]): Promise<OpenDevice> {
+    const handle = this.sendOpen(tenant, deviceId, features);
     const opened = await this.opening(handle);
     return { handle, opened, epoch: Number(opened.epoch) };
   }

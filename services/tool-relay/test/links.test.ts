@@ -371,3 +371,47 @@ test('[RLY-01] a valid frame in another encoding is forwarded in canonical form'
   device.sendBytes(toBinary(FrameSchema, create(FrameSchema, { kind: FrameKind.DATA, callId })));
   assert.equal((await host.take(FrameKind.DATA)).device, held.handle);
 });
+
+test('[RLY-01] ignores and counts frame kinds it does not know, and forwards those of a call', async (t) => {
+  const { device, host, held, metrics } = await hostAndDevice(t);
+  const { callId } = call(host, held);
+  await device.take(FrameKind.CALL);
+  for (const kind of [0, 15, 63 + 1, 2 ** 31]) device.send({ kind });
+  for (const kind of [0, 31, 63 + 1, 2 ** 31]) host.send({ kind });
+  // Nobody has given these a meaning, and their ranges say whose they are.
+  host.send({ kind: 47, callId, device: held.handle, epoch: held.epoch });
+  assert.deepEqual(Buffer.from((await device.take(47)).callId), callId);
+  device.send({ kind: 63, callId, epoch: held.epoch });
+  assert.equal((await host.take(63)).device, held.handle);
+  // A kind of the other direction is unknown where it arrives.
+  device.send({ kind: 47 });
+  host.send({ kind: 63 });
+  device.send({ kind: FrameKind.OUTCOME, callId });
+  await host.take(FrameKind.OUTCOME);
+  await host.open('north', 'laptop');
+  const text = await metrics();
+  for (const from of ['host', 'device']) {
+    assert.match(text, new RegExp(`zl_relay_frames_ignored_total\\{.*from="${from}".*\\} 5\\n`));
+  }
+});
+
+test('passes the features of a device to its hosts, and ignores names it does not know', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const identity = await enrolment.device({ deviceId: 'laptop' });
+  await clients.live(identity, { features: ['of-next-year', 'progress.v9'] });
+  const host = await clients.host();
+  const { opened } = await host.open('north', 'laptop', ['of-a-newer-host']);
+  assert.deepEqual(opened.deviceFeatures, ['of-next-year', 'progress.v9']);
+});
+
+test('[RLY-01] refuses a hello with too many features or a feature that is not a name', async (t) => {
+  const { clients, enrolment } = await relayWorld(t);
+  const identity = await enrolment.device({ deviceId: 'laptop' });
+  const endOf = async (features: string[]) => {
+    const client = clients.dialDevice();
+    await client.prove(identity, { features });
+    return (await client.end()).reason;
+  };
+  assert.equal(await endOf(Array.from({ length: 33 }, (_, i) => `f${i}`)), 'limit.exceeded');
+  assert.equal(await endOf(['x'.repeat(65)]), 'frame.malformed');
+});

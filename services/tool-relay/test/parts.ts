@@ -9,6 +9,7 @@ import type { SessionEnd } from '../src/sessions/disconnect.ts';
 /** Records what it counts. */
 class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
+  readonly ignoredFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];
   readonly ends: SessionEnd[] = [];
@@ -19,6 +20,10 @@ class CountedMetrics implements SessionMetrics {
 
   refused(from: Side, errorId: ErrorId): void {
     this.refusals.push(`${from} ${errorId}`);
+  }
+
+  ignored(from: Side): void {
+    this.ignoredFrom[from] += 1;
   }
 
   routeLost(reason: LostReason): void {

@@ -57,6 +57,7 @@ export async function openConnection(config: BridgeConfig, parts: Parts) {
 function listenerOf({ log, metrics, calls, onLive }: Parts): ConnectionListener {
   return {
     onFrame: (frame) => calls.frame(frame),
+    onIgnored: () => metrics.frameIgnored(),
     onLive: (epoch) => {
       calls.attached(epoch);
       onLive();

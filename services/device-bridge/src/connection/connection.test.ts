@@ -34,6 +34,7 @@ function rig() {
   const sockets: FakeSocket[] = [];
   const log: string[] = [];
   const frames: Frame[] = [];
+  const ignored: string[] = [];
   let identity: () => Promise<{ credential: string; key: typeof privateKey }> = async () => ({
     credential: 'credential',
     key: privateKey,
@@ -76,6 +77,7 @@ function rig() {
       onLive: (epoch) => log.push(`live ${epoch}`),
       onLost: () => log.push('lost'),
       onFrame: (frame) => frames.push(frame),
+      onIgnored: () => ignored.push(connection.state.name),
       onState: () => {},
       onAttempt: (outcome) => log.push(`attempt ${outcome}`),
     },
@@ -118,7 +120,7 @@ function rig() {
   const identify = (next: typeof identity) => {
     identity = next;
   };
-  return { connection, clock, sockets, log, frames, relay, goLive, identify };
+  return { connection, clock, sockets, log, frames, ignored, relay, goLive, identify };
 }
 
 test('[BRG-01] a challenge is answered with the credential, a proof by the key, journal and catalog', async () => {
@@ -378,4 +380,18 @@ test('after any sequence of events, at most one socket and one timer are left', 
     }),
     { numRuns: 200 },
   );
+});
+
+test('[BRG-01] ignores and reports frame kinds it does not know, before and after its welcome', async () => {
+  const { connection, relay, frames, ignored, log } = rig();
+  connection.start();
+  relay.open();
+  relay.says(15 as FrameKind);
+  await relay.challenges();
+  relay.welcomes({ epoch: 3n, features: ['of-next-year'] });
+  for (const kind of [0, 15, 47, 64, 2 ** 31]) relay.says(kind as FrameKind);
+  assert.deepEqual(ignored, ['proving', 'live', 'live', 'live', 'live', 'live']);
+  assert.deepEqual(frames, []);
+  assert.deepEqual(log, ['attempt live', 'live 3']);
+  assert.equal(connection.state.name, 'live');
 });

@@ -1,6 +1,13 @@
 import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  FrameKind,
+  isKnownKind,
+  NO_CALL,
+} from '@zerolatency/frame';
 import { WelcomeSchema } from '@zerolatency/proto/bridge';
 import { answerChallenge, type DeviceIdentity } from './hello.ts';
 import { live } from './live.ts';
@@ -61,6 +68,8 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
       const welcome = readWelcome(payload);
       if (welcome === undefined) fail('the relay sent a malformed welcome');
       else machine.become(() => live(machine, wire, welcome));
+    } else if (!isKnownKind(kind)) {
+      machine.deps.listener.onIgnored();
     } else {
       fail(`the relay sent a frame of kind ${kind} before its welcome`);
     }

@@ -1,5 +1,6 @@
 import type { KeyObject } from 'node:crypto';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { FEATURES } from '@zerolatency/frame';
 import { type Catalog, ChallengeSchema, HelloSchema } from '@zerolatency/proto/bridge';
 import { SignJWT } from 'jose';
 
@@ -27,6 +28,13 @@ export async function answerChallenge(challenge: Uint8Array, parts: HelloParts) 
     .setIssuedAt(Math.floor(parts.nowMs / 1000))
     .sign(identity.key);
   const { credential } = identity;
-  const hello = create(HelloSchema, { credential, proof, journalId, bridgeVersion, catalog });
+  const hello = create(HelloSchema, {
+    credential,
+    proof,
+    journalId,
+    bridgeVersion,
+    catalog,
+    features: [...FEATURES],
+  });
   return { relayId, payload: toBinary(HelloSchema, hello) };
 }

@@ -1,5 +1,5 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
+import { decodeFrame, encodeFrame, type Frame, FrameKind, isKnownKind } from '@zerolatency/frame';
 import { DrainSchema } from '@zerolatency/proto/bridge';
 import { describeEnd, type LiveState, lost, type Machine, refusalOf, refused } from './state.ts';
 import type { Wire } from './wire.ts';
@@ -41,7 +41,8 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
     end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
   };
   const hear = (frame: Frame) => {
-    if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
+    if (!isKnownKind(frame.kind)) listener.onIgnored();
+    else if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
     else if (frame.kind === FrameKind.DRAIN) drain(frame);
     else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };

@@ -79,6 +79,8 @@ export interface ConnectionListener {
   onLive(epoch: number): void;
   onLost(): void;
   onFrame(frame: Frame): void;
+  /** The kind of a frame is not one this release knows. */
+  onIgnored(): void;
   onState(state: ConnectionState): void;
   /** Called once for each attempt to reach a relay. */
   onAttempt(outcome: 'live' | 'failed' | 'refused'): void;

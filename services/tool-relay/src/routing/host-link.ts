@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
-import { decodeFrame, deviceOf, epochOf, FrameKind, kindOf } from '@zerolatency/frame';
+import { decodeFrame, deviceOf, epochOf, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
 import type { LinkLimits } from '../config.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
@@ -94,6 +94,7 @@ export class HostLink implements SocketListener, Pulse {
     if (kind >= FrameKind.CALL && kind < FrameKind.DATA) this.#forward(frame);
     else if (kind === FrameKind.OPEN) this.#open(frame);
     else if (kind === FrameKind.CLOSE) this.#close(deviceOf(frame));
+    else if (!isKnownKind(kind)) this.#context.metrics.ignored('host');
     else this.#malformed(`a host does not send frames of kind ${kind}`);
   }
 

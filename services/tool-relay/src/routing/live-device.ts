@@ -14,6 +14,8 @@ const ROUTE_IDLE_MS = 15 * 60 * 1000;
 export interface RoutingMetrics {
   passed(from: Side, bytes: number): void;
   refused(from: Side, errorId: ErrorId): void;
+  /** The kind is not one this release knows. */
+  ignored(from: Side): void;
   routeLost(reason: LostReason): void;
 }
 

@@ -5,6 +5,7 @@ import {
   decodeFrame,
   encodeFrame,
   epochOf,
+  FEATURES,
   FrameKind,
   isCanonical,
   NO_CALL,
@@ -64,7 +65,12 @@ export interface WelcomeFields {
 }
 
 export function welcomeFrame({ epoch, heartbeatMs, maxFrameBytes }: WelcomeFields): Uint8Array {
-  const message = create(WelcomeSchema, { epoch: BigInt(epoch), heartbeatMs, maxFrameBytes });
+  const message = create(WelcomeSchema, {
+    epoch: BigInt(epoch),
+    heartbeatMs,
+    maxFrameBytes,
+    features: [...FEATURES],
+  });
   return control(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
 }
 
@@ -77,14 +83,17 @@ export interface OpenedFields {
   readonly journalId: Uint8Array;
   readonly credential: string;
   readonly catalog: Uint8Array;
+  readonly deviceFeatures: readonly string[];
 }
 
 export function openedFrame(handle: number, fields: OpenedFields): Uint8Array {
-  const { epoch, journalId, credential } = fields;
+  const { epoch, journalId, credential, deviceFeatures } = fields;
   const message = create(OpenedSchema, {
     epoch: BigInt(epoch),
     journalId,
     credential,
+    relayFeatures: [...FEATURES],
+    deviceFeatures: [...deviceFeatures],
     catalog: fromBinary(CatalogSchema, fields.catalog),
   });
   return control(FrameKind.OPENED, toBinary(OpenedSchema, message), handle);

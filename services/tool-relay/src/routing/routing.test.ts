@@ -69,6 +69,7 @@ function switchboard(settings: Record<string, unknown> = {}) {
         journalId: new Uint8Array(16),
         credential: `${lease.tenant}/${lease.deviceId}`,
         catalog: new Uint8Array(),
+        deviceFeatures: [],
       },
     });
     devices.put(device, tenant);

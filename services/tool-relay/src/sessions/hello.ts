@@ -11,6 +11,8 @@ export interface Hello {
   readonly bridgeVersion: string;
   /** Re-encoded, so that unknown fields are not passed on. */
   readonly catalog: Uint8Array;
+  /** Passed on to hosts, known here or not. */
+  readonly features: readonly string[];
 }
 
 export interface ProvedDevice extends DeviceAddress {
@@ -33,6 +35,11 @@ const MAX_PROOF_CHARS = 4 * 1024;
 /** Bounded: it is kept as long as the session, and listed. */
 const BRIDGE_VERSION_PATTERN = /^[\w.+-]{1,64}$/;
 
+const MAX_FEATURES = 32;
+const FEATURE_PATTERN = /^[\w.-]{1,64}$/;
+/** Shared by all devices that name none. */
+const NO_FEATURES: readonly string[] = [];
+
 export type ReadHello = { readonly hello: Hello } | { readonly error: ZlError };
 export type ReadCatalog = { readonly catalog: Uint8Array } | { readonly error: ZlError };
 
@@ -46,6 +53,11 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
     return malformed(`journal_id must have ${JOURNAL_ID_BYTES} bytes`);
   if (!BRIDGE_VERSION_PATTERN.test(bridgeVersion))
     return malformed('bridge_version is not a version');
+  const { features } = message;
+  if (features.length > MAX_FEATURES)
+    return tooLarge(`the hello has more than ${MAX_FEATURES} features`);
+  if (!features.every((name) => FEATURE_PATTERN.test(name)))
+    return malformed('a feature is not a name of up to 64 characters');
   const read = boundCatalog(message.catalog, limits);
   if ('error' in read) return read;
   return {
@@ -56,6 +68,7 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
       // A view would keep the whole message in memory.
       journalId: Uint8Array.from(journalId),
       catalog: read.catalog,
+      features: features.length === 0 ? NO_FEATURES : features,
     },
   };
 }

@@ -1,4 +1,4 @@
-import { decodeFrame, FrameKind, kindOf } from '@zerolatency/frame';
+import { decodeFrame, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
 import type { DeviceDescription, Lease } from '../directory/directory.ts';
 import { Allowance } from '../limits/allowance.ts';
 import type { Clock } from '../ports.ts';
@@ -36,7 +36,7 @@ export class LiveSession {
   constructor(context: SessionContext, options: LiveSessionOptions) {
     const { devices, limits, clock, metrics, backlog } = context;
     const { lease, socket, session } = options;
-    const { journalId, credential, catalog } = options.hello;
+    const { journalId, credential, catalog, features } = options.hello;
     this.#context = context;
     this.#lease = lease;
     this.#description = options.description;
@@ -51,7 +51,7 @@ export class LiveSession {
       backlog,
       tenant,
       allowance: new Allowance(limits, clock.monotonicMs()),
-      opened: { epoch: lease.epoch, journalId, credential, catalog },
+      opened: { epoch: lease.epoch, journalId, credential, catalog, deviceFeatures: features },
     });
     const earlier = devices.put(this.device, tenant);
     earlier?.supersede();
@@ -70,6 +70,10 @@ export class LiveSession {
       return undefined;
     }
     if (kind === FrameKind.CATALOG) return this.#receiveCatalog(frame);
+    if (!isKnownKind(kind)) {
+      this.#context.metrics.ignored('device');
+      return undefined;
+    }
     return malformed(`a live device does not send frames of kind ${kind}`);
   }
 

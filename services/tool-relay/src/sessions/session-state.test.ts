@@ -11,6 +11,7 @@ const hello: Hello = {
   journalId: new Uint8Array(16),
   bridgeVersion: '1',
   catalog: new Uint8Array(),
+  features: [],
 };
 const address = fc.record({
   tenant: fc.constantFrom('north', 'south'),

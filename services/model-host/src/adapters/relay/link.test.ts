@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { ZlError } from '@zerolatency/errors';
-import { callIdFromKey, FrameKind } from '@zerolatency/frame';
+import { callIdFromKey, encodeFrame, FrameKind, NO_CALL, NO_PAYLOAD } from '@zerolatency/frame';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';
+import { noRelayMetrics } from './metrics.ts';
 
 const never = AbortSignal.any([]);
 
@@ -149,3 +150,35 @@ for (const url of ['wss://not an address', 'wss://127.0.0.1:1#part', 'ws://127.0
     await devices.route('north', 'desktop').ready(never);
   });
 }
+
+test('a link ignores and counts frame kinds it does not know', async (t) => {
+  let ignored = 0;
+  const { devices, relays, enrol } = await relayWorld(t, {
+    metrics: {
+      ...noRelayMetrics,
+      frameIgnored: () => {
+        ignored += 1;
+      },
+    },
+  });
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('north', 'laptop');
+  const { device, epoch } = await route.ready(never);
+  const heard: number[] = [];
+  const callId = randomBytes(16).toString('hex');
+  route.attach(callId, {
+    onFrame: ({ kind }) => heard.push(kind),
+    onRouteUp() {},
+    onRouteLost: () => heard.push(-1),
+  });
+  const bare = { flags: 0, callId: NO_CALL, offset: 0, epoch: 0, payload: NO_PAYLOAD };
+  for (const kind of [0, 31, 63, 64, 2 ** 31]) {
+    relay!.broadcast(Buffer.from(encodeFrame({ ...bare, kind, device })));
+  }
+  const head = { kind: FrameKind.CREDIT, flags: 0, device, epoch, offset: 0 };
+  route.send({ ...head, callId: callIdFromKey(callId), payload: NO_PAYLOAD });
+  await eventually(() => heard.length > 0);
+  assert.deepEqual(heard, [FrameKind.CREDIT]);
+  assert.equal(ignored, 5);
+});

@@ -1,6 +1,14 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import {
+  decodeFrame,
+  encodeFrame,
+  FEATURES,
+  type Frame,
+  FrameKind,
+  isKnownKind,
+  NO_PAYLOAD,
+} from '@zerolatency/frame';
 import { OpenSchema } from '@zerolatency/proto/link';
 import { backoffMs } from './backoff.ts';
 import type { RelayLimits } from './limits.ts';
@@ -139,7 +147,10 @@ export class Link {
   }
 
   #sendOpen(handle: number, { tenant, deviceId }: LinkUser): void {
-    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
+    const payload = toBinary(
+      OpenSchema,
+      create(OpenSchema, { tenant, deviceId, features: [...FEATURES] }),
+    );
     this.send(deviceFrame(FrameKind.OPEN, handle, payload));
   }
 
@@ -152,6 +163,10 @@ export class Link {
       return;
     }
     const { frame } = decoded;
+    if (!isKnownKind(frame.kind)) {
+      this.#options.metrics.frameIgnored();
+      return;
+    }
     if (frame.kind === FrameKind.DRAIN) {
       this.#setState({ name: 'draining', socket: state.socket });
       return;

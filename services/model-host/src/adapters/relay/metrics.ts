@@ -4,9 +4,12 @@ export interface RelayMetrics {
   linksOpen(change: 1 | -1): void;
   /** Round trip of a ping on a link. */
   linkRoundTrip(ms: number): void;
+  /** The kind of a frame is not one this release knows. */
+  frameIgnored(): void;
 }
 
 export const noRelayMetrics: RelayMetrics = {
   linksOpen() {},
   linkRoundTrip() {},
+  frameIgnored() {},
 };
