@@ -48,10 +48,13 @@ export function callIdFromKey(key: string): Uint8Array {
 }
 
 const KNOWN_KINDS: ReadonlySet<number> = new Set(
-  Object.values(FrameKind).filter((kind) => typeof kind === 'number' && kind !== 0),
+  Object.values(FrameKind).filter((kind) => typeof kind === 'number'),
 );
 
-/** A receiver ignores the other kinds and counts them: a newer peer may send them. */
+/**
+ * A receiver ignores other kinds and counts them: a newer peer may send them.
+ * 0 is known, and always out of place: a frame without a kind.
+ */
 export function isKnownKind(kind: number): boolean {
   return KNOWN_KINDS.has(kind);
 }

@@ -91,7 +91,7 @@ export declare const FrameSchema: GenMessage<Frame>;
  */
 export enum FrameKind {
   /**
-   * Ignored like any unknown kind.
+   * Never sent: a frame without a kind is malformed.
    *
    * @generated from enum value: FRAME_KIND_UNSPECIFIED = 0;
    */
