@@ -1,8 +1,9 @@
 // Everything that can be judged without running the system. Runs every check, so that one run tells all.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { latestRelease } from './releases.ts';
 
 interface Check {
   readonly name: string;
@@ -22,7 +23,7 @@ const checks: readonly Check[] = [
   },
   { name: 'types', command: 'tsc', args: ['-p', '.'] },
   { name: 'contracts', command: 'buf', args: ['lint'] },
-  ...breakingChecks(),
+  ...releaseChecks(),
   {
     name: 'generate',
     command: 'buf',
@@ -60,16 +61,20 @@ const checks: readonly Check[] = [
   },
 ];
 
-/** Against the last release, once there is one. */
-function breakingChecks(): readonly Check[] {
-  const { stdout } = spawnSync('git', ['describe', '--tags', '--abbrev=0'], { encoding: 'utf8' });
-  const tag = stdout.trim();
-  if (tag === '') return [];
+/** Compares with the latest release, once there is one. */
+function releaseChecks(): readonly Check[] {
+  if (!existsSync('releases')) return [];
+  const release = latestRelease();
   return [
     {
-      name: `contracts break nothing of ${tag}`,
+      name: `wire messages break nothing of ${release}`,
       command: 'buf',
-      args: ['breaking', '--against', `.git#tag=${tag}`],
+      args: ['breaking', '--against', join(release, 'proto.binpb')],
+    },
+    {
+      name: `schemas, metrics and error ids break nothing of ${release}`,
+      command: process.execPath,
+      args: ['scripts/release-check.ts'],
     },
   ];
 }
