@@ -1,5 +1,6 @@
 import { CallSchema } from '@zerolatency/proto/call';
 import { ARGUMENT_SALT_BYTES } from '@zerolatency/receipts';
+import { PROGRESS_FEATURE } from './call-request.ts';
 import type { CalleeCall } from './callee-ports.ts';
 import { readMessage, sameBytes } from './read-message.ts';
 import { requestDigest } from './request-digest.ts';
@@ -40,6 +41,7 @@ export function readCall(callId: string, payload: Uint8Array): CallMessage | und
     bundleDigest: message.bundleDigest,
     principal: { tenant, user, roles },
     traceparent: message.traceparent,
+    wantsProgress: message.features.includes(PROGRESS_FEATURE),
   };
   return { call, journalId, credit: Number(message.credit) };
 }

@@ -1,5 +1,15 @@
 import type { McpRequest } from './request-digest.ts';
 
+/** Names the PROGRESS frame among the features of a call. */
+export const PROGRESS_FEATURE = 'progress';
+
+/** Progress of a running tool, in units of its own. */
+export interface CallProgress {
+  readonly progress: number;
+  readonly total?: number;
+  readonly message?: string;
+}
+
 /** Who asked. Both ends' policies decide over these. */
 export interface Principal {
   readonly tenant: string;

@@ -3,9 +3,11 @@ import { callIdFromKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/f
 import {
   NotSeenSchema,
   OutcomeSchema,
+  ProgressSchema,
   type RefusedReason,
   RefusedSchema,
 } from '@zerolatency/proto/call';
+import type { CallProgress } from './call-request.ts';
 import type { Ending, Seal } from './callee-ports.ts';
 import { toWireStatus } from './outcome.ts';
 
@@ -31,6 +33,11 @@ export function notSeen(journalId: Uint8Array): CalleeContent {
 export function refused(reason: RefusedReason, journalId: Uint8Array): CalleeContent {
   const payload = toBinary(RefusedSchema, create(RefusedSchema, { reason, journalId }));
   return { kind: FrameKind.REFUSED, payload };
+}
+
+export function progressContent({ progress, total, message }: CallProgress): CalleeContent {
+  const report = create(ProgressSchema, { progress, total: total ?? 0, message: message ?? '' });
+  return { kind: FrameKind.PROGRESS, payload: toBinary(ProgressSchema, report) };
 }
 
 /** The payload of OUTCOME, as the journal keeps it. */

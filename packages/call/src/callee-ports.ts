@@ -5,6 +5,8 @@ import type { CallRequest } from './call-request.ts';
 
 export interface CalleeCall extends CallRequest {
   readonly digest: Uint8Array;
+  /** The caller accepts progress reports. */
+  readonly wantsProgress: boolean;
 }
 
 /** What a device states of a call, for its receipt. */

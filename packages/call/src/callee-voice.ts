@@ -1,6 +1,7 @@
 import { type Frame, FrameKind } from '@zerolatency/frame';
+import type { CallProgress } from './call-request.ts';
 import type { CalleeEntry } from './callee-entry.ts';
-import { type CalleeContent, calleeFrame } from './callee-frames.ts';
+import { type CalleeContent, calleeFrame, progressContent } from './callee-frames.ts';
 
 /** What the callee says, and to whom: to the caller that asked under the epoch of now, or to nobody. */
 export class CalleeVoice {
@@ -43,6 +44,10 @@ export class CalleeVoice {
     const { outcome, resultBytes } = state;
     this.say(entry.callId, { kind: FrameKind.OUTCOME, offset: resultBytes, payload: outcome });
     return true;
+  }
+
+  progress(entry: CalleeEntry, report: CallProgress): void {
+    if (entry.epoch === this.#epoch) this.say(entry.callId, progressContent(report));
   }
 
   /** Answers a caller that asks from `offset` on; with an empty DATA when there is no news but life. */

@@ -1,15 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { fromBinary } from '@bufbuild/protobuf';
+import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
 import {
+  CallSchema,
   OutcomeSchema,
   OutcomeStatus,
   RefusedReason,
   RefusedSchema,
 } from '@zerolatency/proto/call';
 import { CallerLine } from './caller-line.ts';
+import { readDeviceWord } from './device-word.ts';
 import { Callee, type CalleeLimits, MemoryJournal, requestDigest } from './index.ts';
 
 const JOURNAL_ID = Buffer.alloc(16, 1);
@@ -135,6 +137,39 @@ test('[RLY-05] an outcome is neither persisted nor sent before it is sealed, and
   assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
   assert.equal(callee.running, 0);
   assert.deepEqual(log, ['dispatch 1']);
+});
+
+test('progress is sent while a call runs and leaves no trace in the journal', () => {
+  const { callee, journal, sent, said } = setUp();
+  callTo(callee, 1);
+  callee.progress(idOf(1), { progress: 1 });
+  assert.deepEqual(said(), [], 'the call has not begun');
+  callee.begin(idOf(1), { durable: false });
+  const before = [...journal.load()];
+  callee.progress(idOf(1), { progress: 2, total: 4, message: 'half' });
+  assert.deepEqual([...journal.load()], before);
+  assert.deepEqual(said(), ['PROGRESS']);
+  assert.deepEqual(readDeviceWord(sent[0]!), {
+    says: 'progress',
+    report: { progress: 2, total: 4, message: 'half' },
+  });
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('{}') });
+  callee.progress(idOf(1), { progress: 3 });
+  assert.deepEqual(said(), ['PROGRESS', 'DATA', 'OUTCOME']);
+});
+
+test('a caller that names no progress among its features gets none', () => {
+  const { callee, said } = setUp();
+  const plain = (frame: Frame) => {
+    const message = fromBinary(CallSchema, frame.payload);
+    assert.deepEqual(message.features, ['progress']);
+    message.features = [];
+    callee.frame({ ...frame, payload: toBinary(CallSchema, message) }, 1);
+  };
+  lineOf(1, plain).call({ ...request, callId: idOf(1) }, 1_000_000);
+  callee.begin(idOf(1), { durable: false });
+  callee.progress(idOf(1), { progress: 1 });
+  assert.deepEqual(said(), []);
 });
 
 test('a call without a salt of 16 bytes is malformed', () => {

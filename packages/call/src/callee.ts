@@ -3,6 +3,7 @@ import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import { excessOf, obstacleTo, refusalOf } from './admission.ts';
 import { type CallMessage, readCall } from './call-message.ts';
+import type { CallProgress } from './call-request.ts';
 import { CalleeEntry } from './callee-entry.ts';
 import { notSeen, refused } from './callee-frames.ts';
 import {
@@ -112,6 +113,13 @@ export class Callee {
     const excess = this.#keep(entry, entry.state.call, bytes);
     if (excess === undefined) this.#voice.pump(entry);
     else this.#abort(entry, 'too_large', excess);
+  }
+
+  /** Reports progress to a caller that wants it: best effort, never journalled. */
+  progress(callId: string, report: CallProgress): void {
+    const entry = this.#book.get(callId);
+    if (entry?.state.name !== 'dispatched' || !entry.state.call.wantsProgress) return;
+    this.#voice.progress(entry, report);
   }
 
   /** How the call ended. Without effect when the callee has stated an outcome before. */

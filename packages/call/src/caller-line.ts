@@ -1,7 +1,7 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { callIdFromKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CallSchema, ResumeSchema } from '@zerolatency/proto/call';
-import type { CallRequest } from './call-request.ts';
+import { type CallRequest, PROGRESS_FEATURE } from './call-request.ts';
 import type { CallIntent, Route } from './caller-ports.ts';
 import { NO_BYTES } from './outcome.ts';
 import { sameBytes } from './read-message.ts';
@@ -77,6 +77,7 @@ export class CallerLine {
       principal: { ...principal, roles: [...principal.roles] },
       traceparent,
       maxBytes: BigInt(request.maxBytes),
+      features: [PROGRESS_FEATURE],
     });
     this.#say({ kind: FrameKind.CALL, payload: toBinary(CallSchema, message) });
   }
@@ -87,6 +88,7 @@ export class CallerLine {
       digest: this.#digest,
       journalId,
       credit: BigInt(credit),
+      features: [PROGRESS_FEATURE],
     });
     this.#say({ kind: FrameKind.RESUME, offset, payload: toBinary(ResumeSchema, message) });
   }

@@ -1,5 +1,5 @@
 import type { Frame } from '@zerolatency/frame';
-import type { CallRequest } from './call-request.ts';
+import type { CallProgress, CallRequest } from './call-request.ts';
 import type { CallOutcome } from './outcome.ts';
 
 /** The way to the device that holds now. */
@@ -29,6 +29,8 @@ export interface CallerSink {
   send(frame: Frame): void;
   /** Bytes of the result, in order, each once. A view into the frame that carried them. */
   data(chunk: Uint8Array): void;
+  /** What the tool reports while it runs; may be lost, repeated or late. */
+  progress?(report: CallProgress): void;
   /** Exactly once. */
   settled(outcome: CallOutcome): void;
 }

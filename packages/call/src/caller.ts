@@ -110,6 +110,7 @@ export class Caller {
     if (word.says === 'data') this.#hearData(word.offset, word.bytes, nowMs);
     else if (word.says === 'outcome') this.#hearOutcome(word.outcome, nowMs);
     else if (word.says === 'not seen') this.#hearNotSeen(word.journalId, nowMs);
+    else if (word.says === 'progress') this.#sink.progress?.(word.report);
     else if (word.says === 'refused') this.#hearRefused(word.reason, frame.epoch, nowMs);
   }
 

@@ -2,9 +2,12 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import {
   NotSeenSchema,
   OutcomeSchema,
+  type Progress,
+  ProgressSchema,
   RefusedReason,
   RefusedSchema,
 } from '@zerolatency/proto/call';
+import type { CallProgress } from './call-request.ts';
 import { type CallOutcome, fromWireOutcome } from './outcome.ts';
 import { readMessage } from './read-message.ts';
 
@@ -14,6 +17,7 @@ export type DeviceWord =
   | { readonly says: 'outcome'; readonly outcome: CallOutcome }
   | { readonly says: 'not seen'; readonly journalId: Uint8Array }
   | { readonly says: 'refused'; readonly reason: RefusedReason }
+  | { readonly says: 'progress'; readonly report: CallProgress }
   | { readonly says: 'nothing' };
 
 const NOTHING: DeviceWord = { says: 'nothing' };
@@ -34,9 +38,21 @@ export function readDeviceWord({ kind, offset, payload }: Frame): DeviceWord {
       const message = readMessage(RefusedSchema, payload);
       return message ? { says: 'refused', reason: message.reason } : NOTHING;
     }
+    case FrameKind.PROGRESS: {
+      const message = readMessage(ProgressSchema, payload);
+      return message ? { says: 'progress', report: readProgress(message) } : NOTHING;
+    }
     default:
       return NOTHING;
   }
+}
+
+function readProgress({ progress, total, message }: Progress): CallProgress {
+  return {
+    progress,
+    ...(total === 0 ? {} : { total }),
+    ...(message === '' ? {} : { message }),
+  };
 }
 
 /** A refusal for people. */

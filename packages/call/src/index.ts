@@ -1,4 +1,4 @@
-export type { CallRequest, Principal } from './call-request.ts';
+export type { CallProgress, CallRequest, Principal } from './call-request.ts';
 export { Callee } from './callee.ts';
 export {
   type AbortReason,

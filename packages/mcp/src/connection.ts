@@ -185,11 +185,14 @@ class StdioConnection implements McpConnection {
     const { signal, timeoutMs: timeout, onProgress } = options;
     const progress = onProgress && new Throttle(onProgress, PROGRESS_INTERVAL_MS);
     try {
-      return await this.#client.request({ method, params: withMeta(params, options) }, AS_GIVEN, {
+      const request = { method, params: withMeta(params, options) };
+      const result = await this.#client.request(request, AS_GIVEN, {
         timeout,
         ...(signal === undefined ? {} : { signal }),
         ...(progress === undefined ? {} : { onprogress: (step) => progress.push(step) }),
       });
+      progress?.flush();
+      return result;
     } catch (error) {
       throw this.#transport.failure ?? mcpError(error, options);
     } finally {

@@ -12,7 +12,7 @@ export class Throttle<T> {
 
   push(value: T): void {
     this.#pending = { value };
-    if (this.#timer === undefined) this.#flush();
+    if (this.#timer === undefined) this.flush();
   }
 
   /** Drops what is pending. A later push starts anew. */
@@ -22,12 +22,14 @@ export class Throttle<T> {
     this.#pending = undefined;
   }
 
-  #flush(): void {
+  /** Passes on what is pending without waiting for the interval. */
+  flush(): void {
+    clearTimeout(this.#timer);
     this.#timer = undefined;
     if (this.#pending === undefined) return;
     const { value } = this.#pending;
     this.#pending = undefined;
-    this.#timer = setTimeout(() => this.#flush(), this.#intervalMs);
+    this.#timer = setTimeout(() => this.flush(), this.#intervalMs);
     this.#emit(value);
   }
 }

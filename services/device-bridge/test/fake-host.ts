@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Caller, type CallOutcome } from '@zerolatency/call';
+import { Caller, type CallOutcome, type CallProgress } from '@zerolatency/call';
 import { callKey } from '@zerolatency/frame';
 import { newArgumentSalt } from '@zerolatency/receipts';
 import { canonicalJson } from '@zerolatency/signing';
@@ -16,6 +16,7 @@ export interface Asked {
   readonly timeoutMs?: number;
   readonly maxBytes?: number;
   readonly traceparent?: string;
+  readonly onProgress?: (report: CallProgress) => void;
 }
 
 export interface Answer extends CallOutcome {
@@ -77,6 +78,7 @@ export class FakeHost {
           chunks.push(Uint8Array.from(chunk));
           caller.consumed(chunk.length);
         },
+        progress: (report) => asked.onProgress?.(report),
         settled: (outcome) => {
           clearInterval(timer);
           const text = Buffer.concat(chunks).toString('utf8');

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 
 interface Request {
   readonly id?: number;
-  readonly method: string;
+  readonly method?: string;
   readonly params?: {
     readonly name?: string;
     readonly arguments?: Record<string, unknown>;
@@ -19,6 +19,7 @@ const notify = (method: string, params?: object) => write({ jsonrpc: '2.0', meth
 const never = () => setInterval(() => {}, 1_000_000);
 
 let callCount = 0;
+let onPong = () => {};
 const echoTool = { name: 'echo', description: 'Echoes.', inputSchema: { type: 'object' } };
 
 const calls: Record<string, (request: Request) => void> = {
@@ -58,7 +59,9 @@ const calls: Record<string, (request: Request) => void> = {
         message: 'copies',
       });
     }
-    setTimeout(() => answer(id, { content: [] }), 300);
+    // The client answers once it has read the notifications.
+    onPong = () => answer(id, { content: [] });
+    write({ jsonrpc: '2.0', id: 'pong', method: 'ping' });
   },
   'logs-a-line': ({ id }) => {
     process.stderr.write(`${process.argv[3]}\n`);
@@ -158,7 +161,8 @@ else {
   const lines = createInterface({ input: process.stdin });
   lines.on('line', (line) => {
     const request: Request = JSON.parse(line);
-    methods[request.method]?.(request);
+    if (request.method === undefined) onPong();
+    methods[request.method ?? '']?.(request);
     const isDeaf = behaviour === 'is-deaf' && request.method === 'initialize';
     if (isDeaf) setImmediate(() => lines.pause());
   });

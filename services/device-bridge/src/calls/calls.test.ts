@@ -3,6 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import type { CallProgress } from '@zerolatency/call';
 import type { ManifestServer } from '@zerolatency/manifest';
 import type { Behaviour } from '@zerolatency/mcp/testing';
 import type { Rule } from '@zerolatency/policy';
@@ -162,6 +163,14 @@ test('the caps of the policy bound time and bytes', async (t) => {
   const answer = await big.call();
   assertEnded(answer, 'failed', 'tool.result_too_large');
   assert.deepEqual(receiptOf(answer, big).caps, { maxBytes: 1000 });
+});
+
+test('progress of a tool reaches the caller at a bounded rate', async (t) => {
+  const { call } = await withFixture(t, 'reports-progress');
+  const reports: CallProgress[] = [];
+  assertEnded(await call({ onProgress: (report: CallProgress) => reports.push(report) }), 'done');
+  assert.deepEqual(reports.at(-1), { progress: 1_000, total: 1_000, message: 'copies' });
+  assert.ok(reports.length < 10, `${reports.length} reports`);
 });
 
 test('a result of many frames arrives complete', async (t) => {

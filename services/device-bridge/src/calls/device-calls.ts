@@ -43,6 +43,7 @@ export class DeviceCalls {
     this.#deps = deps;
     this.#runner = new Runner(deps, {
       begin: (callId, options) => this.#guard(() => this.#callee.begin(callId, options)) ?? false,
+      progress: (callId, report) => this.#guard(() => this.#callee.progress(callId, report)),
       finished: (callId, finish) => void this.#input(() => this.#callee.finished(callId, finish)),
     });
     this.#callee = new Callee(deps.journal, this.#sink(), deps.limits);

@@ -3,12 +3,13 @@ import type {
   AbortReason,
   CalleeCall,
   CalleeLimits,
+  CallProgress,
   Ending,
   Finish,
   Seal,
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import type { McpConnection } from '@zerolatency/mcp';
+import type { McpConnection, Progress } from '@zerolatency/mcp';
 import type { HeldDecision, PolicyRequest } from '@zerolatency/policy';
 import { extract } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
@@ -24,6 +25,7 @@ export interface PolicyPort {
 /** The part of the callee that the runner drives. */
 export interface CalleePort {
   begin(callId: string, options: { readonly durable: boolean }): boolean;
+  progress(callId: string, report: CallProgress): void;
   finished(callId: string, finish: Finish): void;
 }
 
@@ -48,6 +50,9 @@ export interface EndedCall {
 
 /** The field of _meta that tells the server how long a result may be, so that it can cut it. */
 const MAX_BYTES_META = 'zerolatency/maxBytes';
+
+/** Progress is one line for a person to read. */
+const MAX_PROGRESS_CHARS = 256;
 
 interface Target {
   readonly server: ManagedServer;
@@ -155,6 +160,7 @@ export class Runner {
           timeoutMs: run.timeoutMs(this.#deps.nowMs(), server.callTimeoutMs),
           traceparent,
           meta: { [MAX_BYTES_META]: maxBytes },
+          ...(run.call.wantsProgress ? { onProgress: this.#reporter(run) } : {}),
         },
       );
       run.serverUs = microseconds(startMs);
@@ -164,6 +170,17 @@ export class Runner {
       if (reason instanceof ZlError && reason.id === 'tool.timeout') void server.suspectHang();
       return endOfFailure(reason, hasEffects);
     }
+  }
+
+  #reporter({ call }: Run): (step: Progress) => void {
+    return ({ progress, total, message }) => {
+      const text = message?.slice(0, MAX_PROGRESS_CHARS).toWellFormed();
+      this.#callee.progress(call.callId, {
+        progress,
+        ...(total === undefined ? {} : { total }),
+        ...(text === undefined ? {} : { message: text }),
+      });
+    };
   }
 
   #finish(run: Run, finish: Finish): void {

@@ -123,13 +123,26 @@ export class ToolCall implements PreparedCall {
 
   #context(tool: ExecutorTool, options: CallOptions) {
     const { scope, nowMs, ledger } = this.#deps;
+    const { onProgress } = options;
     return {
       ...options,
+      ...(onProgress === undefined ? {} : { onProgress: this.#masking(onProgress) }),
       scope,
       nowMs,
       intend: (target?: Parameters<CallLedger['intend']>[1]) =>
         ledger.intend(this.#facts(), target, tool.hasEffects),
     };
+  }
+
+  /** What a tool says while it runs reaches the client as masked as its result. */
+  #masking(onProgress: NonNullable<CallOptions['onProgress']>): typeof onProgress {
+    const { masked: onMasked } = this.#deps.metrics;
+    return ({ message, ...progress }) =>
+      onProgress(
+        message === undefined
+          ? progress
+          : { ...progress, message: maskText(message, { onMasked }).text },
+      );
   }
 
   #notExecuted(cause: unknown, signal: AbortSignal): Settlement {

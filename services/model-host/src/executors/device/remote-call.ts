@@ -1,7 +1,14 @@
-import type { Caller, CallerSink, CallIntent, CallOutcome } from '@zerolatency/call';
+import type {
+  Caller,
+  CallerSink,
+  CallIntent,
+  CallOutcome,
+  CallProgress as ToolProgress,
+} from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
 import { FrameKind } from '@zerolatency/proto/frame';
 import type { Verifier } from '@zerolatency/signing';
+import type { CallOptions } from '../../ports.ts';
 import type { DeviceConnection, DeviceRoute, RouteUser } from './routes.ts';
 
 /** What arrived for a call, before any of it is believed. */
@@ -21,7 +28,7 @@ export interface RemoteCallOptions {
   /** The machine that drives the call: a new one, or one for a call of an earlier run. */
   readonly caller: (sink: CallerSink) => Caller;
   readonly nowMs: () => number;
-  readonly onProgress?: ((progress: { receivedBytes: number }) => void) | undefined;
+  readonly onProgress?: CallOptions['onProgress'] | undefined;
   readonly onResumed?: () => void;
 }
 
@@ -98,6 +105,10 @@ export class RemoteCall implements CallerSink, RouteUser {
     this.#buffer.push(chunk);
     this.#caller.consumed(chunk.length);
     this.#options.onProgress?.({ receivedBytes: this.#buffer.length });
+  }
+
+  progress(report: ToolProgress): void {
+    this.#options.onProgress?.({ receivedBytes: this.#buffer.length, ...report });
   }
 
   settled(outcome: CallOutcome): void {

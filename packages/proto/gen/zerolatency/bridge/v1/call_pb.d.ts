@@ -254,6 +254,41 @@ export declare type Outcome = Message<"zerolatency.bridge.v1.Outcome"> & {
 export declare const OutcomeSchema: GenMessage<Outcome>;
 
 /**
+ * Progress that a running tool reports. Best effort: it is neither journalled
+ * nor sent again, and says nothing about the outcome.
+ *
+ * @generated from message zerolatency.bridge.v1.Progress
+ */
+export declare type Progress = Message<"zerolatency.bridge.v1.Progress"> & {
+  /**
+   * How far the tool is, in units of its own.
+   *
+   * @generated from field: double progress = 1;
+   */
+  progress: number;
+
+  /**
+   * The progress at which the tool will be done; 0 when it does not know.
+   *
+   * @generated from field: double total = 2;
+   */
+  total: number;
+
+  /**
+   * What the tool says it is doing.
+   *
+   * @generated from field: string message = 3;
+   */
+  message: string;
+};
+
+/**
+ * Describes the message zerolatency.bridge.v1.Progress.
+ * Use `create(ProgressSchema)` to create a new message.
+ */
+export declare const ProgressSchema: GenMessage<Progress>;
+
+/**
  * The answer to a Resume for a call this journal holds no entry of.
  *
  * @generated from message zerolatency.bridge.v1.NotSeen

@@ -222,6 +222,13 @@ export enum FrameKind {
    * @generated from enum value: FRAME_KIND_REFUSED = 51;
    */
   REFUSED = 51,
+
+  /**
+   * Device to host: Progress. Sent only for a call whose features name "progress".
+   *
+   * @generated from enum value: FRAME_KIND_PROGRESS = 52;
+   */
+  PROGRESS = 52,
 }
 
 /**
