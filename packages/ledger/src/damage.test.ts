@@ -134,7 +134,7 @@ test('a past rewritten with the right key contradicts a checkpoint kept elsewher
   const rewritten = await verify();
   assert.ok(rewritten.ok);
   const report = await verifyLedger(scratch.dir, { keys, knownCheckpoints: [checkpoint] });
-  assert.match(report.firstBad?.reason ?? '', /checkpoint/);
+  assert.match(report.firstBad?.reason ?? '', /two checkpoints name different ledgers/);
 });
 
 test('a missing checkpoint, and one of another key or origin, is itself the fault', async () => {

@@ -226,6 +226,28 @@ test('calls that never get a receipt are bounded', async () => {
   await ledger.append(intent(4_096));
 });
 
+test('[AUD-01] a ledger has a random id that its first record, segments, checkpoints and report name', async () => {
+  const ledger = await scratch.open({ maxSegmentBytes: 1_500 });
+  for (let i = 0; i < 10; i++) await ledger.append(intent(i));
+  await ledger.close();
+  const again = await scratch.open();
+  const { value: checkpoint } = verifyCheckpoint(await again.checkpoint(), keys);
+  await again.close();
+  const report = await verifyLedger(scratch.dir, { keys });
+  assert.match(report.ledgerId, /^[0-9a-f]{32}$/);
+  assert.equal(checkpoint?.ledgerId, report.ledgerId);
+  const named: string[] = [];
+  for await (const { record } of readLedger(scratch.dir)) {
+    if (record.kind === 'ledger.opened') assert.equal(record.index, 0);
+    if ('ledgerId' in record.body) named.push(record.body.ledgerId);
+  }
+  assert.ok(named.length > 2);
+  assert.deepEqual([...new Set(named)], [report.ledgerId]);
+  const other = join(scratch.dir, 'other');
+  await (await openLedger({ dir: other, origin: ORIGIN, signer, fsync: false })).close();
+  assert.notEqual((await verifyLedger(other, { keys })).ledgerId, report.ledgerId);
+});
+
 test('only one process writes a ledger', async () => {
   const ledger = await scratch.open();
   await assert.rejects(scratch.open(), { id: 'ledger.failed', message: /process \d+ holds/ });

@@ -88,7 +88,7 @@ export interface EncodedRecord {
 
 export const RECORD_VERSION = 1;
 
-const HEAD: Validator = compileSchema(recordSchema, 'contract');
+const RECORD: Validator = compileSchema(recordSchema, 'contract');
 
 const BODIES: Readonly<Record<RecordKind, Validator>> = {
   'call.intent': compileSchema(callIntent, 'contract'),
@@ -132,9 +132,9 @@ export function parseRecord(line: Uint8Array): ParsedRecord {
   if (version > RECORD_VERSION) {
     return fault('version', `has version ${version}, which is newer than this program`);
   }
-  const { error } = HEAD.validate(value);
+  const { error } = RECORD.validate(value);
   if (error !== undefined) return fault('invalid', `breaks its contract: ${error.message}`);
-  // The schema of all records has just said so; the body's own schema follows.
+  // The schema of all records holds; the schema of the body follows.
   const record = value as LedgerRecord;
   const reason = faultInBody(record);
   return reason === undefined

@@ -34,13 +34,13 @@ export async function recover(options: {
   const checkpoint = await readCheckpoint(options);
   const segments = await listSegments(dir);
   const from = segments.findLastIndex((segment) => segment.firstIndex <= (checkpoint?.size ?? 0));
-  const vouched = segments.slice(Math.max(0, from));
+  const unchecked = segments.slice(Math.max(0, from));
   const scan = new Scan(checkpoint);
   let cutBytes = 0;
-  for (const [i, segment] of vouched.entries()) {
+  for (const [i, segment] of unchecked.entries()) {
     const damage = await scan.read(segment);
     if (damage === undefined) continue;
-    if (i !== vouched.length - 1 || !(await isTorn(damage, scan, checkpoint)))
+    if (i !== unchecked.length - 1 || !(await isTorn(damage, scan, checkpoint)))
       throw corrupt(damage);
     cutBytes = await cut(damage);
   }
@@ -54,7 +54,7 @@ export async function recover(options: {
       `the records are of ledger ${chain.ledgerId}, the checkpoint of ${checkpoint.ledgerId}`,
     );
   }
-  const last = vouched.at(-1);
+  const last = unchecked.at(-1);
   if (last === undefined) return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint };
   if (scan.segmentLines > 0) {
     const { segmentBytes } = scan;

@@ -50,26 +50,26 @@ export async function verifyLedger(
 ): Promise<LedgerReport> {
   const { keys, origin, knownCheckpoints = [] } = options;
   const own = await readCheckpointNote(dir);
-  const promises = collectCheckpoints([own, ...knownCheckpoints], { keys, origin });
-  const pass = new Pass(promises, options.check);
+  const checkpoints = collectCheckpoints([own, ...knownCheckpoints], { keys, origin });
+  const pass = new Pass(checkpoints, options.check);
   const segments = await listSegments(dir);
   let bad: BadRecord | undefined;
   for (const [i, segment] of segments.entries()) {
     bad = await pass.read(segment, i === segments.length - 1);
     if (bad !== undefined) break;
   }
-  return pass.report(bad ?? promises.problem);
+  return pass.report(bad ?? checkpoints.problem);
 }
 
 class Pass {
-  readonly #promises: Promises;
+  readonly #checkpoints: Checkpoints;
   readonly #check: VerifyLedgerOptions['check'];
   readonly #chain = Chain.empty();
   readonly #byKind: Partial<Record<RecordKind, number>> = {};
   #tornBytes = 0;
 
-  constructor(promises: Promises, check: VerifyLedgerOptions['check']) {
-    this.#promises = promises;
+  constructor(checkpoints: Checkpoints, check: VerifyLedgerOptions['check']) {
+    this.#checkpoints = checkpoints;
     this.#check = check;
   }
 
@@ -96,7 +96,7 @@ class Pass {
 
   report(found: BadRecord | undefined): LedgerReport {
     const records = this.#chain.size;
-    const { origin, size } = this.#promises;
+    const { origin, size } = this.#checkpoints;
     const missing = { index: records, reason: `is missing: a checkpoint covers ${size}` };
     const firstBad = found ?? (size > records ? missing : undefined);
     return {
@@ -115,15 +115,12 @@ class Pass {
 
   #count(record: LedgerRecord): string | undefined {
     this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;
-    const { ledgerId } = this.#promises;
-    if (
-      record.kind === 'ledger.opened' &&
-      record.body.ledgerId !== (ledgerId ?? record.body.ledgerId)
-    ) {
-      return `names ledger ${record.body.ledgerId}, and the checkpoint ledger ${ledgerId}`;
+    const { ledgerId = this.#chain.ledgerId, roots } = this.#checkpoints;
+    if (this.#chain.ledgerId !== ledgerId) {
+      return `names ledger ${this.#chain.ledgerId}, and the checkpoint ledger ${ledgerId}`;
     }
-    const promised = this.#promises.roots.get(this.#chain.size);
-    if (promised !== undefined && promised !== base64Root(this.#chain)) {
+    const root = roots.get(this.#chain.size);
+    if (root !== undefined && root !== base64Root(this.#chain)) {
       return 'differs from the checkpoint';
     }
     return this.#check?.(record);
@@ -147,7 +144,7 @@ interface Suspect {
   readonly fault: ChainFault;
 }
 
-interface Promises {
+interface Checkpoints {
   readonly origin?: string;
   readonly ledgerId?: string;
   /** The largest that a valid checkpoint covers. */
@@ -161,7 +158,7 @@ interface Promises {
 function collectCheckpoints(
   notes: readonly (string | undefined)[],
   { keys, origin }: Pick<VerifyLedgerOptions, 'keys' | 'origin'>,
-): Promises {
+): Checkpoints {
   const roots = new Map<number, string>();
   const problems: string[] = [];
   let name = origin;
@@ -175,11 +172,14 @@ function collectCheckpoints(
     name ??= value.origin;
     id ??= value.ledgerId;
     if (value.origin !== name) problems.push(`the checkpoint is of ${value.origin}, not ${name}`);
-    if (value.ledgerId !== id)
-      problems.push(`two checkpoints name ledgers ${id} and ${value.ledgerId}`);
+    if (value.ledgerId !== id) {
+      problems.push(`two checkpoints name different ledgers, ${id} and ${value.ledgerId}`);
+      continue;
+    }
     const root = Buffer.from(value.root).toString('base64');
-    if ((roots.get(value.size) ?? root) !== root)
+    if ((roots.get(value.size) ?? root) !== root) {
       problems.push('two checkpoints contradict each other');
+    }
     roots.set(value.size, root);
   }
   const [reason] = problems;
