@@ -155,7 +155,7 @@ export class Checkpointer {
     if (checkpoint.size === this.#writtenSize) return;
     const note = await signCheckpoint(checkpoint, signer);
     // Checked after signing, which may take a while: two writers would spoil the chain.
-    if (!(await lock.isHeld())) throw new ZlError('ledger.failed', 'another process took the lock');
+    if (!lock.isHeld()) throw new ZlError('ledger.failed', 'the lock file was removed or replaced');
     await writeAtomically(join(dir, CHECKPOINT_FILE), note, fsync);
     this.#writtenSize = checkpoint.size;
   }

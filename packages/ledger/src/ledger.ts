@@ -188,7 +188,7 @@ export class Ledger {
     } catch (reason) {
       this.#fail(reason);
     } finally {
-      await this.#lock.release();
+      this.#lock.release();
     }
     if (this.#failure !== undefined) throw this.#failure;
   }
@@ -294,14 +294,14 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { dir, origin, signer, keys = [] } = options;
   assertOrigin(origin);
   await mkdir(dir, { recursive: true, mode: 0o700 });
-  const lock = await acquireLock(join(dir, 'lock'), heldBy);
+  const lock = acquireLock(join(dir, 'lock'), heldBy);
   try {
     const recovered = await recover({ dir, origin, keys: [signer.verifier(), ...keys] });
     const ledger = new Ledger(options, lock, recovered);
     await ledger.start(recovered);
     return ledger;
   } catch (reason) {
-    await lock.release();
+    lock.release();
     throw reason;
   }
 }

@@ -45,7 +45,6 @@ export interface ProgramProcess extends MainProcess, SignalSource {
   readonly argv: readonly string[];
   readonly env: Env;
   readonly stdout: { write(text: string): unknown };
-  emitWarning: NodeJS.Process['emitWarning'];
 }
 
 /** Runs a service from its command line to its exit code. */
@@ -73,7 +72,6 @@ async function serve<Config extends ProgramConfig>(
 ): Promise<number> {
   const { service, version } = program;
   const { env } = own;
-  hideSqliteWarning(own);
   const registry = createRegistry({ service, version });
   const telemetry = await openTelemetry({ service, version, registry, env });
   const log = createLogger({
@@ -106,14 +104,5 @@ function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields
     const print = () => stdout.write(`${JSON.stringify({ event: 'ready', ...fields })}\n`);
     if (lifecycle.accepting) print();
     else lifecycle.onChange((state) => void (state === 'ready' && print()));
-  };
-}
-
-/** Node warns at each start that its SQLite is experimental. Every other warning is shown. */
-export function hideSqliteWarning(own: Pick<ProgramProcess, 'emitWarning'>): void {
-  const { emitWarning } = own;
-  own.emitWarning = (warning: string | Error, ...rest: unknown[]) => {
-    if (String(warning).startsWith('SQLite is an experimental feature')) return;
-    Reflect.apply(emitWarning, own, [warning, ...rest]);
   };
 }

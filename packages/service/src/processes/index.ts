@@ -6,3 +6,4 @@ export {
   markOf,
   type ProcessMark,
 } from './process-mark.ts';
+export { loadSqlite } from './sqlite.ts';

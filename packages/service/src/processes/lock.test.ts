@@ -1,64 +1,90 @@
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
-import { platform } from 'node:os';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
-import { zombie } from '../../test/zombie.ts';
 import { acquireLock } from './lock.ts';
 
 function lockIn(t: TestContext) {
-  const dir = tempDir(t);
-  const path = join(dir, 'lock');
+  const path = join(tempDir(t), 'lock');
   const acquire = () => acquireLock(path, (pid) => new Error(`held by ${pid ?? 'another'}`));
-  const leave = (owner: object | string) =>
-    writeFileSync(path, typeof owner === 'string' ? owner : JSON.stringify(owner));
-  return { dir, path, acquire, leave };
+  return { path, acquire };
 }
 
-test('one holds it, the others are told who does, and nothing is left of it', async (t) => {
-  const { dir, acquire } = lockIn(t);
-  const lock = await acquire();
-  await assert.rejects(acquire(), { message: `held by ${process.pid}` });
-  assert.equal(await lock.isHeld(), true);
-  await lock.release();
-  assert.equal(await lock.isHeld(), false);
-  assert.deepEqual(readdirSync(dir), []);
-});
-
-test('what a process that is gone left behind is taken over by one', async (t) => {
-  const { dir, acquire, leave } = lockIn(t);
-  const reborn = { pid: process.pid, birth: 'an earlier boot/1', token: 'x' };
-  const gone = { pid: 2 ** 22 + 1, birth: 'x', token: 'x' };
-  for (const left of [reborn, gone, '', 'torn']) {
-    for (const isClaimed of [false, true]) {
-      leave(left);
-      if (isClaimed) {
-        writeFileSync(join(dir, 'lock.after.x'), JSON.stringify({ ...gone, token: 'y' }));
-      }
-      const attempts = await Promise.allSettled(Array.from({ length: 8 }, acquire));
-      const won = attempts.filter((attempt) => attempt.status === 'fulfilled');
-      assert.ok(won.length <= 1);
-      // They may all have stood in each other's way; the next one does not.
-      const lock = won[0]?.value ?? (await acquire());
-      await lock.release();
+/** A process that tries to take the lock, prints how that went, and stays. */
+function startHolder(t: TestContext, path: string) {
+  const script = `
+    const { acquireLock } = await import(${JSON.stringify(import.meta.resolve('./lock.ts'))});
+    try {
+      acquireLock(${JSON.stringify(path)}, () => new Error('busy'));
+      console.log('held');
+    } catch ({ message }) {
+      console.log(message);
     }
+    setInterval(() => {}, 1000);`;
+  const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
+  t.after(() => child.kill('SIGKILL'));
+  let warnings = '';
+  child.stderr.on('data', (text) => {
+    warnings += text;
+  });
+  const said = once(child.stdout, 'data').then(([text]) => String(text).trim());
+  return { child, said, warnings: () => warnings };
+}
+
+test('one process holds it, and the others learn which', (t) => {
+  const { acquire, path } = lockIn(t);
+  const lock = acquire();
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  for (let attempt = 0; attempt < 2; attempt++) {
+    assert.throws(acquire, { message: `held by ${process.pid}` });
+    assert.equal(lock.isHeld(), true);
   }
+  lock.release();
+  lock.release();
+  assert.equal(lock.isHeld(), false);
+  acquire().release();
 });
 
-test('a holder from whom it was taken learns of it, and releases nothing', async (t) => {
-  const { acquire, leave, dir } = lockIn(t);
-  const lock = await acquire();
-  leave({ pid: 1, birth: 'x', token: 'other' });
-  assert.equal(await lock.isHeld(), false);
-  await lock.release();
-  assert.deepEqual(readdirSync(dir), ['lock']);
+test('a process that is killed loses it, and one that runs keeps it', async (t) => {
+  const { acquire, path } = lockIn(t);
+  const { child, said, warnings } = startHolder(t, path);
+  assert.equal(await said, 'held');
+  assert.throws(acquire, { message: `held by ${child.pid}` });
+  child.kill('SIGKILL');
+  await once(child, 'exit');
+  assert.equal(warnings(), '', 'SQLite loads without a warning');
+  const lock = acquire();
+  assert.equal(lock.isHeld(), true);
+  assert.throws(acquire, { message: `held by ${process.pid}` });
+  lock.release();
 });
 
-test('the lock of a process that ended and was never asked how is taken over', {
-  skip: platform() === 'linux' ? false : 'reads /proc',
-}, async (t) => {
-  const { acquire, leave } = lockIn(t);
-  leave({ ...(await zombie(t)), token: 'x' });
-  await (await acquire()).release();
+test('of processes that start together at most one holds it', async (t) => {
+  const { acquire, path } = lockIn(t);
+  const holders = Array.from({ length: 4 }, () => startHolder(t, path));
+  const answers = await Promise.all(holders.map(({ said }) => said));
+  const held = answers.filter((answer) => answer === 'held').length;
+  assert.ok(held <= 1, answers.join());
+  for (const { child } of holders) {
+    child.kill('SIGKILL');
+    await once(child, 'exit');
+  }
+  acquire().release();
+});
+
+test('a holder whose file was removed or replaced learns of it', (t) => {
+  const { acquire, path } = lockIn(t);
+  const first = acquire();
+  rmSync(path);
+  assert.equal(first.isHeld(), false);
+  const second = acquire();
+  assert.deepEqual([first.isHeld(), second.isHeld()], [false, true]);
+  writeFileSync(`${path}.new`, '');
+  renameSync(`${path}.new`, path);
+  assert.equal(second.isHeld(), false);
+  first.release();
+  second.release();
 });

@@ -1,131 +1,78 @@
-import { randomUUID } from 'node:crypto';
-import { link, readFile, rename, rm, writeFile } from 'node:fs/promises';
+import { closeSync, openSync, statSync } from 'node:fs';
 import { pid } from 'node:process';
-import { isProcessMark, isRunning, markOf, type ProcessMark } from './process-mark.ts';
+import type { DatabaseSync } from 'node:sqlite';
+import { loadSqlite } from './sqlite.ts';
 
-/** Kept in a file, because Node has no lock that the kernel would release. */
+const COMMIT_PATIENCE_MS = 1_000;
+
+/** Node has no file lock of its own; SQLite's is released by the kernel when its process ends. */
 export interface Lock {
-  /** False once another process has taken over what it saw as left behind. */
-  isHeld(): Promise<boolean>;
-  release(): Promise<void>;
+  /** False once the file was removed or replaced, since another process may then lock the new one. */
+  isHeld(): boolean;
+  release(): void;
 }
 
-interface Owner extends ProcessMark {
-  readonly token: string;
-}
-
-/** What to throw when another process holds the lock; not every one of them can be named. */
+/** What to throw when another process holds the lock; its pid is not always known. */
 type Refusal = (holderPid: number | undefined) => Error;
 
-const NOBODY = 'nobody';
-
-/** Each of them crashed in the instant of taking over from the one before. */
-const MAX_DEAD_CLAIMANTS = 8;
-
-/** @throws what `refusal` makes of the process that holds it; one that is gone loses it to us. */
-export async function acquireLock(path: string, refusal: Refusal): Promise<Lock> {
-  const owner: Owner = { pid, birth: markOf(pid)?.birth ?? '', token: randomUUID() };
-  const own = `${path}.${owner.token}`;
-  await writeFile(own, JSON.stringify(owner), { mode: 0o600 });
+/** The file stays when the lock is released: two processes could lock two files of the same name. */
+export function acquireLock(path: string, refusal: Refusal): Lock {
+  createPrivate(path);
+  const { DatabaseSync } = loadSqlite();
+  const database = new DatabaseSync(path);
+  const inode = inodeOf(path);
   try {
-    if (!(await linked(own, path))) await takeOver({ own, path, refusal });
-  } finally {
-    await rm(own, { force: true });
+    hold(database);
+  } catch (reason) {
+    const holder = isBusy(reason) ? holderOf(database) : undefined;
+    database.close();
+    throw isBusy(reason) ? refusal(holder) : reason;
   }
-  const isHeld = async () => (await readText(path)) === JSON.stringify(owner);
   return {
-    isHeld,
-    async release() {
-      if (await isHeld()) await rm(path, { force: true });
+    isHeld: () => database.isOpen && inodeOf(path) === inode,
+    release: () => {
+      if (database.isOpen) database.close();
     },
   };
 }
 
-interface Claim {
-  /** The file that names us. */
-  readonly own: string;
-  readonly path: string;
-  readonly refusal: Refusal;
-}
-
 /**
- * The right to replace what a dead owner left is itself a file, named after
- * that owner. Whoever died holding such a right is an owner of the same kind.
- * A right is dropped only after the lock has changed hands, so one who comes
- * late with it finds another owner in the lock.
+ * Keeps a write transaction open, under which others can still read who holds it.
+ * The pid must be committed first, so another process may come between; then the next BEGIN fails.
  */
-async function takeOver(claim: Claim): Promise<void> {
-  const { own, path, refusal } = claim;
-  const left = await deadOwner(path, refusal);
-  const rights = await claimRight(claim, left);
-  try {
-    if ((await deadOwner(path, refusal)) !== left) throw refusal(undefined);
-    await rename(own, path);
-  } catch (reason) {
-    // Those before it belong to others, who are dead.
-    await rm(rights.at(-1) ?? own, { force: true });
-    throw reason;
-  }
-  for (const right of rights) await rm(right, { force: true });
-}
-
-async function claimRight({ own, path, refusal }: Claim, left: string): Promise<string[]> {
-  const rights: string[] = [];
-  let token = left;
-  while (rights.length < MAX_DEAD_CLAIMANTS) {
-    const right = `${path}.after.${token}`;
-    rights.push(right);
-    if (await linked(own, right)) return rights;
-    token = await deadOwner(right, refusal);
-    // Torn by a crash of the machine, it names nobody whose right could be claimed.
-    if (token === NOBODY) await rm(right, { force: true });
-  }
-  throw refusal(undefined);
-}
-
-/** Unlike an exclusive create, it never shows an empty file. */
-async function linked(own: string, path: string): Promise<boolean> {
-  try {
-    await link(own, path);
-    return true;
-  } catch (reason) {
-    if (codeOf(reason) === 'EEXIST') return false;
-    throw reason;
+function hold(database: DatabaseSync): void {
+  for (;;) {
+    database.exec('BEGIN IMMEDIATE');
+    if (holderOf(database) === pid) return;
+    // A process that reads who holds it delays the commit by microseconds.
+    database.exec(`PRAGMA busy_timeout = ${COMMIT_PATIENCE_MS}`);
+    database.exec(`PRAGMA user_version = ${pid}; COMMIT; PRAGMA busy_timeout = 0`);
   }
 }
 
-/** The token of an owner that is gone; one that is not has the lock. */
-async function deadOwner(path: string, refusal: Refusal): Promise<string> {
-  const text = await readText(path);
-  // Released, or taken over, since we were refused.
-  if (text === undefined) throw refusal(undefined);
-  const owner = parseOwner(text);
-  if (owner !== undefined && isRunning(owner)) throw refusal(owner.pid);
-  return owner?.token ?? NOBODY;
-}
-
-function parseOwner(text: string): Owner | undefined {
+function holderOf(database: DatabaseSync): number | undefined {
   try {
-    const value: unknown = JSON.parse(text);
-    if (!isProcessMark(value) || !('token' in value) || typeof value.token !== 'string') {
-      return undefined;
-    }
-    return /^[\w-]{1,64}$/.test(value.token) ? { ...value, token: value.token } : undefined;
+    const value = database.prepare('PRAGMA user_version').get()?.user_version;
+    return typeof value === 'number' && value > 0 ? value : undefined;
   } catch {
-    // Torn by a crash of the machine, so whoever wrote it is gone.
+    // Its holder is just writing its pid.
     return undefined;
   }
 }
 
-async function readText(path: string): Promise<string | undefined> {
+/** Never opens a file that exists: closing it would drop this process's lock on it. */
+function createPrivate(path: string): void {
   try {
-    return await readFile(path, 'utf8');
+    closeSync(openSync(path, 'ax', 0o600));
   } catch (reason) {
-    if (codeOf(reason) === 'ENOENT') return undefined;
-    throw reason;
+    if (!(reason instanceof Error && 'code' in reason && reason.code === 'EEXIST')) throw reason;
   }
 }
 
-function codeOf(reason: unknown): unknown {
-  return reason instanceof Error && 'code' in reason ? reason.code : undefined;
+function inodeOf(path: string): number | undefined {
+  return statSync(path, { throwIfNoEntry: false })?.ino;
+}
+
+function isBusy(reason: unknown): boolean {
+  return reason instanceof Error && /locked|busy/i.test(reason.message);
 }

@@ -15,7 +15,7 @@ export async function exclusively<T>(layout: Layout, work: () => Promise<T>): Pr
   try {
     return await work();
   } finally {
-    await lock.release();
+    lock.release();
   }
 }
 
@@ -23,7 +23,7 @@ async function waitForLock(path: string): Promise<Lock> {
   const untilMs = performance.now() + PATIENCE_MS;
   for (;;) {
     try {
-      return await acquireLock(path, heldBy);
+      return acquireLock(path, heldBy);
     } catch (reason) {
       const isBusy = reason instanceof ZlError && reason.id === 'installation.busy';
       if (!isBusy || performance.now() > untilMs) throw reason;

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import { closeSync, existsSync, openSync } from 'node:fs';
-import { DatabaseSync, type StatementSync } from 'node:sqlite';
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
+import { loadSqlite } from '@zerolatency/service/processes';
 
 /** Ordered by deadline: entries arrive nearly in that order, and are forgotten in it. */
 const SCHEMA = `
@@ -233,6 +234,7 @@ class KeptResults {
 function openDatabase(path: string): DatabaseSync {
   // It holds arguments and results, which SQLite would create readable for every user.
   if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600));
+  const { DatabaseSync } = loadSqlite();
   const database = new DatabaseSync(path);
   try {
     database.exec('PRAGMA locking_mode = EXCLUSIVE');
