@@ -73,8 +73,6 @@ const STILL_SMALL: readonly string[] = [
   'services/model-host/src/turn/tool-arguments.ts',
   'services/model-host/src/turn/tool-text.ts',
   'services/tool-relay/src/adapters/jwks/device-claims.ts',
-  'services/tool-relay/src/rpc/caller.ts',
-  'services/tool-relay/src/rpc/watch-rpcs.ts',
 ];
 
 /** Path of a file to the files that import it statically. */

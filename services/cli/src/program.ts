@@ -1,12 +1,18 @@
 import { Command, CommanderError } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
-import type { CommandContext, Finish } from './commands/command-context.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
 import { findHome, layoutOf } from './installation/layout.ts';
 import { readSettings } from './settings.ts';
-import { exitStatus, print, reportFailure, type Terminal } from './terminal.ts';
+import {
+  type CommandContext,
+  EXIT_STATUS,
+  type Finish,
+  print,
+  reportFailure,
+  type Terminal,
+} from './terminal.ts';
 
 // Loaded on demand, so that `zl` starts fast.
 const LOAD = {
@@ -29,7 +35,7 @@ ZL_HOME has the same effect as --home. NO_COLOR disables colours.`;
 
 /** Runs one command line and returns its exit status. */
 export async function runProgram(argv: readonly string[], terminal: Terminal): Promise<number> {
-  let result: number = exitStatus.ok;
+  let result: number = EXIT_STATUS.ok;
   const finish: Finish = async (work) => {
     result = await work;
   };
@@ -38,7 +44,7 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
     return result;
   } catch (reason) {
     if (!(reason instanceof CommanderError)) return reportFailure(terminal, reason);
-    return reason.exitCode === 0 ? exitStatus.ok : exitStatus.usage;
+    return reason.exitCode === 0 ? EXIT_STATUS.ok : EXIT_STATUS.usage;
   }
 }
 

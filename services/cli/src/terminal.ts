@@ -1,7 +1,9 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
+import { styleText } from 'node:util';
 import { type ErrorId, fromUnknown, type ZlError } from '@zerolatency/errors';
 import { foreignLine } from './foreign-text.ts';
+import type { Layout } from './installation/layout.ts';
 
 /** The process as commands see it; they touch nothing else of it. */
 export interface Terminal {
@@ -17,7 +19,7 @@ export interface Terminal {
 }
 
 /** Exit statuses that scripts may rely on; `zl --help` lists them. */
-export const exitStatus = {
+export const EXIT_STATUS = {
   ok: 0,
   /** Denied, failed, invalid or unhealthy. */
   failed: 1,
@@ -25,6 +27,16 @@ export const exitStatus = {
   unreachable: 3,
   interrupted: 130,
 } as const;
+
+/** Ends a command with the exit status of its work. */
+export type Finish = (work: Promise<number>) => Promise<void>;
+
+/** What a group of commands needs. */
+export interface CommandContext {
+  readonly terminal: Terminal;
+  readonly finish: Finish;
+  layout(): Layout;
+}
 
 export function print(terminal: Terminal, line: string): void {
   terminal.stdout.write(`${line}\n`);
@@ -60,10 +72,21 @@ export function reportFailure(terminal: Terminal, reason: unknown): number {
   terminal.stderr.write(
     `zl: ${error.id}: ${foreignLine(messageOf(error), 2_000)}\n    ${error.help}\n`,
   );
-  return UNREACHABLE.includes(error.id) ? exitStatus.unreachable : exitStatus.failed;
+  return UNREACHABLE.includes(error.id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
 }
 
 /** On the user's own machine the cause of an internal error is not a secret. */
 function messageOf({ id, message, cause }: ZlError): string {
   return id === 'internal' && cause instanceof Error ? cause.message : message;
+}
+
+type Style = Parameters<typeof styleText>[0];
+export type Paint = (style: Style, text: string) => string;
+
+/** Colours only on a terminal, and never with NO_COLOR. */
+export function paintFor({ stdout, env }: Terminal): Paint {
+  const coloured = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
+  return coloured
+    ? (style, text) => styleText(style, text, { validateStream: false })
+    : (_, text) => text;
 }

@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import { verifyReceipt } from '@zerolatency/receipts';
 import { type Verifier, verifierFromPem } from '@zerolatency/signing';
-import { readKeys } from '../keys/read-keys.ts';
+import { readKeys } from '../input.ts';
 
 export interface ReceiptKeys {
   /** A public PEM file, or a folder of them. */

@@ -1,6 +1,6 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
-import { readText } from '../input/read-input.ts';
+import { readText } from '../input.ts';
 import type { Settings } from '../settings.ts';
 
 /** Long enough for a chat session to begin, short enough to be worthless when it leaks. */

@@ -9,8 +9,7 @@ import {
 import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { durationMicros } from '@zerolatency/service/rpc';
 import { foreignLine, foreignText } from '../foreign-text.ts';
-import { type Paint, paintFor } from '../paint.ts';
-import { print, printJson, type Terminal } from '../terminal.ts';
+import { type Paint, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 
 /** Shows the events of a turn as they arrive. */
 export type Transcript = (event: ChatEvent) => void;

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { CommandContext } from './command-context.ts';
+import type { CommandContext } from '../terminal.ts';
 
 // Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./audit.ts');

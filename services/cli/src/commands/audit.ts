@@ -11,8 +11,15 @@ import {
 } from '@zerolatency/ledger';
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { foreignLine } from '../foreign-text.ts';
-import { type Paint, paintFor } from '../paint.ts';
-import { drained, exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+import {
+  drained,
+  EXIT_STATUS,
+  type Paint,
+  paintFor,
+  print,
+  printJson,
+  type Terminal,
+} from '../terminal.ts';
 
 /** Prints the records as they are; `audit verify` decides whether to believe them. */
 export async function auditShow(
@@ -28,7 +35,7 @@ export async function auditShow(
     else print(terminal, describe(record, paint));
     await drained(terminal);
   }
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 export async function auditVerify(
@@ -45,7 +52,7 @@ export async function auditVerify(
   const report = await verifyLedger(dir, { keys: hostKeys, check });
   if (options.json) printJson(terminal, report);
   else printReport(terminal, report);
-  return report.ok ? exitStatus.ok : exitStatus.failed;
+  return report.ok ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
 /** A mistyped folder must not look like an empty ledger. */

@@ -3,9 +3,9 @@ import { Conversation } from '../chat/conversation.ts';
 import { ChatSession, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
-import { readAuthorities } from '../input/read-input.ts';
+import { readAuthorities } from '../input.ts';
 import type { Settings } from '../settings.ts';
-import { drained, exitStatus, reportFailure, type Terminal } from '../terminal.ts';
+import { drained, EXIT_STATUS, reportFailure, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
 export interface ChatOptions {
@@ -70,17 +70,17 @@ export async function runTurn(
     if (interrupts === 1) runner.cancel();
     else runner.close();
   });
-  let status: number = exitStatus.failed;
+  let status: number = EXIT_STATUS.failed;
   try {
     for await (const event of runner.turn(turn.text)) {
       turn.transcript(event);
       await drained(terminal);
-      if (event.event.case === 'assistantDone') status = exitStatus.ok;
+      if (event.event.case === 'assistantDone') status = EXIT_STATUS.ok;
     }
   } catch (reason) {
     if (interrupts < 2) status = reportFailure(terminal, reason);
   } finally {
     stopListening();
   }
-  return interrupts > 0 && status !== exitStatus.ok ? exitStatus.interrupted : status;
+  return interrupts > 0 && status !== EXIT_STATUS.ok ? EXIT_STATUS.interrupted : status;
 }

@@ -3,7 +3,7 @@ import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
-import { exitStatus, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
 const ctrlC = '\u0003';
@@ -16,7 +16,7 @@ function conversing(prompt: 'shown' | 'none' = 'shown') {
   const turns: string[] = [];
   const run = async (turnTerminal: Terminal, text: string) => {
     turns.push(text);
-    if (text !== 'wait') return exitStatus.ok;
+    if (text !== 'wait') return EXIT_STATUS.ok;
     await new Promise<void>((resolve) => {
       const stop = turnTerminal.onInterrupt(() => {
         stop();
@@ -24,7 +24,7 @@ function conversing(prompt: 'shown' | 'none' = 'shown') {
       });
     });
     turns.push('interrupted');
-    return exitStatus.interrupted;
+    return EXIT_STATUS.interrupted;
   };
   const ended = converse(terminal, { prompt, run });
   return { keyboard, terminal, turns, ended };
@@ -39,7 +39,7 @@ test('during a turn Ctrl-C cancels the turn, and the conversation goes on', asyn
   keyboard.write('go on\r');
   await eventually(() => turns.includes('go on'));
   keyboard.write(ctrlD);
-  assert.equal(await ended, exitStatus.ok);
+  assert.equal(await ended, EXIT_STATUS.ok);
 });
 
 test('between turns Ctrl-C clears the input line', async () => {
@@ -47,7 +47,7 @@ test('between turns Ctrl-C clears the input line', async () => {
   keyboard.write(`half a line${ctrlC}whole\r`);
   await eventually(() => turns.length > 0);
   keyboard.write(ctrlD);
-  assert.equal(await ended, exitStatus.ok);
+  assert.equal(await ended, EXIT_STATUS.ok);
   assert.deepEqual(turns, ['whole']);
 });
 
@@ -63,10 +63,10 @@ test('a conversation for a program prints its prompt on stderr', async () => {
 
 test('piped input gets no prompt and exits with the status of the first failed turn', async () => {
   const terminal = fakeTerminal({ input: ['one', ' ', 'two', 'three'] });
-  const statuses = [exitStatus.ok, exitStatus.unreachable, exitStatus.failed];
+  const statuses = [EXIT_STATUS.ok, EXIT_STATUS.unreachable, EXIT_STATUS.failed];
   const turns: string[] = [];
-  const run = async (_: Terminal, text: string) => statuses[turns.push(text) - 1] ?? exitStatus.ok;
-  assert.equal(await converse(terminal, { prompt: 'shown', run }), exitStatus.unreachable);
+  const run = async (_: Terminal, text: string) => statuses[turns.push(text) - 1] ?? EXIT_STATUS.ok;
+  assert.equal(await converse(terminal, { prompt: 'shown', run }), EXIT_STATUS.unreachable);
   assert.deepEqual(turns, ['one', 'two', 'three']);
   assert.equal(terminal.output(), '');
 });

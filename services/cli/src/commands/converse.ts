@@ -1,6 +1,5 @@
 import { createInterface, type Interface } from 'node:readline/promises';
-import { paintFor } from '../paint.ts';
-import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 
 export interface Exchange {
   readonly prompt: 'shown' | 'none';
@@ -25,17 +24,17 @@ export async function converse(terminal: Terminal, exchange: Exchange): Promise<
   if (isPerson && exchange.prompt === 'shown') {
     print(terminal, paint('dim', 'Type a message. Ctrl-C cancels a turn, Ctrl-D exits.'));
   }
-  let firstFailure: number = exitStatus.ok;
+  let firstFailure: number = EXIT_STATUS.ok;
   lines.prompt();
   for await (const text of lines) {
-    const status = text.trim() === '' ? exitStatus.ok : await exchange.run(turnTerminal, text);
+    const status = text.trim() === '' ? EXIT_STATUS.ok : await exchange.run(turnTerminal, text);
     firstFailure ||= status;
     lines.prompt();
   }
   lines.close();
   // Ctrl-D leaves the cursor behind the prompt.
   if (isPerson) terminal.stderr.write('\n');
-  return isPerson ? exitStatus.ok : firstFailure;
+  return isPerson ? EXIT_STATUS.ok : firstFailure;
 }
 
 /** On a terminal readline receives Ctrl-C. It cancels the running turn, or else clears the line. */

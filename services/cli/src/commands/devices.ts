@@ -6,10 +6,9 @@ import { ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { connectionError } from '../connection/connection-error.ts';
 import { foreignLine } from '../foreign-text.ts';
-import { readAuthorities, readText } from '../input/read-input.ts';
-import { paintFor } from '../paint.ts';
+import { readAuthorities, readText } from '../input.ts';
 import type { Settings } from '../settings.ts';
-import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 
 const PAGE_SIZE = 500;
 
@@ -29,7 +28,7 @@ export async function devices(
   } else {
     for (const device of found) printDevice(terminal, device);
   }
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function listDevices({ relay, identity }: Settings): Promise<Device[]> {

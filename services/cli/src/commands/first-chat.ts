@@ -4,9 +4,8 @@ import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
 import { ChatSession } from '../chat/session.ts';
 import { milliseconds, terminalTranscript } from '../chat/transcript.ts';
 import type { Layout } from '../installation/layout.ts';
-import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
-import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 import { chatTarget, runTurn } from './chat.ts';
 
 const QUESTION = 'Read the welcome file, please.';
@@ -29,7 +28,7 @@ export async function firstChat(
         show(event);
       },
     });
-    if (status !== exitStatus.ok) return status;
+    if (status !== EXIT_STATUS.ok) return status;
   } finally {
     session.close();
   }
@@ -45,7 +44,7 @@ async function printProof(
   const call = calls.find(({ outcome }) => outcome === CallOutcome.DONE);
   if (call === undefined) {
     terminal.stderr.write('zl: the turn ended without a successful tool call\n');
-    return exitStatus.failed;
+    return EXIT_STATUS.failed;
   }
   const receipt = await readVerifiedReceipt(call.receiptJson, layout.receiptKeys);
   print(
@@ -57,7 +56,7 @@ async function printProof(
     `  signed by host and device under policy ${receipt.policyId}; checked with public keys only`,
   );
   for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 /** The time of each hop without that of the hops behind it. */

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { generateKeyPair } from '@zerolatency/signing';
 import { writePrivate, writePublic } from '../installation/private-file.ts';
-import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
 
 /** Makes a key pair for bundles or manifests, in a folder where it can overwrite nothing. */
 export async function keygen(terminal: Terminal, options: { out: string }): Promise<number> {
@@ -20,5 +20,5 @@ export async function keygen(terminal: Terminal, options: { out: string }): Prom
   print(terminal, `key ${keyid}`);
   print(terminal, `  private  ${privateFile}  (keep it; it signs)`);
   print(terminal, `  public   ${publicFile}  (hosts and bridges trust it)`);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { CommandContext } from './command-context.ts';
+import type { CommandContext } from '../terminal.ts';
 
 // What the commands do is loaded once one is asked for.
 const load = () => import('./manifest.ts');

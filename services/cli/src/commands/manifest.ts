@@ -7,12 +7,9 @@ import {
   verifyDocument,
 } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
-import { sha256OfFile } from '../input/file-hash.ts';
-import { readDocument } from '../input/read-document.ts';
-import { readText } from '../input/read-input.ts';
+import { readDocument, readKeys, readText, sha256OfFile } from '../input.ts';
 import { writePublic } from '../installation/private-file.ts';
-import { readKeys } from '../keys/read-keys.ts';
-import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, print, printJson, readable, type Terminal } from '../terminal.ts';
 
 /** Signs the file as it is. Warnings about its hashes go to stderr. */
 export async function manifestSign(
@@ -27,7 +24,7 @@ export async function manifestSign(
     terminal.stderr.write(`warning: ${whole(warning)}\n`);
   }
   print(terminal, `signed ${documentName(manifest)} with ${signer.keyid} into ${options.out}`);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 export async function manifestVerify(
@@ -41,26 +38,26 @@ export async function manifestVerify(
     if (!options.json) throw verified.error;
     const { id, message } = verified.error;
     printJson(terminal, { valid: false, error: { id, message } });
-    return exitStatus.failed;
+    return EXIT_STATUS.failed;
   }
   const { content, digest, keyids } = verified;
   const { id, version, servers } = content;
   if (options.json) {
     const names = servers.map(({ name }) => name);
     printJson(terminal, { valid: true, id, version, digest, keyids, servers: names });
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   }
   print(terminal, `${id}@${version} is valid`);
   print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
   for (const { name, command, args } of servers) {
     print(terminal, whole(`  server  ${name}: ${JSON.stringify([command, ...args])}`));
   }
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 export async function manifestShow(terminal: Terminal, file: string): Promise<number> {
   print(terminal, readable(await readManifest(file)));
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function readManifest(file: string): Promise<Manifest> {

@@ -1,6 +1,6 @@
 import { type Command, InvalidArgumentError } from 'commander';
 import { local } from '../installation/local.ts';
-import type { CommandContext } from './command-context.ts';
+import type { CommandContext } from '../terminal.ts';
 
 // What the commands do is loaded once one is asked for.
 const load = () => import('./policy.ts');

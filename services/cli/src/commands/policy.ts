@@ -8,15 +8,12 @@ import {
   verifyDocument,
 } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
-import { readDocument } from '../input/read-document.ts';
-import { readText } from '../input/read-input.ts';
+import { readDocument, readKeys, readText } from '../input.ts';
 import { writePublic } from '../installation/private-file.ts';
-import { readKeys } from '../keys/read-keys.ts';
-import { paintFor } from '../paint.ts';
 import { diffBundles } from '../policy/diff-bundles.ts';
 import { explain } from '../policy/explain.ts';
 import { lintBundle } from '../policy/lint-bundle.ts';
-import { exitStatus, print, printJson, readable, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, printJson, readable, type Terminal } from '../terminal.ts';
 
 interface Output {
   readonly json?: boolean;
@@ -34,7 +31,7 @@ export async function policySign(
     terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${foreignLine(message)}\n`);
   }
   print(terminal, `signed ${documentName(bundle)} with ${signer.keyid} into ${options.out}`);
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 export async function policyVerify(
@@ -48,7 +45,7 @@ export async function policyVerify(
     if (!options.json) throw verified.error;
     const { id, message } = verified.error;
     printJson(terminal, { valid: false, error: { id, message } });
-    return exitStatus.failed;
+    return EXIT_STATUS.failed;
   }
   const { content, digest, keyids } = verified;
   const { id, version, expiresAt } = content;
@@ -58,7 +55,7 @@ export async function policyVerify(
     print(terminal, `${id}@${version} is valid until ${expiresAt}`);
     print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
   }
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 const COLOURS = { allow: 'green', deny: 'red', escalate: 'yellow' } as const;
@@ -87,7 +84,7 @@ export async function policyExplain(
       }
     }
   }
-  return decision.effect === 'allow' ? exitStatus.ok : exitStatus.failed;
+  return decision.effect === 'allow' ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
 /** The decision of a host and a bridge, whatever the rules say. */
@@ -106,7 +103,7 @@ export async function policyLint(
   else if (warnings.length === 0) print(terminal, 'no warnings');
   else
     for (const w of warnings) print(terminal, foreignLine(`${w.ruleId ?? 'bundle'}: ${w.message}`));
-  return warnings.length === 0 ? exitStatus.ok : exitStatus.failed;
+  return warnings.length === 0 ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
 export async function policyDiff(
@@ -118,7 +115,7 @@ export async function policyDiff(
   const difference = diffBundles(before, after);
   if (options.json) {
     printJson(terminal, difference);
-    return exitStatus.ok;
+    return EXIT_STATUS.ok;
   }
   const change = (name: string, was: unknown, is: unknown) =>
     print(terminal, foreignLine(`~ ${name}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`));
@@ -128,13 +125,13 @@ export async function policyDiff(
   for (const { id, fields, before: was, after: is } of difference.changed) {
     for (const field of fields) change(`${id} ${field}`, was[field], is[field]);
   }
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 /** The content of a signed bundle, to read or to base the next one on. */
 export async function policyShow(terminal: Terminal, file: string): Promise<number> {
   print(terminal, readable(await readBundle(file)));
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 /** A bundle as a person wrote it, or the content of an envelope (whose signature is not checked). */

@@ -1,8 +1,7 @@
 import { foreignLine } from '../foreign-text.ts';
-import { paintFor } from '../paint.ts';
 import type { Settings } from '../settings.ts';
 import { faultsIn, type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
-import { exitStatus, print, printJson, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 
 export async function status(
   terminal: Terminal,
@@ -13,7 +12,7 @@ export async function status(
   const addressed = components.map((probe) => ({ probe, addresses: addressesOf(settings, probe) }));
   if (options.json) printJson(terminal, { components: addressed.map(describe) });
   else for (const { probe, addresses } of addressed) printComponent(terminal, probe, addresses);
-  return components.every(({ health }) => health === 'ok') ? exitStatus.ok : exitStatus.failed;
+  return components.every(({ health }) => health === 'ok') ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
 export async function probeAll({ host, relay, bridge }: Settings): Promise<readonly Probe[]> {

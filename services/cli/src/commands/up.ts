@@ -12,10 +12,9 @@ import {
   stopService,
 } from '../installation/processes.ts';
 import { renewExpiring } from '../installation/renew.ts';
-import { paintFor } from '../paint.ts';
 import { readSettings, type Settings } from '../settings.ts';
 import type { Probe } from '../status/probe.ts';
-import { exitStatus, print, type Terminal } from '../terminal.ts';
+import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 import { firstChat } from './first-chat.ts';
 import { probeAll } from './status.ts';
 
@@ -36,20 +35,20 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
       : `Started ${started.join(', ')}. Logs: ${layout.logs}`,
   );
   const status = await firstChat(terminal, layout, settings);
-  if (status !== exitStatus.ok) return status;
+  if (status !== EXIT_STATUS.ok) return status;
   print(terminal, '');
   print(
     terminal,
     `Continue with ${paint('bold', 'npx zl chat')}, inspect with ${paint('bold', 'npx zl status')}, stop with ${paint('bold', 'make down')}.`,
   );
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 export async function down(terminal: Terminal, layout: Layout): Promise<number> {
   const work = () => stopAll(terminal, layout);
   // The lock would create the folder of an installation that does not exist.
   await (existsSync(layout.home) ? exclusively(layout, work) : work());
-  return exitStatus.ok;
+  return EXIT_STATUS.ok;
 }
 
 async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {

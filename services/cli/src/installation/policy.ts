@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
 import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
 import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
-import { sha256OfFile } from '../input/file-hash.ts';
+import { sha256OfFile } from '../input.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { local } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';

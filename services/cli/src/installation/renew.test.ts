@@ -13,7 +13,7 @@ import {
 } from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { type Installed, installed } from '../../test/installed.ts';
-import { readKeys } from '../keys/read-keys.ts';
+import { readKeys } from '../input.ts';
 import { renewExpiring } from './renew.ts';
 
 const dayMs = 24 * 60 * 60 * 1000;
