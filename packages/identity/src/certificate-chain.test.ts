@@ -7,8 +7,7 @@ import { parseCertificates } from '@zerolatency/service/tls';
 import { makeAuthority, tempDir } from '@zerolatency/testing';
 import { createAuthority, type IssuedPair } from './authority.ts';
 import { clientChainFault } from './certificate-chain.ts';
-import { signPeerToken } from './peer-token-sign.ts';
-import { verifyPeerToken } from './peer-token-verify.ts';
+import { signPeerToken, verifyPeerToken } from './peer-token.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -6,8 +6,7 @@ import { type CertFiles, makeAuthority, tempDir } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
 import { createAuthority, issueCertificate } from './authority.ts';
-import { signPeerToken } from './peer-token-sign.ts';
-import { verifyPeerToken } from './peer-token-verify.ts';
+import { signPeerToken, verifyPeerToken } from './peer-token.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const AUDIENCE = 'relay-1';
@@ -39,7 +38,7 @@ interface Forgery {
   readonly claims?: Record<string, unknown>;
 }
 
-/** A token as signPeerToken makes it, but for what is given. */
+/** A token as signPeerToken makes it, except for the given parts. */
 function forge({ cert, key }: Pick<CertFiles, 'cert' | 'key'>, { header, claims }: Forgery) {
   const x5c = parseCertificates(cert).map(({ raw }) => raw.toString('base64'));
   const iat = NOW / 1000;
@@ -56,13 +55,13 @@ test('[OPS-05] a host proves its client certificate without TLS showing it', asy
   assert.equal(peer.expiresAtMs, NOW + 90_000);
 });
 
-test('each token has an id of its own', async (t) => {
+test('each token has its own id', async (t) => {
   const { ca, host } = await setUp(t);
   const [a, b] = [verify(await sign(host), ca), verify(await sign(host), ca)];
   assert.ok('jti' in a && 'jti' in b && a.jti !== b.jti);
 });
 
-test('a token is good for a minute and the tolerance of clocks, on both sides', async (t) => {
+test('a token holds for a minute, give or take the clock tolerance', async (t) => {
   const { ca, host } = await setUp(t);
   const token = await sign(host);
   for (const offsetMs of [-30_000, 0, 60_000, 89_000]) {
@@ -79,7 +78,7 @@ test('a token for another relay is refused', async (t) => {
   assert.match(refusal(verify(token, ca)), /aud/);
 });
 
-test('a certificate of another authority is refused, also one of the same name', async (t) => {
+test('a certificate of another authority is refused, even with the same name', async (t) => {
   const { ca } = await setUp(t);
   const other = await makeAuthority(tempDir(t), at);
   const token = await sign(await other.client('host-1', at));
@@ -109,7 +108,7 @@ test('a key of another certificate does not sign for this one', async (t) => {
   assert.match(refusal(verify(token, ca)), /signature/);
 });
 
-test('no algorithm but the one of the key is taken, and none least of all', async (t) => {
+test('only the algorithm of the key is accepted', async (t) => {
   const { ca, host } = await setUp(t);
   const [, payload] = (await sign(host)).split('.');
   const x5c = parseCertificates(host.cert).map(({ raw }) => raw.toString('base64'));
@@ -122,7 +121,7 @@ test('no algorithm but the one of the key is taken, and none least of all', asyn
   }
 });
 
-test('a token lacks none of its claims, and lives no longer than a minute', async (t) => {
+test('a token that lacks a claim or lives longer than a minute is refused', async (t) => {
   const { ca, host } = await setUp(t);
   const iat = NOW / 1000;
   assert.ok('name' in verify(await forge(host, {}), ca));
@@ -144,21 +143,21 @@ test('a token lacks none of its claims, and lives no longer than a minute', asyn
   refusal(verify(await forge(host, { header: { typ: 'JWT' } }), ca));
 });
 
-test('keys that are weak, or of no use for signing, sign nothing', async (t) => {
+test('a weak key does not sign', async (t) => {
   const { host } = await setUp(t);
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 1024 });
   const key = privateKey.export({ type: 'pkcs8', format: 'pem' }).toString();
   await assert.rejects(sign({ cert: host.cert, key }), /Ed25519, EC P-256 or RSA/);
 });
 
-test('a token altered anywhere is refused, and garbage never throws', async (t) => {
+test('a token altered anywhere is refused, and garbage does not throw', async (t) => {
   const { ca, host } = await setUp(t);
   const token = await sign(host);
   const altered = fc.asyncProperty(
     fc.nat(token.length - 1),
     fc.constantFrom('A', 'z', '.', '~'),
     async (index, char) => {
-      // The last digit of base64 may hold bits that mean nothing.
+      // The last digit of base64 may hold unused bits.
       if (token[index] === char || '.'.includes(token[index + 1] ?? '')) return;
       refusal(verify(token.slice(0, index) + char + token.slice(index + 1), ca));
     },

@@ -1,18 +1,6 @@
 import type { ZlError } from '@zerolatency/errors';
+import type { Identity } from '@zerolatency/identity';
 import type { Outcome } from '@zerolatency/receipts';
-
-/** Who a turn acts for. Built from verified credentials only. */
-export interface Identity {
-  readonly tenant: string;
-  readonly user: string;
-  readonly roles: readonly string[];
-}
-
-/** Who asks, and until when the proof of it holds. */
-export interface ProvenIdentity {
-  readonly identity: Identity;
-  readonly expiresAtMs: number;
-}
 
 /** What a turn knows about itself wherever it goes: log lines, calls, audit. */
 export interface TurnScope {

@@ -1,14 +1,15 @@
 import { createPrivateKey, createPublicKey } from 'node:crypto';
+import { issueDeviceCredential } from '@zerolatency/identity';
 import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
-import { calculateJwkThumbprint, exportJWK, SignJWT } from 'jose';
+import { calculateJwkThumbprint, exportJWK } from 'jose';
 import type { Layout } from './layout.ts';
 import { local } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
-/** A local device is enrolled anew whenever `zl up` finds less than half of this left. */
-const credentialLifetimeMs = 30 * 24 * 60 * 60 * 1000;
+/** `zl up` enrols the local device again when less than half of this is left. */
+const CREDENTIAL_LIFETIME_MS = 30 * 24 * 60 * 60 * 1000;
 
-/** Keys that sign people's tokens and devices' credentials, and the sets that verify them. */
+/** Keys that sign access tokens and device credentials, and the key sets that verify them. */
 export async function createIssuers(layout: Layout): Promise<void> {
   for (const { key, jwks } of [layout.tokens, layout.enrolment]) {
     const pair = generateKeyPair();
@@ -17,23 +18,22 @@ export async function createIssuers(layout: Layout): Promise<void> {
   }
 }
 
-/** What enrolment gives a device: its name and tenant, bound to the key it made. */
+/** Enrols the local device. */
 export async function issueCredential(request: {
   readonly enrolmentKeyPem: string;
   readonly devicePublicPem: string;
   readonly nowMs: number;
 }): Promise<string> {
-  const { nowMs, ...keys } = request;
-  const key = createPrivateKey(keys.enrolmentKeyPem);
-  const jwk = await exportJWK(createPublicKey(keys.devicePublicPem));
-  const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(keys.enrolmentKeyPem)));
-  return await new SignJWT({ tenant: local.tenant, cnf: { jwk } })
-    .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', kid })
-    .setIssuer(local.enrolmentIssuer)
-    .setSubject(local.deviceId)
-    .setIssuedAt(new Date(nowMs))
-    .setExpirationTime(new Date(nowMs + credentialLifetimeMs))
-    .sign(key);
+  const { enrolmentKeyPem, devicePublicPem, nowMs } = request;
+  const { tenant, deviceId, enrolmentIssuer: issuer } = local;
+  return issueDeviceCredential({
+    device: { tenant, deviceId },
+    devicePublicKey: createPublicKey(devicePublicPem),
+    issuer,
+    issuerKey: createPrivateKey(enrolmentKeyPem),
+    nowMs,
+    validForMs: CREDENTIAL_LIFETIME_MS,
+  });
 }
 
 async function publicJwk({ publicPem }: KeyPair) {

@@ -3,12 +3,12 @@ import { type Signer, signerFromPem } from '@zerolatency/signing';
 import type { Device } from '../calls/device-receipt.ts';
 import type { BridgeConfig } from '../config.ts';
 import { readCredential, readDeviceKey } from '../connection/credential.ts';
-import type { DeviceIdentity } from '../connection/hello.ts';
+import type { DeviceCredentials } from '../connection/hello.ts';
 
 export interface OpenedDevice extends Device {
   readonly signer: Signer;
   /** Reads the credential from its file each time. */
-  loadIdentity(): Promise<DeviceIdentity>;
+  loadIdentity(): Promise<DeviceCredentials>;
 }
 
 export async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {

@@ -1,29 +1,18 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { decodeJwt } from 'jose';
+import { algorithmOf, type DeviceIdentity, readDeviceCredential } from '@zerolatency/identity';
 
-export interface Credential {
+export interface Credential extends DeviceIdentity {
   readonly text: string;
-  readonly deviceId: string;
-  readonly tenant: string;
 }
 
-/**
- * Who this device is. Its signature is for relays and hosts to verify: a
- * device that changes its own credential only locks itself out.
- */
 export async function readCredential(path: string): Promise<Credential> {
   const text = (await readOrThrow(path, 'credential')).trim();
-  try {
-    const { sub, tenant } = decodeJwt(text);
-    if (typeof sub === 'string' && typeof tenant === 'string' && sub !== '' && tenant !== '') {
-      return { text, deviceId: sub, tenant };
-    }
-  } catch {
-    // Not a JWS at all, which is told in the same words.
-  }
-  throw new ZlError('device.credential_invalid', `${path} is not a device credential`);
+  const { value, error, cause } = readDeviceCredential(text);
+  if (error === undefined) return { ...value, text };
+  const message = `${path} is not a device credential: ${error}`;
+  throw new ZlError('device.credential_invalid', message, { cause });
 }
 
 export interface DeviceKey {
@@ -35,11 +24,13 @@ export async function readDeviceKey(path: string): Promise<DeviceKey> {
   const pem = await readOrThrow(path, 'key');
   try {
     const key = createPrivateKey(pem);
-    if (key.asymmetricKeyType === 'ed25519') return { pem, key };
+    const algorithm = algorithmOf(key);
+    if (algorithm === 'EdDSA' || algorithm === 'ES256') return { pem, key };
   } catch {
-    // Not a private key at all, which is told in the same words.
+    // Not a private key at all: the same error.
   }
-  throw new ZlError('device.credential_invalid', `${path} is not an Ed25519 private key`);
+  const message = `${path} is not an Ed25519 or P-256 private key`;
+  throw new ZlError('device.credential_invalid', message);
 }
 
 async function readOrThrow(path: string, what: string): Promise<string> {

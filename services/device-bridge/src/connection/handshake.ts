@@ -9,7 +9,7 @@ import {
   NO_CALL,
 } from '@zerolatency/frame';
 import { WelcomeSchema } from '@zerolatency/proto/bridge';
-import { answerChallenge, type DeviceIdentity } from './hello.ts';
+import { answerChallenge, type DeviceCredentials } from './hello.ts';
 import { live } from './live.ts';
 import {
   type ConnectionState,
@@ -97,7 +97,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
   };
 }
 
-async function hello({ deps }: Machine, challenge: Uint8Array, identity: DeviceIdentity) {
+async function hello({ deps }: Machine, challenge: Uint8Array, identity: DeviceCredentials) {
   const { journalId, bridgeVersion } = deps;
   const parts = { identity, journalId, bridgeVersion, catalog: deps.catalog() };
   // The relay compares the proof's time of issue with its own clock.

@@ -3,7 +3,7 @@ import type { Frame } from '@zerolatency/frame';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import type { Backoff } from '../backoff.ts';
 import type { Dial, SocketEnd } from '../ports.ts';
-import type { DeviceIdentity } from './hello.ts';
+import type { DeviceCredentials } from './hello.ts';
 import type { Wire } from './wire.ts';
 
 /**
@@ -52,7 +52,7 @@ export interface ConnectionDeps {
   readonly journalId: Uint8Array;
   readonly bridgeVersion: string;
   readonly limits: ConnectionLimits;
-  loadIdentity(): Promise<DeviceIdentity>;
+  loadIdentity(): Promise<DeviceCredentials>;
   catalog(): Catalog;
   readonly listener: ConnectionListener;
 }

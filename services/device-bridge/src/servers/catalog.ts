@@ -1,4 +1,5 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { parseName } from '@zerolatency/identity';
 import type { McpTool } from '@zerolatency/mcp';
 import {
   type Catalog,
@@ -54,7 +55,6 @@ interface RefusedTool {
   readonly why: string;
 }
 
-const TOOL_NAME = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/;
 /** Descriptions go into every prompt; a longer one is a mistake or an attack. */
 const MAX_DESCRIPTION_BYTES = 8 * 1024;
 const MAX_SCHEMA_BYTES = 32 * 1024;
@@ -72,7 +72,8 @@ export function offeredTools(tools: readonly McpTool[]) {
 
 function addTool(offered: Map<string, OfferedTool>, tool: McpTool): string | undefined {
   const { name, description, inputSchema, needsTask } = tool;
-  if (!TOOL_NAME.test(name)) return 'its name is not a tool name';
+  const { error } = parseName('tool', name);
+  if (error !== undefined) return `its name ${error}`;
   if (needsTask) return 'it can only be called as a task';
   if (Buffer.byteLength(description) > MAX_DESCRIPTION_BYTES) return 'its description is too long';
   const schema = Buffer.from(canonicalJson(inputSchema));

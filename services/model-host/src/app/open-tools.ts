@@ -1,5 +1,6 @@
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
+import { watchKeySet } from '@zerolatency/identity';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { watchTls } from '@zerolatency/service/tls';
@@ -14,7 +15,7 @@ import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { NO_DEVICES } from '../executors/device/routes.ts';
 import { relayMetrics, toolMetrics } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
-import { defaultContractsDir, openDeviceKeys, openSigner } from './open-files.ts';
+import { defaultContractsDir, openSigner } from './open-files.ts';
 import { ledgerCheck, openHostLedger } from './open-host-ledger.ts';
 import { openPolicy, policyCheck } from './open-policy.ts';
 
@@ -88,11 +89,15 @@ async function openDevices(
   if (relay === undefined) return undefined;
   const { lifecycle, log, registry } = deps;
   const tls = watchTls(relay.tls, { log });
-  const keys = await openDeviceKeys(relay.deviceKeysFile, log);
+  const keys = await watchKeySet({
+    file: relay.deviceKeysFile,
+    setting: 'relay.deviceKeysFile',
+    log,
+  });
   const devices = createDevices({
     urls: relay.urls,
     tls,
-    deviceKeys: () => keys.current(),
+    deviceKeys: () => keys.keys(),
     log,
     metrics: relayMetrics(registry),
   });

@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
+import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent, StartTurn } from '@zerolatency/proto/agent';
 import type { OnMasked } from '@zerolatency/redaction';
-import type { ProvenIdentity } from '../ports.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { TurnEvents } from '../turn/turn-events.ts';
 import type { RunningTurn, Turns } from '../turn/turns.ts';

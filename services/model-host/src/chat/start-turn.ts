@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
+import { type NameKind, parseName } from '@zerolatency/identity';
 import {
   type Message,
   OnDisconnect,
@@ -17,7 +18,7 @@ export const MAX_TEXT_BYTES = 256 * 1024;
 export const MAX_HISTORY_MESSAGES = 200;
 export const MAX_HISTORY_BYTES = 1024 * 1024;
 
-const namePattern = /^[\w][\w.:@-]{0,127}$/;
+const MODEL_PATTERN = /^\w[\w.:@-]{0,127}$/;
 
 /** A StartTurn whose fields are within their bounds, whoever sent it. */
 export interface StartedTurn extends Pick<TurnAsk, 'sessionId' | 'deviceId' | 'limits' | 'model'> {
@@ -34,9 +35,9 @@ export function readStartTurn(start: StartTurn, onMasked: OnMasked): StartedTurn
     sessionId:
       start.sessionId === ''
         ? randomBytes(16).toString('hex')
-        : name(start.sessionId, 'start.session_id'),
-    deviceId: start.deviceId === '' ? '' : name(start.deviceId, 'start.device_id'),
-    model: start.model === '' ? '' : name(start.model, 'start.model'),
+        : readName('session', start.sessionId, 'start.session_id'),
+    deviceId: start.deviceId === '' ? '' : readName('device', start.deviceId, 'start.device_id'),
+    model: start.model === '' ? '' : readModel(start.model),
     history: readHistory(start.history, onMasked),
     limits: readLimits(start.limits),
     survivesDisconnect: readOnDisconnect(start.onDisconnect),
@@ -83,9 +84,16 @@ function boundedText(text: string, field: string, onMasked: OnMasked): string {
   return maskText(text, { onMasked }).text;
 }
 
-function name(value: string, field: string): string {
-  if (namePattern.test(value)) return value;
-  throw invalid(field, 'is not a name of up to 128 letters, digits, ".", ":", "@", "_" and "-"');
+function readName(kind: NameKind, given: string, field: string): string {
+  const { value, error } = parseName(kind, given);
+  if (error !== undefined) throw invalid(field, error);
+  return value;
+}
+
+function readModel(model: string): string {
+  if (MODEL_PATTERN.test(model)) return model;
+  const reads = 'up to 128 letters, digits, ".", ":", "@", "_" and "-"';
+  throw invalid('start.model', `is not a model name: ${reads}`);
 }
 
 function invalid(field: string, reason: string): ZlError {

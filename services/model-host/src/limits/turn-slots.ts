@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { Identity } from '../ports.ts';
+import type { Identity } from '@zerolatency/identity';
 
 export interface TurnSlotLimits {
   readonly turnsPerPod: number;

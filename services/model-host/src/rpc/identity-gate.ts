@@ -1,7 +1,7 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
+import type { ProvenIdentity } from '@zerolatency/identity';
 import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
-import type { ProvenIdentity } from '../ports.ts';
 
 export interface RefusalObserver {
   /** Turned away at the gate, before the RPC opened. */

@@ -1,6 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
+import type { Identity } from '@zerolatency/identity';
 import type { TurnSlots } from '../limits/turn-slots.ts';
-import type { Identity, TurnScope } from '../ports.ts';
+import type { TurnScope } from '../ports.ts';
 import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { narrowLimits, type TurnLimits } from './limits.ts';

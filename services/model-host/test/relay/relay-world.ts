@@ -7,6 +7,7 @@ import {
   type TestDevice,
   tempDir,
 } from '@zerolatency/testing';
+import { createLocalJWKSet } from 'jose';
 import {
   createDevices,
   type Devices,
@@ -39,7 +40,7 @@ export async function relayWorld(
   const [server, client] = await Promise.all([authority.server(), authority.client('host-1')]);
   const directory = new FakeDirectory();
   const relays = await startRelays(['relay-a', 'relay-b'], server, directory);
-  const keys = JSON.parse(readFileSync(enrolment.jwksFile, 'utf8'));
+  const keys = createLocalJWKSet(JSON.parse(readFileSync(enrolment.jwksFile, 'utf8')));
   const hosts: Devices[] = [];
   const host = (more: Partial<DevicesOptions> = {}) => {
     const devices = createDevices({

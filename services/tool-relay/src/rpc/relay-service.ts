@@ -2,6 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { MethodImpl, ServiceImpl } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
+import { type NameKind, parseName } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import type { RelayService } from '@zerolatency/proto/relay';
 import type { Directory, DirectoryEntry } from '../directory/directory.ts';
@@ -10,7 +11,6 @@ import type { Directory, DirectoryEntry } from '../directory/directory.ts';
 export type DeviceLookup = Pick<Directory, 'locate' | 'list'>;
 
 /** The longest id that a credential can hold. */
-const MAX_ID_CHARS = 128;
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1000;
 const MAX_PAGE_TOKEN_CHARS = 512;
@@ -24,8 +24,8 @@ export function relayService(directory: DeviceLookup): ServiceImpl<typeof RelayS
 /** Returns the pod that holds the device's socket now. */
 function locate(directory: DeviceLookup): MethodImpl<typeof RelayService.method.locate> {
   return async (request) => {
-    const tenant = readId(request.tenant, 'tenant');
-    const deviceId = readId(request.deviceId, 'device_id');
+    const tenant = readName('tenant', request.tenant, 'tenant');
+    const deviceId = readName('device', request.deviceId, 'device_id');
     const owner = await directory.locate({ tenant, deviceId });
     // Relays keep no registry, so a device that never existed looks the same.
     if (owner === undefined) throw new ZlError('device.offline', `${deviceId} is not connected`);
@@ -37,7 +37,7 @@ function locate(directory: DeviceLookup): MethodImpl<typeof RelayService.method.
 /** Lists the connected devices of a tenant, ordered by id. */
 function listDevices(directory: DeviceLookup): MethodImpl<typeof RelayService.method.listDevices> {
   return async (request) => {
-    const tenant = readId(request.tenant, 'tenant');
+    const tenant = readName('tenant', request.tenant, 'tenant');
     if (request.pageSize > MAX_PAGE_SIZE) {
       throw invalid('page_size', `must be at most ${MAX_PAGE_SIZE}`);
     }
@@ -77,10 +77,9 @@ function toDevice(entry: DirectoryEntry) {
 }
 
 /** Throws request.invalid, naming the field. */
-function readId(value: string, field: string): string {
-  if (value.length === 0 || value.length > MAX_ID_CHARS) {
-    throw invalid(field, `must have 1 to ${MAX_ID_CHARS} characters`);
-  }
+function readName(kind: NameKind, given: string, field: string): string {
+  const { value, error } = parseName(kind, given);
+  if (error !== undefined) throw invalid(field, error);
   return value;
 }
 

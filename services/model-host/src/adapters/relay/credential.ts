@@ -1,10 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
+import {
+  HOST_CREDENTIAL_TOLERANCE_S,
+  type KeySet,
+  verifyDeviceCredential,
+} from '@zerolatency/identity';
 import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
-import { createLocalJWKSet, type JSONWebKeySet, type JWTPayload, jwtVerify } from 'jose';
 
 export interface CredentialCheckOptions {
-  /** The authority's key set; read at each check, so that it may be rotated. */
-  readonly deviceKeys: () => JSONWebKeySet;
+  /** Keys of the enrolment authority; read at each check, so that they may be rotated. */
+  readonly deviceKeys: KeySet['keys'];
   readonly nowMs: () => number;
 }
 
@@ -13,44 +17,29 @@ export type CredentialCheck = (
   device: { tenant: string; deviceId: string },
 ) => Promise<{ verifier: Verifier } | { error: ZlError }>;
 
-/** More than a relay grants, so that no device it still holds is unreachable for want of a second. */
-const CLOCK_TOLERANCE_S = 60;
-
-const ALGORITHMS = ['EdDSA', 'Ed25519', 'ES256', 'RS256'];
-
 /**
- * The relay hands the credential on; the host believes only the authority's
- * signature, so a stolen relay cannot bring its own device key.
+ * The relay passes the credential on; the host trusts only the authority's
+ * signature, so a stolen relay cannot substitute a device key of its own.
  */
 export function createCredentialCheck({
   deviceKeys,
   nowMs,
 }: CredentialCheckOptions): CredentialCheck {
   return async (credential, { tenant, deviceId }) => {
+    const rules = { nowMs: nowMs(), toleranceS: HOST_CREDENTIAL_TOLERANCE_S };
+    const { value, error } = await verifyDeviceCredential(credential, deviceKeys(), rules);
+    if (error !== undefined) {
+      return invalid(`the credential of ${deviceId} does not verify: ${error}`);
+    }
+    if (value.device.deviceId !== deviceId || value.device.tenant !== tenant) {
+      return invalid(`the credential belongs to another device than ${deviceId}`);
+    }
     try {
-      const { payload } = await jwtVerify(credential, createLocalJWKSet(deviceKeys()), {
-        typ: 'zl-device+jwt',
-        algorithms: ALGORITHMS,
-        requiredClaims: ['sub', 'exp', 'tenant', 'cnf'],
-        currentDate: new Date(nowMs()),
-        clockTolerance: CLOCK_TOLERANCE_S,
-      });
-      if (payload.sub !== deviceId || payload.tenant !== tenant) {
-        return invalid(`the credential is of another device than ${deviceId}`);
-      }
-      return { verifier: verifierOf(payload) };
+      return { verifier: verifierFromJwk({ ...value.key.jwk }) };
     } catch (cause) {
-      return invalid(`the credential of ${deviceId} does not verify`, cause);
+      return invalid(`the key in the credential of ${deviceId} cannot be used`, cause);
     }
   };
-}
-
-function verifierOf(payload: JWTPayload): Verifier {
-  const { cnf } = payload;
-  if (typeof cnf !== 'object' || cnf === null || !('jwk' in cnf)) throw new Error('cnf has no jwk');
-  const { jwk } = cnf;
-  if (typeof jwk !== 'object' || jwk === null) throw new Error('cnf.jwk is not a key');
-  return verifierFromJwk({ ...jwk });
 }
 
 function invalid(message: string, cause?: unknown): { error: ZlError } {

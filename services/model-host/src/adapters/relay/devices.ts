@@ -1,6 +1,6 @@
+import type { KeySet } from '@zerolatency/identity';
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
 import type { TlsMaterial } from '@zerolatency/service/tls';
-import type { JSONWebKeySet } from 'jose';
 import type { DeviceRoute, DeviceRoutes } from '../../executors/device/routes.ts';
 import { createCredentialCheck } from './credential.ts';
 import { Directory } from './directory.ts';
@@ -13,8 +13,8 @@ export interface DevicesOptions {
   /** RPC addresses of relay pods; any one of them knows every device. */
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
-  /** The enrolment authority's key set. */
-  readonly deviceKeys: () => JSONWebKeySet;
+  /** Keys of the enrolment authority. */
+  readonly deviceKeys: KeySet['keys'];
   readonly limits?: Partial<RelayLimits>;
   readonly log: LinkLog;
   readonly metrics: RelayMetrics;

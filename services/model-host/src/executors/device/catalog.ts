@@ -5,6 +5,7 @@ import {
   type Validator,
 } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
+import { parseName } from '@zerolatency/identity';
 import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
 import type { ExecutorTool } from '../../calls/executor.ts';
 
@@ -14,7 +15,6 @@ export type CatalogTools = ReadonlyMap<string, ExecutorTool>;
 const MAX_TOOLS = 512;
 const MAX_DESCRIPTION_CHARS = 4096;
 const MAX_VERSION_CHARS = 64;
-const NAME = /^[A-Za-z0-9_-]{1,64}$/;
 
 /** The tools in the catalogs of devices, each catalog read once. */
 export class DeviceCatalogs {
@@ -30,7 +30,7 @@ export class DeviceCatalogs {
     if (known !== undefined) return known;
     const tools = new Map<string, ExecutorTool>();
     for (const server of servers) {
-      if (!NAME.test(server.name)) continue;
+      if (parseName('server', server.name).error !== undefined) continue;
       for (const tool of server.tools) this.#add(tools, server, tool);
     }
     this.#catalogs.set(servers, tools);
@@ -39,7 +39,8 @@ export class DeviceCatalogs {
 
   #add(tools: Map<string, ExecutorTool>, server: Server, tool: Tool): void {
     const name = `${server.name}.${tool.name}`;
-    if (!NAME.test(tool.name) || tools.has(name) || tools.size >= MAX_TOOLS) return;
+    if (parseName('tool', tool.name).error !== undefined) return;
+    if (tools.has(name) || tools.size >= MAX_TOOLS) return;
     const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
     const contract = this.#contractOf(name, version);
     const inputSchema = contract?.argsSchema ?? parseSchema(tool.inputSchemaJson);

@@ -9,10 +9,10 @@ export interface HostVerifierOptions {
   readonly clock: Pick<Clock, 'unixMs'>;
 }
 
-/** Links opened within the life of a token, a minute and a half; far more than there are hosts. */
+/** Links opened within the life of a token, a minute and a half: far more than there are hosts. */
 const MAX_REMEMBERED_TOKENS = 10_000;
 
-/** Knows a host by the token it signed with its certificate's key (docs/adr/0002). */
+/** Identifies a host by the token it signed with the key of its certificate (docs/adr/0002). */
 export function createHostVerifier({ relayId, tls, clock }: HostVerifierOptions): HostVerifier {
   const replays = new ReplayGuard({ maxEntries: MAX_REMEMBERED_TOKENS });
   return {

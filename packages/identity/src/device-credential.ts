@@ -1,0 +1,145 @@
+import { createPublicKey, type KeyObject } from 'node:crypto';
+import {
+  calculateJwkThumbprint,
+  decodeJwt,
+  exportJWK,
+  importJWK,
+  type JWK,
+  type JWTPayload,
+  type JWTVerifyGetKey,
+  SignJWT,
+} from 'jose';
+import { algorithmOf, JWT_KINDS, type JwtRules, verifyJwt } from './jwt.ts';
+import { parseName } from './names.ts';
+import type { DeviceIdentity } from './principal.ts';
+
+/** The public key that a credential binds a device to. */
+export interface DevicePublicKey {
+  readonly jwk: JWK;
+  /** The one algorithm we use with the key, so that a proof cannot choose another. */
+  readonly algorithm: 'EdDSA' | 'ES256';
+}
+
+export interface ProvenDevice {
+  readonly device: DeviceIdentity;
+  readonly key: DevicePublicKey;
+  readonly expiresAtMs: number;
+}
+
+type Result<T> =
+  | { readonly value: T; readonly error?: undefined; readonly cause?: undefined }
+  | { readonly value?: undefined; readonly error: string; readonly cause?: unknown };
+
+/** More than a relay grants, so that a host reaches every device a relay still holds. */
+export const HOST_CREDENTIAL_TOLERANCE_S = 60;
+
+const ALGORITHMS = { EdDSA: ['EdDSA', 'Ed25519'], ES256: ['ES256'] };
+
+/** The device that a credential of the enrolment authority names, and the key that proves it. */
+export async function verifyDeviceCredential(
+  credential: string,
+  keys: JWTVerifyGetKey,
+  rules: Pick<JwtRules, 'issuer' | 'nowMs' | 'toleranceS'>,
+): Promise<Result<ProvenDevice>> {
+  const verified = await verifyJwt('deviceCredential', credential, keys, rules);
+  if (verified.error !== undefined) return verified;
+  const { value: claims, expiresAtMs } = verified;
+  const device = deviceOf(claims);
+  if (device.error !== undefined) return device;
+  const key = publicKeyOf(claims.cnf);
+  if (key.error !== undefined) return key;
+  return { value: { device: device.value, key: key.value, expiresAtMs } };
+}
+
+/**
+ * The device's own reading, without a signature check: a device that changes
+ * its credential only locks itself out.
+ */
+export function readDeviceCredential(credential: string): Result<DeviceIdentity> {
+  try {
+    return deviceOf(decodeJwt(credential));
+  } catch (cause) {
+    return { error: 'it cannot be read', cause };
+  }
+}
+
+export interface Challenge {
+  readonly nonce: Uint8Array;
+  /** The relay that asks. */
+  readonly audience: string;
+  readonly nowMs: number;
+}
+
+/** Proves that the device holds its key now. Ed25519 or P-256. */
+export function signPossession(
+  key: KeyObject,
+  { nonce, audience, nowMs }: Challenge,
+): Promise<string> {
+  const [typ] = JWT_KINDS.possessionProof.types;
+  return new SignJWT({ nonce: encodeNonce(nonce) })
+    .setProtectedHeader({ alg: algorithmOf(key) ?? 'EdDSA', typ })
+    .setAudience(audience)
+    .setIssuedAt(Math.floor(nowMs / 1000))
+    .sign(key);
+}
+
+/** Why the proof does not hold; undefined when it does. */
+export async function possessionFault(
+  proof: string,
+  { jwk, algorithm }: DevicePublicKey,
+  { nonce, audience, nowMs }: Challenge,
+): Promise<string | undefined> {
+  const rules = { audience, nowMs, algorithms: ALGORITHMS[algorithm] };
+  const key = await importJWK(jwk, algorithm).catch(() => undefined);
+  if (key === undefined) return 'the key in its cnf cannot be used';
+  const { value, error } = await verifyJwt('possessionProof', proof, key, rules);
+  if (error !== undefined) return error;
+  return value.nonce === encodeNonce(nonce) ? undefined : 'it answers another challenge';
+}
+
+/** What enrolment gives a device: its name and tenant, bound to the key it made. */
+export async function issueDeviceCredential(request: {
+  readonly device: DeviceIdentity;
+  readonly devicePublicKey: KeyObject;
+  readonly issuer: string;
+  readonly issuerKey: KeyObject;
+  readonly nowMs: number;
+  readonly validForMs: number;
+}): Promise<string> {
+  const { device, devicePublicKey, issuer, issuerKey, nowMs, validForMs } = request;
+  const [typ] = JWT_KINDS.deviceCredential.types;
+  const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(issuerKey)));
+  return new SignJWT({ tenant: device.tenant, cnf: { jwk: await exportJWK(devicePublicKey) } })
+    .setProtectedHeader({ alg: algorithmOf(issuerKey) ?? 'EdDSA', typ, kid })
+    .setIssuer(issuer)
+    .setSubject(device.deviceId)
+    .setIssuedAt(new Date(nowMs))
+    .setExpirationTime(new Date(nowMs + validForMs))
+    .sign(issuerKey);
+}
+
+function deviceOf(claims: JWTPayload): Result<DeviceIdentity> {
+  const tenant = parseName('tenant', claims.tenant);
+  if (tenant.error !== undefined) return { error: `its claim "tenant" ${tenant.error}` };
+  const deviceId = parseName('device', claims.sub);
+  if (deviceId.error !== undefined) return { error: `its claim "sub" ${deviceId.error}` };
+  return { value: { tenant: tenant.value, deviceId: deviceId.value } };
+}
+
+function publicKeyOf(cnf: unknown): Result<DevicePublicKey> {
+  const jwk = typeof cnf === 'object' && cnf !== null && 'jwk' in cnf ? cnf.jwk : undefined;
+  if (typeof jwk !== 'object' || jwk === null) return { error: 'its cnf holds no jwk' };
+  const { kty, crv, x, y }: Partial<Record<string, unknown>> = { ...jwk };
+  // Only public parts are taken over, and only of curves we name: no shared secrets.
+  if (kty === 'OKP' && crv === 'Ed25519' && typeof x === 'string') {
+    return { value: { jwk: { kty, crv, x }, algorithm: 'EdDSA' } };
+  }
+  if (kty === 'EC' && crv === 'P-256' && typeof x === 'string' && typeof y === 'string') {
+    return { value: { jwk: { kty, crv, x, y }, algorithm: 'ES256' } };
+  }
+  return { error: 'the key in its cnf is neither Ed25519 nor P-256' };
+}
+
+function encodeNonce(nonce: Uint8Array): string {
+  return Buffer.from(nonce).toString('base64url');
+}
