@@ -103,7 +103,7 @@ test('[TOOL-02] references to other documents and to themselves are refused', ()
   refused({ $ref: 'https://example.com/schema.json' }, /only #\/\.\.\. inside/);
   refused({ $ref: 'other.json#/a' }, /only #/);
   refused({ $ref: '#anchor' }, /only #/);
-  refused({ $ref: '#/$defs/none' }, /not there/);
+  refused({ $ref: '#/$defs/none' }, /does not exist/);
   refused({ $ref: '#' }, /refers to itself/);
   refused({ type: 'object', properties: { next: { $ref: '#' } } }, /refers to itself/);
   refused({ $dynamicRef: '#x' }, /\$dynamicRef/);

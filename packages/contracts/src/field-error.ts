@@ -1,17 +1,17 @@
 import type { ErrorObject } from 'ajv';
 
-/** Where a value breaks its schema, in words for a person who sees only the value. */
+/** Where and how a value breaks its schema, for a person who sees only the value. */
 export interface FieldError {
-  /** JSON pointer into the value; empty for the value itself. */
+  /** JSON pointer into the value; empty for the whole value. */
   readonly field: string;
   readonly message: string;
 }
 
-/** Names come from the value, which may be hostile. */
+/** Names come from a value that may be hostile. */
 const MAX_NAME_CHARS = 120;
 
 export function fieldErrorOf(errors: readonly ErrorObject[]): FieldError {
-  const error = mostTelling(errors);
+  const error = mostSpecific(errors);
   const extra = extraName(error);
   const pointer =
     extra === undefined ? error.instancePath : `${error.instancePath}/${escapePointer(extra)}`;
@@ -19,8 +19,8 @@ export function fieldErrorOf(errors: readonly ErrorObject[]): FieldError {
   return { field, message: `${nameOf(pointer)} ${complaint(error)}` };
 }
 
-/** Of the branches of anyOf or oneOf, the one that came furthest; else the first error. */
-function mostTelling(errors: readonly ErrorObject[]): ErrorObject {
+/** The deepest error of an anyOf or oneOf, or else the first error. */
+function mostSpecific(errors: readonly ErrorObject[]): ErrorObject {
   const depth = (error: ErrorObject) => error.instancePath.split('/').length;
   const outer = errors.at(-1);
   if (outer === undefined) throw new Error('a failed validation without an error');

@@ -2,13 +2,15 @@ import { ZlError } from '@zerolatency/errors';
 import { canonicalJson } from '@zerolatency/signing';
 import { compilePattern, type LinearPattern } from './linear-pattern.ts';
 
-/** A schema is shown to a model and compiled to code; both should stay small. */
+/** A schema is shown to a model and compiled to code, so it should stay small. */
 export const MAX_SCHEMA_BYTES = 128 * 1024;
 export const MAX_SCHEMA_DEPTH = 32;
 export const MAX_SCHEMA_KEYWORDS = 4_000;
 
-/** Subschemas one value can run into with every reference written out: a chain of
- * references that doubles at each link is short as text and endless as work. */
+/**
+ * Subschemas when every reference is expanded: a short chain of references
+ * that doubles at each link would take forever to check.
+ */
 export const MAX_EXPANDED_SUBSCHEMAS = 10_000;
 
 /** Items other than scalars are compared with each other, so the work is the square of this. */
@@ -41,7 +43,7 @@ export const DEFINITIONS = ['$defs', 'definitions'];
 
 const SCALARS = new Set<unknown>(['boolean', 'integer', 'null', 'number', 'string']);
 
-/** They make what a schema means depend on more than its own text. */
+/** They make the meaning of a schema depend on more than its own text. */
 const REFUSED_KEYWORDS = ['$async', '$anchor', '$dynamicAnchor', '$dynamicRef', '$recursiveRef'];
 
 export function refuseLargeSchema(schema: unknown): void {
@@ -125,7 +127,7 @@ class Walk {
       const name = decodePointer(part);
       const isThere = isSchemaObject(target) && Object.hasOwn(target, name);
       const isItem = Array.isArray(target) && /^\d+$/.test(name);
-      if (!isThere && !isItem) refuse(path, `refers to ${reference}, which is not there`);
+      if (!isThere && !isItem) refuse(path, `refers to ${reference}, which does not exist`);
       target = (target as Schema)[name];
     }
     // What stands elsewhere, as in an enum, was not checked.

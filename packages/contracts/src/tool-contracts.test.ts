@@ -25,7 +25,7 @@ test('[TOOL-01] every shipped contract loads, and fs.read is one of them', () =>
   assert.ok(contracts.all.length >= 1);
 });
 
-test('[TOOL-02] fs.read takes a path and names what is wrong with any other arguments', () => {
+test('[TOOL-02] fs.read accepts a path and names the field of a wrong argument', () => {
   const { args, result } = loadToolContracts(shipped).find('fs.read')!;
   assert.ok(args.validate({ path: '/a', offset: 0, length: 1, encoding: 'auto' }).value);
   assert.equal(args.validate({ path: 7 }).error?.message, 'path must be string');
@@ -37,7 +37,7 @@ test('[TOOL-02] fs.read takes a path and names what is wrong with any other argu
   assert.equal(result.validate({ ...good, encoding: 'auto' }).error?.field, '/encoding');
 });
 
-test('the newest major version is the one that is found', () => {
+test('find returns the newest major version', () => {
   cpSync(join(dir, 'fs.read/v1'), join(dir, 'fs.read/v10'), { recursive: true });
   edit('fs.read/v10/manifest.json', { version: '10.2.0' });
   const contracts = loadToolContracts(dir);
@@ -45,7 +45,7 @@ test('the newest major version is the one that is found', () => {
   assert.equal(contracts.find('fs.read', 1)?.version, '1.0.0');
 });
 
-test('a contract that contradicts itself is refused with the path of its file', () => {
+test('an inconsistent contract is refused with the path of its file', () => {
   const cases: [() => void, RegExp][] = [
     [() => edit('fs.read/v1/manifest.json', { effects: 'some' }), /manifest.json: effects must be/],
     [() => edit('fs.read/v1/manifest.json', { name: 'fs.write' }), /names fs.write/],
@@ -54,7 +54,7 @@ test('a contract that contradicts itself is refused with the path of its file', 
       () => edit('fs.read/v1/args.schema.json', { pattern: '(?=a)' }),
       /args.schema.json: .*looks ahead/,
     ],
-    [() => rmSync(join(dir, 'fs.read/v1/result.schema.json')), /result.schema.json: is not there/],
+    [() => rmSync(join(dir, 'fs.read/v1/result.schema.json')), /result.schema.json: is missing/],
     [
       () => cpSync(join(dir, 'fs.read/v1'), join(dir, 'fs.read/1'), { recursive: true }),
       /v<major>/,

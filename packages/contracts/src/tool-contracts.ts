@@ -19,13 +19,13 @@ export interface ToolContract {
   readonly manifest: ToolManifest;
   readonly args: Validator;
   readonly result: Validator;
-  /** The schemas as they stand in the contract, to be shown to models. */
+  /** The schemas as written, for models. */
   readonly argsSchema: unknown;
   readonly resultSchema: unknown;
 }
 
 export interface ToolContracts {
-  /** The newest major version, or the one asked for. */
+  /** Returns the given major version, or the newest one. */
   find(name: string, major?: number): ToolContract | undefined;
   readonly all: readonly ToolContract[];
 }
@@ -84,7 +84,7 @@ function readJson(path: string): unknown {
   try {
     return JSON.parse(readFileSync(path, 'utf8'));
   } catch (cause) {
-    throw invalid(path, 'is not there or is not JSON', cause);
+    throw invalid(path, 'is missing or is not JSON', cause);
   }
 }
 

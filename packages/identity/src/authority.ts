@@ -1,10 +1,10 @@
-// The library's own dependency, tsyringe, needs this before anything else of it is loaded.
+// The library depends on tsyringe, which needs this to be loaded first.
 import 'reflect-metadata';
 import { randomBytes, type webcrypto } from 'node:crypto';
 import { isIP } from 'node:net';
 import * as x509 from '@peculiar/x509';
 
-/** PEM texts. The certificate of an intermediate is followed by its own issuer's, without the root. */
+/** PEM texts. The certificate of an intermediate is followed by its issuers', without the root. */
 export interface IssuedPair {
   readonly cert: string;
   readonly key: string;
@@ -14,14 +14,14 @@ export interface AuthorityOptions {
   readonly name: string;
   readonly validForMs?: number;
   readonly nowMs?: number;
-  /** Makes an intermediate of it. */
+  /** Makes this an intermediate authority. */
   readonly parent?: IssuedPair;
 }
 
 export interface CertificateOptions {
   readonly name: string;
   readonly usage: 'server' | 'client' | 'both';
-  /** DNS names and addresses beside the name; a server without any has those of loopback. */
+  /** DNS names and addresses beside the name. Default for a server: loopback. */
   readonly hosts?: readonly string[];
   readonly validForMs?: number;
   readonly nowMs?: number;
@@ -30,9 +30,9 @@ export interface CertificateOptions {
 const KEYS = { name: 'ECDSA', namedCurve: 'P-256' } as const;
 const SIGNATURE = { name: 'ECDSA', hash: 'SHA-256' } as const;
 const DAY_MS = 24 * 60 * 60 * 1000;
-/** Clocks of one installation may differ a little on the first day. */
+/** Clocks of one installation may differ. */
 const BACKDATED_MS = 5 * 60 * 1000;
-/** What a DNS name or a URI may look like; any other name is only a common name. */
+/** A DNS name or URI becomes an alternative name; any other name is only the common name. */
 const NAMES_A_HOST = /^(?:[\w*-]+(?:\.[\w-]+)*|[a-z]+:\/\/[\w.:/-]+)$/i;
 const LOOPBACK = ['localhost', '127.0.0.1', '::1'];
 const USAGES = {
@@ -41,7 +41,7 @@ const USAGES = {
   both: [x509.ExtendedKeyUsage.serverAuth, x509.ExtendedKeyUsage.clientAuth],
 };
 
-/** A key and a certificate that may issue others; self-signed without a parent. */
+/** Creates a key and a certificate that may issue others; self-signed without a parent. */
 export async function createAuthority(options: AuthorityOptions): Promise<IssuedPair> {
   const usage = x509.KeyUsageFlags.keyCertSign | x509.KeyUsageFlags.cRLSign;
   return issue(options.parent, {
@@ -59,7 +59,7 @@ export async function issueCertificate(
   options: CertificateOptions,
 ): Promise<IssuedPair> {
   const hosts = options.hosts ?? (options.usage === 'client' ? [] : LOOPBACK);
-  // The name comes first: it is what a peer is known by.
+  // The name comes first: peers identify the holder by the first alternative name.
   const names = [...new Set([options.name, ...hosts])].filter(
     (name) => NAMES_A_HOST.test(name) || isIP(name) !== 0,
   );
@@ -90,7 +90,7 @@ async function issue(issuer: IssuedPair | undefined, request: Request): Promise<
   const issuerCertificate = issuer && new x509.X509Certificate(issuer.cert);
   const subject = [{ CN: [request.name] }];
   const certificate = await x509.X509CertificateGenerator.create({
-    // The leading bit is clear: a serial number is a positive integer.
+    // A serial number is a positive integer, so its leading bit is clear.
     serialNumber: `4${randomBytes(16).toString('hex').slice(1)}`,
     subject,
     issuer: issuerCertificate?.subjectName.toJSON() ?? subject,
@@ -110,7 +110,7 @@ async function issue(issuer: IssuedPair | undefined, request: Request): Promise<
   return { cert: withChain(certificate, issuer, issuerCertificate), key: await toPem(keys) };
 }
 
-/** What a server has to send beside its own certificate: everything above but the root. */
+/** A server sends its own certificate and every issuer except the root. */
 function withChain(
   certificate: x509.X509Certificate,
   issuer: IssuedPair | undefined,

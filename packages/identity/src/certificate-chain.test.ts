@@ -17,7 +17,7 @@ const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const CLIENT = new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]);
 const SERVER = new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.serverAuth]);
 
-/** A certificate such as our own authority does not issue; without a key usage of its own. */
+/** A certificate that our own authority would not issue, without a key usage. */
 async function issueOdd(
   issuer: IssuedPair,
   extensions: x509.Extension[],
@@ -51,7 +51,7 @@ async function setUp(t: TestContext) {
   return { authority, fault, host: await authority.client('host-1', at) };
 }
 
-test('a client certificate of a known authority has no fault, with or without its root beside it', async (t) => {
+test('a client certificate of a known authority is accepted, with or without its root', async (t) => {
   const { authority, fault, host } = await setUp(t);
   const other = await makeAuthority(tempDir(t), at);
   assert.equal(fault(host.cert), undefined);
@@ -73,19 +73,19 @@ test('an expired certificate, one not yet valid and an expired authority are ref
   assert.match(fault(orphan.cert, gone.ca) ?? '', /known authority/);
 });
 
-test('a server certificate does not make a client', async (t) => {
+test('a server certificate is not a client certificate', async (t) => {
   const { authority, fault } = await setUp(t);
   assert.match(fault((await authority.server('relay-2', at)).cert) ?? '', /not a client/);
 });
 
-test('an authority cannot speak for itself, and a self-signed certificate for nobody', async (t) => {
+test('a certificate authority and a self-signed certificate are not clients', async (t) => {
   const { authority, fault } = await setUp(t);
   assert.match(fault(authority.ca) ?? '', /authority cannot be/);
   const stranger = await createAuthority({ name: 'host-1', nowMs: NOW });
   assert.notEqual(fault(stranger.cert), undefined);
 });
 
-test('a client certificate cannot issue another, also where its key usage does not forbid it', async (t) => {
+test('a client certificate cannot issue another, even without a key usage', async (t) => {
   const { authority, fault, host } = await setUp(t);
   const unlimited = await issueOdd(authority.pair, [CLIENT]);
   for (const issuer of [host, unlimited]) {
@@ -94,7 +94,7 @@ test('a client certificate cannot issue another, also where its key usage does n
   }
 });
 
-test('a good chain behind a certificate that it did not issue proves nothing', async (t) => {
+test('a valid chain behind a certificate it did not issue is refused', async (t) => {
   const { authority, fault, host } = await setUp(t);
   const stranger = await (await makeAuthority(tempDir(t), at)).client('host-1', at);
   const intermediate = await createAuthority({ name: 'Next', parent: authority.pair, nowMs: NOW });
@@ -103,7 +103,7 @@ test('a good chain behind a certificate that it did not issue proves nothing', a
   }
 });
 
-test('an intermediate for servers only cannot vouch for a client', async (t) => {
+test('an intermediate limited to servers cannot issue a client certificate', async (t) => {
   const { authority, fault } = await setUp(t);
   const isAuthority = new x509.BasicConstraintsExtension(true, 0, true);
   const faultUnder = async (usage: x509.Extension) => {
@@ -115,7 +115,7 @@ test('an intermediate for servers only cannot vouch for a client', async (t) => 
   assert.match((await faultUnder(SERVER)) ?? '', /may not issue client certificates/);
 });
 
-test('Ed25519 and RSA certificates prove their host by token as well', async (t) => {
+test('Ed25519 and RSA certificates sign peer tokens as well', async (t) => {
   const { authority } = await setUp(t);
   const rsa = { hash: 'SHA-256', publicExponent: new Uint8Array([1, 0, 1]), modulusLength: 2048 };
   for (const algorithm of [{ name: 'Ed25519' }, { name: 'RSASSA-PKCS1-v1_5', ...rsa }]) {

@@ -3,10 +3,10 @@ import type { X509Certificate } from 'node:crypto';
 const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
 /**
- * Why the chain does not prove a client that one of the roots vouches for;
- * undefined when it does. Each certificate of the chain must have issued the
- * one before it. Path length and name constraints are not looked at (Node
- * does not show them); the caller bounds the length of the chain.
+ * Returns why the chain does not prove a client of one of the roots, or
+ * undefined when it does. Each certificate must have issued the one before it.
+ * Path length and name constraints are not checked, because Node does not
+ * expose them; the caller bounds the length of the chain.
  */
 export function clientChainFault(
   chain: readonly X509Certificate[],
@@ -30,13 +30,13 @@ export function clientChainFault(
   return anchored ? undefined : 'not issued by a known authority';
 }
 
-/** A peer may send the root too; then it has to be the very one we know. */
+/** A peer may also send the root, which must then be one of ours. */
 function isAnchoredBy(certificate: X509Certificate, root: X509Certificate): boolean {
   return certificate.raw.equals(root.raw) || (root.ca && isIssuedBy(certificate, root));
 }
 
 function mayIssueClients(certificate: X509Certificate): boolean {
-  // Without the extension an authority is not limited; with it, it is.
+  // Without the extension, any usage is allowed.
   const limits = certificate.keyUsage;
   return certificate.ca && (limits === undefined || limits.includes(CLIENT_AUTH));
 }

@@ -10,17 +10,17 @@ async function nameOf(name: string, hosts: string[] = []) {
   return certificateName(new X509Certificate(cert));
 }
 
-test('the name comes first of all that a certificate is good for', async () => {
+test('the first name of a certificate is its holder', async () => {
   assert.equal(await nameOf('host-1', ['localhost', '127.0.0.1']), 'host-1');
   assert.equal(await nameOf('spiffe://cluster/host', ['localhost']), 'spiffe://cluster/host');
 });
 
-test('a common name counts where no alternative name names anybody', async () => {
+test('the common name counts when no alternative name identifies the holder', async () => {
   assert.equal(await nameOf('Host of the first floor'), 'Host of the first floor');
   assert.equal(await nameOf('Host one', ['127.0.0.1']), 'Host one');
 });
 
-test('a name that could pass for two is none', async () => {
+test('a name that could pass for two is refused', async () => {
   assert.equal(certificateName(withAlternative('DNS:"a, DNS:admin, x", DNS:b')), undefined);
   assert.equal(certificateName(withSubject('CN=a\nCN=admin')), undefined);
 });

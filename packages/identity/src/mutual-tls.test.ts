@@ -17,7 +17,7 @@ import { peerName } from './certificate-name.ts';
 interface Running {
   readonly server: Server;
   readonly port: number;
-  /** Of each client that was let in. */
+  /** One for each accepted client. */
   readonly names: (string | undefined)[];
 }
 
@@ -40,7 +40,7 @@ async function serve(t: TestContext, cert: CertFiles, requireClient = true): Pro
   return { server, port: (server.address() as AddressInfo).port, names };
 }
 
-/** What the server says, or why it says nothing; and the name on its certificate. */
+/** The server's answer or the connection error, and the name on its certificate. */
 async function ask(port: number, options: object): Promise<{ said: string; name?: string }> {
   const socket = connect({ port, host: '127.0.0.1', servername: 'localhost', ...options });
   try {
@@ -60,7 +60,7 @@ async function setUp(t: TestContext): Promise<TestAuthority> {
   return makeAuthority(tempDir(t));
 }
 
-test('[OPS-05] mutual TLS lets in a client of the authority and tells its name', async (t) => {
+test('[OPS-05] mutual TLS accepts a client of the authority and shows its name', async (t) => {
   const authority = await setUp(t);
   const { port, names } = await serve(t, await authority.server('relay-1'));
   const client = await authority.client('host-1');
@@ -68,7 +68,7 @@ test('[OPS-05] mutual TLS lets in a client of the authority and tells its name',
   assert.deepEqual(names, ['host-1']);
 });
 
-test('[OPS-05] a name is told over HTTP/2 too, on new and on resumed sessions', async (t) => {
+test('[OPS-05] HTTP/2 shows the name too, on new and resumed TLS sessions', async (t) => {
   const authority = await setUp(t);
   const server = createSecureServer(
     serverTlsOptions(await authority.server(), { requireClient: true }),
@@ -100,7 +100,7 @@ test('[OPS-05] a name is told over HTTP/2 too, on new and on resumed sessions', 
   }
 });
 
-test('a client without a certificate, or with one of another authority, is not let in', async (t) => {
+test('a client without a certificate of the authority is refused', async (t) => {
   const authority = await setUp(t);
   const { port, names } = await serve(t, await authority.server());
   const stranger = await (await setUp(t)).client('host-1');
@@ -114,7 +114,7 @@ test('a client without a certificate, or with one of another authority, is not l
   assert.deepEqual(names, []);
 });
 
-test('a server that does not ask for a client certificate has no name for anybody', async (t) => {
+test('a server that does not request client certificates has no names', async (t) => {
   const authority = await setUp(t);
   const { port, names } = await serve(t, await authority.server(), false);
   const client = await authority.client('host-1');
@@ -122,7 +122,7 @@ test('a server that does not ask for a client certificate has no name for anybod
   assert.deepEqual(names, [undefined]);
 });
 
-test('[OPS-05] a server shows a new certificate to new connections without a restart', async (t) => {
+test('[OPS-05] a server presents a new certificate without a restart', async (t) => {
   const authority = await setUp(t);
   const { server, port } = await serve(t, await authority.server('before'));
   const client = await authority.client('host-1');
@@ -132,7 +132,7 @@ test('[OPS-05] a server shows a new certificate to new connections without a res
   assert.notEqual((await ask(port, { ca: authority.ca })).said, 'welcome');
 });
 
-test('[OPS-05] a server follows to another authority', async (t) => {
+test('[OPS-05] a server switches to another authority without a restart', async (t) => {
   const [before, after] = [await setUp(t), await setUp(t)];
   const { server, port } = await serve(t, await before.server());
   reloadServerTls(server, await after.server());

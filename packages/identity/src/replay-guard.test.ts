@@ -11,7 +11,7 @@ test('an id is admitted once until it expires', () => {
   assert.equal(guard.admit('a', 300, 101), true);
 });
 
-test('a full guard refuses, and has room again once something expired', () => {
+test('a full guard refuses new ids until one expires', () => {
   const guard = new ReplayGuard({ maxEntries: 2 });
   assert.ok(guard.admit('a', 100, 0));
   assert.ok(guard.admit('b', 200, 0));
@@ -20,7 +20,7 @@ test('a full guard refuses, and has room again once something expired', () => {
   assert.equal(guard.admit('b', 200, 150), false);
 });
 
-test('no id is admitted twice within its life, whatever comes between', () => {
+test('no id is admitted twice before it expires', () => {
   const admission = fc.record({ id: fc.nat(5), lifeMs: fc.nat(50), afterMs: fc.nat(20) });
   fc.assert(
     fc.property(fc.array(admission), (admissions) => {

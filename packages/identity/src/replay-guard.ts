@@ -1,6 +1,6 @@
 /**
- * Remembers the ids of tokens until they expire. Ask only about tokens that
- * were verified, so that a stranger cannot fill it.
+ * Remembers token ids until they expire. Pass only ids of verified tokens, so
+ * that a stranger cannot fill it.
  */
 export class ReplayGuard {
   readonly #expiries = new Map<string, number>();
@@ -10,7 +10,7 @@ export class ReplayGuard {
     this.#maxEntries = maxEntries;
   }
 
-  /** False for an id seen before, and when full: forgetting would admit a replay. */
+  /** Returns false for a known id, and when full: evicting an unexpired id would admit a replay. */
   admit(jti: string, expiresAtMs: number, nowMs: number): boolean {
     if (this.#expiries.size >= this.#maxEntries) this.#forgetExpired(nowMs);
     const known = this.#expiries.get(jti);

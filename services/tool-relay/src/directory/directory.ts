@@ -1,9 +1,6 @@
-export interface DeviceAddress {
-  readonly tenant: string;
-  readonly deviceId: string;
-}
+import type { DeviceIdentity } from '@zerolatency/identity';
 
-export interface Lease extends DeviceAddress {
+export interface Lease extends DeviceIdentity {
   /** Larger than the epoch of every earlier lease of this device, also across restarts. */
   readonly epoch: number;
 }
@@ -30,13 +27,13 @@ export interface DirectoryEntry extends Owner, DeviceDescription {}
  * Every method may fail with its store; no live session ends because of that.
  */
 export interface Directory {
-  acquire(device: DeviceAddress, description: DeviceDescription): Promise<Lease>;
+  acquire(device: DeviceIdentity, description: DeviceDescription): Promise<Lease>;
   /** Returns the leases that another pod has taken over. */
   renew(leases: readonly Lease[]): Promise<readonly Lease[]>;
   /** Does nothing when the device has a newer lease, as does describe(). */
   release(lease: Lease): Promise<void>;
   describe(lease: Lease, description: DeviceDescription): Promise<void>;
-  locate(device: DeviceAddress): Promise<Owner | undefined>;
+  locate(device: DeviceIdentity): Promise<Owner | undefined>;
   /** The devices after the given id, ordered by id. */
   list(
     tenant: string,

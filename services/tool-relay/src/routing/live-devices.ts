@@ -1,5 +1,5 @@
+import type { DeviceIdentity } from '@zerolatency/identity';
 import type { TenantLimits } from '../config.ts';
-import type { DeviceAddress } from '../directory/directory.ts';
 import { Allowance } from '../limits/allowance.ts';
 import type { LiveDevice } from './live-device.ts';
 
@@ -38,12 +38,12 @@ export class LiveDevices {
     return this.#size;
   }
 
-  find({ tenant, deviceId }: DeviceAddress): LiveDevice | undefined {
+  find({ tenant, deviceId }: DeviceIdentity): LiveDevice | undefined {
     return this.#tenants.get(tenant)?.devices.get(deviceId);
   }
 
   /** Whether the tenant may have one more device. A device that reconnects reuses its place. */
-  hasRoomFor({ tenant, deviceId }: DeviceAddress): boolean {
+  hasRoomFor({ tenant, deviceId }: DeviceIdentity): boolean {
     const known = this.#tenants.get(tenant);
     if (known === undefined || known.devices.has(deviceId)) return true;
     return known.devices.size < this.#limits.maxDevices;

@@ -11,6 +11,7 @@ import {
   NO_CALL,
   offsetOf,
 } from '@zerolatency/frame';
+import type { DeviceIdentity } from '@zerolatency/identity';
 import {
   CatalogSchema,
   ChallengeSchema,
@@ -24,7 +25,6 @@ import {
   RouteLostReason,
   RouteLostSchema,
 } from '@zerolatency/proto/link';
-import type { DeviceAddress } from '../directory/directory.ts';
 
 /** Why a host lost its route to a device. */
 export type LostReason =
@@ -135,7 +135,7 @@ export function busyFrame(
 }
 
 /** Returns undefined when the payload is not an Open. */
-export function readOpen(payload: Uint8Array): DeviceAddress | undefined {
+export function readOpen(payload: Uint8Array): DeviceIdentity | undefined {
   try {
     const { tenant, deviceId } = fromBinary(OpenSchema, payload);
     return { tenant, deviceId };

@@ -1,8 +1,8 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
+import type { DeviceIdentity } from '@zerolatency/identity';
 import { type Catalog, CatalogSchema, HelloSchema } from '@zerolatency/proto/bridge';
 import type { DeviceLimits } from '../config.ts';
-import type { DeviceAddress } from '../directory/directory.ts';
 
 export interface Hello {
   readonly credential: string;
@@ -15,7 +15,7 @@ export interface Hello {
   readonly features: readonly string[];
 }
 
-export interface ProvedDevice extends DeviceAddress {
+export interface ProvedDevice extends DeviceIdentity {
   /** The session ends when its credential does. */
   readonly expiresAtMs: number;
 }

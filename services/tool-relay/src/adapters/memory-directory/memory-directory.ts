@@ -1,5 +1,5 @@
+import type { DeviceIdentity } from '@zerolatency/identity';
 import type {
-  DeviceAddress,
   DeviceDescription,
   Directory,
   DirectoryEntry,
@@ -31,7 +31,7 @@ export class MemoryDirectory implements Directory {
     this.#options = options;
   }
 
-  async acquire(device: DeviceAddress, description: DeviceDescription): Promise<Lease> {
+  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<Lease> {
     const { tenant, deviceId } = device;
     // Based on the time of day, so that epochs also grow across a restart.
     this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.clock.unixMs());
@@ -63,7 +63,7 @@ export class MemoryDirectory implements Directory {
     if (entry !== undefined) entry.description = description;
   }
 
-  async locate({ tenant, deviceId }: DeviceAddress): Promise<Owner | undefined> {
+  async locate({ tenant, deviceId }: DeviceIdentity): Promise<Owner | undefined> {
     const entry = this.#tenants.get(tenant)?.get(deviceId);
     return entry === undefined || this.#isExpired(entry) ? undefined : this.#owner(entry.lease);
   }
