@@ -140,7 +140,7 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
         );
         assert.ok(`${msg}`.startsWith(`server manifest refused: ${why}`), `${msg}`);
         assert.equal(errorId, 'manifest.invalid');
-        assert.match(`${help}`, /sign it again/);
+        assert.match(`${help}`, /Sign it again/);
         assert.deepEqual(await toldBy(system), before);
       }
       const { outcome } = await callTool(system, 'effects.act', act('refused'));

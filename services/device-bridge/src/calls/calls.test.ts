@@ -121,6 +121,26 @@ test('[POL-04] the device denies what its own bundle denies, whatever the host d
   assertEnded(await rig.host.call({ args: { path } }), 'done');
 });
 
+test('[POL-04] the device denies a call that needs an approval, and every call once it is revoked', async (t) => {
+  const ask: Rule = {
+    id: 'ask',
+    effect: 'escalate',
+    tools: ['fs.*'],
+    approvers: { users: ['owner'] },
+  };
+  const rig = await withFs(t, { rules: [allowAll, ask] });
+  const escalated = await rig.host.call({ args: { path: 'hello.txt' } });
+  assertEnded(escalated, 'denied', 'policy.denied');
+  assert.match(escalated.error?.message ?? '', /needs an approval/);
+  assert.equal(receiptOf(escalated, rig).outcome, 'denied');
+  const revokedDevices = [{ tenant: 'north', device: 'laptop' }];
+  await rig.install({ version: 2, revokedDevices });
+  await eventually(() => rig.bridge.status().policy.policyId === 'test@2');
+  const revoked = await rig.host.call({ args: { path: 'hello.txt' } });
+  assertEnded(revoked, 'denied', 'policy.denied');
+  assert.match(revoked.error?.message ?? '', /device laptop is revoked/);
+});
+
 test('[POL-04] a host of another tenant is denied, however wide the bundle is', async (t) => {
   const rig = await withFs(t);
   for (const tenant of ['other', '']) {

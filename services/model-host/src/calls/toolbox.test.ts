@@ -136,6 +136,34 @@ test('[POL-01] a denial is in the ledger with the rule that made it', async (t) 
   assert.deepEqual(denials, ['no-reads']);
 });
 
+test('[POL-01] a call that needs an approval is denied, and recorded with its rule', async (t) => {
+  const approvers = { roles: ['owner'] };
+  const rules = [
+    { id: 'all', effect: 'allow', tools: ['*'] },
+    { id: 'ask', effect: 'escalate', tools: ['fs.read'], approvers },
+  ] as const;
+  const { run, relay, ledger, ledgerDir } = await started(t, { rules });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'denied', 'policy.denied');
+  assert.match(result.error?.message ?? '', /needs an approval, which this version cannot ask for/);
+  assert.equal(relay.seen.includes(FrameKind.CALL), false);
+  await ledger.close();
+  const denials: unknown[] = [];
+  for await (const { record } of readLedger(ledgerDir)) {
+    if (record.kind === 'policy.denied') denials.push(record.body.ruleId);
+  }
+  assert.deepEqual(denials, ['ask']);
+});
+
+test('[POL-01] a call of a revoked device is denied before it is sent', async (t) => {
+  const revokedDevices = [{ tenant: scope.identity.tenant, device: scope.deviceId }];
+  const { run, relay } = await started(t, { revokedDevices });
+  const result = await run('fs.read', { path: '/a' });
+  assertEnds(result, 'denied', 'policy.denied');
+  assert.match(result.error?.message ?? '', /device laptop is revoked/);
+  assert.equal(relay.seen.includes(FrameKind.CALL), false);
+});
+
 test('[POL-01] the model is not told of tools it may not use', async (t) => {
   const rules = [{ id: 'read', effect: 'allow', tools: ['fs.*'] }] as const;
   const { toolbox, run } = await started(t, { tools: [readTool(), stuckTool('shell.run')], rules });

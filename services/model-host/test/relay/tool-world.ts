@@ -45,6 +45,7 @@ export interface ToolWorld extends RelayWorld {
 export interface ToolWorldOptions {
   readonly tools: readonly OfferedTool[];
   readonly rules?: readonly Rule[];
+  readonly revokedDevices?: Bundle['revokedDevices'];
   readonly limits?: Partial<ToolLimits>;
   readonly relay?: Partial<DevicesOptions>;
   readonly tracer?: Tracer;
@@ -86,7 +87,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
       deviceExecutor({ devices: world.devices, contracts, onResumed() {} }),
       ...(options.executors ?? []),
     ],
-    policy: await policyOf(options.rules ?? ALLOW_ALL),
+    policy: await policyOf(options.rules ?? ALLOW_ALL, options.revokedDevices),
     ledger: wrapLedger(createCallLedger(ledger)),
     signer,
     limits: options.limits,
@@ -106,7 +107,10 @@ export const scope: TurnScope = {
   deviceId: 'laptop',
 };
 
-export async function policyOf(rules: readonly Rule[]): Promise<BundleHolder> {
+export async function policyOf(
+  rules: readonly Rule[],
+  revokedDevices: Bundle['revokedDevices'] = [],
+): Promise<BundleHolder> {
   const key = generateKeyPair();
   const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor() });
   const nowMs = Date.now();
@@ -116,6 +120,7 @@ export async function policyOf(rules: readonly Rule[]): Promise<BundleHolder> {
     version: 1,
     issuedAt: new Date(nowMs - 1000).toISOString(),
     expiresAt: new Date(nowMs + 3_600_000).toISOString(),
+    revokedDevices,
     rules,
   };
   const offer = await holder.offer(
