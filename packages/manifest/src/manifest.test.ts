@@ -45,7 +45,7 @@ function fault(envelopeText: string, rules: Partial<Parameters<typeof verifyDocu
   return verified.error.message;
 }
 
-test('[BRG-02] a signed manifest is verified, and known by the digest of its content', async () => {
+test('[BRG-02] a signed manifest is verified and identified by the digest of its content', async () => {
   const verified = verifyDocument(SERVER_MANIFEST, await sign(), { keys, nowMs: NOW });
   assert.ok('content' in verified);
   assert.deepEqual(verified.content, manifest());
@@ -61,7 +61,7 @@ test('[BRG-02] a manifest that is unsigned, of another key or altered is refused
   fault(JSON.stringify({ ...envelope, payload: altered }));
 });
 
-test('a policy bundle is no manifest, whoever signed it', async () => {
+test('a policy bundle is not a manifest, whoever signed it', async () => {
   fault(await signed());
 });
 
@@ -71,7 +71,7 @@ test('a manifest from the future and an older one are refused', async () => {
   assert.match(fault(await sign(), { floor }), /1 is older than 2/);
 });
 
-test('a manifest says only what a bridge can hold a server to', async () => {
+test('a manifest contains only what a bridge can enforce', async () => {
   const bad: [Partial<ManifestServer>, RegExp][] = [
     [{ command: 'node' }, /command/],
     [{ command: './node' }, /command/],

@@ -66,7 +66,7 @@ function setUp(t: TestContext) {
   return { paths, clock, told, followed, start, put };
 }
 
-test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t) => {
+test('[BRG-02] a newer manifest takes effect live and is named', async (t) => {
   const { start, put, followed } = setUp(t);
   put(await signed());
   const watch = await start();
@@ -78,7 +78,7 @@ test('[BRG-02] a newer manifest takes hold live, and says which it is', async (t
   assert.equal(state.state === 'active' && state.name, 'test@2');
 });
 
-test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the same version is told once, and the one before stays', async (t) => {
+test('[BRG-02] a manifest that is unsigned, foreign, malformed, older or of the same version is reported once, and the one before stays', async (t) => {
   const { start, put, followed, told } = setUp(t);
   put(await signed({ version: 5 }));
   const watch = await start();
@@ -129,7 +129,7 @@ test('a bridge without a manifest waits for one', async (t) => {
   assert.deepEqual(followed, [undefined, 1]);
 });
 
-test('a manifest from the future takes hold when its time comes, without a new file', async (t) => {
+test('a manifest from the future takes effect when its time comes, without a new file', async (t) => {
   const { start, put, clock, followed } = setUp(t);
   put(await signed({ issuedAt: new Date(clock.nowMs() + 3_600_000).toISOString() }));
   const watch = await start();
@@ -139,7 +139,7 @@ test('a manifest from the future takes hold when its time comes, without a new f
   assert.deepEqual(followed, [undefined, 1]);
 });
 
-test('[BRG-02] keys rotate without a word, and one that leaves takes its manifest along', async (t) => {
+test('[BRG-02] keys rotate silently, and removing one drops its manifest', async (t) => {
   const { start, put, paths, followed, told } = setUp(t);
   put(await signed());
   const watch = await start();
@@ -158,7 +158,7 @@ test('[BRG-02] keys rotate without a word, and one that leaves takes its manifes
   assert.equal(watch.current().state, 'none');
 });
 
-test('a key or a floor that cannot be read leaves keys and manifest as they are', async (t) => {
+test('an unreadable key or floor leaves keys and manifest as they are', async (t) => {
   const { start, put, paths, followed, told } = setUp(t);
   put(await signed());
   const watch = await start();
@@ -174,7 +174,7 @@ test('a key or a floor that cannot be read leaves keys and manifest as they are'
   assert.equal(watch.current().state, 'active');
 });
 
-test('[BRG-02] a revoked key takes its manifest along, also while another cannot be read', async (t) => {
+test('[BRG-02] a revoked key drops its manifest, even while another key is unreadable', async (t) => {
   const { start, put, paths, followed } = setUp(t);
   put(await signed());
   const watch = await start();

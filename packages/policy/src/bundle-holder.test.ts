@@ -33,7 +33,7 @@ test('[POL-02] without a bundle every tool is denied, and it says so', () => {
   assert.equal(decision.policyId, '');
 });
 
-test('[POL-02] a bundle goes from active over stale to expired, and denies tools from then on', async () => {
+test('[POL-02] a bundle becomes stale, then expires and denies every tool', async () => {
   const holder = makeHolder();
   const rules = [allow(), allow({ id: 'grace', tools: ['fs.list'], duringGrace: true })];
   await holder.offer(await signed({ graceMs: DAY_MS, rules }), NOW);
@@ -54,7 +54,7 @@ test('[POL-02] a bundle goes from active over stale to expired, and denies tools
   assert.equal(last.policyId, 'default@1');
 });
 
-test('[POL-02] a newer bundle takes over, and every decision names the one it is by', async () => {
+test('[POL-02] a newer bundle takes over, and every decision names its bundle', async () => {
   const holder = makeHolder();
   const first = await holder.offer(await signed(), NOW);
   assert.ok('installed' in first);
@@ -92,7 +92,7 @@ test('[POL-02] a restart does not bring an older bundle back', async () => {
   assert.ok('installed' in (await restarted.offer(await signed({ version: 5 }), NOW)));
 });
 
-test('a bundle whose floor cannot be saved or known does not take hold', async () => {
+test('a bundle does not take effect when the floor cannot be read or saved', async () => {
   const full = { load: async () => undefined, save: () => Promise.reject(new Error('disk full')) };
   const unread = { load: () => Promise.reject(new Error('EIO')), save: async () => {} };
   for (const floor of [full, unread]) {
@@ -105,7 +105,7 @@ test('a bundle whose floor cannot be saved or known does not take hold', async (
   }
 });
 
-test('offers made at once are taken in their order, however slow the floor is', async () => {
+test('concurrent offers are considered in order, however slow the floor is', async () => {
   const saved: Floor[] = [];
   const slow: FloorPort = {
     load: async () => saved.at(-1),
@@ -139,7 +139,7 @@ test('[POL-02] drops the bundle when its key is no longer trusted', async () => 
   assert.ok('installed' in (await holder.offer(await signed({ version: 2 }, next), NOW)));
 });
 
-test('[POL-06] what is decided by is told before the first decision under it, and once', async () => {
+test('[POL-06] a change is reported once, before the first decision under it', async () => {
   const told: string[] = [];
   const onChange = (now: BundleState) => void told.push(nameOfState(now));
   const holder = makeHolder();
@@ -173,7 +173,7 @@ test('[POL-06] what is decided by is told before the first decision under it, an
   ]);
 });
 
-test('[OBS-02] what gauges say of a bundle, and of none', async () => {
+test('[OBS-02] figures for gauges, with a bundle and without one', async () => {
   const holder = makeHolder();
   const none = { version: 0, ageSeconds: Number.NaN, expiresSeconds: 0 };
   assert.deepEqual(bundleFigures(holder.current(NOW), NOW), none);
@@ -198,7 +198,7 @@ test('[POL-02] an unreadable key neither keeps a bundle nor drops one that anoth
   assert.equal(holder.current(NOW).state, 'none');
 });
 
-test('[POL-02] whatever is offered and whenever, versions only grow and only the living allow', async () => {
+test('[POL-02] whatever is offered and whenever, versions only grow and only an active bundle allows', async () => {
   const step = fc.oneof(
     fc.record({ version: fc.integer({ min: 1, max: 4 }), ageDays: fc.nat(9) }),
     fc.record({ passDays: fc.nat(4) }),

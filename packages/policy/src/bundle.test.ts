@@ -40,7 +40,7 @@ test('a bundle with every kind of rule is accepted', () => {
   assert.ok('content' in checkDocument(POLICY_BUNDLE, sampleBundle({ rules: [] })));
 });
 
-test('a field that is missing, unknown or of another kind is named', () => {
+test('a field that is missing, unknown or of the wrong type is named', () => {
   const { expiresAt: _, ...withoutExpiry } = sampleBundle();
   assert.match(fault(withoutExpiry), /expiresAt/);
   assert.match(fault({ ...sampleBundle(), schema: 'zerolatency.policy/v0' }), /schema/);
@@ -59,7 +59,7 @@ test('a field that is missing, unknown or of another kind is named', () => {
   for (const value of [null, 7, 'text', [], {}]) fault(value);
 });
 
-test('what a schema cannot say is checked too', () => {
+test('rules that a schema cannot express are checked too', () => {
   assert.match(fault(sampleBundle({ rules: [allow(), allow()] })), /read: another rule/);
   assert.match(faultOfRule(allow({ versions: 'newest' })), /"newest" is not a semver range/);
   const hours = { from: '09:00', to: '17:00', timeZone: 'Mars/Olympus' };
@@ -88,7 +88,7 @@ test('[POL-02] a bundle of a newer schema is refused as newer, and not as malfor
   assert.match(checked.error.message, /signed for a newer version.*policy\/v2/);
 });
 
-test('[POL-02] a bundle lives 31 days at the most', () => {
+test('[POL-02] a bundle is valid for at most 31 days', () => {
   const until = (ms: number) => new Date(NOW + ms).toISOString();
   assert.ok(
     'content' in checkDocument(POLICY_BUNDLE, sampleBundle({ expiresAt: until(31 * DAY_MS) })),

@@ -37,7 +37,7 @@ function isAsNarrow(a: Decision, b: Decision): boolean {
   return b.effect === 'allow' && isAsTight(a.caps, b.caps);
 }
 
-test('[POL-01] what no rule allows is denied, and an empty bundle allows nothing', () => {
+test('[POL-01] a call that no rule allows is denied, and an empty bundle allows nothing', () => {
   fc.assert(
     fc.property(request, fc.array(denyRule), (asked, denying) => {
       const decision = decide(bundleOf(denying), asked);
@@ -135,7 +135,7 @@ test('[POL-01] one more deny rule never widens what is allowed', () => {
   );
 });
 
-test('[POL-01] one allow rule less never allows what was denied for want of a rule', () => {
+test('[POL-01] removing an allow rule never allows a call that no rule allowed', () => {
   fc.assert(
     fc.property(rules, allowRule, request, (some, extra, asked) => {
       const before = decide(bundleOf([...some, extra]), asked);
@@ -147,7 +147,7 @@ test('[POL-01] one allow rule less never allows what was denied for want of a ru
   );
 });
 
-test('a cap more, or a tighter one, never widens what is allowed', () => {
+test('an additional or lower cap never widens what is allowed', () => {
   fc.assert(
     fc.property(rules, request, fc.nat(), (some, asked, pick) => {
       const target = pick % Math.max(1, some.length);
@@ -161,7 +161,7 @@ test('a cap more, or a tighter one, never widens what is allowed', () => {
   );
 });
 
-test('the order of rules changes nothing but the id that is reported', () => {
+test('the order of rules changes only the reported id', () => {
   const shuffled = rules.chain((some) =>
     fc.tuple(fc.constant(some), fc.shuffledSubarray([...some], { minLength: some.length })),
   );
@@ -177,7 +177,7 @@ test('the order of rules changes nothing but the id that is reported', () => {
   );
 });
 
-test('in grace nothing is allowed that is not allowed before, and only by marked rules', () => {
+test('in grace only marked rules allow, and nothing that was denied before', () => {
   fc.assert(
     fc.property(rules, request, (some, asked) => {
       const before = decide(bundleOf(some), asked);
@@ -201,7 +201,7 @@ test('a decision is a function of its arguments and never throws', () => {
   );
 });
 
-test('[POL-01] the tightest caps of all rules that allow the call hold', () => {
+test('[POL-01] the lowest of each cap among all allowing rules holds', () => {
   const bundle = sampleBundle({
     rules: [
       allow({ id: 'a', caps: { timeoutMs: 100, maxBytes: 10 } }),
@@ -227,7 +227,7 @@ test('[POL-01] calls of a tool within a turn are counted against the cap', () =>
   }
 });
 
-test('[POL-01] who asks, for what device and at which version is compared exactly', () => {
+test('[POL-01] user, roles, device and version are compared exactly', () => {
   const constraints = [
     { tenants: ['north'] },
     { users: ['user-1'] },
@@ -250,7 +250,7 @@ test('[POL-01] who asks, for what device and at which version is compared exactl
   }
 });
 
-test('an unknown version satisfies no allow and escapes no deny', () => {
+test('an unknown version satisfies no allow rule and escapes no deny rule', () => {
   for (const version of ['', 'latest', '1', '1.0.0.0']) {
     const asked = sampleRequest({ version });
     assert.equal(
@@ -262,7 +262,7 @@ test('an unknown version satisfies no allow and escapes no deny', () => {
   }
 });
 
-test('a pre-release satisfies no plain allow and escapes no deny around it', () => {
+test('a pre-release satisfies no plain allow rule and escapes no deny rule around it', () => {
   const asked = sampleRequest({ version: '1.5.0-beta.1' });
   assert.equal(
     isAllowed(decide(sampleBundle({ rules: [allow({ versions: '^1' })] }), asked)),
@@ -272,7 +272,7 @@ test('a pre-release satisfies no plain allow and escapes no deny around it', () 
   assert.equal(isAllowed(decide(denying, asked)), false);
 });
 
-test('[POL-01] a path rule allows only what is surely inside, and denies all that may be', () => {
+test('[POL-01] a path rule allows only paths that are certainly inside, and denies all that may be', () => {
   const paths = { argument: 'path', within: ['/data/secret'] };
   const allowing = sampleBundle({ rules: [allow({ paths })] });
   const denying = sampleBundle({ rules: [allow(), deny({ paths })] });

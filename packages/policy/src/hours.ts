@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Rule } from './bundle.ts';
 import type { Match } from './path-scope.ts';
 
@@ -7,8 +8,7 @@ type Day = NonNullable<Hours['days']>[number];
 const DAYS: readonly Day[] = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
 /** A formatter costs far more to make than to use, and a bundle names few zones. */
-const clocks = new Map<string, Intl.DateTimeFormat>();
-const MAX_CLOCKS = 64;
+const CLOCKS = new LRUCache<string, Intl.DateTimeFormat>({ max: 64, memoMethod: newClock });
 
 export function isTimeZone(name: string): boolean {
   try {
@@ -43,7 +43,7 @@ function minuteOf(timeOfDay: string): number {
 
 function wallClock(timeZone: string, nowMs: number): { day: number; minute: number } {
   const parts = new Map(
-    clockOf(timeZone)
+    CLOCKS.memo(timeZone)
       .formatToParts(nowMs)
       .map(({ type, value }) => [type, value]),
   );
@@ -54,17 +54,12 @@ function wallClock(timeZone: string, nowMs: number): { day: number; minute: numb
   };
 }
 
-function clockOf(timeZone: string): Intl.DateTimeFormat {
-  const known = clocks.get(timeZone);
-  if (known !== undefined) return known;
-  const clock = new Intl.DateTimeFormat('en-US', {
+function newClock(timeZone: string): Intl.DateTimeFormat {
+  return new Intl.DateTimeFormat('en-US', {
     timeZone,
     weekday: 'short',
     hour: '2-digit',
     minute: '2-digit',
     hourCycle: 'h23',
   });
-  if (clocks.size >= MAX_CLOCKS) clocks.clear();
-  clocks.set(timeZone, clock);
-  return clock;
 }

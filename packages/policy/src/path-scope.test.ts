@@ -22,7 +22,7 @@ test('a path is within a directory by its whole segments', () => {
   assert.equal(pathWithin('/b/x', ['/a', '/b/'], 'allow'), 'yes');
 });
 
-test('what two readers could understand differently is unclear', () => {
+test('a path that two readers could understand differently is unclear', () => {
   const odd: unknown[] = [
     ...['', '.', 'data/a', './data', '~/data', 'file:///data/a', '//server/data'],
     ...['/data/..', '/data/../etc', '/../data', '/data/a/../b'],
@@ -45,7 +45,7 @@ test('drives are read with either separator', () => {
   assert.equal(pathWithin('/Users/a', ['C:/Users'], 'deny'), 'no');
 });
 
-test('a deny catches spellings that a file system may take for the same', () => {
+test('a deny rule catches spellings that a file system may take for the same', () => {
   const spellings = ['/DATA/x', '/Data', '/ＤＡＴＡ/x', '/da\u200cta/x', '/data/x'];
   for (const path of spellings) assert.equal(pathWithin(path, ['/data'], 'deny'), 'yes', path);
   assert.equal(pathWithin('/re\u0301sume\u0301', ['/R\u00e9sum\u00e9'], 'deny'), 'yes');
@@ -55,7 +55,7 @@ test('a deny catches spellings that a file system may take for the same', () => 
 const segment = fc.constantFrom('data', 'DATA', 'etc', '..', '.', '', '...', 'a b', '%2e%2e', '\\');
 const path = fc.array(segment, { maxLength: 6 }).map((segments) => `/${segments.join('/')}`);
 
-test('what is allowed resolves to a place inside, however it is resolved', () => {
+test('an allowed path resolves to a place inside, however it is resolved', () => {
   fc.assert(
     fc.property(path, (text) => {
       if (pathWithin(text, ['/data'], 'allow') !== 'yes') return;
@@ -66,7 +66,7 @@ test('what is allowed resolves to a place inside, however it is resolved', () =>
   );
 });
 
-test('a deny applies wherever an allow of the same directories would', () => {
+test('a deny rule applies wherever an allow rule for the same directories would', () => {
   fc.assert(
     fc.property(path, (text) => {
       if (pathWithin(text, ['/data'], 'allow') === 'yes') {
@@ -76,7 +76,7 @@ test('a deny applies wherever an allow of the same directories would', () => {
   );
 });
 
-test('any text at all is read or unclear, and never throws', () => {
+test('any text is parsed or unclear, and never throws', () => {
   fc.assert(
     fc.property(fc.string({ unit: 'binary' }), (text) => {
       const parsed = parseAbsolutePath(text);

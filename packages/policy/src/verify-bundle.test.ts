@@ -35,7 +35,7 @@ function seal(payload: Uint8Array, payloadType = POLICY_BUNDLE.payloadType): Pro
   return signEnvelope({ payloadType, payload, keys: [signer] });
 }
 
-test('[POL-02] a signed bundle is verified, and known by the digest of its content', async () => {
+test('[POL-02] a signed bundle is verified and identified by the digest of its content', async () => {
   const verified = verifyDocument(POLICY_BUNDLE, await signed(), { keys, nowMs: NOW });
   assert.ok('content' in verified);
   assert.deepEqual(verified.content, sampleBundle());
@@ -60,7 +60,7 @@ test('[POL-02] an unsigned bundle and one of an unknown key are refused', async 
   fault(await signed(), { keys: [makeKey().publicPem] });
 });
 
-test('[POL-02] one good signature among keys that rotate is enough', async () => {
+test('[POL-02] one valid signature is enough while keys rotate', async () => {
   const other = makeKey();
   const nowMs = NOW;
   assert.ok(
@@ -81,11 +81,11 @@ test('[POL-02] a bundle altered anywhere is refused', async () => {
   );
 });
 
-test('a document signed for another purpose is no bundle', async () => {
+test('a document signed for another purpose is not a bundle', async () => {
   fault(await seal(canonicalJson(sampleBundle()), 'application/json'));
 });
 
-test('signed content with two readings is refused', async () => {
+test('signed content that is ambiguous is refused', async () => {
   const text = Buffer.from(canonicalJson(sampleBundle())).toString();
   assert.match(fault(await seal(Buffer.from(` ${text}`))), /canonical/);
   const twice = text.replace('"rules":', '"rules":[],"rules":');
@@ -107,7 +107,7 @@ test('[POL-02] a bundle past its grace is refused, and one in its grace is not',
   assert.match(fault(await signed(), { nowMs: NOW + 7 * DAY_MS }), /expired/);
 });
 
-test('[POL-02] a bundle from the future is refused, but for the skew of clocks', async () => {
+test('[POL-02] a bundle from the future is refused, apart from clock skew', async () => {
   const skewMs = 5 * 60 * 1000;
   assert.ok(
     'content' in verifyDocument(POLICY_BUNDLE, await signed(), { keys, nowMs: NOW - skewMs }),
@@ -115,7 +115,7 @@ test('[POL-02] a bundle from the future is refused, but for the skew of clocks',
   assert.match(fault(await signed(), { nowMs: NOW - skewMs - 1 }), /in the future/);
 });
 
-test('[POL-02] a rollback is refused, also to other content of the same version', async () => {
+test('[POL-02] a rollback is refused, and so is other content of the same version', async () => {
   const floor = { id: 'default', version: 3, digest: digestOf(sampleBundle({ version: 3 })) };
   assert.match(fault(await signed({ version: 2 }), { floor }), /2 is older than 3/);
   const twin = await signed({ version: 3, rules: [allow({ tools: ['*'] })] });
@@ -129,11 +129,11 @@ test('[POL-02] a rollback is refused, also to other content of the same version'
   }
 });
 
-test('nobody can sign what nobody would accept', async () => {
+test('signing refuses content that no reader would accept', async () => {
   await assert.rejects(signed({ version: 0 }), /version/);
 });
 
-test('[OBS-02] a refusal has its reason, whatever its words', async () => {
+test('[OBS-02] a refusal has a reason for counters beside its message', async () => {
   const reasonOf = (
     envelope: string,
     rules: Partial<Parameters<typeof verifyDocument>[2]> = {},

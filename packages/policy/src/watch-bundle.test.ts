@@ -53,7 +53,7 @@ function setUp(t: TestContext) {
   return { paths, clock, logged, events, start, put };
 }
 
-test('[POL-02] a bundle is there after the start, and a newer file takes over live', async (t) => {
+test('[POL-02] the start installs a bundle, and a newer file replaces it live', async (t) => {
   const { start, put, events } = setUp(t);
   put(await signed());
   const { holder, check } = await start();
@@ -75,7 +75,7 @@ test('[POL-02] a start without a bundle denies tools until one is there', async 
   assert.deepEqual(events, ['refused: unreadable', 'none', 'default@1 active']);
 });
 
-test('[POL-02] a bad file is told once and leaves the bundle in force', async (t) => {
+test('[POL-02] a bad file is reported once and leaves the bundle in force', async (t) => {
   const { start, put, logged, events } = setUp(t);
   put(await signed({ version: 2 }));
   const { holder, check } = await start();
@@ -105,7 +105,7 @@ test('[POL-02] the newest version survives a restart on disk', async (t) => {
   assert.match(logged.at(-1)!, /6 is older than 7/);
 });
 
-test('a floor that cannot be read lets nothing in', async (t) => {
+test('an unreadable floor lets no bundle in', async (t) => {
   const { start, put, clock, paths, logged } = setUp(t);
   put(await signed());
   writeFileSync(paths.floor, '{"id":"default","version":"1"}');
@@ -114,7 +114,7 @@ test('a floor that cannot be read lets nothing in', async (t) => {
   assert.match(logged.join(), /cannot be read as a floor/);
 });
 
-test('[POL-02] a bundle from the future takes hold when its time comes, without a new file', async (t) => {
+test('[POL-02] a bundle from the future takes effect when its time comes, without a new file', async (t) => {
   const { start, put, clock, events } = setUp(t);
   put(await signed({ issuedAt: new Date(NOW + DAY_MS).toISOString() }));
   const { holder, check } = await start();
@@ -125,7 +125,7 @@ test('[POL-02] a bundle from the future takes hold when its time comes, without 
   assert.deepEqual(events, ['refused: not_yet', 'none', 'default@1 active']);
 });
 
-test('[POL-02] going stale and expiring are told once each, and a fresh bundle ends both', async (t) => {
+test('[POL-02] becoming stale and expiring are reported once each, and a fresh bundle ends both', async (t) => {
   const { start, put, clock, events } = setUp(t);
   put(await signed({ graceMs: DAY_MS }));
   const { holder, check } = await start();
@@ -148,7 +148,7 @@ test('[POL-02] going stale and expiring are told once each, and a fresh bundle e
   ]);
 });
 
-test('[POL-02] keys rotate in their directory, and one that leaves takes its bundle along', async (t) => {
+test('[POL-02] keys rotate in their directory, and removing one drops its bundle', async (t) => {
   const { start, put, clock, paths, events } = setUp(t);
   put(await signed());
   const { holder, check } = await start();
@@ -163,7 +163,7 @@ test('[POL-02] keys rotate in their directory, and one that leaves takes its bun
   assert.deepEqual(events, ['default@1 active', 'default@2 active', 'none', 'refused: signature']);
 });
 
-test('a key file that cannot be read leaves keys and bundle as they are', async (t) => {
+test('an unreadable key file leaves keys and bundle as they are', async (t) => {
   const { start, put, clock, paths, logged } = setUp(t);
   put(await signed());
   const { holder, check } = await start();
@@ -173,7 +173,7 @@ test('a key file that cannot be read leaves keys and bundle as they are', async 
   assert.match(logged.at(-1)!, /public key PEM cannot be read/);
 });
 
-test('it looks by itself', async (t) => {
+test('the watch polls by itself', async (t) => {
   const { start, put, clock } = setUp(t);
   const { holder } = await start(1);
   put(await signed());

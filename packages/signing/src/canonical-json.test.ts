@@ -12,11 +12,11 @@ import {
 // -0 has no spelling of its own in RFC 8785.
 const json = () => fc.jsonValue({ noUnicodeString: false, maxDepth: 6 }).map(withoutMinusZero);
 
-test('canonical text reads back as the value it was made of', () => {
+test('canonical text parses back to the same value', () => {
   fc.assert(fc.property(json(), (value) => assert.deepEqual(parse(value), value)));
 });
 
-test('making canonical text canonical changes nothing', () => {
+test('canonical text is already canonical', () => {
   fc.assert(
     fc.property(json(), (value) => {
       assert.equal(canonicalText(parse(value)), canonicalText(value));
@@ -24,7 +24,7 @@ test('making canonical text canonical changes nothing', () => {
   );
 });
 
-test('the order in which members were written does not matter', () => {
+test('the order of members in the source does not matter', () => {
   fc.assert(
     fc.property(fc.dictionary(fc.string({ unit: 'binary' }), json()), (value) => {
       const reversed = Object.fromEntries(Object.entries(value).reverse());
@@ -33,7 +33,7 @@ test('the order in which members were written does not matter', () => {
   );
 });
 
-test('numbers are written as RFC 8785 appendix B has them', () => {
+test('numbers are written as in RFC 8785 appendix B', () => {
   const examples: [bigint, string][] = [
     [0x0000000000000000n, '0'],
     [0x8000000000000000n, '0'],
@@ -76,7 +76,7 @@ test('strings, literals and member order follow the examples of RFC 8785 section
   assert.equal(canonicalText(names), '{"\\r":2,"1":4,"\u0080":6,"ö":7,"€":1,"😀":5,"\ufb33":3}');
 });
 
-test('what JSON cannot say is refused, and the message says where it is', () => {
+test('values that JSON cannot express are refused, and the message says where they are', () => {
   const refused: [unknown, RegExp][] = [
     [undefined, /the value is undefined/],
     [{ a: undefined }, /\/a is undefined/],
@@ -98,7 +98,7 @@ test('what JSON cannot say is refused, and the message says where it is', () => 
   for (const [value, message] of refused) assert.throws(() => canonicalJson(value), { message });
 });
 
-test('nesting is bounded, so a value that holds itself is refused too', () => {
+test('nesting is bounded, so a cyclic value is refused too', () => {
   let deep: unknown = 1;
   for (let i = 0; i < MAX_VALUE_DEPTH; i++) deep = [deep];
   canonicalJson(deep);

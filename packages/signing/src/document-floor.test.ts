@@ -7,7 +7,7 @@ import { openFloorFile } from './index.ts';
 
 const floor = { id: 'default', version: 3, digest: 'sha256:00' };
 
-test('a floor is what was saved last, and nothing at first', async (t) => {
+test('a floor file returns the last saved floor, and nothing at first', async (t) => {
   const dir = tempDir(t);
   const file = openFloorFile(join(dir, 'floor.json'));
   assert.equal(await file.load(), undefined);
@@ -17,7 +17,7 @@ test('a floor is what was saved last, and nothing at first', async (t) => {
   assert.deepEqual(readdirSync(dir), ['floor.json']);
 });
 
-test('a save that was cut off leaves the floor before it', async (t) => {
+test('an interrupted save leaves the previous floor', async (t) => {
   const path = join(tempDir(t), 'floor.json');
   await openFloorFile(path).save(floor);
   writeFileSync(`${path}.next`, '{"id":"def');
@@ -26,7 +26,7 @@ test('a save that was cut off leaves the floor before it', async (t) => {
   assert.equal((await openFloorFile(path).load())?.version, 9);
 });
 
-test('a floor that cannot be read is an error and never a guess', async (t) => {
+test('an unreadable floor is an error and never a guess', async (t) => {
   const path = join(tempDir(t), 'floor.json');
   for (const text of ['', 'garbage', 'null', '[]', '{"id":"a","version":1}', '{"version":1e99}']) {
     writeFileSync(path, text);

@@ -23,7 +23,7 @@ const other = signerFromPem(generateKeyPair().privatePem);
 const keys = [verifierFromPem(pair.publicPem)];
 const payload = Buffer.from('{"answer":42}');
 
-test('what is signed is the encoding of the DSSE protocol', () => {
+test('the signature covers the pre-authentication encoding of DSSE', () => {
   const bytes = preAuthenticationEncoding(
     'http://example.com/HelloWorld',
     Buffer.from('hello world'),
@@ -58,7 +58,7 @@ test('the published test vector for Ed25519 keys holds for ours (RFC 8032, test 
   assert.equal(verifier.keyid, signerFromJwk(jwk).keyid);
 });
 
-test('any payload comes back as the bytes that were signed', async () => {
+test('verifying returns exactly the bytes that were signed', async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
       const text = await signEnvelope({ payloadType, payload: bytes, keys: [signer] });
@@ -72,7 +72,7 @@ test('any payload comes back as the bytes that were signed', async () => {
   );
 });
 
-test('a flip of any bit anywhere in an envelope is noticed', async () => {
+test('flipping any bit of an envelope makes it invalid', async () => {
   const text = Buffer.from(await signEnvelope({ payloadType, payload, keys: [signer] }));
   for (let bit = 0; bit < text.length * 8; bit++) {
     const altered = Buffer.from(text);
@@ -81,7 +81,7 @@ test('a flip of any bit anywhere in an envelope is noticed', async () => {
   }
 });
 
-test('each refusal says what is wrong', async () => {
+test('each refusal names its fault', async () => {
   const good = JSON.parse(await signEnvelope({ payloadType, payload, keys: [signer] }));
   const signature = good.signatures[0];
   const cases: [unknown, string][] = [
@@ -105,7 +105,7 @@ test('each refusal says what is wrong', async () => {
   }
 });
 
-test('nothing a peer can send makes verifying throw', () => {
+test('verifying never throws, whatever a peer sends', () => {
   const input = fc.oneof(fc.jsonValue(), fc.json(), fc.uint8Array(), fc.anything());
   fc.assert(
     fc.property(input, (value) => {
@@ -122,7 +122,7 @@ test('a threshold counts keys, not signatures', async () => {
   assert.deepEqual(verifyEnvelope(both, rules).value?.keyids, [signer.keyid, other.keyid]);
 });
 
-test('one good signature is enough beside one by a stranger', async () => {
+test('one valid signature is enough beside one of an unknown key', async () => {
   const text = await signEnvelope({ payloadType, payload, keys: [other, signer] });
   assert.deepEqual(verifyEnvelope(text, { payloadType, keys }).value?.keyids, [signer.keyid]);
 });
@@ -176,7 +176,7 @@ test('a compressed point gives a P-256 key the same id', () => {
   assert.equal(verifierFromPem(compressed).keyid, keyid);
 });
 
-test('keys of another kind, and what is no key, are refused', () => {
+test('keys of another algorithm, and texts that are not keys, are refused', () => {
   const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const pem = rsa.publicKey.export({ type: 'spki', format: 'pem' }).toString();
   assert.throws(() => verifierFromPem(pem), {

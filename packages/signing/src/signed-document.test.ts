@@ -96,7 +96,7 @@ test('a document that names its predecessor follows that one only', async () => 
   assert.equal(await offer({ version: 5, text: 'equivocation' }), 'rolled_back');
 });
 
-test('[POL-02] the predecessor is remembered over a restart', async () => {
+test('[POL-02] the predecessor is remembered across a restart', async () => {
   const floor = memoryFloor();
   const text = await signDocument(NOTE, note(), [signer]);
   await new DocumentHolder(NOTE, { floor, keys }).offer(text, NOW);

@@ -1,4 +1,5 @@
 import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { LRUCache } from 'lru-cache';
 import { canonicalJson, type Digest, digestOfBytes } from './canonical-json.ts';
 import { type Floor, rollbackFault } from './document-floor.ts';
 import { signEnvelope, verifyEnvelope } from './envelope.ts';
@@ -81,6 +82,9 @@ export interface Refusal {
   readonly error: DocumentRefused;
 }
 
+/** By PEM text, because every look at a file asks with the same few keys. */
+const VERIFIERS = new LRUCache<string, Verifier>({ max: 64, memoMethod: verifierFromPem });
+
 interface VerifyRules {
   /** SPKI PEM texts; one valid signature is enough. */
   readonly keys: readonly string[];
@@ -131,7 +135,10 @@ export function openDocument<T extends DocumentHead>(
   keys: readonly string[],
 ): SignedDocument<T> | Refusal {
   const { payloadType } = kind;
-  const verdict = verifyEnvelope(envelopeText, { payloadType, keys: keys.map(verifierOf) });
+  const verdict = verifyEnvelope(envelopeText, {
+    payloadType,
+    keys: keys.map((pem) => VERIFIERS.memo(pem)),
+  });
   if (verdict.error !== undefined) {
     const { fault, message } = verdict.error;
     const isUnsigned = fault === 'unknown_key' || fault === 'bad_signature';
@@ -203,19 +210,6 @@ function newerSchema(known: string, value: unknown): string | undefined {
   const [, ownFamily, ownVersion] = SCHEMA_VERSION.exec(known) ?? [];
   const isNewer = family === ownFamily && Number(version) > Number(ownVersion);
   return isNewer ? String(value.schema) : undefined;
-}
-
-const verifiers = new Map<string, Verifier>();
-const MAX_VERIFIERS = 64;
-
-/** Cached by PEM text, because every look at a file asks with the same few keys. */
-function verifierOf(pem: string): Verifier {
-  const known = verifiers.get(pem);
-  if (known !== undefined) return known;
-  const verifier = verifierFromPem(pem);
-  if (verifiers.size >= MAX_VERIFIERS) verifiers.clear();
-  verifiers.set(pem, verifier);
-  return verifier;
 }
 
 /** Refuses other spellings, such as a key given twice, which two readers may take differently. */

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { allow, deny, sampleBundle } from '@zerolatency/policy/testing';
 import { diffBundles } from './diff-bundles.ts';
 
-test('[POL-07] a diff tells what came, went and changed', () => {
+test('[POL-07] a diff lists what was added, removed and changed', () => {
   const before = sampleBundle({ rules: [allow(), deny({ id: 'gone' })] });
   const rules = [deny({ id: 'new' }), allow({ caps: { maxBytes: 1 }, tools: ['fs.*'] })];
   const diff = diffBundles(before, sampleBundle({ version: 2, rules }));
@@ -22,7 +22,7 @@ test('[POL-07] a diff tells what came, went and changed', () => {
   );
 });
 
-test('[POL-07] the order of rules and of fields is no difference', () => {
+test('[POL-07] the order of rules and of fields makes no difference', () => {
   const rules = [allow({ caps: { maxBytes: 1, timeoutMs: 2 } }), deny()];
   const other = [deny(), allow({ caps: { timeoutMs: 2, maxBytes: 1 } })];
   const diff = diffBundles(sampleBundle({ rules }), sampleBundle({ rules: other }));

@@ -33,7 +33,7 @@ test('[POL-07] an explanation agrees with the decision, and each rule with its r
   );
 });
 
-test('[POL-07] it says what a rule asks for and what the call has', () => {
+test('[POL-07] an explanation shows what a rule asks for and what the call has', () => {
   const bundle = sampleBundle({ rules: [allow({ roles: ['admin'], versions: '^2' })] });
   const [rule] = explain(bundle, sampleRequest()).rules;
   assert.equal(rule?.matched, false);
@@ -73,7 +73,7 @@ test('[POL-07] an escalation and a reserved condition are shown as they are', ()
   assert.match(details, /when asks for .* and cannot be decided, so the allow does not hold/);
 });
 
-test('a long argument is cut in what is shown', () => {
+test('a long argument is shown cut', () => {
   const bundle = sampleBundle();
   const asked = sampleRequest({ arguments: { path: `/${'x'.repeat(100_000)}` } });
   const text = JSON.stringify(explain(bundle, asked));

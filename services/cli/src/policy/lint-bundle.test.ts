@@ -27,14 +27,14 @@ test('[POL-07] a careful bundle has no warnings', () => {
   assert.deepEqual(lint({}), []);
 });
 
-test('[POL-07] expiry is judged by now', () => {
+test('[POL-07] expiry is compared with the current time', () => {
   assert.deepEqual(lint({}, NOW + 6.5 * DAY_MS), ['expiry-near']);
   assert.deepEqual(lint({}, NOW + 7 * DAY_MS), ['expired']);
   const expiresAt = new Date(NOW + 30 * DAY_MS).toISOString();
   assert.deepEqual(lint({ expiresAt }), ['expiry-far']);
 });
 
-test('[POL-07] rules that cannot work as meant are named', () => {
+test('[POL-07] rules that cannot work as intended are named', () => {
   assert.deepEqual(lint({ rules: [] }), ['allows-nothing']);
   assert.deepEqual(lint({ rules: [allow()] }), ['read: caps-missing']);
   assert.deepEqual(lint({ rules: [allow({ tools: ['*'], caps })] }), [
@@ -59,7 +59,7 @@ test('[POL-07] rules that cannot work as meant are named', () => {
   assert.deepEqual(lint({ rules: [allow({ caps }), wider] }), ['read: caps-overlap']);
 });
 
-test('[POL-07] grace that does nothing is named', () => {
+test('[POL-07] grace without effect is named', () => {
   assert.deepEqual(lint({ graceMs: 1000 }), ['grace-unused']);
   assert.deepEqual(lint({ rules: [allow({ caps, duringGrace: true })] }), ['read: grace-unused']);
   assert.deepEqual(lint({ graceMs: 1, rules: [allow({ caps, duringGrace: true })] }), []);

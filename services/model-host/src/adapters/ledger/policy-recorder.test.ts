@@ -48,7 +48,7 @@ function bundleOf(version: number): Bundle {
   };
 }
 
-test('[POL-06] [AUD-01] every bundle and every state of it is a record, with id, digest and version', async (t) => {
+test('[POL-06] [AUD-01] every bundle and each of its states is recorded with id, digest and version', async (t) => {
   const { holder, offer, records } = await world(t);
   holder.note(NOW);
   const first = await offer(1);
@@ -73,7 +73,7 @@ test('[POL-06] [AUD-01] every bundle and every state of it is a record, with id,
   );
 });
 
-test('[POL-06] a state that only a decision notices is recorded before what the decision leads to', async (t) => {
+test('[POL-06] a state that a decision notices first is recorded before the consequences of the decision', async (t) => {
   const { holder, ledger, offer, records } = await world(t);
   await offer(1);
   const who = { tenant: 'north', user: 'user-1' };
@@ -91,7 +91,7 @@ test('[POL-06] a state that only a decision notices is recorded before what the 
   );
 });
 
-test('a ledger that takes nothing stops no decision, and what is missing is logged', async (t) => {
+test('a ledger that takes no record stops no decision, and the missing record is logged', async (t) => {
   const { holder, ledger, logged } = await world(t);
   await ledger.close();
   assert.equal(holder.note(NOW).state, 'none');
