@@ -12,6 +12,8 @@ interface Check {
   readonly mend?: string;
 }
 
+const KNIP_OUTPUT = ['--no-progress', '--no-config-hints', '--no-tag-hints'];
+
 const generated = mkdtempSync(join(tmpdir(), 'zl-generated-'));
 
 const checks: readonly Check[] = [
@@ -22,6 +24,16 @@ const checks: readonly Check[] = [
     mend: 'biome check --write .',
   },
   { name: 'types', command: 'tsc', args: ['-p', '.'] },
+  {
+    name: 'no unused files, exports or dependencies',
+    command: 'knip',
+    args: ['--include-entry-exports', ...KNIP_OUTPUT],
+  },
+  {
+    name: 'no exports for tests only',
+    command: 'knip',
+    args: ['--production', '--include', 'files,exports', ...KNIP_OUTPUT],
+  },
   { name: 'contracts', command: 'buf', args: ['lint'] },
   ...releaseChecks(),
   {

@@ -21,11 +21,6 @@ export const CALL_ID_BYTES = 16;
 /** Large enough for a chunk of result, small enough to hold a thousand of them. */
 export const MAX_FRAME_BYTES = 1 << 20;
 
-/** Routing head, payload tag and the longest length that MAX_FRAME_BYTES allows. */
-export const FRAME_OVERHEAD_BYTES = 55;
-
-export const MAX_PAYLOAD_BYTES = MAX_FRAME_BYTES - FRAME_OVERHEAD_BYTES;
-
 export const NO_CALL: Uint8Array = new Uint8Array(CALL_ID_BYTES);
 
 export const NO_PAYLOAD: Uint8Array = new Uint8Array(0);

@@ -41,7 +41,7 @@ export function parseName(kind: NameKind, value: unknown): ParsedName {
   return { error: `is not a ${kind} name: ${GRAMMARS[kind].reads}` };
 }
 
-/** For JSON Schemas. */
+/** @internal For the test that holds JSON Schemas to the grammars. */
 export function namePattern(kind: NameKind): string {
   return GRAMMARS[kind].pattern;
 }
