@@ -1,15 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
 import { RefusedReason } from '@zerolatency/proto/call';
-import type { CallMessage } from './call-message.ts';
-import type { CalleeEntry } from './callee-entry.ts';
+import type { CalleeEntry } from './callee-entries.ts';
 import type { CalleeCall, CalleeLimits } from './callee-ports.ts';
 import type { Journal } from './journal.ts';
-import { sameBytes } from './read-message.ts';
+import { type CallMessage, sameBytes } from './messages.ts';
 
 interface Arrival {
-  /** Of the frame that brought the call. */
+  /** The epoch of the frame. */
   readonly epoch: number;
-  /** Of the lease that the device is attached under. */
+  /** The epoch of the lease. */
   readonly currentEpoch: number;
   readonly known: CalleeEntry | undefined;
   /** No entry can be added. */
@@ -17,7 +16,7 @@ interface Arrival {
   readonly latestDeadlineMs: number;
 }
 
-/** Rule 2: why a call is refused without a trace, or undefined. */
+/** Rule 2: why a call is refused and leaves no entry; undefined when it is not. */
 export function refusalOf(
   message: CallMessage | undefined,
   { epoch, currentEpoch, known, isFull, latestDeadlineMs }: Arrival,
@@ -41,7 +40,7 @@ interface Load {
   readonly heldBytes: number;
 }
 
-/** Why a new call ends at once. Unlike a refusal it is an outcome, and remembered. */
+/** Why a new call fails at once. Unlike a refusal, this is an outcome and is remembered. */
 export function obstacleTo(
   call: CalleeCall,
   load: Load,
@@ -54,13 +53,13 @@ export function obstacleTo(
   }
   const { maxRunning, maxHeldBytes } = limits;
   if (load.running >= maxRunning) {
-    return new ZlError('limit.exceeded', `the device runs ${maxRunning} calls already`);
+    return new ZlError('limit.exceeded', `the device already runs ${maxRunning} calls`);
   }
   if (load.heldBytes < maxHeldBytes) return undefined;
-  return new ZlError('limit.exceeded', `the device keeps ${maxHeldBytes} bytes of results already`);
+  return new ZlError('limit.exceeded', `the device already keeps ${maxHeldBytes} bytes of results`);
 }
 
-/** Why a result may not grow by that many bytes, or undefined. */
+/** Why a result may not grow by that many bytes; undefined when it may. */
 export function excessOf(
   call: CalleeCall,
   sizes: { readonly resultBytes: number; readonly heldBytes: number },
@@ -70,10 +69,10 @@ export function excessOf(
   if (sizes.resultBytes > maxBytes) {
     return new ZlError(
       'tool.result_too_large',
-      `the result is over the limit of ${maxBytes} bytes`,
+      `the result exceeds the limit of ${maxBytes} bytes`,
     );
   }
   if (sizes.heldBytes <= limits.maxHeldBytes) return undefined;
-  const message = `the device keeps ${limits.maxHeldBytes} bytes of results already`;
+  const message = `the device already keeps ${limits.maxHeldBytes} bytes of results`;
   return new ZlError('limit.exceeded', message);
 }

@@ -1,7 +1,7 @@
 import type { ErrorId, ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import type { Outcome } from '@zerolatency/receipts';
-import type { CallRequest } from './call-request.ts';
+import type { CallRequest } from './call.ts';
 
 export interface CalleeCall extends CallRequest {
   readonly digest: Uint8Array;
@@ -9,8 +9,8 @@ export interface CalleeCall extends CallRequest {
   readonly wantsProgress: boolean;
 }
 
-/** What a device states of a call, for its receipt. */
-export interface Ending {
+/** How a call ended, as the callee states it in its receipt. */
+export interface CalleeOutcome {
   readonly status: Outcome;
   /** Empty when done. */
   readonly errorId: ErrorId | '';
@@ -27,7 +27,7 @@ export interface Seal {
   readonly serverUs: number;
 }
 
-/** How the runner of a tool reports its end. */
+/** How a tool ended, as its runner reports it. */
 export type Finish =
   | { readonly status: 'done'; readonly result?: Uint8Array }
   | { readonly status: 'failed' | 'denied' | 'cancelled' | 'unknown'; readonly error: ZlError };
@@ -39,24 +39,24 @@ export interface CalleeSink {
   send(frame: Frame): void;
   /** Decide, then begin() and run, or finished() with the reason why not. */
   dispatch(call: CalleeCall): void;
-  /** Stop working on it. */
+  /** Stop the work. */
   abort(callId: string, reason: AbortReason): void;
-  /** Sign this outcome and hand the receipt to sealed(), now or later. Outcomes the callee states itself are signed too. */
-  seal(call: CalleeCall, ending: Ending): void;
+  /** Sign this outcome and pass the receipt to sealed(), now or later. The callee's own outcomes are signed too. */
+  seal(call: CalleeCall, outcome: CalleeOutcome): void;
 }
 
 export interface CalleeLimits {
-  /** Calls received or dispatched at one time; one more ends as failed limit.exceeded. */
+  /** Concurrent calls, received or dispatched. One more fails with limit.exceeded. */
   readonly maxRunning: number;
-  /** Bytes of results kept for callers; a result beyond ends as failed limit.exceeded. */
+  /** Bytes of results kept for callers. A result beyond fails with limit.exceeded. */
   readonly maxHeldBytes: number;
-  /** Entries of all states; one more is refused as BUSY and leaves no entry. */
+  /** Entries in all states. One more is refused as BUSY and leaves no entry. */
   readonly maxEntries: number;
   /** Upper bound on one result, whatever the caller allows. */
   readonly maxResultBytes: number;
-  /** A call with a deadline further ahead is refused: its entry would stay as long. */
+  /** A call with a later deadline is refused: its entry would stay that long. */
   readonly maxAheadMs: number;
-  /** How long after its deadline an entry stays, for a caller that asks late. */
+  /** An entry stays this long after its deadline, for a caller that asks late. */
   readonly retentionMs: number;
 }
 
@@ -68,6 +68,3 @@ export const CALLEE_LIMITS: CalleeLimits = {
   maxAheadMs: 24 * 60 * 60 * 1000,
   retentionMs: 60_000,
 };
-
-/** Small enough that other calls' frames get in between. */
-export const CHUNK_BYTES = 64 * 1024;

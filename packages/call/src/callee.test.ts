@@ -10,9 +10,9 @@ import {
   RefusedReason,
   RefusedSchema,
 } from '@zerolatency/proto/call';
-import { CallerLine } from './caller-line.ts';
-import { readDeviceWord } from './device-word.ts';
+import { CallerSender } from './caller-sender.ts';
 import { Callee, type CalleeLimits, MemoryJournal, requestDigest } from './index.ts';
+import { readDeviceMessage } from './messages.ts';
 
 const JOURNAL_ID = Buffer.alloc(16, 1);
 const request = {
@@ -61,7 +61,7 @@ const idOf = (call: number) => call.toString(16).padStart(32, '0');
 /** What a caller would send of that call. */
 function lineOf(call: number, send: (frame: Frame) => void, journalId = JOURNAL_ID) {
   const callId = idOf(call);
-  const line = new CallerLine({ callId, digest: requestDigest(request) }, send);
+  const line = new CallerSender({ callId, digest: requestDigest(request) }, send);
   line.bind(journalId);
   line.take({ device: 0, epoch: 5, journalId });
   return line;
@@ -108,7 +108,7 @@ test('[RLY-05] calls for another journal, of an older epoch or with another dige
   assert.deepEqual(log, []);
   callTo(callee, 1);
   const digest = Buffer.alloc(32, 9);
-  const other = new CallerLine({ callId: idOf(1), digest }, hear);
+  const other = new CallerSender({ callId: idOf(1), digest }, hear);
   other.take({ device: 0, epoch: 5, journalId: JOURNAL_ID });
   other.bind(JOURNAL_ID);
   other.resume(0, 0);
@@ -149,8 +149,8 @@ test('progress is sent while a call runs and leaves no trace in the journal', ()
   callee.progress(idOf(1), { progress: 2, total: 4, message: 'half' });
   assert.deepEqual([...journal.load()], before);
   assert.deepEqual(said(), ['PROGRESS']);
-  assert.deepEqual(readDeviceWord(sent[0]!), {
-    says: 'progress',
+  assert.deepEqual(readDeviceMessage(sent[0]!), {
+    type: 'progress',
     report: { progress: 2, total: 4, message: 'half' },
   });
   callee.finished(idOf(1), { status: 'done', result: Buffer.from('{}') });
@@ -176,7 +176,7 @@ test('a call without a salt of 16 bytes is malformed', () => {
   for (const argumentSalt of [Buffer.alloc(0), Buffer.alloc(15), Buffer.alloc(17)]) {
     const { callee, sent } = setUp();
     const digest = requestDigest({ ...request, argumentSalt });
-    const line = new CallerLine({ callId: idOf(1), digest }, (frame) => callee.frame(frame, 1));
+    const line = new CallerSender({ callId: idOf(1), digest }, (frame) => callee.frame(frame, 1));
     line.bind(JOURNAL_ID);
     line.take({ device: 0, epoch: 5, journalId: JOURNAL_ID });
     line.call({ ...request, argumentSalt, callId: idOf(1) }, 0);

@@ -2,10 +2,8 @@ import { ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import { excessOf, obstacleTo, refusalOf } from './admission.ts';
-import { type CallMessage, readCall } from './call-message.ts';
-import type { CallProgress } from './call-request.ts';
-import { CalleeEntry } from './callee-entry.ts';
-import { notSeen, refused } from './callee-frames.ts';
+import type { CallProgress } from './call.ts';
+import { CalleeEntries, CalleeEntry } from './callee-entries.ts';
 import {
   type AbortReason,
   CALLEE_LIMITS,
@@ -15,58 +13,66 @@ import {
   type Finish,
   type Seal,
 } from './callee-ports.ts';
-import { CalleeVoice } from './callee-voice.ts';
-import { EntryBook } from './entry-book.ts';
 import type { Journal } from './journal.ts';
-import { Notary } from './notary.ts';
-import { readMessage, sameBytes } from './read-message.ts';
+import { JournalWriter } from './journal-writer.ts';
+import {
+  type CalleeContent,
+  type CallMessage,
+  calleeFrame,
+  notSeen,
+  progressContent,
+  readCall,
+  readMessage,
+  refused,
+  sameBytes,
+} from './messages.ts';
 
 interface Standing {
   readonly callId: string;
   readonly known: CalleeEntry | undefined;
-  /** Of the lease that the device is attached under. */
+  /** The epoch of the lease. */
   readonly currentEpoch: number;
 }
 
 /**
  * The callee's end of every call to one device; the states of one call are
- * drawn in callee-entry.ts. A journal that throws is fatal: what could not be
- * persisted must not be told, so the process has to end and recover.
+ * drawn in callee-entries.ts. A journal that throws is fatal: what was not
+ * persisted must not be reported, so the process has to end and recover.
  */
 export class Callee {
   readonly #journal: Journal;
   readonly #sink: CalleeSink;
   readonly #limits: CalleeLimits;
-  readonly #book: EntryBook;
-  readonly #voice: CalleeVoice;
-  readonly #notary: Notary;
+  readonly #entries: CalleeEntries;
+  readonly #sender: CalleeSender;
+  readonly #writer: JournalWriter;
   #heldBytes = 0;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
     this.#journal = journal;
     this.#sink = sink;
     this.#limits = { ...CALLEE_LIMITS, ...limits };
-    this.#book = new EntryBook(journal, this.#limits.retentionMs);
-    this.#voice = new CalleeVoice((frame) => sink.send(frame));
-    this.#notary = new Notary(journal);
+    this.#entries = new CalleeEntries(journal, this.#limits.retentionMs);
+    this.#sender = new CalleeSender((frame) => sink.send(frame));
+    this.#writer = new JournalWriter(journal);
   }
 
   /** Calls without a persisted outcome. */
   get running(): number {
-    return this.#book.running;
+    return this.#entries.running;
   }
 
   get nextWakeMs(): number {
-    return this.#book.nextWakeMs;
+    return this.#entries.nextWakeMs;
   }
 
-  /** Once, before the first attached(). Rule 4: what was dispatched and has no outcome is unknown. */
+  /** Once, before the first attached(). Rule 4: a dispatched call without an outcome is unknown. */
   recover(nowMs: number): void {
-    // All are read before any is written, because a journal may read as it is iterated.
-    const entries = [...this.#journal.load()].map((row) => this.#notary.restore(row));
+    // Read all before writing any: a journal may be read lazily.
+    const entries = [...this.#journal.load()].map((row) => this.#writer.restore(row));
     for (const entry of entries) {
       this.#heldBytes += entry.outbox.bytes;
-      this.#book.add(entry);
+      this.#entries.add(entry);
       if (!entry.isRunning) continue;
       const error = new ZlError('call.unknown_outcome', 'the bridge stopped while it ran');
       this.#end(entry, { status: 'unknown', error });
@@ -75,56 +81,56 @@ export class Callee {
   }
 
   attached(epoch: number): void {
-    this.#voice.attach(epoch);
+    this.#sender.attach(epoch);
   }
 
   detached(): void {
-    this.#voice.detach();
+    this.#sender.detach();
   }
 
   frame(frame: Frame, nowMs: number): void {
-    const { epoch } = this.#voice;
+    const { epoch } = this.#sender;
     if (epoch === undefined) return;
     const callId = callKey(frame.callId);
-    const entry = this.#book.get(callId);
+    const entry = this.#entries.get(callId);
     if (frame.kind === FrameKind.CALL) {
-      this.#hearCall(frame, { callId, known: entry, currentEpoch: epoch }, nowMs);
+      this.#onCall(frame, { callId, known: entry, currentEpoch: epoch }, nowMs);
     } else if (frame.epoch < epoch) {
-      // A stalled owner of an older lease has no say.
+      // A stalled owner of an older lease is ignored.
     } else if (frame.kind === FrameKind.RESUME) {
-      this.#hearResume(frame, callId, entry);
+      this.#onResume(frame, callId, entry);
     } else if (entry) {
-      // A caller cancels at its deadline too, and what is late has run out of time, by our clock as well.
+      // A caller cancels at its deadline too; a call past the deadline has timed out by our clock.
       if (frame.kind === FrameKind.CANCEL) this.tick(nowMs);
-      this.#hear(frame, entry);
+      this.#onControl(frame, entry);
     }
   }
 
-  /** Just before the tool can act. False: it must not run, and nothing more is owed. */
+  /** Called just before the tool can act. False: the tool must not run. */
   begin(callId: string, { durable }: { readonly durable: boolean }): boolean {
-    const entry = this.#book.get(callId);
-    return entry !== undefined && this.#notary.begin(entry, durable);
+    const entry = this.#entries.get(callId);
+    return entry !== undefined && this.#writer.begin(entry, durable);
   }
 
-  /** A part of the result, ahead of its end. */
+  /** A part of the result, before its end. */
   output(callId: string, bytes: Uint8Array): void {
-    const entry = this.#book.get(callId);
+    const entry = this.#entries.get(callId);
     if (entry?.state.name !== 'dispatched') return;
     const excess = this.#keep(entry, entry.state.call, bytes);
-    if (excess === undefined) this.#voice.pump(entry);
+    if (excess === undefined) this.#sender.pump(entry);
     else this.#abort(entry, 'too_large', excess);
   }
 
   /** Reports progress to a caller that wants it: best effort, never journalled. */
   progress(callId: string, report: CallProgress): void {
-    const entry = this.#book.get(callId);
+    const entry = this.#entries.get(callId);
     if (entry?.state.name !== 'dispatched' || !entry.state.call.wantsProgress) return;
-    this.#voice.progress(entry, report);
+    this.#sender.progress(entry, report);
   }
 
-  /** How the call ended. Without effect when the callee has stated an outcome before. */
+  /** How the call ended. Has no effect when an outcome is already stated. */
   finished(callId: string, finish: Finish): void {
-    const entry = this.#book.get(callId);
+    const entry = this.#entries.get(callId);
     if (entry === undefined || !('call' in entry.state)) return;
     const hasBegun = entry.state.name === 'dispatched';
     if (finish.status === (hasBegun ? 'denied' : 'done')) {
@@ -135,38 +141,38 @@ export class Callee {
     this.#end(entry, excess ? { status: 'failed', error: excess } : finish);
   }
 
-  /** The receipt of an outcome that the sink was asked to seal. */
+  /** The receipt of an outcome that the sink had to seal. */
   sealed(callId: string, seal: Seal): void {
-    const entry = this.#book.get(callId);
-    if (entry === undefined || !this.#notary.seal(entry, seal)) return;
-    this.#book.settled(entry);
-    this.#voice.pump(entry);
+    const entry = this.#entries.get(callId);
+    if (entry === undefined || !this.#writer.seal(entry, seal)) return;
+    this.#entries.settled(entry);
+    this.#sender.pump(entry);
   }
 
   tick(nowMs: number): void {
-    for (const entry of this.#book.expired(nowMs)) {
+    for (const entry of this.#entries.expired(nowMs)) {
       this.#abort(entry, 'deadline', new ZlError('tool.timeout', 'not finished by its deadline'));
     }
-    for (const entry of this.#book.sweep(nowMs)) this.#heldBytes -= entry.outbox.free();
+    for (const entry of this.#entries.sweep(nowMs)) this.#heldBytes -= entry.outbox.free();
   }
 
-  #hear({ kind, offset }: Frame, entry: CalleeEntry): void {
+  #onControl({ kind, offset }: Frame, entry: CalleeEntry): void {
     switch (kind) {
       case FrameKind.CREDIT:
         entry.outbox.allow(offset);
-        this.#voice.pump(entry);
+        this.#sender.pump(entry);
         break;
       case FrameKind.CANCEL:
-        this.#hearCancel(entry);
+        this.#onCancel(entry);
         break;
       case FrameKind.ACK:
-        if (this.#notary.acknowledge(entry)) this.#heldBytes -= entry.outbox.free();
+        if (this.#writer.acknowledge(entry)) this.#heldBytes -= entry.outbox.free();
         break;
     }
   }
 
-  #hearCall(frame: Frame, { callId, known, currentEpoch }: Standing, nowMs: number): void {
-    // A copy: the frame's buffer is the socket's, and the call outlives it.
+  #onCall(frame: Frame, { callId, known, currentEpoch }: Standing, nowMs: number): void {
+    // A copy: the call outlives the buffer of the frame.
     const request = Uint8Array.from(frame.payload);
     const message = readCall(callId, request);
     const { epoch } = frame;
@@ -176,7 +182,7 @@ export class Callee {
     if (message === undefined || refusal !== undefined) {
       this.#refuse(callId, refusal ?? RefusedReason.MALFORMED);
     } else if (known) {
-      this.#voice.answer(known, 0, message.credit);
+      this.#sender.answer(known, 0, message.credit);
     } else {
       this.#accept(message, { request, nowMs, currentEpoch });
     }
@@ -191,24 +197,24 @@ export class Callee {
     entry.outbox.allow(credit);
     const load = { nowMs: from.nowMs, running: this.running, heldBytes: this.#heldBytes };
     const error = obstacleTo(call, load, this.#limits);
-    this.#book.add(entry);
+    this.#entries.add(entry);
     if (error) this.#end(entry, { status: 'failed', error });
     else this.#sink.dispatch(call);
   }
 
-  #hearResume({ offset, payload }: Frame, callId: string, known: CalleeEntry | undefined): void {
+  #onResume({ offset, payload }: Frame, callId: string, known: CalleeEntry | undefined): void {
     const message = readMessage(ResumeSchema, payload);
     if (message === undefined) return;
     if (known === undefined || !sameBytes(message.journalId, this.#journal.id)) {
-      this.#voice.say(callId, notSeen(this.#journal.id));
+      this.#sender.write(callId, notSeen(this.#journal.id));
     } else if (sameBytes(message.digest, known.digest)) {
-      this.#voice.answer(known, offset, Number(message.credit));
+      this.#sender.answer(known, offset, Number(message.credit));
     } else {
       this.#refuse(callId, RefusedReason.DIGEST_MISMATCH);
     }
   }
 
-  #hearCancel(entry: CalleeEntry): void {
+  #onCancel(entry: CalleeEntry): void {
     if (!entry.isRunning) return;
     if (entry.state.name === 'received') {
       const error = new ZlError('call.cancelled', 'cancelled before it ran');
@@ -218,14 +224,14 @@ export class Callee {
   }
 
   get #isFull(): boolean {
-    return this.#book.size >= this.#limits.maxEntries;
+    return this.#entries.size >= this.#limits.maxEntries;
   }
 
   #refuse(callId: string, reason: RefusedReason): void {
-    this.#voice.say(callId, refused(reason, this.#journal.id));
+    this.#sender.write(callId, refused(reason, this.#journal.id));
   }
 
-  /** Adds to the result, or says why it may not grow. */
+  /** Adds to the result, or returns why it may not grow. */
   #keep(entry: CalleeEntry, call: CalleeCall, bytes: Uint8Array): ZlError | undefined {
     const resultBytes = entry.outbox.bytes + bytes.length;
     const heldBytes = this.#heldBytes + bytes.length;
@@ -243,7 +249,66 @@ export class Callee {
 
   #end(entry: CalleeEntry, finish: Finish): void {
     if (finish.status !== 'done') this.#heldBytes -= entry.outbox.free();
-    const ended = this.#notary.end(entry, finish);
-    if (ended !== undefined) this.#sink.seal(ended.call, ended.ending);
+    const ended = this.#writer.end(entry, finish);
+    if (ended !== undefined) this.#sink.seal(ended.call, ended.stated);
+  }
+}
+
+/** Sends the callee's frames, and only to callers that asked under the current epoch. */
+class CalleeSender {
+  readonly #send: (frame: Frame) => void;
+  #epoch: number | undefined;
+
+  constructor(send: (frame: Frame) => void) {
+    this.#send = send;
+  }
+
+  /** The epoch of the lease; undefined while the device is not attached. */
+  get epoch(): number | undefined {
+    return this.#epoch;
+  }
+
+  attach(epoch: number): void {
+    this.#epoch = epoch;
+  }
+
+  detach(): void {
+    this.#epoch = undefined;
+  }
+
+  write(callId: string, content: CalleeContent): void {
+    if (this.#epoch !== undefined) this.#send(calleeFrame(callId, this.#epoch, content));
+  }
+
+  /** Sends everything new that credit allows. Returns false when there was nothing. */
+  pump(entry: CalleeEntry): boolean {
+    if (this.#epoch === undefined || entry.epoch !== this.#epoch) return false;
+    let sent = false;
+    for (let chunk = entry.outbox.next(); chunk; chunk = entry.outbox.next()) {
+      sent = true;
+      const { start, bytes } = chunk;
+      this.write(entry.callId, { kind: FrameKind.DATA, offset: start, payload: bytes });
+    }
+    const { state } = entry;
+    if (entry.isSent || !('outcome' in state)) return sent;
+    entry.isSent = true;
+    const { outcome, resultBytes } = state;
+    this.write(entry.callId, { kind: FrameKind.OUTCOME, offset: resultBytes, payload: outcome });
+    return true;
+  }
+
+  progress(entry: CalleeEntry, report: CallProgress): void {
+    if (entry.epoch === this.#epoch) this.write(entry.callId, progressContent(report));
+  }
+
+  /** Answers a caller that asks from `offset` on, with an empty DATA when there is nothing new. */
+  answer(entry: CalleeEntry, offset: number, credit: number): void {
+    if (this.#epoch === undefined) return;
+    entry.epoch = this.#epoch;
+    entry.isSent = false;
+    entry.outbox.rewind(offset);
+    entry.outbox.allow(credit);
+    if (this.pump(entry)) return;
+    this.write(entry.callId, { kind: FrameKind.DATA, offset: entry.outbox.sent });
   }
 }

@@ -1,8 +1,7 @@
 import type { Frame } from '@zerolatency/frame';
-import type { CallProgress, CallRequest } from './call-request.ts';
-import type { CallOutcome } from './outcome.ts';
+import type { CallerOutcome, CallProgress, CallRequest } from './call.ts';
 
-/** The way to the device that holds now. */
+/** The current route to the device. */
 export interface Route {
   /** The device's handle on the link. */
   readonly device: number;
@@ -10,13 +9,13 @@ export interface Route {
   readonly journalId: Uint8Array;
 }
 
-/** What goes into the ledger before a call is first sent (rule 8). */
+/** The content of the ledger's intent record, written before the call is sent (rule 8). */
 export interface CallIntent {
   readonly callId: string;
   readonly digest: Uint8Array;
   readonly journalId: Uint8Array;
   readonly deadlineMs: number;
-  /** The caller states an outcome by then, whatever it knows. */
+  /** The caller settles the call by then, whatever it knows. */
   readonly settleByMs: number;
 }
 
@@ -32,15 +31,15 @@ export interface CallerSink {
   /** What the tool reports while it runs; may be lost, repeated or late. */
   progress?(report: CallProgress): void;
   /** Exactly once. */
-  settled(outcome: CallOutcome): void;
+  settled(outcome: CallerOutcome): void;
 }
 
 export interface CallerLimits {
-  /** Bytes of result that may be on their way and unconsumed. */
+  /** Bytes of the result that may be in flight or unconsumed. */
   readonly windowBytes: number;
-  /** How long a cancelled call waits for the device's outcome. */
+  /** A cancelled call waits this long for the device's outcome. */
   readonly cancelGraceMs: number;
-  /** A silent device is asked again after this long; doubled at each silence. */
+  /** A silent device is asked again after this long. The delay doubles each time. */
   readonly probeMs: number;
   readonly maxProbeMs: number;
 }

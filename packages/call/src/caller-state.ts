@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Outcome } from '@zerolatency/receipts';
-import type { CallOutcome } from './outcome.ts';
+import type { CallerOutcome } from './call.ts';
 
 type OpenName = 'validated' | 'sent' | 'running' | 'resuming';
 
@@ -8,7 +8,7 @@ export type CallerStateName = OpenName | Outcome;
 
 export type CallerState =
   | { readonly name: OpenName }
-  | { readonly name: Outcome; readonly outcome: CallOutcome };
+  | { readonly name: Outcome; readonly outcome: CallerOutcome };
 
 const ENDS = ['done', 'failed', 'denied', 'cancelled', 'unknown'] as const;
 
@@ -28,7 +28,7 @@ const NEXT: Record<OpenName, readonly CallerStateName[]> = {
   resuming: ['sent', 'running', 'resuming', ...ENDS],
 };
 
-/** The next state, if the call can go there. */
+/** Returns the next state; throws when the call cannot go there. */
 export function transition(now: CallerState, next: CallerState): CallerState {
   if (isSettled(now) || !NEXT[now.name].includes(next.name)) {
     throw new ZlError('internal', `a call cannot go from ${now.name} to ${next.name}`);
@@ -38,6 +38,6 @@ export function transition(now: CallerState, next: CallerState): CallerState {
 
 export function isSettled(
   state: CallerState,
-): state is Extract<CallerState, { outcome: CallOutcome }> {
+): state is Extract<CallerState, { outcome: CallerOutcome }> {
   return 'outcome' in state;
 }

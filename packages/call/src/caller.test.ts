@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { CallSchema, OutcomeSchema, RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
-import { type CalleeContent, calleeFrame, notSeen, refused } from './callee-frames.ts';
-import { Caller, type CallerRequest, type CallOutcome, type Route } from './index.ts';
+import { Caller, type CallerOutcome, type CallerRequest, type Route } from './index.ts';
+import { type CalleeContent, calleeFrame, notSeen, refused } from './messages.ts';
 
 const CALL_ID = '000102030405060708090a0b0c0d0e0f';
 const request: CallerRequest = {
@@ -25,7 +25,7 @@ const newRoute: Route = { ...route, epoch: 4 };
 
 function setUp(subject: ConstructorParameters<typeof Caller>[0] = request) {
   const sent: Frame[] = [];
-  const outcomes: CallOutcome[] = [];
+  const outcomes: CallerOutcome[] = [];
   const chunks: Uint8Array[] = [];
   const caller = new Caller(subject, {
     send: (frame) => sent.push(frame),

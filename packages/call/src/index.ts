@@ -1,12 +1,19 @@
-export type { CallProgress, CallRequest, Principal } from './call-request.ts';
+export {
+  type CallerOutcome,
+  type CallProgress,
+  type CallRequest,
+  type McpRequest,
+  type Principal,
+  requestDigest,
+} from './call.ts';
 export { Callee } from './callee.ts';
 export {
   type AbortReason,
   CALLEE_LIMITS,
   type CalleeCall,
   type CalleeLimits,
+  type CalleeOutcome,
   type CalleeSink,
-  type Ending,
   type Finish,
   type Seal,
 } from './callee-ports.ts';
@@ -20,7 +27,10 @@ export {
   type Route,
 } from './caller-ports.ts';
 export type { CallerStateName } from './caller-state.ts';
-export type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from './journal.ts';
-export { MemoryJournal } from './memory-journal.ts';
-export type { CallOutcome } from './outcome.ts';
-export { type McpRequest, requestDigest } from './request-digest.ts';
+export {
+  type DispatchedEntry,
+  type FinishedEntry,
+  type Journal,
+  type JournalEntry,
+  MemoryJournal,
+} from './journal.ts';

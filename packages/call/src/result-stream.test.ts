@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { ResultInbox } from './result-inbox.ts';
-import { ResultOutbox } from './result-outbox.ts';
+import { ResultInbox, ResultOutbox } from './result-stream.ts';
 
 test('[RLY-07] whatever is repeated or comes too early, the inbox gives every byte once and in order', () => {
   const result = Buffer.from(Array.from({ length: 200 }, (_, index) => index));

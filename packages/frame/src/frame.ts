@@ -54,9 +54,12 @@ export function isKnownKind(kind: number): boolean {
   return KNOWN_KINDS.has(kind);
 }
 
+/** The PROGRESS frame. */
+export const PROGRESS_FEATURE = 'progress';
+
 /**
  * What this release speaks beyond the frames of the first one, as Hello,
  * Welcome, Open, Opened and Call name it. A name stands for one frame kind or
  * one change of behaviour, and never changes its meaning.
  */
-export const FEATURES: readonly string[] = [];
+export const FEATURES: readonly string[] = [PROGRESS_FEATURE];

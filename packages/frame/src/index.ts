@@ -9,6 +9,7 @@ export {
   MAX_FRAME_BYTES,
   NO_CALL,
   NO_PAYLOAD,
+  PROGRESS_FEATURE,
 } from './frame.ts';
 export {
   callKeyOf,

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { Caller, type CallOutcome, type CallProgress } from '@zerolatency/call';
+import { Caller, type CallerOutcome, type CallProgress } from '@zerolatency/call';
 import { callKey } from '@zerolatency/frame';
 import { newArgumentSalt } from '@zerolatency/receipts';
 import { canonicalJson } from '@zerolatency/signing';
@@ -19,7 +19,7 @@ export interface Asked {
   readonly onProgress?: (report: CallProgress) => void;
 }
 
-export interface Answer extends CallOutcome {
+export interface Answer extends CallerOutcome {
   readonly callId: string;
   readonly text: string;
   /** The tool's result. */

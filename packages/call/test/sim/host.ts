@@ -2,9 +2,9 @@ import type { Frame } from '@zerolatency/frame';
 import { callKey, FrameKind } from '@zerolatency/frame';
 import {
   Caller,
+  type CallerOutcome,
   type CallerSink,
   type CallIntent,
-  type CallOutcome,
   type Route,
 } from '../../src/index.ts';
 import { type Fate, live } from './death.ts';
@@ -25,7 +25,7 @@ export interface HostParts {
   readonly send: (frame: Frame) => void;
   readonly onStart: () => void;
   readonly recordsIntentFirst: boolean;
-  readonly onSettled: (callId: string, outcome: CallOutcome) => void;
+  readonly onSettled: (callId: string, outcome: CallerOutcome) => void;
 }
 
 interface LiveCall {

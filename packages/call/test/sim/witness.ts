@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { fromBinary } from '@bufbuild/protobuf';
 import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { CallSchema, ResumeSchema } from '@zerolatency/proto/call';
-import type { CallIntent, CallOutcome } from '../../src/index.ts';
+import type { CallerOutcome, CallIntent } from '../../src/index.ts';
 import type { CallPlan } from './schedule.ts';
 
 interface Execution {
@@ -15,7 +15,7 @@ export interface Testimony {
   readonly plan: CallPlan;
   readonly executions: Execution[];
   intent?: CallIntent;
-  outcome?: CallOutcome;
+  outcome?: CallerOutcome;
   /** As the device told it last. */
   told?: { readonly outcome: Buffer; readonly machineCrashes: number };
   granted: number;
@@ -82,7 +82,7 @@ export class Witness {
     this.#call(intent.callId).intent ??= intent;
   }
 
-  settled(callId: string, outcome: CallOutcome, delivered: Uint8Array | undefined): void {
+  settled(callId: string, outcome: CallerOutcome, delivered: Uint8Array | undefined): void {
     const call = this.#call(callId);
     if (call.outcome) this.violate(callId, 'got two outcomes');
     call.outcome = outcome;

@@ -2,8 +2,8 @@ import {
   Callee,
   type CalleeCall,
   type CalleeLimits,
+  type CalleeOutcome,
   type CalleeSink,
-  type Ending,
   type Journal,
 } from '@zerolatency/call';
 import { type Frame, FrameKind } from '@zerolatency/frame';
@@ -104,7 +104,7 @@ export class DeviceCalls {
     };
   }
 
-  async #seal(call: CalleeCall, ending: Ending): Promise<void> {
+  async #seal(call: CalleeCall, ending: CalleeOutcome): Promise<void> {
     try {
       const seal = await this.#runner.seal(call, ending);
       this.#input(() => this.#callee.sealed(call.callId, seal));

@@ -1,4 +1,4 @@
-import type { CalleeCall, Ending, Seal } from '@zerolatency/call';
+import type { CalleeCall, CalleeOutcome, Seal } from '@zerolatency/call';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import type { Digest, Signer } from '@zerolatency/signing';
 import { type Run, readToolRequest } from './run.ts';
@@ -14,7 +14,7 @@ const MAX_NAME_CHARS = 256;
 
 /** The device's receipt for a call; `run` is missing when an earlier process ran it. */
 export async function sealOutcome(
-  { call, ending, run }: { call: CalleeCall; ending: Ending; run: Run | undefined },
+  { call, ending, run }: { call: CalleeCall; ending: CalleeOutcome; run: Run | undefined },
   device: Device,
   signer: Signer,
 ): Promise<Seal> {
@@ -38,7 +38,7 @@ export async function sealOutcome(
   return { receipt: Buffer.from(envelope), deviceUs, serverUs: run?.serverUs ?? 0 };
 }
 
-function outcomeOf({ status, errorId, resultDigest }: Ending) {
+function outcomeOf({ status, errorId, resultDigest }: CalleeOutcome) {
   if (status === 'done') {
     const digest: Digest = `sha256:${Buffer.from(resultDigest).toString('hex')}`;
     return { outcome: status, resultDigest: digest };

@@ -3,8 +3,8 @@ import type {
   AbortReason,
   CalleeCall,
   CalleeLimits,
+  CalleeOutcome,
   CallProgress,
-  Ending,
   Finish,
   Seal,
 } from '@zerolatency/call';
@@ -44,7 +44,7 @@ export interface EndedCall {
   readonly callId: string;
   /** Empty when the device does not offer the tool. */
   readonly tool: string;
-  readonly ending: Ending;
+  readonly ending: CalleeOutcome;
   readonly seconds: number;
 }
 
@@ -91,7 +91,7 @@ export class Runner {
     this.#runs.get(callId)?.abort.abort(new ZlError(id, `stopped: ${reason}`));
   }
 
-  async seal(call: CalleeCall, ending: Ending): Promise<Seal> {
+  async seal(call: CalleeCall, ending: CalleeOutcome): Promise<Seal> {
     const run = this.#runs.get(call.callId);
     const seal = await sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
     endSpan(run?.span, ending);
@@ -208,7 +208,7 @@ function failed(error: ZlError): Finish {
   return { status: 'failed', error };
 }
 
-function endSpan(span: Span | undefined, { status, errorId }: Ending): void {
+function endSpan(span: Span | undefined, { status, errorId }: CalleeOutcome): void {
   if (span === undefined) return;
   span.setAttribute('outcome', status);
   if (errorId !== '') {

@@ -3,8 +3,8 @@ import { create } from '@bufbuild/protobuf';
 import {
   Callee,
   type CalleeCall,
+  type CalleeOutcome,
   type CalleeSink,
-  type Ending,
   type Journal,
   MemoryJournal,
 } from '@zerolatency/call';
@@ -116,7 +116,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     this.#running.get(callId)?.abort();
   }
 
-  async seal(call: CalleeCall, ending: Ending): Promise<void> {
+  async seal(call: CalleeCall, ending: CalleeOutcome): Promise<void> {
     const { name, arguments: args } = JSON.parse(Buffer.from(call.params).toString());
     const { tenant, user } = call.principal;
     const receipt: Receipt = {

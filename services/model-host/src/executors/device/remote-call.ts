@@ -1,8 +1,8 @@
 import type {
   Caller,
+  CallerOutcome,
   CallerSink,
   CallIntent,
-  CallOutcome,
   CallProgress as ToolProgress,
 } from '@zerolatency/call';
 import type { Frame } from '@zerolatency/frame';
@@ -13,7 +13,7 @@ import type { DeviceConnection, DeviceRoute, RouteUser } from './routes.ts';
 
 /** What arrived for a call, before any of it is believed. */
 export interface RemoteAnswer {
-  readonly outcome: CallOutcome;
+  readonly outcome: CallerOutcome;
   readonly result: Uint8Array;
   /** The device itself stated the outcome, so its receipt must be there. */
   readonly isStatedByDevice: boolean;
@@ -111,7 +111,7 @@ export class RemoteCall implements CallerSink, RouteUser {
     this.#options.onProgress?.({ receivedBytes: this.#buffer.length, ...report });
   }
 
-  settled(outcome: CallOutcome): void {
+  settled(outcome: CallerOutcome): void {
     this.#isSettled = true;
     this.#settle({
       outcome,

@@ -1,24 +1,23 @@
 import { createHash } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
-import { readCall } from './call-message.ts';
-import { CalleeEntry } from './callee-entry.ts';
-import { outcomePayload } from './callee-frames.ts';
-import type { CalleeCall, Ending, Finish, Seal } from './callee-ports.ts';
+import { NO_BYTES } from './call.ts';
+import { CalleeEntry } from './callee-entries.ts';
+import type { CalleeCall, CalleeOutcome, Finish, Seal } from './callee-ports.ts';
 import type { Journal, JournalEntry } from './journal.ts';
-import { NO_BYTES } from './outcome.ts';
+import { outcomePayload, readCall } from './messages.ts';
 
 /** A tool's own error text may be long; an outcome is one frame. */
 const MAX_ERROR_CHARS = 8_192;
 
-/** Puts a call's steps into the journal, before anyone acts on them (rule 3). */
-export class Notary {
+/** Writes each step of a call to the journal before anyone acts on it (rule 3). */
+export class JournalWriter {
   readonly #journal: Journal;
 
   constructor(journal: Journal) {
     this.#journal = journal;
   }
 
-  /** False when the call is not waiting to begin. */
+  /** Returns false when the call is not waiting to begin. */
   begin(entry: CalleeEntry, durable: boolean): boolean {
     const { state, callId, digest, deadlineMs } = entry;
     if (state.name !== 'received') return false;
@@ -28,30 +27,30 @@ export class Notary {
   }
 
   /** Fixes the outcome and returns what has to be sealed; undefined when an outcome was fixed before. */
-  end(entry: CalleeEntry, finish: Finish): { call: CalleeCall; ending: Ending } | undefined {
+  end(entry: CalleeEntry, finish: Finish): { call: CalleeCall; stated: CalleeOutcome } | undefined {
     const { state } = entry;
     if (!('call' in state)) return undefined;
     const result = finish.status === 'done' ? entry.outbox.whole() : NO_BYTES;
-    const ending = endingOf(finish, result);
-    // What says "it never ran" stays true only if it is remembered.
+    const stated = statedOutcome(finish, result);
+    // "It never ran" stays true only if it is remembered.
     const durable = state.name === 'received' || state.durable;
-    entry.state = { name: 'sealing', ending, durable };
-    return { call: state.call, ending };
+    entry.state = { name: 'sealing', stated, durable };
+    return { call: state.call, stated };
   }
 
-  /** Persists the outcome with its receipt. False when the call is not waiting for one. */
+  /** Persists the outcome with its receipt. Returns false when the call is not waiting for one. */
   seal(entry: CalleeEntry, seal: Seal): boolean {
     const { state, callId, digest, deadlineMs } = entry;
     if (state.name !== 'sealing') return false;
-    const { ending, durable } = state;
-    const result = ending.status === 'done' ? entry.outbox.whole() : NO_BYTES;
-    const outcome = outcomePayload(ending, seal);
+    const { stated, durable } = state;
+    const result = stated.status === 'done' ? entry.outbox.whole() : NO_BYTES;
+    const outcome = outcomePayload(stated, seal);
     this.#journal.finished({ callId, digest, deadlineMs, outcome, result }, durable);
     entry.state = { name: 'finished', outcome, resultBytes: result.length };
     return true;
   }
 
-  /** True when the result's bytes are not needed any more. */
+  /** Returns true when the bytes of the result can be freed. */
   acknowledge(entry: CalleeEntry): boolean {
     const { state } = entry;
     if (state.name !== 'finished') return false;
@@ -60,7 +59,7 @@ export class Notary {
     return true;
   }
 
-  /** An entry as an earlier run of this callee left it. */
+  /** Restores an entry that an earlier run of this callee wrote. */
   restore(row: JournalEntry): CalleeEntry {
     if (row.state === 'dispatched') {
       const call = readCall(row.callId, row.request)?.call;
@@ -80,7 +79,7 @@ export class Notary {
   }
 }
 
-function endingOf(finish: Finish, result: Uint8Array): Ending {
+function statedOutcome(finish: Finish, result: Uint8Array): CalleeOutcome {
   if (finish.status === 'done') {
     const resultDigest = createHash('sha256').update(result).digest();
     return {

@@ -1,11 +1,58 @@
-import type { CalleeEntry } from './callee-entry.ts';
+import type { CalleeCall, CalleeOutcome } from './callee-ports.ts';
 import type { Journal } from './journal.ts';
+import { ResultOutbox } from './result-stream.ts';
+
+/**
+ *   received --begin--> dispatched --finished--> sealing --sealed--> finished --ACK--> acknowledged
+ *      |                                            ^
+ *      +--- denied, cancelled, expired, no room ----+
+ *
+ * `received` is in memory only. Journalling and `dispatched` are one write: a
+ * call that has not begun has not run, and after a restart "not seen" says so.
+ * `sealing` waits for the receipt: the outcome is fixed, and neither persisted nor sent.
+ */
+export type EntryState =
+  | { readonly name: 'received'; readonly call: CalleeCall; readonly request: Uint8Array }
+  | { readonly name: 'dispatched'; readonly call: CalleeCall; readonly durable: boolean }
+  | { readonly name: 'sealing'; readonly stated: CalleeOutcome; readonly durable: boolean }
+  | { readonly name: 'finished'; readonly outcome: Uint8Array; readonly resultBytes: number }
+  | { readonly name: 'acknowledged'; readonly outcome: Uint8Array; readonly resultBytes: number };
+
+/** What a callee knows about one call until it forgets the call. */
+export class CalleeEntry {
+  readonly callId: string;
+  readonly digest: Uint8Array;
+  readonly deadlineMs: number;
+  readonly outbox = new ResultOutbox();
+  state: EntryState;
+  /** The epoch of the caller's last CALL or RESUME: output goes only to a route the caller used. */
+  epoch = 0;
+  /** The outcome was sent since the caller last asked. */
+  isSent = false;
+
+  constructor(key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'>, state: EntryState) {
+    this.callId = key.callId;
+    this.digest = key.digest;
+    this.deadlineMs = key.deadlineMs;
+    this.state = state;
+  }
+
+  /** No outcome is fixed yet. */
+  get isRunning(): boolean {
+    return 'call' in this.state;
+  }
+
+  /** Its outcome is persisted. */
+  get isSettled(): boolean {
+    return 'outcome' in this.state;
+  }
+}
 
 /** Each sweep costs an fsync, so entries are forgotten many at a time. */
 const MIN_SWEEP_GAP_MS = 1_000;
 
-/** All the entries of a callee, and when to forget them (rule 5). */
-export class EntryBook {
+/** The entries of a callee, and when to forget them (rule 5). */
+export class CalleeEntries {
   readonly #journal: Journal;
   readonly #retentionMs: number;
   readonly #entries = new Map<string, CalleeEntry>();
@@ -53,7 +100,7 @@ export class EntryBook {
     return wakeMs;
   }
 
-  /** Forgets what is long past its deadline; gives the entries back, for what they still hold. */
+  /** Forgets entries long past their deadline and returns them, so that their bytes can be freed. */
   sweep(nowMs: number): CalleeEntry[] {
     if (nowMs < this.#sweepAtMs) return [];
     const past = [...this.#entries.values()].filter(
@@ -68,7 +115,7 @@ export class EntryBook {
     return past;
   }
 
-  /** The watermark is the latest deadline forgotten, so that it refuses no more than it must. */
+  /** The watermark is the latest forgotten deadline: anything higher would refuse too much. */
   #forget(past: CalleeEntry[]): void {
     let watermarkMs = 0;
     for (const { deadlineMs } of past) watermarkMs = Math.max(watermarkMs, deadlineMs);

@@ -1,19 +1,18 @@
 import { create, toBinary } from '@bufbuild/protobuf';
-import { callIdFromKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { callIdFromKey, FEATURES, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CallSchema, ResumeSchema } from '@zerolatency/proto/call';
-import { type CallRequest, PROGRESS_FEATURE } from './call-request.ts';
+import { type CallRequest, NO_BYTES } from './call.ts';
 import type { CallIntent, Route } from './caller-ports.ts';
-import { NO_BYTES } from './outcome.ts';
-import { sameBytes } from './read-message.ts';
+import { sameBytes } from './messages.ts';
 
 type Content = Pick<Frame, 'kind'> & Partial<Pick<Frame, 'offset' | 'payload'>>;
 type Subject = Pick<CallIntent, 'callId' | 'digest'>;
 
 /**
- * One call's way to its device: the route of now, the journal the call is
- * meant for, and the frames of rule 1. Says nothing while there is no route.
+ * Sends the caller's frames of one call (rule 1). Keeps the current route and
+ * the journal the call is meant for; sends nothing while there is no route.
  */
-export class CallerLine {
+export class CallerSender {
   readonly #callId: Uint8Array;
   readonly #digest: Uint8Array;
   readonly #send: (frame: Frame) => void;
@@ -31,12 +30,12 @@ export class CallerLine {
     return this.#route !== undefined;
   }
 
-  /** Of the newest route so far; what older ones still deliver is not heard. */
+  /** The epoch of the newest route so far. Frames of older routes are ignored. */
   get epoch(): number {
     return this.#epoch;
   }
 
-  /** False for a route that is known, or older than one known. */
+  /** Returns false for a known route and for one older than that. */
   take(route: Route): boolean {
     const isKnown = this.#route?.epoch === route.epoch && this.#route.device === route.device;
     if (isKnown || route.epoch < this.#epoch) return false;
@@ -49,7 +48,7 @@ export class CallerLine {
     this.#route = undefined;
   }
 
-  /** From now on the call is for that journal and no other. */
+  /** From now on the call is meant for that journal only. */
   bind(journalId: Uint8Array): void {
     this.#journalId = journalId;
   }
@@ -77,9 +76,9 @@ export class CallerLine {
       principal: { ...principal, roles: [...principal.roles] },
       traceparent,
       maxBytes: BigInt(request.maxBytes),
-      features: [PROGRESS_FEATURE],
+      features: [...FEATURES],
     });
-    this.#say({ kind: FrameKind.CALL, payload: toBinary(CallSchema, message) });
+    this.#write({ kind: FrameKind.CALL, payload: toBinary(CallSchema, message) });
   }
 
   resume(offset: number, credit: number): void {
@@ -88,26 +87,71 @@ export class CallerLine {
       digest: this.#digest,
       journalId,
       credit: BigInt(credit),
-      features: [PROGRESS_FEATURE],
+      features: [...FEATURES],
     });
-    this.#say({ kind: FrameKind.RESUME, offset, payload: toBinary(ResumeSchema, message) });
+    this.#write({ kind: FrameKind.RESUME, offset, payload: toBinary(ResumeSchema, message) });
   }
 
   credit(offset: number): void {
-    this.#say({ kind: FrameKind.CREDIT, offset });
+    this.#write({ kind: FrameKind.CREDIT, offset });
   }
 
   cancel(): void {
-    this.#say({ kind: FrameKind.CANCEL });
+    this.#write({ kind: FrameKind.CANCEL });
   }
 
   ack(): void {
-    this.#say({ kind: FrameKind.ACK });
+    this.#write({ kind: FrameKind.ACK });
   }
 
-  #say({ kind, offset = 0, payload = NO_PAYLOAD }: Content): void {
+  #write({ kind, offset = 0, payload = NO_PAYLOAD }: Content): void {
     if (this.#route === undefined) return;
     const { device, epoch } = this.#route;
     this.#send({ kind, flags: 0, device, callId: this.#callId, offset, epoch, payload });
+  }
+}
+
+interface SilenceLimits {
+  readonly probeMs: number;
+  readonly maxProbeMs: number;
+}
+
+/** When to ask a silent device again. The delay doubles, so that a slow tool is asked rarely. */
+export class SilenceTimer {
+  readonly #limits: SilenceLimits;
+  #delayMs: number;
+  #dueMs = Number.POSITIVE_INFINITY;
+  #lastMs = Number.NEGATIVE_INFINITY;
+
+  constructor(limits: SilenceLimits) {
+    this.#limits = limits;
+    this.#delayMs = limits.probeMs;
+  }
+
+  get dueMs(): number {
+    return this.#dueMs;
+  }
+
+  /** The device sent something, or the call was sent. */
+  restart(nowMs: number): void {
+    this.#delayMs = this.#limits.probeMs;
+    this.#dueMs = nowMs + this.#delayMs;
+  }
+
+  /** The device was asked again. */
+  asked(nowMs: number): void {
+    this.#delayMs = Math.min(this.#delayMs * 2, this.#limits.maxProbeMs);
+    this.#dueMs = nowMs + this.#delayMs;
+  }
+
+  stop(): void {
+    this.#dueMs = Number.POSITIVE_INFINITY;
+  }
+
+  isDue(nowMs: number): boolean {
+    // Setting the clock back must not prolong the wait.
+    if (nowMs < this.#lastMs) this.#dueMs -= this.#lastMs - nowMs;
+    this.#lastMs = nowMs;
+    return nowMs >= this.#dueMs;
   }
 }
