@@ -395,3 +395,11 @@ test('[BRG-01] ignores and reports frame kinds it does not know, before and afte
   assert.deepEqual(log, ['attempt live', 'live 3']);
   assert.equal(connection.state.name, 'live');
 });
+
+test('a frame on a closed socket does not end a refusal', async () => {
+  const { connection, relay, goLive } = rig();
+  await goLive();
+  relay.closes(4401);
+  relay.welcomes();
+  assert.equal(connection.state.name, 'refused');
+});

@@ -17,7 +17,12 @@ export function openWire(dial: Dial, relay: string): Wire {
     onOpen: () => listener.onOpen(),
     onMessage: (bytes) => listener.onMessage(bytes),
     onSign: () => listener.onSign(),
-    onClose: (end) => listener.onClose(end),
+    onClose: (end) => {
+      const { onClose } = listener;
+      // A closed socket has nothing more to say to the state that follows.
+      listener = NO_LISTENER;
+      onClose(end);
+    },
   });
   return {
     relay,
