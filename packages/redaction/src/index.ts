@@ -1,5 +1,4 @@
-export { allDetectors, type DetectorName, streamDetectors } from './detectors.ts';
-export { maskJson } from './mask-json.ts';
-export { type Masked, type MaskOptions, maskText, type OnMasked } from './mask-text.ts';
-export { isSecretName } from './secret-name.ts';
+export { type Masked, type MaskOptions, maskJson, maskText, type OnMasked } from './mask.ts';
+export { ALL_DETECTORS, type DetectorName, STREAM_DETECTORS } from './matcher.ts';
+export { isSecretName } from './matchers/secret-value.ts';
 export { StreamMasker } from './stream-masker.ts';

@@ -1,4 +1,61 @@
-import type { DetectorName } from './detectors.ts';
+export const ALL_DETECTORS = [
+  'private-key',
+  'jwt',
+  'authorization',
+  'anthropic-key',
+  'openai-key',
+  'aws-key',
+  'google-key',
+  'github-token',
+  'gitlab-token',
+  'slack-token',
+  'stripe-key',
+  'huggingface-token',
+  'npm-token',
+  'url-password',
+  'secret',
+  'card',
+  'email',
+] as const;
+
+export type DetectorName = (typeof ALL_DETECTORS)[number];
+
+/**
+ * Without e-mail: any word could begin an address, so every word would wait
+ * for the next, and the first token with it.
+ */
+export const STREAM_DETECTORS: readonly DetectorName[] = ALL_DETECTORS.filter(
+  (name) => name !== 'email',
+);
+
+/**
+ * Membership of characters, as a table: asked once per character of every
+ * text. One entry for each of ASCII, and one for all that is beyond.
+ */
+export type CharSet = Uint8Array;
+
+const BEYOND_ASCII = 128;
+
+export function charSet(pattern: RegExp): CharSet {
+  const set = new Uint8Array(BEYOND_ASCII + 1);
+  for (let code = 0; code < BEYOND_ASCII; code++) {
+    set[code] = pattern.test(String.fromCharCode(code)) ? 1 : 0;
+  }
+  set[BEYOND_ASCII] = pattern.test('\u00e9') ? 1 : 0;
+  return set;
+}
+
+/** False outside the text. */
+export function isIn(set: CharSet, text: string, index: number): boolean {
+  // NaN outside the text, which is neither below nor above.
+  const code = text.charCodeAt(index);
+  if (code < BEYOND_ASCII) return set[code] === 1;
+  return code >= BEYOND_ASCII && set[BEYOND_ASCII] === 1;
+}
+
+export const WORD_CHARS = charSet(/[A-Za-z0-9_]/);
+export const DIGITS = charSet(/[0-9]/);
+export const BASE64_URL = charSet(/[A-Za-z0-9_-]/);
 
 /** Matchers look back at most this far, so that a stream need keep no more. */
 export const LOOKBEHIND_CHARS = 64;

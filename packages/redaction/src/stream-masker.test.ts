@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { allDetectors, maskText, StreamMasker, streamDetectors } from './index.ts';
+import { ALL_DETECTORS, maskText, STREAM_DETECTORS, StreamMasker } from './index.ts';
 
 const alphanumerics = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
 const upper = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
@@ -120,7 +120,7 @@ const fragments = fc
 
 const cuts = fc.array(fc.integer({ min: 1, max: 40 }), { minLength: 1, maxLength: 50 });
 
-function inChunks(text: string, sizes: readonly number[], detectors = streamDetectors) {
+function inChunks(text: string, sizes: readonly number[], detectors = STREAM_DETECTORS) {
   const masker = new StreamMasker(detectors);
   let out = '';
   let at = 0;
@@ -135,8 +135,8 @@ function inChunks(text: string, sizes: readonly number[], detectors = streamDete
 test('[RED-01] a stream cut anywhere is masked like the whole text', () => {
   fc.assert(
     fc.property(document, cuts, ({ text }, sizes) => {
-      assert.equal(inChunks(text, sizes, allDetectors), maskText(text).text);
-      assert.equal(inChunks(text, sizes), maskText(text, { detectors: streamDetectors }).text);
+      assert.equal(inChunks(text, sizes, ALL_DETECTORS), maskText(text).text);
+      assert.equal(inChunks(text, sizes), maskText(text, { detectors: STREAM_DETECTORS }).text);
     }),
     { numRuns: 500 },
   );
@@ -147,7 +147,7 @@ test('[RED-01] a text made of broken secrets is masked the same however it is cu
     fc.property(
       fragments,
       cuts,
-      fc.constantFrom(allDetectors, streamDetectors),
+      fc.constantFrom(ALL_DETECTORS, STREAM_DETECTORS),
       (text, sizes, detectors) => {
         const whole = maskText(text, { detectors }).text;
         assert.equal(inChunks(text, sizes, detectors), whole);
@@ -181,7 +181,7 @@ test('ordinary prose passes unchanged, and only its last word may wait', () => {
   const text =
     'Bread keeps best in a bag; bare shelves dry it. Slow proving, say 12 hours, gives taste. ' +
     'The basic rule: keep everything cool - even yeast. Ask the baker, not example.com.';
-  for (const detectors of [allDetectors, streamDetectors]) {
+  for (const detectors of [ALL_DETECTORS, STREAM_DETECTORS]) {
     const masker = new StreamMasker(detectors);
     let out = '';
     for (const char of text) {
@@ -217,7 +217,7 @@ test('a secret is replaced as soon as it is certain, and the rest of it dropped'
 test('what waits is bounded, whatever is sent', () => {
   fc.assert(
     fc.property(fragments, fc.nat(200), (text, repeats) => {
-      const masker = new StreamMasker(allDetectors);
+      const masker = new StreamMasker(ALL_DETECTORS);
       for (let turn = 0; turn <= repeats; turn++) masker.push(text);
       assert.ok(masker.heldChars <= 5000, `${masker.heldChars} wait`);
     }),

@@ -1,11 +1,20 @@
-import { isIn, wordChars } from './char-set.ts';
-import { type DetectorName, streamDetectors } from './detectors.ts';
-import { LOOKBEHIND_CHARS, type Matcher, type Swallow } from './matcher.ts';
-import { matchers } from './matchers/all.ts';
+import {
+  type DetectorName,
+  isIn,
+  LOOKBEHIND_CHARS,
+  type Matcher,
+  STREAM_DETECTORS,
+  type Swallow,
+  WORD_CHARS,
+} from './matcher.ts';
+import { AUTHORIZATION, JWT, URL_PASSWORD } from './matchers/credentials.ts';
+import { PREFIXED_KEYS, PRIVATE_KEY } from './matchers/keys.ts';
+import { CARD, EMAIL } from './matchers/personal.ts';
+import { SECRET_VALUE } from './matchers/secret-value.ts';
 
 type Dispatch = readonly (readonly Matcher[] | undefined)[];
 
-const dispatchOf = new WeakMap<readonly DetectorName[], Dispatch>();
+const DISPATCH_TABLES = new WeakMap<readonly DetectorName[], Dispatch>();
 
 /**
  * Masks a text that arrives in pieces. What comes out is the same however it
@@ -24,7 +33,7 @@ export class StreamMasker {
 
   /** onMasked hears of each secret as it is replaced. */
   constructor(
-    detectors: readonly DetectorName[] = streamDetectors,
+    detectors: readonly DetectorName[] = STREAM_DETECTORS,
     onMasked?: (detector: DetectorName) => void,
   ) {
     this.#dispatch = dispatchFor(detectors);
@@ -94,7 +103,7 @@ export class StreamMasker {
     const candidates = this.#dispatch[text.charCodeAt(at)];
     if (candidates === undefined) return undefined;
     // No detector matches from within a word, and most characters are there.
-    if (isIn(wordChars, text, at) && isIn(wordChars, text, at - 1)) return undefined;
+    if (isIn(WORD_CHARS, text, at) && isIn(WORD_CHARS, text, at - 1)) return undefined;
     for (const matcher of candidates) {
       const verdict = matcher.match(text, at, final);
       if (verdict === 'more') return 'more';
@@ -106,16 +115,28 @@ export class StreamMasker {
 
 /** Matchers by the character they start with, made once per list of detectors. */
 function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
-  const known = dispatchOf.get(detectors);
+  const known = DISPATCH_TABLES.get(detectors);
   if (known !== undefined) return known;
   const table: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
-  for (const matcher of matchers) {
+  for (const matcher of MATCHERS) {
     if (!detectors.includes(matcher.name)) continue;
     for (const char of matcher.starts) {
       const code = char.charCodeAt(0);
       table[code] = [...(table[code] ?? []), matcher];
     }
   }
-  dispatchOf.set(detectors, table);
+  DISPATCH_TABLES.set(detectors, table);
   return table;
 }
+
+/** In order of precedence where two begin at the same character. */
+const MATCHERS: readonly Matcher[] = [
+  PRIVATE_KEY,
+  JWT,
+  AUTHORIZATION,
+  ...PREFIXED_KEYS,
+  URL_PASSWORD,
+  SECRET_VALUE,
+  CARD,
+  EMAIL,
+];

@@ -1,8 +1,12 @@
-import { charSet, isIn } from '../char-set.ts';
-import { LOOKBEHIND_CHARS, type Matcher, undecided, type Verdict } from '../matcher.ts';
-import { isSecretName } from '../secret-name.ts';
-import { swallowQuoted } from '../swallow-quoted.ts';
-import { swallowRun } from '../swallow-run.ts';
+import {
+  charSet,
+  isIn,
+  LOOKBEHIND_CHARS,
+  type Matcher,
+  undecided,
+  type Verdict,
+} from '../matcher.ts';
+import { swallowQuoted, swallowRun } from '../swallow.ts';
 
 const MIN_VALUE_CHARS = 4;
 const MIN_LOOSE_CHARS = 6;
@@ -10,36 +14,36 @@ const MIN_LOOSE_CHARS = 6;
 const CERTAIN_CHARS = 32;
 const MAX_GAP_CHARS = 8;
 
-const gap = charSet(/[ \t]/);
-const quotes = charSet(/["'`]/);
-const nameTail = charSet(/[A-Za-z"'`\\ ]/);
-const valueEnds = charSet(/[\s"'`,;&|]/);
-const valueBody = charSet(/[^\s"'`,;&|)\]}>.!?:]/);
-const valueJoiners = charSet(/[)\]}>.!?:]/);
-const unlikeWords = charSet(/[0-9!@#%^*+=~]/);
+const GAP = charSet(/[ \t]/);
+const QUOTES = charSet(/["'`]/);
+const NAME_TAIL = charSet(/[A-Za-z"'`\\ ]/);
+const VALUE_ENDS = charSet(/[\s"'`,;&|]/);
+const VALUE_BODY = charSet(/[^\s"'`,;&|)\]}>.!?:]/);
+const VALUE_JOINERS = charSet(/[)\]}>.!?:]/);
+const UNLIKE_WORDS = charSet(/[0-9!@#%^*+=~]/);
 /** References and placeholders, ours among them, tell no value. */
-const bareReference = /^(?:\$[{(A-Z_]|[<{[(])/;
-const quotedReference = /^(?:\$[{(]|\{\{|\[m)/;
-const swallowBare = swallowRun(valueBody, valueJoiners);
+const BARE_REFERENCE = /^(?:\$[{(A-Z_]|[<{[(])/;
+const QUOTED_REFERENCE = /^(?:\$[{(]|\{\{|\[m)/;
+const BARE_SWALLOW = swallowRun(VALUE_BODY, VALUE_JOINERS);
 
-const words = /^(?:none|null|nil|true|false|undefined|string|str|bytes|required|optional)$/i;
+const WORDS = /^(?:none|null|nil|true|false|undefined|string|str|bytes|required|optional)$/i;
 
 /** The value of password=..., "api_key": "..." and the like. The name stays. */
-export const secretValue: Matcher = {
+export const SECRET_VALUE: Matcher = {
   name: 'secret',
   starts: ':=',
   match(text, at, final) {
-    if (!isIn(nameTail, text, at - 1)) return 'no';
+    if (!isIn(NAME_TAIL, text, at - 1)) return 'no';
     if (!isSecretName(nameBefore(text, at))) return 'no';
     let start = at + 1;
     // Also := and => and ==.
     if (/[=>]/.test(text.charAt(start))) start++;
-    while (start - at < MAX_GAP_CHARS && isIn(gap, text, start)) start++;
+    while (start - at < MAX_GAP_CHARS && isIn(GAP, text, start)) start++;
     const spaced = start > at + 1 || text.charAt(at) === ':';
     let slashes = 0;
     while (slashes < 3 && text.charAt(start + slashes) === '\\') slashes++;
     if (start + slashes >= text.length) return undecided(final);
-    if (isIn(quotes, text, start + slashes)) {
+    if (isIn(QUOTES, text, start + slashes)) {
       return quotedValue(text, { at, start: start + slashes, slashes }, final);
     }
     return bareValue(text, { at, start, spaced }, final);
@@ -57,7 +61,7 @@ function quotedValue(
   final: boolean,
 ): Verdict {
   const value = start + 1;
-  if (quotedReference.test(text.slice(value, value + 2))) return 'no';
+  if (QUOTED_REFERENCE.test(text.slice(value, value + 2))) return 'no';
   const swallow = swallowQuoted(text.charAt(start), slashes);
   const { end, over } = swallow(text, value, final);
   if (end - value >= MIN_VALUE_CHARS) return { keep: value - at, end: value, swallow };
@@ -69,23 +73,37 @@ function bareValue(
   { at, start, spaced }: { at: number; start: number; spaced: boolean },
   final: boolean,
 ): Verdict {
-  if (bareReference.test(text.slice(start, start + 2))) return 'no';
+  if (BARE_REFERENCE.test(text.slice(start, start + 2))) return 'no';
   const minChars = spaced ? MIN_LOOSE_CHARS : MIN_VALUE_CHARS;
   let strong = false;
   for (let index = start; ; index++) {
     const length = index - start;
     if (length >= CERTAIN_CHARS || (strong && length >= minChars)) {
-      return { keep: start - at, end: start, swallow: swallowBare };
+      return { keep: start - at, end: start, swallow: BARE_SWALLOW };
     }
     const over = index >= text.length;
     if (over && !final) return 'more';
-    if (over || isIn(valueEnds, text, index)) {
+    if (over || isIn(VALUE_ENDS, text, index)) {
       // Prose and program text: "the password: remember it", token = getToken().
       if (spaced || length < minChars) return 'no';
       const value = text.slice(start, index).replace(/[)\]}>.!?:]+$/, '');
-      if (words.test(value) || isSecretName(value)) return 'no';
-      return { keep: start - at, end: start, swallow: swallowBare };
+      if (WORDS.test(value) || isSecretName(value)) return 'no';
+      return { keep: start - at, end: start, swallow: BARE_SWALLOW };
     }
-    strong ||= isIn(unlikeWords, text, index);
+    strong ||= isIn(UNLIKE_WORDS, text, index);
   }
+}
+
+/** Of names that end like this the value is a secret. Anchored, so it is tried at few places. */
+const SECRET_NAME =
+  /(?:password|passwd|passphrase|pwd|secret|token|credentials?|cookie|(?:api|access|private|account|shared|secret|signing|encryption)[_-]?key)$/i;
+
+/** Cursors of listings and counts, which programs need. */
+const HARMLESS_NAME = /(?:page|next|continuation|sync|max|first|per|input|output)[_-]?token$/i;
+
+/** The working directory, in a listing of the environment. */
+const WORKING_DIRECTORY = /(?:^|[^A-Za-z_])(?:OLD)?PWD$/;
+
+export function isSecretName(name: string): boolean {
+  return SECRET_NAME.test(name) && !HARMLESS_NAME.test(name) && !WORKING_DIRECTORY.test(name);
 }

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { describeConfig } from './describe.ts';
-import { configDigest } from './digest.ts';
-import type { JsonSchema } from './json-schema.ts';
+import { configDigest, describeConfig } from './describe.ts';
+import type { JsonSchema } from './schema.ts';
 import { resolveSecret } from './secret.ts';
 
 const schema: JsonSchema = {

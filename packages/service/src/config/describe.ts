@@ -1,6 +1,7 @@
+import { createHash } from 'node:crypto';
 import { stringify } from 'yaml';
-import { childSchema, dereference, type JsonSchema } from './json-schema.ts';
-import { isTree } from './settings.ts';
+import { isTree } from './layers.ts';
+import { childSchema, dereference, type JsonSchema } from './schema.ts';
 
 const MASK = '[masked:secret]';
 
@@ -27,4 +28,15 @@ function shown(value: unknown, schema: JsonSchema | undefined, root: JsonSchema)
 /** Addresses of stores are often given with their password in them. */
 function withoutUrlPassword(text: string): string {
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:@]*):[^/?#]+@/i, `$1:${MASK}@`);
+}
+
+/** Tells whether two processes run with the same settings, whatever their order. */
+export function configDigest(config: unknown): `sha256:${string}` {
+  const text = JSON.stringify(config, (_name, value: unknown) => sorted(value)) ?? '';
+  return `sha256:${createHash('sha256').update(text).digest('hex')}`;
+}
+
+function sorted(value: unknown): unknown {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return value;
+  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)));
 }

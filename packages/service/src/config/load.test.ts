@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { JsonSchema } from './json-schema.ts';
 import { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
-import { secretRefSchema } from './secret.ts';
+import type { JsonSchema } from './schema.ts';
+import { SECRET_REF_SCHEMA } from './secret.ts';
 
 const schema = {
   type: 'object',
@@ -22,7 +22,7 @@ const schema = {
       },
     },
     servers: { type: 'object', additionalProperties: { $ref: '#/$defs/listener' }, default: {} },
-    key: secretRefSchema,
+    key: SECRET_REF_SCHEMA,
   },
   $defs: {
     listener: {

@@ -1,11 +1,15 @@
-import { coerce } from './coerce.ts';
-import { type EnvSetting, envSettings } from './environment.ts';
-import { type FileLayer, readFileLayer } from './file-layer.ts';
-import { deepFreeze } from './freeze.ts';
-import { childSchema, type JsonSchema } from './json-schema.ts';
-import { Problems, suggestion } from './problems.ts';
-import { isTree, setAt, type Tree } from './settings.ts';
-import { validate } from './validate.ts';
+import {
+  coerce,
+  type EnvSetting,
+  envSettings,
+  type FileLayer,
+  isTree,
+  readFileLayer,
+  setAt,
+  type Tree,
+} from './layers.ts';
+import { childSchema, type JsonSchema } from './schema.ts';
+import { Problems, suggestion, validate } from './validate.ts';
 
 export interface ConfigSpec {
   /** JSON Schema 2020-12, with defaults, additionalProperties false, and x-secret on secrets. */
@@ -114,4 +118,10 @@ function referencedEnv(value: unknown): Set<string> {
   };
   visit(value);
   return found;
+}
+
+function deepFreeze(value: unknown): void {
+  if (typeof value !== 'object' || value === null || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const child of Object.values(value)) deepFreeze(child);
 }

@@ -1,11 +1,11 @@
 import { ZlError } from '@zerolatency/errors';
-import type { JsonSchema } from './json-schema.ts';
+import type { JsonSchema } from './schema.ts';
 
 /** Where a secret is; never the secret. */
 export type SecretRef = { readonly file: string } | { readonly env: string };
 
 /** Put it where a setting is a secret. */
-export const secretRefSchema = {
+export const SECRET_REF_SCHEMA = {
   type: 'object',
   properties: {
     file: { type: 'string', minLength: 1 },

@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 
-const durationMs: Readonly<Record<string, number>> = {
+const DURATION_UNITS_MS: Readonly<Record<string, number>> = {
   ms: 1,
   s: 1_000,
   m: 60_000,
@@ -8,7 +8,7 @@ const durationMs: Readonly<Record<string, number>> = {
   d: 86_400_000,
 };
 
-const bytes: Readonly<Record<string, number>> = {
+const BYTE_UNITS: Readonly<Record<string, number>> = {
   '': 1,
   B: 1,
   kB: 1e3,
@@ -27,7 +27,7 @@ export const DURATION_HINT = 'a duration of at most 12d, such as 250ms, 10s or 5
 
 /** Milliseconds of texts such as 250ms, 10s, 1.5m, 12h, 7d. */
 export function parseDurationMs(text: string): number {
-  const parsed = parse(text, durationMs);
+  const parsed = parse(text, DURATION_UNITS_MS);
   if (parsed === undefined || parsed > MAX_DURATION_MS) {
     throw new ZlError('config.invalid', `"${text}" is not ${DURATION_HINT}`);
   }
@@ -36,7 +36,7 @@ export function parseDurationMs(text: string): number {
 
 /** Bytes of texts such as 512, 64KiB, 1MiB, 1.5GB. */
 export function parseBytes(text: string): number {
-  const parsed = parse(text, bytes);
+  const parsed = parse(text, BYTE_UNITS);
   if (parsed === undefined) {
     throw new ZlError('config.invalid', `"${text}" is no size; write it like 512, 64KiB or 1MiB`);
   }
@@ -44,11 +44,11 @@ export function parseBytes(text: string): number {
 }
 
 export function isDuration(text: string): boolean {
-  return (parse(text, durationMs) ?? Number.POSITIVE_INFINITY) <= MAX_DURATION_MS;
+  return (parse(text, DURATION_UNITS_MS) ?? Number.POSITIVE_INFINITY) <= MAX_DURATION_MS;
 }
 
 export function isBytes(text: string): boolean {
-  return parse(text, bytes) !== undefined;
+  return parse(text, BYTE_UNITS) !== undefined;
 }
 
 function parse(text: string, units: Readonly<Record<string, number>>): number | undefined {

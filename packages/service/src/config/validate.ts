@@ -1,9 +1,9 @@
+import { ZlError } from '@zerolatency/errors';
 import { Ajv2020, type ErrorObject } from 'ajv/dist/2020.js';
 import formats from 'ajv-formats';
-import { childSchema, dereference, type JsonSchema } from './json-schema.ts';
-import { prepareSchema } from './prepare-schema.ts';
-import { suggestion } from './problems.ts';
-import type { Tree } from './settings.ts';
+import { closest, distance } from 'fastest-levenshtein';
+import type { Tree } from './layers.ts';
+import { childSchema, dereference, type JsonSchema, prepareSchema } from './schema.ts';
 import { DURATION_HINT, isBytes, isDuration } from './units.ts';
 
 export interface Problem {
@@ -65,4 +65,31 @@ function schemaAt(path: readonly string[], root: JsonSchema): JsonSchema | undef
 
 function unescapePointer(name: string): string {
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
+}
+
+/** A suggestion further off than this helps nobody; two letters may always be swapped. */
+const MAX_DISTANCE_RATIO = 0.4;
+const MIN_DISTANCE = 2;
+
+/** Everything wrong with a configuration, so that it is corrected in one go. */
+export class Problems {
+  readonly #lines: string[] = [];
+
+  add(line: string): void {
+    this.#lines.push(line);
+  }
+
+  throwIfAny(): void {
+    if (this.#lines.length === 0) return;
+    throw new ZlError('config.invalid', this.#lines.join('\n'));
+  }
+}
+
+/** ' Did you mean "x"?', or nothing when no name is near. */
+export function suggestion(unknown: string, known: readonly string[]): string {
+  if (known.length === 0) return '';
+  const nearest = closest(unknown, known);
+  const far =
+    distance(unknown, nearest) > Math.max(MIN_DISTANCE, unknown.length * MAX_DISTANCE_RATIO);
+  return far ? '' : ` Did you mean "${nearest}"?`;
 }

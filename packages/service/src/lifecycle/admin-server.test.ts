@@ -3,8 +3,8 @@ import { once } from 'node:events';
 import { connect } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
+import type { ComponentCheck } from './admin-server.ts';
 import { serveAdmin } from './admin-server.ts';
-import type { ComponentCheck } from './component-report.ts';
 import { Lifecycle } from './lifecycle.ts';
 
 const ENDLESS_MS = 1_000_000;

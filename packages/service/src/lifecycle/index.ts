@@ -1,7 +1,6 @@
+export type { ComponentCheck, ComponentReport, ComponentStatus } from './admin-server.ts';
 export { type AdminServer, serveAdmin } from './admin-server.ts';
-export type { ComponentCheck, ComponentReport, ComponentStatus } from './component-report.ts';
 export { Lifecycle, type ShutdownRequest } from './lifecycle.ts';
-export { type MainProcess, runMain } from './run-main.ts';
 export { type ProgramDeps, runProgram } from './run-program.ts';
 export { runService, type SignalSource } from './run-service.ts';
 export type { RunState, RunStateName } from './run-state.ts';

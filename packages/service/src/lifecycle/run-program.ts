@@ -1,4 +1,5 @@
 import type { Tracer } from '@opentelemetry/api';
+import { fromUnknown } from '@zerolatency/errors';
 import { type ConfigSources, readCommandLine } from '../config/index.ts';
 import {
   createLogger,
@@ -9,7 +10,6 @@ import {
   type Registry,
 } from '../telemetry/index.ts';
 import type { Lifecycle } from './lifecycle.ts';
-import { type MainProcess, runMain } from './run-main.ts';
 import { runService, type SignalSource } from './run-service.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
@@ -105,4 +105,22 @@ function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields
     if (lifecycle.accepting) print();
     else lifecycle.onChange((state) => void (state === 'ready' && print()));
   };
+}
+
+interface MainProcess {
+  readonly stderr: { write(text: string): unknown };
+  exitCode?: number | string | null | undefined;
+}
+
+/** Runs a program to its exit code. A failure before there is a log is printed for the person who typed the command. */
+async function runMain(own: MainProcess, main: () => Promise<number>): Promise<void> {
+  try {
+    own.exitCode = await main();
+  } catch (reason) {
+    const { id, message, help, cause } = fromUnknown(reason);
+    // The message of a defect is vague on purpose; an operator needs the stack.
+    const detail = id === 'internal' && cause instanceof Error ? `\n${cause.stack}` : '';
+    own.stderr.write(`${id}: ${message}${detail}\n${help}\n`);
+    own.exitCode = 1;
+  }
 }

@@ -1,4 +1,4 @@
-export { acquireLock, type Lock } from './lock.ts';
+export { acquireLock, type Lock, loadSqlite } from './lock.ts';
 export {
   hasItsNumber,
   isProcessMark,
@@ -6,4 +6,3 @@ export {
   markOf,
   type ProcessMark,
 } from './process-mark.ts';
-export { loadSqlite } from './sqlite.ts';

@@ -1,7 +1,6 @@
 import { closeSync, openSync, statSync } from 'node:fs';
-import { pid } from 'node:process';
+import process, { pid } from 'node:process';
 import type { DatabaseSync } from 'node:sqlite';
-import { loadSqlite } from './sqlite.ts';
 
 const COMMIT_PATIENCE_MS = 1_000;
 
@@ -75,4 +74,15 @@ function inodeOf(path: string): number | undefined {
 
 function isBusy(reason: unknown): boolean {
   return reason instanceof Error && /locked|busy/i.test(reason.message);
+}
+
+/** Node's SQLite, without the warning at each start that it is experimental. */
+export function loadSqlite(): typeof import('node:sqlite') {
+  const { emitWarning } = process;
+  process.emitWarning = () => {};
+  try {
+    return process.getBuiltinModule('node:sqlite');
+  } finally {
+    process.emitWarning = emitWarning;
+  }
 }

@@ -18,7 +18,7 @@ import { Loggable } from './loggable.ts';
 /** Longer than what masking keeps, so that a cut cannot leave half a secret. */
 export const SPAN_LIMITS = { attributeValueLengthLimit: 16_384 };
 
-const contextManager = new AsyncLocalStorageContextManager().enable();
+const CONTEXT_MANAGER = new AsyncLocalStorageContextManager().enable();
 
 export interface TracingOptions {
   readonly service: string;
@@ -39,7 +39,7 @@ export function createTracing({ service, version, onSpan }: TracingOptions): Tra
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ 'service.name': service, 'service.version': version }),
     spanLimits: SPAN_LIMITS,
-    spanProcessors: [spanMasker, ...(onSpan === undefined ? [] : [observer(onSpan)])],
+    spanProcessors: [SPAN_MASKER, ...(onSpan === undefined ? [] : [observer(onSpan)])],
   });
   return {
     tracer: provider.getTracer('zerolatency', version),
@@ -49,7 +49,7 @@ export function createTracing({ service, version, onSpan }: TracingOptions): Tra
 
 /** The context manager is per process; a second registration is refused and the first serves all. */
 export function useAsyncContext(): void {
-  contextApi.setGlobalContextManager(contextManager);
+  contextApi.setGlobalContextManager(CONTEXT_MANAGER);
 }
 
 function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
@@ -64,7 +64,7 @@ function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
 const LOGGABLE = new Loggable();
 
 /** Masks what a span carries before any exporter sees it, while it can still be changed. */
-export const spanMasker: SpanProcessor = {
+export const SPAN_MASKER: SpanProcessor = {
   onStart: () => {},
   onEnding: (span) => {
     span.updateName(LOGGABLE.text(span.name));

@@ -1,4 +1,9 @@
-export { exposeCertificate } from './certificate-expiry.ts';
 export { clientTlsOptions, reloadServerTls, serverTlsOptions } from './node-options.ts';
 export { parseCertificates, type TlsFiles, type TlsMaterial } from './tls-material.ts';
-export { type TlsLog, type TlsWatch, type TlsWatchOptions, watchTls } from './watch-tls.ts';
+export {
+  exposeCertificate,
+  type TlsLog,
+  type TlsWatch,
+  type TlsWatchOptions,
+  watchTls,
+} from './watch-tls.ts';

@@ -1,8 +1,9 @@
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { watchFiles } from '@zerolatency/service/files';
-import { checkMaterial } from './check-material.ts';
-import type { TlsFiles, TlsMaterial } from './tls-material.ts';
+import { gaugeFrom, type Registry } from '../telemetry/index.ts';
+import { checkMaterial, type TlsFiles, type TlsMaterial } from './tls-material.ts';
 
 export interface TlsLog {
   info(fields: object, message: string): void;
@@ -85,4 +86,13 @@ function freeze(cert: string, key: string, ca: string): TlsMaterial {
 
 function same(a: TlsMaterial, b: TlsMaterial): boolean {
   return a.cert === b.cert && a.key === b.key && a.ca === b.ca;
+}
+
+/** Exports when the certificate in use expires, as Unix time. `certificate` returns its PEM, the leaf first. */
+export function exposeCertificate(registry: Registry, certificate: () => string): void {
+  gaugeFrom(
+    registry,
+    'zl_certificate_expires_timestamp_seconds',
+    () => new X509Certificate(certificate()).validToDate.getTime() / 1000,
+  );
 }
