@@ -58,17 +58,12 @@ const IO_MODULES =
   /^(node:(fs|net|http|https|http2|tls|child_process|dgram|dns|worker_threads|sqlite|readline)(\/.*)?|ws|uWebSockets\.js|@connectrpc\/connect-node|@zerolatency\/service\/(files|processes|tls|lifecycle))$/;
 /** The MCP server for files is a program of its own, and files are its domain. */
 const FILE_SERVER = 'services/device-bridge/src/tools/fs/';
-/** Rooms under reconstruction. Remove a line with its I/O; the list must become empty. */
-const STILL_WITH_IO: readonly string[] = ['services/device-bridge/src/connection/credential.ts'];
 
 test('a domain imports no I/O: that is what adapters are for', () => {
   const wrong = inServices
     .filter(
       ({ path }) =>
-        layerOf(path) === 1 &&
-        !path.endsWith('/src/config.ts') &&
-        !path.startsWith(FILE_SERVER) &&
-        !STILL_WITH_IO.includes(path),
+        layerOf(path) === 1 && !path.endsWith('/src/config.ts') && !path.startsWith(FILE_SERVER),
     )
     .flatMap((source) =>
       source.runtimeImports

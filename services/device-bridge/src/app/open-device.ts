@@ -1,8 +1,8 @@
 import { ZlError } from '@zerolatency/errors';
 import { type Signer, signerFromPem } from '@zerolatency/signing';
+import { readCredential, readDeviceKey } from '../adapters/credential/read-credential.ts';
 import type { Device } from '../calls/device-receipt.ts';
 import type { BridgeConfig } from '../config.ts';
-import { readCredential, readDeviceKey } from '../connection/credential.ts';
 import type { DeviceCredentials } from '../connection/hello.ts';
 
 export interface OpenedDevice extends Device {
