@@ -17,16 +17,10 @@ export {
 } from './document-holder.ts';
 export {
   type Envelope,
-  type EnvelopeError,
-  type EnvelopeFault,
-  type EnvelopeRules,
-  type EnvelopeSignature,
-  type EnvelopeVerdict,
   sealEnvelope,
   signEnvelope,
   strictBase64,
   toBase64,
-  type VerifiedEnvelope,
   verifyEnvelope,
 } from './envelope.ts';
 export {
@@ -46,7 +40,6 @@ export {
   checkDocument,
   type DocumentHead,
   type DocumentKind,
-  type DocumentLifetime,
   documentName,
   openDocument,
   REFUSAL_REASONS,
@@ -57,8 +50,6 @@ export {
   verifyDocument,
 } from './signed-document.ts';
 export {
-  type DocumentLog,
   type DocumentWatch,
-  type WatchDocumentOptions,
   watchDocument,
 } from './watch-document.ts';

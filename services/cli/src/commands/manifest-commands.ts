@@ -11,14 +11,14 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .description('sign and check the list of MCP servers that a device may start');
   manifest
     .command('sign')
-    .description('check a manifest and sign it; it is signed as it stands')
+    .description('sign a valid manifest as it is')
     .argument('<manifest.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
     .requiredOption('--out <file>', 'where the signed manifest goes')
     .action(async (file, options) => finish((await load()).manifestSign(terminal, file, options)));
   manifest
     .command('verify')
-    .description('check the signature of a signed manifest')
+    .description('verify a signed manifest')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
     .option('--json', 'for programs')
@@ -32,7 +32,7 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     );
   manifest
     .command('show')
-    .description('the content of a signed manifest, as JSON')
+    .description('print the content of a signed manifest as JSON')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
     .action(async (file) =>
       finish((await load()).manifestShow(terminal, file ?? layout().device.manifest)),

@@ -7,10 +7,10 @@ const load = () => import('./policy.ts');
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
-  const policy = program.command('policy').description('write, sign and question policy bundles');
+  const policy = program.command('policy').description('write, sign and query policy bundles');
   policy
     .command('keygen')
-    .description('make a key pair for signing bundles or manifests')
+    .description('make a key pair for bundles or manifests')
     .requiredOption('--out <folder>', 'a new or an empty folder')
     .action(async (options) => {
       const { keygen } = await import('./keygen.ts');
@@ -18,14 +18,14 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     });
   policy
     .command('sign')
-    .description('check a bundle and sign it; it is signed as it stands')
+    .description('sign a valid bundle as it is')
     .argument('<bundle.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
     .requiredOption('--out <file>', 'where the signed bundle goes')
     .action(async (file, options) => finish((await load()).policySign(terminal, file, options)));
   policy
     .command('verify')
-    .description('check signature and validity of a signed bundle')
+    .description('verify a signed bundle')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
     .option('--json', 'for programs')
@@ -39,7 +39,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     );
   policy
     .command('show')
-    .description('the content of a signed bundle, as JSON')
+    .description('print the content of a signed bundle as JSON')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
     .action(async (file) =>
       finish((await load()).policyShow(terminal, file ?? layout().policy.bundle)),
@@ -47,13 +47,13 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   addExplain(policy, context);
   policy
     .command('lint')
-    .description('point at rules that do not do what they seem to')
+    .description('point out rules that may not do what they seem to')
     .argument('<bundle.json>')
     .option('--json', 'for programs')
     .action(async (file, options) => finish((await load()).policyLint(terminal, file, options)));
   policy
     .command('diff')
-    .description('what a new bundle changes')
+    .description('show what a new bundle changes')
     .argument('<before.json>')
     .argument('<after.json>')
     .option('--json', 'for programs')
@@ -66,7 +66,7 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
   const collect = (value: string, before: string[]) => [...before, value];
   policy
     .command('explain')
-    .description('why a call is allowed or denied, rule by rule')
+    .description('explain a decision, rule by rule')
     .argument('[bundle.json]', 'signed or not (default: the one of this installation)')
     .requiredOption('--tool <name>', 'such as fs.read')
     .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
