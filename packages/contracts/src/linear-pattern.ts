@@ -19,7 +19,7 @@ export const MAX_PATTERN_CHARS = 2048;
  * Instructions, each of which can cost a step per character. Estimated before
  * compiling, which takes seconds for a pattern that repeats too much.
  */
-export const MAX_PATTERN_SIZE = 2_500;
+const MAX_PATTERN_SIZE = 2_500;
 
 /** A Unicode property is a table of hundreds of ranges. */
 const PROPERTY_SIZE = 16;

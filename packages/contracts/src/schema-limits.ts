@@ -3,21 +3,21 @@ import { canonicalJson } from '@zerolatency/signing';
 import { compilePattern, type LinearPattern } from './linear-pattern.ts';
 
 /** A schema is shown to a model and compiled to code, so it should stay small. */
-export const MAX_SCHEMA_BYTES = 128 * 1024;
-export const MAX_SCHEMA_DEPTH = 32;
-export const MAX_SCHEMA_KEYWORDS = 4_000;
+const MAX_SCHEMA_BYTES = 128 * 1024;
+const MAX_SCHEMA_DEPTH = 32;
+const MAX_SCHEMA_KEYWORDS = 4_000;
 
 /**
  * Subschemas when every reference is expanded: a short chain of references
  * that doubles at each link would take forever to check.
  */
-export const MAX_EXPANDED_SUBSCHEMAS = 10_000;
+const MAX_EXPANDED_SUBSCHEMAS = 10_000;
 
 /** Items other than scalars are compared with each other, so the work is the square of this. */
 export const MAX_UNIQUE_ITEMS = 1_000;
 
 /** Instructions of all patterns together; compiling so many takes a fraction of a second. */
-export const MAX_PATTERNS_SIZE = 10_000;
+const MAX_PATTERNS_SIZE = 10_000;
 
 export type Schema = Readonly<Record<string, unknown>>;
 export type Patterns = ReadonlyMap<string, LinearPattern>;

@@ -1,7 +1,6 @@
-export { type VerifiedAccessToken, verifyAccessToken } from './access-token.ts';
-export { certificateName, peerName } from './certificate-name.ts';
+export { verifyAccessToken } from './access-token.ts';
+export { peerName } from './certificate-name.ts';
 export {
-  type DevicePublicKey,
   HOST_CREDENTIAL_TOLERANCE_S,
   issueDeviceCredential,
   possessionFault,
@@ -11,7 +10,7 @@ export {
 } from './device-credential.ts';
 export { algorithmOf } from './jwt.ts';
 export { type KeySet, type KeySetOptions, watchKeySet } from './key-set.ts';
-export { type NameKind, type ParsedName, parseName } from './names.ts';
+export { type NameKind, parseName } from './names.ts';
 export { type Peer, signPeerToken, verifyPeerToken } from './peer-token.ts';
 export type { DeviceIdentity, Identity, ProvenIdentity } from './principal.ts';
 export { ReplayGuard } from './replay-guard.ts';

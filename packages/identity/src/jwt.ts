@@ -45,7 +45,7 @@ export const JWT_KINDS = {
   },
 } as const;
 
-export type JwtKind = keyof typeof JWT_KINDS;
+type JwtKind = keyof typeof JWT_KINDS;
 
 export interface JwtRules {
   readonly nowMs: number;
@@ -56,7 +56,7 @@ export interface JwtRules {
   readonly toleranceS?: number;
 }
 
-export type VerifiedJwt =
+type VerifiedJwt =
   | { readonly value: JWTPayload; readonly expiresAtMs: number; readonly error?: undefined }
   | { readonly value?: undefined; readonly error: string; readonly cause?: unknown };
 
