@@ -3,7 +3,18 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
 import type { JsonSchema } from './schema.ts';
-import { SECRET_REF_SCHEMA } from './secret.ts';
+
+/** A reference to a secret, as the schemas in contracts/config have it. */
+const SECRET_REF_SCHEMA = {
+  type: 'object',
+  properties: {
+    file: { type: 'string', minLength: 1 },
+    env: { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$' },
+  },
+  additionalProperties: false,
+  minProperties: 1,
+  maxProperties: 1,
+} as const satisfies JsonSchema;
 
 const schema = {
   type: 'object',

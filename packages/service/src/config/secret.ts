@@ -1,20 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
-import type { JsonSchema } from './schema.ts';
 
 /** Where a secret is; never the secret. */
 export type SecretRef = { readonly file: string } | { readonly env: string };
-
-/** Put it where a setting is a secret. */
-export const SECRET_REF_SCHEMA = {
-  type: 'object',
-  properties: {
-    file: { type: 'string', minLength: 1 },
-    env: { type: 'string', pattern: '^[A-Za-z_][A-Za-z0-9_]*$' },
-  },
-  additionalProperties: false,
-  minProperties: 1,
-  maxProperties: 1,
-} as const satisfies JsonSchema;
 
 export interface SecretSources {
   readonly env: Readonly<Record<string, string | undefined>>;
