@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { requestDigest } from './index.ts';
 
-test('the digest of a request is that of its canonical JSON', () => {
+test('the digest of a request is the digest of its canonical JSON', () => {
   const text = fc.string({ unit: 'grapheme' });
   fc.assert(
     fc.property(text, text, fc.array(text), (server, method, params) => {

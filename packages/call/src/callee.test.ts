@@ -82,7 +82,7 @@ function lastOutcome(sent: Frame[]) {
   return fromBinary(OutcomeSchema, frame?.payload ?? Buffer.of());
 }
 
-test('[RLY-05] a call that is known is answered from the journal and not dispatched again', () => {
+test('[RLY-05] a known call is answered from the journal and not dispatched again', () => {
   const { callee, log, said } = setUp();
   callTo(callee, 1);
   assert.ok(callee.begin(idOf(1), { durable: true }));
@@ -94,7 +94,7 @@ test('[RLY-05] a call that is known is answered from the journal and not dispatc
   assert.deepEqual(log, ['dispatch 1']);
 });
 
-test('[RLY-05] calls for another journal, of an older epoch or with another digest are refused', () => {
+test('[RLY-05] refuses calls for another journal, of an older epoch or with another digest', () => {
   const { callee, sent, log } = setUp();
   const hear = (frame: Frame) => callee.frame(frame, 1);
   lineOf(1, hear, Buffer.alloc(16, 2)).call({ ...request, callId: idOf(1) }, 0);
@@ -115,7 +115,7 @@ test('[RLY-05] calls for another journal, of an older epoch or with another dige
   assert.equal(lastRefusal(sent), RefusedReason.DIGEST_MISMATCH);
 });
 
-test('[RLY-05] an outcome is neither persisted nor sent before it is sealed, and stays as it was fixed', () => {
+test('[RLY-05] an outcome is persisted and sent only after it is sealed, and never changes', () => {
   const signing: (() => void)[] = [];
   const journal = new MemoryJournal(JOURNAL_ID);
   const { callee, sent, log, said } = setUp({ retentionMs: 100 }, journal, signing);
@@ -158,7 +158,7 @@ test('progress is sent while a call runs and leaves no trace in the journal', ()
   assert.deepEqual(said(), ['PROGRESS', 'DATA', 'OUTCOME']);
 });
 
-test('a caller that names no progress among its features gets none', () => {
+test('a caller without the progress feature receives no progress', () => {
   const { callee, said } = setUp();
   const plain = (frame: Frame) => {
     const message = fromBinary(CallSchema, frame.payload);
@@ -184,7 +184,7 @@ test('a call without a salt of 16 bytes is malformed', () => {
   }
 });
 
-test('[RLY-05] what was forgotten is refused for good, even if the clock goes back', () => {
+test('[RLY-05] refuses forgotten calls for ever, even if the clock goes back', () => {
   const { callee, sent, journal, log } = setUp({ retentionMs: 100 });
   callTo(callee, 1);
   callee.finished(idOf(1), { status: 'failed', error: new ZlError('tool.failed', 'no') });
@@ -196,7 +196,7 @@ test('[RLY-05] what was forgotten is refused for good, even if the clock goes ba
   assert.deepEqual(log, ['dispatch 1']);
 });
 
-test('[RLY-05] after a restart, what had begun is unknown and what had not is not seen', () => {
+test('[RLY-05] after a restart a call that had begun is unknown and any other is not seen', () => {
   const before = setUp();
   callTo(before.callee, 1);
   callTo(before.callee, 2);
@@ -227,7 +227,7 @@ test('[RLY-05] a result survives a restart until it is acknowledged', () => {
   );
 });
 
-test('[HOST-05] a call cancelled before it began never runs; one that began is told to stop', () => {
+test('[HOST-05] a call cancelled before it begins never runs, and a running one is aborted', () => {
   const { callee, log, sent } = setUp();
   callTo(callee, 1).cancel();
   assert.equal(callee.begin(idOf(1), { durable: true }), false);
@@ -239,7 +239,7 @@ test('[HOST-05] a call cancelled before it began never runs; one that began is t
   assert.equal(callee.running, 1);
 });
 
-test('at its deadline a call is stopped and ends as timed out, whatever its tool says later', () => {
+test('a call is aborted at its deadline and times out, whatever its tool reports later', () => {
   const { callee, log, sent, said } = setUp();
   callTo(callee, 1);
   callee.begin(idOf(1), { durable: true });
@@ -251,7 +251,7 @@ test('at its deadline a call is stopped and ends as timed out, whatever its tool
   assert.deepEqual(log, ['dispatch 1', 'abort 1 deadline']);
 });
 
-test('what the device keeps is bounded: running calls, bytes of results, entries', () => {
+test('running calls, bytes of results and entries are bounded', () => {
   const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 10, maxEntries: 4 });
   callTo(callee, 1);
   callTo(callee, 2);
@@ -270,7 +270,7 @@ test('what the device keeps is bounded: running calls, bytes of results, entries
   assert.equal(lastRefusal(sent), RefusedReason.BUSY);
 });
 
-test('a call whose entry would have to stay for days is refused and leaves none', () => {
+test('refuses a call whose entry would have to stay for days, and keeps no entry', () => {
   const { callee, sent, log } = setUp({ maxEntries: 1 });
   callTo(callee, 1, { deadlineMs: Number.MAX_SAFE_INTEGER });
   assert.equal(lastRefusal(sent), RefusedReason.DEADLINE_TOO_FAR);
@@ -278,7 +278,7 @@ test('a call whose entry would have to stay for days is refused and leaves none'
   assert.deepEqual(log, ['dispatch 2']);
 });
 
-test('bytes of a result are free again once they are acknowledged', () => {
+test('an acknowledgement frees the bytes of a result', () => {
   const { callee, sent } = setUp({ maxHeldBytes: 10 });
   for (let call = 1; call < 20; call += 1) {
     const line = callTo(callee, call);
@@ -289,7 +289,7 @@ test('bytes of a result are free again once they are acknowledged', () => {
   }
 });
 
-test('a runner cannot claim done for a call that never began, nor denied for one that did', () => {
+test('a runner cannot report done before a call begins, nor denied afterwards', () => {
   const { callee } = setUp();
   callTo(callee, 1);
   assert.throws(() => callee.finished(idOf(1), { status: 'done' }), { id: 'internal' });
@@ -298,7 +298,7 @@ test('a runner cannot claim done for a call that never began, nor denied for one
   assert.throws(() => callee.finished(idOf(1), { status: 'denied', error }), { id: 'internal' });
 });
 
-test('[RLY-01] whatever a peer sends, the callee neither throws nor dispatches', () => {
+test('[RLY-01] the callee neither throws nor dispatches on arbitrary input', () => {
   const { callee, log, said } = setUp();
   for (let kind = 0; kind < 60; kind += 1) {
     const payload = Buffer.from('ffffffff', 'hex');
@@ -309,7 +309,7 @@ test('[RLY-01] whatever a peer sends, the callee neither throws nor dispatches',
   assert.deepEqual(log, []);
 });
 
-test('[RLY-05] a cancel that comes at the deadline finds a call that is out of time', () => {
+test('[RLY-05] a call that is cancelled at its deadline has timed out', () => {
   const { callee, sent } = setUp();
   let nowMs = 1;
   const line = lineOf(1, (frame) => callee.frame(frame, nowMs));

@@ -45,7 +45,7 @@ function outcomeFrame(message: Parameters<typeof create<typeof OutcomeSchema>>[1
   };
 }
 
-test('the first route carries the call with everything that rule 1 asks for', () => {
+test('the first route carries the call with everything rule 1 requires', () => {
   const { caller, sent } = setUp();
   caller.routeUp(route, 0);
   assert.equal(sent.length, 1);
@@ -67,7 +67,7 @@ test('the first route carries the call with everything that rule 1 asks for', ()
   assert.deepEqual(call.principal?.roles, ['reader']);
 });
 
-test('a call that was never sent is cancelled at once, and fails as offline at its deadline', () => {
+test('a call that was never sent is cancelled at once, or fails as offline at its deadline', () => {
   const cancelled = setUp();
   cancelled.caller.cancel(1);
   assert.equal(cancelled.outcomes[0]?.status, 'cancelled');
@@ -79,7 +79,7 @@ test('a call that was never sent is cancelled at once, and fails as offline at i
   assert.equal(offline.caller.nextWakeMs, Number.POSITIVE_INFINITY);
 });
 
-test('[RLY-05] a lost route only means to resume, on a newer one and from the first byte missing', () => {
+test('[RLY-05] resumes on a newer route from the first missing byte', () => {
   const { caller, sent, hear, chunks } = setUp();
   caller.routeUp(route, 0);
   hear({ kind: FrameKind.DATA, payload: Buffer.from('abc') });
@@ -94,7 +94,7 @@ test('[RLY-05] a lost route only means to resume, on a newer one and from the fi
   assert.equal(Buffer.concat(chunks).toString(), 'abc', 'nothing is heard from an older epoch');
 });
 
-test('[RLY-05] not seen leads to the same call again, unless it comes from another journal', () => {
+test('[RLY-05] sends the same call again after not seen, unless it comes from another journal', () => {
   const same = setUp();
   same.caller.routeUp(route, 0);
   same.caller.routeUp(newRoute, 1);
@@ -108,7 +108,7 @@ test('[RLY-05] not seen leads to the same call again, unless it comes from anoth
   assert.equal(other.outcomes[0]?.error?.id, 'call.unknown_outcome');
 });
 
-test('[RLY-05] a refusal tells nothing, so the outcome is unknown; a full device is asked again', () => {
+test('[RLY-05] a refusal leaves the outcome unknown, and a busy device is asked again', () => {
   const { OTHER_JOURNAL, PAST_WATERMARK, DIGEST_MISMATCH, MALFORMED } = RefusedReason;
   for (const reason of [OTHER_JOURNAL, PAST_WATERMARK, DIGEST_MISMATCH, MALFORMED]) {
     const { caller, hear, outcomes } = setUp();
@@ -123,7 +123,7 @@ test('[RLY-05] a refusal tells nothing, so the outcome is unknown; a full device
   assert.deepEqual(kinds(), ['CALL', 'RESUME']);
 });
 
-test('[RLY-05] at the deadline the device is told to stop, and after the grace the outcome is unknown', () => {
+test('[RLY-05] cancels at the deadline, and after the grace the outcome is unknown', () => {
   const { caller, kinds, outcomes } = setUp();
   caller.routeUp(route, 9_999);
   caller.tick(10_000);
@@ -132,7 +132,7 @@ test('[RLY-05] at the deadline the device is told to stop, and after the grace t
   assert.equal(outcomes[0]?.status, 'unknown');
 });
 
-test('[HOST-05] a cancel waits for the word of the device, but not for long', () => {
+test("[HOST-05] a cancel waits for the device's outcome, for a bounded time", () => {
   const { caller, hear, outcomes, kinds } = setUp();
   caller.routeUp(route, 0);
   caller.cancel(100);
@@ -146,7 +146,7 @@ test('[HOST-05] a cancel waits for the word of the device, but not for long', ()
   assert.deepEqual(kinds(), ['CALL', 'CANCEL', 'ACK']);
 });
 
-test('a result that breaks its digest or its bound is not done', () => {
+test('a result with a wrong digest or size is not done', () => {
   const damaged = setUp();
   damaged.caller.routeUp(route, 0);
   damaged.hear({ kind: FrameKind.DATA, payload: Buffer.from('abc') });
@@ -158,7 +158,7 @@ test('a result that breaks its digest or its bound is not done', () => {
   assert.equal(large.outcomes[0]?.error?.id, 'tool.result_too_large');
 });
 
-test('[RLY-05] a host that comes back asks for the outcome, and never sends the call again', () => {
+test('[RLY-05] a restarted host asks for the outcome and never sends the call again', () => {
   const intent = setUp().caller.intent(route.journalId);
   const { caller, sent, hear, outcomes } = setUp(intent);
   caller.routeUp(newRoute, 0);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ResultInbox, ResultOutbox } from './result-stream.ts';
 
-test('[RLY-07] whatever is repeated or comes too early, the inbox gives every byte once and in order', () => {
+test('[RLY-07] the inbox delivers every byte once and in order, whatever is repeated or early', () => {
   const result = Buffer.from(Array.from({ length: 200 }, (_, index) => index));
   const chunk = fc.tuple(fc.nat(200), fc.nat(60));
   fc.assert(
@@ -19,7 +19,7 @@ test('[RLY-07] whatever is repeated or comes too early, the inbox gives every by
   );
 });
 
-test('[RLY-07] the inbox takes no byte beyond its credit, and gives credit only for what was read', () => {
+test('[RLY-07] the inbox accepts no byte beyond its credit and grants credit only for consumed bytes', () => {
   const inbox = new ResultInbox({ windowBytes: 10, maxBytes: 25 });
   assert.equal(inbox.accept(0, new Uint8Array(50))?.length, 10);
   assert.equal(inbox.accept(10, new Uint8Array(50)), undefined);
@@ -31,7 +31,7 @@ test('[RLY-07] the inbox takes no byte beyond its credit, and gives credit only 
   assert.equal(inbox.granted, 25, 'never beyond the bound on the whole result');
 });
 
-test('[RLY-07] the outbox sends within credit, from wherever the caller asks', () => {
+test('[RLY-07] the outbox sends within its credit, from any offset', () => {
   const pieces = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 10 });
   fc.assert(
     fc.property(pieces, fc.nat(300), fc.nat(300), (parts, offset, credit) => {

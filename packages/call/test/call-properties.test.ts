@@ -15,7 +15,7 @@ test(`[RLY-05] whatever fails, no call runs twice, lies, or ends without an outc
   }
 });
 
-test('[RLY-05] the simulated worlds are rough enough to show every outcome', () => {
+test('[RLY-05] the simulated worlds produce every outcome', () => {
   const seen = new Map<string, number>();
   for (let seed = 0; seed < 1_000; seed += 1) {
     for (const { outcome } of runOf(scheduleOf(seed)).calls.values()) {
@@ -28,7 +28,7 @@ test('[RLY-05] the simulated worlds are rough enough to show every outcome', () 
   }
 });
 
-test('[RLY-07] a long result crosses a small window whole, and never faster than it is read', () => {
+test('[RLY-07] a long result crosses a small window completely and never faster than it is read', () => {
   const plan = scheduleOf(0)[0];
   assert.ok(plan?.do === 'call');
   const long = { ...plan, isDenied: false, timeoutMs: 10_000, workMs: 0, resultBytes: 399 };

@@ -9,7 +9,7 @@ import { violationsOf } from './sim/world.ts';
 const MAX_SEEDS = 30_000;
 
 for (const broken of BROKEN_RULES) {
-  test(`[RLY-05] it is noticed when ${broken.how} (rule ${broken.rule})`, (t) =>
+  test(`[RLY-05] the properties notice when ${broken.how} (rule ${broken.rule})`, (t) =>
     catches(broken, t));
 }
 

@@ -34,13 +34,13 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 2,
-    how: 'a call of an older epoch is taken for one of now',
+    how: 'a call of an older epoch is accepted as current',
     lie: /^ran after it had ended/,
     variant: { toDevice: (frame, { epoch = frame.epoch }) => ({ ...frame, epoch }) },
   },
   {
     rule: 2,
-    how: 'a call that the journal knows is dispatched again',
+    how: 'a call in the journal is dispatched again',
     lie: /^ran twice/,
     variant: { journalFor: (disk) => journalLike(disk, { load: () => without(disk, 'finished') }) },
   },
@@ -61,15 +61,15 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 3,
-    how: 'the outcome is told before it is safe on the disk',
-    lie: /^was told to have ended in two ways/,
+    how: 'an outcome is reported before it is on disk',
+    lie: /^was reported with two outcomes/,
     variant: {
       journalFor: (disk) => journalLike(disk, { finished: (entry) => disk.finished(entry, false) }),
     },
   },
   {
     rule: 4,
-    how: 'a restart forgets what was dispatched and has no outcome',
+    how: 'a restart forgets dispatched calls without an outcome',
     lie: /^ran twice/,
     variant: {
       journalFor: (disk) => journalLike(disk, { load: () => without(disk, 'dispatched') }),
@@ -94,7 +94,7 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 6,
-    how: 'a refusal is taken for a promise that the call never ran',
+    how: 'a refusal is taken as proof that the call never ran',
     lie: /^ended as failed, .*, though it ran/,
     variant: {
       toHost: (frame) =>
@@ -115,7 +115,7 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 8,
-    how: 'the intent is recorded after the call was sent',
+    how: 'the intent is recorded after the call is sent',
     lie: /^ran without an intent/,
     variant: { recordsIntentFirst: false },
   },

@@ -75,7 +75,7 @@ export class Witness {
     call.told = { outcome: Buffer.from(outcome), machineCrashes };
     if (before === undefined || before.outcome.equals(outcome)) return;
     const mayChange = !call.plan.hasEffects && before.machineCrashes < machineCrashes;
-    if (!mayChange) this.violate(callId, 'was told to have ended in two ways');
+    if (!mayChange) this.violate(callId, 'was reported with two outcomes');
   }
 
   intended(intent: CallIntent): void {
