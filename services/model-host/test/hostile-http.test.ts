@@ -62,6 +62,7 @@ test('an HTTP/2 request with a broken authority or path is refused and harms nob
   );
   assert.equal(await statusOf(host, { 'content-type': 'text/plain' }), 415);
   assert.equal(await statusOf(host, { ':path': '/x?%' }), 404);
+  assert.equal(await statusOf(host, { ':path': '/x?%', 'content-type': 'application/json' }), 501);
   await isAlive(host);
 });
 

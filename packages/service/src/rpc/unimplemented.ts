@@ -7,6 +7,7 @@ import { toConnectError } from './connect-error.ts';
 type Fallback = NonNullable<ConnectNodeAdapterOptions['fallback']>;
 
 const MAX_PATH_CHARS = 200;
+const CONNECT_CONTENT_TYPE = /^application\/(json|proto|connect\+)/;
 
 /** Answers a request for an unknown method. Connect's own answer is a bare 404. */
 export const answerUnimplemented: Fallback = (request, response) => {
@@ -19,6 +20,12 @@ export const answerUnimplemented: Fallback = (request, response) => {
     const trailer = new Headers();
     setTrailerStatus(trailer, error);
     for (const [name, value] of trailer) response.setHeader(name, value);
+    response.end();
+    return;
+  }
+  if (!CONNECT_CONTENT_TYPE.test(contentType)) {
+    // Not an RPC at all: a browser or a scanner.
+    response.statusCode = 404;
     response.end();
     return;
   }
