@@ -9,7 +9,7 @@ import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
 import { openScript } from './app/open-files.ts';
 import { type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchRpcs } from './app/rpc-watch.ts';
-import { watchTurns } from './app/turn-watch.ts';
+import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
 import { createHostMetrics, exposeRunning } from './metrics.ts';

@@ -55,9 +55,20 @@ export interface CallProgress {
   readonly total?: number;
 }
 
+/** How a turn ended that a tool started. */
+export interface NestedTurn {
+  readonly outcome: 'done' | 'failed' | 'cancelled';
+  /** The answer; empty unless done. */
+  readonly text: string;
+  /** Set unless done. */
+  readonly error?: ZlError;
+}
+
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: CallProgress) => void;
+  /** Runs a turn inside the call, at the cost of its own: how an agent is offered as a tool. */
+  readonly startTurn?: (text: string, signal: AbortSignal) => Promise<NestedTurn>;
 }
 
 /** A call that has its id and was neither decided, validated nor sent. */

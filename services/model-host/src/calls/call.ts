@@ -6,7 +6,13 @@ import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
 import type { CallDecider } from './decide.ts';
-import type { ExecutableCall, Execution, ExecutorScope, ExecutorTool } from './executor.ts';
+import type {
+  ExecutableCall,
+  Execution,
+  ExecutionContext,
+  ExecutorScope,
+  ExecutorTool,
+} from './executor.ts';
 import type { CallFacts, CallLedger, ToolLimits, ToolMetrics } from './ports.ts';
 import { type RecordedCall, recordCall } from './record.ts';
 import { type Settlement, settle, settledHere } from './settle.ts';
@@ -77,7 +83,7 @@ export class ToolCall implements PreparedCall {
       this.#validate(found.tool);
       signal.throwIfAborted();
       const call = this.#executable(found.tool);
-      this.#execution = await found.executor.execute(call, this.#context(found.tool, options));
+      this.#execution = await this.#execute(found.executor, call, options);
     } catch (reason) {
       return this.#notExecuted(reason, signal);
     }
@@ -121,17 +127,25 @@ export class ToolCall implements PreparedCall {
     };
   }
 
-  #context(tool: ExecutorTool, options: CallOptions) {
+  async #execute(
+    executor: ExecutorScope,
+    call: ExecutableCall,
+    options: CallOptions,
+  ): Promise<Execution> {
     const { scope, nowMs, ledger } = this.#deps;
+    const { tool } = call;
+    const intend: ExecutionContext['intend'] = (target) =>
+      ledger.intend(this.#facts(), target, tool.hasEffects);
     const { onProgress } = options;
-    return {
-      ...options,
-      ...(onProgress === undefined ? {} : { onProgress: this.#masking(onProgress) }),
-      scope,
+    const progress = onProgress && { onProgress: this.#masking(onProgress) };
+    const context = { ...options, ...progress, scope, nowMs, intend };
+    // The call protocol keeps the deadline of a device's call.
+    if (tool.executor === 'device') return executor.execute(call, context);
+    return withDeadline((signal) => executor.execute(call, { ...context, signal }), {
+      call,
       nowMs,
-      intend: (target?: Parameters<CallLedger['intend']>[1]) =>
-        ledger.intend(this.#facts(), target, tool.hasEffects),
-    };
+      signal: options.signal,
+    });
   }
 
   /** What a tool says while it runs reaches the client as masked as its result. */
@@ -239,4 +253,39 @@ function maskedArguments({ value, text, error }: ToolArguments, onMasked: OnMask
 
 function asDigest(text: string | undefined): Digest | undefined {
   return text?.startsWith('sha256:') ? `sha256:${text.slice('sha256:'.length)}` : undefined;
+}
+
+interface Deadline {
+  readonly call: ExecutableCall;
+  readonly signal: AbortSignal;
+  readonly nowMs: () => number;
+}
+
+/** Stops the execution at its deadline; one that does not stop within the grace is unknown. */
+async function withDeadline(
+  execute: (signal: AbortSignal) => Promise<Execution>,
+  { call, signal: cancelled, nowMs }: Deadline,
+): Promise<Execution> {
+  const { deadlineMs, settleByMs, tool } = call;
+  const name = tool.definition.name;
+  const late = new AbortController();
+  const timer = setTimeout(() => {
+    late.abort(new ZlError('tool.timeout', `${name} did not finish in time`));
+  }, deadlineMs - nowMs());
+  const signal = AbortSignal.any([cancelled, late.signal]);
+  const abandoned = Promise.withResolvers<Execution>();
+  let grace: NodeJS.Timeout | undefined;
+  const onStop = () => {
+    const error = new ZlError('call.unknown_outcome', `${name} did not stop when it was told to`);
+    const unknown = { outcome: 'unknown', error, remoteUs: 0, deviceUs: 0, serverUs: 0 } as const;
+    grace = setTimeout(() => abandoned.resolve(unknown), settleByMs - deadlineMs);
+  };
+  signal.addEventListener('abort', onStop, { once: true });
+  try {
+    return await Promise.race([execute(signal), abandoned.promise]);
+  } finally {
+    signal.removeEventListener('abort', onStop);
+    clearTimeout(timer);
+    clearTimeout(grace);
+  }
 }

@@ -1,11 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent, StartTurn } from '@zerolatency/proto/agent';
 import type { OnMasked } from '@zerolatency/redaction';
 import type { ModelMessage } from '../providers/port.ts';
 import { TurnEvents } from '../turn/turn-events.ts';
-import type { RunningTurn, Turns } from '../turn/turns.ts';
+import { newTurnId, type RunningTurn, type Turns } from '../turn/turns.ts';
 import { ChatReader } from './reader.ts';
 import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES, readStartTurn } from './start-turn.ts';
 import { TurnLog } from './turn-log.ts';
@@ -191,10 +190,6 @@ class Conversation {
     const bytes = this.#turns.reduce((sum, turn) => sum + turn.bytes, 0);
     return messages > MAX_HISTORY_MESSAGES || bytes > MAX_HISTORY_BYTES;
   }
-}
-
-function newTurnId(): string {
-  return randomBytes(16).toString('hex');
 }
 
 function invalid(field: string, reason: string): ZlError {

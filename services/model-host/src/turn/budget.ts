@@ -1,36 +1,87 @@
 import { ZlError } from '@zerolatency/errors';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
-import type { TurnLimits } from './limits.ts';
 
-// Rule of thumb of every large tokenizer for prose. Exact counts come with the usage part.
+/** The guardrails of one turn. */
+export interface TurnLimits {
+  /** Model calls. */
+  readonly maxSteps: number;
+  /** How deep tool calls may nest: with 1 a turn that a tool starts may call no tools itself. */
+  readonly maxToolDepth: number;
+  readonly timeoutMs: number;
+  /** Over all model calls of the turn. */
+  readonly maxInputTokens: number;
+  readonly maxOutputTokens: number;
+}
+
+/** The client's limits narrow the host's and never widen them; 0 keeps the host's. */
+export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}): TurnLimits {
+  const narrow = (key: keyof TurnLimits) => Math.min(host[key], asked[key] || host[key]);
+  return {
+    maxSteps: narrow('maxSteps'),
+    maxToolDepth: narrow('maxToolDepth'),
+    timeoutMs: narrow('timeoutMs'),
+    maxInputTokens: narrow('maxInputTokens'),
+    maxOutputTokens: narrow('maxOutputTokens'),
+  };
+}
+
+// A rule of thumb for prose, whatever the tokenizer. Exact counts come with the usage part.
 const BYTES_PER_TOKEN = 4;
 
-/** What was set aside for one model call. */
+/** Set aside for one model call. */
 export interface Reservation {
   readonly inputTokens: number;
   readonly outputTokens: number;
 }
 
 /**
- * Tokens of a turn. Reserved before a model call, settled after it with what
- * the provider counted, or else with the input reserved and an estimate of the output.
+ * Tokens of a turn. Reserved before a model call, settled after it with the
+ * provider's counts, or else with the reserved input and an estimate of the output.
  */
 export class TokenBudget {
   readonly #limits: Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
   #inputTokens = 0;
   #outputTokens = 0;
+  /** Spent by turns that this turn's calls started. */
+  #nested: TokenUsage = { inputTokens: 0, outputTokens: 0 };
 
   constructor(limits: Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>) {
     this.#limits = limits;
   }
 
+  /** By this turn itself. */
   get spent(): TokenUsage {
     return { inputTokens: this.#inputTokens, outputTokens: this.#outputTokens };
   }
 
+  /** By this turn and the turns nested in it. */
+  get spentInAll(): TokenUsage {
+    return {
+      inputTokens: this.#inputTokens + this.#nested.inputTokens,
+      outputTokens: this.#outputTokens + this.#nested.outputTokens,
+    };
+  }
+
+  /** What each of so many calls that run at once may spend on a turn of its own. */
+  shareAmong(calls: number): Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'> {
+    const { inputTokens, outputTokens } = this.spentInAll;
+    return {
+      maxInputTokens: Math.floor((this.#limits.maxInputTokens - inputTokens) / calls),
+      maxOutputTokens: Math.floor((this.#limits.maxOutputTokens - outputTokens) / calls),
+    };
+  }
+
+  chargeNested({ inputTokens, outputTokens }: TokenUsage): void {
+    this.#nested = {
+      inputTokens: this.#nested.inputTokens + inputTokens,
+      outputTokens: this.#nested.outputTokens + outputTokens,
+    };
+  }
+
   /** @throws budget.tokens when the call would not fit. */
   reserve(inputTokens: number): Reservation {
-    const inputLeft = this.#limits.maxInputTokens - this.#inputTokens;
+    const spent = this.spentInAll;
+    const inputLeft = this.#limits.maxInputTokens - spent.inputTokens;
     if (inputTokens > inputLeft) {
       throw new ZlError(
         'budget.tokens',
@@ -38,15 +89,15 @@ export class TokenBudget {
       );
     }
     this.refuseWhenSpent();
-    const outputTokens = this.#limits.maxOutputTokens - this.#outputTokens;
+    const outputTokens = this.#limits.maxOutputTokens - spent.outputTokens;
     this.#inputTokens += inputTokens;
     this.#outputTokens += outputTokens;
     return { inputTokens, outputTokens };
   }
 
-  /** @throws budget.tokens when a model could not say anything more. */
+  /** @throws budget.tokens when no output is left. */
   refuseWhenSpent(): void {
-    if (this.#outputTokens < this.#limits.maxOutputTokens) return;
+    if (this.spentInAll.outputTokens < this.#limits.maxOutputTokens) return;
     throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
   }
 

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
-import type { TurnLimits } from './limits.ts';
-import { narrowLimits } from './limits.ts';
-import { admitted, isEnd, MAX_RECOVERIES, stepOf, type TurnInput, transition } from './state.ts';
+import type { TurnLimits } from './budget.ts';
+import { narrowLimits } from './budget.ts';
+import { ADMITTED, isEnd, MAX_REPROMPTS, stepOf, type TurnInput, transition } from './state.ts';
 
 const limits: TurnLimits = {
   maxSteps: 3,
@@ -16,7 +16,7 @@ const limits: TurnLimits = {
 const cancelled = new ZlError('turn.cancelled', 'gone');
 
 function run(inputs: readonly TurnInput[], with_: TurnLimits = limits) {
-  return inputs.reduce((state, input) => transition(state, input, with_), admitted);
+  return inputs.reduce((state, input) => transition(state, input, with_), ADMITTED);
 }
 
 const begin: TurnInput = { type: 'begin' };
@@ -27,9 +27,9 @@ const recorded: TurnInput = { type: 'recorded' };
 const unparsable: TurnInput = { type: 'unparsable', reason: 'not JSON' };
 
 test('[HOST-02] a turn plans, acts, reflects and responds, and each model call is a step', () => {
-  assert.deepEqual(run([begin]), { at: 'planning', step: 1, recoveries: 0 });
+  assert.deepEqual(run([begin]), { at: 'planning', step: 1, reprompts: 0 });
   assert.deepEqual(run([begin, asked]), { at: 'acting', step: 1, calls: 1 });
-  assert.deepEqual(run([begin, asked, acted]), { at: 'reflecting', step: 2, recoveries: 0 });
+  assert.deepEqual(run([begin, asked, acted]), { at: 'reflecting', step: 2, reprompts: 0 });
   assert.deepEqual(run([begin, asked, acted, answered]), { at: 'responding', step: 2 });
   assert.deepEqual(run([begin, asked, acted, answered, recorded]), { at: 'done', step: 2 });
 });
@@ -45,7 +45,7 @@ test('[HOST-07] calls nested deeper than max_tool_depth do not run', () => {
 });
 
 test('[HOST-08] a model that stays unreadable is told twice, and then the turn fails', () => {
-  const tries = Array.from({ length: MAX_RECOVERIES }, () => unparsable);
+  const tries = Array.from({ length: MAX_REPROMPTS }, () => unparsable);
   const patient = { ...limits, maxSteps: 10 };
   assert.equal(run([begin, ...tries], patient).at, 'planning');
   const state = run([begin, ...tries, unparsable], patient);
@@ -77,7 +77,7 @@ const inputs = fc.oneof(
 test('whatever comes, steps stay within max_steps, ends are final, and only illegal inputs throw', () => {
   fc.assert(
     fc.property(fc.array(inputs, { maxLength: 40 }), (sequence) => {
-      let state = admitted;
+      let state = ADMITTED;
       for (const input of sequence) {
         const before = state;
         try {
@@ -97,7 +97,7 @@ test('whatever comes, steps stay within max_steps, ends are final, and only ille
 test('every state but an end can be stopped, so a cancel is never lost', () => {
   fc.assert(
     fc.property(fc.array(inputs, { maxLength: 20 }), (sequence) => {
-      let state = admitted;
+      let state = ADMITTED;
       for (const input of sequence) {
         try {
           state = transition(state, input, limits);

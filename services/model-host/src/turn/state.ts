@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { TurnLimits } from './limits.ts';
+import type { TurnLimits } from './budget.ts';
 
 /**
  * The turn, without I/O.
@@ -22,9 +22,9 @@ import type { TurnLimits } from './limits.ts';
  */
 export type TurnState =
   | { readonly at: 'admitted' }
-  | { readonly at: 'planning'; readonly step: number; readonly recoveries: number }
+  | { readonly at: 'planning'; readonly step: number; readonly reprompts: number }
   | { readonly at: 'acting'; readonly step: number; readonly calls: number }
-  | { readonly at: 'reflecting'; readonly step: number; readonly recoveries: number }
+  | { readonly at: 'reflecting'; readonly step: number; readonly reprompts: number }
   | { readonly at: 'responding'; readonly step: number }
   | { readonly at: 'done'; readonly step: number }
   | { readonly at: 'failed'; readonly step: number; readonly error: ZlError }
@@ -42,9 +42,9 @@ export type TurnInput =
   | { readonly type: 'stopped'; readonly error: ZlError };
 
 /** How often a model is told that its tool calls could not be read before the turn gives up. */
-export const MAX_RECOVERIES = 2;
+export const MAX_REPROMPTS = 2;
 
-export const admitted: TurnState = { at: 'admitted' };
+export const ADMITTED: TurnState = { at: 'admitted' };
 
 export function isEnd(state: TurnState): state is EndState {
   return state.at === 'done' || state.at === 'failed' || state.at === 'cancelled';
@@ -55,16 +55,16 @@ export function transition(state: TurnState, input: TurnInput, limits: TurnLimit
   if (input.type === 'stopped') return isEnd(state) ? state : stop(stepOf(state), input.error);
   switch (state.at) {
     case 'admitted':
-      if (input.type === 'begin') return { at: 'planning', step: 1, recoveries: 0 };
+      if (input.type === 'begin') return { at: 'planning', step: 1, reprompts: 0 };
       break;
     case 'planning':
     case 'reflecting':
       if (input.type === 'answered') return { at: 'responding', step: state.step };
       if (input.type === 'asked') return act(state.step, input, limits);
-      if (input.type === 'unparsable') return recover(state, input.reason, limits);
+      if (input.type === 'unparsable') return repromptModel(state, input.reason, limits);
       break;
     case 'acting':
-      if (input.type === 'acted') return { at: 'reflecting', step: state.step + 1, recoveries: 0 };
+      if (input.type === 'acted') return { at: 'reflecting', step: state.step + 1, reprompts: 0 };
       break;
     case 'responding':
       if (input.type === 'recorded') return { at: 'done', step: state.step };
@@ -96,16 +96,16 @@ function act(
   return { at: 'acting', step, calls: asked.calls };
 }
 
-function recover(
-  state: Extract<TurnState, { recoveries: number }>,
+function repromptModel(
+  state: Extract<TurnState, { reprompts: number }>,
   reason: string,
   limits: TurnLimits,
 ): TurnState {
-  if (state.recoveries >= MAX_RECOVERIES) {
+  if (state.reprompts >= MAX_REPROMPTS) {
     return stop(state.step, new ZlError('provider.unparsable', reason));
   }
   if (state.step >= limits.maxSteps) return stop(state.step, tooManySteps(limits));
-  return { at: state.at, step: state.step + 1, recoveries: state.recoveries + 1 };
+  return { at: state.at, step: state.step + 1, reprompts: state.reprompts + 1 };
 }
 
 function tooManySteps(limits: TurnLimits): ZlError {

@@ -1,4 +1,11 @@
-import type { CallProgress, PreparedCall, ToolArguments, Toolbox, ToolResult } from '../ports.ts';
+import type {
+  CallOptions,
+  CallProgress,
+  PreparedCall,
+  ToolArguments,
+  Toolbox,
+  ToolResult,
+} from '../ports.ts';
 import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
 import type { TurnEvents } from './turn-events.ts';
 
@@ -13,6 +20,7 @@ export interface ToolStep {
   readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnEvents;
+  readonly startTurn: NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
 }
 
@@ -33,11 +41,11 @@ const PROGRESS_EVERY_BYTES = 64 * 1024;
  * When cancelled, it still returns only after every call has its outcome.
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
-  const { toolbox, events } = step;
+  const { toolbox, events, startTurn } = step;
   const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.tool, args));
   for (const call of prepared) events.started(call, step.step);
   const running = prepared.map((call) =>
-    call.run({ signal, onProgress: progressOf(call, events) }),
+    call.run({ signal, onProgress: progressOf(call, events), startTurn }),
   );
   const answers: ToolAnswer[] = [];
   for (const [index, { request }] of step.calls.entries()) {

@@ -2,14 +2,13 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { readArguments } from '../calls/arguments.ts';
-import type { Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { NestedTurn, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
-import type { ModelMessage } from '../providers/port.ts';
-import { TokenBudget } from './budget.ts';
-import type { TurnLimits } from './limits.ts';
-import { type Reply, runModelStep } from './model-step.ts';
+import type { ModelMessage, TokenUsage } from '../providers/port.ts';
+import { TokenBudget, type TurnLimits } from './budget.ts';
+import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import {
-  admitted,
+  ADMITTED,
   type EndState,
   isEnd,
   stepOf,
@@ -17,11 +16,9 @@ import {
   type TurnState,
   transition,
 } from './state.ts';
-import { recoveryPrompt, systemPrompt } from './system-prompt.ts';
+import { TurnClock, type TurnObserver } from './telemetry.ts';
 import { type AskedCall, runToolStep } from './tool-step.ts';
-import { TurnClock } from './turn-clock.ts';
 import type { TurnEvents } from './turn-events.ts';
-import type { TurnObserver } from './turn-observer.ts';
 
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
@@ -29,9 +26,9 @@ export interface TurnRequest {
   readonly scope: TurnScope;
   readonly model: Model;
   readonly limits: TurnLimits;
-  /** The conversation so far; the last message is what the person just said. */
+  /** The conversation so far; the last message is the new one. */
   readonly messages: readonly ModelMessage[];
-  /** 0 for a person's turn; a turn that a tool call starts is one deeper. */
+  /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
 }
 
@@ -46,15 +43,24 @@ export interface TurnDeps {
   readonly bounds: TurnBounds;
   readonly observer: TurnObserver;
   readonly nowMs: () => number;
+  /** Runs a turn that a call of this one started. */
+  readonly runNested: (request: NestedRequest, signal: AbortSignal) => Promise<TurnEnd>;
 }
+
+/** Its scope but for the turn's id, its limits and its end come from the outer turn. */
+export type NestedRequest = Omit<TurnRequest, 'scope'> & {
+  readonly scope: Omit<TurnScope, 'turnId'>;
+};
 
 export interface TurnEnd {
   readonly state: EndState;
   /** What the turn adds to the conversation; empty unless it is done. */
   readonly messages: readonly ModelMessage[];
+  /** With the turns nested in it. */
+  readonly usage: TokenUsage;
 }
 
-/** Drives the state machine of one turn: does what a state calls for and feeds back what came of it. */
+/** Drives the state machine of one turn: does what a state calls for and feeds the outcome back. */
 export class Turn {
   readonly #request: TurnRequest;
   readonly #deps: TurnDeps;
@@ -64,7 +70,7 @@ export class Turn {
   readonly #callIds: string[] = [];
   readonly #startedAtMs: number;
   readonly #clock = new TurnClock();
-  #toolbox: Toolbox = unopened;
+  #toolbox: Toolbox = UNOPENED;
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
   #calls: readonly AskedCall[] = [];
   #auditId = '';
@@ -80,16 +86,16 @@ export class Turn {
 
   /** Never rejects: whatever happens ends the turn with its one terminal event. */
   async run(signal: AbortSignal): Promise<TurnEnd> {
-    let state = admitted;
+    let state = ADMITTED;
     while (!isEnd(state)) {
       const input = await this.#act(state, signal);
       const next = this.#next(state, input);
       this.#deps.observer.entered(next, state);
       state = next;
     }
-    await this.#tellEnd(state);
+    await this.#reportEnd(state);
     const added = state.at === 'done' ? this.#messages.slice(this.#request.messages.length) : [];
-    return { state, messages: added };
+    return { state, messages: added, usage: this.#budget.spentInAll };
   }
 
   #next(state: TurnState, input: TurnInput): TurnState {
@@ -113,7 +119,7 @@ export class Turn {
         case 'acting':
           return await this.#clock.waited(() => this.#callTools(state.step, signal));
         case 'responding':
-          // The answer is complete, so a cancel that comes now comes too late.
+          // The answer is complete, so a cancel is too late from here on.
           this.#auditId = await this.#record('done', state.step);
           return { type: 'recorded' };
         default:
@@ -150,12 +156,12 @@ export class Turn {
     const reason = this.#readCalls();
     if (reason !== undefined) {
       this.#messages.push({ role: 'assistant', text, toolCalls: [] });
-      this.#messages.push({ role: 'user', text: recoveryPrompt(reason) });
+      this.#messages.push({ role: 'user', text: reprompt(reason) });
       return { type: 'unparsable', reason };
     }
     this.#messages.push({ role: 'assistant', text, toolCalls });
     if (toolCalls.length === 0) return { type: 'answered' };
-    // As with steps: tools whose results no model call could see must not run at all.
+    // As with steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
     return { type: 'asked', calls: toolCalls.length, depth: this.#request.depth + 1 };
   }
@@ -167,6 +173,7 @@ export class Turn {
         calls: this.#calls,
         step,
         events: this.#events,
+        startTurn: (text, nestedSignal) => this.#runNested(text, nestedSignal),
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
       },
       signal,
@@ -175,6 +182,25 @@ export class Turn {
     signal.throwIfAborted();
     this.#messages.push({ role: 'tool', results: answers });
     return { type: 'acted' };
+  }
+
+  async #runNested(text: string, signal: AbortSignal): Promise<NestedTurn> {
+    const { scope, model, limits, depth } = this.#request;
+    const share = this.#budget.shareAmong(this.#calls.length);
+    const { state, messages, usage } = await this.#deps.runNested(
+      {
+        scope,
+        model,
+        limits: { ...limits, ...share },
+        messages: [{ role: 'user', text }],
+        depth: depth + 1,
+      },
+      signal,
+    );
+    this.#budget.chargeNested(usage);
+    if (state.at !== 'done') return { outcome: state.at, text: '', error: state.error };
+    const answer = messages.findLast((message) => message.role === 'assistant');
+    return { outcome: 'done', text: answer?.text ?? '' };
   }
 
   /** Returns why the calls of the reply cannot run; undefined when they can. */
@@ -212,12 +238,12 @@ export class Turn {
     });
   }
 
-  async #tellEnd(state: EndState): Promise<void> {
+  async #reportEnd(state: EndState): Promise<void> {
     if (state.at !== 'done') {
       try {
         this.#auditId = await this.#record(state.at, stepOf(state), state.error.id);
       } catch (reason) {
-        // The person is told why the turn ended; that its record is missing is for the operator.
+        // The person learns why the turn ended; the missing record is for the operator.
         this.#deps.observer.unrecorded(reason);
       }
     }
@@ -226,11 +252,11 @@ export class Turn {
       usage: this.#budget.spent,
     });
     if (state.at !== 'done') return this.#events.error(state.error);
-    this.#tellDone(state.step);
+    this.#reportDone(state.step);
   }
 
-  #tellDone(steps: number): void {
-    const { inputTokens, outputTokens } = this.#budget.spent;
+  #reportDone(steps: number): void {
+    const { inputTokens, outputTokens } = this.#budget.spentInAll;
     this.#events.done({
       reason: this.#reply.cutByLength ? StopReason.LENGTH : StopReason.END,
       usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) },
@@ -242,9 +268,9 @@ export class Turn {
   }
 }
 
-const unopened: Toolbox = {
+const UNOPENED: Toolbox = {
   tools: [],
   prepare: (tool) => {
-    throw new ZlError('internal', `${tool} was asked for before the toolbox was open`);
+    throw new ZlError('internal', `${tool} was called before the toolbox was open`);
   },
 };

@@ -1,15 +1,16 @@
+import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
 import type { TurnSlots } from '../limits/turn-slots.ts';
 import type { TurnScope } from '../ports.ts';
 import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
-import { narrowLimits, type TurnLimits } from './limits.ts';
-import { Turn, type TurnDeps, type TurnEnd } from './turn.ts';
+import { narrowLimits, type TurnLimits } from './budget.ts';
+import type { TurnObserver } from './telemetry.ts';
+import { type NestedRequest, Turn, type TurnDeps, type TurnEnd, type TurnRequest } from './turn.ts';
 import { type EventLog, TurnEvents } from './turn-events.ts';
-import type { TurnObserver } from './turn-observer.ts';
 
-/** A turn somebody asks for, checked as far as its own text goes. */
+/** A request for a turn, its fields checked. */
 export interface TurnAsk {
   readonly identity: Identity;
   readonly turnId: string;
@@ -29,11 +30,15 @@ export interface TurnWatch {
   within<T>(run: () => Promise<T>): Promise<T>;
 }
 
-export interface TurnsDeps extends Omit<TurnDeps, 'observer'> {
+export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'runNested'> {
   readonly models: Models;
   readonly limits: TurnLimits;
   readonly slots: TurnSlots;
-  readonly watch: (scope: TurnScope, ask: TurnAsk) => TurnWatch;
+  /** Without a traceparent the turn's span is a child of the active one. */
+  readonly watch: (
+    scope: TurnScope,
+    options: { readonly model: string; readonly traceparent?: string },
+  ) => TurnWatch;
 }
 
 export interface RunningTurn {
@@ -42,7 +47,7 @@ export interface RunningTurn {
   cancel(error: ZlError): void;
 }
 
-/** Every turn of this pod: lets them in, and ends them when the pod has to go. */
+/** The turns of this pod: admits them, and ends them when the pod drains. */
 export class Turns {
   readonly #deps: TurnsDeps;
   readonly #running = new Set<RunningTurn>();
@@ -52,7 +57,7 @@ export class Turns {
     this.#deps = deps;
   }
 
-  /** Aborts when no new turns are taken any more. */
+  /** Aborts when no new turns are admitted any more. */
   get draining(): AbortSignal {
     return this.#draining.signal;
   }
@@ -68,21 +73,19 @@ export class Turns {
     }
     const model = this.#deps.models.resolve(ask.model);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
-    const giveBack = this.#deps.slots.take(ask.identity);
+    const release = this.#deps.slots.take(ask.identity);
     const { identity, sessionId, deviceId, turnId } = ask;
     const scope = { identity, sessionId, deviceId, turnId };
-    const { observer, within } = this.#deps.watch(scope, { ...ask, model: model.alias });
     const request = { scope, model, limits, messages: ask.messages, depth: 0 };
-    const turn = new Turn(request, { ...this.#deps, observer }, new TurnEvents(log));
     const stop = new AbortController();
     const timer = setTimeout(() => {
       stop.abort(new ZlError('budget.time', `the turn took longer than ${limits.timeoutMs} ms`));
     }, limits.timeoutMs);
     const running: RunningTurn = {
       cancel: (error) => stop.abort(error),
-      ended: within(() => turn.run(stop.signal)).finally(() => {
+      ended: this.#run(request, { log, traceparent: ask.traceparent }, stop.signal).finally(() => {
         clearTimeout(timer);
-        giveBack();
+        release();
         this.#running.delete(running);
       }),
     };
@@ -90,7 +93,28 @@ export class Turns {
     return running;
   }
 
-  /** New turns are refused from now; resolves when the last one has ended, by itself or by the deadline. */
+  #run(
+    request: TurnRequest,
+    { log, traceparent }: { log: EventLog; traceparent?: string },
+    signal: AbortSignal,
+  ): Promise<TurnEnd> {
+    const options = {
+      model: request.model.alias,
+      ...(traceparent !== undefined && { traceparent }),
+    };
+    const { observer, within } = this.#deps.watch(request.scope, options);
+    const runNested: TurnDeps['runNested'] = (nested, stop) => this.#runNested(nested, stop);
+    const turn = new Turn(request, { ...this.#deps, observer, runNested }, new TurnEvents(log));
+    return within(() => turn.run(signal));
+  }
+
+  /** It takes no slot: it runs in the place of the turn that waits for it. */
+  #runNested({ scope, ...request }: NestedRequest, signal: AbortSignal): Promise<TurnEnd> {
+    const turnId = newTurnId();
+    return this.#run({ ...request, scope: { ...scope, turnId } }, { log: NO_LOG }, signal);
+  }
+
+  /** Refuses new turns; resolves when the last one has ended, by itself or by the deadline. */
   async drain(deadline: AbortSignal): Promise<void> {
     this.#draining.abort();
     const cancelRest = () => {
@@ -103,4 +127,11 @@ export class Turns {
     await Promise.all([...this.#running].map((turn) => turn.ended));
     deadline.removeEventListener('abort', cancelRest);
   }
+}
+
+/** The tool that started a nested turn reports its answer; nobody reads its events. */
+const NO_LOG: EventLog = { isFull: false, append() {}, room: async () => {}, close() {} };
+
+export function newTurnId(): string {
+  return randomBytes(16).toString('hex');
 }

@@ -3,6 +3,7 @@ import type { Outcome } from '@zerolatency/receipts';
 import { maskText } from '@zerolatency/redaction';
 import { textForModel } from '../../src/calls/mcp-result.ts';
 import type {
+  CallOptions,
   CallProgress,
   PreparedCall,
   Recorder,
@@ -18,6 +19,7 @@ export interface FakeCall {
   readonly arguments: Readonly<Record<string, unknown>>;
   readonly signal: AbortSignal;
   readonly onProgress: (progress: CallProgress) => void;
+  readonly startTurn: CallOptions['startTurn'];
 }
 
 /** What a tool of the test does: gives its content, or throws its error. */
@@ -70,7 +72,7 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
       tool,
       argumentsJson: maskText(args.text).text,
       argumentsDigest: `sha256:${'0'.repeat(64)}`,
-      async run({ signal, onProgress = () => {} }) {
+      async run({ signal, onProgress = () => {}, startTurn }) {
         log.push(`ran ${tool}`);
         running += 1;
         const result = await end({
@@ -78,6 +80,7 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
           arguments: JSON.parse(args.text),
           signal,
           onProgress,
+          startTurn,
         });
         running -= 1;
         log.push(`ended ${tool}`);

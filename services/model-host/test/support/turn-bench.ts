@@ -7,8 +7,8 @@ import { TurnLog } from '../../src/chat/turn-log.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
-import type { TurnLimits } from '../../src/turn/limits.ts';
-import type { TurnObserver } from '../../src/turn/turn-observer.ts';
+import type { TurnLimits } from '../../src/turn/budget.ts';
+import type { TurnObserver } from '../../src/turn/telemetry.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
 import {
   type FakeRecorder,

@@ -1,19 +1,18 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import { extract, inSpan, type Logger } from '@zerolatency/service/telemetry';
+import { extract, inSpan, type Logger, type SpanOptions } from '@zerolatency/service/telemetry';
 import type { HostMetrics, ProviderMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
-import type { FirstToken } from '../turn/turn-clock.ts';
-import type { TurnObserver } from '../turn/turn-observer.ts';
-import type { TurnAsk, TurnWatch } from '../turn/turns.ts';
+import type { FirstToken, TurnObserver } from '../turn/telemetry.ts';
+import type { TurnsDeps } from '../turn/turns.ts';
 
-export interface TurnWatchDeps {
+export interface TurnTelemetryDeps {
   readonly tracer: Tracer;
   readonly metrics: HostMetrics;
   readonly log: Logger;
 }
 
-const phaseNames = {
+const PHASE_NAMES = {
   planning: 'plan',
   acting: 'act',
   reflecting: 'reflect',
@@ -21,32 +20,35 @@ const phaseNames = {
 } as const;
 
 /** Gives each turn one span, its metrics, and the one log line of its end. */
-export function watchTurns(deps: TurnWatchDeps): (scope: TurnScope, ask: TurnAsk) => TurnWatch {
-  return (scope, ask) => {
-    const told = new Told(scope, ask.model, deps);
-    return { observer: told, within: (run) => within(deps.tracer, told, ask, run) };
+export function watchTurns(deps: TurnTelemetryDeps): TurnsDeps['watch'] {
+  return (scope, { model, traceparent }) => {
+    const telemetry = new TurnTelemetry(scope, model, deps);
+    const { attributes } = telemetry;
+    const parent = traceparent === undefined ? {} : { parent: extract(traceparent) };
+    const options = { kind: 'server' as const, ...parent, attributes };
+    return { observer: telemetry, within: (run) => within(deps.tracer, telemetry, options, run) };
   };
 }
 
-function within<T>(tracer: Tracer, told: Told, ask: TurnAsk, run: () => Promise<T>): Promise<T> {
-  const options = {
-    kind: 'server' as const,
-    parent: extract(ask.traceparent),
-    attributes: told.attributes,
-  };
+function within<T>(
+  tracer: Tracer,
+  telemetry: TurnTelemetry,
+  options: SpanOptions,
+  run: () => Promise<T>,
+): Promise<T> {
   return inSpan(tracer, 'turn', options, async (span) => {
     const result = await run();
-    span.setAttributes(told.endAttributes);
-    if (told.failed) span.setStatus({ code: SpanStatusCode.ERROR });
+    span.setAttributes(telemetry.endAttributes);
+    if (telemetry.failed) span.setStatus({ code: SpanStatusCode.ERROR });
     return result;
   });
 }
 
-class Told implements TurnObserver {
+class TurnTelemetry implements TurnObserver {
   readonly attributes: Readonly<Record<string, string>>;
   endAttributes: Record<string, string | number> = {};
   failed = false;
-  readonly #deps: TurnWatchDeps;
+  readonly #deps: TurnTelemetryDeps;
   readonly #model: string;
   readonly #provider: ProviderMetrics;
   readonly #startedMs = performance.now();
@@ -55,7 +57,7 @@ class Told implements TurnObserver {
   constructor(
     { identity, sessionId, turnId, deviceId }: TurnScope,
     model: string,
-    deps: TurnWatchDeps,
+    deps: TurnTelemetryDeps,
   ) {
     this.attributes = {
       tenant: identity.tenant,
@@ -71,8 +73,8 @@ class Told implements TurnObserver {
 
   entered(state: TurnState, left: TurnState): void {
     const nowMs = performance.now();
-    if (left.at in phaseNames) {
-      const phase = phaseNames[left.at as keyof typeof phaseNames];
+    if (left.at in PHASE_NAMES) {
+      const phase = PHASE_NAMES[left.at as keyof typeof PHASE_NAMES];
       this.#deps.metrics.phaseLeft(phase, (nowMs - this.#enteredMs) / 1000);
     }
     if (state.at === 'planning' || state.at === 'reflecting') this.#deps.metrics.stepBegun();
@@ -114,7 +116,7 @@ class Told implements TurnObserver {
       ...usage,
     };
     this.#deps.metrics.turnEnded(figures);
-    // The cause never goes to the client, so this line is where it can be found.
+    // The cause never goes to the client; this line is where to find it.
     const cause = state.at === 'failed' ? { err: state.error } : {};
     const fields = { ...this.attributes, ...this.endAttributes, seconds, ...usage, ...cause };
     this.#deps.log[this.failed ? 'warn' : 'info'](fields, 'turn ended');

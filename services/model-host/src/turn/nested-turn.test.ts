@@ -1,0 +1,152 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import type { ChatEvent } from '@zerolatency/proto/agent';
+import { eventually } from '@zerolatency/testing';
+import type { FakeTool } from '../../test/support/fake-toolbox.ts';
+import { errorIdOf, textOf } from '../../test/support/streams.ts';
+import {
+  generousLimits,
+  runTurn,
+  startTurn,
+  type TurnBenchOptions,
+  turnBench,
+} from '../../test/support/turn-bench.ts';
+import type { LlmProvider } from '../providers/port.ts';
+
+// The person asks the agent, the agent looks something up, and both report what they heard.
+const rules = `
+- when: { after: failure }
+  reply: [{ text: 'failed: {{error}}' }]
+- when: { after: results }
+  reply: [{ text: 'heard {{result}}' }]
+- when: { text: '^delegate (?<task>.*)' }
+  reply: [{ toolCalls: [{ tool: agent, arguments: { task: '{{task}}' } }] }]
+- when: { text: '^look' }
+  reply: [{ toolCalls: [{ tool: look }] }]
+- when: { text: '^hang' }
+  reply: [{ hang: true }]
+- reply: [{ text: 'plain answer' }]`;
+
+/** An agent offered as a tool: its call runs a turn of its own. */
+const agent: FakeTool = async ({ arguments: { task }, signal, startTurn: start }) => {
+  const { text, error } = (await start?.(String(task), signal)) ?? {};
+  if (error !== undefined) throw error;
+  return { content: text };
+};
+
+function bench(options: Partial<TurnBenchOptions> = {}) {
+  return turnBench({ rules, tools: { agent, look: () => ({ content: 'a tree' }) }, ...options });
+}
+
+function callErrors(events: readonly ChatEvent[]): (string | undefined)[] {
+  return events.flatMap(({ event }) =>
+    event.case === 'toolCallDone' ? [event.value.error?.id] : [],
+  );
+}
+
+test('[HOST-07] a nested turn calls tools up to max_tool_depth', async () => {
+  const limits = { ...generousLimits, maxToolDepth: 2 };
+  const world = bench({ deps: { limits } });
+  const events = await runTurn(world, 'delegate look around');
+  assert.equal(textOf(events), 'heard heard a tree');
+  assert.deepEqual(callErrors(events), [undefined]);
+  assert.ok(world.toolboxes.log.includes('ran look'));
+});
+
+test('[HOST-07] a nested turn at max_tool_depth is refused its tool calls with budget.depth', async () => {
+  const world = bench();
+  const events = await runTurn(world, 'delegate look around', { limits: { maxToolDepth: 1 } });
+  assert.deepEqual(callErrors(events), ['budget.depth']);
+  assert.match(textOf(events), /^failed: budget\.depth/);
+  assert.equal(world.toolboxes.log.includes('ran look'), false);
+  assert.equal(events.at(-1)?.event.case, 'assistantDone');
+  assert.deepEqual(
+    world.recorder.records.map(({ errorId }) => errorId),
+    ['budget.depth', undefined],
+  );
+});
+
+test('[HOST-07] a nested turn that calls no tool may answer at the limit', async () => {
+  const events = await runTurn(bench(), 'delegate talk', { limits: { maxToolDepth: 1 } });
+  assert.equal(textOf(events), 'heard plain answer');
+});
+
+test('[HOST-07] agents that start agents end at max_tool_depth', async () => {
+  const world = bench();
+  const task = `${'delegate '.repeat(6)}look`;
+  const events = await runTurn(world, task, { limits: { maxToolDepth: 1 } });
+  const records = world.recorder.records.map(({ errorId }) => errorId);
+  assert.deepEqual(records, ['budget.depth', undefined]);
+  assert.equal(events.at(-1)?.event.case, 'assistantDone');
+});
+
+test('a nested turn acts for the same person on the same device, as a turn of its own', async () => {
+  const world = bench();
+  await runTurn(world, 'delegate talk', { turnId: 'outer' });
+  const [nested, outer] = world.recorder.records.map(({ scope }) => scope);
+  const { turnId, ...shared } = nested!;
+  assert.equal(outer?.turnId, 'outer');
+  assert.notEqual(turnId, 'outer');
+  assert.deepEqual({ ...shared, turnId: 'outer' }, outer);
+});
+
+/** Each reply costs 40 output tokens and 10 input tokens. */
+const costly: LlmProvider = {
+  name: 'costly',
+  async *stream({ messages }) {
+    const last = messages.at(-1);
+    if (last?.role === 'user' && last.text === 'go') {
+      const call = { tool: 'agent', argumentsText: '{"task":"talk"}' };
+      yield { type: 'toolCall', call: { id: '1', ...call } };
+      yield { type: 'toolCall', call: { id: '2', ...call } };
+    } else yield { type: 'text', text: 'ok' };
+    yield { type: 'usage', inputTokens: 10, outputTokens: 40 };
+    yield { type: 'stop', reason: 'end' };
+  },
+};
+
+test('[HOST-07] nested turns spend the budget of the outer turn, which reports what all of them spent', async () => {
+  const world = bench({ provider: costly });
+  const events = await runTurn(world, 'go', { limits: { maxOutputTokens: 1000 } });
+  const done = events.at(-1)?.event;
+  assert.ok(done?.case === 'assistantDone');
+  assert.equal(done.value.usage?.outputTokens, 160n);
+  assert.deepEqual(
+    world.recorder.records.map(({ outputTokens }) => outputTokens),
+    [40, 40, 80],
+  );
+});
+
+test('[HOST-07] two nested turns at once cannot spend more than is left', async () => {
+  const requests: number[] = [];
+  const counting: LlmProvider = {
+    name: 'counting',
+    stream: (request, signal) => {
+      requests.push(request.maxOutputTokens);
+      return costly.stream(request, signal);
+    },
+  };
+  const events = await runTurn(bench({ provider: counting }), 'go', {
+    limits: { maxOutputTokens: 120 },
+  });
+  assert.deepEqual(requests, [120, 40, 40]);
+  assert.equal(errorIdOf(events), 'budget.tokens');
+});
+
+test('[HOST-05] cancelling the outer turn cancels the nested one', async () => {
+  const world = bench();
+  const { turn, events } = startTurn(world, 'delegate hang');
+  const read = (async () => {
+    for await (const _ of events);
+  })();
+  await eventually(() => world.toolboxes.running() === 1);
+  turn.cancel(new ZlError('turn.cancelled', 'enough'));
+  await turn.ended;
+  await read;
+  assert.deepEqual(
+    world.recorder.records.map(({ outcome }) => outcome),
+    ['cancelled', 'cancelled'],
+  );
+  assert.equal(world.toolboxes.running(), 0);
+});

@@ -1,0 +1,63 @@
+import type { TokenUsage } from '../providers/port.ts';
+import type { EndState, TurnState } from './state.ts';
+
+export interface TurnEndDetails {
+  readonly auditId: string;
+  readonly usage: TokenUsage;
+}
+
+/** Where a turn reports what operators watch: metrics, spans and logs. */
+export interface TurnObserver {
+  /** Called at each transition, with the state that was left. */
+  entered(state: TurnState, left: TurnState): void;
+  firstToken(figures: FirstToken): void;
+  /** The first text or tool call of a reply, so long after the provider was asked. */
+  providerBegan(seconds: number): void;
+  /** Each request to a provider, whether it began to answer or not. */
+  providerEnded(outcome: 'done' | 'failed' | 'cancelled', errorId: string): void;
+  /** The record of a failed or cancelled turn could not be written. */
+  unrecorded(reason: unknown): void;
+  ended(state: EndState, details: TurnEndDetails): void;
+}
+
+export interface FirstToken {
+  readonly seconds: number;
+  /** Without the waits for the provider and for tools. */
+  readonly addedSeconds: number;
+}
+
+/** Measures where the time of a turn went. */
+export class TurnClock {
+  readonly #startedMs = performance.now();
+  #firstTextUs: number | undefined;
+  /** Spent on model calls and tools before the first text. */
+  #waitedMs = 0;
+
+  get firstTextUs(): number {
+    return this.#firstTextUs ?? 0;
+  }
+
+  get totalUs(): number {
+    return this.#sinceStartUs();
+  }
+
+  async waited<T>(work: () => Promise<T>): Promise<T> {
+    const startedMs = performance.now();
+    const result = await work();
+    this.#waitedMs += performance.now() - startedMs;
+    return result;
+  }
+
+  /** Defined for the first text of the turn only. */
+  firstText(providerWaitMs: number): FirstToken | undefined {
+    if (this.#firstTextUs !== undefined) return undefined;
+    this.#firstTextUs = this.#sinceStartUs();
+    const seconds = this.#firstTextUs / 1e6;
+    const addedSeconds = Math.max(0, seconds - (this.#waitedMs + providerWaitMs) / 1000);
+    return { seconds, addedSeconds };
+  }
+
+  #sinceStartUs(): number {
+    return Math.round((performance.now() - this.#startedMs) * 1000);
+  }
+}

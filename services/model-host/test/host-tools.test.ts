@@ -1,0 +1,135 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import { readLedger, verifyLedger } from '@zerolatency/ledger';
+import { verifierFromPem } from '@zerolatency/signing';
+import { readArguments } from '../src/calls/arguments.ts';
+import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
+import { assertEnds, started } from './relay/started.ts';
+import { never, scope } from './relay/tool-world.ts';
+import { textOf } from './support/streams.ts';
+import { runTurn, turnBench } from './support/turn-bench.ts';
+
+const executors = [hostExecutor(clockNow)];
+
+test('[TOOL-04] a tool of the host runs without a device, with a receipt that says so', async (t) => {
+  const { toolboxes, verify } = await started(t, { executors });
+  const toolbox = await toolboxes.open({ ...scope, deviceId: '' }, never);
+  assert.deepEqual(
+    toolbox.tools.map(({ name }) => name),
+    ['clock.now'],
+  );
+  const call = toolbox.prepare('clock.now', readArguments('{"zone":"UTC"}'));
+  const result = await call.run({ signal: never });
+  assertEnds(result, 'done');
+  assert.match(result.text, /"time":"\d{4}-/);
+  assert.equal(verify(result.receiptJson).value?.receipt.executor, 'host');
+});
+
+test('[TOOL-04] [AUD-02] the intent and receipt of a tool of the host verify, and so does the ledger', async (t) => {
+  const { run, verify, ledger, ledgerDir, key } = await started(t, { executors });
+  const { receiptJson, ...result } = await run('clock.now', {});
+  assertEnds({ receiptJson, ...result }, 'done');
+  const { value, error } = verify(receiptJson);
+  assert.equal(error, undefined);
+  assert.equal(value?.receipt.executor, 'host');
+  assert.equal(value?.receipt.toolVersion, '1.0.0');
+  assert.equal(value?.receipt.deviceId, undefined);
+  assert.equal(value?.device, undefined);
+  await ledger.close();
+  const kinds: string[] = [];
+  for await (const { record } of readLedger(ledgerDir)) {
+    if (record.kind === 'call.intent') assert.equal(record.body.executor, 'host');
+    if (record.kind.startsWith('call.')) kinds.push(record.kind);
+  }
+  assert.deepEqual(kinds, ['call.intent', 'call.receipt']);
+  const verdict = await verifyLedger(ledgerDir, { keys: [verifierFromPem(key.publicPem)] });
+  assert.equal(verdict.firstBad, undefined);
+  assert.equal(verdict.ok, true);
+});
+
+test('[POL-01] [TOOL-02] policy and contract hold for a tool of the host', async (t) => {
+  const rules = [{ id: 'no-clock', effect: 'deny', tools: ['clock.*'] }] as const;
+  const denied = await started(t, { executors, rules });
+  assert.deepEqual(denied.toolbox.tools, []);
+  assertEnds(await denied.run('clock.now', {}), 'denied', 'policy.denied');
+  const { run } = await started(t, { executors });
+  assertEnds(await run('clock.now', { zone: 'Mars' }), 'failed', 'tool.arguments_invalid');
+  const broken = { ...clockNow, run: () => ({ time: 7 }) };
+  const { run: runBroken } = await started(t, { executors: [hostExecutor(broken)] });
+  assertEnds(await runBroken('clock.now', {}), 'failed', 'tool.result_invalid');
+});
+
+test('a tool of the host is stopped at its deadline, and by a cancel', async (t) => {
+  const stuck: HostTool = {
+    ...clockNow,
+    run: (_args, { signal }) =>
+      new Promise((_resolve, reject) => {
+        signal.addEventListener('abort', () => reject(signal.reason));
+      }),
+  };
+  const options = { executors: [hostExecutor(stuck)], limits: { timeoutMs: 50 } };
+  const { run, verify } = await started(t, options);
+  const late = await run('clock.now', {});
+  assertEnds(late, 'failed', 'tool.timeout');
+  assert.equal(verify(late.receiptJson).value?.receipt.outcome, 'failed');
+  const { run: runLong } = await started(t, { executors: options.executors });
+  const abort = new AbortController();
+  const running = runLong('clock.now', {}, abort.signal);
+  abort.abort();
+  assertEnds(await running, 'cancelled', 'call.cancelled');
+});
+
+test('a tool of the host that does not stop leaves the outcome unknown', async (t) => {
+  const deaf: HostTool = { ...clockNow, run: () => new Promise(() => {}) };
+  const limits = { timeoutMs: 50, graceMs: 10 };
+  const { run, verify } = await started(t, { executors: [hostExecutor(deaf)], limits });
+  const result = await run('clock.now', {});
+  assertEnds(result, 'unknown', 'call.unknown_outcome');
+  assert.equal(verify(result.receiptJson).value?.receipt.outcome, 'unknown');
+});
+
+test('[HOST-07] an agent is a tool of the host whose call runs a nested turn', async (t) => {
+  const agent: HostTool = {
+    ...clockNow,
+    name: 'agent.ask',
+    inputSchema: { type: 'object', required: ['task'], properties: { task: { type: 'string' } } },
+    resultSchema: { type: 'object' },
+    async run(args, { startTurn, signal }) {
+      const { task } = args as { task: string };
+      const { text, error } = (await startTurn?.(task, signal)) ?? {};
+      if (error !== undefined) throw error;
+      return { content: text };
+    },
+  };
+  const { toolboxes } = await started(t, { executors: [hostExecutor(agent, clockNow)] });
+  const rules = `
+- when: { after: failure }
+  reply: [{ text: 'failed: {{error}}' }]
+- when: { after: results }
+  reply: [{ text: 'heard {{result}}' }]
+- when: { text: '^ask' }
+  reply: [{ toolCalls: [{ tool: agent.ask, arguments: { task: time } }] }]
+- reply: [{ toolCalls: [{ tool: clock.now }] }]`;
+  const limits = { maxSteps: 4, timeoutMs: 60_000, maxInputTokens: 1e6, maxOutputTokens: 1e6 };
+  const ask = (maxToolDepth: number) => {
+    const deps = { toolboxes, limits: { ...limits, maxToolDepth } };
+    return runTurn(turnBench({ rules, deps }), 'ask');
+  };
+  assert.match(textOf(await ask(2)), /^heard heard \{"time":/);
+  assert.match(textOf(await ask(1)), /^failed: budget\.depth/);
+});
+
+test('a tool of the host that throws fails with its error, and its secret masked', async (t) => {
+  const secret = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
+  const broken: HostTool = {
+    ...clockNow,
+    run: () => {
+      throw new ZlError('tool.failed', `no access with ${secret}`);
+    },
+  };
+  const { run } = await started(t, { executors: [hostExecutor(broken)] });
+  const result = await run('clock.now', {});
+  assertEnds(result, 'failed', 'tool.failed');
+  assert.doesNotMatch(result.error!.message, new RegExp(secret));
+});
