@@ -7,24 +7,22 @@ export {
   requestDigest,
 } from './call.ts';
 export { Callee } from './callee.ts';
-export {
-  type AbortReason,
-  CALLEE_LIMITS,
-  type CalleeCall,
-  type CalleeLimits,
-  type CalleeOutcome,
-  type CalleeSink,
-  type Finish,
-  type Seal,
+export type {
+  AbortReason,
+  CalleeCall,
+  CalleeLimits,
+  CalleeOutcome,
+  CalleeSink,
+  Finish,
+  Seal,
 } from './callee-ports.ts';
 export { Caller } from './caller.ts';
-export {
-  CALLER_LIMITS,
-  type CallerLimits,
-  type CallerRequest,
-  type CallerSink,
-  type CallIntent,
-  type Route,
+export type {
+  CallerLimits,
+  CallerRequest,
+  CallerSink,
+  CallIntent,
+  Route,
 } from './caller-ports.ts';
 export type { CallerStateName } from './caller-state.ts';
 export {

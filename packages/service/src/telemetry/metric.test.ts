@@ -93,7 +93,7 @@ test('[OBS-02] however many values a label is given, its series stay within the 
   );
 });
 
-/** Held to by the compiler: labels are those of the contract, no more and no fewer. */
+/** @internal The compiler checks it: labels are those of the contract, no more and no fewer. */
 export function typedByTheContract(): void {
   const registry = createRegistry({ service: 'test', version: '1' });
   // @ts-expect-error -- error_id is missing
