@@ -1,45 +1,49 @@
 // Generated from contracts/policy/manifest.schema.json by `make generate`.
 
 /**
- * The MCP servers a device may start, and nothing else. Payload of a DSSE envelope of type application/vnd.zerolatency.manifest.v1+json, in canonical JSON (RFC 8785).
+ * The MCP servers a device may start, and nothing else. Payload of a DSSE envelope of type application/vnd.zerolatency.manifest.v2+json, in canonical JSON (RFC 8785).
  */
 export interface Manifest {
-  readonly schema: 'zerolatency.manifest/v1';
+  readonly schema: 'zerolatency.manifest/v2';
   readonly id: string;
   readonly version: number;
   /**
    * UTC, RFC 3339.
    */
   readonly issuedAt: string;
-  readonly servers: readonly Server[];
+  readonly servers: readonly (CommandServer | BuiltinServer)[];
 }
-export interface Server {
+/**
+ * A program of the device, pinned by hashes.
+ */
+export interface CommandServer {
   /**
    * First part of its tools' names.
    */
   readonly name: string;
   /**
-   * Started as it stands, by no shell.
+   * Started as it is, without a shell.
    */
   readonly command: string;
   /**
-   * Of the file at command.
+   * SHA-256 of the file at command.
    */
   readonly sha256: string;
   /**
-   * Other files that must be as they were when this was signed, such as the script that an interpreter runs.
+   * Other files that must be as they were signed, such as the script that an interpreter runs.
    */
-  readonly files?: readonly {
-    readonly path: string;
-    readonly sha256: string;
-  }[];
+  readonly files?: readonly Pinned[];
+  /**
+   * Folders whose whole content must be as it was signed, such as the code that a script imports. The hash covers the relative path, the owner's execute permission and the content of every file; a folder with a link in it is refused. `zl manifest hash <folder>` computes it.
+   */
+  readonly folders?: readonly Pinned[];
   readonly args: readonly string[];
   /**
    * The server's whole environment.
    */
   readonly env: {
     /**
-     * Passed on from the bridge's own environment where it has them.
+     * Variables passed on from the bridge's own environment, where set.
      */
     readonly allow: readonly string[];
     readonly set: {
@@ -48,15 +52,65 @@ export interface Server {
   };
   readonly cwd?: string;
   /**
-   * What each tool, by its name without the server's, can change. A tool that is not named here is taken to have effects outside the device.
+   * What each tool, by its name without the server's, can change. A tool that is missing here counts as having effects outside the device.
    */
   readonly effects?: {
     readonly [k: string]: 'none' | 'local' | 'external';
   };
-  readonly limits?: {
-    readonly maxLineBytes?: number;
-    readonly startTimeoutMs?: number;
-    readonly callTimeoutMs?: number;
-    readonly maxConcurrentCalls?: number;
+  readonly limits?: Limits;
+  /**
+   * Reserved: bridges cannot enforce a sandbox yet, so a manifest that requires one is refused.
+   */
+  readonly sandbox?: 'none' | 'required';
+  readonly grants?: Grants;
+}
+export interface Pinned {
+  readonly path: string;
+  readonly sha256: string;
+}
+export interface Limits {
+  readonly maxLineBytes?: number;
+  readonly startTimeoutMs?: number;
+  readonly callTimeoutMs?: number;
+  readonly maxConcurrentCalls?: number;
+}
+/**
+ * Reserved: what a sandboxed server may reach. Not enforced yet, and without effect unless a sandbox is required.
+ */
+export interface Grants {
+  readonly read?: readonly string[];
+  readonly write?: readonly string[];
+  /**
+   * Host names, each with an optional port.
+   */
+  readonly network?: readonly string[];
+}
+/**
+ * A server that is part of the bridge, so that its program needs no hash.
+ */
+export interface BuiltinServer {
+  /**
+   * First part of its tools' names.
+   */
+  readonly name: string;
+  /**
+   * fs reads files below its roots.
+   */
+  readonly builtin: 'fs';
+  readonly settings: {
+    /**
+     * Folders whose files may be read; relative paths start at the first one.
+     */
+    readonly roots: readonly string[];
+    /**
+     * Upper bound on one read; 1 MiB by default.
+     */
+    readonly maxReadBytes?: number;
   };
+  readonly limits?: Limits;
+  /**
+   * Reserved: bridges cannot enforce a sandbox yet, so a manifest that requires one is refused.
+   */
+  readonly sandbox?: 'none' | 'required';
+  readonly grants?: Grants;
 }

@@ -1,10 +1,16 @@
 import { appendFileSync, readFileSync } from 'node:fs';
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
+import {
+  type CommandServer,
+  fileDigest,
+  type Manifest,
+  SERVER_MANIFEST,
+} from '@zerolatency/manifest';
 import type { Bundle } from '@zerolatency/policy';
 import { POLICY_BUNDLE } from '@zerolatency/policy';
 import { signDocument, signerFromPem } from '@zerolatency/signing';
+import { nodeLauncher } from '@zerolatency/testing';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
@@ -13,7 +19,7 @@ const fixtures = join(import.meta.dirname, 'fixtures');
 const noWarning = '--disable-warning=ExperimentalWarning';
 
 /** A program of Node's beside the file server, with what differs from that. */
-export type AddedServer = Pick<ManifestServer, 'name' | 'args'> & Partial<ManifestServer>;
+export type AddedServer = Pick<CommandServer, 'name' | 'args'> & Partial<CommandServer>;
 
 /** Gives the device a second server, whose tool has effects, and lets the model call it. */
 export async function addEffectsServer(layout: Layout): Promise<void> {
@@ -29,12 +35,11 @@ export function effectsServer(layout: Layout, name: string): AddedServer {
 
 /** Lets the device start more servers, and the model call whatever it likes of them. */
 export async function addServers(layout: Layout, added: readonly AddedServer[]): Promise<void> {
+  const program = { command: nodeLauncher, sha256: await fileDigest(nodeLauncher) };
+  const env = { allow: [], set: {} };
   await signManifestWith(layout, (manifest) => {
-    const [fs] = manifest.servers;
-    if (fs === undefined) throw new Error('the local manifest names no server');
-    const { command, sha256, env } = fs;
     const servers = added.map(({ args, ...server }) => {
-      return { command, sha256, env, args: [noWarning, ...args], ...server };
+      return { ...program, env, args: [noWarning, ...args], ...server };
     });
     const all = [...manifest.servers, ...servers];
     return { ...manifest, version: manifest.version + 1, servers: all };

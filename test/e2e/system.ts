@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CallOutcome, type ChatEvent } from '@zerolatency/proto/agent';
-import { eventually, nodeLauncher, tempDir } from '@zerolatency/testing';
+import { eventually, tempDir } from '@zerolatency/testing';
 import { ChatSession } from '../../services/cli/src/chat/session.ts';
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
@@ -57,9 +57,8 @@ export function mainOf(service: Service, programs = bundles): string {
   return join(programs, service, 'main.mjs');
 }
 
-export function installPrograms(layout: Layout, programs = bundles): Promise<void> {
-  const fileServer = join(programs, 'device-bridge', 'fs-server.mjs');
-  return createInstallation(layout, { nodePath: nodeLauncher, fileServer });
+export function installPrograms(layout: Layout): Promise<void> {
+  return createInstallation(layout);
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
@@ -73,7 +72,7 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   const layout = layoutOf(join(tempDir(t), '.zl'));
   stopWithTests(layout.home);
   const { programs = bundles } = options;
-  await installPrograms(layout, programs);
+  await installPrograms(layout);
   await options.prepare?.(layout);
   const settings = await readSettings(layout.settings);
   system = systemOf(layout, { settings, sessions, programs });

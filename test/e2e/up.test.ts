@@ -2,14 +2,12 @@ import assert from 'node:assert/strict';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { eventually, tempDir } from '@zerolatency/testing';
+import { tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
-import { signManifestWith } from './effects.ts';
 import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
 
 /** Of nothing that there is. */
-const sha256 = 'ab'.repeat(32);
 const options = { timeout: 110_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 test('what a newcomer types', options, async (t) => {
@@ -89,33 +87,6 @@ test('what a newcomer types', options, async (t) => {
     assert.match(stdout, /Receipt verified/);
     assert.equal(running().length, 4, running().map(commandLine).join('\n'));
   });
-
-  await t.test(
-    '[CLI-01] [BRG-02] zl up lets a running bridge start a server whose files are others now',
-    async () => {
-      // As if the project had been changed since it was signed.
-      await signManifestWith(layout, ({ version, servers: [fs], ...manifest }) => ({
-        ...manifest,
-        version: version + 1,
-        servers: [{ ...fs!, files: fs!.files!.map(({ path }) => ({ path, sha256 })) }],
-      }));
-      await eventually(async () => (await zl('status')).stdout.includes('fs is failed'), {
-        timeoutMs: 20_000,
-        everyMs: 50,
-      });
-      const before = running().filter((pid) => commandLine(pid).includes('device-bridge/src/main'));
-      const { status, stdout, stderr } = await zl('up');
-      assert.equal(status, 0, stdout + stderr);
-      assert.match(stdout, /^Already running\.$/m);
-      assert.match(stdout, /Receipt verified/);
-      const after = running();
-      assert.deepEqual(
-        before.filter((pid) => after.includes(pid)),
-        before,
-      );
-      assert.equal(after.length, 4, after.map(commandLine).join('\n'));
-    },
-  );
 
   await t.test('[CLI-01] zl down leaves no process, and says so twice', async () => {
     const { status, stdout } = await zl('down');

@@ -1,1 +1,8 @@
-export { type Manifest, type ManifestServer, SERVER_MANIFEST } from './manifest.ts';
+export { fileDigest, folderDigest } from './folder-digest.ts';
+export {
+  type BuiltinServer,
+  type CommandServer,
+  type Manifest,
+  type ManifestServer,
+  SERVER_MANIFEST,
+} from './manifest.ts';

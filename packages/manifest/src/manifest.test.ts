@@ -3,12 +3,12 @@ import { test } from 'node:test';
 import { NOW, policyKey, signed } from '@zerolatency/policy/testing';
 import { digestOf, signDocument, signerFromPem, verifyDocument } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
-import { type Manifest, type ManifestServer, SERVER_MANIFEST } from './index.ts';
+import { type CommandServer, type Manifest, SERVER_MANIFEST } from './index.ts';
 
 const keys = [policyKey.publicPem];
 const HASH = 'ab'.repeat(32);
 
-function server(changes: Partial<ManifestServer> = {}): ManifestServer {
+function server(changes: Partial<CommandServer> = {}): CommandServer {
   return {
     name: 'fs',
     command: '/usr/bin/node',
@@ -25,7 +25,7 @@ function server(changes: Partial<ManifestServer> = {}): ManifestServer {
 
 function manifest(changes: Partial<Manifest> = {}): Manifest {
   return {
-    schema: 'zerolatency.manifest/v1',
+    schema: 'zerolatency.manifest/v2',
     id: 'laptops',
     version: 1,
     issuedAt: new Date(NOW).toISOString(),
@@ -72,7 +72,7 @@ test('a manifest from the future and an older one are refused', async () => {
 });
 
 test('a manifest contains only what a bridge can enforce', async () => {
-  const bad: [Partial<ManifestServer>, RegExp][] = [
+  const bad: [Partial<CommandServer>, RegExp][] = [
     [{ command: 'node' }, /command/],
     [{ command: './node' }, /command/],
     [{ command: '/usr/../tmp/node' }, /not a plain absolute path/],
@@ -90,4 +90,28 @@ test('a manifest contains only what a bridge can enforce', async () => {
   }
   await assert.rejects(sign({ servers: [server(), server()] }), /two servers are named fs/);
   await assert.rejects(sign({ issuedAt: '2030-13-01T00:00:00Z' }), /not a date/);
+});
+
+test('[BRG-02] a built-in server has typed settings and no command', async () => {
+  const builtin = { name: 'fs', builtin: 'fs', settings: { roots: ['/data'] } } as const;
+  await sign({ servers: [builtin] });
+  const bad: [object, RegExp][] = [
+    [{ settings: { roots: [] } }, /roots/],
+    [{ settings: { roots: ['/a/../b'] } }, /not a plain absolute path/],
+    [{ settings: { roots: ['/data'], rootz: [] } }, /rootz/],
+    [{ builtin: 'shell' }, /builtin/],
+    [{ command: '/usr/bin/node' }, /servers/],
+  ];
+  for (const [changes, pattern] of bad) {
+    const servers = [{ ...builtin, ...changes }];
+    await assert.rejects(sign({ servers }), pattern, JSON.stringify(changes));
+  }
+});
+
+test('[BRG-02] a manifest that requires a sandbox is refused, because nothing would enforce it', async () => {
+  await assert.rejects(
+    sign({ servers: [server({ sandbox: 'required' })] }),
+    /server fs: sandbox: this version cannot enforce a sandbox/,
+  );
+  await sign({ servers: [server({ sandbox: 'none', grants: { network: ['example.com'] } })] });
 });

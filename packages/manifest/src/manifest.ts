@@ -1,10 +1,17 @@
 import { compileSchema } from '@zerolatency/contracts';
 import { parseAbsolutePath } from '@zerolatency/policy';
 import type { DocumentKind } from '@zerolatency/signing';
-import type { Manifest, Server } from '../../../contracts/gen/manifest.d.ts';
+import type { BuiltinServer, CommandServer, Manifest } from '../../../contracts/gen/manifest.d.ts';
 import schema from '../../../contracts/policy/manifest.schema.json' with { type: 'json' };
 
-export type { Manifest, Server as ManifestServer } from '../../../contracts/gen/manifest.d.ts';
+export type {
+  BuiltinServer,
+  CommandServer,
+  Manifest,
+} from '../../../contracts/gen/manifest.d.ts';
+
+/** A server that is part of the bridge, or a program pinned by hashes. */
+export type ManifestServer = BuiltinServer | CommandServer;
 
 const validator = compileSchema<Manifest>(schema, 'contract');
 
@@ -14,8 +21,8 @@ export const SERVER_MANIFEST: DocumentKind<Manifest> = {
   withoutIt: 'no server runs',
   logField: 'manifest',
   errorId: 'manifest.invalid',
-  payloadType: 'application/vnd.zerolatency.manifest.v1+json',
-  schema: 'zerolatency.manifest/v1',
+  payloadType: 'application/vnd.zerolatency.manifest.v2+json',
+  schema: 'zerolatency.manifest/v2',
   check: checkManifest,
 };
 
@@ -35,11 +42,20 @@ function checkManifest(value: unknown) {
   return { content };
 }
 
-function serverFault({ command, cwd, files = [], args, env }: Server): string | undefined {
-  const paths = [command, ...(cwd === undefined ? [] : [cwd]), ...files.map(({ path }) => path)];
-  const odd = paths.find((path) => parseAbsolutePath(path) === undefined);
+function serverFault(server: ManifestServer): string | undefined {
+  // Fail closed: a server that needs a sandbox must not run without one.
+  if (server.sandbox === 'required') return 'sandbox: this version cannot enforce a sandbox';
+  const odd = pathsOf(server).find((path) => parseAbsolutePath(path) === undefined);
   if (odd !== undefined) return `${JSON.stringify(odd)} is not a plain absolute path`;
-  const texts = [...args, ...Object.values(env.set)];
+  if ('builtin' in server) return undefined;
+  const texts = [...server.args, ...Object.values(server.env.set)];
   // The system would cut the text there without an error.
   return texts.some((text) => text.includes('\0')) ? 'a text contains a NUL character' : undefined;
+}
+
+function pathsOf(server: ManifestServer): readonly string[] {
+  if ('builtin' in server) return server.settings.roots;
+  const { command, cwd, files = [], folders = [] } = server;
+  const pinned = [...files, ...folders].map(({ path }) => path);
+  return [command, ...(cwd === undefined ? [] : [cwd]), ...pinned];
 }

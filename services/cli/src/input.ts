@@ -1,8 +1,5 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { pipeline } from 'node:stream/promises';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 
 /** A file that a user named, or that an installation should have. */
@@ -67,11 +64,4 @@ export async function readKeys(path: string): Promise<string[]> {
   const files = names.filter((name) => name.endsWith('.pem')).sort();
   if (files.length === 0) throw new ZlError('config.invalid', `${path} contains no *.pem file`);
   return await Promise.all(files.map((name) => readText(join(path, name))));
-}
-
-/** Hexadecimal, as in manifests. */
-export async function sha256OfFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  await pipeline(createReadStream(path), hash);
-  return hash.digest('hex');
 }

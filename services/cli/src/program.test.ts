@@ -62,11 +62,11 @@ test('--home and ZL_HOME select an installation, and --home wins', async (t) => 
   const [one, other] = await Promise.all([installed(t), installed(t)]);
   const manifestOf = async (args: string[], env: Record<string, string>) => {
     const { stdout } = await runZl(fakeTerminal({ env }), [...args, 'manifest', 'show']);
-    return JSON.parse(stdout).servers[0].command;
+    return JSON.parse(stdout).servers[0].settings.roots[0];
   };
-  assert.equal(await manifestOf([], { ZL_HOME: one.layout.home }), one.nodePath);
+  assert.equal(await manifestOf([], { ZL_HOME: one.layout.home }), one.layout.device.files);
   const both = await manifestOf(['--home', other.layout.home], { ZL_HOME: one.layout.home });
-  assert.equal(both, other.nodePath);
+  assert.equal(both, other.layout.device.files);
 });
 
 test('down reports that nothing is running', async (t) => {

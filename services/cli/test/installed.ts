@@ -31,7 +31,7 @@ export async function installed(t: TestContext): Promise<Installed> {
   const nodePath = join(dir, 'node');
   await writeFile(nodePath, 'not really');
   const layout = layoutOf(join(dir, '.zl'));
-  await createInstallation(layout, { nodePath });
+  await createInstallation(layout);
   const zl: Installed['zl'] = (args, options = {}) =>
     runZl(fakeTerminal({ cwd: dir, nodePath, ...options }), args);
   const point: Installed['point'] = async ({ host, relay, bridge }) => {

@@ -1,7 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
-import type { Manifest, ManifestServer } from '@zerolatency/manifest';
+import type { BuiltinServer, CommandServer, Manifest, ManifestServer } from '@zerolatency/manifest';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
 import { nodeLauncher } from '@zerolatency/testing';
 
@@ -18,8 +17,8 @@ export function sha256Of(path: string): string {
 /** A server of packages/mcp/test as a manifest entry. */
 export function fixtureSpec(
   behaviour: Behaviour,
-  more: Partial<ManifestServer> = {},
-): ManifestServer {
+  more: Partial<CommandServer> = {},
+): CommandServer {
   const { name, args } = fixtureServer(behaviour);
   const files = args.slice(0, 1).map((path) => ({ path, sha256: sha256Of(path) }));
   const base = { name, command: nodeLauncher, sha256: sha256Of(nodeLauncher), args, files };
@@ -27,21 +26,11 @@ export function fixtureSpec(
 }
 
 /** The built-in fs server over one root. */
-export function fsSpec(root: string, more: Partial<ManifestServer> = {}): ManifestServer {
-  const script = fileURLToPath(new URL('../src/tools/fs/fs-server.ts', import.meta.url));
-  return {
-    name: 'fs',
-    command: nodeLauncher,
-    sha256: sha256Of(nodeLauncher),
-    files: [{ path: script, sha256: sha256Of(script) }],
-    args: [script, '--root', root],
-    env: { allow: [], set: {} },
-    effects: { read: 'none' },
-    ...more,
-  };
+export function fsSpec(root: string, more: Partial<BuiltinServer> = {}): BuiltinServer {
+  return { name: 'fs', builtin: 'fs', settings: { roots: [root] }, ...more };
 }
 
 export function manifestOf(servers: readonly ManifestServer[]): Manifest {
   const issuedAt = '2026-01-01T00:00:00Z';
-  return { schema: 'zerolatency.manifest/v1', id: 'test', version: 1, issuedAt, servers };
+  return { schema: 'zerolatency.manifest/v2', id: 'test', version: 1, issuedAt, servers };
 }

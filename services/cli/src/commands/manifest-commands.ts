@@ -31,6 +31,11 @@ export function addManifestCommands(program: Command, context: CommandContext): 
       ),
     );
   manifest
+    .command('hash')
+    .description('print the sha256 of files and folders for a manifest')
+    .argument('<path...>')
+    .action(async (paths) => finish((await load()).manifestHash(terminal, paths)));
+  manifest
     .command('show')
     .description('print the content of a signed manifest as JSON')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { folderDigest } from '@zerolatency/manifest';
 import { installed } from '../../test/installed.ts';
 
 test('what is signed is what the file says, with doubts about its hashes on the side', async (t) => {
@@ -14,7 +15,7 @@ test('what is signed is what the file says, with doubts about its hashes on the 
     .digest('hex');
   const server = { command: nodePath, args: [], env: { allow: [], set: {} } };
   const manifest = {
-    schema: 'zerolatency.manifest/v1',
+    schema: 'zerolatency.manifest/v2',
     id: 'office',
     version: 3,
     issuedAt: '2026-01-02T03:04:05Z',
@@ -45,14 +46,14 @@ test('the manifest of the installation verifies, and one that is altered or inco
   const { zl, dir, layout } = await installed(t);
   const own = await zl(['manifest', 'verify']);
   assert.equal(own.status, 0, own.stderr);
-  assert.match(own.stdout, /^local@1 is valid\n.* server {2}fs: \[".*node"/s);
+  assert.match(own.stdout, /^local@1 is valid\n.* server {2}fs: {"builtin":"fs","roots":\[/s);
   const envelope = JSON.parse(await readFile(layout.device.manifest, 'utf8'));
   envelope.payload = envelope.payload.replace(/^./, 'f');
   await writeFile(layout.device.manifest, JSON.stringify(envelope));
   const altered = await zl(['manifest', 'verify', '--json']);
   assert.equal(altered.status, 1);
   assert.equal(JSON.parse(altered.stdout).error.id, 'manifest.invalid');
-  await writeFile(join(dir, 'm.json'), JSON.stringify({ schema: 'zerolatency.manifest/v1' }));
+  await writeFile(join(dir, 'm.json'), JSON.stringify({ schema: 'zerolatency.manifest/v2' }));
   const sign = ['manifest', 'sign', join(dir, 'm.json'), '--key', layout.manifestKey];
   const incomplete = await zl([...sign, '--out', join(dir, 'out.json')]);
   assert.equal(incomplete.status, 1);
@@ -70,7 +71,7 @@ test('what a manifest names cannot steer the terminal that shows it', async (t) 
     sha256: '0'.repeat(64),
   };
   const manifest = {
-    schema: 'zerolatency.manifest/v1',
+    schema: 'zerolatency.manifest/v2',
     id: 'office',
     version: 1,
     issuedAt: '2026-01-02T03:04:05Z',
@@ -95,4 +96,16 @@ test('nothing but a file is replaced by what is signed', async (t) => {
   assert.equal(signed.status, 1);
   assert.match(signed.stderr, /^zl: config\.invalid: .*folder is not a regular file/);
   assert.ok(!(await readdir(dir)).includes('folder.next'));
+});
+
+test('hashes files and folders as a manifest pins them', async (t) => {
+  const { zl, dir } = await installed(t);
+  const folder = join(dir, 'program');
+  await mkdir(folder);
+  await writeFile(join(folder, 'server.js'), 'run();');
+  const { status, stdout } = await zl(['manifest', 'hash', folder, join(folder, 'server.js')]);
+  assert.equal(status, 0);
+  const file = createHash('sha256').update('run();').digest('hex');
+  const whole = await folderDigest(folder);
+  assert.equal(stdout, `${whole}  ${folder}\n${file}  ${join(folder, 'server.js')}\n`);
 });

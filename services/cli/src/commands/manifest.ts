@@ -1,4 +1,11 @@
-import { type Manifest, SERVER_MANIFEST } from '@zerolatency/manifest';
+import { stat } from 'node:fs/promises';
+import {
+  fileDigest,
+  folderDigest,
+  type Manifest,
+  type ManifestServer,
+  SERVER_MANIFEST,
+} from '@zerolatency/manifest';
 import {
   checkDocument,
   documentName,
@@ -7,7 +14,7 @@ import {
   verifyDocument,
 } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
-import { readDocument, readKeys, readText, sha256OfFile } from '../input.ts';
+import { readDocument, readKeys, readText } from '../input.ts';
 import { writePublic } from '../installation/private-file.ts';
 import { EXIT_STATUS, print, printJson, readable, type Terminal } from '../terminal.ts';
 
@@ -49,8 +56,18 @@ export async function manifestVerify(
   }
   print(terminal, `${id}@${version} is valid`);
   print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
-  for (const { name, command, args } of servers) {
-    print(terminal, whole(`  server  ${name}: ${JSON.stringify([command, ...args])}`));
+  for (const server of servers) {
+    print(terminal, whole(`  server  ${server.name}: ${JSON.stringify(programOf(server))}`));
+  }
+  return EXIT_STATUS.ok;
+}
+
+/** Prints each hash as a manifest has it, before its path. */
+export async function manifestHash(terminal: Terminal, paths: readonly string[]): Promise<number> {
+  for (const path of paths) {
+    const isFolder = (await stat(path)).isDirectory();
+    const sha256 = await (isFolder ? folderDigest(path) : fileDigest(path));
+    print(terminal, `${sha256}  ${path}`);
   }
   return EXIT_STATUS.ok;
 }
@@ -69,16 +86,32 @@ async function readManifest(file: string): Promise<Manifest> {
 /** The cut part of a command line could be the part that matters. */
 const whole = (line: string) => foreignLine(line, Number.POSITIVE_INFINITY);
 
+/** What a person checks about a server: its command line, or its settings. */
+function programOf(server: ManifestServer) {
+  if ('command' in server) return [server.command, ...server.args];
+  return { builtin: server.builtin, ...server.settings };
+}
+
 /** Only warnings, because a manifest may be meant for other machines. */
 async function hashWarnings({ servers }: Manifest): Promise<string[]> {
-  const files = servers.flatMap(({ name, command, sha256, files: others = [] }) =>
-    [{ path: command, sha256 }, ...others].map((file) => ({ ...file, name })),
-  );
-  const warnings = files.map(async ({ name, path, sha256 }) => {
-    const found = await sha256OfFile(path).catch(() => undefined);
-    if (found === sha256) return [];
-    const why = found === undefined ? 'cannot be read on this machine' : `here has sha256 ${found}`;
-    return [`server ${name}: ${JSON.stringify(path)} ${why}`];
+  const warnings = servers.flatMap((server) => {
+    if ('builtin' in server) return [];
+    const { name, command, sha256, files = [], folders = [] } = server;
+    return [
+      ...[{ path: command, sha256 }, ...files].map((file) => hashWarning(name, file, fileDigest)),
+      ...folders.map((folder) => hashWarning(name, folder, folderDigest)),
+    ];
   });
   return (await Promise.all(warnings)).flat();
+}
+
+async function hashWarning(
+  name: string,
+  { path, sha256 }: { readonly path: string; readonly sha256: string },
+  digest: (path: string) => Promise<string>,
+): Promise<string[]> {
+  const found = await digest(path).catch(() => undefined);
+  if (found === sha256) return [];
+  const why = found === undefined ? 'cannot be read on this machine' : `here has sha256 ${found}`;
+  return [`server ${name}: ${JSON.stringify(path)} ${why}`];
 }

@@ -60,12 +60,11 @@ async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
 }
 
 async function bringUp(terminal: Terminal, layout: Layout) {
-  const { nodePath } = terminal;
-  await createInstallation(layout, { nodePath });
-  const { manifestId } = await renewExpiring(layout, { nodePath });
+  await createInstallation(layout);
+  await renewExpiring(layout);
   const settings = await readSettings(layout.settings);
   const started = await startMissing(terminal, layout);
-  await untilHealthy({ layout, settings, manifestId });
+  await untilHealthy({ layout, settings });
   return { settings, started };
 }
 
@@ -82,15 +81,13 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
 interface Expected {
   readonly layout: Layout;
   readonly settings: Settings;
-  /** The manifest that the bridge must load first, if it was just signed. */
-  readonly manifestId: string | undefined;
 }
 
-async function untilHealthy({ layout, settings, manifestId }: Expected): Promise<void> {
+async function untilHealthy({ layout, settings }: Expected): Promise<void> {
   const until = Date.now() + START_TIMEOUT_MS;
   for (;;) {
     const probes = await probeAll(settings);
-    const missing = probes.flatMap((probe) => missingFrom(probe, manifestId) ?? []);
+    const missing = probes.flatMap((probe) => missingFrom(probe) ?? []);
     if (missing.length === 0) return;
     for (const service of services) {
       if ((await runningPid(layout, service)) === undefined) {
@@ -112,16 +109,6 @@ async function untilHealthy({ layout, settings, manifestId }: Expected): Promise
 }
 
 /** Why the first call cannot run yet; undefined when it can. */
-function missingFrom(
-  { name, health, error, report }: Probe,
-  manifestId: string | undefined,
-): string | undefined {
-  if (health !== 'ok') return `${name} (${error ?? 'not ready'})`;
-  // A running bridge looks healthy before it replaces its servers, which then take no calls.
-  const manifest = report?.manifest;
-  if (manifestId === undefined || typeof manifest !== 'object' || manifest === null) {
-    return undefined;
-  }
-  if ('manifestId' in manifest && manifest.manifestId === manifestId) return undefined;
-  return `${name} (has not loaded manifest ${manifestId})`;
+function missingFrom({ name, health, error }: Probe): string | undefined {
+  return health === 'ok' ? undefined : `${name} (${error ?? 'not ready'})`;
 }

@@ -36,7 +36,7 @@ test('only the owner can read private keys, credentials, configuration and folde
 test('a second creation changes nothing', async (t) => {
   const made = await installed(t);
   const before = await filesOf(made);
-  await createInstallation(made.layout, made);
+  await createInstallation(made.layout);
   assert.deepEqual(await filesOf(made), before);
 });
 
@@ -44,7 +44,7 @@ test('starts an interrupted creation over', async (t) => {
   const made = await installed(t);
   await rm(made.layout.settings);
   await rm(made.layout.device.manifest);
-  await createInstallation(made.layout, made);
+  await createInstallation(made.layout);
   const files = await filesOf(made);
   assert.ok(files.has(made.layout.settings) && files.has(made.layout.device.manifest));
   assert.equal(
@@ -65,7 +65,7 @@ test('two installations share no key, certificate or listener', async (t) => {
 test('refuses a folder too deep for a Unix socket before it writes anything', async (t) => {
   const dir = tempDir(t);
   const layout = layoutOf(join(dir, 'x'.repeat(100), '.zl'));
-  await assert.rejects(createInstallation(layout, { nodePath: process.execPath }), {
+  await assert.rejects(createInstallation(layout), {
     id: 'config.invalid',
     message: /control\.sock has \d+ bytes; a Unix socket path has at most 103.*--home/,
   });

@@ -10,7 +10,6 @@ import { createIssuers, issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
 import {
   createPolicyKeys,
-  type FilePrograms,
   firstBundle,
   firstManifest,
   installBundle,
@@ -30,7 +29,7 @@ receipt of the call is signed by both ends.
 `;
 
 /** Creates a local installation unless there is one. */
-export async function createInstallation(layout: Layout, programs: FilePrograms): Promise<void> {
+export async function createInstallation(layout: Layout): Promise<void> {
   // The settings are written last, so that an interrupted creation starts over.
   if (existsSync(layout.settings)) return;
   checkFolder(layout);
@@ -42,7 +41,7 @@ export async function createInstallation(layout: Layout, programs: FilePrograms)
   await createPolicyKeys(layout);
   await installBundle(layout, firstBundle(Date.now()));
   await createSigningKey({ key: layout.host.key, publicKeys: layout.receiptKeys.host });
-  await createDevice(layout, programs);
+  await createDevice(layout);
   await writeConfiguration(layout);
 }
 
@@ -64,7 +63,7 @@ async function createSigningKey(place: { key: string; publicKeys: string }): Pro
   return pair.publicPem;
 }
 
-async function createDevice(layout: Layout, programs: FilePrograms): Promise<void> {
+async function createDevice(layout: Layout): Promise<void> {
   const { device, enrolment, receiptKeys } = layout;
   const devicePublicPem = await createSigningKey({
     key: device.key,
@@ -77,5 +76,5 @@ async function createDevice(layout: Layout, programs: FilePrograms): Promise<voi
   );
   await mkdir(device.files, { recursive: true, mode: 0o700 });
   await writePublic(join(device.files, 'welcome.txt'), WELCOME);
-  await installManifest(layout, await firstManifest(layout, programs));
+  await installManifest(layout, firstManifest(layout));
 }

@@ -1,10 +1,9 @@
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
+import { type Manifest, SERVER_MANIFEST } from '@zerolatency/manifest';
 import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
 import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
-import { sha256OfFile } from '../input.ts';
-import { type Layout, projectRoot } from './layout.ts';
+import type { Layout } from './layout.ts';
 import { local } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
@@ -41,58 +40,14 @@ export function firstBundle(nowMs: number): Bundle {
   };
 }
 
-/** What our own MCP server for files consists of. */
-export interface FilePrograms {
-  readonly nodePath: string;
-  /** The one of this project when none is named. */
-  readonly fileServer?: string;
-}
-
-/** The one MCP server a local bridge may start at first: our own, for files. */
-export async function firstManifest(
-  layout: Layout,
-  { nodePath, fileServer = fileServerScript }: FilePrograms,
-): Promise<Manifest> {
+/** The one MCP server a local bridge may start at first: the bridge's own, for files. */
+export function firstManifest(layout: Layout): Manifest {
   return {
-    schema: 'zerolatency.manifest/v1',
+    schema: 'zerolatency.manifest/v2',
     id: 'local',
     version: 1,
     issuedAt: new Date().toISOString(),
-    servers: [
-      {
-        name: 'fs',
-        ...(await fileServerProgram(nodePath, fileServer)),
-        args: [...nodeFlags, fileServer, '--root', layout.device.files],
-        env: { allow: [], set: {} },
-        effects: { read: 'none' },
-      },
-    ],
-  };
-}
-
-const nodeFlags = ['--disable-warning=ExperimentalWarning'];
-const scriptInProject = 'services/device-bridge/src/tools/fs/fs-server.ts';
-const fileServerScript = join(projectRoot, scriptInProject);
-
-/** The same server by the Node and the project of now; undefined for any other server. */
-export async function currentFileServer(
-  server: ManifestServer,
-  nodePath: string,
-): Promise<ManifestServer | undefined> {
-  const isScript = (arg: string) => arg.endsWith(`/${scriptInProject}`);
-  if (!server.args.some(isScript)) return undefined;
-  return {
-    ...server,
-    ...(await fileServerProgram(nodePath, fileServerScript)),
-    args: server.args.map((arg) => (isScript(arg) ? fileServerScript : arg)),
-  };
-}
-
-async function fileServerProgram(nodePath: string, script: string) {
-  return {
-    command: nodePath,
-    sha256: await sha256OfFile(nodePath),
-    files: [{ path: script, sha256: await sha256OfFile(script) }],
+    servers: [{ name: 'fs', builtin: 'fs', settings: { roots: [layout.device.files] } }],
   };
 }
 

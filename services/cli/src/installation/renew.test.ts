@@ -43,19 +43,19 @@ async function contents({ layout }: Installed): Promise<readonly string[]> {
 test('renews nothing in the first half of its lifetime', async (t) => {
   const made = await installed(t);
   const before = await contents(made);
-  await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 6 * dayMs });
+  await renewExpiring(made.layout, { nowMs: Date.now() + 6 * dayMs });
   assert.deepEqual(await contents(made), before);
 });
 
 test('renews a bundle past half its lifetime as the next version with the same rules', async (t) => {
   const made = await installed(t);
-  const { layout, nodePath } = made;
+  const { layout } = made;
   const first = await bundleOf(made, Date.now());
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const own = { ...first, version: 7, rules: [], graceMs: 60_000 };
   await writeFile(layout.policy.bundle, await signDocument(POLICY_BUNDLE, own, [signer]));
   const nowMs = Date.now() + 8 * dayMs;
-  await renewExpiring(layout, { nodePath, nowMs });
+  await renewExpiring(layout, { nowMs });
   const renewed = await bundleOf(made, nowMs);
   assert.equal(renewed.version, 8);
   assert.equal(renewed.previousDigest, digestOf(own));
@@ -69,39 +69,34 @@ test('does not renew a bundle that another key signed', async (t) => {
   const theirs = signerFromPem(generateKeyPair().privatePem);
   const text = await signDocument(POLICY_BUNDLE, await bundleOf(made, Date.now()), [theirs]);
   await writeFile(made.layout.policy.bundle, text);
-  await renewExpiring(made.layout, { nodePath: made.nodePath, nowMs: Date.now() + 20 * dayMs });
+  await renewExpiring(made.layout, { nowMs: Date.now() + 20 * dayMs });
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);
 });
 
 test('renews a credential past half its lifetime for the same key and name', async (t) => {
-  const { layout, nodePath } = await installed(t);
+  const { layout } = await installed(t);
   const before = decodeJwt(await readFile(layout.device.credential, 'utf8'));
   const nowMs = Date.now() + 16 * dayMs;
-  await renewExpiring(layout, { nodePath, nowMs });
+  await renewExpiring(layout, { nowMs });
   const after = decodeJwt(await readFile(layout.device.credential, 'utf8'));
   assert.deepEqual([after.sub, after.tenant, after.cnf], [before.sub, before.tenant, before.cnf]);
   assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * dayMs);
 });
 
 test('renews certificates past half their lifetime from the same authority', async (t) => {
-  const { layout, nodePath } = await installed(t);
+  const { layout } = await installed(t);
   const files = layout.tls('model-host');
   const before = await readFile(files.cert);
-  await renewExpiring(layout, { nodePath, nowMs: Date.now() + 200 * dayMs });
+  await renewExpiring(layout, { nowMs: Date.now() + 200 * dayMs });
   const after = new X509Certificate(await readFile(files.cert));
   assert.notEqual(String(after), String(new X509Certificate(before)));
   assert.ok(after.verify(new X509Certificate(await readFile(layout.authority.cert)).publicKey));
   assert.match(await readFile(files.key, 'utf8'), /PRIVATE KEY/);
 });
 
-test('a different Node updates our own server in the manifest and keeps the rest', async (t) => {
+test('the manifest of an installation names no file that a new Node or project would change', async (t) => {
   const made = await installed(t);
-  const before = await manifestOf(made);
-  await writeFile(made.nodePath, 'a newer one');
-  const renewed = await renewExpiring(made.layout, { nodePath: made.nodePath });
-  const after = await manifestOf(made);
-  assert.equal(after.version, before.version + 1);
-  assert.deepEqual(renewed, { manifestId: `${after.id}@${after.version}` });
-  assert.notEqual(after.servers[0]?.sha256, before.servers[0]?.sha256);
-  assert.deepEqual({ ...after.servers[0], sha256: '' }, { ...before.servers[0], sha256: '' });
+  const { servers } = await manifestOf(made);
+  const settings = { roots: [made.layout.device.files] };
+  assert.deepEqual(servers, [{ name: 'fs', builtin: 'fs', settings }]);
 });

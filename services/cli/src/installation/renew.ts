@@ -1,12 +1,9 @@
 import { createPublicKey } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
-import { isDeepStrictEqual } from 'node:util';
-import { SERVER_MANIFEST } from '@zerolatency/manifest';
 import { POLICY_BUNDLE } from '@zerolatency/policy';
 import {
   type DocumentHead,
   type DocumentKind,
-  documentName,
   openDocument,
   type SignedDocument,
 } from '@zerolatency/signing';
@@ -14,24 +11,17 @@ import { decodeJwt } from 'jose';
 import { isPastHalf, renewCertificates } from './certificates.ts';
 import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
-import { currentFileServer, installBundle, installManifest } from './policy.ts';
+import { installBundle } from './policy.ts';
 import { writePrivate } from './private-file.ts';
 
-export interface Renewed {
-  /** Of a manifest that was signed anew, which a running bridge goes by a moment later. */
-  readonly manifestId?: string;
-}
-
-/** Signs anew what has lived half its life, and what names another file now. Running services pick it up. */
+/** Signs anew what has lived half its life. Running services pick it up. */
 export async function renewExpiring(
   layout: Layout,
-  { nodePath, nowMs = Date.now() }: { readonly nodePath: string; readonly nowMs?: number },
-): Promise<Renewed> {
+  { nowMs = Date.now() }: { readonly nowMs?: number } = {},
+): Promise<void> {
   await renewBundle(layout, nowMs);
-  const renewed = await renewManifest(layout, { nodePath, nowMs });
   await renewCredential(layout, nowMs);
   await renewCertificates(layout, nowMs);
-  return renewed;
 }
 
 /** The rules stay as they are, whoever of this installation wrote them. */
@@ -48,24 +38,6 @@ async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
     issuedAt: new Date(nowMs).toISOString(),
     expiresAt: new Date(nowMs + life.untilMs - life.fromMs).toISOString(),
   });
-}
-
-/** A newer Node or a moved project is another file for the same server; what else it lists stays. */
-async function renewManifest(
-  layout: Layout,
-  { nodePath, nowMs }: { readonly nodePath: string; readonly nowMs: number },
-): Promise<Renewed> {
-  const own = await ownDocument(SERVER_MANIFEST, layout.device.manifest, layout.manifestKey);
-  if (own === undefined) return {};
-  const manifest = own.content;
-  const servers = await Promise.all(
-    manifest.servers.map(async (server) => (await currentFileServer(server, nodePath)) ?? server),
-  );
-  if (isDeepStrictEqual(servers, manifest.servers)) return {};
-  const version = manifest.version + 1;
-  const next = { ...manifest, version, issuedAt: new Date(nowMs).toISOString(), servers };
-  await installManifest(layout, next);
-  return { manifestId: documentName(next) };
 }
 
 async function renewCredential(layout: Layout, nowMs: number): Promise<void> {

@@ -126,9 +126,7 @@ export class Runner {
     if (ready !== undefined && !run.isOffered) {
       return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
     }
-    // A tool that the manifest does not name counts as having effects.
-    const hasEffects = server.spec.effects?.[name] !== 'none';
-    return { server, params: request.params, hasEffects };
+    return { server, params: request.params, hasEffects: server.hasEffects(name) };
   }
 
   /** Called once the server has room for the call. */

@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import type { ManifestServer } from '@zerolatency/manifest';
+import type { BuiltinServer, ManifestServer } from '@zerolatency/manifest';
 import type { McpConnection } from '@zerolatency/mcp';
 import { Backoff, type BackoffRange } from '../backoff.ts';
 import type { Log } from '../ports.ts';
@@ -41,6 +41,10 @@ export interface ServerDeps {
   readonly onRestart: (server: string) => void;
 }
 
+const BUILTIN_EFFECTS: Readonly<Record<BuiltinServer['builtin'], Record<string, 'none'>>> = {
+  fs: { read: 'none' },
+};
+
 const DEFAULT_CALL_TIMEOUT_MS = 60_000;
 const DEFAULT_MAX_CONCURRENT_CALLS = 32;
 /** After a call went unanswered, a server has this long to answer a ping. */
@@ -71,6 +75,12 @@ export class ManagedServer {
 
   get state(): ServerState {
     return this.#state;
+  }
+
+  /** A tool that is not declared free of effects counts as having them. */
+  hasEffects(tool: string): boolean {
+    const effects = 'builtin' in this.spec ? BUILTIN_EFFECTS[this.spec.builtin] : this.spec.effects;
+    return effects?.[tool] !== 'none';
   }
 
   start(): void {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { ManifestServer } from '@zerolatency/manifest';
+import type { CommandServer, ManifestServer } from '@zerolatency/manifest';
 import fc from 'fast-check';
 import { isWanted, planServers, type ServerSlots, type SlotsEvent } from './server-slots.ts';
 
-const server = (name: string, variant = 0): ManifestServer => ({
+const server = (name: string, variant = 0): CommandServer => ({
   name,
   command: '/usr/bin/server',
   sha256: 'ab'.repeat(32),
@@ -18,7 +18,7 @@ function plansOf(...events: readonly SlotsEvent[]) {
   return events.map((event) => {
     const plan = planServers(slots, event);
     slots = plan.slots;
-    const start = plan.start.map(({ name, args }) => `${name}${args[0]}`);
+    const start = plan.start.map((spec) => spec.name + ('args' in spec ? spec.args[0] : ''));
     const wanted = [...slots.keys()].filter((name) => isWanted(slots.get(name)));
     return { start, drain: plan.drain, wanted };
   });

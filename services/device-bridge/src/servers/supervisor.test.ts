@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, writeFileSync } from 'node:fs';
+import { appendFileSync, copyFileSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import type { ManifestServer } from '@zerolatency/manifest';
+import { type CommandServer, folderDigest, type ManifestServer } from '@zerolatency/manifest';
 import { killGroup } from '@zerolatency/mcp';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
 import { type Catalog, ServerState } from '@zerolatency/proto/bridge';
 import { eventually, tempDir } from '@zerolatency/testing';
-import { fixtureSpec, sha256Of } from '../../test/manifests.ts';
+import { fixtureSpec, fsSpec, sha256Of } from '../../test/manifests.ts';
 import { serverLauncher } from '../adapters/processes/launch-server.ts';
 import type { ManagedServer } from './managed-server.ts';
 import { Supervisor } from './supervisor.ts';
@@ -34,7 +34,7 @@ function supervise(t: TestContext, specs: readonly ManifestServer[]) {
   return { supervisor, catalogs, restarts };
 }
 
-function only(t: TestContext, behaviour: Behaviour, more: Partial<ManifestServer> = {}) {
+function only(t: TestContext, behaviour: Behaviour, more: Partial<CommandServer> = {}) {
   const all = supervise(t, [fixtureSpec(behaviour, more)]);
   const server = all.supervisor.find(behaviour)!;
   return { ...all, server };
@@ -72,9 +72,37 @@ test('[BRG-02] an executable other than the signed one does not start until it i
     server.state.name === 'failed' ? server.state : undefined,
   );
   assert.equal(error.id, 'manifest.invalid');
-  assert.match(error.message, /server\.ts is not the file that was signed/);
+  assert.match(error.message, /server\.ts is not as it was signed/);
   copyFileSync(original, script);
   await ready(server);
+});
+
+test('[BRG-02] a server whose imported code has changed does not start until it is restored', async (t) => {
+  const dir = join(tempDir(t), 'program');
+  mkdirSync(join(dir, 'lib'), { recursive: true });
+  const [script = ''] = fixtureServer('well').args;
+  const imported = join(dir, 'lib', 'server.ts');
+  copyFileSync(script, imported);
+  const main = join(dir, 'main.ts');
+  writeFileSync(main, "import './lib/server.ts';");
+  const files = [{ path: main, sha256: sha256Of(main) }];
+  const folders = [{ path: dir, sha256: await folderDigest(dir) }];
+  appendFileSync(imported, '// changed');
+  const { server } = only(t, 'well', { args: [main, 'well'], files, folders });
+  const failed = await eventually(() =>
+    server.state.name === 'failed' ? server.state : undefined,
+  );
+  assert.match(failed.error.message, /program is not as it was signed/);
+  copyFileSync(script, imported);
+  await ready(server);
+});
+
+test('[BRG-02] a built-in server needs no hash, and knows which of its tools have effects', async (t) => {
+  const { supervisor } = supervise(t, [fsSpec(tempDir(t))]);
+  const server = supervisor.find('fs')!;
+  const { tools } = await ready(server);
+  assert.deepEqual([...tools.keys()], ['read']);
+  assert.deepEqual([server.hasEffects('read'), server.hasEffects('write')], [false, true]);
 });
 
 test('[BRG-02] a server that exits is restarted, and the catalog shows it meanwhile', async (t) => {
@@ -195,7 +223,7 @@ test('[BRG-02] a changed server lets its calls end and only then starts with the
     return found === old ? undefined : found;
   });
   assert.equal(isAlive(connection.pid!), false);
-  assert.equal(next.spec.env.allow[0], 'ALLOWED');
+  assert.ok('env' in next.spec && next.spec.env.allow[0] === 'ALLOWED');
   await pidOf(next);
   assert.deepEqual(restarts, []);
 });

@@ -1,7 +1,11 @@
-import { createHash } from 'node:crypto';
-import { createReadStream } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { ZlError } from '@zerolatency/errors';
-import type { ManifestServer } from '@zerolatency/manifest';
+import {
+  type BuiltinServer,
+  type CommandServer,
+  fileDigest,
+  folderDigest,
+} from '@zerolatency/manifest';
 import { connectMcp } from '@zerolatency/mcp';
 import type { Log } from '../../ports.ts';
 import type { Launch } from '../../servers/managed-server.ts';
@@ -18,11 +22,12 @@ interface LauncherDeps {
 /** Starts servers as child processes, from the signed files and with what the manifest gives them. */
 export function serverLauncher({ environment, version, leftovers, log }: LauncherDeps): Launch {
   return async (spec, { onToolsChanged, signal, kill }) => {
-    const { name, command, args, cwd, limits } = spec;
-    await checkFiles(spec);
+    const { name, limits } = spec;
+    if ('command' in spec) await checkFiles(spec);
+    const program = 'command' in spec ? programOf(spec, environment) : builtinProgram(spec);
     try {
       const connection = await connectMcp({
-        transport: { kind: 'stdio', command, args, cwd, env: environmentOf(spec, environment) },
+        transport: { kind: 'stdio', ...program },
         client: { name: 'zerolatency-device-bridge', version },
         limits: definedOf({
           maxLineBytes: limits?.maxLineBytes,
@@ -44,42 +49,52 @@ export function serverLauncher({ environment, version, leftovers, log }: Launche
   };
 }
 
-/**
- * Checks before each start that the files are the signed ones. Whoever can replace
- * them between this check and the start is the bridge's own user or its
- * administrator, and this does not protect against them.
- */
-async function checkFiles({ name, command, sha256, files = [] }: ManifestServer): Promise<void> {
-  await Promise.all([{ path: command, sha256 }, ...files].map((file) => checkFile(name, file)));
+/** The built-in servers' programs: scripts in the source tree, or bundled beside the bridge. */
+const BUILTIN_SCRIPTS = {
+  fs: import.meta.url.endsWith('.ts') ? '../../tools/fs/fs-server.ts' : './fs-server.mjs',
+} as const;
+
+function builtinProgram({ builtin, settings }: BuiltinServer) {
+  const { roots, maxReadBytes } = settings;
+  const script = fileURLToPath(new URL(BUILTIN_SCRIPTS[builtin], import.meta.url));
+  const args = ['--disable-warning=ExperimentalWarning', script];
+  for (const root of roots) args.push('--root', root);
+  if (maxReadBytes !== undefined) args.push('--max-bytes', `${maxReadBytes}`);
+  return { command: process.execPath, args, env: {} };
 }
 
-async function checkFile(name: string, file: { path: string; sha256: string }): Promise<void> {
-  const sha256 = await hashFile(file.path).catch((cause: unknown) => {
-    throw new ZlError('manifest.invalid', `${name}: cannot read ${file.path}`, { cause });
-  });
-  if (sha256 === file.sha256) return;
-  throw new ZlError('manifest.invalid', `${name}: ${file.path} is not the file that was signed`);
-}
-
-/** Reads a stream: an interpreter has a hundred megabytes. */
-async function hashFile(path: string): Promise<string> {
-  const hash = createHash('sha256');
-  for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024 })) {
-    hash.update(chunk);
-  }
-  return hash.digest('hex');
-}
-
-/** The whole environment of a server: the allowed part of the bridge's own, and what is set. */
-function environmentOf(
-  { env }: Pick<ManifestServer, 'env'>,
-  own: LauncherDeps['environment'],
-): Record<string, string> {
+function programOf({ command, args, cwd, env }: CommandServer, own: LauncherDeps['environment']) {
   const allowed = env.allow.flatMap((name) => {
     const value = own[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { ...Object.fromEntries(allowed), ...env.set };
+  return { command, args, cwd, env: { ...Object.fromEntries(allowed), ...env.set } };
+}
+
+/**
+ * Checks before each start that files and folders are the signed ones. Whoever can
+ * replace them between this check and the start is the bridge's own user or its
+ * administrator, and this does not protect against them.
+ */
+async function checkFiles(server: CommandServer): Promise<void> {
+  const { name, command, sha256, files = [], folders = [] } = server;
+  await Promise.all([
+    ...[{ path: command, sha256 }, ...files].map((file) => check(name, file, fileDigest)),
+    ...folders.map((folder) => check(name, folder, folderDigest)),
+  ]);
+}
+
+async function check(
+  name: string,
+  pinned: { readonly path: string; readonly sha256: string },
+  digest: (path: string) => Promise<string>,
+): Promise<void> {
+  const sha256 = await digest(pinned.path).catch((cause: unknown) => {
+    if (cause instanceof ZlError) throw cause;
+    throw new ZlError('manifest.invalid', `${name}: cannot read ${pinned.path}`, { cause });
+  });
+  if (sha256 === pinned.sha256) return;
+  throw new ZlError('manifest.invalid', `${name}: ${pinned.path} is not as it was signed`);
 }
 
 function definedOf(limits: Readonly<Record<string, number | undefined>>): Record<string, number> {

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import {
+  chmodSync,
+  cpSync,
+  mkdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import { tempDir } from '@zerolatency/testing';
+import { folderDigest } from './folder-digest.ts';
+
+function program(t: TestContext): string {
+  const root = join(tempDir(t), 'program');
+  mkdirSync(join(root, 'lib'), { recursive: true });
+  writeFileSync(join(root, 'server.js'), "import './lib/read.js';");
+  writeFileSync(join(root, 'lib', 'read.js'), 'read();');
+  return root;
+}
+
+test('[BRG-02] the digest of a folder changes with any path, content or permission in it', async (t) => {
+  const changes: ((root: string) => void)[] = [
+    (root) => writeFileSync(join(root, 'lib', 'read.js'), 'evil();'),
+    (root) => writeFileSync(join(root, 'lib', 'more.js'), ''),
+    (root) => rmSync(join(root, 'server.js')),
+    (root) => renameSync(join(root, 'lib', 'read.js'), join(root, 'read.js')),
+    (root) => chmodSync(join(root, 'server.js'), 0o755),
+  ];
+  const digests = new Set([await folderDigest(program(t))]);
+  for (const change of changes) {
+    const root = program(t);
+    change(root);
+    digests.add(await folderDigest(root));
+  }
+  assert.equal(digests.size, changes.length + 1);
+});
+
+test('a copy of a folder has the same digest, wherever it lies', async (t) => {
+  const root = program(t);
+  const copy = join(tempDir(t), 'copy');
+  cpSync(root, copy, { recursive: true });
+  assert.equal(await folderDigest(copy), await folderDigest(root));
+});
+
+test('[BRG-02] a folder with a link in it is refused', async (t) => {
+  const root = program(t);
+  symlinkSync('/etc/hostname', join(root, 'lib', 'link.js'));
+  await assert.rejects(
+    folderDigest(root),
+    (error) => error instanceof ZlError && /"lib\/link.js" is a link/.test(error.message),
+  );
+});

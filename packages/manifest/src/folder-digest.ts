@@ -1,0 +1,80 @@
+import { createHash } from 'node:crypto';
+import { constants, createReadStream } from 'node:fs';
+import { type FileHandle, open, readdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
+import { canonicalJson } from '@zerolatency/signing';
+
+/** Above a large application with its dependencies; a folder beyond it is pinned by mistake. */
+const MAX_FILES = 50_000;
+const MAX_BYTES = 2 ** 30;
+const CHUNK_BYTES = 1024 * 1024;
+
+interface FolderFile {
+  readonly path: string;
+  readonly isExecutable: boolean;
+  readonly sha256: string;
+}
+
+/** SHA-256 in hexadecimal. Reads a stream: an interpreter has a hundred megabytes. */
+export async function fileDigest(path: string): Promise<string> {
+  return await sha256Of(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
+}
+
+/**
+ * SHA-256, in hexadecimal, of the canonical JSON of a folder's files in the order of
+ * their relative paths: path, whether the owner may execute it, SHA-256 of its content.
+ * Links and special files are refused, because what they lead to is not pinned.
+ */
+export async function folderDigest(root: string): Promise<string> {
+  const paths = await listFiles(root);
+  const files: FolderFile[] = [];
+  let bytes = 0;
+  for (const path of paths.sort()) {
+    const file = await open(join(root, path), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+    try {
+      const { mode, size } = await file.stat();
+      bytes += size;
+      if (bytes > MAX_BYTES) throw unfit(root, `it holds more than ${MAX_BYTES} bytes`);
+      files.push({
+        path,
+        isExecutable: (mode & 0o100) !== 0,
+        sha256: await sha256Of(readerOf(file)),
+      });
+    } finally {
+      await file.close();
+    }
+  }
+  return createHash('sha256').update(canonicalJson({ files })).digest('hex');
+}
+
+/** Relative paths with `/` between their parts, in no particular order. */
+async function listFiles(root: string): Promise<string[]> {
+  const files: string[] = [];
+  const folders = [''];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    for (const entry of await readdir(join(root, folder), { withFileTypes: true })) {
+      const path = folder === '' ? entry.name : `${folder}/${entry.name}`;
+      if (entry.isDirectory()) folders.push(path);
+      else if (entry.isFile()) files.push(path);
+      else throw unfit(root, `${JSON.stringify(path)} is a link or a special file`);
+      if (files.length + folders.length > MAX_FILES) {
+        throw unfit(root, `it holds more than ${MAX_FILES} files`);
+      }
+    }
+  }
+  return files;
+}
+
+const readerOf = (file: FileHandle) =>
+  file.createReadStream({ autoClose: false, highWaterMark: CHUNK_BYTES });
+
+async function sha256Of(chunks: AsyncIterable<Buffer>): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const chunk of chunks) hash.update(chunk);
+  return hash.digest('hex');
+}
+
+function unfit(root: string, why: string): ZlError {
+  return new ZlError('manifest.invalid', `the folder ${root} cannot be pinned: ${why}`);
+}
