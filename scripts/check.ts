@@ -1,4 +1,4 @@
-// Everything that can be judged without running the system. Runs every check, so that one run tells all.
+// Every check that needs no running system. Runs all of them, so that one run reports everything.
 import { spawnSync } from 'node:child_process';
 import { existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';

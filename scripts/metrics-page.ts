@@ -22,7 +22,7 @@ const services = {
   'model-host': 'On the admin port, `/metrics`.',
   'tool-relay': 'On the admin port, `/metrics`.',
   'device-bridge':
-    'A bridge opens no port: whoever connects to `metrics.sock` in its state folder is sent one scrape ' +
+    'A bridge opens no port: a client that connects to `metrics.sock` in its state folder receives one scrape ' +
     '(`nc -U .zl/device/state/metrics.sock` after `make up`).',
 };
 
@@ -51,13 +51,13 @@ function section([service, where]: [string, string]): string {
     )
     .sort((a, b) => (a.name < b.name ? -1 : 1))
     .map(({ line }) => line);
-  const head = '| name | kind | labels | what it tells |\n|---|---|---|---|';
+  const head = '| name | kind | labels | meaning |\n|---|---|---|---|';
   return `## ${service}\n\n${where}\n\n${head}\n${rows.join('\n')}\n`;
 }
 
 const page = `# Metrics
 
-Everything that the services count and time, beside what Node tells of every process (\`process_*\`,
+Everything that the services count and time, beside what Node reports of every process (\`process_*\`,
 \`nodejs_*\`). Each sample has a label \`service\` too. No label holds a tenant, user, device, session or call.
 A value beyond a label's bound is counted as \`other\`. What a labelled counter has not counted yet is not
 there, so a chart that is empty may mean none.

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { maskJson } from './index.ts';
 
-test('[RED-01] secrets are masked in strings, in names and under names that tell of a secret', () => {
+test('[RED-01] secrets are masked in strings, in names and under secret names', () => {
   const value = {
     path: '/etc/app.conf',
     content: 'user: x\npassword=hunter2\n',
@@ -43,7 +43,7 @@ test('JSON without secrets comes back equal, whatever its names', () => {
   );
 });
 
-test('a receipt stays readable: the base64 payload of an envelope is no token', () => {
+test('a receipt stays readable: the base64 payload of an envelope is not a token', () => {
   const payload = Buffer.from('{"role":"host","callId":"00"}').toString('base64');
   const envelope = {
     payloadType: 'application/json',

@@ -108,7 +108,7 @@ test('the time to mask grows with the text, not with its square', () => {
   }
 });
 
-/** Of the processor's time, which is the same on a busy machine. */
+/** CPU time, which a busy machine does not change. */
 function fastestMs(text: string): number {
   const runs = [0, 1, 2, 3, 4].map(() => {
     const before = process.cpuUsage();
@@ -119,7 +119,7 @@ function fastestMs(text: string): number {
   return Math.min(...runs);
 }
 
-test('each secret that is replaced is told once, by its detector, in texts and in JSON', () => {
+test('each replaced secret is reported once, by its detector, in texts and in JSON', () => {
   const told: string[] = [];
   const onMasked = (detector: string) => void told.push(detector);
   maskText('a@example.com and b@example.com, password=hunter2', { onMasked });

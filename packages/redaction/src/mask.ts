@@ -8,7 +8,7 @@ export interface Masked {
   readonly found: readonly DetectorName[];
 }
 
-/** Hears of each secret that is replaced. */
+/** Called for each secret that is replaced. */
 export type OnMasked = (detector: DetectorName) => void;
 
 export interface MaskOptions {

@@ -61,7 +61,7 @@ export const BASE64_URL = charSet(/[A-Za-z0-9_-]/);
 export const LOOKBEHIND_CHARS = 64;
 
 /**
- * Goes on over text that is part of a secret already replaced. Gives the index
+ * Skips text that is part of a secret already replaced. Returns the index
  * up to which all is swallowed, and whether the secret is over.
  */
 export type Swallow = (text: string, at: number, final: boolean) => { end: number; over: boolean };

@@ -31,7 +31,7 @@ export class StreamMasker {
   #at = 0;
   #swallow: Swallow | undefined;
 
-  /** onMasked hears of each secret as it is replaced. */
+  /** onMasked is called for each secret as it is replaced. */
   constructor(
     detectors: readonly DetectorName[] = STREAM_DETECTORS,
     onMasked?: (detector: DetectorName) => void,

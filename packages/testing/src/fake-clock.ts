@@ -4,7 +4,7 @@ export interface FakeTimer {
   readonly fn: () => void;
 }
 
-/** Time that passes only when told to. */
+/** Time that passes only when a test advances it. */
 export class FakeClock {
   #nowMs: number;
   #order = 0;

@@ -73,7 +73,7 @@ test('a pause holds every byte and a resume delivers all of them in order', asyn
     proxy.pause();
     socket.write('a');
     socket.write('b');
-    // Another connection's whole handshake happens while the first hears nothing.
+    // Another connection's whole handshake happens while the first receives nothing.
     await dial();
     assert.deepEqual(received, []);
     proxy.resume();

@@ -23,7 +23,7 @@ export interface FaultProxy {
   close(): Promise<void>;
 }
 
-/** A TCP proxy on loopback whose network fails when told to. */
+/** A TCP proxy on loopback whose network fails on demand. */
 export async function faultProxy({ target }: Options): Promise<FaultProxy> {
   const network = new FaultyNetwork();
   const server = createServer({ allowHalfOpen: true }, (client) => network.accept(client, target));

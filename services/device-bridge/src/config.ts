@@ -12,7 +12,7 @@ import type { BridgeSettings } from '../../../contracts/gen/device-bridge.d.ts';
 import type { BackoffRange } from './backoff.ts';
 
 const configSchema: JsonSchema = schema;
-/** Names the configuration file, so it is no setting in it. */
+/** Names the configuration file, so it is not a setting. */
 export const CONFIG_FILE_ENV = 'ZL_BRIDGE_CONFIG';
 
 /** As the bridge uses it. */

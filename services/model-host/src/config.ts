@@ -14,7 +14,7 @@ import schema from '../../../contracts/config/model-host.schema.json' with { typ
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
 
 const configSchema: JsonSchema = schema;
-/** Names the configuration file, so it is no setting in it. */
+/** Names the configuration file, so it is not a setting. */
 export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
 
 /** What the service runs on: units in names, and nothing left to interpret. */

@@ -14,7 +14,7 @@ import schema from '../../../contracts/config/tool-relay.schema.json' with { typ
 import type { RelaySettings } from '../../../contracts/gen/tool-relay.d.ts';
 
 const configSchema: JsonSchema = schema;
-/** Names the configuration file, so it is no setting in it. */
+/** Names the configuration file, so it is not a setting. */
 export const CONFIG_FILE_ENV = 'ZL_RELAY_CONFIG';
 
 /** What a frame about a device holds beside its catalog: head, credential, journal id. */

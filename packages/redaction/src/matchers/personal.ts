@@ -13,7 +13,7 @@ const ISSUERS: readonly { prefix: RegExp; lengths: readonly number[] }[] = [
   { prefix: /^6/, lengths: [16, 19] },
 ];
 
-/** Also a part of a decimal fraction or of an identifier is no card. */
+/** Part of a decimal fraction or an identifier is not a card number. */
 const BEFORE = charSet(/[A-Za-z0-9_.]/);
 const SEPARATORS = charSet(/[ -]/);
 

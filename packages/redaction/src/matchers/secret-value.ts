@@ -10,7 +10,7 @@ import { swallowQuoted, swallowRun } from '../swallow.ts';
 
 const MIN_VALUE_CHARS = 4;
 const MIN_LOOSE_CHARS = 6;
-/** A value as long as this is no word, whatever it is made of. */
+/** A value as long as this is not a word, whatever its characters. */
 const CERTAIN_CHARS = 32;
 const MAX_GAP_CHARS = 8;
 
@@ -21,7 +21,7 @@ const VALUE_ENDS = charSet(/[\s"'`,;&|]/);
 const VALUE_BODY = charSet(/[^\s"'`,;&|)\]}>.!?:]/);
 const VALUE_JOINERS = charSet(/[)\]}>.!?:]/);
 const UNLIKE_WORDS = charSet(/[0-9!@#%^*+=~]/);
-/** References and placeholders, ours among them, tell no value. */
+/** References and placeholders, including ours, reveal no value. */
 const BARE_REFERENCE = /^(?:\$[{(A-Z_]|[<{[(])/;
 const QUOTED_REFERENCE = /^(?:\$[{(]|\{\{|\[m)/;
 const BARE_SWALLOW = swallowRun(VALUE_BODY, VALUE_JOINERS);
@@ -94,7 +94,7 @@ function bareValue(
   }
 }
 
-/** Of names that end like this the value is a secret. Anchored, so it is tried at few places. */
+/** The value under a name that ends like this is a secret. Anchored, so it is tried at few places. */
 const SECRET_NAME =
   /(?:password|passwd|passphrase|pwd|secret|token|credentials?|cookie|(?:api|access|private|account|shared|secret|signing|encryption)[_-]?key)$/i;
 

@@ -5,17 +5,17 @@ import type { ConfigSources } from './load.ts';
 
 export interface CommandLine {
   readonly sources: ConfigSources;
-  /** Print the effective configuration, and start nothing. */
+  /** Print the effective configuration and exit. */
   readonly printConfig: boolean;
 }
 
-/** What every service is started with. */
+/** Reads the command line that every service takes. */
 export async function readCommandLine(
   argv: readonly string[],
   options: {
     readonly program: string;
     readonly env: ConfigSources['env'];
-    /** Names the file where there is no --config. */
+    /** The variable that names the file when there is no --config. */
     readonly configEnv: string;
   },
 ): Promise<CommandLine> {
@@ -46,7 +46,7 @@ function parse(argv: readonly string[], program: string) {
 function readSetting(setting: string, program: string): readonly [string, string] {
   const [, name, value] = /^([^=]+)=(.*)$/s.exec(setting) ?? [];
   if (name !== undefined && value !== undefined) return [name, value];
-  throw new ZlError('config.invalid', `--set ${setting} is no setting\n${usage(program)}`);
+  throw new ZlError('config.invalid', `--set ${setting} is not a setting\n${usage(program)}`);
 }
 
 function usage(program: string): string {

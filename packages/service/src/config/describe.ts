@@ -30,7 +30,7 @@ function withoutUrlPassword(text: string): string {
   return text.replace(/^([a-z][a-z0-9+.-]*:\/\/[^/?#:@]*):[^/?#]+@/i, `$1:${MASK}@`);
 }
 
-/** Tells whether two processes run with the same settings, whatever their order. */
+/** Equal for two processes with the same settings, whatever their order. */
 export function configDigest(config: unknown): `sha256:${string}` {
   const text = JSON.stringify(config, (_name, value: unknown) => sorted(value)) ?? '';
   return `sha256:${createHash('sha256').update(text).digest('hex')}`;

@@ -78,7 +78,7 @@ function toValue(document: Document, path: string): unknown {
   }
 }
 
-/** Of the key, where the value is found under one. */
+/** The offset of the key, where the value has one. */
 function offsetOf(document: Document, path: readonly string[]): number | undefined {
   const parent: unknown = path.length > 1 ? document.getIn(path.slice(0, -1)) : document.contents;
   const name = path.at(-1);

@@ -124,7 +124,7 @@ test('lists and objects can be given by the environment', () => {
   assert.deepEqual(config.rpc, { port: 5, host: 'inner', maxBytes: '1MiB' });
 });
 
-test('[OPS-02] everything wrong is told at once, with its place and the nearest name', () => {
+test('[OPS-02] every mistake is reported at once, with its place and the nearest name', () => {
   const yaml = `${minimal}rcp: {}\nrpc:\n  prot: 1\n  maxBytes: 1Mb\nturn:\n  timeout: 10\n`;
   const problems = problemsOf(yaml, {
     env: { ZL_HOST_TURN__MAX_STEP: '3', ZL_HOST_RPC__PORT: 'http' },
@@ -149,7 +149,7 @@ test('what is missing is named, in objects of a map too', () => {
   ]);
 });
 
-test('variables of others, named exceptions and secret references are no settings', () => {
+test('foreign variables, named exceptions and secret references are not settings', () => {
   const env = { PATH: '/bin', ZL_HOSTS: '1', ZL_HOST_CONFIG: 'host.yaml', ZL_HOST_MY_KEY: 'k' };
   assert.deepEqual(load(`${minimal}key: { env: ZL_HOST_MY_KEY }\n`, { env }).key, {
     env: 'ZL_HOST_MY_KEY',

@@ -16,7 +16,7 @@ export interface ConfigSpec {
   readonly schema: JsonSchema;
   /** Such as ZL_HOST. */
   readonly envPrefix: string;
-  /** Variables that begin with the prefix and are no settings, such as ZL_HOST_CONFIG. */
+  /** Variables with the prefix that are not settings, such as ZL_HOST_CONFIG. */
   readonly otherEnv?: readonly string[];
 }
 
@@ -56,7 +56,7 @@ export function loadConfig(spec: ConfigSpec, sources: ConfigSources): unknown {
   return tree;
 }
 
-/** Gives the prefixed variables that name no setting. */
+/** Returns the prefixed variables that name no setting. */
 function applyEnv(
   tree: Tree,
   { schema, envPrefix, otherEnv = [] }: ConfigSpec,
@@ -98,7 +98,7 @@ function applyFlags(
   }
 }
 
-/** A problem is told with the nearest place that a person can correct. */
+/** The nearest place where a person can correct the problem. */
 function where(path: readonly string[], origins: Origins, file: FileLayer | undefined): string {
   for (let length = path.length; length > 0; length--) {
     const origin = origins.get(path.slice(0, length).join('.'));

@@ -8,7 +8,7 @@ export interface SecretSources {
   readonly readFile: (path: string) => Promise<string>;
 }
 
-/** Without the line end that editors put behind it. */
+/** Returns the secret without the newline that editors append. */
 export async function resolveSecret(
   ref: SecretRef,
   { env, readFile }: SecretSources,

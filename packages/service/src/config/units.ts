@@ -38,7 +38,10 @@ export function parseDurationMs(text: string): number {
 export function parseBytes(text: string): number {
   const parsed = parse(text, BYTE_UNITS);
   if (parsed === undefined) {
-    throw new ZlError('config.invalid', `"${text}" is no size; write it like 512, 64KiB or 1MiB`);
+    throw new ZlError(
+      'config.invalid',
+      `"${text}" is not a size; write it like 512, 64KiB or 1MiB`,
+    );
   }
   return parsed;
 }

@@ -11,7 +11,7 @@ export interface Problem {
   readonly text: string;
 }
 
-/** Fills in defaults, and gives everything that is wrong. */
+/** Fills in defaults and returns every problem. */
 export function validate(schema: JsonSchema, tree: Tree): Problem[] {
   const ajv = new Ajv2020({
     allErrors: true,
@@ -67,11 +67,11 @@ function unescapePointer(name: string): string {
   return name.replaceAll('~1', '/').replaceAll('~0', '~');
 }
 
-/** A suggestion further off than this helps nobody; two letters may always be swapped. */
+/** A more distant suggestion does not help; two swapped letters always count as near. */
 const MAX_DISTANCE_RATIO = 0.4;
 const MIN_DISTANCE = 2;
 
-/** Everything wrong with a configuration, so that it is corrected in one go. */
+/** Collects every mistake in a configuration, so that one run reports all of them. */
 export class Problems {
   readonly #lines: string[] = [];
 

@@ -33,7 +33,7 @@ function start(t: TestContext, options: Partial<FileWatchOptions> & { readonly d
   return { watch, seen, errors };
 }
 
-test('a file is told at the first look, and again only when its content differs', async (t) => {
+test('a file is reported at the first poll, and again only when its content changes', async (t) => {
   const dir = tempDir(t);
   const file = join(dir, 'a');
   const { watch, seen } = start(t, { dir });
@@ -97,7 +97,7 @@ test('a file that comes into a listed directory, or leaves it, is a change', asy
   assert.deepEqual(seen, ['1', '1+2', '2']);
 });
 
-test('a missing file is told once, and again after it had been there', async (t) => {
+test('a missing file is reported once, and again after it had come back', async (t) => {
   const dir = tempDir(t);
   const { watch, seen, errors } = start(t, { dir });
   await watch.check();
@@ -111,7 +111,7 @@ test('a missing file is told once, and again after it had been there', async (t)
   assert.deepEqual(seen, ['one']);
 });
 
-test('what the listener refuses is offered again, and told again only when the reason differs', async (t) => {
+test('content the listener refuses is offered again, and reported again only when the reason changes', async (t) => {
   const dir = tempDir(t);
   writeFileSync(join(dir, 'a'), 'one');
   const reasons = ['not yet', 'not yet', 'still not'];

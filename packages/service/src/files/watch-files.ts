@@ -83,7 +83,7 @@ function lookForChanges(options: FileWatchOptions): () => Promise<void> {
       }
       seenError = '';
     } catch (reason) {
-      // Again each time, since what is wrong may pass, but told once and not once a second.
+      // Retried on every poll, since the cause may pass, but logged once.
       seenStat = '';
       seenContent = '';
       const error = String(reason);

@@ -36,7 +36,7 @@ async function admin(context: TestContext, options: Options = {}) {
   };
 }
 
-test('[HOST-13] probes tell starting, ready and draining apart', async (context) => {
+test('[HOST-13] probes distinguish starting, ready and draining', async (context) => {
   const site = await admin(context);
   const { lifecycle, get } = site;
   const statuses = async () => {
@@ -65,7 +65,7 @@ test('[HOST-13] readiness says why not', async (context) => {
   assert.equal((await site.get('/readyz')).status, 503);
 });
 
-test('[HOST-13] the report tells of every component, and of the configuration', async (context) => {
+test('[HOST-13] the report covers every component and the configuration', async (context) => {
   const site = await admin(context, {
     components: {
       ledger: async () => ({ status: 'ok', version: '1' }),

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { fromUnknown } from '@zerolatency/errors';
 import type { Lifecycle } from './lifecycle.ts';
 
-/** Probes and scrapers send little and at once; whoever does not is cut off. */
+/** Probes and scrapers send little and promptly; a slow client is cut off. */
 const REQUEST_TIMEOUT_MS = 5_000;
 const MAX_HEADER_BYTES = 8_192;
 const MAX_CONNECTIONS = 64;
@@ -121,7 +121,7 @@ function readiness({ lifecycle, notReady }: AdminOptions): Answer {
   return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons });
 }
 
-/** Always 200: it reports, and whoever reads it decides. */
+/** Always 200: the reader decides what the report means. */
 async function health(options: AdminOptions): Promise<Answer> {
   const { lifecycle, service, version, configDigest, components = {} } = options;
   const reports = await reportComponents(
@@ -156,7 +156,7 @@ export interface ComponentReport extends ComponentStatus {
   readonly error?: { readonly id: string; readonly message: string };
 }
 
-/** Asks all components at once; one that is silent for too long is down. */
+/** Checks all components at once; one that does not answer in time is down. */
 function reportComponents(
   components: Readonly<Record<string, ComponentCheck>>,
   timeoutMs: number,
@@ -182,7 +182,7 @@ async function reportOne(
     const result = await Promise.race([check(), timeout]);
     return { name, ...result, latencyMs: elapsedMs(startedMs) };
   } catch (reason) {
-    // A failing check is what the report is for.
+    // Reporting a failed check is the purpose.
     const { id, message } = fromUnknown(reason);
     return { name, status: 'down', latencyMs: elapsedMs(startedMs), error: { id, message } };
   } finally {

@@ -56,7 +56,7 @@ test('shutdown asked twice is one shutdown', async () => {
   assert.equal(runs, 1);
 });
 
-test('[HOST-10] at the deadline what still runs is told to end, with a typed error', async () => {
+test('[HOST-10] at the deadline running work is aborted with a typed error', async () => {
   const lifecycle = new Lifecycle();
   lifecycle.onDrain('turns', async (deadline) => {
     await once(deadline, 'abort');

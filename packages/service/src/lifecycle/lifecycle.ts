@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import { type RunEvent, type RunState, type RunStateName, transition } from './run-state.ts';
 
-/** What hooks get, once forced, to note their losses and return. */
+/** Time for forced hooks to record what they lose and return. */
 const DEFAULT_FORCE_GRACE_MS = 2_000;
 
 export interface LifecycleOptions {
@@ -72,7 +72,7 @@ export class Lifecycle {
     this.#apply({ name: 'ready' });
   }
 
-  /** Gives a function that takes the listener away again. */
+  /** Returns a function that removes the listener. */
   onChange(listener: (state: RunStateName) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -90,7 +90,7 @@ export class Lifecycle {
     return () => this.#hooks.delete(hook);
   }
 
-  /** Asked again, it joins the shutdown under way; an earlier deadline is kept. Never rejects. */
+  /** A second call joins the shutdown under way and keeps the first deadline. Never rejects. */
   shutdown({ reason, deadlineMs, error }: ShutdownRequest): Promise<void> {
     const first = this.#state.name === 'starting' || this.#state.name === 'ready';
     this.#apply({ name: 'drain', reason, error });
@@ -101,7 +101,7 @@ export class Lifecycle {
     return this.stopped;
   }
 
-  /** Ends the patience of a shutdown under way. */
+  /** Cuts a shutdown under way short. */
   force(reason: string): void {
     if (this.#state.name !== 'draining') return;
     this.#apply({ name: 'force' });

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { Lifecycle } from './lifecycle.ts';
 
-/** A start takes a second; one that waits for a peer is not waited for. */
+/** A start takes a second; a shutdown does not wait longer for one that waits for a peer. */
 const START_PATIENCE_MS = 5_000;
 
 /** The part of a process that runService needs. */
@@ -25,7 +25,7 @@ export interface RunServiceOptions {
 }
 
 /**
- * Runs a service until it is asked to stop or fails. Gives the exit code: 0
+ * Runs a service until it is asked to stop or fails. Returns the exit code: 0
  * after a clean stop, also a forced one; 1 when it failed or a hook did.
  */
 export async function runService(options: RunServiceOptions): Promise<number> {
@@ -66,7 +66,7 @@ async function start(lifecycle: Lifecycle, options: RunServiceOptions): Promise<
   try {
     await options.start(lifecycle);
   } catch (error) {
-    // Asked to stop while it started, it may give up; that is no failure.
+    // Asked to stop while it started, it may give up; that is not a failure.
     if (lifecycle.state !== 'draining') throw error;
     options.log.info({ err: error }, 'start given up');
   }
@@ -76,7 +76,7 @@ async function start(lifecycle: Lifecycle, options: RunServiceOptions): Promise<
 async function settled(started: Promise<void>, deadline: AbortSignal): Promise<void> {
   const done = new AbortController();
   const signal = AbortSignal.any([deadline, done.signal]);
-  // Rejects when it is no longer needed, which is all that there is to it.
+  // The sleep rejects when it is no longer needed.
   await Promise.race([started, sleep(START_PATIENCE_MS, undefined, { signal }).catch(() => {})]);
   done.abort();
 }

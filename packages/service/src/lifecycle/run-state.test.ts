@@ -36,7 +36,7 @@ test('a run state never goes back, and the last one stays', () => {
   );
 });
 
-test('a failure told before the end is never lost, and nothing fails without one', () => {
+test('a failure reported before the end is never lost, and nothing fails without one', () => {
   fc.assert(
     fc.property(fc.array(event), (events) => {
       const states = run([...events, { name: 'drain', reason: 'end' }, { name: 'drained' }]);
@@ -47,7 +47,7 @@ test('a failure told before the end is never lost, and nothing fails without one
   );
 });
 
-test('the first reason to stop is the one that is told', () => {
+test('the first reason to stop is the one reported', () => {
   fc.assert(
     fc.property(fc.array(event), (events) => {
       const first = events.find(({ name }) => name === 'drain');

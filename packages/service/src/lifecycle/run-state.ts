@@ -25,7 +25,7 @@ export type RunEvent =
   | { readonly name: 'force' }
   | { readonly name: 'drained' };
 
-/** Events that mean nothing in a state leave it as it is: signals repeat and race. */
+/** Events without a meaning in a state are ignored: signals repeat and race. */
 export function transition(state: RunState, event: RunEvent): RunState {
   switch (event.name) {
     case 'ready':

@@ -8,7 +8,7 @@ import { hasItsNumber, isProcessMark, isRunning, markOf } from './process-mark.t
 
 const linuxOnly = { skip: platform() === 'linux' ? false : 'reads /proc' };
 
-test('a process is known again while it runs, and not when it has ended', async () => {
+test('a process is recognised while it runs, and not after it ended', async () => {
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
   const mark = markOf(child.pid!);
   assert.ok(mark !== undefined && isRunning(mark) && hasItsNumber(mark));
@@ -19,7 +19,7 @@ test('a process is known again while it runs, and not when it has ended', async 
   assert.equal(markOf(child.pid!), undefined);
 });
 
-test('a mark is the same in every language and time zone, also where ps tells it', () => {
+test('a mark does not depend on language and time zone, even where ps reports it', () => {
   const script = `
     import os from 'node:os';
     import { syncBuiltinESMExports } from 'node:module';
@@ -36,20 +36,20 @@ test('a mark is the same in every language and time zone, also where ps tells it
   assert.equal(birthIn('Asia/Tokyo'), birthIn('UTC'));
 });
 
-test('another process with the same number is not taken for it', linuxOnly, () => {
+test('another process with the same pid is not mistaken for it', linuxOnly, () => {
   const mark = markOf(process.pid)!;
   assert.equal(isRunning(mark), true);
   assert.equal(isRunning({ ...mark, birth: `${mark.birth}0` }), false);
   assert.equal(isRunning({ ...mark, birth: '' }), false);
 });
 
-test('a process that ended and was never asked how does not run', linuxOnly, async (t) => {
+test('a zombie is not running', linuxOnly, async (t) => {
   const mark = await zombie(t);
   assert.equal(isRunning(mark), false);
   assert.equal(hasItsNumber(mark), true);
 });
 
-test('what is cut short, or names no single process, is no mark', () => {
+test('text that is cut short or names no single process is not a mark', () => {
   assert.equal(isProcessMark(JSON.parse(JSON.stringify(markOf(process.pid)))), true);
   for (const value of [
     undefined,

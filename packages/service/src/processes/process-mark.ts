@@ -3,10 +3,10 @@ import { readFileSync } from 'node:fs';
 import { platform } from 'node:os';
 import { kill } from 'node:process';
 
-/** What is written down of a process, to know it again: numbers are given anew, births are not. */
+/** Identifies a process: the system reuses pids, but not together with the same start time. */
 export interface ProcessMark {
   readonly pid: number;
-  /** When it began, in whatever form this system tells it; empty where it does not. */
+  /** Its start time in the form this system reports; empty where it reports none. */
   readonly birth: string;
 }
 
@@ -15,7 +15,7 @@ export function markOf(pid: number): ProcessMark | undefined {
   return exists(pid) ? { pid, birth: birthOf(pid) } : undefined;
 }
 
-/** Of what a file holds: a crash may have cut it, and 0 and negative numbers would mean whole groups. */
+/** Checks what a file holds: a crash may have cut it, and kill() takes 0 and negative numbers for groups. */
 export function isProcessMark(value: unknown): value is ProcessMark {
   if (typeof value !== 'object' || value === null) return false;
   if (!('pid' in value && 'birth' in value)) return false;
@@ -24,13 +24,13 @@ export function isProcessMark(value: unknown): value is ProcessMark {
   );
 }
 
-/** Whether that very process runs. */
+/** Whether the same process still runs. */
 export function isRunning(mark: ProcessMark): boolean {
-  // It has ended, and its parent has not asked how: in a container nobody may ever do.
+  // A zombie; without an init process it may never be reaped.
   return statOf(mark.pid)[0] !== 'Z' && hasItsNumber(mark);
 }
 
-/** Also for one that has ended and was never asked how; what it started may go on. */
+/** True for a zombie as well, whose children may still run. */
 export function hasItsNumber({ pid, birth }: ProcessMark): boolean {
   return exists(pid) && birthOf(pid) === birth;
 }
@@ -39,7 +39,7 @@ function exists(pid: number): boolean {
   try {
     return kill(pid, 0);
   } catch (reason) {
-    // Somebody else's process is a process too.
+    // It exists but belongs to another user.
     return reason instanceof Error && 'code' in reason && reason.code === 'EPERM';
   }
 }
@@ -51,7 +51,7 @@ function birthOf(pid: number): string {
     // Ticks are counted from the boot.
     return ticks === undefined ? '' : `${readFileSync(BOOT_ID, 'utf8').trim()}/${ticks}`;
   } catch {
-    // It ended since, or this system has no way to ask.
+    // It ended in the meantime, or this system cannot report it.
     return '';
   }
 }
@@ -59,7 +59,7 @@ function birthOf(pid: number): string {
 const BOOT_ID = '/proc/sys/kernel/random/boot_id';
 
 function askPs(pid: number): string {
-  // It tells the time of day in the words of whoever asks.
+  // ps formats the time in the caller's language and time zone.
   const env = { PATH: '/bin:/usr/bin', LC_ALL: 'C', TZ: 'UTC' };
   const args = ['-o', 'lstart=', '-p', String(pid)];
   return execFileSync('ps', args, { encoding: 'utf8', env }).trim();
@@ -71,7 +71,7 @@ function statOf(pid: number): string[] {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
     return stat.slice(stat.lastIndexOf(')') + 2).split(' ');
   } catch {
-    // No such process, or a system that tells it otherwise.
+    // No such process, or a system without /proc.
     return [];
   }
 }

@@ -67,7 +67,7 @@ test('[RED-01] no part of a line shows a secret', () => {
   }
 });
 
-test('an error is told with type, message, stack, id and cause', () => {
+test('an error is logged with type, message, stack, id and cause', () => {
   const { log, last } = capture();
   log.error(new ZlError('relay.unreachable', 'no relay', { cause: new TypeError('refused') }));
   const { err, msg } = last();
@@ -110,7 +110,7 @@ test('a level that is off costs no masking', () => {
   assert.equal(lines.length, 0);
 });
 
-test('[OBS-02] each secret that is masked in a line is told, by its detector', () => {
+test('[OBS-02] each secret masked in a line is reported by its detector', () => {
   const told: string[] = [];
   const log = createLogger({
     service: 'model-host',

@@ -32,7 +32,7 @@ test('[OBS-02] every metric of the contract can be made, and no name is used twi
   }
 });
 
-test('a metric is made once, and counts what it is told', async () => {
+test('a metric is created once and counts every increment', async () => {
   const registry = createRegistry({ service: 'test', version: '1' });
   const labels = { outcome: 'done', error_id: 'none' };
   metric(registry, 'zl_host_turns_total').labels(labels).inc();

@@ -12,7 +12,7 @@ import {
 import type { Registry } from './metric.ts';
 
 type Registered = Awaited<ReturnType<Registry['getMetricsAsJSON']>>[number];
-/** Histograms have one value for each bucket, the sum and the count, told apart by metricName. */
+/** Histograms have one value for each bucket, the sum and the count, distinguished by metricName. */
 type Sample = Registered['values'][number] & { readonly metricName?: string };
 
 interface Period {

@@ -118,7 +118,7 @@ test('[OPS-05] a swapped symbolic link above the files is noticed, as Kubernetes
   assert.equal(watch.current().cert, second.cert);
 });
 
-test('a pair caught half way is refused, told once, and taken when it is whole', async (t) => {
+test('a half-written pair is refused, reported once, and accepted when it is complete', async (t) => {
   const { clock, files, first, issue } = await setUp(t);
   const { watch, logged, changes } = startWatch(t, files, clock);
   const second = await issue('second');
@@ -190,7 +190,7 @@ test('an unusable set at the start is an error that names the file', async (t) =
   assert.throws(start, refused(/tls\.key is not the key of the certificate in .*tls\.crt/));
 });
 
-test('a subscriber hears until it leaves, and nothing is read after close', async (t) => {
+test('a subscriber is notified until it unsubscribes, and nothing is read after close', async (t) => {
   const { clock, files, issue } = await setUp(t);
   const { watch } = startWatch(t, files, clock);
   let heard = 0;
