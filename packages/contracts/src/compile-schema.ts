@@ -18,10 +18,12 @@ export interface Validator<T = unknown> {
 }
 
 /**
- * A contract is ours: a typing error in it is refused. A catalog comes with a
- * device: what we do not know in it is ignored, as JSON Schema asks.
+ * `built-in` is part of this program, so its patterns need no bound and run on
+ * the engine of the runtime. `contract` is a file that an operator installs: a
+ * typing error in it is refused. `catalog` comes with a device: what we do not
+ * know in it is ignored, as JSON Schema asks.
  */
-export type SchemaOrigin = 'contract' | 'catalog';
+export type SchemaOrigin = 'built-in' | 'contract' | 'catalog';
 
 // In full mode these are functions or bounded expressions; the others in fast mode are linear.
 const FULL_FORMATS: FormatName[] = [
@@ -43,15 +45,18 @@ const META_SCHEMAS = {
   '2020-12': new Ajv2020({ strict: false, logger: false }),
 };
 
-const OPTIONS = {
-  contract: {
-    strict: true,
-    allowUnionTypes: true,
-    // A condition requires fields that the schema around it defines.
-    strictRequired: false,
-  },
+const STRICT: Options = {
+  strict: true,
+  allowUnionTypes: true,
+  // A condition requires fields that the schema around it defines.
+  strictRequired: false,
+};
+
+const OPTIONS: Record<SchemaOrigin, Options> = {
+  'built-in': STRICT,
+  contract: STRICT,
   catalog: { strict: false },
-} satisfies Record<SchemaOrigin, Options>;
+};
 
 /** Compiles a JSON Schema, and refuses one that could be costly to check. */
 export function compileSchema<T = unknown>(schema: unknown, origin: SchemaOrigin): Validator<T> {
@@ -70,11 +75,11 @@ export function compileSchema<T = unknown>(schema: unknown, origin: SchemaOrigin
 }
 
 function compile(given: unknown, origin: SchemaOrigin) {
-  const isContract = origin === 'contract';
-  const { schema, draft } = isContract
-    ? { schema: given, draft: '2020-12' as const }
-    : readCatalogSchema(given, KNOWN_FORMATS);
-  const patterns = boundSchema(schema);
+  const { schema, draft } =
+    origin === 'catalog'
+      ? readCatalogSchema(given, KNOWN_FORMATS)
+      : { schema: given, draft: '2020-12' as const };
+  const patterns = origin === 'built-in' ? undefined : boundSchema(schema);
   try {
     if (!isSchema(schema)) throw new Error('it must be an object or a boolean');
     const meta = META_SCHEMAS[draft];
@@ -84,9 +89,7 @@ function compile(given: unknown, origin: SchemaOrigin) {
       logger: false,
       meta: false,
       validateSchema: false,
-      code: {
-        regExp: Object.assign((source: string) => compiled(patterns, source), { code: '' }),
-      },
+      ...(patterns !== undefined && { code: { regExp: linearEngine(patterns) } }),
     };
     const ajv = draft === 'draft-07' ? new Ajv(options) : new Ajv2020(options);
     formats.default(ajv, { mode: 'full', formats: FULL_FORMATS });
@@ -98,10 +101,13 @@ function compile(given: unknown, origin: SchemaOrigin) {
   }
 }
 
-function compiled(patterns: Patterns, source: string): LinearPattern {
-  const pattern = patterns.get(source);
-  if (pattern === undefined) throw new Error(`pattern ${source} is not part of a schema`);
-  return pattern;
+function linearEngine(patterns: Patterns) {
+  const engine = (source: string): LinearPattern => {
+    const pattern = patterns.get(source);
+    if (pattern === undefined) throw new Error(`pattern ${source} is not part of a schema`);
+    return pattern;
+  };
+  return Object.assign(engine, { code: '' });
 }
 
 function isSchema(value: unknown): value is object | boolean {

@@ -11,7 +11,7 @@ import type { LedgerEntry } from './record.ts';
 const scratch = useLedgerDirectory();
 const contracts = join(import.meta.dirname, '../../../contracts/audit');
 const load = (file: string) =>
-  compileSchema(JSON.parse(readFileSync(join(contracts, file), 'utf8')), 'contract');
+  compileSchema(JSON.parse(readFileSync(join(contracts, file), 'utf8')), 'built-in');
 
 const digest = digestOf({});
 const who = { tenant: 't', user: 'u', deviceId: 'd' };

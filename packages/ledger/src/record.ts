@@ -88,18 +88,18 @@ export interface EncodedRecord {
 
 export const RECORD_VERSION = 1;
 
-const RECORD: Validator = compileSchema(recordSchema, 'contract');
+const RECORD: Validator = compileSchema(recordSchema, 'built-in');
 
 const BODIES: Readonly<Record<RecordKind, Validator>> = {
-  'call.intent': compileSchema(callIntent, 'contract'),
-  'call.receipt': compileSchema(callReceipt, 'contract'),
-  turn: compileSchema(turn, 'contract'),
-  'policy.denied': compileSchema(policyDenied, 'contract'),
-  'policy.changed': compileSchema(policyChanged, 'contract'),
-  'host.started': compileSchema(hostStarted, 'contract'),
-  'host.stopped': compileSchema(hostStopped, 'contract'),
-  'ledger.opened': compileSchema(ledgerOpened, 'contract'),
-  'ledger.segment': compileSchema(ledgerSegment, 'contract'),
+  'call.intent': compileSchema(callIntent, 'built-in'),
+  'call.receipt': compileSchema(callReceipt, 'built-in'),
+  turn: compileSchema(turn, 'built-in'),
+  'policy.denied': compileSchema(policyDenied, 'built-in'),
+  'policy.changed': compileSchema(policyChanged, 'built-in'),
+  'host.started': compileSchema(hostStarted, 'built-in'),
+  'host.stopped': compileSchema(hostStopped, 'built-in'),
+  'ledger.opened': compileSchema(ledgerOpened, 'built-in'),
+  'ledger.segment': compileSchema(ledgerSegment, 'built-in'),
 };
 
 /** One canonical JSON text per line: the names below are in the order of RFC 8785. */

@@ -13,7 +13,7 @@ export type {
 /** A server that is part of the bridge, or a program pinned by hashes. */
 export type ManifestServer = BuiltinServer | CommandServer;
 
-const validator = compileSchema<Manifest>(schema, 'contract');
+const validator = compileSchema<Manifest>(schema, 'built-in');
 
 /** A manifest does not expire: a device works without a network. */
 export const SERVER_MANIFEST: DocumentKind<Manifest> = {

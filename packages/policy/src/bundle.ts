@@ -12,7 +12,7 @@ export type Caps = NonNullable<Rule['caps']>;
 /** Bounds how long an attacker who withholds new bundles can keep an old one in force. */
 const MAX_LIFETIME_MS = 31 * 24 * 60 * 60 * 1000;
 
-const validator = compileSchema<Bundle>(schema, 'contract');
+const validator = compileSchema<Bundle>(schema, 'built-in');
 
 /** The kind of signed document that decides which tool calls may happen. */
 export const POLICY_BUNDLE: DocumentKind<Bundle> = {

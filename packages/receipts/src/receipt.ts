@@ -19,7 +19,7 @@ export const RECEIPT_TYPE = 'application/vnd.zerolatency.receipt.v1+json';
 /** How a call ended. */
 export type Outcome = Receipt['outcome'];
 
-const validator = compileSchema<Receipt>(schema, 'contract');
+const validator = compileSchema<Receipt>(schema, 'built-in');
 
 /** The envelope for the ledger and for events; JSON.stringify writes its text. */
 export async function signReceipt(receipt: Receipt, signer: Signer): Promise<Envelope> {

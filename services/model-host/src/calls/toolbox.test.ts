@@ -38,7 +38,7 @@ test('[TOOL-04] the intent is in the ledger before the receipt, and each record 
   for await (const { record } of readLedger(ledgerDir)) {
     kinds.push(record.kind);
     const file = join(auditContracts, `${record.kind}.schema.json`);
-    const schema = compileSchema(JSON.parse(readFileSync(file, 'utf8')), 'contract');
+    const schema = compileSchema(JSON.parse(readFileSync(file, 'utf8')), 'built-in');
     assert.equal(schema.validate(record.body).error, undefined);
   }
   const wanted = ['call.intent', 'call.receipt', 'policy.denied', 'call.receipt'];

@@ -5,7 +5,7 @@ import schema from '../../../../../contracts/config/mock-script.schema.json' wit
 import type { Rule, Script } from './script.ts';
 import { placeholdersIn } from './template.ts';
 
-const validator = compileSchema<Script>(schema, 'contract');
+const validator = compileSchema<Script>(schema, 'built-in');
 
 const builtInPlaceholders = ['text', 'result', 'error'];
 
