@@ -102,7 +102,7 @@ test('what a newcomer types', options, async (t) => {
       const { status, stdout } = await zl('audit', 'verify', '--json');
       assert.equal(status, 0, stdout);
       const { openIntents, byKind } = JSON.parse(stdout);
-      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 6]);
+      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 5]);
     },
   );
 });
