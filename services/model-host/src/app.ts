@@ -33,18 +33,21 @@ export interface HostAddresses {
   readonly admin: string;
 }
 
-/** Resolves when the host can take turns. Everything it opens is closed by the lifecycle's drain. */
+/** What a shutdown closes, first to last: turns end while their tools, policy and ledger still work. */
+const SHUTDOWN_ORDER = ['turns', 'rpc', 'admin', 'token verifier', 'devices', 'policy', 'ledger'];
+
+/** Resolves when the host can take turns. The drain closes everything it opens. */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
   return serveHost(config, deps, (opening) => openTools(config, { ...opening, version: VERSION }));
 }
 
-/** The host over whatever tools it is given: the seam that tests without devices use. */
+/** The host over the given tools: the seam for tests without devices. */
 export async function serveHost(
   config: HostConfig,
   deps: HostDeps,
   open: (deps: HostDeps) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
-  // Drain hooks run in reverse: what is opened first is closed last.
+  deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   const tools = await open(deps);
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());

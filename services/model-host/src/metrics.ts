@@ -8,7 +8,7 @@ import {
   type Registry,
 } from '@zerolatency/service/telemetry';
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
-import type { RelayMetrics } from './adapters/relay/metrics.ts';
+import type { RelayMetrics } from './adapters/relay/link.ts';
 import type { ToolMetrics } from './calls/ports.ts';
 
 type Outcome = 'done' | 'failed' | 'cancelled';

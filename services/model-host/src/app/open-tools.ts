@@ -7,7 +7,7 @@ import { watchTls } from '@zerolatency/service/tls';
 import { createCallLedger, openCalls } from '../adapters/ledger/call-ledger.ts';
 import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';
 import { createRecorder } from '../adapters/ledger/recorder.ts';
-import { createDevices, type Devices } from '../adapters/relay/devices.ts';
+import { createRelayClient, type RelayClient } from '../adapters/relay/relay-client.ts';
 import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-open-intents.ts';
 import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
@@ -85,7 +85,7 @@ async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): P
 async function openDevices(
   relay: HostConfig['relay'],
   deps: OpenDeps,
-): Promise<Devices | undefined> {
+): Promise<RelayClient | undefined> {
   if (relay === undefined) return undefined;
   const { lifecycle, log, registry } = deps;
   const tls = watchTls(relay.tls, { log });
@@ -94,7 +94,7 @@ async function openDevices(
     setting: 'relay.deviceKeysFile',
     log,
   });
-  const devices = createDevices({
+  const devices = createRelayClient({
     urls: relay.urls,
     tls,
     deviceKeys: () => keys.keys(),
@@ -109,7 +109,7 @@ async function openDevices(
   return devices;
 }
 
-function relayCheck(devices: Devices | undefined): Record<string, ComponentCheck> {
+function relayCheck(devices: RelayClient | undefined): Record<string, ComponentCheck> {
   if (devices === undefined) return {};
   return {
     relay: async () => {

@@ -8,32 +8,38 @@ import {
   tempDir,
 } from '@zerolatency/testing';
 import { createLocalJWKSet } from 'jose';
+import type { RelayMetrics } from '../../src/adapters/relay/link.ts';
 import {
-  createDevices,
-  type Devices,
-  type DevicesOptions,
-} from '../../src/adapters/relay/devices.ts';
-import { noRelayMetrics } from '../../src/adapters/relay/metrics.ts';
+  createRelayClient,
+  type RelayClient,
+  type RelayClientOptions,
+} from '../../src/adapters/relay/relay-client.ts';
 import { FakeDirectory } from './fake-directory.ts';
 import { FakeRelay } from './fake-relay.ts';
 
 export interface RelayWorld {
   readonly directory: FakeDirectory;
   readonly relays: readonly FakeRelay[];
-  readonly devices: Devices;
+  readonly devices: RelayClient;
   /** The hosts' certificate. */
   readonly client: CertFiles;
   /** A host of its own, with its own links. */
-  host(options?: Partial<DevicesOptions>): Devices;
+  host(options?: Partial<RelayClientOptions>): RelayClient;
   enrol(deviceId: string, options?: { tenant?: string; expiresInMs?: number }): Promise<TestDevice>;
 }
+
+export const NO_RELAY_METRICS: RelayMetrics = {
+  linksOpen() {},
+  linkRoundTrip() {},
+  frameIgnored() {},
+};
 
 const silent = { info() {}, warn() {} };
 
 /** Two relay pods and a host, with an authority of their own; everything closes with the test. */
 export async function relayWorld(
   t: TestContext,
-  options: Partial<DevicesOptions> = {},
+  options: Partial<RelayClientOptions> = {},
 ): Promise<RelayWorld> {
   const dir = tempDir(t);
   const [authority, enrolment] = await Promise.all([makeAuthority(dir), makeEnrolment(dir)]);
@@ -41,14 +47,14 @@ export async function relayWorld(
   const directory = new FakeDirectory();
   const relays = await startRelays(['relay-a', 'relay-b'], server, directory);
   const keys = createLocalJWKSet(JSON.parse(readFileSync(enrolment.jwksFile, 'utf8')));
-  const hosts: Devices[] = [];
-  const host = (more: Partial<DevicesOptions> = {}) => {
-    const devices = createDevices({
+  const hosts: RelayClient[] = [];
+  const host = (more: Partial<RelayClientOptions> = {}) => {
+    const devices = createRelayClient({
       urls: relays.map(({ rpcUrl }) => rpcUrl),
       tls: { current: () => client },
       deviceKeys: () => keys,
       log: silent,
-      metrics: noRelayMetrics,
+      metrics: NO_RELAY_METRICS,
       ...options,
       ...more,
     });

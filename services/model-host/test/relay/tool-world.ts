@@ -14,7 +14,7 @@ import {
 } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
-import type { DevicesOptions } from '../../src/adapters/relay/devices.ts';
+import type { RelayClientOptions } from '../../src/adapters/relay/relay-client.ts';
 import type { Executor } from '../../src/calls/executor.ts';
 import type { CallLedger, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';
 import { createToolboxes } from '../../src/calls/toolbox.ts';
@@ -47,7 +47,7 @@ export interface ToolWorldOptions {
   readonly rules?: readonly Rule[];
   readonly revokedDevices?: Bundle['revokedDevices'];
   readonly limits?: Partial<ToolLimits>;
-  readonly relay?: Partial<DevicesOptions>;
+  readonly relay?: Partial<RelayClientOptions>;
   readonly tracer?: Tracer;
   /** Beside the device. */
   readonly executors?: readonly Executor[];

@@ -1,12 +1,23 @@
-export interface Backoff {
-  readonly startMs: number;
-  readonly capMs: number;
-  /** 0 up to 1. */
-  readonly random: () => number;
-}
+import { ExponentialBackoff } from 'cockatiel';
+import type { RelayLimits } from './limits.ts';
 
-/** Between half and all of the doubled wait, so that many who lost one relay do not come back as one. */
-export function backoffMs({ startMs, capMs, random }: Backoff, failures: number): number {
-  const fullMs = Math.min(capMs, startMs * 2 ** Math.min(failures, 30));
-  return fullMs / 2 + (fullMs / 2) * random();
+/** Exponential with decorrelated jitter, so that hosts that lost one relay do not return at once. */
+export class Backoff {
+  readonly #delays: ExponentialBackoff<unknown>;
+  #next: ReturnType<ExponentialBackoff<unknown>['next']>;
+
+  constructor({ retryStartMs, retryCapMs }: Pick<RelayLimits, 'retryStartMs' | 'retryCapMs'>) {
+    this.#delays = new ExponentialBackoff({ initialDelay: retryStartMs, maxDelay: retryCapMs });
+    this.#next = this.#delays.next();
+  }
+
+  nextMs(): number {
+    const { duration } = this.#next;
+    this.#next = this.#next.next(undefined);
+    return Math.ceil(duration);
+  }
+
+  reset(): void {
+    this.#next = this.#delays.next();
+  }
 }

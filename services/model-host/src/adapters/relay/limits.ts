@@ -1,4 +1,4 @@
-/** What this host holds and how long it waits on its way to devices. */
+/** Bounds on the routes to devices, and how long each step may take. */
 export interface RelayLimits {
   /** A call that has not been sent waits this long for a device that is reconnecting. */
   readonly connectWaitMs: number;
@@ -18,7 +18,7 @@ export interface RelayLimits {
   readonly retryCapMs: number;
 }
 
-export const defaultRelayLimits: RelayLimits = {
+export const DEFAULT_RELAY_LIMITS: RelayLimits = {
   connectWaitMs: 2000,
   routeIdleMs: 300_000,
   dialTimeoutMs: 3000,

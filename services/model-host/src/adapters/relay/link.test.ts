@@ -5,8 +5,7 @@ import type { ZlError } from '@zerolatency/errors';
 import { callIdFromKey, encodeFrame, FrameKind, NO_CALL, NO_PAYLOAD } from '@zerolatency/frame';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
-import { relayWorld } from '../../../test/relay/relay-world.ts';
-import { noRelayMetrics } from './metrics.ts';
+import { NO_RELAY_METRICS, relayWorld } from '../../../test/relay/relay-world.ts';
 
 const never = AbortSignal.any([]);
 
@@ -155,7 +154,7 @@ test('a link ignores and counts frame kinds it does not know', async (t) => {
   let ignored = 0;
   const { devices, relays, enrol } = await relayWorld(t, {
     metrics: {
-      ...noRelayMetrics,
+      ...NO_RELAY_METRICS,
       frameIgnored: () => {
         ignored += 1;
       },

@@ -1,4 +1,4 @@
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
@@ -7,21 +7,30 @@ import {
   type Frame,
   FrameKind,
   isKnownKind,
+  NO_CALL,
   NO_PAYLOAD,
 } from '@zerolatency/frame';
-import { OpenSchema } from '@zerolatency/proto/link';
-import { backoffMs } from './backoff.ts';
+import { OpenSchema, RouteLostReason, RouteLostSchema } from '@zerolatency/proto/link';
+import { Backoff } from './backoff.ts';
 import type { RelayLimits } from './limits.ts';
-import { deviceFrame, routeLostError } from './link-frames.ts';
 import { type LinkCredentials, LinkSocket } from './link-socket.ts';
-import type { RelayMetrics } from './metrics.ts';
+
+/** What links report to metrics. */
+export interface RelayMetrics {
+  /** A link came up (1) or went (-1). */
+  linksOpen(change: 1 | -1): void;
+  /** Round trip of a ping on a link. */
+  linkRoundTrip(ms: number): void;
+  /** The kind of a frame is not one this release knows. */
+  frameIgnored(): void;
+}
 
 /** A device route on this link. */
 export interface LinkUser {
   readonly tenant: string;
   readonly deviceId: string;
   onFrame(frame: Frame): void;
-  /** The handle is gone, and nothing more is heard of it. */
+  /** The handle is gone; no frame follows. */
   onLost(reason: ZlError): void;
 }
 
@@ -30,7 +39,6 @@ export interface LinkOptions {
   readonly credentials: () => Promise<LinkCredentials>;
   readonly limits: RelayLimits;
   readonly metrics: RelayMetrics;
-  readonly random: () => number;
   readonly nowMs: () => number;
   readonly onState: (state: LinkState['name'], reason?: ZlError) => void;
 }
@@ -38,12 +46,12 @@ export interface LinkOptions {
 /**
  *   idle -> dialling -> live -> lost -> dialling ...
  *
- * It dials when a route asks for it, and after a loss not before its backoff
- * has passed. Draining is live, but takes no new handle.
+ * It dials when a route asks for it, after a loss no sooner than its backoff
+ * allows. Draining is live but takes no new handle.
  */
 export type LinkState =
   | { readonly name: 'idle' }
-  | { readonly name: 'dialling'; readonly failures: number; socket?: LinkSocket }
+  | { readonly name: 'dialling'; socket?: LinkSocket }
   | { readonly name: 'live'; readonly socket: LinkSocket }
   | { readonly name: 'draining'; readonly socket: LinkSocket }
   | Lost
@@ -51,22 +59,23 @@ export type LinkState =
 
 interface Lost {
   readonly name: 'lost';
-  readonly failures: number;
   readonly retryAtMs: number;
   readonly reason: ZlError;
 }
 
-/** The one connection between this host and a relay pod, shared by all calls to all devices there. */
+/** The one connection between this host and a relay pod, shared by all calls to its devices. */
 export class Link {
   readonly url: string;
   readonly #options: LinkOptions;
   readonly #users = new Map<number, LinkUser>();
   #state: LinkState = { name: 'idle' };
   #lastHandle = 0;
+  readonly #backoff: Backoff;
 
   constructor(options: LinkOptions) {
     this.url = options.url;
     this.#options = options;
+    this.#backoff = new Backoff(options.limits);
   }
 
   get state(): LinkState['name'] {
@@ -77,7 +86,7 @@ export class Link {
     return this.#users.size;
   }
 
-  /** Opens a device as soon as the link is live, unless the link is better left alone for a while. */
+  /** Opens a device as soon as the link is live, unless the link has to wait before it dials again. */
   attach(user: LinkUser): { handle: number } | { error: ZlError; retryInMs: number } {
     const state = this.#state;
     if (state.name === 'closed' || state.name === 'draining') {
@@ -92,8 +101,7 @@ export class Link {
     const handle = this.#lastHandle;
     this.#users.set(handle, user);
     if (state.name === 'live') this.#sendOpen(handle, user);
-    else if (state.name === 'idle') this.#dial(0);
-    else if (state.name === 'lost') this.#dial(state.failures);
+    else if (state.name === 'idle' || state.name === 'lost') this.#dial();
     return { handle };
   }
 
@@ -113,8 +121,8 @@ export class Link {
     this.#dropUsers(new ZlError('server.draining', 'this host is shutting down'));
   }
 
-  #dial(failures: number): void {
-    const state: LinkState & { name: 'dialling' } = { name: 'dialling', failures };
+  #dial(): void {
+    const state: LinkState & { name: 'dialling' } = { name: 'dialling' };
     this.#setState(state);
     const { url, credentials, limits, metrics } = this.#options;
     const dial = async () => {
@@ -128,7 +136,7 @@ export class Link {
           onOpen: () => this.#onOpen(state.socket),
           onMessage: (bytes) => this.#onMessage(bytes),
           onRoundTrip: (ms) => metrics.linkRoundTrip(ms),
-          onClosed: (reason) => this.#onClosed(failures, reason),
+          onClosed: (reason) => this.#onClosed(reason),
         },
       });
     };
@@ -136,7 +144,7 @@ export class Link {
       const why = cause instanceof Error ? cause.message : 'failed';
       const message = `no credentials, or no address to dial, for ${url}: ${why}`;
       const reason = new ZlError('relay.unreachable', message, { cause });
-      if (this.#state === state) this.#onClosed(failures, reason);
+      if (this.#state === state) this.#onClosed(reason);
     });
   }
 
@@ -172,7 +180,7 @@ export class Link {
       return;
     }
     const user = this.#users.get(frame.device);
-    // A handle that was just closed may still be spoken to.
+    // Frames to a handle that was just closed may still arrive.
     if (user === undefined) return;
     if (frame.kind !== FrameKind.ROUTE_LOST) {
       user.onFrame(frame);
@@ -182,14 +190,12 @@ export class Link {
     user.onLost(routeLostError(frame.payload, user.deviceId));
   }
 
-  #onClosed(failures: number, reason: ZlError): void {
+  #onClosed(reason: ZlError): void {
     if (this.#state.name === 'closed') return;
-    // A link that was up is dialled again at once; one that never came up is left alone for longer each time.
-    const next = this.#state.name === 'dialling' ? failures + 1 : 0;
-    const { retryStartMs: startMs, retryCapMs: capMs } = this.#options.limits;
-    const waitMs = backoffMs({ startMs, capMs, random: this.#options.random }, next);
-    const retryAtMs = this.#options.nowMs() + waitMs;
-    this.#setState({ name: 'lost', failures: next, retryAtMs, reason }, reason);
+    // A link that was up is dialled again soon; one that never came up waits longer each time.
+    if (this.#state.name !== 'dialling') this.#backoff.reset();
+    const retryAtMs = this.#options.nowMs() + this.#backoff.nextMs();
+    this.#setState({ name: 'lost', retryAtMs, reason }, reason);
     this.#dropUsers(reason);
   }
 
@@ -209,4 +215,36 @@ export class Link {
 
 function isUp({ name }: LinkState): boolean {
   return name === 'live' || name === 'draining';
+}
+
+/** A frame about a device as a whole. */
+function deviceFrame(kind: FrameKind, device: number, payload: Uint8Array): Frame {
+  return { kind, flags: 0, device, callId: NO_CALL, offset: 0, epoch: 0, payload };
+}
+
+const REASONS: Readonly<Record<RouteLostReason, string>> = {
+  [RouteLostReason.UNSPECIFIED]: 'the relay gave no reason',
+  [RouteLostReason.NOT_HERE]: 'it holds no connection there',
+  [RouteLostReason.DISCONNECTED]: 'its connection closed',
+  [RouteLostReason.SLOW]: 'it reads too slowly',
+  [RouteLostReason.SUPERSEDED]: 'it connected elsewhere',
+  [RouteLostReason.OLD_EPOCH]: 'its lease is over',
+  [RouteLostReason.LIMIT]: 'this host holds as many devices there as it may',
+  [RouteLostReason.DRAINING]: 'the relay is shutting down',
+};
+
+/** Why a device cannot be reached through the relay that said so. */
+function routeLostError(payload: Uint8Array, deviceId: string): ZlError {
+  const reason = decodeReason(payload);
+  const id = reason === RouteLostReason.LIMIT ? 'limit.exceeded' : 'device.offline';
+  return new ZlError(id, `${deviceId}: ${REASONS[reason] ?? REASONS[RouteLostReason.UNSPECIFIED]}`);
+}
+
+function decodeReason(payload: Uint8Array): RouteLostReason {
+  try {
+    return fromBinary(RouteLostSchema, payload).reason;
+  } catch {
+    // The route is lost whatever the payload says.
+    return RouteLostReason.UNSPECIFIED;
+  }
 }

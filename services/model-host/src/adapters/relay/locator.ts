@@ -5,6 +5,7 @@ import { type ListDevicesResponse, RelayService } from '@zerolatency/proto/relay
 import { ClientSessions, fromConnectError } from '@zerolatency/service/rpc';
 import { inject } from '@zerolatency/service/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
+import { LRUCache } from 'lru-cache';
 
 /** The relay pod that holds a device's socket. */
 export interface Owner {
@@ -13,7 +14,7 @@ export interface Owner {
   readonly epoch: number;
 }
 
-export interface DirectoryOptions {
+export interface DeviceLocatorOptions {
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
   readonly timeoutMs: number;
@@ -21,22 +22,22 @@ export interface DirectoryOptions {
 
 interface Peer {
   readonly material: TlsMaterial;
-  readonly sessions: ClientSessions;
+  readonly connections: ClientSessions;
   readonly previous: ClientSessions | undefined;
   readonly client: Client<typeof RelayService>;
 }
 
-/** Enough for every device this host talked to lately; the oldest is forgotten first. */
+/** Enough for every device this host called lately. */
 const MAX_CACHED_OWNERS = 10_000;
 
-/** Asks any relay pod who holds a device. The first that answers is asked first the next time. */
-export class Directory {
-  readonly #options: DirectoryOptions;
+/** Asks any relay pod which one holds a device; the pod that answered is asked first the next time. */
+export class DeviceLocator {
+  readonly #options: DeviceLocatorOptions;
   readonly #peers = new Map<string, Peer>();
-  readonly #owners = new Map<string, Owner>();
+  readonly #owners = new LRUCache<string, Owner>({ max: MAX_CACHED_OWNERS });
   #preferred = 0;
 
-  constructor(options: DirectoryOptions) {
+  constructor(options: DeviceLocatorOptions) {
     this.#options = options;
   }
 
@@ -54,7 +55,7 @@ export class Directory {
       signal,
     );
     const owner = { relayId, linkUrl, epoch: Number(epoch) };
-    this.#remember(ownerKey(tenant, deviceId), owner);
+    this.#owners.set(ownerKey(tenant, deviceId), owner);
     return owner;
   }
 
@@ -66,8 +67,8 @@ export class Directory {
   }
 
   close(): void {
-    for (const { sessions, previous } of this.#peers.values()) {
-      sessions.abort();
+    for (const { connections, previous } of this.#peers.values()) {
+      connections.abort();
       previous?.abort();
     }
     this.#peers.clear();
@@ -91,7 +92,7 @@ export class Directory {
         return answer;
       } catch (reason) {
         const error = fromConnectError(reason);
-        // Its answer, and any other pod would give the same.
+        // An answer, and any other pod would give the same.
         if (error.id.startsWith('device.') || error.id.startsWith('identity.')) throw error;
         signal.throwIfAborted();
         last = new ZlError('relay.unreachable', `${url}: ${describe(reason)}`, { cause: reason });
@@ -104,28 +105,18 @@ export class Directory {
     const material = this.#options.tls.current();
     const existing = this.#peers.get(url);
     if (existing?.material === material) return existing;
-    // The certificate was renewed: what runs on the old session ends there, what is older is over.
+    // The certificate was renewed: requests on the last connection may end there, older ones are aborted.
     existing?.previous?.abort();
-    const sessions = new ClientSessions(url, clientTlsOptions(material));
+    const connections = new ClientSessions(url, clientTlsOptions(material));
     const transport = createConnectTransport({
       baseUrl: url,
       httpVersion: '2',
-      sessionManager: sessions,
+      sessionManager: connections,
     });
     const client = createClient(RelayService, transport);
-    const peer = { material, sessions, client, previous: existing?.sessions };
+    const peer = { material, connections, client, previous: existing?.connections };
     this.#peers.set(url, peer);
     return peer;
-  }
-
-  #remember(key: string, owner: Owner): void {
-    this.#owners.delete(key);
-    this.#owners.set(key, owner);
-    if (this.#owners.size <= MAX_CACHED_OWNERS) return;
-    for (const oldest of this.#owners.keys()) {
-      this.#owners.delete(oldest);
-      return;
-    }
   }
 }
 

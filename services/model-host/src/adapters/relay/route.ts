@@ -1,44 +1,83 @@
+import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
-import type { Opened } from '@zerolatency/proto/link';
+import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
+import type { Verifier } from '@zerolatency/signing';
 import type { DeviceConnection, DeviceRoute, RouteUser } from '../../executors/device/routes.ts';
-import { backoffMs } from './backoff.ts';
+import { Backoff } from './backoff.ts';
 import type { CredentialCheck } from './credential.ts';
-import type { Directory, Owner } from './directory.ts';
 import type { RelayLimits } from './limits.ts';
-import type { LinkPool } from './link-pool.ts';
-import { connectionOf, decodeOpened } from './opened.ts';
-import { type Hop, isSameConnection, type Opening, type RouteState } from './route-state.ts';
+import type { Link } from './link.ts';
+import type { DeviceLocator, Owner } from './locator.ts';
+import type { LinkPool } from './relay-client.ts';
 import { RouteWaiters } from './route-waiters.ts';
+
+/**
+ *   idle -> locating -> opening -> up -> waiting -> locating ...
+ *
+ * Every failure leads to waiting; from there the route goes on if anyone still
+ * needs it.
+ */
+type RouteState =
+  | { readonly name: 'idle' }
+  | { readonly name: 'locating'; readonly abort: AbortController }
+  | Opening
+  | { readonly name: 'up'; readonly hop: Hop; connection: DeviceConnection }
+  | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
+  | { readonly name: 'closed' };
+
+interface Opening {
+  readonly name: 'opening';
+  readonly owner: Owner;
+  readonly timer: NodeJS.Timeout;
+  hop?: Hop;
+  /** The last one, while its credential is being checked. */
+  opened?: Opened;
+}
+
+interface Hop {
+  readonly link: Link;
+  readonly handle: number;
+}
+
+interface OpenedDevice {
+  readonly epoch: number | bigint;
+  readonly credential: string;
+}
+
+/** A handle belongs to one connection of its device, whose catalog alone may change. */
+function isSameConnection(a: OpenedDevice, b: OpenedDevice): boolean {
+  return Number(a.epoch) === Number(b.epoch) && a.credential === b.credential;
+}
 
 export interface RelayRouteOptions {
   readonly tenant: string;
   readonly deviceId: string;
-  readonly directory: Directory;
+  readonly locator: DeviceLocator;
   readonly links: LinkPool;
   readonly checkCredential: CredentialCheck;
   readonly limits: RelayLimits;
-  readonly random: () => number;
-  /** Nobody used the route for a while and it is closed. */
+  /** The route is closed because nobody used it for a while. */
   readonly onIdle: () => void;
 }
 
-/** The way to one device: which relay pod, which handle on its link, since which epoch. */
+/** The route to one device: its relay pod, its handle on that link, its epoch. */
 export class RelayRoute implements DeviceRoute {
   readonly #options: RelayRouteOptions;
   readonly #users = new Map<string, RouteUser>();
   readonly #waiters: RouteWaiters;
   #state: RouteState = { name: 'idle' };
-  #failures = 0;
+  readonly #backoff: Backoff;
   #idleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: RelayRouteOptions) {
     this.#options = options;
+    this.#backoff = new Backoff(options.limits);
     this.#waiters = new RouteWaiters({
       waitMs: options.limits.connectWaitMs,
       onEmpty: () => this.#relax(),
     });
-    // It may never be asked for more than whether it is up.
+    // Nobody may ever need it.
     this.#relax();
   }
 
@@ -80,7 +119,7 @@ export class RelayRoute implements DeviceRoute {
     clearTimeout(this.#idleTimer);
     this.#state = { name: 'closed' };
     this.#waiters.rejectAll(new ZlError('server.draining', 'the route to the device is closed'));
-    this.#tellLost();
+    this.#reportLost();
   }
 
   #need(): void {
@@ -99,15 +138,15 @@ export class RelayRoute implements DeviceRoute {
   }
 
   #locate(): void {
-    const { directory, tenant, deviceId } = this.#options;
-    const cached = directory.cached(tenant, deviceId);
+    const { locator, tenant, deviceId } = this.#options;
+    const cached = locator.cached(tenant, deviceId);
     if (cached !== undefined) {
       this.#open(cached);
       return;
     }
     const state: RouteState = { name: 'locating', abort: new AbortController() };
     this.#state = state;
-    directory.locate(tenant, deviceId, state.abort.signal).then(
+    locator.locate(tenant, deviceId, state.abort.signal).then(
       (owner) => {
         if (this.#state === state) this.#open(owner);
       },
@@ -162,10 +201,10 @@ export class RelayRoute implements DeviceRoute {
     } else if (state.name === 'up') {
       state.connection = connectionOf(opened, state.hop.handle, state.connection.verifier);
     } else if (known !== undefined) {
-      // Its catalog has changed while its credential is being checked.
+      // The catalog changed while the credential is being checked.
       state.opened = opened;
     } else if (Number(opened.epoch) < state.owner.epoch) {
-      // A stalled old owner; the directory names the newer one.
+      // A stalled old owner; the locator knows the newer one.
       this.#lose(new ZlError('device.offline', `${state.owner.relayId} holds an old lease`));
     } else if (state.hop !== undefined) {
       this.#check(state, state.hop, opened);
@@ -184,7 +223,7 @@ export class RelayRoute implements DeviceRoute {
 
   #up(hop: Hop, connection: DeviceConnection): void {
     if (this.#state.name === 'opening') clearTimeout(this.#state.timer);
-    this.#failures = 0;
+    this.#backoff.reset();
     this.#state = { name: 'up', hop, connection };
     this.#waiters.resolveAll(connection);
     for (const user of [...this.#users.values()]) user.onRouteUp(connection);
@@ -192,33 +231,30 @@ export class RelayRoute implements DeviceRoute {
 
   #lose(reason: ZlError, atLeastMs = 0): void {
     if (this.#state.name === 'closed') return;
-    const { directory, tenant, deviceId } = this.#options;
+    const { locator, tenant, deviceId } = this.#options;
     const wasUp = this.#state.name === 'up';
     this.#leave();
-    directory.forget(tenant, deviceId);
+    locator.forget(tenant, deviceId);
     this.#retry(reason, atLeastMs);
-    if (wasUp) this.#tellLost();
+    if (wasUp) this.#reportLost();
   }
 
   #retry(reason: ZlError, atLeastMs = 0): void {
     this.#waiters.failed(reason);
-    const { limits, random } = this.#options;
-    const { retryStartMs: startMs, retryCapMs: capMs } = limits;
-    const waitMs = Math.max(atLeastMs, backoffMs({ startMs, capMs, random }, this.#failures));
-    this.#failures += 1;
+    const waitMs = Math.max(atLeastMs, this.#backoff.nextMs());
     const timer = setTimeout(() => {
       this.#state = { name: 'idle' };
       if (this.needed) {
         this.#locate();
         return;
       }
-      this.#failures = 0;
+      this.#backoff.reset();
       this.#relax();
     }, waitMs);
     this.#state = { name: 'waiting', timer };
   }
 
-  /** Gives up whatever the present state holds. */
+  /** Releases what the present state holds. */
   #leave(): void {
     const state = this.#state;
     if (state.name === 'locating') state.abort.abort();
@@ -227,7 +263,27 @@ export class RelayRoute implements DeviceRoute {
     this.#state = { name: 'idle' };
   }
 
-  #tellLost(): void {
+  #reportLost(): void {
     for (const user of [...this.#users.values()]) user.onRouteLost();
   }
+}
+
+function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
+  try {
+    return fromBinary(OpenedSchema, payload);
+  } catch (cause) {
+    return { error: new ZlError('frame.malformed', 'OPENED cannot be read', { cause }) };
+  }
+}
+
+/** The public key is the one in the verified credential of the same message. */
+function connectionOf(opened: Opened, device: number, verifier: Verifier): DeviceConnection {
+  return {
+    device,
+    epoch: Number(opened.epoch),
+    journalId: opened.journalId,
+    servers: opened.catalog?.servers ?? [],
+    credential: opened.credential,
+    verifier,
+  };
 }
