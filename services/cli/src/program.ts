@@ -3,8 +3,8 @@ import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
-import { findHome, layoutOf } from './installation/layout.ts';
-import { readSettings } from './settings.ts';
+import { findHome, type Layout, layoutOf } from './installation/layout.ts';
+import type { Settings } from './settings.ts';
 import {
   type CommandContext,
   EXIT_STATUS,
@@ -21,6 +21,7 @@ const LOAD = {
   status: () => import('./commands/status.ts'),
   token: () => import('./chat/token.ts'),
   up: () => import('./commands/up.ts'),
+  settings: () => import('./settings.ts'),
 };
 
 const EPILOGUE = `
@@ -72,6 +73,11 @@ function buildProgram(terminal: Terminal, finish: Finish): Command {
   return program;
 }
 
+async function settingsOf({ settings }: Layout): Promise<Settings> {
+  const { readSettings } = await LOAD.settings();
+  return await readSettings(settings);
+}
+
 function addInstallationCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
   program
@@ -88,7 +94,7 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { status } = await LOAD.status();
-      await finish(status(terminal, await readSettings(layout().settings), options));
+      await finish(status(terminal, await settingsOf(layout()), options));
     });
   program
     .command('devices')
@@ -96,7 +102,7 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { devices } = await LOAD.devices();
-      await finish(devices(terminal, await readSettings(layout().settings), options));
+      await finish(devices(terminal, await settingsOf(layout()), options));
     });
 }
 
@@ -111,13 +117,13 @@ function addChatCommands(program: Command, { terminal, finish, layout }: Command
     .option('--model <alias>', 'model to use')
     .action(async (words, options) => {
       const { chat } = await LOAD.chat();
-      await finish(chat(terminal, await readSettings(layout().settings), { words, options }));
+      await finish(chat(terminal, await settingsOf(layout()), { words, options }));
     });
   program
     .command('token')
     .description('print an access token for other clients, valid for ten minutes')
     .action(async () => {
       const { readToken } = await LOAD.token();
-      print(terminal, await readToken((await readSettings(layout().settings)).identity));
+      print(terminal, await readToken((await settingsOf(layout())).identity));
     });
 }
