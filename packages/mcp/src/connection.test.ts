@@ -4,6 +4,7 @@ import { platform } from 'node:os';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { ZlError } from '@zerolatency/errors';
+import { eventually } from '@zerolatency/testing';
 import { type Behaviour, fixtureServer } from '../test/fixture.ts';
 import {
   connectMcp,
@@ -198,9 +199,13 @@ for (const behaviour of ['has-a-grandchild', 'leaves-a-grandchild'] as const) {
     const grandchild = await said.promise;
     if (behaviour === 'has-a-grandchild') await connection.close();
     await connection.closed;
-    // Empty when it is gone; Z when nobody has fetched its status yet.
-    const state = spawnSync('ps', ['-o', 'stat=', '-p', `${grandchild}`], { encoding: 'utf8' });
-    assert.match(state.stdout.trim(), /^(Z.*)?$/);
+    // Empty when it is gone, Z until its status is collected; it may still be exiting.
+    await eventually(() => {
+      const { stdout } = spawnSync('ps', ['-o', 'stat=', '-p', `${grandchild}`], {
+        encoding: 'utf8',
+      });
+      return /^(Z.*)?$/.test(stdout.trim());
+    });
   });
 }
 
