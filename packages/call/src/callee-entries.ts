@@ -27,6 +27,8 @@ export class CalleeEntry {
   state: EntryState;
   /** The epoch of the caller's last CALL or RESUME: output goes only to a route the caller used. */
   epoch = 0;
+  /** As that CALL or RESUME said. */
+  wantsProgress = false;
   /** The outcome was sent since the caller last asked. */
   isSent = false;
 

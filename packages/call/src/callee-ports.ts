@@ -5,7 +5,7 @@ import type { CallRequest } from './call.ts';
 
 export interface CalleeCall extends CallRequest {
   readonly digest: Uint8Array;
-  /** The caller accepts progress reports. */
+  /** The caller's CALL asks for progress reports; a RESUME may end that. */
   readonly wantsProgress: boolean;
 }
 

@@ -9,6 +9,7 @@ import {
   OutcomeStatus,
   RefusedReason,
   RefusedSchema,
+  ResumeSchema,
 } from '@zerolatency/proto/call';
 import { CallerSender } from './caller-sender.ts';
 import { Callee, type CalleeLimits, MemoryJournal, requestDigest } from './index.ts';
@@ -158,18 +159,24 @@ test('progress is sent while a call runs and leaves no trace in the journal', ()
   assert.deepEqual(said(), ['PROGRESS', 'DATA', 'OUTCOME']);
 });
 
-test('a caller without the progress feature receives no progress', () => {
+test('a caller receives progress only while its latest Call or Resume names the feature', () => {
   const { callee, said } = setUp();
-  const plain = (frame: Frame) => {
-    const message = fromBinary(CallSchema, frame.payload);
+  const plain = (schema: typeof CallSchema | typeof ResumeSchema) => (frame: Frame) => {
+    const message = fromBinary(schema, frame.payload);
     assert.deepEqual(message.features, ['progress']);
     message.features = [];
-    callee.frame({ ...frame, payload: toBinary(CallSchema, message) }, 1);
+    callee.frame({ ...frame, payload: toBinary(schema, message) }, 1);
   };
-  lineOf(1, plain).call({ ...request, callId: idOf(1) }, 1_000_000);
+  lineOf(1, plain(CallSchema)).call({ ...request, callId: idOf(1) }, 1_000_000);
   callee.begin(idOf(1), { durable: false });
   callee.progress(idOf(1), { progress: 1 });
   assert.deepEqual(said(), []);
+  lineOf(1, (frame) => callee.frame(frame, 1)).resume(0, 0);
+  callee.progress(idOf(1), { progress: 2 });
+  assert.deepEqual(said(), ['DATA', 'PROGRESS']);
+  lineOf(1, plain(ResumeSchema)).resume(0, 0);
+  callee.progress(idOf(1), { progress: 3 });
+  assert.deepEqual(said(), ['DATA', 'PROGRESS', 'DATA']);
 });
 
 test('a call without a salt of 16 bytes is malformed', () => {

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { callKey, type Frame, FrameKind, PROGRESS_FEATURE } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import { excessOf, obstacleTo, refusalOf } from './admission.ts';
 import type { CallProgress } from './call.ts';
@@ -124,7 +124,7 @@ export class Callee {
   /** Reports progress to a caller that wants it: best effort, never journalled. */
   progress(callId: string, report: CallProgress): void {
     const entry = this.#entries.get(callId);
-    if (entry?.state.name !== 'dispatched' || !entry.state.call.wantsProgress) return;
+    if (entry?.state.name !== 'dispatched' || !entry.wantsProgress) return;
     this.#sender.progress(entry, report);
   }
 
@@ -182,6 +182,7 @@ export class Callee {
     if (message === undefined || refusal !== undefined) {
       this.#refuse(callId, refusal ?? RefusedReason.MALFORMED);
     } else if (known) {
+      known.wantsProgress = message.call.wantsProgress;
       this.#sender.answer(known, 0, message.credit);
     } else {
       this.#accept(message, { request, nowMs, currentEpoch });
@@ -194,6 +195,7 @@ export class Callee {
   ): void {
     const entry = new CalleeEntry(call, { name: 'received', call, request: from.request });
     entry.epoch = from.currentEpoch;
+    entry.wantsProgress = call.wantsProgress;
     entry.outbox.allow(credit);
     const load = { nowMs: from.nowMs, running: this.running, heldBytes: this.#heldBytes };
     const error = obstacleTo(call, load, this.#limits);
@@ -208,6 +210,7 @@ export class Callee {
     if (known === undefined || !sameBytes(message.journalId, this.#journal.id)) {
       this.#sender.write(callId, notSeen(this.#journal.id));
     } else if (sameBytes(message.digest, known.digest)) {
+      known.wantsProgress = message.features.includes(PROGRESS_FEATURE);
       this.#sender.answer(known, offset, Number(message.credit));
     } else {
       this.#refuse(callId, RefusedReason.DIGEST_MISMATCH);

@@ -58,8 +58,7 @@ export function isKnownKind(kind: number): boolean {
 export const PROGRESS_FEATURE = 'progress';
 
 /**
- * What this release speaks beyond the frames of the first one, as Hello,
- * Welcome, Open, Opened and Call name it. A name stands for one frame kind or
- * one change of behaviour, and never changes its meaning.
+ * What hosts name in Call and Resume, and bridges in Hello. A name stands for
+ * one frame kind or one change of behaviour, and never changes its meaning.
  */
 export const FEATURES: readonly string[] = [PROGRESS_FEATURE];

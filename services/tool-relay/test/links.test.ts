@@ -7,6 +7,7 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { signPeerToken } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import { FrameSchema } from '@zerolatency/proto/frame';
+import { RelayService } from '@zerolatency/proto/relay';
 import { eventually, makeAuthority } from '@zerolatency/testing';
 import { frameBytes } from './frame-socket.ts';
 import type { HostClient, OpenDevice } from './host-client.ts';
@@ -395,13 +396,20 @@ test('[RLY-01] ignores and counts frame kinds it does not know, and forwards tho
   }
 });
 
-test('passes the features of a device to its hosts, and ignores names it does not know', async (t) => {
+test('passes the features of a device to its hosts and names none of its own', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const identity = await enrolment.device({ deviceId: 'laptop' });
-  await clients.live(identity, { features: ['of-next-year', 'progress.v9'] });
+  const device = clients.dialDevice();
+  await device.prove(identity, { features: ['of-next-year', 'progress.v9'] });
+  const welcome = await device.welcome();
   const host = await clients.host();
   const { opened } = await host.open('north', 'laptop', ['of-a-newer-host']);
-  assert.deepEqual(opened.deviceFeatures, ['of-next-year', 'progress.v9']);
+  const rpc = await clients.rpc(RelayService);
+  const { devices } = await rpc.listDevices({ tenant: 'north' });
+  for (const features of [opened.deviceFeatures, devices[0]?.features]) {
+    assert.deepEqual(features, ['of-next-year', 'progress.v9']);
+  }
+  assert.deepEqual([...welcome.features, ...opened.relayFeatures], []);
 });
 
 test('[RLY-01] refuses a hello with too many features or a feature that is not a name', async (t) => {

@@ -9,6 +9,7 @@ const laptop = { tenant: 'north', deviceId: 'laptop' };
 const description: DeviceDescription = {
   connectedUnixMs: 1,
   bridgeVersion: '1',
+  features: [],
   catalog: Uint8Array.of(1),
 };
 

@@ -9,6 +9,7 @@ export interface Lease extends DeviceIdentity {
 export interface DeviceDescription {
   readonly connectedUnixMs: number;
   readonly bridgeVersion: string;
+  readonly features: readonly string[];
   /** bridge.v1.Catalog, encoded. */
   readonly catalog: Uint8Array;
 }

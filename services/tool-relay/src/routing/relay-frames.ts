@@ -5,7 +5,6 @@ import {
   decodeFrame,
   encodeFrame,
   epochOf,
-  FEATURES,
   FrameKind,
   isCanonical,
   NO_CALL,
@@ -69,7 +68,6 @@ export function welcomeFrame({ epoch, heartbeatMs, maxFrameBytes }: WelcomeField
     epoch: BigInt(epoch),
     heartbeatMs,
     maxFrameBytes,
-    features: [...FEATURES],
   });
   return control(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
 }
@@ -92,7 +90,6 @@ export function openedFrame(handle: number, fields: OpenedFields): Uint8Array {
     epoch: BigInt(epoch),
     journalId,
     credential,
-    relayFeatures: [...FEATURES],
     deviceFeatures: [...deviceFeatures],
     catalog: fromBinary(CatalogSchema, fields.catalog),
   });

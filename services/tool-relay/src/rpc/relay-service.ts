@@ -10,9 +10,9 @@ import type { Directory, DirectoryEntry } from '../directory/directory.ts';
 /** What its RPCs ask of the directory. */
 export type DeviceLookup = Pick<Directory, 'locate' | 'list'>;
 
-/** The longest id that a credential can hold. */
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1000;
+/** Far longer than an encoded device id. */
 const MAX_PAGE_TOKEN_CHARS = 512;
 /** A page ends early rather than hold a thousand large catalogs. */
 const MAX_CATALOG_BYTES = 2 * 1024 * 1024;
@@ -70,6 +70,7 @@ function toDevice(entry: DirectoryEntry) {
     deviceId,
     relayId,
     bridgeVersion,
+    features: [...entry.features],
     epoch: BigInt(entry.epoch),
     connectedAt: timestampFromMs(entry.connectedUnixMs),
     catalog: fromBinary(CatalogSchema, entry.catalog),

@@ -183,11 +183,8 @@ export class DeviceSession implements SocketListener, Pulse {
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {
     const { directory, devices, clock } = this.#context;
-    const description = {
-      connectedUnixMs: clock.unixMs(),
-      bridgeVersion: hello.bridgeVersion,
-      catalog: hello.catalog,
-    };
+    const { bridgeVersion, features, catalog } = hello;
+    const description = { connectedUnixMs: clock.unixMs(), bridgeVersion, features, catalog };
     const lease = await directory.acquire(device, description);
     const newest = devices.find(lease)?.epoch ?? 0;
     if (newest > lease.epoch) this.end(disconnects.SUPERSEDED);

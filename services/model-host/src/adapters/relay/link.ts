@@ -3,7 +3,6 @@ import { ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
   encodeFrame,
-  FEATURES,
   type Frame,
   FrameKind,
   isKnownKind,
@@ -155,10 +154,7 @@ export class Link {
   }
 
   #sendOpen(handle: number, { tenant, deviceId }: LinkUser): void {
-    const payload = toBinary(
-      OpenSchema,
-      create(OpenSchema, { tenant, deviceId, features: [...FEATURES] }),
-    );
+    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
     this.send(deviceFrame(FrameKind.OPEN, handle, payload));
   }
 

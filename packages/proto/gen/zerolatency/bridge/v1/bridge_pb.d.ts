@@ -80,8 +80,8 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
   catalog?: Catalog | undefined;
 
   /**
-   * What the bridge speaks beyond the frames of the first release. The relay
-   * passes the list to hosts and ignores names it does not know.
+   * The features the bridge speaks. The relay passes them to hosts and acts on
+   * none itself.
    *
    * @generated from field: repeated string features = 6;
    */
@@ -122,8 +122,7 @@ export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
   maxFrameBytes: number;
 
   /**
-   * What the relay speaks beyond the frames of the first release. The bridge
-   * ignores names it does not know.
+   * The features the relay speaks to devices. None is defined yet.
    *
    * @generated from field: repeated string features = 4;
    */

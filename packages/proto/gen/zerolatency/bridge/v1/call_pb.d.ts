@@ -101,9 +101,8 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
   argumentSalt: Uint8Array;
 
   /**
-   * What the caller speaks beyond the frames of the first release: the callee
-   * sends no frame of a feature that is not named here, and ignores names it
-   * does not know.
+   * The features the caller speaks. The callee sends no frame of a feature
+   * that the caller's latest Call or Resume does not name.
    *
    * @generated from field: repeated string features = 13;
    */

@@ -224,7 +224,7 @@ export enum FrameKind {
   REFUSED = 51,
 
   /**
-   * Device to host: Progress. Sent only for a call whose features name "progress".
+   * Device to host: Progress. Needs the feature "progress" of the caller.
    *
    * @generated from enum value: FRAME_KIND_PROGRESS = 52;
    */

@@ -32,8 +32,7 @@ export declare type Open = Message<"zerolatency.relay.v1.Open"> & {
   deviceId: string;
 
   /**
-   * What the host speaks beyond the frames of the first release. The relay
-   * ignores names it does not know.
+   * The features the host speaks to relays. None is defined yet.
    *
    * @generated from field: repeated string features = 3;
    */
@@ -82,15 +81,14 @@ export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
   credential: string;
 
   /**
-   * What the relay speaks beyond the frames of the first release. The host
-   * ignores names it does not know.
+   * The features the relay speaks to hosts. None is defined yet.
    *
    * @generated from field: repeated string relay_features = 5;
    */
   relayFeatures: string[];
 
   /**
-   * What the device's Hello said that the device speaks.
+   * The features of the device's Hello.
    *
    * @generated from field: repeated string device_features = 6;
    */

@@ -183,7 +183,7 @@ export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
   catalog?: Catalog | undefined;
 
   /**
-   * What it speaks beyond the frames of the first release, as its Hello said.
+   * The features of its Hello.
    *
    * @generated from field: repeated string features = 7;
    */
