@@ -19,8 +19,8 @@ Every error the system reports is one of these. An id never changes: branch on i
 
 A failed RPC carries the id in its details: as \`zerolatency.errors.v1.Error\`, and as \`google.rpc.ErrorInfo\`
 with the id as \`reason\` and the domain \`zerolatency\`. \`google.rpc.BadRequest\` names a wrong field, and
-\`google.rpc.RetryInfo\` says how long to wait before an error that may be retried. A failed turn ends with the
-same \`Error\` as its last event.
+\`google.rpc.RetryInfo\` marks an error that may be retried; its delay is always one second, to begin a backoff
+with. A failed turn ends with the same \`Error\` as its last event.
 
 Generated from \`packages/errors/src/catalogue.ts\` by \`make generate\`.
 

@@ -158,7 +158,7 @@ test('[HOST-13] an independent health client is told SERVING, and of unknown ser
   await assert.rejects(check('nobody'), { code: status.NOT_FOUND });
 });
 
-test('an independent gRPC client is told UNIMPLEMENTED for an unknown method', async (t) => {
+test('an independent gRPC client receives UNIMPLEMENTED for an unknown method, and it is counted', async (t) => {
   const host = await startTestHost(t);
   const { client, metadata } = await connect(host);
   t.after(() => client.close());
@@ -180,6 +180,8 @@ test('an independent gRPC client is told UNIMPLEMENTED for an unknown method', a
       return true;
     });
   }
+  const metrics = await (await fetch(`${host.addresses.admin}/metrics`)).text();
+  assert.match(metrics, /method="other",error_id="request.unimplemented".*\} 2/);
 });
 
 test('[HOST-01] reflection describes the services to an independent client, without a token', async (t) => {

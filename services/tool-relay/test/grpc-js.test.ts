@@ -12,18 +12,18 @@ const includeDirs = ['proto', 'node_modules/@grpc/reflection/build/proto/grpc'].
   fileURLToPath(new URL(`../../../${folder}`, import.meta.url)),
 );
 
-async function grpcClient(t: TestContext): Promise<Client> {
-  const { authority, relay } = await relayWorld(t);
+async function grpcClient(t: TestContext) {
+  const { authority, relay, metrics } = await relayWorld(t);
   const { cert, key } = await authority.client('model-host');
   const [ca, keyPem, certPem] = [authority.ca, key, cert].map((pem) => Buffer.from(pem));
   const tls = credentials.createSsl(ca, keyPem, certPem);
   const client = new Client(new URL(relay.rpcUrl).host, tls);
   t.after(() => client.close());
-  return client;
+  return { client, metrics };
 }
 
 test('reflection describes the relay to an independent client', async (t) => {
-  const client = await grpcClient(t);
+  const { client } = await grpcClient(t);
   for (const version of ['v1', 'v1alpha']) {
     const packages = loadSync(`reflection/${version}/reflection.proto`, {
       includeDirs,
@@ -45,8 +45,8 @@ test('reflection describes the relay to an independent client', async (t) => {
   }
 });
 
-test('an independent gRPC client is told UNIMPLEMENTED for an unknown method', async (t) => {
-  const client = await grpcClient(t);
+test('an independent gRPC client receives UNIMPLEMENTED for an unknown method, and it is counted', async (t) => {
+  const { client, metrics } = await grpcClient(t);
   const call = promisify((path: string, done: (error: Error | null) => void) =>
     client.makeUnaryRequest(
       path,
@@ -66,4 +66,5 @@ test('an independent gRPC client is told UNIMPLEMENTED for an unknown method', a
       return true;
     });
   }
+  assert.match(await metrics(), /method="other",error_id="request.unimplemented".*\} 2/);
 });

@@ -121,5 +121,15 @@ test('[OBS-02] counts forwarded frames and open sockets, links and handles', asy
   }
   assert.match(text, /zl_build_info\{version=".+",service="tool-relay"\} 1/);
   assert.match(text, /zl_certificate_expires_timestamp_seconds\{service="tool-relay"\} \d{10}/);
-  assert.match(text, /zl_rpc_requests_total\{method="ListDevices",error_id="none".*\} 1/);
+  assert.match(
+    text,
+    /zl_rpc_requests_total\{method="zerolatency.relay.v1.RelayService\/ListDevices",error_id="none".*\} 1/,
+  );
+});
+
+test('counts refused callers', async (t) => {
+  const { clients, metrics } = await relayWorld(t);
+  const stranger = await clients.rpc(RelayService, 'somebody');
+  await assert.rejects(stranger.listDevices({ tenant: 'north' }));
+  assert.match(await metrics(), /method="[\w.]+\/ListDevices",error_id="identity.forbidden".*\} 1/);
 });

@@ -17,7 +17,8 @@ import {
 import { ErrorSchema } from '@zerolatency/proto/errors';
 
 const ERROR_DOMAIN = 'zerolatency';
-// Long enough to spread clients out, short enough for a person who waits.
+// The same for every error: nobody here knows when a limit frees up or a peer returns. It is where
+// a client's backoff begins, and short enough for a person who waits.
 const RETRY_DELAY = { seconds: 1n };
 
 const CODES = {

@@ -38,7 +38,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
-    fallback: answerUnimplemented,
+    fallback: answerUnimplemented((error) => options.observer.refused({ method: 'other', error })),
   });
   const { host, port, tls } = options;
   const server = await listen({

@@ -8,7 +8,7 @@ import {
 } from '@connectrpc/connect';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Tracer } from '@opentelemetry/api';
-import { ZlError } from '@zerolatency/errors';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { peerName } from '@zerolatency/identity';
 import { Health } from '@zerolatency/proto/health';
 import { RelayService } from '@zerolatency/proto/relay';
@@ -53,7 +53,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     contextValues: (request) => callerOf(request as Parameters<typeof callerOf>[0]),
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
-    fallback: answerUnimplemented,
+    fallback: answerUnimplemented(({ id }) => count(options.registry, 'other', id)),
   });
   const server = await listen({
     host,
@@ -73,10 +73,8 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 }
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
-  const { directory, allowedClients, serving } = options;
-  router.service(RelayService, relayService(directory), {
-    requestGate: callerGate(allowedClients),
-  });
+  const { directory, serving } = options;
+  router.service(RelayService, relayService(directory), { requestGate: callerGate(options) });
   // These streams never end by themselves and would keep the server open.
   const endless = { shutdownSignal: closing };
   router.service(Health, healthService(serving, { service: RelayService.typeName }), endless);
@@ -90,27 +88,37 @@ function callerOf({ stream }: Http2ServerRequest) {
   return createContextValues().set(CALLER, name ?? '');
 }
 
-/** Runs before the body is read. */
-function callerGate(allowed: readonly string[]): (context: HandlerContext) => Promise<void> {
-  return async (context) => {
+/** Runs before the body is read, and before the interceptors. */
+function callerGate({ allowedClients, registry }: RpcServerOptions) {
+  return async (context: HandlerContext): Promise<void> => {
     const name = context.values.get(CALLER);
-    if (allowed.includes(name)) return;
+    if (allowedClients.includes(name)) return;
     const why = `"${name}" is not in rpc.allowedClients`;
-    throw toConnectError(new ZlError('identity.forbidden', why));
+    const error = new ZlError('identity.forbidden', why);
+    count(registry, methodOf(context), error.id);
+    throw toConnectError(error);
   };
+}
+
+/** Service and method, as gRPC writes them in its paths. */
+function methodOf({ service, method }: Pick<HandlerContext, 'service' | 'method'>): string {
+  return `${service.typeName}/${method.name}`;
+}
+
+function count(registry: Registry, method: string, errorId: ErrorId | 'none'): void {
+  metric(registry, 'zl_rpc_requests_total').labels({ method, error_id: errorId }).inc();
 }
 
 /** Records a span, a duration and a count per RPC, and converts failures to RPC errors. */
 function watchRpcs({ registry, tracer }: RpcServerOptions): Interceptor {
-  const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
   return (next) => async (request) => {
-    const method = request.method.name;
+    const method = methodOf(request);
     const startedAtMs = performance.now();
     const parent = extract(request.header.get('traceparent') ?? undefined);
-    let errorId = 'none';
+    let errorId: ErrorId | 'none' = 'none';
     try {
-      return await inSpan(tracer, method, { kind: 'server', parent }, () =>
+      return await inSpan(tracer, request.method.name, { kind: 'server', parent }, () =>
         next(request).catch((reason: unknown) => {
           const error = fromConnectError(reason);
           errorId = error.id;
@@ -120,7 +128,7 @@ function watchRpcs({ registry, tracer }: RpcServerOptions): Interceptor {
     } catch (reason) {
       throw toConnectError(reason);
     } finally {
-      requests.labels({ method, error_id: errorId }).inc();
+      count(registry, method, errorId);
       durations.labels({ method }).observe((performance.now() - startedAtMs) / 1000);
     }
   };
