@@ -31,7 +31,7 @@ export interface BridgeSettings {
      */
     readonly credentialFile: string;
     /**
-     * Ed25519 private key of the device, PKCS #8 PEM.
+     * Private key of the device, Ed25519 or P-256, PKCS #8 PEM.
      */
     readonly keyFile: string;
   };
@@ -41,7 +41,7 @@ export interface BridgeSettings {
      */
     readonly bundleFile: string;
     /**
-     * Public keys (*.pem) that bundles are signed with.
+     * Public keys (*.pem) that bundles are signed with: Ed25519 or P-256, SPKI PEM.
      */
     readonly keysDir: string;
   };
@@ -51,7 +51,7 @@ export interface BridgeSettings {
      */
     readonly manifestFile: string;
     /**
-     * Public keys (*.pem) that manifests are signed with; read again when one changes.
+     * As policy.keysDir, for manifests; read again when one changes.
      */
     readonly keysDir: string;
     readonly minBackoff: string;

@@ -100,7 +100,7 @@ export interface HostSettings {
   readonly policy: {
     readonly bundleFile: string;
     /**
-     * Directory of SPKI PEM files.
+     * Public keys (*.pem) that bundles are signed with: Ed25519 or P-256, SPKI PEM.
      */
     readonly keysDir: string;
     /**
@@ -115,7 +115,7 @@ export interface HostSettings {
      */
     readonly origin: string;
     /**
-     * Ed25519 PKCS8 PEM that signs receipts and checkpoints.
+     * Private key that signs receipts and checkpoints: Ed25519, because checkpoints allow no other, PKCS #8 PEM.
      */
     readonly key:
       | {
