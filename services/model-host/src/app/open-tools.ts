@@ -1,9 +1,12 @@
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { watchKeySet } from '@zerolatency/identity';
+import { type Ledger, openLedger, type RecordBodies } from '@zerolatency/ledger';
+import { BundleHolder, type BundleState } from '@zerolatency/policy';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { watchTls } from '@zerolatency/service/tls';
+import { memoryFloor, openFloorFile, type Signer, watchDocument } from '@zerolatency/signing';
 import { createCallLedger, openCalls } from '../adapters/ledger/call-ledger.ts';
 import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';
 import { createRecorder } from '../adapters/ledger/recorder.ts';
@@ -13,11 +16,16 @@ import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { NO_DEVICES } from '../executors/device/routes.ts';
-import { relayMetrics, toolMetrics } from '../metrics.ts';
+import {
+  bundleRefusals,
+  exposeBundle,
+  exposeLedger,
+  ledgerMetrics,
+  relayMetrics,
+  toolMetrics,
+} from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
 import { defaultContractsDir, openSigner } from './open-files.ts';
-import { ledgerCheck, openHostLedger } from './open-host-ledger.ts';
-import { openPolicy, policyCheck } from './open-policy.ts';
 
 export interface OpenDeps {
   readonly lifecycle: Lifecycle;
@@ -25,18 +33,18 @@ export interface OpenDeps {
   readonly registry: Registry;
   readonly tracer: Tracer;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Of this program, for the record of its start. */
+  /** This program's, for the record of its start. */
   readonly version: string;
 }
 
-/** What a turn needs beyond a model, and how it fares. */
+/** What a turn needs beyond a model, and the health of it. */
 export interface OpenedTools {
   readonly toolboxes: Toolboxes;
   readonly recorder: Recorder;
   readonly components: Readonly<Record<string, ComponentCheck>>;
 }
 
-/** Opens ledger, policy and the way to devices; each closes when the service drains. */
+/** Opens the ledger, the policy and the routes to devices; the drain closes them. */
 export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
   const signer = await openSigner(config.ledger.key, deps.env);
   const { log, registry, tracer } = deps;
@@ -75,7 +83,7 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
   };
 }
 
-/** What a host that died left open gets its receipt before anything new begins. */
+/** Calls that a host left open when it died get their receipts before anything new begins. */
 async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): Promise<void> {
   if (calls.open.length === 0) return;
   const outcomes = await closeOpenIntents(calls);
@@ -113,10 +121,95 @@ function relayCheck(devices: RelayClient | undefined): Record<string, ComponentC
   if (devices === undefined) return {};
   return {
     relay: async () => {
-      // Any tenant will do: the question is whether a relay answers.
+      // Any tenant will do: the check asks whether a relay answers.
       await devices.list('health', { pageSize: 1, signal: AbortSignal.timeout(1000) });
       const { links, routes } = devices.status();
       return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
     },
+  };
+}
+
+type HostStarted = RecordBodies['host.started'];
+
+/** The contract of host.stopped bounds the reason. */
+const MAX_REASON_CHARS = 1024;
+
+/** Opens the ledger and records the host's start, and its stop when it drains. */
+async function openHostLedger(
+  config: HostConfig,
+  deps: OpenDeps & { readonly signer: Signer },
+): Promise<Ledger> {
+  const { lifecycle, log, registry, signer, version } = deps;
+  const ledger = await openLedger({
+    dir: config.ledger.dir,
+    origin: config.ledger.origin,
+    signer,
+    onFailure: (err) => log.error({ err }, 'the ledger accepts no more records'),
+    observer: ledgerMetrics(registry),
+  });
+  exposeLedger(registry, () => ledger.size);
+  const host: HostStarted = { version, configDigest: config.digest };
+  lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
+  // Awaited, so that a disk that cannot be written fails the start and not the first call.
+  await ledger.append({ kind: 'host.started', body: host });
+  return ledger;
+}
+
+async function closeWith(ledger: Ledger, body: HostStarted): Promise<void> {
+  try {
+    ledger.appendSoon({ kind: 'host.stopped', body });
+  } finally {
+    // A ledger that has failed rejects with the reason, and releases its lock.
+    await ledger.close();
+  }
+}
+
+function reasonOf({ detail }: Lifecycle): { reason?: string } {
+  return 'reason' in detail
+    ? { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() }
+    : {};
+}
+
+function ledgerCheck(ledger: Ledger): ComponentCheck {
+  return async () => {
+    const { state, size } = ledger;
+    return { status: state === 'open' ? 'ok' : 'down', detail: `${state}, ${size} records` };
+  };
+}
+
+/** Resolves after the bundle was read once; onChange precedes the first decision under a new state. */
+async function openPolicy(
+  config: HostConfig['policy'],
+  deps: OpenDeps & { readonly onChange: (now: BundleState) => void },
+): Promise<BundleHolder> {
+  const { lifecycle, log, registry, onChange } = deps;
+  const { bundleFile: file, keysDir, stateFile } = config;
+  const holder = new BundleHolder({
+    floor: stateFile === '' ? memoryFloor() : openFloorFile(stateFile),
+  });
+  holder.onChange(onChange);
+  const refused = bundleRefusals(registry);
+  if (file === '') {
+    holder.note(Date.now());
+  } else {
+    const watch = await watchDocument({
+      holder,
+      file,
+      ...(keysDir === '' ? {} : { keysDir }),
+      log,
+      onRefused: ({ reason }) => refused(reason),
+    });
+    lifecycle.onDrain('policy', async () => watch.close());
+  }
+  exposeBundle(registry, (nowMs) => holder.current(nowMs));
+  return holder;
+}
+
+function policyCheck(policy: BundleHolder): ComponentCheck {
+  return async () => {
+    const held = policy.current(Date.now());
+    if (held.state === 'none') return { status: 'degraded', detail: 'no bundle: tools are denied' };
+    const status = held.state === 'active' ? 'ok' : 'degraded';
+    return { status, detail: `${held.name} is ${held.state}` };
   };
 }
