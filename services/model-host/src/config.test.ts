@@ -15,7 +15,7 @@ function load(flags: Record<string, unknown>, env: Record<string, string> = {}) 
   return readHostConfig({ env, flags: { ...least, ...flags } });
 }
 
-test('[OPS-02] what people write as text is milliseconds and bytes for the host', () => {
+test('[OPS-02] compiles durations and sizes to milliseconds and bytes', () => {
   const config = load({ 'rpc.tls': tls, 'turn.timeout': '90s', 'turn.maxToolResult': '1KiB' });
   assert.equal(config.turn.timeoutMs, 90_000);
   assert.equal(config.turn.maxToolResultBytes, 1024);
@@ -23,7 +23,7 @@ test('[OPS-02] what people write as text is milliseconds and bytes for the host'
   assert.match(config.digest, /^sha256:/);
 });
 
-test('[OPS-02] the environment sets what the file leaves, and unknown names are told', () => {
+test('[OPS-02] the environment adds settings, and unknown names are reported', () => {
   const config = load({ 'rpc.tls': tls }, { ZL_HOST_RPC__PORT: '7', ZL_HOST_CONFIG: 'x.yaml' });
   assert.equal(config.rpc.port, 7);
   assert.throws(

@@ -50,7 +50,7 @@ test('[HOST-01] Chat gives the same events for one turn', async (t) => {
   assert.equal(textOf(twin), textOf(whole));
 });
 
-test('turns of one stream follow each other, and remember what was said', async (t) => {
+test('turns of one stream follow each other and remember the conversation', async (t) => {
   const host = await startTestHost(t, {
     rules: `
 - when: { step: 2 }
@@ -146,7 +146,7 @@ test('a second turn while one runs ends at once with turn.busy, and the first go
   assert.equal(namesOf(events).at(-1), 'assistantDone');
 });
 
-test('[HOST-14] what is wrong before a turn starts is an RPC error that names the field', async (t) => {
+test('[HOST-14] an invalid request fails the RPC with an error that names the field', async (t) => {
   const host = await startTestHost(t);
   const client = host.client('connect', await host.issuer.token());
   const refused = async (init: Parameters<typeof start>[0], id: string, words: RegExp) => {
@@ -170,7 +170,7 @@ test('[HOST-14] what is wrong before a turn starts is an RPC error that names th
   assert.equal(host.recorder.records.length, 0);
 });
 
-test('[HOST-12] more turns at once than a user may have are refused, and the slot comes back', async (t) => {
+test('[HOST-12] refuses more turns at once than a user may have, and frees the slot afterwards', async (t) => {
   const host = await startTestHost(t, {
     rules: '- reply: [{ text: a }, { hang: true }]',
     settings: { 'limits.turnsPerUser': 1 },
@@ -223,7 +223,7 @@ test('[HOST-05] a client that leaves cancels its turn, unless the turn was told 
   assert.equal(host.toolboxes.running(), 0);
 });
 
-test('an RPC that ends while its client may still send is told whole, also to a slow reader', async (t) => {
+test('a slow reader receives the whole error of an RPC that ends while it may still send', async (t) => {
   const host = await startTestHost(t, {
     rules: `- reply: [{ text: { value: '${'x'.repeat(100)}', chunkChars: 100, repeat: 5000 } }]`,
     settings: { 'turn.maxOutputTokens': 10_000_000 },
@@ -247,7 +247,7 @@ test('an RPC that ends while its client may still send is told whole, also to a 
   }
 });
 
-test('[RED-01] a secret that a person types does not reach the model', async (t) => {
+test("[RED-01] a secret in a person's text does not reach the model", async (t) => {
   const host = await startTestHost(t, { rules: "- reply: [{ text: 'you said {{text}}' }]" });
   const client = host.client('grpc', await host.issuer.token());
   const text = 'my key is AKIAIOSFODNN7EXAMPLE';

@@ -47,7 +47,7 @@ test('[HOST-01] Chat answers HTTP/1.1 in the JSON form of Connect', async (t) =>
   assert.deepEqual(answer.messages.at(-1), {});
 });
 
-test('[HOST-14] what is no message of ours is refused with InvalidArgument, and nothing runs', async (t) => {
+test('[HOST-14] refuses an unreadable message with InvalidArgument, and nothing runs', async (t) => {
   const host = await startTestHost(t);
   const token = await host.issuer.token();
   for (const body of ['', '[]', '{"start":', '{"start":{"text":7}}', '{"stop":{}}', '\u0000']) {

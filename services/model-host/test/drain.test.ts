@@ -17,7 +17,7 @@ const rules = `
 - reply: [{ toolCalls: [{ tool: wait }] }]
 `;
 
-test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells health and readiness', async (t) => {
+test('[HOST-10] a drain lets a running turn finish, refuses new ones and updates health and readiness', async (t) => {
   const release = Promise.withResolvers<object>();
   const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
   const client = host.client('grpc', await host.issuer.token());
@@ -59,7 +59,7 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones, and tells 
   assert.deepEqual(host.lifecycle.failures, []);
 });
 
-test('[HOST-10] a client that has said all before its turn ends is told of no failure', async (t) => {
+test('[HOST-10] a client that finished sending before its turn ends sees no failure', async (t) => {
   const release = Promise.withResolvers<object>();
   const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
   const client = host.client('grpc', await host.issuer.token());
@@ -76,7 +76,7 @@ test('[HOST-10] a client that has said all before its turn ends is told of no fa
   await stopped;
 });
 
-test('[HOST-10] what still runs at the deadline ends with server.draining, and is recorded', async (t) => {
+test('[HOST-10] a turn that still runs at the deadline ends with server.draining and is recorded', async (t) => {
   const host = await startTestHost(t, { rules });
   const client = host.client('connect', await host.issuer.token());
   const events: ChatEvent[] = [];

@@ -84,7 +84,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 };
 
 for (const [name, scenario] of Object.entries(scenarios)) {
-  test(`[HOST-01] [HOST-02] the transcript of ${name} is as it was`, async (t) => {
+  test(`[HOST-01] [HOST-02] the transcript of ${name} is unchanged`, async (t) => {
     const { rules = '', tools = {}, says, limits, deviceId = 'laptop', cancelAt } = scenario;
     const host = await startTestHost(t, { rules, tools });
     const requests = new Requests();

@@ -97,7 +97,7 @@ test('[HOST-05] an independent gRPC client that cancels its call cancels the tur
   await aborted;
 });
 
-test('[HOST-14] a message that is no protobuf is refused as such, and ends the turn before it', async (t) => {
+test('[HOST-14] refuses a message that is not protobuf and ends the turn before it', async (t) => {
   const host = await startTestHost(t, { rules: '- reply: [{ text: a }, { hang: true }]' });
   const { client, metadata } = await connect(host);
   t.after(() => client.close());
@@ -146,7 +146,7 @@ test('[HOST-14] an independent gRPC client reads the code and the detail of a re
   assert.match(String(details), /identity\.missing/);
 });
 
-test('[HOST-13] an independent health client is told SERVING, and of unknown services NOT_FOUND', async (t) => {
+test('[HOST-13] an independent health client sees SERVING, and NOT_FOUND for unknown services', async (t) => {
   const host = await startTestHost(t);
   const { client } = await connect(host);
   t.after(() => client.close());

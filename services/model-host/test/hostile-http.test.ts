@@ -39,7 +39,7 @@ function statusOf(host: TestHost, headers: Record<string, string>): Promise<unkn
   return promise.finally(() => session.destroy());
 }
 
-test('an HTTP/1.0 request without a host, and nonsense, are refused and harm nobody', async (t) => {
+test('refuses an HTTP/1.0 request without a host, and garbage, without harm to others', async (t) => {
   const host = await startTestHost(t);
   assert.match(
     await exchange(host, `POST ${path} HTTP/1.0\r\ncontent-type: application/grpc\r\n\r\n`),
@@ -54,7 +54,7 @@ test('an HTTP/1.0 request without a host, and nonsense, are refused and harm nob
   await isAlive(host);
 });
 
-test('an HTTP/2 request with a broken authority or path is refused and harms nobody', async (t) => {
+test('refuses an HTTP/2 request with a broken authority or path, without harm to others', async (t) => {
   const host = await startTestHost(t);
   assert.equal(
     await statusOf(host, { ':authority': 'a:99999', 'content-type': 'application/grpc' }),
@@ -74,7 +74,7 @@ test('a message larger than the limit is refused before it is read', async (t) =
   await isAlive(host);
 });
 
-test('a client that is refused before it has sent its request can send it, and reads the refusal', async (t) => {
+test('a client refused before its request was complete can still send it and reads the refusal', async (t) => {
   const host = await startTestHost(t);
   const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
   t.after(() => session.destroy());

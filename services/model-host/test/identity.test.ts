@@ -6,7 +6,7 @@ import { UnsecuredJWT } from 'jose';
 import { startTestHost } from './support/host.ts';
 import { eventsOf, only, start } from './support/streams.ts';
 
-test('[HOST-11] without a good token there is no turn, over either protocol', async (t) => {
+test('[HOST-11] refuses a turn without a valid access token over both protocols', async (t) => {
   const host = await startTestHost(t);
   const { issuer } = host;
   const claims = {
@@ -44,7 +44,7 @@ test('[HOST-11] without a good token there is no turn, over either protocol', as
   assert.equal(host.recorder.records.length, 0);
 });
 
-test("[HOST-11] the identity of a turn is the token's, in its record, its log and its span", async (t) => {
+test("[HOST-11] a turn's record, log and span carry the identity of its access token", async (t) => {
   const spans: { name: string; attributes: Record<string, unknown>; traceId: string }[] = [];
   const host = await startTestHost(t, {
     onSpan: (span) =>

@@ -105,7 +105,7 @@ test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends 
   assert.deepEqual(records.at(-1)!.body, { version, configDigest, reason: 'SIGTERM' });
 });
 
-test('[OPS-02] a configuration that is wrong ends the process with what is wrong', async (t) => {
+test('[OPS-02] an invalid configuration ends the process with an error that names it', async (t) => {
   const { configFile } = await installation(t);
   const child = run(t, '--config', configFile, '--set', 'turn.maxSteps=many');
   let told = '';
@@ -117,7 +117,7 @@ test('[OPS-02] a configuration that is wrong ends the process with what is wrong
   assert.match(told, /config\.invalid.*turn\.maxSteps/s);
 });
 
-test('[OPS-02] the effective configuration can be printed, and tells where secrets are in place of them', async (t) => {
+test('[OPS-02] prints the effective configuration with references instead of secrets', async (t) => {
   const { configFile } = await installation(t);
   const child = run(t, '--config', configFile, '--print-config');
   let told = '';

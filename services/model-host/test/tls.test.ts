@@ -35,7 +35,7 @@ test('[OPS-05] a new certificate is served without a restart, and open connectio
   assert.equal(session.destroyed, false);
 });
 
-test('[OPS-05] without TLS the port says nothing', async (t) => {
+test('[OPS-05] the port answers nothing without TLS', async (t) => {
   const host = await startTestHost(t);
   await assert.rejects(fetch(host.addresses.rpc.replace('https', 'http')));
 });

@@ -19,7 +19,7 @@ const PHASE_NAMES = {
   responding: 'respond',
 } as const;
 
-/** Gives each turn one span, its metrics, and the one log line of its end. */
+/** Gives each turn a span, its metrics and one log line at its end. */
 export function watchTurns(deps: TurnTelemetryDeps): TurnsDeps['watch'] {
   return (scope, { model, traceparent }) => {
     const telemetry = new TurnTelemetry(scope, model, deps);

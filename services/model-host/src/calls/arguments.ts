@@ -2,7 +2,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { canonicalText } from '@zerolatency/signing';
 import type { ToolArguments } from '../ports.ts';
 
-/** A page of text fits; more belongs into a file. */
+/** Fits a long text; more belongs in a file. */
 const MAX_ARGUMENTS_BYTES = 256 * 1024;
 
 export function readArguments(written: string): ToolArguments {

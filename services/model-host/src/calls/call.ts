@@ -68,7 +68,7 @@ export class ToolCall implements PreparedCall {
     return this.#report(recorded);
   }
 
-  /** Up to the socket there is no await unless something must be waited for. */
+  /** Up to the socket it awaits only what it must: the ledger, a route. */
   async #attempt(options: CallOptions): Promise<Settlement> {
     const { signal } = options;
     try {
@@ -148,7 +148,7 @@ export class ToolCall implements PreparedCall {
     });
   }
 
-  /** What a tool says while it runs reaches the client as masked as its result. */
+  /** Progress messages are masked like results. */
   #masking(onProgress: NonNullable<CallOptions['onProgress']>): typeof onProgress {
     const { masked: onMasked } = this.#deps.metrics;
     return ({ message, ...progress }) =>
@@ -200,7 +200,7 @@ export class ToolCall implements PreparedCall {
     const { outcome, error, resultJson, text, remoteUs, deviceUs, serverUs } = settlement;
     const { metrics } = this.#deps;
     const totalUs = this.#elapsedUs();
-    // A name that a model made up must not become a label.
+    // A name that the model invented must not become a label.
     const tool = this.#found === undefined ? 'other' : this.tool;
     metrics.ended({ tool, outcome, errorId: error?.id ?? '', ms: totalUs / 1000 });
     if (outcome === 'done' && this.#found?.executor === 'device') {

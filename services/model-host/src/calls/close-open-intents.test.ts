@@ -15,7 +15,7 @@ async function crashed(t: TestContext, options: Pick<ToolWorldOptions, 'tools'>)
   let isDead = false;
   const world = await started(t, {
     ...options,
-    // What is left of the dead host gives up soon.
+    // The rest of the dead host gives up soon.
     limits: { timeoutMs: 1000, graceMs: 0 },
     wrapLedger: (ledger) => ({
       ...ledger,
@@ -53,7 +53,7 @@ async function restart(world: ToolWorld, { waitMs = 2000 } = {}) {
   return { counts, open, receipts };
 }
 
-test('[AUD-02] a host that comes back learns from the device how an open call ended', async (t) => {
+test('[AUD-02] a restarted host asks the device how an open call ended', async (t) => {
   const held = heldTool();
   const world = await crashed(t, { tools: [held.tool] });
   held.finish('done meanwhile');
@@ -67,7 +67,7 @@ test('[AUD-02] a host that comes back learns from the device how an open call en
   assert.equal(value?.device?.outcome, 'done');
 });
 
-test('[AUD-02] what still runs for a host that died is cancelled when it comes back', async (t) => {
+test('[AUD-02] a call that still runs is cancelled when its host restarts', async (t) => {
   const world = await crashed(t, { tools: [stuckTool()] });
   const { counts, receipts } = await restart(world);
   assert.equal(counts.cancelled, 1);
@@ -83,7 +83,7 @@ test('[AUD-02] an open call of a device that cannot be asked is unknown', async 
   assert.equal(world.verify(receipts[0]!).value?.receipt.outcome, 'unknown');
 });
 
-test('an intent that does not tell whom to ask is closed as unknown', async (t) => {
+test('an intent that names no journal is closed as unknown', async (t) => {
   const world = await started(t);
   await world.ledger.append({
     kind: 'call.intent',

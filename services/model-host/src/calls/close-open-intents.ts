@@ -19,7 +19,7 @@ const DEFAULT_WAIT_MS = 3000;
 
 /**
  * Gives every open intent its receipt, by asking its executor or as unknown
- * (rule 8). Nobody waits for the results any more, so calls that still run are
+ * (rule 8). Nobody waits for the results any more, so running calls are
  * cancelled. Rejects when the ledger takes no receipt.
  */
 export async function closeOpenIntents(

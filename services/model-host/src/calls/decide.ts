@@ -26,7 +26,7 @@ export class CallDecider {
     this.#options = options;
   }
 
-  /** Whether the policy would allow some call of the tool. A model is not told about the others. */
+  /** Whether the policy could allow some call of the tool; a model sees no other tools. */
   isVisible(tool: string, version: string): boolean {
     const request = this.#request(tool, version);
     return mayBeAllowed(this.#options.policy.current(request.nowMs), request);

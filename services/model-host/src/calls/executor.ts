@@ -15,7 +15,7 @@ export interface ExecutorTool {
   readonly toolName: string;
   /** The policy decides by it; empty when the server states none. */
   readonly version: string;
-  /** False while its server is down: then the model is not told about it. */
+  /** False while its server is down; the model does not see it then. */
   readonly isReady: boolean;
   /** The intent of such a call is durable before the call is sent. */
   readonly hasEffects: boolean;
@@ -85,7 +85,7 @@ export interface OpenCall {
   readonly target: CallIntentTarget | undefined;
 }
 
-/** Whatever runs tools. */
+/** Runs tools: the device's now; remote MCP servers or the host itself later. */
 export interface Executor {
   /** Rejects with the reason why the tools cannot be reached. */
   open(scope: TurnScope, signal: AbortSignal): Promise<ExecutorScope>;

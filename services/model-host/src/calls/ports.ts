@@ -3,7 +3,7 @@ import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
 import type { Envelope } from '@zerolatency/signing';
 
-/** True from the beginning of a call on; every record of it carries this. */
+/** Known from the beginning of a call and part of its every record. */
 export type CallFacts = Pick<
   Receipt,
   | 'executor'

@@ -14,7 +14,7 @@ import { readArguments } from './arguments.ts';
 
 const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/records');
 
-test('[TOOL-04] a call is run by the device and proved by both ends', async (t) => {
+test('[TOOL-04] the device runs a call and both ends sign its receipt', async (t) => {
   const { run, verify, device } = await started(t);
   const result = await run('fs.read', { path: '/home/user/welcome.txt' });
   assertEnds(result, 'done');
@@ -28,7 +28,7 @@ test('[TOOL-04] a call is run by the device and proved by both ends', async (t) 
   assert.equal(device.executions.size, 1);
 });
 
-test('[TOOL-04] the intent is in the ledger before the receipt, and each record is as its contract says', async (t) => {
+test('[TOOL-04] the intent precedes the receipt in the ledger, and each record matches its contract', async (t) => {
   const rules = [{ id: 'reads', effect: 'allow', tools: ['fs.read'] }] as const;
   const { run, ledger, ledgerDir } = await started(t, { rules });
   await run('fs.read', { path: '/a' });
@@ -68,7 +68,7 @@ test('[TOOL-02] arguments of a tool without a contract are checked by the catalo
   assert.match(refused.error!.message, /city/);
 });
 
-test('[TOOL-02] a result that breaks the contract is not told, and its field is named', async (t) => {
+test('[TOOL-02] a result that breaks the contract is withheld, and the error names the field', async (t) => {
   const broken = fileOf('hello');
   const handler = async () => ({
     ...broken,
@@ -82,7 +82,7 @@ test('[TOOL-02] a result that breaks the contract is not told, and its field is 
   assert.equal(verify(result.receiptJson).value?.device?.outcome, 'done');
 });
 
-test('a result the tool itself calls an error is a failure with its words', async (t) => {
+test("a result marked as an error fails the call with the tool's message", async (t) => {
   const handler = async () => ({
     isError: true,
     content: [{ type: 'text', text: 'disk on fire' }],
@@ -164,7 +164,7 @@ test('[POL-01] a call of a revoked device is denied before it is sent', async (t
   assert.equal(relay.seen.includes(FrameKind.CALL), false);
 });
 
-test('[POL-01] the model is not told of tools it may not use', async (t) => {
+test('[POL-01] the model does not see tools it may not use', async (t) => {
   const rules = [{ id: 'read', effect: 'allow', tools: ['fs.*'] }] as const;
   const { toolbox, run } = await started(t, { tools: [readTool(), stuckTool('shell.run')], rules });
   assert.deepEqual(
@@ -200,7 +200,7 @@ test('a tool that the device does not have is unknown, with a receipt', async (t
   assert.equal(verify(result.receiptJson).error, undefined);
 });
 
-test('words that are no arguments and names that are no names have receipts too', async (t) => {
+test('calls with unreadable arguments or names still get receipts', async (t) => {
   const { toolbox, verify } = await started(t);
   for (const [tool, words] of [
     ['fs.read', '{"path"'],
@@ -226,7 +226,7 @@ test('a turn without a device has an empty toolbox', async (t) => {
   assertEnds(result, 'failed', 'tool.unknown');
 });
 
-test('[RED-01] secrets in arguments and results are masked before anyone sees them', async (t) => {
+test('[RED-01] masks secrets in arguments and results', async (t) => {
   const secret = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
   const { toolbox } = await started(t, {
     tools: [readTool(secret)],

@@ -5,7 +5,7 @@ import { readTool } from '../../test/relay/offered-tools.ts';
 import { never, scope, toolWorld } from '../../test/relay/tool-world.ts';
 import { readArguments } from './arguments.ts';
 
-test('[OBS-01] a call is a span that tells its outcome, and the device continues its trace', async (t) => {
+test('[OBS-01] a call is a span with its outcome, and the device continues its trace', async (t) => {
   const spans: { name: string; spanId: string; attributes: Record<string, unknown> }[] = [];
   const tracing = createTracing({
     service: 'test',

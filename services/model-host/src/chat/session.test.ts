@@ -32,14 +32,14 @@ function opened(t: TestContext, leaving = new AbortController()) {
   return { session, toolboxes, release, events, ended };
 }
 
-test('[HOST-11] a stream on which nothing runs ends with the token it was opened with', async (t) => {
+test('[HOST-11] an idle stream ends when its access token expires', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const { ended } = opened(t);
   t.mock.timers.tick(TOKEN_LIFE_MS);
   await assert.rejects(ended, { id: 'identity.invalid', message: /has expired/ });
 });
 
-test('[HOST-11] a turn that runs when its token expires goes on to its end, and is the last', async (t) => {
+test('[HOST-11] a turn that runs when the access token expires finishes and is the last', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const { session, toolboxes, release, events, ended } = opened(t);
   await session.start(create(StartTurnSchema, { text: 'work', deviceId: 'd' }));
@@ -50,7 +50,7 @@ test('[HOST-11] a turn that runs when its token expires goes on to its end, and 
   assert.equal(namesOf(events).at(-1), 'assistantDone');
 });
 
-test('no timer is set for a client that left before it was heard', async (t) => {
+test('sets no timer for a client that left at once', async (t) => {
   const leaving = new AbortController();
   leaving.abort();
   const setTimeout = t.mock.method(globalThis, 'setTimeout');

@@ -66,7 +66,7 @@ export class ChatSession {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** @throws a ZlError when the turn may not start; a turn that comes too early gets its own error event. */
+  /** @throws a ZlError when the turn may not start. A turn requested while one runs gets its own error event. */
   async start(start: StartTurn): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy(this.#current);
     const { identity, traceparent, turns, observer } = this.#options;
@@ -125,7 +125,7 @@ export class ChatSession {
   /** The caller has to prove its identity again: a stream would outlive any revocation. */
   #watchExpiry(): void {
     const { expiresAtMs, signal } = this.#options;
-    // Nothing would stop the timer of a client that has left already.
+    // Nothing would clear the timer of a client that has already left.
     if (signal.aborted) return;
     const leftMs = expiresAtMs - Date.now();
     if (leftMs <= 0) {
@@ -172,7 +172,7 @@ export class ChatSession {
   }
 }
 
-/** What was said in the chat so far. Forgets whole turns, the oldest first. */
+/** The messages of the chat so far. Forgets whole turns, the oldest first. */
 class Conversation {
   #turns: { readonly messages: readonly ModelMessage[]; readonly bytes: number }[] = [];
 

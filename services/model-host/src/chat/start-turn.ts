@@ -13,14 +13,14 @@ import { durationMicros } from '@zerolatency/service/rpc';
 import type { ModelMessage } from '../providers/port.ts';
 import type { TurnAsk } from '../turn/turns.ts';
 
-// A page of a long book; more belongs into a file that a tool reads.
+// Many pages of text; more belongs in a file that a tool reads.
 export const MAX_TEXT_BYTES = 256 * 1024;
 export const MAX_HISTORY_MESSAGES = 200;
 export const MAX_HISTORY_BYTES = 1024 * 1024;
 
 const MODEL_PATTERN = /^\w[\w.:@-]{0,127}$/;
 
-/** A StartTurn whose fields are within their bounds, whoever sent it. */
+/** A StartTurn whose fields were checked against their bounds. */
 export interface StartedTurn extends Pick<TurnAsk, 'sessionId' | 'deviceId' | 'limits' | 'model'> {
   readonly text: string;
   readonly history: readonly ModelMessage[];
@@ -76,7 +76,7 @@ function readOnDisconnect(value: OnDisconnect): boolean {
   throw invalid('start.on_disconnect', 'is not a known choice');
 }
 
-/** What a model may see of what a person wrote. */
+/** A person's text as the model may see it. */
 function boundedText(text: string, field: string, onMasked: OnMasked): string {
   if (Buffer.byteLength(text) > MAX_TEXT_BYTES) {
     throw tooLarge(field, `is longer than ${MAX_TEXT_BYTES} bytes`);

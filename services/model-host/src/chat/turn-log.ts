@@ -23,7 +23,7 @@ export interface TurnLogBounds {
 }
 
 export const TURN_LOG_BOUNDS: TurnLogBounds = {
-  // Many seconds of a fast model: a reader that lags more is not reading along.
+  // Many seconds of a fast model's output; a reader that lags more has stalled.
   maxBehindBytes: 256 * 1024,
   windowBytes: 1024 * 1024,
 };
@@ -74,7 +74,7 @@ export class TurnLog implements EventLog {
     return this.#entries[this.#oldest]?.sequence ?? this.#lastSequence + 1;
   }
 
-  /** Never refuses, so that an ending always fits; producers of bulk await room() first. */
+  /** Never refuses, so that a terminal event always fits; producers of bulk await room() first. */
   append(event: TurnEvent): void {
     if (this.#isClosed) return;
     this.#lastSequence += 1;

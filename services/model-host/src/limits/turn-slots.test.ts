@@ -6,7 +6,7 @@ import { TurnSlots } from './turn-slots.ts';
 
 const someone = { tenant: 'north', user: 'user-1' };
 
-test('a user, a tenant and the pod each have their own bound, and the error names it', () => {
+test('a user, a tenant and the pod each have a limit, and the error names it', () => {
   const slots = new TurnSlots({ turnsPerPod: 4, turnsPerTenant: 3, turnsPerUser: 2 });
   slots.take(someone);
   slots.take(someone);
@@ -17,7 +17,7 @@ test('a user, a tenant and the pod each have their own bound, and the error name
   assert.throws(() => slots.take({ tenant: 'third', user: 'user-1' }), refusedBy('turnsPerPod'));
 });
 
-test('a slot that is given back twice frees one', () => {
+test('releasing a slot twice frees one', () => {
   const slots = new TurnSlots({ turnsPerPod: 9, turnsPerTenant: 9, turnsPerUser: 1 });
   const giveBack = slots.take(someone);
   giveBack();
@@ -27,7 +27,7 @@ test('a slot that is given back twice frees one', () => {
   assert.throws(() => slots.take(someone), refusedBy('turnsPerUser'));
 });
 
-test('whatever is taken and given back, no bound is passed and nothing is kept', () => {
+test('whatever is taken and released, no limit is exceeded and no count is left over', () => {
   const who = fc.record({
     tenant: fc.constantFrom('a', 'b', '["a","b'),
     user: fc.constantFrom('x', 'y', 'b","x'),

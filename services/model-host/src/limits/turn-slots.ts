@@ -7,7 +7,7 @@ export interface TurnSlotLimits {
   readonly turnsPerUser: number;
 }
 
-/** How many turns run at once in this pod: in all, per tenant, and per user of a tenant. */
+/** Bounds the turns that run at once: in this pod, per tenant and per user. */
 export class TurnSlots {
   readonly #limits: TurnSlotLimits;
   readonly #perTenant = new Map<string, number>();

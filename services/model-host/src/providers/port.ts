@@ -1,6 +1,6 @@
 import type { ToolDefinition } from '../ports.ts';
 
-/** A model as the turn sees it, whoever serves it. */
+/** A model as the turn uses it. */
 export interface LlmProvider {
   readonly name: string;
   /**
@@ -11,7 +11,7 @@ export interface LlmProvider {
 }
 
 export interface ModelRequest {
-  /** The provider's own name of the model, never an alias. */
+  /** The provider's name for the model, never an alias. */
   readonly model: string;
   readonly system: string;
   readonly messages: readonly ModelMessage[];
@@ -29,7 +29,7 @@ export type ModelMessage =
   | { readonly role: 'tool'; readonly results: readonly ToolAnswer[] };
 
 export interface ToolCallRequest {
-  /** The model's own id of the call; ours is the call_id. */
+  /** The model's id for the call; ours is the call_id. */
   readonly id: string;
   readonly tool: string;
   /** As the model wrote it, which may not be JSON. */

@@ -1,6 +1,6 @@
 import type { ModelPart } from './port.ts';
 
-// An adapter that ignores its signal must not hold a turn's ending for longer.
+// An adapter that ignores its signal delays the end of a turn no longer than this.
 const STOP_GRACE_MS = 2000;
 
 /**
@@ -34,7 +34,7 @@ export class ReplyReader {
     this.#signal.removeEventListener('abort', this.#onAbort);
     const { promise, resolve } = Promise.withResolvers<void>();
     const grace = setTimeout(resolve, STOP_GRACE_MS);
-    // Whatever the provider throws while being stopped, the turn has its ending already.
+    // The turn has ended, so an error of the provider being stopped no longer matters.
     Promise.resolve(this.#parts.return?.()).then(
       () => resolve(),
       () => resolve(),

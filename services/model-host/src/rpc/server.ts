@@ -64,7 +64,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
     { streamChat: streamChat(options), chat: chat(options) },
     { requestGate: identityGate(verifyToken, options.observer) },
   );
-  // These have no end of their own, and would hold the server open.
+  // These never end by themselves and would keep the server open.
   const endless = { shutdownSignal: closing };
   router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
   addReflection(router, [AgentService, Health], endless);

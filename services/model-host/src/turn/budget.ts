@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
 
-/** The guardrails of one turn. */
+/** The limits of one turn. */
 export interface TurnLimits {
   /** Model calls. */
   readonly maxSteps: number;
@@ -62,7 +62,7 @@ export class TokenBudget {
     };
   }
 
-  /** What each of so many calls that run at once may spend on a turn of its own. */
+  /** What each of the concurrent calls may spend on a nested turn. */
   shareAmong(calls: number): Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'> {
     const { inputTokens, outputTokens } = this.spentInAll;
     return {

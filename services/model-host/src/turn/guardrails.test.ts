@@ -23,7 +23,7 @@ test('[HOST-07] a tool result is cut for the model, and whole for the client', a
   assert.ok(done?.case === 'toolCallDone' && done.value.resultJson.length > 5000);
 });
 
-test('[HOST-08] unreadable arguments are told to the model, and a second try is taken', async () => {
+test('[HOST-08] reports unreadable arguments to the model and accepts its second try', async () => {
   const events = await tell({
     rules: `
 - when: { after: results }
@@ -37,7 +37,7 @@ test('[HOST-08] unreadable arguments are told to the model, and a second try is 
   assert.equal(namesOf(events).filter((name) => name === 'toolCallStarted').length, 1);
 });
 
-test('[HOST-08] a model that never becomes readable ends the turn after two tries', async () => {
+test('[HOST-08] ends the turn when the arguments are still unreadable after two more tries', async () => {
   const bench = turnBench({
     rules: `- reply: [{ toolCalls: [{ tool: a, argumentsText: '[]' }] }]`,
     tools: { a: () => ({}) },
@@ -57,7 +57,7 @@ test('[HOST-07] a model that always wants tools ends at max_steps', async () => 
   assert.equal(bench.toolboxes.log.filter((line) => line === 'ran a').length, 2);
 });
 
-test('[HOST-07] tools do not run when no tokens are left to tell of their results', async () => {
+test('[HOST-07] tools do not run when no tokens are left for their results', async () => {
   const bench = turnBench({
     rules: `
 - reply:
@@ -100,7 +100,7 @@ test('[HOST-07] a turn that takes too long ends with budget.time, its provider a
   assert.equal(bench.recorder.records[0]?.errorId, 'budget.time');
 });
 
-test('[HOST-07] a provider that ignores its token limit is cut, and the turn says so', async () => {
+test('[HOST-07] cuts the reply of a provider that ignores its token limit, and reports the reason', async () => {
   const events = await tell(
     { rules: '- reply: [{ text: { value: "word ", repeat: 100000 } }]' },
     { limits: { maxOutputTokens: 100 } },

@@ -54,7 +54,7 @@ test('[OBS-02] a reply begins with its first text or tool call, once, and ends o
   assert.deepEqual(await told(saying(text)), ['first text', 'began', 'failed provider.failed']);
 });
 
-test('[OBS-02] what a provider throws, and what we end ourselves, are told apart', async () => {
+test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
   const failing = providerOf(async function* () {
     yield usage;
     throw new ZlError('provider.failed', 'overloaded');

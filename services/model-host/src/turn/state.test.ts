@@ -44,7 +44,7 @@ test('[HOST-07] calls nested deeper than max_tool_depth do not run', () => {
   assert.ok(state.at === 'failed' && state.error.id === 'budget.depth');
 });
 
-test('[HOST-08] a model that stays unreadable is told twice, and then the turn fails', () => {
+test('[HOST-08] prompts a model again twice when its calls are unreadable, then fails the turn', () => {
   const tries = Array.from({ length: MAX_REPROMPTS }, () => unparsable);
   const patient = { ...limits, maxSteps: 10 };
   assert.equal(run([begin, ...tries], patient).at, 'planning');
@@ -52,7 +52,7 @@ test('[HOST-08] a model that stays unreadable is told twice, and then the turn f
   assert.ok(state.at === 'failed' && state.error.id === 'provider.unparsable');
 });
 
-test('a client that left, or a pod that stops, cancels; anything else fails', () => {
+test('a client that left or a stopping pod cancels the turn; any other error fails it', () => {
   const ends = (id: ConstructorParameters<typeof ZlError>[0]) =>
     run([begin, { type: 'stopped', error: new ZlError(id, '') }]).at;
   assert.equal(ends('turn.cancelled'), 'cancelled');
@@ -74,7 +74,7 @@ const inputs = fc.oneof(
   }),
 );
 
-test('whatever comes, steps stay within max_steps, ends are final, and only illegal inputs throw', () => {
+test('for any inputs, steps stay within max_steps, ends are final and only illegal inputs throw', () => {
   fc.assert(
     fc.property(fc.array(inputs, { maxLength: 40 }), (sequence) => {
       let state = ADMITTED;

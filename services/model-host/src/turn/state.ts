@@ -41,7 +41,7 @@ export type TurnInput =
   | { readonly type: 'recorded' }
   | { readonly type: 'stopped'; readonly error: ZlError };
 
-/** How often a model is told that its tool calls could not be read before the turn gives up. */
+/** How often a model is prompted again after unreadable tool calls before the turn fails. */
 export const MAX_REPROMPTS = 2;
 
 export const ADMITTED: TurnState = { at: 'admitted' };
@@ -91,7 +91,7 @@ function act(
       ),
     );
   }
-  // Tools whose results no model call could see must not run at all.
+  // A tool must not run when no model call could read its result.
   if (step >= limits.maxSteps) return stop(step, tooManySteps(limits));
   return { at: 'acting', step, calls: asked.calls };
 }

@@ -11,7 +11,7 @@ export interface TurnObserver {
   /** Called at each transition, with the state that was left. */
   entered(state: TurnState, left: TurnState): void;
   firstToken(figures: FirstToken): void;
-  /** The first text or tool call of a reply, so long after the provider was asked. */
+  /** A reply began, so many seconds after the request. */
   providerBegan(seconds: number): void;
   /** Each request to a provider, whether it began to answer or not. */
   providerEnded(outcome: 'done' | 'failed' | 'cancelled', errorId: string): void;

@@ -30,7 +30,7 @@ const twoTools = `
     - toolCalls: [{ tool: a }, { tool: b }]
 `;
 
-test('[HOST-02] calls of one step run at once, and are told in the order the model gave', async () => {
+test("[HOST-02] calls of one step run at once and are reported in the model's order", async () => {
   const bReached = Promise.withResolvers<void>();
   const bench = turnBench({
     rules: twoTools,
@@ -99,7 +99,7 @@ test('[HOST-02] whatever order calls end in, the events are the same', async () 
   );
 });
 
-test('a denied or failed call is told to the model, and the turn goes on', async () => {
+test('reports a denied or failed call to the model and continues the turn', async () => {
   const events = await tell({
     rules: twoTools,
     tools: {
@@ -131,7 +131,7 @@ test('a provider that fails, or ends in mid-sentence, ends the turn with provide
   assert.equal(errorIdOf(await tell({ provider: silent })), 'provider.failed');
 });
 
-test("an error that is nobody's becomes internal, and tells nothing", async () => {
+test('an unknown error becomes internal and reveals nothing', async () => {
   const broken: LlmProvider = {
     name: 'broken',
     // biome-ignore lint/correctness/useYield: it fails before its first part.
@@ -145,7 +145,7 @@ test("an error that is nobody's becomes internal, and tells nothing", async () =
   assert.doesNotMatch(last.value.message, /hunter2/);
 });
 
-test('an answer whose record cannot be written is not called done', async () => {
+test('an answer whose record cannot be written is not reported as done', async () => {
   const bench = turnBench({
     rules: '- reply: [{ text: ok }]',
     deps: {
@@ -182,7 +182,7 @@ test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing l
   );
 });
 
-test('[HOST-10] draining refuses new turns, and cancels what is left at the deadline', async () => {
+test('[HOST-10] draining refuses new turns and cancels the rest at the deadline', async () => {
   const bench = turnBench({ rules: '- reply: [{ text: a }, { hang: true }]' });
   const running = runTurn(bench, 'go');
   const deadline = new AbortController();

@@ -84,7 +84,7 @@ export class Turn {
     this.#startedAtMs = deps.nowMs();
   }
 
-  /** Never rejects: whatever happens ends the turn with its one terminal event. */
+  /** Never rejects: every turn ends with one terminal event. */
   async run(signal: AbortSignal): Promise<TurnEnd> {
     let state = ADMITTED;
     while (!isEnd(state)) {
@@ -102,7 +102,7 @@ export class Turn {
     try {
       return transition(state, input, this.#request.limits);
     } catch (reason) {
-      // A defect of the machine still has to end the turn.
+      // A defect in the state machine must still end the turn.
       return transition(
         state,
         { type: 'stopped', error: fromUnknown(reason, TURN_ABORT) },
@@ -161,7 +161,7 @@ export class Turn {
     }
     this.#messages.push({ role: 'assistant', text, toolCalls });
     if (toolCalls.length === 0) return { type: 'answered' };
-    // As with steps: a tool must not run when no model call could read its result.
+    // As with max_steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
     return { type: 'asked', calls: toolCalls.length, depth: this.#request.depth + 1 };
   }

@@ -1,4 +1,4 @@
 import { fileURLToPath } from 'node:url';
 
-/** The script for a host that is told of none. */
+/** The script of a host without a configured one. */
 export const defaultScriptFile = fileURLToPath(new URL('default-script.yaml', import.meta.url));

@@ -35,12 +35,12 @@ function callsOf(parts: readonly ModelPart[]): unknown[] {
 
 const says = (text: string) => play([{ role: 'user', text }]);
 
-test('[PROV-01] the mock model greets, echoes, and says what it is', async () => {
+test('[PROV-01] the mock model greets, echoes and introduces itself', async () => {
   assert.match(textOf(await says('Hello there')), /^Hello! I am the mock model/);
   assert.match(textOf(await says('what is 6 x 7?')), /You said: “what is 6 x 7\?”.*mock model/s);
 });
 
-test('asked to read, it calls fs.read with the path that was named, or the welcome file', async () => {
+test('calls fs.read with the named path or the welcome file when asked to read', async () => {
   assert.deepEqual(callsOf(await says('Please read the welcome file')), [{ path: 'welcome.txt' }]);
   assert.deepEqual(callsOf(await says('what does it say? open the file')), [
     { path: 'welcome.txt' },
@@ -55,13 +55,13 @@ test('asked to read, it calls fs.read with the path that was named, or the welco
   assert.deepEqual(callsOf(await says('should I read War and Peace?')), []);
 });
 
-test('without tools it says so in place of calling one', async () => {
+test('answers in text when no tools are offered', async () => {
   const parts = await play([{ role: 'user', text: 'read the welcome file' }], []);
   assert.deepEqual(callsOf(parts), []);
   assert.match(textOf(parts), /no device whose tools I may use/);
 });
 
-test('after a tool it quotes the content, and after a failed one the error', async () => {
+test('quotes the content after a tool call, and the error after a failed one', async () => {
   const asked: ModelMessage[] = [
     { role: 'user', text: 'read the welcome file' },
     { role: 'assistant', text: '', toolCalls: [] },
@@ -78,7 +78,7 @@ test('after a tool it quotes the content, and after a failed one the error', asy
   );
 });
 
-test('whatever a person types is answered, and the same twice', async () => {
+test('answers any text, and the same text the same way', async () => {
   const provider = mockProvider({
     rules: defaultScript.rules.map((rule) => ({
       ...rule,
@@ -105,7 +105,7 @@ test('whatever a person types is answered, and the same twice', async () => {
   );
 });
 
-test('a script that is wrong is refused with its line', () => {
+test('refuses a wrong script and names the line', () => {
   const refused = (text: string, expected: RegExp) =>
     assert.throws(
       () => parseScript(text, 'script.yaml'),

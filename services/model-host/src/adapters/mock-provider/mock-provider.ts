@@ -8,7 +8,7 @@ import { fill, fillDeep, type TemplateValues } from './template.ts';
 const DEFAULT_CHUNK_CHARS = 16;
 const CHARS_PER_TOKEN = 4;
 
-/** A model that says what its script says: the same every time, without a network. */
+/** A model that follows a script: the same every time, without a network. */
 export function mockProvider(script: Script): LlmProvider {
   return {
     name: 'mock',

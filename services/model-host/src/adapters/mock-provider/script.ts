@@ -1,4 +1,4 @@
-/** A script as its file gives it; contracts/config/mock-script.schema.json says the same and more. */
+/** A script as its file defines it; contracts/config/mock-script.schema.json has the bounds. */
 export interface Script {
   readonly rules: readonly Rule[];
 }

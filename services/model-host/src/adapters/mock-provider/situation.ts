@@ -19,7 +19,7 @@ export function situationOf(request: ModelRequest): Situation {
   const { messages } = request;
   const last = messages.at(-1);
   const answers = last?.role === 'tool' ? last.results : [];
-  // A tool loop adds assistant and tool messages after what the person said.
+  // A tool loop adds assistant and tool messages after the person's.
   const asked = messages.findLastIndex((message) => message.role === 'user');
   const person = messages[asked];
   return {

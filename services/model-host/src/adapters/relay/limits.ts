@@ -2,7 +2,7 @@
 export interface RelayLimits {
   /** A call that has not been sent waits this long for a device that is reconnecting. */
   readonly connectWaitMs: number;
-  /** A route nobody uses is closed after this long. */
+  /** An unused route is closed after this long. */
   readonly routeIdleMs: number;
   /** A link or an RPC that is not answered by then has failed. */
   readonly dialTimeoutMs: number;

@@ -9,7 +9,7 @@ import { NO_RELAY_METRICS, relayWorld } from '../../../test/relay/relay-world.ts
 
 const never = AbortSignal.any([]);
 
-test('a relay that stops reading makes the host close the link, not fill its memory', async (t) => {
+test('closes the link of a relay that stops reading, within its memory bound', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t, { limits: { maxQueueBytes: 256 * 1024 } });
   const [relay] = relays;
   relay!.connect(new EchoDevice(await enrol('laptop')));
@@ -33,7 +33,7 @@ test('a relay that stops reading makes the host close the link, not fill its mem
   });
 });
 
-test('a link that carries much is not pinged in the midst of it', async (t) => {
+test('does not ping a busy link', async (t) => {
   t.mock.timers.enable({ apis: ['setInterval'] });
   const { devices, relays, enrol } = await relayWorld(t);
   const [relay] = relays;
@@ -70,7 +70,7 @@ test('a link that carries much is not pinged in the midst of it', async (t) => {
   assert.equal(relay!.accepted, 1);
 });
 
-test('a message that is no frame closes the link, and the next one is good', async (t) => {
+test('a malformed frame closes the link, and the next link works', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   const [relay] = relays;
   relay!.connect(new EchoDevice(await enrol('laptop')));
@@ -99,7 +99,7 @@ test('[OPS-05] a host that cannot prove its certificate gets no link', async (t)
   assert.equal(relays[0]!.links, 0);
 });
 
-test('[OPS-05] a host that a relay refuses can say why', async (t) => {
+test('[OPS-05] a host reports why a relay refused it', async (t) => {
   const { host, relays, enrol } = await relayWorld(t);
   relays[0]!.connect(new EchoDevice(await enrol('laptop')));
   const devices = host({
@@ -112,7 +112,7 @@ test('[OPS-05] a host that a relay refuses can say why', async (t) => {
   });
 });
 
-test('[OPS-05] a relay with a certificate of another authority is not talked to', async (t) => {
+test('[OPS-05] refuses a relay with a certificate of another authority', async (t) => {
   const { host, relays, enrol, client } = await relayWorld(t);
   const stranger = await relayWorld(t);
   relays[0]!.connect(new EchoDevice(await enrol('laptop')));
@@ -123,7 +123,7 @@ test('[OPS-05] a relay with a certificate of another authority is not talked to'
   await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
 
-test('[RLY-04] a relay that comes back at the same address under another id is linked to again', async (t) => {
+test('[RLY-04] links again to a relay that returns at its address under another id', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   const [relay] = relays;
   relay!.connect(new EchoDevice(await enrol('laptop')));

@@ -43,7 +43,7 @@ function attach(route: DeviceRoute) {
   return { callId, frames, log, send };
 }
 
-test('[RLY-04] a frame reaches the device through the relay that holds it, and its answer comes back', async (t) => {
+test('[RLY-04] a frame reaches the device through its relay, and the answer returns', async (t) => {
   const { devices, device, key, directory } = await oneDevice(t);
   const route = devices.route('north', 'laptop');
   const session = await route.ready(never);
@@ -67,7 +67,7 @@ test('[RLY-04] all calls and devices of a pod share one link', async (t) => {
   );
 });
 
-test('[RLY-04] a device that moves to another pod is followed there', async (t) => {
+test('[RLY-04] follows a device that moves to another pod', async (t) => {
   const { devices, device, relay, other } = await oneDevice(t);
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -80,7 +80,7 @@ test('[RLY-04] a device that moves to another pod is followed there', async (t) 
   await eventually(() => call.frames.length === 1);
 });
 
-test('[RLY-04] a link that is cut is dialled again', async (t) => {
+test('[RLY-04] dials a link again after it was cut', async (t) => {
   const { devices, relay } = await oneDevice(t);
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -90,7 +90,7 @@ test('[RLY-04] a link that is cut is dialled again', async (t) => {
   assert.deepEqual(call.log, ['up 1', 'lost', 'up 1']);
 });
 
-test('[RLY-04] a pod that dies is left for the one that takes the device over', async (t) => {
+test('[RLY-04] leaves a dead pod for the one that takes the device over', async (t) => {
   const { devices, device, relay, other } = await oneDevice(t);
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -100,7 +100,7 @@ test('[RLY-04] a pod that dies is left for the one that takes the device over', 
   await eventually(() => call.log.at(-1) === 'up 2');
 });
 
-test('a stale answer of the directory costs one more question', async (t) => {
+test('a stale owner costs one more lookup', async (t) => {
   const { devices, device, relay, other, directory } = await oneDevice(t, {
     limits: { routeIdleMs: 1 },
   });
@@ -113,12 +113,12 @@ test('a stale answer of the directory costs one more question', async (t) => {
   assert.equal(directory.locates, 2);
 });
 
-test('a device that is not connected is told as offline within the wait', async (t) => {
+test('a device that is not connected is reported as offline within the wait', async (t) => {
   const { devices } = await relayWorld(t, { limits: { connectWaitMs: 30 } });
   await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'device.offline' });
 });
 
-test('a device that is just reconnecting is waited for', async (t) => {
+test('waits for a device that is reconnecting', async (t) => {
   const { devices, directory, relays, enrol } = await relayWorld(t);
   const device = new EchoDevice(await enrol('laptop'));
   const ready = devices.route('north', 'laptop').ready(never);
@@ -127,7 +127,7 @@ test('a device that is just reconnecting is waited for', async (t) => {
   assert.equal((await ready).epoch, 1);
 });
 
-test('a device that is known not to exist is not waited for', async (t) => {
+test('does not wait for an unknown device', async (t) => {
   const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   directory.unknown.add('ghost');
   await assert.rejects(devices.route('north', 'ghost').ready(never), { id: 'device.unknown' });
@@ -155,20 +155,20 @@ test('an expired credential is refused', async (t) => {
   });
 });
 
-test('no relay that answers is relay.unreachable', async (t) => {
+test('fails with relay.unreachable when no relay answers', async (t) => {
   const { devices, relays } = await relayWorld(t, { limits: { connectWaitMs: 1000 } });
   await Promise.all(relays.map((relay) => relay.kill()));
   await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
 });
 
-test('one relay pod that does not answer RPC is passed over', async (t) => {
+test('skips a relay pod that does not answer RPCs', async (t) => {
   const { devices, relays, enrol } = await relayWorld(t);
   await relays[0]!.kill();
   relays[1]!.connect(new EchoDevice(await enrol('laptop')));
   assert.equal((await devices.route('north', 'laptop').ready(never)).epoch, 1);
 });
 
-test('a changed catalog reaches the session without disturbing calls', async (t) => {
+test('a changed catalog reaches the connection without disturbing calls', async (t) => {
   const { devices, device, relay } = await oneDevice(t);
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -179,7 +179,7 @@ test('a changed catalog reaches the session without disturbing calls', async (t)
   assert.deepEqual(call.log, ['up 1']);
 });
 
-test('a catalog that changes while the credential is being checked is the one that counts', async (t) => {
+test('uses the catalog that arrived while the credential was being checked', async (t) => {
   const { devices, device, relay } = await oneDevice(t);
   relay.tamper = (frame) => {
     if (frame.kind === FrameKind.OPEN) {
@@ -197,7 +197,7 @@ test('a catalog that changes while the credential is being checked is the one th
   );
 });
 
-test('a draining link keeps its open devices and takes no new ones', async (t) => {
+test('a draining link keeps its open devices and accepts no new ones', async (t) => {
   const { devices, relay, enrol } = await oneDevice(t, { limits: { connectWaitMs: 1000 } });
   relay.connect(new EchoDevice(await enrol('desktop')));
   const route = devices.route('north', 'laptop');
@@ -210,7 +210,7 @@ test('a draining link keeps its open devices and takes no new ones', async (t) =
   await assert.rejects(devices.route('north', 'desktop').ready(never), { id: 'relay.unreachable' });
 });
 
-test('a relay that went silent is given up, and calls are told', async (t) => {
+test('drops a silent relay and notifies its calls', async (t) => {
   const { devices, relay } = await oneDevice(t, { limits: { heartbeatMs: 25 } });
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -219,7 +219,7 @@ test('a relay that went silent is given up, and calls are told', async (t) => {
   await eventually(() => call.log.includes('lost'));
 });
 
-test('a route that nobody uses is closed on both sides', async (t) => {
+test('closes an unused route on both sides', async (t) => {
   const { devices, relay } = await oneDevice(t, { limits: { routeIdleMs: 5 } });
   const route = devices.route('north', 'laptop');
   await route.ready(never);
@@ -236,13 +236,13 @@ test('an abort ends the waiting with its reason', async (t) => {
   await assert.rejects(ready, { id: 'operation.cancelled' });
 });
 
-test('who asks for a route and has given up already holds it open for nobody', async (t) => {
+test('a request that was already aborted does not keep a route open', async (t) => {
   const { devices } = await oneDevice(t, { limits: { routeIdleMs: 5 } });
   await assert.rejects(devices.route('north', 'laptop').ready(AbortSignal.abort()));
   await eventually(() => devices.status().routes === 0);
 });
 
-test('closing the host settles who waits', async (t) => {
+test('closing the host settles every waiter', async (t) => {
   const { host } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   const devices = host();
   const ready = devices.route('north', 'laptop').ready(never);

@@ -11,7 +11,7 @@ import { assertEnds, started } from '../../../test/relay/started.ts';
 import { ToolDevice } from '../../../test/relay/tool-device.ts';
 import { never, scope } from '../../../test/relay/tool-world.ts';
 
-test('[RLY-04] a call whose route is lost in mid-result resumes on another relay and runs once', async (t) => {
+test('[RLY-04] a call whose route is lost during the result resumes on another relay and runs once', async (t) => {
   const text = 'x'.repeat(400_000);
   const { run, relay, other, device, verify } = await started(t, { tools: [readTool(text)] });
   let passed = 0;
@@ -47,7 +47,7 @@ test('[RLY-06] a call survives the death of the relay it ran through', async (t)
   assert.deepEqual([...device.executions.values()], [1]);
 });
 
-test('a relay that repeats and reorders frames changes nothing', async (t) => {
+test('repeated and reordered frames change nothing', async (t) => {
   const { run, relay, device } = await started(t, { tools: [readTool('y'.repeat(200_000))] });
   let kept: Frame[] = [];
   relay.tamper = (frame, direction) => {
@@ -62,7 +62,7 @@ test('a relay that repeats and reorders frames changes nothing', async (t) => {
   assert.deepEqual([...device.executions.values()], [1]);
 });
 
-test('a device that is gone for good leaves a sent call unknown', async (t) => {
+test('a sent call is unknown when its device never returns', async (t) => {
   const { run, relay, device, verify } = await started(t, {
     tools: [stuckTool()],
     limits: { timeoutMs: 1000, graceMs: 50 },
@@ -75,7 +75,7 @@ test('a device that is gone for good leaves a sent call unknown', async (t) => {
   assert.equal(verify(result.receiptJson).error, undefined);
 });
 
-test('a device that comes back with another journal cannot tell what became of the call', async (t) => {
+test('a call is unknown when its device returns with another journal', async (t) => {
   const { run, relay, other, device, enrol } = await started(t, { tools: [stuckTool()] });
   const running = run('slow.wait', {});
   await eventually(() => device.running === 1);
@@ -97,13 +97,13 @@ test('a call to a device that left before it was sent fails as offline, with a r
   assert.equal(device.executions.size, 0);
 });
 
-test('a turn whose device is offline is told so when its tools are opened', async (t) => {
+test('opening the tools of an offline device fails with device.offline', async (t) => {
   const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 500 } } });
   const elsewhere = { ...scope, deviceId: 'phone' };
   await assert.rejects(toolboxes.open(elsewhere, never), { id: 'device.offline' });
 });
 
-test('[TOOL-04] an outcome whose receipt another key signed is not believed', async (t) => {
+test('[TOOL-04] rejects an outcome whose receipt another key signed', async (t) => {
   const { run, device, verify } = await started(t);
   device.signer = signerFromPem(generateKeyPair().privatePem);
   const result = await run('fs.read', { path: '/a' });
@@ -114,7 +114,7 @@ test('[TOOL-04] an outcome whose receipt another key signed is not believed', as
   assert.equal(value?.device, undefined);
 });
 
-test('[TOOL-04] a receipt of another call, other arguments or another result is not believed', async (t) => {
+test('[TOOL-04] rejects a receipt of another call, other arguments or another result', async (t) => {
   const { run, device, verify } = await started(t);
   const lies = [
     { callId: 'f'.repeat(32) },
@@ -145,7 +145,7 @@ test('a result that was altered on the way does not match its digest', async (t)
   assert.equal(verify(result.receiptJson).error, undefined);
 });
 
-test('a result over the bytes that the policy allows is refused by the device itself', async (t) => {
+test('the device refuses a result larger than the policy allows', async (t) => {
   const rules = [{ id: 'small', effect: 'allow', tools: ['*'], caps: { maxBytes: 1000 } }] as const;
   const { run, verify } = await started(t, { rules, tools: [readTool('z'.repeat(5000))] });
   const result = await run('fs.read', { path: '/a' });
@@ -153,7 +153,7 @@ test('a result over the bytes that the policy allows is refused by the device it
   assert.equal(verify(result.receiptJson).value?.receipt.caps.maxBytes, 1000);
 });
 
-test('a ledger that cannot be written keeps every call from being sent', async (t) => {
+test('no call is sent while the ledger cannot be written', async (t) => {
   const refuse = () => {
     throw new ZlError('ledger.failed', 'the disk is gone');
   };
@@ -166,7 +166,7 @@ test('a ledger that cannot be written keeps every call from being sent', async (
   assert.equal(relay.seen.includes(FrameKind.CALL), false);
 });
 
-test('an outcome that cannot be recorded is not told as done, and the device keeps it', async (t) => {
+test('an outcome that cannot be recorded is not reported as done, and the device keeps it', async (t) => {
   const { run, relay, device } = await started(t, {
     wrapLedger: (ledger) => ({
       ...ledger,
@@ -208,7 +208,7 @@ test('a call with effects is on disk before it is sent', async (t) => {
   assert.deepEqual(order, ['durable', 'sent']);
 });
 
-test('a device that changes its journal before the call was sent gets a new intent', async (t) => {
+test('a journal that changes before the call is sent gets a new intent', async (t) => {
   const journals: string[] = [];
   const { run, relay, other, device, devices, enrol } = await started(t, {
     tools: [{ ...readTool(), name: 'shell.run' }],
@@ -230,7 +230,7 @@ test('a device that changes its journal before the call was sent gets a new inte
   assert.deepEqual(journals, expected);
 });
 
-test('a host that closes its routes while a call has none still gives the call its outcome', async (t) => {
+test('a call without a route still gets its outcome when the host closes its routes', async (t) => {
   const { run, relay, device, devices } = await started(t, {
     tools: [stuckTool()],
     limits: { timeoutMs: 500, graceMs: 50 },

@@ -12,7 +12,7 @@ function toolsOf(...servers: MessageInitShape<typeof ServerSchema>[]) {
   return new DeviceCatalogs(contracts).read(servers.map((server) => create(ServerSchema, server)));
 }
 
-test('[TOOL-01] our contract says what a tool takes, not the device', () => {
+test("[TOOL-01] the contract defines a tool's arguments, not the device", () => {
   const lie = JSON.stringify({ type: 'object', properties: { anything: {} } });
   const tools = toolsOf({
     name: 'fs',
@@ -27,7 +27,7 @@ test('[TOOL-01] our contract says what a tool takes, not the device', () => {
   assert.equal(tool?.hasEffects, false);
 });
 
-test('[POL-04] a tool has the version its device decides by, and the contract of that major', () => {
+test("[POL-04] a tool has its server's version and the contract of that major version", () => {
   const first = contracts.find('fs.read')!;
   const second = { ...first, version: '2.0.0', argsSchema: { const: 'second' } };
   const both: ToolContracts = {
@@ -50,14 +50,14 @@ test('[POL-04] a tool has the version its device decides by, and the contract of
   }
 });
 
-test('a tool without a contract is taken to have effects, and the version of its server', () => {
+test("a tool without a contract is assumed to have effects and has its server's version", () => {
   const tools = [{ name: 'get', inputSchemaJson: objectSchema }];
   const tool = toolsOf({ name: 'web', version: '2.1.0', tools }).get('web.get');
   assert.equal(tool?.hasEffects, true);
   assert.equal(tool?.version, '2.1.0');
 });
 
-test('a tool whose server does not run is known and not offered', () => {
+test('a tool whose server is down is known but not offered', () => {
   const state = ServerState.FAILED;
   const tools = toolsOf({
     name: 'web',
@@ -67,7 +67,7 @@ test('a tool whose server does not run is known and not offered', () => {
   assert.equal(tools.get('web.get')?.isReady, false);
 });
 
-test('names, schemas and sizes that a device should not have are left out', () => {
+test('leaves out tools with invalid names or schemas', () => {
   const tool = (name: string, inputSchemaJson = objectSchema) => ({ name, inputSchemaJson });
   const tools = toolsOf(
     { name: 'a.b', tools: [tool('x')] },
@@ -78,7 +78,7 @@ test('names, schemas and sizes that a device should not have are left out', () =
   assert.deepEqual([...tools.keys()], ['web.ok']);
 });
 
-test('a catalog of any size is held to a bound', () => {
+test('bounds the tools of a catalog', () => {
   const many = Array.from({ length: 2000 }, (_, n) => ({
     name: `t${n}`,
     inputSchemaJson: objectSchema,
@@ -86,7 +86,7 @@ test('a catalog of any size is held to a bound', () => {
   assert.equal(toolsOf({ name: 'web', tools: many }).size, 512);
 });
 
-test('of two tools with one name the first stays', () => {
+test('keeps the first of two tools with one name', () => {
   const schema = (title: string) => JSON.stringify({ type: 'object', title });
   const tools = toolsOf({
     name: 'web',
@@ -101,7 +101,7 @@ test('of two tools with one name the first stays', () => {
   });
 });
 
-test('[TOOL-02] a schema that would be costly is an error of the server, not of the host', () => {
+test("[TOOL-02] a costly schema is the server's error, not the host's", () => {
   const costly = JSON.stringify({ type: 'object', properties: { a: { pattern: '^(a)\\1$' } } });
   const tool = toolsOf({ name: 'web', tools: [{ name: 'get', inputSchemaJson: costly }] }).get(
     'web.get',
@@ -111,7 +111,7 @@ test('[TOOL-02] a schema that would be costly is an error of the server, not of 
   assert.equal(validator.error.id, 'tool.server_protocol');
 });
 
-test('a schema of an older draft is read as ours', () => {
+test('reads a schema of an older draft as 2020-12', () => {
   const draft = 'http://json-schema.org/draft-07/schema#';
   const inputSchemaJson = JSON.stringify({ $schema: draft, type: 'object', required: ['a'] });
   const tool = toolsOf({ name: 'web', tools: [{ name: 'get', inputSchemaJson }] }).get('web.get');
@@ -120,7 +120,7 @@ test('a schema of an older draft is read as ours', () => {
   assert.equal(validator.validate({}).error?.field, '/a');
 });
 
-test('a catalog is read once', () => {
+test('reads a catalog once', () => {
   const catalogs = new DeviceCatalogs(contracts);
   const servers = [create(ServerSchema, { name: 'web' })];
   assert.equal(catalogs.read(servers), catalogs.read(servers));

@@ -11,13 +11,13 @@ import type { Verifier } from '@zerolatency/signing';
 import type { CallOptions } from '../../ports.ts';
 import type { DeviceConnection, DeviceRoute, RouteUser } from './routes.ts';
 
-/** What arrived for a call, before any of it is believed. */
+/** What arrived for a call, unverified. */
 export interface RemoteAnswer {
   readonly outcome: CallerOutcome;
   readonly result: Uint8Array;
   /** The device itself stated the outcome, so its receipt must be there. */
   readonly isStatedByDevice: boolean;
-  /** Of the device as it was last reached. */
+  /** The key of the device as it was last reached. */
   readonly verifier: Verifier | undefined;
   readonly remoteUs: number;
 }
@@ -32,7 +32,7 @@ export interface RemoteCallOptions {
   readonly onResumed?: () => void;
 }
 
-/** One call on its way to a device and back: gives the caller machine its route, time and buffer. */
+/** One call to a device: connects the caller machine to its route, clock and buffer. */
 export class RemoteCall implements CallerSink, RouteUser {
   readonly #options: RemoteCallOptions;
   readonly #caller: Caller;

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ResultBuffer } from './remote-call.ts';
 
-test('what is pushed in pieces is seen whole, also when the pieces are changed later', () => {
+test('keeps the pushed bytes even when the pieces change later', () => {
   fc.assert(
     fc.property(fc.array(fc.uint8Array({ maxLength: 9000 }), { maxLength: 12 }), (pieces) => {
       const whole = Buffer.concat(pieces);

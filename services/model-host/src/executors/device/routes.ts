@@ -9,7 +9,7 @@ export interface DeviceConnection extends Route {
   readonly servers: readonly Server[];
   /** Signed by the enrolment authority; verified. */
   readonly credential: string;
-  /** Of the key in the credential: only its signature makes a receipt this device's. */
+  /** For the key in the credential, which alone signs this device's receipts. */
   readonly verifier: Verifier;
 }
 
@@ -20,7 +20,7 @@ export interface RouteUser {
   onRouteLost(): void;
 }
 
-/** The route to one device. It comes up while anyone needs it, as often as it must. */
+/** The route to one device. It reconnects for as long as anyone needs it. */
 export interface DeviceRoute {
   readonly connection: DeviceConnection | undefined;
   /** Rejects soon with the ZlError that keeps the device from being reached. */
