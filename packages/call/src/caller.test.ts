@@ -3,8 +3,14 @@ import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { CallSchema, OutcomeSchema, RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
-import { Caller, type CallerOutcome, type CallerRequest, type Route } from './index.ts';
-import { type CalleeContent, calleeFrame, notSeen, refused } from './messages.ts';
+import {
+  Caller,
+  type CallerOutcome,
+  type CallerRequest,
+  type CallProgress,
+  type Route,
+} from './index.ts';
+import { type CalleeContent, calleeFrame, notSeen, progressContent, refused } from './messages.ts';
 
 const CALL_ID = '000102030405060708090a0b0c0d0e0f';
 const request: CallerRequest = {
@@ -26,16 +32,18 @@ const newRoute: Route = { ...route, epoch: 4 };
 function setUp(subject: ConstructorParameters<typeof Caller>[0] = request) {
   const sent: Frame[] = [];
   const outcomes: CallerOutcome[] = [];
+  const reports: CallProgress[] = [];
   const chunks: Uint8Array[] = [];
   const caller = new Caller(subject, {
     send: (frame) => sent.push(frame),
     data: (chunk) => chunks.push(chunk),
+    progress: (report) => reports.push(report),
     settled: (outcome) => outcomes.push(outcome),
   });
   const hear = (content: CalleeContent, epoch = 3, nowMs = 1) =>
     caller.frame(calleeFrame(CALL_ID, epoch, content), nowMs);
   const kinds = () => sent.map(({ kind }) => FrameKind[kind]);
-  return { caller, sent, outcomes, chunks, hear, kinds };
+  return { caller, sent, outcomes, reports, chunks, hear, kinds };
 }
 
 function outcomeFrame(message: Parameters<typeof create<typeof OutcomeSchema>>[1]): CalleeContent {
@@ -144,6 +152,17 @@ test("[HOST-05] a cancel waits for the device's outcome, for a bounded time", ()
   assert.equal(outcomes[0]?.error?.message, 'stopped');
   caller.acknowledge();
   assert.deepEqual(kinds(), ['CALL', 'CANCEL', 'ACK']);
+});
+
+test("bounds a device's text and keeps it well formed", () => {
+  const { caller, hear, outcomes, reports } = setUp();
+  caller.routeUp(route, 0);
+  const text = `${'x'.repeat(8_191)}\u{1f600}${'x'.repeat(100_000)}`;
+  hear(progressContent({ progress: 1, message: text }));
+  hear(outcomeFrame({ status: 2, errorId: 'tool.failed', errorMessage: text }));
+  for (const kept of [reports[0]?.message, outcomes[0]?.error?.message]) {
+    assert.equal(kept, `${'x'.repeat(8_191)}\ufffd`);
+  }
 });
 
 test('a result with a wrong digest or size is not done', () => {

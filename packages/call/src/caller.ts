@@ -175,7 +175,7 @@ export class Caller {
       if (this.#state.name !== 'resuming') this.#resume(nowMs);
       return;
     }
-    this.#ond(nowMs);
+    this.#heard(nowMs);
     const fresh = this.#inbox.accept(offset, bytes);
     if (fresh) this.#sink.data(fresh);
     this.#settleIfWhole();
@@ -186,7 +186,7 @@ export class Caller {
       this.#settle(outcome);
       return;
     }
-    this.#ond(nowMs);
+    this.#heard(nowMs);
     this.#stated = outcome;
     this.#settleIfWhole();
   }
@@ -219,7 +219,7 @@ export class Caller {
     }
   }
 
-  #ond(nowMs: number): void {
+  #heard(nowMs: number): void {
     if (!this.#sender.isUp) return;
     this.#become({ name: 'running' });
     this.#silence.restart(nowMs);

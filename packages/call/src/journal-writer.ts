@@ -4,10 +4,7 @@ import { NO_BYTES } from './call.ts';
 import { CalleeEntry } from './callee-entries.ts';
 import type { CalleeCall, CalleeOutcome, Finish, Seal } from './callee-ports.ts';
 import type { Journal, JournalEntry } from './journal.ts';
-import { outcomePayload, readCall } from './messages.ts';
-
-/** A tool's own error text may be long; an outcome is one frame. */
-const MAX_ERROR_CHARS = 8_192;
+import { boundedText, outcomePayload, readCall } from './messages.ts';
 
 /** Writes each step of a call to the journal before anyone acts on it (rule 3). */
 export class JournalWriter {
@@ -91,6 +88,6 @@ function statedOutcome(finish: Finish, result: Uint8Array): CalleeOutcome {
     };
   }
   const { status, error } = finish;
-  const errorMessage = error.message.slice(0, MAX_ERROR_CHARS);
+  const errorMessage = boundedText(error.message);
   return { status, errorId: error.id, errorMessage, resultDigest: NO_BYTES, resultBytes: 0 };
 }

@@ -31,6 +31,7 @@ import type { CalleeCall, CalleeOutcome, Seal } from './callee-ports.ts';
 // The payloads of call frames, read and written.
 
 const DIGEST_BYTES = 32;
+const MAX_TEXT_CHARS = 8_192;
 
 /** The content of a CALL frame. */
 export interface CallMessage {
@@ -155,8 +156,13 @@ function readProgress({ progress, total, message }: Progress): CallProgress {
   return {
     progress,
     ...(total === 0 ? {} : { total }),
-    ...(message === '' ? {} : { message }),
+    ...(message === '' ? {} : { message: boundedText(message) }),
   };
+}
+
+/** A tool's text may be long, and a hostile device's longer. */
+export function boundedText(text: string): string {
+  return text.slice(0, MAX_TEXT_CHARS).toWellFormed();
 }
 
 /** The message of a refusal. */
@@ -213,7 +219,7 @@ function fromWireOutcome(message: OutcomeMessage, resultBytes: number): CallerOu
     return { status, resultDigest: message.resultDigest, resultBytes, ...reported };
   }
   const id = isErrorId(message.errorId) ? message.errorId : DEFAULT_ERROR[status];
-  const error = new ZlError(id, message.errorMessage);
+  const error = new ZlError(id, boundedText(message.errorMessage));
   return { status, error, resultDigest: NO_BYTES, resultBytes: 0, ...reported };
 }
 
