@@ -31,8 +31,8 @@ const helloBytes = () =>
   );
 
 /** Sessions whose checks and leases the test answers. */
-function sessions() {
-  const parts = sharedParts();
+function sessions(settings: Record<string, unknown> = {}) {
+  const parts = sharedParts(settings);
   const devices = new LiveDevices(parts.config.tenants, parts.clock.monotonicMs);
   const checks: ((verdict: ProvedDevice | { error: ZlError }) => void)[] = [];
   const leases: { give(lease: Lease): void; fail(): void }[] = [];
@@ -104,6 +104,24 @@ test('a device is refused while the directory is unreachable, and may retry', as
   await nextLoop();
   assert.deepEqual(socket.closed, { code: 1011, reason: 'internal' });
   assert.deepEqual(gone, [false]);
+});
+
+test('[RLY-01] devices whose hellos arrive together share the limit of their tenant', async () => {
+  const { devices, checks, leases, released, open } = sessions({ 'tenants.maxDevices': 1 });
+  const both = [open(), open()] as const;
+  for (const { session } of both) session.onMessage(helloBytes());
+  checks.forEach((check, index) => {
+    check({ ...device, deviceId: `laptop-${index}` });
+  });
+  await nextLoop();
+  leases.forEach(({ give }, index) => {
+    give({ tenant: 'north', deviceId: `laptop-${index}`, epoch: index + 1 });
+  });
+  await nextLoop();
+  assert.deepEqual([both[0].session.state, both[1].session.state], ['live', 'gone']);
+  assert.deepEqual(both[1].socket.closed, { code: 4429, reason: 'limit.exceeded' });
+  assert.equal(devices.size, 1);
+  assert.deepEqual(released, [2]);
 });
 
 type Step =

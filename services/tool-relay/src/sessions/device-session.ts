@@ -174,11 +174,9 @@ export class DeviceSession implements SocketListener, Pulse {
       return;
     }
     if (!this.#apply({ type: 'proof_held', device })) return;
-    if (!devices.hasRoomFor(device)) {
-      this.end(disconnects.overLimit('the tenant has reached its device limit on this pod'));
-      return;
-    }
-    await this.#takeLease(hello, device);
+    // Before the lease, so that a device that is refused keeps its socket on another pod.
+    if (!devices.hasRoomFor(device)) this.end(disconnects.TENANT_FULL);
+    else await this.#takeLease(hello, device);
   }
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {
@@ -188,6 +186,8 @@ export class DeviceSession implements SocketListener, Pulse {
     const lease = await directory.acquire(device, description);
     const newest = devices.find(lease)?.epoch ?? 0;
     if (newest > lease.epoch) this.end(disconnects.SUPERSEDED);
+    // Others of the tenant may have taken its room in the meantime.
+    else if (!devices.hasRoomFor(device)) this.end(disconnects.TENANT_FULL);
     const socket = this.#socket;
     if (socket === undefined || !this.#apply({ type: 'leased', lease })) {
       await directory.release(lease);

@@ -37,6 +37,8 @@ export const DRAINING: Disconnect = {
   error: new ZlError('server.draining', 'this relay is shutting down'),
 };
 
+export const TENANT_FULL = overLimit('the tenant has reached its device limit on this pod');
+
 export const TOO_LATE: Disconnect = {
   end: 'refused',
   code: 4408,
