@@ -1,3 +1,5 @@
+import { isIPv6 } from 'node:net';
+
 /** More addresses than this within ten seconds are an attack, and the table must stay small. */
 const MAX_ADDRESSES = 20_000;
 /** A home or an office reconnects all at once after a network failure. */
@@ -8,7 +10,7 @@ interface Attempts {
   countedAtMs: number;
 }
 
-/** Limits how often one address may connect. */
+/** Limits how often one address may connect, or one /64 of IPv6, which is what a subscriber has. */
 export class AddressGate {
   readonly #perSecond: number;
   readonly #attempts = new Map<string, Attempts>();
@@ -17,7 +19,8 @@ export class AddressGate {
     this.#perSecond = perSecond;
   }
 
-  admit(address: string, nowMs: number): boolean {
+  admit(from: string, nowMs: number): boolean {
+    const address = networkOf(from);
     const burst = this.#perSecond * BURST_SECONDS;
     let attempts = this.#attempts.get(address);
     if (attempts === undefined) {
@@ -40,4 +43,15 @@ export class AddressGate {
       if (nowMs - countedAtMs >= BURST_SECONDS * 1000) this.#attempts.delete(address);
     }
   }
+}
+
+/** The first 64 bits of an IPv6 address; any other as it is, IPv4 mapped into IPv6 included. */
+function networkOf(address: string): string {
+  if (!isIPv6(address)) return address;
+  const [head = [], tail = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
+  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
+  const network = [...head, ...zeros, ...tail]
+    .slice(0, 4)
+    .map((group) => Number.parseInt(group, 16));
+  return network.some((group) => group > 0) ? network.join(':') : address;
 }
