@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, type TestContext, test } from 'node:test';
 import { context, diag, logs, metrics, trace } from '@opentelemetry/api';
 import { ZlError } from '@zerolatency/errors';
-import { OtlpCollector } from '@zerolatency/testing';
+import { eventually, OtlpCollector } from '@zerolatency/testing';
 import { createLogger } from './logger.ts';
 import { createRegistry, metric } from './metric.ts';
 import { openTelemetry } from './open-telemetry.ts';
@@ -99,6 +99,16 @@ test('metrics reach the collector with the values that Prometheus scrapes', asyn
   assert.equal(durations?.bucketCounts?.[0], 2);
   assert.equal(durations?.bucketCounts?.at(-1), 1, 'buckets are not cumulative in OTLP');
   assert.ok(collector.pointsOf('zl_build_info').length > 0);
+});
+
+test('an OTEL_METRIC_EXPORT_INTERVAL that is not a number is ignored', async (t) => {
+  const collector = await OtlpCollector.start(t);
+  const { telemetry } = await open(t, { ...collector.env, OTEL_METRIC_EXPORT_INTERVAL: '60s' });
+  await inSpan(telemetry.tracer, 'turn', {}, async () => {});
+  // Spans wait for a second, in which an interval that was misread would send metrics.
+  await eventually(() => collector.spans.length > 0);
+  await telemetry.shutdown();
+  assert.equal(collector.pointsOf('zl_build_info').length, 1);
 });
 
 test('OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES name the service', async (t) => {

@@ -21,6 +21,7 @@ import type { Signal, Telemetry, TelemetryOptions } from './open-telemetry.ts';
 import { registryProducer } from './registry-producer.ts';
 import { SPAN_LIMITS, SPAN_MASKER, useAsyncContext } from './tracing.ts';
 
+const DEFAULT_EXPORT_INTERVAL_MS = 60_000;
 const SPAN_BATCH = { scheduledDelayMillis: 1_000, maxQueueSize: 4_096 };
 
 const SEVERITIES: Readonly<Record<string, SeverityNumber>> = {
@@ -54,7 +55,7 @@ export async function startOtlp(
           new PeriodicExportingMetricReader({
             exporter: await metricExporter(env),
             metricProducers: [registryProducer(registry)],
-            exportIntervalMillis: Number(env.OTEL_METRIC_EXPORT_INTERVAL || 60_000),
+            exportIntervalMillis: exportIntervalMs(env),
           }),
         ]
       : [],
@@ -108,6 +109,12 @@ async function metricExporter(env: TelemetryOptions['env']) {
     default:
       throw unsupported(protocol);
   }
+}
+
+/** Read as the SDK does: a value that is not a positive number counts as absent. */
+function exportIntervalMs({ OTEL_METRIC_EXPORT_INTERVAL }: TelemetryOptions['env']): number {
+  const ms = Number(OTEL_METRIC_EXPORT_INTERVAL);
+  return ms > 0 ? ms : DEFAULT_EXPORT_INTERVAL_MS;
 }
 
 function unsupported(protocol: string): ZlError {
