@@ -131,10 +131,10 @@ test('[OPS-02] every mistake is reported at once, with its place and the nearest
     flags: { 'turn.maxSteps': '0', verbose: true },
   });
   assert.deepEqual(problems.sort(), [
+    '--set turn.maxSteps: turn.maxSteps must be >= 1',
+    '--set verbose: verbose is not a setting.',
     'environment ZL_HOST_RPC__PORT: rpc.port must be integer',
     'environment: ZL_HOST_TURN__MAX_STEP is not a setting. Did you mean "ZL_HOST_TURN__MAX_STEPS"?',
-    'flag --turn.maxSteps: turn.maxSteps must be >= 1',
-    'flag --verbose: verbose is not a setting.',
     'host.yaml:2: rcp is not a setting. Did you mean "rpc"?',
     'host.yaml:4: rpc.prot is not a setting. Did you mean "port"?',
     'host.yaml:5: rpc.maxBytes must be a size such as 512, 64KiB or 1MiB',

@@ -94,7 +94,7 @@ function applyFlags(
       schema,
     );
     setAt(tree, path, typeof value === 'string' ? coerce(value, target, schema) : value);
-    origins.set(flag, `flag --${flag}`);
+    origins.set(flag, `--set ${flag}`);
   }
 }
 
