@@ -70,10 +70,10 @@ function startWatch(t: TestContext, files: TlsFiles, clock: FakeClock) {
   const note = (_: object, message: string) => logged.push(message);
   const watch = watchTls(files, {
     log: { info: note, warn: note },
-    onChange: (material) => changes.push(material),
     pollMs: NEVER_MS,
     nowMs: clock.nowMs,
   });
+  watch.subscribe((material) => changes.push(material));
   t.after(() => watch.close());
   return { watch, logged, changes };
 }

@@ -12,7 +12,6 @@ export interface TlsLog {
 
 export interface TlsWatchOptions {
   readonly log: TlsLog;
-  readonly onChange?: (material: TlsMaterial) => void;
   readonly pollMs?: number;
   readonly nowMs?: () => number;
 }
@@ -34,7 +33,6 @@ export interface TlsWatch {
 export function watchTls(files: TlsFiles, options: TlsWatchOptions): TlsWatch {
   const nowMs = options.nowMs ?? Date.now;
   const listeners = new Set<(material: TlsMaterial) => void>();
-  if (options.onChange !== undefined) listeners.add(options.onChange);
   let current = readNow(files, nowMs());
 
   const watch = watchFiles({
