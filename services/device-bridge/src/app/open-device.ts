@@ -1,9 +1,9 @@
 import { ZlError } from '@zerolatency/errors';
 import { type Signer, signerFromPem } from '@zerolatency/signing';
 import { readCredential, readDeviceKey } from '../adapters/credential/read-credential.ts';
-import type { Device } from '../calls/device-receipt.ts';
+import type { Device } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
-import type { DeviceCredentials } from '../connection/hello.ts';
+import type { DeviceCredentials } from '../connection/state.ts';
 
 export interface OpenedDevice extends Device {
   readonly signer: Signer;

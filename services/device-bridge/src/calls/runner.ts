@@ -1,4 +1,12 @@
-import { context, type Span, SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import {
+  type Context,
+  context,
+  ROOT_CONTEXT,
+  type Span,
+  SpanStatusCode,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
 import type {
   AbortReason,
   CalleeCall,
@@ -10,13 +18,24 @@ import type {
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpConnection, Progress } from '@zerolatency/mcp';
-import type { HeldDecision, PolicyRequest } from '@zerolatency/policy';
-import { extract } from '@zerolatency/service/telemetry';
-import type { Signer } from '@zerolatency/signing';
+import type { Caps, HeldDecision, PolicyRequest } from '@zerolatency/policy';
+import { type Receipt, signReceipt } from '@zerolatency/receipts';
+import { extract, inject } from '@zerolatency/service/telemetry';
+import type { Digest, Signer } from '@zerolatency/signing';
 import type { ManagedServer } from '../servers/managed-server.ts';
-import { type Device, sealOutcome } from './device-receipt.ts';
-import { microseconds, Run, type ToolParams } from './run.ts';
-import { endOfFailure, finishOf } from './tool-result.ts';
+import {
+  endOfFailure,
+  finishOf,
+  type ReadableRequest,
+  readToolRequest,
+  type ToolParams,
+  type ToolRequest,
+} from './tool-call.ts';
+
+export interface Device {
+  readonly id: string;
+  readonly tenant: string;
+}
 
 export interface PolicyPort {
   decide(request: PolicyRequest): HeldDecision;
@@ -54,6 +73,10 @@ const MAX_BYTES_META = 'zerolatency/maxBytes';
 /** Progress is one line for a person to read. */
 const MAX_PROGRESS_CHARS = 256;
 
+/** A receipt needs a name even when the caller gave none. */
+const NOBODY = 'unknown';
+const MAX_NAME_CHARS = 256;
+
 interface Target {
   readonly server: ManagedServer;
   readonly params: ToolParams;
@@ -76,10 +99,7 @@ export class Runner {
   }
 
   dispatch(call: CalleeCall): void {
-    const run = new Run(call, {
-      span: this.#startSpan(call),
-      maxResultBytes: this.#deps.limits.maxResultBytes,
-    });
+    const run = new Run(call, this.#startSpan(call), this.#deps.limits.maxResultBytes);
     this.#runs.set(call.callId, run);
     const target = this.#admit(run);
     if ('status' in target) this.#finish(run, target);
@@ -93,7 +113,7 @@ export class Runner {
 
   async seal(call: CalleeCall, ending: CalleeOutcome): Promise<Seal> {
     const run = this.#runs.get(call.callId);
-    const seal = await sealOutcome({ call, ending, run }, this.#deps.device, this.#deps.signer);
+    const seal = await sealOutcome({ call, ending, run }, this.#deps);
     endSpan(run?.span, ending);
     const tool = run?.isOffered ? run.request.tool : '';
     const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };
@@ -111,13 +131,12 @@ export class Runner {
     const { call, request } = run;
     if (request.error !== undefined) return failed(request.error);
     if (this.isDraining) return failed(new ZlError('server.draining', 'the bridge is stopping'));
-    const { name, arguments: args } = request.params;
+    const { name } = request.params;
     const server = this.#deps.servers.find(call.server);
     const ready = server?.state.name === 'ready' ? server.state : undefined;
     run.isOffered = ready?.tools.has(name) ?? false;
     const version = ready?.connection.serverVersion ?? '';
-    const asked = { tool: request.tool, version, arguments: args, nowMs: this.#deps.nowMs() };
-    const decision = authorize(call, asked, this.#deps);
+    const decision = this.#authorize(call, request, version);
     run.decision = decision;
     if (decision.effect !== 'allow') {
       return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
@@ -127,6 +146,30 @@ export class Runner {
       return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
     }
     return { server, params: request.params, hasEffects: server.hasEffects(name) };
+  }
+
+  /** The device's own decision, whatever the caller's was. */
+  #authorize({ principal }: CalleeCall, request: ReadableRequest, version: string): HeldDecision {
+    const { policy, device, nowMs } = this.#deps;
+    const { tenant, user, roles } = principal;
+    const decision = policy.decide({
+      ...{ tenant, user, roles, version, tool: request.tool },
+      arguments: request.params.arguments,
+      deviceId: device.id,
+      nowMs: nowMs(),
+      callsThisTurn: 0,
+    });
+    if (tenant === device.tenant || decision.effect !== 'allow') return decision;
+    const { policyId, policyDigest } = decision;
+    const reason = `the device belongs to tenant ${device.tenant}`;
+    return {
+      effect: 'deny',
+      ruleId: null,
+      reason,
+      errorId: 'policy.denied',
+      policyId,
+      policyDigest,
+    };
   }
 
   /** Called once the server has room for the call. */
@@ -216,24 +259,104 @@ function endSpan(span: Span | undefined, { status, errorId }: CalleeOutcome): vo
   span.end();
 }
 
-interface Asked {
-  readonly tool: string;
-  readonly version: string;
-  readonly arguments: unknown;
-  readonly nowMs: number;
+/** One call on its way through the bridge. */
+class Run {
+  readonly call: CalleeCall;
+  readonly request: ToolRequest;
+  readonly span: Span;
+  readonly abort = new AbortController();
+  readonly startedAt: string;
+  readonly #startMs = performance.now();
+  readonly #maxResultBytes: number;
+  decision: HeldDecision | undefined;
+  /** Whether the device offered the tool when the call arrived. */
+  isOffered = false;
+  serverUs = 0;
+
+  constructor(call: CalleeCall, span: Span, maxResultBytes: number) {
+    this.call = call;
+    this.request = readToolRequest(call);
+    this.span = span;
+    this.#maxResultBytes = maxResultBytes;
+    this.startedAt = new Date().toISOString();
+  }
+
+  get elapsedUs(): number {
+    return microseconds(this.#startMs);
+  }
+
+  get #caps(): Caps {
+    return this.decision?.effect === 'allow' ? this.decision.caps : {};
+  }
+
+  /** The largest result that the caller, the policy and the device all allow. */
+  get maxBytes(): number {
+    const most = this.#maxResultBytes;
+    return Math.min(this.call.maxBytes || most, this.#caps.maxBytes ?? most, most);
+  }
+
+  /** How long the server may take: until the deadline, or less by policy or manifest. */
+  timeoutMs(nowMs: number, serverTimeoutMs: number): number {
+    const { timeoutMs = serverTimeoutMs } = this.#caps;
+    return Math.max(1, Math.min(this.call.deadlineMs - nowMs, timeoutMs, serverTimeoutMs));
+  }
+
+  /** The trace context of everything logged about the call. */
+  get context(): Context {
+    return trace.setSpan(ROOT_CONTEXT, this.span);
+  }
+
+  /** The parent of the server's own spans. */
+  get traceparent(): string {
+    return inject(this.context) || this.call.traceparent;
+  }
 }
 
-/** The device's own decision, whatever the caller's was. */
-function authorize(
-  { principal }: CalleeCall,
-  asked: Asked,
-  { policy, device }: { readonly policy: PolicyPort; readonly device: Device },
-): HeldDecision {
-  const { tenant, user, roles } = principal;
-  const request = { ...asked, tenant, user, roles, deviceId: device.id, callsThisTurn: 0 };
-  const decision = policy.decide(request);
-  if (tenant === device.tenant || decision.effect !== 'allow') return decision;
-  const { policyId, policyDigest } = decision;
-  const reason = `the device belongs to tenant ${device.tenant}`;
-  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.denied', policyId, policyDigest };
+function microseconds(sinceMs: number): number {
+  return Math.round((performance.now() - sinceMs) * 1000);
+}
+
+/** The device's receipt for a call; `run` is missing when an earlier process ran it. */
+async function sealOutcome(
+  { call, ending, run }: { call: CalleeCall; ending: CalleeOutcome; run: Run | undefined },
+  { device, signer }: Pick<RunnerDeps, 'device' | 'signer'>,
+): Promise<Seal> {
+  const { tool, argumentsDigest } = run?.request ?? readToolRequest(call);
+  const deviceUs = run?.elapsedUs ?? 0;
+  const receipt: Receipt = {
+    role: 'device',
+    executor: 'device',
+    callId: call.callId,
+    tool,
+    argumentsDigest,
+    ...outcomeOf(ending),
+    ...policyOf(run),
+    elapsedUs: deviceUs,
+    startedAt: run?.startedAt ?? new Date().toISOString(),
+    deviceId: device.id,
+    tenant: nameOf(call.principal.tenant),
+    user: nameOf(call.principal.user),
+  };
+  const envelope = JSON.stringify(await signReceipt(receipt, signer));
+  return { receipt: Buffer.from(envelope), deviceUs, serverUs: run?.serverUs ?? 0 };
+}
+
+function outcomeOf({ status, errorId, resultDigest }: CalleeOutcome) {
+  if (status === 'done') {
+    const digest: Digest = `sha256:${Buffer.from(resultDigest).toString('hex')}`;
+    return { outcome: status, resultDigest: digest };
+  }
+  return { outcome: status, errorId: errorId === '' ? ('internal' as const) : errorId };
+}
+
+function policyOf(run: Run | undefined) {
+  const decision = run?.decision;
+  const caps = decision?.effect === 'allow' ? decision.caps : {};
+  if (!decision?.policyId) return { caps };
+  return { caps, policyId: decision.policyId, policyDigest: decision.policyDigest as Digest };
+}
+
+/** A cut can halve a character, and a receipt holds only well-formed text. */
+function nameOf(given: string): string {
+  return given === '' ? NOBODY : given.slice(0, MAX_NAME_CHARS).toWellFormed();
 }

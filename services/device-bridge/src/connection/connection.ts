@@ -3,8 +3,7 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import { Backoff } from '../backoff.ts';
 import { controlFrame, dialling } from './handshake.ts';
-import type { ConnectionDeps, ConnectionState, Machine } from './state.ts';
-import type { Wire } from './wire.ts';
+import type { ConnectionDeps, ConnectionState, Machine, Wire } from './state.ts';
 
 /** Long enough for the last frames to leave, if the relay reads at all. */
 const CLOSE_GRACE_MS = 1_000;

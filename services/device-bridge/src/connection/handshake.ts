@@ -1,25 +1,28 @@
-import { fromBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
   encodeFrame,
+  FEATURES,
   type Frame,
   FrameKind,
   isKnownKind,
   NO_CALL,
 } from '@zerolatency/frame';
-import { WelcomeSchema } from '@zerolatency/proto/bridge';
-import { answerChallenge, type DeviceCredentials } from './hello.ts';
-import { live } from './live.ts';
+import { signPossession } from '@zerolatency/identity';
+import { ChallengeSchema, HelloSchema, WelcomeSchema } from '@zerolatency/proto/bridge';
 import {
+  type ConnectionDeps,
   type ConnectionState,
   describeEnd,
+  live,
   lost,
   type Machine,
+  openWire,
   refusalOf,
   refused,
+  type Wire,
 } from './state.ts';
-import { openWire, type Wire } from './wire.ts';
 
 export function dialling(machine: Machine): ConnectionState {
   const { clock, dial, limits } = machine.deps;
@@ -53,8 +56,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
     machine.become(() => refused(error));
   };
   const answer = async (challenge: Uint8Array) => {
-    const identity = await machine.deps.loadIdentity();
-    const payload = await hello(machine, challenge, identity);
+    const payload = await hello(machine.deps, challenge);
     if (!isLeft) wire.send(encodeFrame(controlFrame(FrameKind.HELLO, payload)));
   };
   const hear = ({ kind, payload }: Frame) => {
@@ -97,12 +99,17 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
   };
 }
 
-async function hello({ deps }: Machine, challenge: Uint8Array, identity: DeviceCredentials) {
-  const { journalId, bridgeVersion } = deps;
-  const parts = { identity, journalId, bridgeVersion, catalog: deps.catalog() };
+/** Answers a challenge with the credential and a proof that the device holds its key now. */
+async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8Array> {
+  const { credential, key } = await deps.loadIdentity();
+  const { nonce, relayId: audience } = fromBinary(ChallengeSchema, challenge);
   // The relay compares the proof's time of issue with its own clock.
-  const { payload } = await answerChallenge(challenge, { ...parts, nowMs: deps.clock.nowMs() });
-  return payload;
+  const proof = await signPossession(key, { nonce, audience, nowMs: deps.clock.nowMs() });
+  const { journalId, bridgeVersion } = deps;
+  const catalog = deps.catalog();
+  const features = [...FEATURES];
+  const message = { credential, proof, journalId, bridgeVersion, catalog, features };
+  return toBinary(HelloSchema, create(HelloSchema, message));
 }
 
 function readWelcome(payload: Uint8Array) {

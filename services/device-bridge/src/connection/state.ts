@@ -1,10 +1,10 @@
+import type { KeyObject } from 'node:crypto';
+import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import type { Frame } from '@zerolatency/frame';
-import type { Catalog } from '@zerolatency/proto/bridge';
+import { decodeFrame, encodeFrame, type Frame, FrameKind, isKnownKind } from '@zerolatency/frame';
+import { type Catalog, DrainSchema } from '@zerolatency/proto/bridge';
 import type { Backoff } from '../backoff.ts';
-import type { Dial, SocketEnd } from '../ports.ts';
-import type { DeviceCredentials } from './hello.ts';
-import type { Wire } from './wire.ts';
+import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
 
 /**
  *   idle --> dialling --> proving --> live --> lost --> dialling ...
@@ -55,6 +55,12 @@ export interface ConnectionDeps {
   loadIdentity(): Promise<DeviceCredentials>;
   catalog(): Catalog;
   readonly listener: ConnectionListener;
+}
+
+export interface DeviceCredentials {
+  /** JWS by the enrolment authority. */
+  readonly credential: string;
+  readonly key: KeyObject;
 }
 
 export interface ConnectionLimits {
@@ -115,4 +121,131 @@ export function refusalOf({ code, reason }: SocketEnd): ZlError | undefined {
   if (!REFUSAL_CODES.has(code) && !reason.startsWith('device.credential_invalid')) return undefined;
   const message = `the relay refuses this device's credential (${code} ${reason})`;
   return new ZlError('device.credential_invalid', message);
+}
+
+interface Terms {
+  readonly epoch: number;
+  readonly heartbeatMs: number;
+}
+
+/** For a relay that names none, so that a dead socket is still noticed. */
+const DEFAULT_HEARTBEAT_MS = 30_000;
+/** A connection that lasted this long was not part of a repeating failure. */
+const PROVEN_AFTER_MS = 10_000;
+/** Spreads the devices of a draining relay over the others. */
+const MAX_DRAIN_JITTER_MS = 1_000;
+
+/** Passes frames both ways until the socket ends or falls silent, or the relay drains. */
+export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms): LiveState {
+  const { clock, limits, listener } = machine.deps;
+  const silenceMs = 2 * (heartbeatMs || DEFAULT_HEARTBEAT_MS);
+  const sinceMs = clock.monotonicMs();
+  let lastHeardMs = sinceMs;
+
+  const isProven = () => clock.monotonicMs() - sinceMs > PROVEN_AFTER_MS;
+  const end = (why: string, retryInMs?: number) => {
+    if (isProven()) machine.backoff.reset();
+    machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
+  };
+  const drop = (why: string) => {
+    wire.drop();
+    end(why);
+  };
+  const drain = (frame: Frame) => {
+    const withinMs = Math.min(MAX_DRAIN_JITTER_MS, closeAfterMs(frame) / 2);
+    wire.listen({});
+    wire.close(1000, 'draining');
+    const jitterMs = Math.floor(machine.deps.random() * withinMs);
+    // A relay that drains right after each welcome would be dialled in a loop.
+    end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
+  };
+  const hear = (frame: Frame) => {
+    if (!isKnownKind(frame.kind)) listener.onIgnored();
+    else if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
+    else if (frame.kind === FrameKind.DRAIN) drain(frame);
+    else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
+  };
+  const watch = () => {
+    const silentMs = clock.monotonicMs() - lastHeardMs;
+    if (silentMs >= silenceMs) drop(`the relay was silent for ${Math.round(silentMs)} ms`);
+    else watchdog = clock.setTimeout(watch, silenceMs - silentMs);
+  };
+  let watchdog = clock.setTimeout(watch, silenceMs);
+
+  wire.listen({
+    onMessage: (bytes) => {
+      lastHeardMs = clock.monotonicMs();
+      const { frame, error } = decodeFrame(bytes);
+      if (error) drop(error.message);
+      else hear(frame);
+    },
+    onSign: () => {
+      lastHeardMs = clock.monotonicMs();
+    },
+    onClose: (closed) => {
+      const refusal = refusalOf(closed);
+      if (refusal === undefined) end(describeEnd(closed));
+      else machine.become(() => refused(refusal));
+    },
+  });
+  return {
+    name: 'live',
+    wire,
+    epoch,
+    send: (frame) => {
+      wire.send(encodeFrame(frame));
+      if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');
+    },
+    leave: () => clock.clearTimeout(watchdog),
+  };
+}
+
+function closeAfterMs({ payload }: Frame): number {
+  try {
+    return fromBinary(DrainSchema, payload).closeAfterMs;
+  } catch {
+    // Not a Drain message; the frame's kind says enough.
+    return 0;
+  }
+}
+
+const NO_LISTENER: SocketEvents = { onOpen() {}, onMessage() {}, onSign() {}, onClose() {} };
+
+/** One socket with one listening state at a time. */
+export interface Wire extends Omit<RelaySocket, 'terminate'> {
+  readonly relay: string;
+  /** The new listener replaces the one before it. */
+  listen(events: Partial<SocketEvents>): void;
+  /** Terminates the socket and reports nothing more. */
+  drop(): void;
+}
+
+export function openWire(dial: Dial, relay: string): Wire {
+  let listener = NO_LISTENER;
+  const socket = dial(relay, {
+    onOpen: () => listener.onOpen(),
+    onMessage: (bytes) => listener.onMessage(bytes),
+    onSign: () => listener.onSign(),
+    onClose: (end) => {
+      const { onClose } = listener;
+      // A closed socket has nothing more to say to the state that follows.
+      listener = NO_LISTENER;
+      onClose(end);
+    },
+  });
+  return {
+    relay,
+    get bufferedBytes() {
+      return socket.bufferedBytes;
+    },
+    send: (bytes) => socket.send(bytes),
+    close: (code, reason) => socket.close(code, reason),
+    listen(events) {
+      listener = { ...NO_LISTENER, ...events };
+    },
+    drop() {
+      listener = NO_LISTENER;
+      socket.terminate();
+    },
+  };
 }
