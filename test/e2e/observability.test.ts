@@ -23,9 +23,11 @@ const unmoved: Readonly<Record<Service, readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
     'zl_host_deltas_merged_total',
+    'zl_host_frames_ignored_total',
     'zl_policy_bundles_refused_total',
   ],
   'tool-relay': [
+    'zl_relay_frames_ignored_total',
     'zl_relay_frames_refused_total',
     'zl_relay_route_lost_total',
     'zl_relay_sessions_total',
@@ -34,6 +36,7 @@ const unmoved: Readonly<Record<Service, readonly string[]>> = {
   ],
   'device-bridge': [
     'zl_bridge_connects_total',
+    'zl_bridge_frames_ignored_total',
     'zl_bridge_calls_refused_total',
     'zl_bridge_server_restarts_total',
     'zl_policy_bundles_refused_total',

@@ -32,6 +32,7 @@ export function spawnService(t: Lifetime, layout: Layout, service: Service): Own
     said += chunk;
     if (said.includes('{"event":"ready"')) ready.resolve();
   });
-  const ended = once(child, 'exit').then(([code, signal]) => code ?? signal);
+  // Its last lines may arrive after its exit.
+  const ended = once(child, 'close').then(([code, signal]) => code ?? signal);
   return { child, said: () => said, ready: ready.promise, ended };
 }

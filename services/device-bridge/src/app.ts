@@ -116,7 +116,8 @@ async function openParts(
     servers: servers.supervisor,
     send: (frame) => connection.send(frame),
     onFatal: (error) => {
-      void lifecycle.shutdown({ reason: 'the journal cannot be written', deadlineMs: 0, error });
+      log.error({ err: error }, 'an outcome can be neither journalled nor sealed');
+      void lifecycle.shutdown({ reason: 'calls cannot go on', deadlineMs: 0, error });
     },
   });
   lifecycle.onDrain('call journal', async () => closeCalls());

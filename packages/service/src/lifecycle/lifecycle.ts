@@ -1,6 +1,9 @@
 import { ZlError } from '@zerolatency/errors';
 import { type RunEvent, type RunState, type RunStateName, transition } from './run-state.ts';
 
+/** Waits for a start under way. It runs first: what is half open cannot be closed in order. */
+export const START_HOOK = 'start';
+
 /** Time for forced hooks to record what they lose and return. */
 const DEFAULT_FORCE_GRACE_MS = 2_000;
 
@@ -80,7 +83,7 @@ export class Lifecycle {
 
   /** States the order in which hooks run, by name. Hooks it does not name run after these. */
   drainOrder(names: readonly string[]): void {
-    this.#order = names;
+    this.#order = [START_HOOK, ...names];
   }
 
   /** Hooks run one after another, in the stated order, then the latest first. Returns a function that removes the hook. */

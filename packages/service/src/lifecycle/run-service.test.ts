@@ -114,6 +114,27 @@ test('[HOST-10] asked to stop while it starts, a service closes nothing that the
   assert.deepEqual(order, ['early used', 'late closed', 'early closed']);
 });
 
+test('[HOST-10] a stated order does not close what a start under way still uses', async () => {
+  const { signals, ...rest } = harness();
+  const opened = Promise.withResolvers<void>();
+  const order: string[] = [];
+  const code = runService({
+    ...rest,
+    signals,
+    start: async (lifecycle) => {
+      lifecycle.drainOrder(['early', 'late']);
+      lifecycle.onDrain('early', async () => void order.push('early closed'));
+      await opened.promise;
+      order.push('early used');
+      lifecycle.onDrain('late', async () => void order.push('late closed'));
+    },
+  });
+  signals.emit('SIGTERM');
+  setImmediate(opened.resolve);
+  assert.equal(await code, 0);
+  assert.deepEqual(order, ['early used', 'early closed', 'late closed']);
+});
+
 test('[HOST-10] a start that hangs is not waited for once somebody insists', async () => {
   const { signals, ...rest } = harness();
   const hung = Promise.withResolvers<void>();
@@ -159,7 +180,7 @@ test('a hook that fails or hangs makes the exit code 1', async () => {
 
 test('[HOST-10] a real process drains on SIGTERM and exits with 0', async () => {
   const source = `
-    import { runService } from '@zerolatency/service/lifecycle';
+    import { runService } from '${import.meta.resolve('./run-service.ts')}';
     const timer = setInterval(() => {}, 1000);
     const log = { info() {}, error() {} };
     process.exitCode = await runService({

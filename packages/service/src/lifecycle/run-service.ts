@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { Lifecycle } from './lifecycle.ts';
+import { Lifecycle, START_HOOK } from './lifecycle.ts';
 
 /** A start takes a second; a shutdown does not wait longer for one that waits for a peer. */
 const START_PATIENCE_MS = 5_000;
@@ -40,9 +40,8 @@ export async function runService(options: RunServiceOptions): Promise<number> {
   const started = Promise.withResolvers<void>();
   const stop = (signal: string) => () => {
     log.info({ signal }, 'asked to stop');
-    // Latest registered, so first to run: what is half open cannot be closed in order.
     if (lifecycle.state === 'starting') {
-      lifecycle.onDrain('start', (deadline) => settled(started.promise, deadline));
+      lifecycle.onDrain(START_HOOK, (deadline) => settled(started.promise, deadline));
     }
     // A second signal means that someone will not wait for the deadline.
     if (lifecycle.state === 'draining') lifecycle.force(`${signal} came again`);
@@ -55,7 +54,7 @@ export async function runService(options: RunServiceOptions): Promise<number> {
     unhandledRejection: fail('unhandled rejection'),
   });
   // First registered, so last to run: what a start under way still opens is drained as well.
-  lifecycle.onDrain('start', () => started.promise);
+  lifecycle.onDrain('late start', () => started.promise);
   start(lifecycle, options).catch(fail('start failed')).finally(started.resolve);
   await lifecycle.stopped;
   unbind();

@@ -21,7 +21,7 @@ export interface CallsDeps extends RunnerDeps {
   readonly limits: Partial<CalleeLimits> & Pick<CalleeLimits, 'maxResultBytes'>;
   send(frame: Frame): void;
   readonly onRefused: (frame: Frame) => void;
-  /** The journal cannot be written: nothing more may be sent, and the process must end. */
+  /** A state of a call cannot be kept: nothing more may be sent, and the process must end. */
   readonly onFatal: (error: unknown) => void;
 }
 
