@@ -1,5 +1,3 @@
-import { isIPv6 } from 'node:net';
-
 /** More addresses than this within ten seconds are an attack, and the table must stay small. */
 const MAX_ADDRESSES = 20_000;
 /** A home or an office reconnects all at once after a network failure. */
@@ -47,7 +45,7 @@ export class AddressGate {
 
 /** The first 64 bits of an IPv6 address; any other as it is, IPv4 mapped into IPv6 included. */
 function networkOf(address: string): string {
-  if (!isIPv6(address)) return address;
+  if (!address.includes(':')) return address;
   const [head = [], tail = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
   const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
   const network = [...head, ...zeros, ...tail]
