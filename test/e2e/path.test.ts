@@ -30,7 +30,10 @@ test('one turn through all three services', async (t) => {
 
   await t.test('[TOOL-04] its receipt verifies with public keys only', async () => {
     const turn = await runTurn(await system.chat(), 'read welcome.txt');
-    const receipt = await readVerifiedReceipt(turn.calls[0]?.receiptJson ?? '', layout.receiptKeys);
+    const { receipt } = await readVerifiedReceipt(
+      turn.calls[0]?.receiptJson ?? '',
+      layout.receiptKeys,
+    );
     assert.equal(receipt.tool, 'fs.read');
     assert.equal(receipt.outcome, 'done');
     assert.equal(receipt.policyId, 'local@2');

@@ -46,15 +46,11 @@ async function printProof(
     terminal.stderr.write('zl: the turn ended without a successful tool call\n');
     return EXIT_STATUS.failed;
   }
-  const receipt = await readVerifiedReceipt(call.receiptJson, layout.receiptKeys);
-  print(
-    terminal,
-    `\n${paint('green', 'Receipt verified')}: call ${call.callId}, ${receipt.outcome}`,
-  );
-  print(
-    terminal,
-    `  signed by host and device under policy ${receipt.policyId}; checked with public keys only`,
-  );
+  const { receipt, device } = await readVerifiedReceipt(call.receiptJson, layout.receiptKeys);
+  const { callId, outcome, policyId } = receipt;
+  const signers = device === undefined ? 'the host' : 'host and device';
+  print(terminal, `\n${paint('green', 'Receipt verified')}: call ${callId}, ${outcome}`);
+  print(terminal, `  signed by ${signers} under policy ${policyId}; checked with public keys only`);
   for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
   return EXIT_STATUS.ok;
 }
