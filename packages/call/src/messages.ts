@@ -24,7 +24,9 @@ import {
   RefusedReason,
   RefusedSchema,
 } from '@zerolatency/proto/call';
-import { ARGUMENT_SALT_BYTES, type Outcome } from '@zerolatency/receipts';
+import type { Outcome } from '@zerolatency/receipts';
+// Not the whole package: it loads the schema compiler.
+import { ARGUMENT_SALT_BYTES } from '@zerolatency/receipts/arguments-digest';
 import { type CallerOutcome, type CallProgress, NO_BYTES, requestDigest } from './call.ts';
 import type { CalleeCall, CalleeOutcome, Seal } from './callee-ports.ts';
 

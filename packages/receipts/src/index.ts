@@ -1,7 +1,5 @@
+export { argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
 export {
-  ARGUMENT_SALT_BYTES,
-  argumentsDigest,
-  newArgumentSalt,
   type Outcome,
   parseReceipt,
   RECEIPT_TYPE,

@@ -9,13 +9,8 @@ import {
   signerFromPem,
   verifyEnvelope,
 } from '@zerolatency/signing';
-import {
-  argumentsDigest,
-  newArgumentSalt,
-  RECEIPT_TYPE,
-  type Receipt,
-  signReceipt,
-} from './receipt.ts';
+import { argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
+import { RECEIPT_TYPE, type Receipt, signReceipt } from './receipt.ts';
 import { verifyDeviceReceipt, verifyReceipt } from './verify-receipt.ts';
 
 const hostKey = signerFromPem(generateKeyPair().privatePem);

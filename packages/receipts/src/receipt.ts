@@ -1,9 +1,7 @@
-import { createHash, randomBytes } from 'node:crypto';
 import { compileSchema, type Validation } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import {
   canonicalJson,
-  type Digest,
   type Envelope,
   type Signer,
   sealEnvelope,
@@ -39,19 +37,4 @@ export function parseReceipt(payload: Uint8Array): Validation<Receipt> {
     // The signer signed something that is not JSON; there is no field to name.
     return { error: { field: '', message: 'the payload is not JSON in UTF-8' } };
   }
-}
-
-export const ARGUMENT_SALT_BYTES = 16;
-
-export function newArgumentSalt(): Uint8Array {
-  return randomBytes(ARGUMENT_SALT_BYTES);
-}
-
-/**
- * Commits to the arguments of one call. Without the salt, which stays in the
- * ledger, nobody can confirm a guess; with it, anyone can check the arguments.
- */
-export function argumentsDigest(salt: Uint8Array, canonicalArguments: Uint8Array): Digest {
-  const hex = createHash('sha256').update(salt).update(canonicalArguments).digest('hex');
-  return `sha256:${hex}`;
 }

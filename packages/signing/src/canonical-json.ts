@@ -31,13 +31,6 @@ export function sha256(bytes: Uint8Array): Uint8Array {
   return hash('sha256', bytes, 'buffer');
 }
 
-/** Treats an optional field that is undefined as absent. */
-export function withoutUnset<T extends object>(fields: T): T {
-  if (!Object.values(fields).includes(undefined)) return fields;
-  const given = Object.entries(fields).filter(([, value]) => value !== undefined);
-  return Object.fromEntries(given) as T;
-}
-
 function refuseUnlessJson(value: unknown, path: string, depth: number): void {
   switch (typeof value) {
     case 'boolean':

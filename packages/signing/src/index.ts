@@ -6,7 +6,6 @@ export {
   digestOfBytes,
   MAX_VALUE_DEPTH,
   sha256,
-  withoutUnset,
 } from './canonical-json.ts';
 export { type Floor, type FloorPort, memoryFloor, openFloorFile } from './document-floor.ts';
 export {
@@ -53,3 +52,4 @@ export {
   type DocumentWatch,
   watchDocument,
 } from './watch-document.ts';
+export { withoutUnset } from './without-unset.ts';
