@@ -78,7 +78,14 @@ test('a pattern with needless escapes is accepted', () => {
 
 test('[TOOL-02] a catalog schema has the bounds of a contract and no outside references', () => {
   refused({ $ref: 'https://example.com/schema.json' }, /only #\/\.\.\. inside/);
-  refused({ type: 'object', properties: { next: { $ref: '#' } } }, /refers to itself/);
+  refused({ $ref: '#' }, /refers to itself for the same value/);
+  refused(
+    {
+      $defs: { a: { anyOf: [{ $ref: '#/$defs/b' }] }, b: { not: { $ref: '#/$defs/a' } } },
+      properties: { b: { $ref: '#/$defs/b', properties: { b: { $ref: '#/$defs/b' } } } },
+    },
+    /refers to itself for the same value/,
+  );
   refused({ enum: [{ pattern: '(a+)+' }], $ref: '#/enum/0' }, /not a schema/);
   refused({ $ref: '#/x-parts/a', 'x-parts': { a: {} } }, /does not exist/);
   refused({ $dynamicRef: '#x' }, /\$dynamicRef/);
@@ -87,6 +94,62 @@ test('[TOOL-02] a catalog schema has the bounds of a contract and no outside ref
   refused({ type: 'strin' }, /type/);
   refused({ properties: [] }, /properties/);
   refused([], /schema/);
+});
+
+test('[TOOL-02] a tree of values validates by a schema that refers to itself', () => {
+  const tree = catalog({
+    $defs: {
+      Node: {
+        type: 'object',
+        required: ['name'],
+        properties: {
+          name: { type: 'string', pattern: '^[a-z]+$' },
+          children: { type: 'array', items: { $ref: '#/$defs/Node' } },
+        },
+      },
+    },
+    $ref: '#/$defs/Node',
+  });
+  const leaves = Array.from({ length: 2_000 }, () => ({ name: 'leaf' }));
+  assert.ok(tree({ name: 'root', children: [{ name: 'branch', children: leaves }] }).value);
+  const { error } = tree({ name: 'root', children: [{ name: 'branch', children: [{ name: 1 }] }] });
+  assert.equal(error?.field, '/children/0/children/0/name');
+
+  const filter = catalog({
+    anyOf: [
+      { type: 'object', required: ['and'], properties: { and: { items: { $ref: '#' } } } },
+      { type: 'object', required: ['not'], properties: { not: { $ref: '#' } } },
+      { type: 'object', required: ['is'], properties: { is: { type: 'string' } } },
+    ],
+  });
+  assert.ok(filter({ and: [{ not: { is: 'open' } }, { is: 'mine' }] }).value);
+  assert.ok(filter({ and: [{ not: { is: 1 } }] }).error);
+});
+
+test('[TOOL-02] a schema that doubles its work at each level of a value gives up', () => {
+  const a = { properties: { a: { $ref: '#' } } };
+  for (const schema of [
+    { type: ['object', 'string'], allOf: [a, a] },
+    { type: ['object', 'string'], minLength: 2, anyOf: [a, a] },
+    {
+      oneOf: [
+        { allOf: [a, { type: 'object', required: ['b'] }] },
+        { allOf: [a, false] },
+        { type: 'string' },
+      ],
+    },
+  ]) {
+    let value: unknown = 'x';
+    for (let level = 0; level < 60; level++) value = { a: value };
+    const { error } = catalog(schema)(value);
+    assert.match(error?.message ?? '', /too large for a schema that refers to itself/);
+    assert.ok(catalog(schema)('long').value, 'and the next value has the whole budget');
+  }
+});
+
+test('[TOOL-02] many lists of unique objects are one schema too costly', () => {
+  const unique = { uniqueItems: true, items: { type: 'object' } };
+  refused({ allOf: Array.from({ length: 200 }, () => unique) }, /expands to more than 10000/);
 });
 
 test('unique objects are compared up to a bound, and unique scalars without one', () => {

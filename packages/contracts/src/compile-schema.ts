@@ -6,7 +6,7 @@ import formats, { type FormatName } from 'ajv-formats';
 import { readCatalogSchema } from './catalog-schema.ts';
 import { type FieldError, fieldErrorOf } from './field-error.ts';
 import type { LinearPattern } from './linear-pattern.ts';
-import { boundSchema, type Patterns, refuseLargeSchema } from './schema-limits.ts';
+import { boundSchema, refuseLargeSchema, type SchemaBounds } from './schema-limits.ts';
 
 export type Validation<T> =
   | { readonly value: T; readonly error?: undefined }
@@ -58,50 +58,124 @@ const OPTIONS: Record<SchemaOrigin, Options> = {
   catalog: { strict: false },
 };
 
+/** Added to schemas that refer to themselves: how many subschemas they have. */
+const COST = 'x-cost';
+
+/** A fraction of a second. A schema that refers to itself twice doubles its work at each level of a value. */
+const MAX_RECURSIVE_STEPS = 2 ** 22;
+
+/** A schema that may be compiled. */
+export interface PreparedSchema<T = unknown> {
+  /** What its patterns cost to prepare, in instructions. */
+  readonly patternsSize: number;
+  /** Slow: it generates code. */
+  compile(): Validator<T>;
+}
+
 /** Compiles a JSON Schema, and refuses one that could be costly to check. */
 export function compileSchema<T = unknown>(schema: unknown, origin: SchemaOrigin): Validator<T> {
-  refuseLargeSchema(schema);
-  const check = compile(schema, origin);
+  return prepareSchema<T>(schema, origin).compile();
+}
+
+/** Refuses the same schemas as compileSchema, in a small part of its time. */
+export function prepareSchema<T = unknown>(
+  given: unknown,
+  origin: SchemaOrigin,
+): PreparedSchema<T> {
+  refuseLargeSchema(given);
+  const isCatalog = origin === 'catalog';
+  const { schema, draft } = isCatalog
+    ? readCatalogSchema(given, KNOWN_FORMATS)
+    : { schema: given, draft: '2020-12' as const };
+  const bounds = origin === 'built-in' ? undefined : boundSchema(schema, { mayRecurse: isCatalog });
+  if (!isSchema(schema)) throw invalid('it must be an object or a boolean');
+  const meta = META_SCHEMAS[draft];
+  const isValid = orInvalid(() => meta.validateSchema(schema));
+  if (isValid !== true) throw invalid(meta.errorsText());
+  // The catalog reader has made a copy, without any such keyword.
+  for (const [target, size] of bounds?.recursive ?? []) Object.assign(target, { [COST]: size });
+  return {
+    patternsSize: bounds?.patternsSize ?? 0,
+    compile: () => compile(schema, { draft, origin, bounds }),
+  };
+}
+
+interface CompileOptions {
+  readonly draft: keyof typeof META_SCHEMAS;
+  readonly origin: SchemaOrigin;
+  readonly bounds: SchemaBounds | undefined;
+}
+
+function compile<T>(
+  schema: object | boolean,
+  { draft, origin, bounds }: CompileOptions,
+): Validator<T> {
+  const options: Options = {
+    ...OPTIONS[origin],
+    logger: false,
+    meta: false,
+    validateSchema: false,
+    ...(bounds !== undefined && { code: { regExp: linearEngine(bounds.patterns) } }),
+  };
+  const ajv = draft === 'draft-07' ? new Ajv(options) : new Ajv2020(options);
+  formats.default(ajv, { mode: 'full', formats: FULL_FORMATS });
+  formats.default(ajv, { mode: 'fast', formats: FAST_FORMATS });
+  let stepsLeft = 0;
+  if (bounds !== undefined && bounds.recursive.size > 0) {
+    const spend = (size: number, value: unknown) => {
+      stepsLeft -= size * weightOf(value);
+      if (stepsLeft < 0) throw new TooCostly();
+      return true;
+    };
+    // Ahead of everything that could fail and leave the cost of a branch uncounted.
+    ajv.addKeyword({ keyword: COST, before: '$ref', validate: spend, errors: false });
+  }
+  const check = orInvalid(() => ajv.compile(schema));
   return {
     validate(value) {
       if (isDeeperThan(value, MAX_VALUE_DEPTH)) {
-        const message = `the value is nested deeper than ${MAX_VALUE_DEPTH} levels`;
-        return { error: { field: '', message } };
+        return refused(`is nested deeper than ${MAX_VALUE_DEPTH} levels`);
       }
-      // The schema says that the value is a T.
-      return check(value) ? { value: value as T } : { error: fieldErrorOf(check.errors ?? []) };
+      stepsLeft = MAX_RECURSIVE_STEPS;
+      try {
+        // The schema says that the value is a T.
+        return check(value) ? { value: value as T } : { error: fieldErrorOf(check.errors ?? []) };
+      } catch (reason) {
+        if (!(reason instanceof TooCostly)) throw reason;
+        return refused('is too large for a schema that refers to itself');
+      }
     },
   };
 }
 
-function compile(given: unknown, origin: SchemaOrigin) {
-  const { schema, draft } =
-    origin === 'catalog'
-      ? readCatalogSchema(given, KNOWN_FORMATS)
-      : { schema: given, draft: '2020-12' as const };
-  const patterns = origin === 'built-in' ? undefined : boundSchema(schema);
+function orInvalid<T>(work: () => T): T {
   try {
-    if (!isSchema(schema)) throw new Error('it must be an object or a boolean');
-    const meta = META_SCHEMAS[draft];
-    if (meta.validateSchema(schema) !== true) throw new Error(meta.errorsText());
-    const options: Options = {
-      ...OPTIONS[origin],
-      logger: false,
-      meta: false,
-      validateSchema: false,
-      ...(patterns !== undefined && { code: { regExp: linearEngine(patterns) } }),
-    };
-    const ajv = draft === 'draft-07' ? new Ajv(options) : new Ajv2020(options);
-    formats.default(ajv, { mode: 'full', formats: FULL_FORMATS });
-    formats.default(ajv, { mode: 'fast', formats: FAST_FORMATS });
-    return ajv.compile(schema);
+    return work();
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : 'it cannot be compiled';
-    throw new ZlError('config.invalid', `schema is not valid: ${why}`, { cause });
+    throw invalid(cause instanceof Error ? cause.message : 'it cannot be compiled', cause);
   }
 }
 
-function linearEngine(patterns: Patterns) {
+function refused(why: string): { error: FieldError } {
+  return { error: { field: '', message: `the value ${why}` } };
+}
+
+function invalid(why: string, cause?: unknown): ZlError {
+  return new ZlError('config.invalid', `schema is not valid: ${why}`, { cause });
+}
+
+class TooCostly extends Error {}
+
+/** About how many steps one subschema can take on a value; a text is matched by patterns. */
+function weightOf(value: unknown): number {
+  if (typeof value === 'string') return 1 + value.length / 16;
+  if (typeof value !== 'object' || value === null) return 1;
+  let weight = 1;
+  for (const [name, member] of Object.entries(value)) weight += weightOf(member) + name.length / 16;
+  return weight;
+}
+
+function linearEngine(patterns: SchemaBounds['patterns']) {
   const engine = (source: string): LinearPattern => {
     const pattern = patterns.get(source);
     if (pattern === undefined) throw new Error(`pattern ${source} is not part of a schema`);

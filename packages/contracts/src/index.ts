@@ -1,5 +1,7 @@
 export {
   compileSchema,
+  type PreparedSchema,
+  prepareSchema,
   type SchemaOrigin,
   type Validation,
   type Validator,

@@ -67,7 +67,7 @@ const TOKEN = new RegExp(`${ESCAPE}|${CLASS}|${GROUP}|${REPEAT}|.`, 'gsu');
 const CLASS_MEMBER = new RegExp(`${ESCAPE}|.`, 'gsu');
 
 /**
- * Compiles a pattern of a JSON Schema for an engine whose time grows with the
+ * Prepares a pattern of a JSON Schema for an engine whose time grows with the
  * text and nothing else. It means what it means in JavaScript with the u flag.
  */
 export function compilePattern(source: string): Compiled {
@@ -80,14 +80,20 @@ export function compilePattern(source: string): Compiled {
   const engine = new RE2Set(RE2Set.UNANCHORED, 0, MAX_CACHE_BYTES);
   try {
     engine.add(translate(source));
-    engine.compile();
   } catch (cause) {
     const why = cause instanceof Error ? cause.message : 'not supported';
     return { error: `cannot be matched in linear time: ${why}` };
   }
   const maxTextChars = Math.floor(MAX_STEPS / size);
-  // A longer text does not match: the time it could take is not bounded by anything else.
-  const test = (text: string) => text.length <= maxTextChars && engine.match(text).length > 0;
+  let isCompiled = false;
+  const test = (text: string) => {
+    // The time that a longer text could take is not bounded by anything else.
+    if (text.length > maxTextChars) return false;
+    // Slow, and most patterns of a catalog are never used.
+    if (!isCompiled) engine.compile();
+    isCompiled = true;
+    return engine.match(text).length > 0;
+  };
   return { value: { test, size, toString: () => source } };
 }
 

@@ -15,12 +15,22 @@ const MAX_EXPANDED_SUBSCHEMAS = 10_000;
 
 /** Items other than scalars are compared with each other, so the work is the square of this. */
 export const MAX_UNIQUE_ITEMS = 1_000;
+/** Comparing that many items takes longer than this many subschemas. */
+const UNIQUE_ITEMS_COST = 100;
 
 /** Instructions of all patterns together; compiling so many takes a fraction of a second. */
 const MAX_PATTERNS_SIZE = 10_000;
 
 export type Schema = Readonly<Record<string, unknown>>;
-export type Patterns = ReadonlyMap<string, LinearPattern>;
+
+/** What is known about the cost of a schema before it is compiled. */
+export interface SchemaBounds {
+  readonly patterns: ReadonlyMap<string, LinearPattern>;
+  /** Instructions of all patterns. */
+  readonly patternsSize: number;
+  /** Schemas that refer to themselves, with their subschemas; how often they apply depends on the value. */
+  readonly recursive: ReadonlyMap<Schema, number>;
+}
 
 export const ONE = [
   'additionalItems',
@@ -51,24 +61,29 @@ export function refuseLargeSchema(schema: unknown): void {
   if (byteLength > MAX_SCHEMA_BYTES) refuse('', `is larger than ${MAX_SCHEMA_BYTES} bytes`);
 }
 
-/** Refuses a schema whose validation could cost more than a caller would expect; returns its patterns. */
-export function boundSchema(schema: unknown): Patterns {
-  const walk = new Walk(schema);
+/** Refuses a schema whose validation could cost more than a caller would expect. */
+export function boundSchema(schema: unknown, rules: { mayRecurse: boolean }): SchemaBounds {
+  const walk = new Walk(schema, rules.mayRecurse);
   walk.check(schema, '', 0);
   walk.expandedSize(schema, '');
-  return walk.patterns;
+  walk.refuseEndless();
+  return walk;
 }
 
-class Walk {
+class Walk implements SchemaBounds {
   readonly patterns = new Map<string, LinearPattern>();
+  readonly recursive = new Map<Schema, number>();
+  patternsSize = 0;
   readonly #root: unknown;
+  readonly #mayRecurse: boolean;
   readonly #sizes = new Map<unknown, number | 'open'>();
-  readonly #checked = new Set<unknown>();
+  /** Every schema, with its path. */
+  readonly #checked = new Map<unknown, string>();
   #keywords = 0;
-  #patternsSize = 0;
 
-  constructor(root: unknown) {
+  constructor(root: unknown, mayRecurse: boolean) {
     this.#root = root;
+    this.#mayRecurse = mayRecurse;
   }
 
   check(schema: unknown, path: string, depth: number): void {
@@ -78,7 +93,7 @@ class Walk {
     if (this.#keywords > MAX_SCHEMA_KEYWORDS) {
       refuse('', `has more than ${MAX_SCHEMA_KEYWORDS} keywords`);
     }
-    this.#checked.add(schema);
+    this.#checked.set(schema, path);
     checkKeywords(schema, path);
     this.#compilePatterns(schema, path);
     for (const [child, at] of [...applied(schema), ...definitions(schema)]) {
@@ -98,27 +113,53 @@ class Walk {
     if (this.patterns.has(source)) return;
     const { value, error } = compilePattern(source);
     if (error !== undefined) refuse(path, error);
-    this.#patternsSize += value.size;
-    if (this.#patternsSize > MAX_PATTERNS_SIZE) refuse(path, 'is one pattern too many');
+    this.patternsSize += value.size;
+    if (this.patternsSize > MAX_PATTERNS_SIZE) refuse(path, 'is one pattern too many');
     this.patterns.set(source, value);
   }
 
   expandedSize(schema: unknown, path: string): number {
     if (!isSchemaObject(schema)) return 1;
     const known = this.#sizes.get(schema);
-    if (known === 'open') refuse(path, 'refers to itself, so its cost has no bound');
+    if (known === 'open') {
+      if (!this.#mayRecurse) refuse(path, 'refers to itself, so its cost has no bound');
+      this.recursive.set(schema, 1);
+      return 1;
+    }
     if (known !== undefined) return known;
     this.#sizes.set(schema, 'open');
-    let size = 1;
-    for (const [child, at] of applied(schema)) size += this.expandedSize(child, path + at);
-    if (typeof schema.$ref === 'string') {
-      size += this.expandedSize(this.#target(schema.$ref, path), schema.$ref.slice(1));
-    }
+    let size = schema.uniqueItems === true && !hasScalarItems(schema) ? UNIQUE_ITEMS_COST : 1;
+    for (const [child, at] of this.#applied(schema, path)) size += this.expandedSize(child, at);
     if (size > MAX_EXPANDED_SUBSCHEMAS) {
       refuse(path, `expands to more than ${MAX_EXPANDED_SUBSCHEMAS} subschemas`);
     }
     this.#sizes.set(schema, size);
+    if (this.recursive.has(schema)) this.recursive.set(schema, size);
     return size;
+  }
+
+  /** A schema that applies itself to the same value would never finish. */
+  refuseEndless(): void {
+    if (this.recursive.size === 0) return;
+    const states = new Map<unknown, 'open' | 'done'>();
+    const visit = (schema: unknown, path: string): void => {
+      if (!isSchemaObject(schema) || states.get(schema) === 'done') return;
+      if (states.has(schema)) refuse(path, 'refers to itself for the same value, without end');
+      states.set(schema, 'open');
+      for (const [child, at, isInPlace] of this.#applied(schema, path)) {
+        if (isInPlace) visit(child, at);
+      }
+      states.set(schema, 'done');
+    };
+    for (const [schema, path] of this.#checked) visit(schema, path);
+  }
+
+  #applied(schema: Schema, path: string): Applied[] {
+    const children = applied(schema).map(
+      ([child, at]): Applied => [child, path + at, IN_PLACE.test(at)],
+    );
+    if (typeof schema.$ref !== 'string') return children;
+    return [...children, [this.#target(schema.$ref, path), schema.$ref.slice(1), true]];
   }
 
   #target(reference: string, path: string): unknown {
@@ -160,6 +201,10 @@ export function hasScalarItems({ items }: Schema): boolean {
 }
 
 type Child = readonly [schema: unknown, at: string];
+type Applied = readonly [schema: unknown, path: string, isInPlace: boolean];
+
+/** Keywords whose schemas apply to the value itself; those of the others apply to a part of it. */
+const IN_PLACE = /^\/(?:allOf|anyOf|oneOf|not|if|then|else|dependencies|dependentSchemas)(?:\/|$)/;
 
 function applied(schema: Schema): Child[] {
   return [

@@ -60,6 +60,8 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
       devices: devices ?? NO_DEVICES,
       contracts: loadToolContracts(contractsDir || defaultContractsDir),
       onResumed: metrics.resumed,
+      onWithheld: (device, withheld, count) =>
+        log.warn({ ...device, withheld }, `${count} tools of the device are not offered`),
     }),
   ];
   await closeEarlierCalls({ open: openCalls(ledger), executors, ledger: callLedger, signer }, log);

@@ -101,14 +101,73 @@ test('keeps the first of two tools with one name', () => {
   });
 });
 
-test("[TOOL-02] a costly schema is the server's error, not the host's", () => {
-  const costly = JSON.stringify({ type: 'object', properties: { a: { pattern: '^(a)\\1$' } } });
-  const tool = toolsOf({ name: 'web', tools: [{ name: 'get', inputSchemaJson: costly }] }).get(
-    'web.get',
+test('[TOOL-02] a tool whose schema cannot be checked is withheld, and why is reported once', () => {
+  const schema = (a: object) => JSON.stringify({ type: 'object', properties: { a } });
+  const catalogs = new DeviceCatalogs(contracts);
+  const catalog = [
+    create(ServerSchema, {
+      name: 'web',
+      tools: [
+        { name: 'back', inputSchemaJson: schema({ pattern: '^(a)\\1$' }) },
+        { name: 'ahead', inputSchemaJson: schema({ pattern: '^(?!a)' }) },
+        { name: 'endless', inputSchemaJson: schema({ $ref: '#/properties/a' }) },
+        { name: 'odd', inputSchemaJson: schema({ type: 'strin' }) },
+        { name: 'tree', inputSchemaJson: schema({ $ref: '#' }) },
+      ],
+    }),
+  ];
+  const reports: unknown[] = [];
+  for (let time = 0; time < 2; time++) {
+    const tools = catalogs.read(catalog, (withheld, count) => reports.push({ withheld, count }));
+    assert.deepEqual([...tools.keys()], ['web.tree']);
+  }
+  assert.equal(reports.length, 1);
+  const [report] = reports;
+  assert.match(
+    JSON.stringify(report),
+    /"name":"web.back","why":"its input schema at .* refers back/,
   );
-  const validator = tool!.args();
-  assert.ok('error' in validator);
-  assert.equal(validator.error.id, 'tool.server_protocol');
+  assert.match(
+    JSON.stringify(report),
+    /"name":"web.ahead","why":"its input schema at .* looks ahead/,
+  );
+  assert.match(JSON.stringify(report), /"name":"web.endless".* without end/);
+  assert.match(JSON.stringify(report), /"name":"web.odd".*"count":4/);
+});
+
+test('[TOOL-02] the patterns of one catalog together have a bound', () => {
+  const hostile = (n: number, last: string) => {
+    const properties = [0, 1, 2, 3].map((i) => [i, { pattern: `${n}-${i}(?:a|b){0,200}` }]);
+    return {
+      name: `t${n}`,
+      inputSchemaJson: JSON.stringify({
+        properties: { ...Object.fromEntries(properties), last: { pattern: last } },
+      }),
+    };
+  };
+  const refused = Array.from({ length: 200 }, (_, n) => hostile(n, '(?!a)'));
+  const valid = Array.from({ length: 200 }, (_, n) => hostile(200 + n, 'a'));
+  const whys: string[] = [];
+  for (const tools of [refused, valid]) {
+    const catalog = [create(ServerSchema, { name: 'web', tools })];
+    const { size } = new DeviceCatalogs(contracts).read(catalog, (shown, count) => {
+      whys.push(`${count} ${shown.at(-1)?.why}`);
+    });
+    assert.ok(size < 50, `${size} tools`);
+  }
+  assert.match(whys[1] ?? '', /the catalog has too many patterns/);
+});
+
+test('devices that offer the same schema share its validator', () => {
+  const catalogs = new DeviceCatalogs(contracts);
+  const validatorOf = (name: string) => {
+    const server = { name, tools: [{ name: 'get', inputSchemaJson: objectSchema }] };
+    return catalogs
+      .read([create(ServerSchema, server)])
+      .get(`${name}.get`)
+      ?.args();
+  };
+  assert.equal(validatorOf('web'), validatorOf('news'));
 });
 
 test('reads a schema of an older draft as 2020-12', () => {

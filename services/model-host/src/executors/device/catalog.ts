@@ -1,5 +1,7 @@
+import { hash } from 'node:crypto';
 import {
-  compileSchema,
+  type PreparedSchema,
+  prepareSchema,
   type ToolContract,
   type ToolContracts,
   type Validator,
@@ -7,47 +9,85 @@ import {
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
+import { LRUCache } from 'lru-cache';
 import type { ExecutorTool } from '../../calls/executor.ts';
 
 export type CatalogTools = ReadonlyMap<string, ExecutorTool>;
+
+/** A tool of a device that no model is offered. */
+export interface WithheldTool {
+  readonly name: string;
+  readonly why: string;
+}
+
+type OnWithheld = (tools: readonly WithheldTool[], count: number) => void;
 
 /** A model cannot choose among more, and their definitions cost tokens in each request. */
 const MAX_TOOLS = 512;
 const MAX_DESCRIPTION_CHARS = 4096;
 const MAX_VERSION_CHARS = 64;
+/** Of all schemas of one catalog: a tenth of a second. */
+const MAX_PATTERNS_SIZE = 100_000;
+/** How many patterns a schema had before it was refused is not known. */
+const REFUSED_PATTERNS_SIZE = 2_500;
+/** Devices of one fleet offer the same schemas. */
+const MAX_KEPT_SCHEMA_CHARS = 16 * 1024 * 1024;
+/** A log line should stay readable, and the names come from the device. */
+const MAX_WITHHELD_SHOWN = 20;
+const MAX_SHOWN_CHARS = 200;
 
-/** The tools in the catalogs of devices, each catalog read once. */
+/** The tools in the catalogs of devices, each catalog read once and each schema prepared once. */
 export class DeviceCatalogs {
   readonly #contracts: ToolContracts;
   readonly #catalogs = new WeakMap<readonly Server[], CatalogTools>();
+  readonly #schemas = new LRUCache<string, CatalogSchema | RefusedSchema>({
+    maxSize: MAX_KEPT_SCHEMA_CHARS,
+  });
 
   constructor(contracts: ToolContracts) {
     this.#contracts = contracts;
   }
 
-  read(servers: readonly Server[]): CatalogTools {
+  /** Reports what it withholds when it reads a catalog for the first time. */
+  read(servers: readonly Server[], onWithheld?: OnWithheld): CatalogTools {
     const known = this.#catalogs.get(servers);
     if (known !== undefined) return known;
-    const tools = new Map<string, ExecutorTool>();
+    const catalog: Catalog = { tools: new Map(), patternsSize: 0 };
+    const shown: WithheldTool[] = [];
+    let count = 0;
     for (const server of servers) {
-      if (parseName('server', server.name).error !== undefined) continue;
-      for (const tool of server.tools) this.#add(tools, server, tool);
+      for (const tool of server.tools) {
+        const why = this.#add(catalog, server, tool);
+        if (why === undefined) continue;
+        const name = `${server.name}.${tool.name}`.slice(0, MAX_SHOWN_CHARS);
+        if (count++ < MAX_WITHHELD_SHOWN) shown.push({ name, why: why.slice(0, MAX_SHOWN_CHARS) });
+      }
     }
-    this.#catalogs.set(servers, tools);
-    return tools;
+    if (count > 0) onWithheld?.(shown, count);
+    this.#catalogs.set(servers, catalog.tools);
+    return catalog.tools;
   }
 
-  #add(tools: Map<string, ExecutorTool>, server: Server, tool: Tool): void {
+  /** Returns why the tool is withheld. */
+  #add(catalog: Catalog, server: Server, tool: Tool): string | undefined {
     const name = `${server.name}.${tool.name}`;
-    if (parseName('tool', tool.name).error !== undefined) return;
-    if (tools.has(name) || tools.size >= MAX_TOOLS) return;
+    const { error } = parseNames(server.name, tool.name);
+    if (error !== undefined) return error;
+    if (catalog.tools.has(name)) return 'the catalog has a tool of this name already';
+    if (catalog.tools.size >= MAX_TOOLS) return `the catalog has more than ${MAX_TOOLS} tools`;
+    if (catalog.patternsSize > MAX_PATTERNS_SIZE) return 'the catalog has too many patterns';
     const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
     const contract = this.#contractOf(name, version);
-    const inputSchema = contract?.argsSchema ?? parseSchema(tool.inputSchemaJson);
-    if (inputSchema === undefined) return;
+    const schema = contract === undefined ? this.#schemaOf(tool) : schemaOf(contract);
+    catalog.patternsSize += schema.patternsSize;
+    if ('why' in schema) return schema.why;
     const description = contract?.manifest.description ?? tool.description;
-    tools.set(name, {
-      definition: { name, description: description.slice(0, MAX_DESCRIPTION_CHARS), inputSchema },
+    catalog.tools.set(name, {
+      definition: {
+        name,
+        description: description.slice(0, MAX_DESCRIPTION_CHARS),
+        inputSchema: schema.definition,
+      },
       executor: 'device',
       server: server.name,
       toolName: tool.name,
@@ -55,9 +95,19 @@ export class DeviceCatalogs {
       isReady: server.state === ServerState.READY,
       // Without a promise a tool may have any effect.
       hasEffects: contract?.manifest.effects !== 'none',
-      args: contract === undefined ? compileOnce(name, inputSchema) : argsOf(contract),
+      args: schema.validator,
       result: contract?.result,
     });
+    return undefined;
+  }
+
+  #schemaOf({ inputSchemaJson: text }: Tool): CatalogSchema | RefusedSchema {
+    const digest = hash('sha256', text, 'base64');
+    const known = this.#schemas.get(digest);
+    if (known !== undefined) return known;
+    const schema = readSchema(text);
+    this.#schemas.set(digest, schema, { size: 1 + text.length });
+    return schema;
   }
 
   /** The contract of the server's major version, or else the newest one. */
@@ -68,28 +118,65 @@ export class DeviceCatalogs {
   }
 }
 
-function argsOf(contract: ToolContract): () => Validator {
-  return () => contract.args;
+interface Catalog {
+  readonly tools: Map<string, ExecutorTool>;
+  patternsSize: number;
 }
 
-function compileOnce(name: string, schema: object): () => Validator | { error: ZlError } {
+interface CatalogSchema {
+  /** As models see it. */
+  readonly definition: unknown;
+  readonly patternsSize: number;
+  validator(): Validator | { error: ZlError };
+}
+
+interface RefusedSchema {
+  readonly why: string;
+  readonly patternsSize: number;
+}
+
+function parseNames(server: string, tool: string): { readonly error?: string | undefined } {
+  const parsed = parseName('server', server);
+  return parsed.error === undefined ? parseName('tool', tool) : parsed;
+}
+
+function schemaOf({ args, argsSchema }: ToolContract): CatalogSchema {
+  return { definition: argsSchema, patternsSize: 0, validator: () => args };
+}
+
+/** Refuses here what could only fail at each call. */
+function readSchema(text: string): CatalogSchema | RefusedSchema {
+  const definition = parseSchema(text);
+  if (definition === undefined) {
+    return { why: 'its input schema is not a JSON object', patternsSize: 0 };
+  }
+  try {
+    const prepared = prepareSchema(definition, 'catalog');
+    return { definition, patternsSize: prepared.patternsSize, validator: compileOnce(prepared) };
+  } catch (cause) {
+    return { why: `its input ${messageOf(cause)}`, patternsSize: REFUSED_PATTERNS_SIZE };
+  }
+}
+
+/** On the first call: compiling takes milliseconds, and most tools are never called. */
+function compileOnce(prepared: PreparedSchema): CatalogSchema['validator'] {
   let compiled: Validator | { error: ZlError } | undefined;
+  const compile = () => {
+    try {
+      return prepared.compile();
+    } catch (cause) {
+      // Our own contracts are configuration; this schema came with the device's catalog.
+      return { error: new ZlError('tool.server_protocol', messageOf(cause), { cause }) };
+    }
+  };
   return () => {
-    compiled ??= compile(name, schema);
+    compiled ??= compile();
     return compiled;
   };
 }
 
-function compile(name: string, schema: object): Validator | { error: ZlError } {
-  try {
-    return compileSchema(schema, 'catalog');
-  } catch (cause) {
-    // Our own contracts are configuration; this schema came with the device's catalog.
-    const why = cause instanceof Error ? cause.message : 'it cannot be compiled';
-    return {
-      error: new ZlError('tool.server_protocol', `input schema of ${name}: ${why}`, { cause }),
-    };
-  }
+function messageOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message : String(cause);
 }
 
 function parseSchema(text: string): object | undefined {

@@ -1,6 +1,7 @@
 import { Caller, type CallerRequest } from '@zerolatency/call';
 import type { ToolContracts } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
+import type { DeviceIdentity } from '@zerolatency/identity';
 import { verifyDeviceReceipt } from '@zerolatency/receipts';
 import type { Digest, Envelope } from '@zerolatency/signing';
 import type {
@@ -13,7 +14,7 @@ import type {
 import { parseMcpResult } from '../../calls/mcp-result.ts';
 import type { CallIntentTarget } from '../../calls/ports.ts';
 import type { TurnScope } from '../../ports.ts';
-import { DeviceCatalogs } from './catalog.ts';
+import { DeviceCatalogs, type WithheldTool } from './catalog.ts';
 import { type RemoteAnswer, RemoteCall } from './remote-call.ts';
 import type { DeviceConnection, DeviceRoute, DeviceRoutes } from './routes.ts';
 
@@ -22,19 +23,30 @@ export interface DeviceExecutorOptions {
   readonly contracts: ToolContracts;
   /** A call went on after its route was lost. */
   readonly onResumed: () => void;
+  /** A catalog has tools that no model is offered; `tools` are the first of them. */
+  readonly onWithheld?: (
+    device: DeviceIdentity,
+    tools: readonly WithheldTool[],
+    count: number,
+  ) => void;
 }
 
 /** Runs the tools of the turn's device. */
-export function deviceExecutor({ devices, contracts, onResumed }: DeviceExecutorOptions): Executor {
+export function deviceExecutor(options: DeviceExecutorOptions): Executor {
+  const { devices, contracts, onResumed, onWithheld } = options;
   const catalogs = new DeviceCatalogs(contracts);
   return {
     async open(scope, signal) {
       if (scope.deviceId === '') return NO_TOOLS;
       // Asked for anew at each use, because a route that was idle for long is closed.
-      const route = () => devices.route(scope.identity.tenant, scope.deviceId);
+      const { deviceId, identity } = scope;
+      const route = () => devices.route(identity.tenant, deviceId);
       const { servers } = route().connection ?? (await route().ready(signal));
       return {
-        tools: () => catalogs.read(route().connection?.servers ?? servers),
+        tools: () =>
+          catalogs.read(route().connection?.servers ?? servers, (tools, count) =>
+            onWithheld?.({ tenant: identity.tenant, deviceId }, tools, count),
+          ),
         execute: (call, context) => execute(call, { ...context, route: route(), onResumed }),
       };
     },
