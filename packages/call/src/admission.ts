@@ -59,7 +59,7 @@ export function obstacleTo(
   return new ZlError('limit.exceeded', `the device already keeps ${maxHeldBytes} bytes of results`);
 }
 
-/** Why a result may not grow by that many bytes; undefined when it may. */
+/** Why a result cannot be kept; undefined when it can. */
 export function excessOf(
   call: CalleeCall,
   sizes: { readonly resultBytes: number; readonly heldBytes: number },

@@ -29,10 +29,10 @@ export interface Seal {
 
 /** How a tool ended, as its runner reports it. */
 export type Finish =
-  | { readonly status: 'done'; readonly result?: Uint8Array }
+  | { readonly status: 'done'; readonly result: Uint8Array }
   | { readonly status: 'failed' | 'denied' | 'cancelled' | 'unknown'; readonly error: ZlError };
 
-export type AbortReason = 'cancelled' | 'deadline' | 'too_large';
+export type AbortReason = 'cancelled' | 'deadline';
 
 /** Called from inside the input that caused it, after the state has changed. */
 export interface CalleeSink {

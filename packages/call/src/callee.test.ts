@@ -221,8 +221,7 @@ test('[RLY-05] a result survives a restart until it is acknowledged', () => {
   const before = setUp();
   callTo(before.callee, 1);
   before.callee.begin(idOf(1), { durable: true });
-  before.callee.output(idOf(1), Buffer.from('abc'));
-  before.callee.finished(idOf(1), { status: 'done', result: Buffer.from('def') });
+  before.callee.finished(idOf(1), { status: 'done', result: Buffer.from('abcdef') });
   const { callee, sent, journal } = setUp({}, before.journal);
   const line = lineOf(1, (frame) => callee.frame(frame, 1));
   line.resume(2, 100);
@@ -264,10 +263,9 @@ test('running calls, bytes of results and entries are bounded', () => {
   callTo(callee, 2);
   assert.match(lastOutcome(sent).errorMessage, /runs 1 calls/);
   callee.begin(idOf(1), { durable: true });
-  callee.output(idOf(1), Buffer.alloc(10));
-  callee.output(idOf(1), Buffer.alloc(1));
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(11) });
   assert.match(lastOutcome(sent).errorMessage, /keeps 10 bytes/);
-  assert.deepEqual(log, ['dispatch 1', 'abort 1 too_large']);
+  assert.deepEqual(log, ['dispatch 1']);
   callTo(callee, 3, { maxBytes: 5 });
   callee.begin(idOf(3), { durable: true });
   callee.finished(idOf(3), { status: 'done', result: Buffer.alloc(6) });
@@ -299,7 +297,9 @@ test('an acknowledgement frees the bytes of a result', () => {
 test('a runner cannot report done before a call begins, nor denied afterwards', () => {
   const { callee } = setUp();
   callTo(callee, 1);
-  assert.throws(() => callee.finished(idOf(1), { status: 'done' }), { id: 'internal' });
+  assert.throws(() => callee.finished(idOf(1), { status: 'done', result: Buffer.of() }), {
+    id: 'internal',
+  });
   callee.begin(idOf(1), { durable: true });
   const error = new ZlError('policy.denied', 'no');
   assert.throws(() => callee.finished(idOf(1), { status: 'denied', error }), { id: 'internal' });

@@ -1,11 +1,10 @@
 import { ZlError } from '@zerolatency/errors';
-import { callKey, type Frame, FrameKind, PROGRESS_FEATURE } from '@zerolatency/frame';
+import { callKey, type Frame, FrameKind, PROGRESS_FEATURE, readMessage } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import { excessOf, obstacleTo, refusalOf } from './admission.ts';
 import type { CallProgress } from './call.ts';
 import { CalleeEntries, CalleeEntry } from './callee-entries.ts';
 import {
-  type AbortReason,
   CALLEE_LIMITS,
   type CalleeCall,
   type CalleeLimits,
@@ -22,7 +21,6 @@ import {
   notSeen,
   progressContent,
   readCall,
-  readMessage,
   refused,
   sameBytes,
 } from './messages.ts';
@@ -71,7 +69,7 @@ export class Callee {
     // Read all before writing any: a journal may be read lazily.
     const entries = [...this.#journal.load()].map((row) => this.#writer.restore(row));
     for (const entry of entries) {
-      this.#heldBytes += entry.outbox.bytes;
+      this.#heldBytes += entry.outbox.result.length;
       this.#entries.add(entry);
       if (!entry.isRunning) continue;
       const error = new ZlError('call.unknown_outcome', 'the bridge stopped while it ran');
@@ -112,15 +110,6 @@ export class Callee {
     return entry !== undefined && this.#writer.begin(entry, durable);
   }
 
-  /** A part of the result, before its end. */
-  output(callId: string, bytes: Uint8Array): void {
-    const entry = this.#entries.get(callId);
-    if (entry?.state.name !== 'dispatched') return;
-    const excess = this.#keep(entry, entry.state.call, bytes);
-    if (excess === undefined) this.#sender.pump(entry);
-    else this.#abort(entry, 'too_large', excess);
-  }
-
   /** Reports progress to a caller that wants it: best effort, never journalled. */
   progress(callId: string, report: CallProgress): void {
     const entry = this.#entries.get(callId);
@@ -136,8 +125,8 @@ export class Callee {
     if (finish.status === (hasBegun ? 'denied' : 'done')) {
       throw new ZlError('internal', `a call cannot be ${finish.status}: begun is ${hasBegun}`);
     }
-    const result = finish.status === 'done' ? finish.result : undefined;
-    const excess = result && this.#keep(entry, entry.state.call, result);
+    const excess =
+      finish.status === 'done' ? this.#keep(entry, entry.state.call, finish.result) : undefined;
     this.#end(entry, excess ? { status: 'failed', error: excess } : finish);
   }
 
@@ -151,7 +140,9 @@ export class Callee {
 
   tick(nowMs: number): void {
     for (const entry of this.#entries.expired(nowMs)) {
-      this.#abort(entry, 'deadline', new ZlError('tool.timeout', 'not finished by its deadline'));
+      const error = new ZlError('tool.timeout', 'not finished by its deadline');
+      this.#end(entry, { status: 'failed', error });
+      this.#sink.abort(entry.callId, 'deadline');
     }
     for (const entry of this.#entries.sweep(nowMs)) this.#heldBytes -= entry.outbox.free();
   }
@@ -234,24 +225,18 @@ export class Callee {
     this.#sender.write(callId, refused(reason, this.#journal.id));
   }
 
-  /** Adds to the result, or returns why it may not grow. */
-  #keep(entry: CalleeEntry, call: CalleeCall, bytes: Uint8Array): ZlError | undefined {
-    const resultBytes = entry.outbox.bytes + bytes.length;
-    const heldBytes = this.#heldBytes + bytes.length;
-    const excess = excessOf(call, { resultBytes, heldBytes }, this.#limits);
+  /** Keeps the result, or returns why there is no room for it. */
+  #keep(entry: CalleeEntry, call: CalleeCall, result: Uint8Array): ZlError | undefined {
+    const heldBytes = this.#heldBytes + result.length;
+    const sizes = { resultBytes: result.length, heldBytes };
+    const excess = excessOf(call, sizes, this.#limits);
     if (excess) return excess;
-    entry.outbox.append(bytes);
+    entry.outbox.result = result;
     this.#heldBytes = heldBytes;
     return undefined;
   }
 
-  #abort(entry: CalleeEntry, reason: AbortReason, error: ZlError): void {
-    this.#end(entry, { status: 'failed', error });
-    this.#sink.abort(entry.callId, reason);
-  }
-
   #end(entry: CalleeEntry, finish: Finish): void {
-    if (finish.status !== 'done') this.#heldBytes -= entry.outbox.free();
     const ended = this.#writer.end(entry, finish);
     if (ended !== undefined) this.#sink.seal(ended.call, ended.stated);
   }

@@ -27,8 +27,7 @@ export class JournalWriter {
   end(entry: CalleeEntry, finish: Finish): { call: CalleeCall; stated: CalleeOutcome } | undefined {
     const { state } = entry;
     if (!('call' in state)) return undefined;
-    const result = finish.status === 'done' ? entry.outbox.whole() : NO_BYTES;
-    const stated = statedOutcome(finish, result);
+    const stated = statedOutcome(finish);
     // "It never ran" stays true only if it is remembered.
     const durable = state.name === 'received' || state.durable;
     entry.state = { name: 'sealing', stated, durable };
@@ -40,7 +39,7 @@ export class JournalWriter {
     const { state, callId, digest, deadlineMs } = entry;
     if (state.name !== 'sealing') return false;
     const { stated, durable } = state;
-    const result = stated.status === 'done' ? entry.outbox.whole() : NO_BYTES;
+    const { result } = entry.outbox;
     const outcome = outcomePayload(stated, seal);
     this.#journal.finished({ callId, digest, deadlineMs, outcome, result }, durable);
     entry.state = { name: 'finished', outcome, resultBytes: result.length };
@@ -71,13 +70,14 @@ export class JournalWriter {
     }
     const resultBytes = row.result.length;
     const entry = new CalleeEntry(row, { name: 'finished', outcome, resultBytes });
-    entry.outbox.append(row.result);
+    entry.outbox.result = row.result;
     return entry;
   }
 }
 
-function statedOutcome(finish: Finish, result: Uint8Array): CalleeOutcome {
+function statedOutcome(finish: Finish): CalleeOutcome {
   if (finish.status === 'done') {
+    const { result } = finish;
     const resultDigest = createHash('sha256').update(result).digest();
     return {
       status: 'done',

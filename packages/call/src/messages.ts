@@ -1,10 +1,4 @@
-import {
-  create,
-  type DescMessage,
-  fromBinary,
-  type MessageShape,
-  toBinary,
-} from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { type ErrorId, isErrorId, ZlError } from '@zerolatency/errors';
 import {
   callIdFromKey,
@@ -12,6 +6,7 @@ import {
   FrameKind,
   NO_PAYLOAD,
   PROGRESS_FEATURE,
+  readMessage,
 } from '@zerolatency/frame';
 import {
   CallSchema,
@@ -231,19 +226,6 @@ const DEFAULT_ERROR = {
   cancelled: 'call.cancelled',
   unknown: 'call.unknown_outcome',
 } as const satisfies Record<Exclude<Outcome, 'done'>, ErrorId>;
-
-/** Returns undefined for malformed bytes: a peer may send anything. */
-export function readMessage<Desc extends DescMessage>(
-  schema: Desc,
-  bytes: Uint8Array,
-): MessageShape<Desc> | undefined {
-  try {
-    return fromBinary(schema, bytes, { readUnknownFields: false });
-  } catch {
-    // The generated codec throws on malformed input from a peer.
-    return undefined;
-  }
-}
 
 export function sameBytes(left: Uint8Array, right: Uint8Array): boolean {
   return Buffer.compare(left, right) === 0;

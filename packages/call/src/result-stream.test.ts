@@ -32,18 +32,17 @@ test('[RLY-07] the inbox accepts no byte beyond its credit and grants credit onl
 });
 
 test('[RLY-07] the outbox sends within its credit, from any offset', () => {
-  const pieces = fc.array(fc.uint8Array({ maxLength: 50 }), { maxLength: 10 });
+  const result = Buffer.alloc(200_000, 'abcdefghijklmnopqrstuvwxyz');
   fc.assert(
-    fc.property(pieces, fc.nat(300), fc.nat(300), (parts, offset, credit) => {
+    fc.property(fc.nat(300_000), fc.nat(300_000), (offset, credit) => {
       const outbox = new ResultOutbox();
-      for (const part of parts) outbox.append(part);
-      const all = Buffer.concat(parts);
+      outbox.result = result;
       outbox.rewind(offset);
       outbox.allow(credit);
       const sent: Uint8Array[] = [];
       for (let chunk = outbox.next(); chunk; chunk = outbox.next()) sent.push(chunk.bytes);
-      assert.deepEqual(Buffer.concat(sent), all.subarray(offset, Math.max(offset, credit)));
-      assert.deepEqual(Buffer.from(outbox.whole()), all);
+      assert.ok(sent.every((bytes) => bytes.length <= 64 * 1024));
+      assert.ok(Buffer.concat(sent).equals(result.subarray(offset, Math.max(offset, credit))));
     }),
   );
 });

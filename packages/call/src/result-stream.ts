@@ -1,50 +1,29 @@
 import { createHash } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
-import { type CallerOutcome, statedHere } from './call.ts';
+import { type CallerOutcome, NO_BYTES, statedHere } from './call.ts';
 import { sameBytes } from './messages.ts';
-
-interface Piece {
-  readonly start: number;
-  readonly bytes: Uint8Array;
-}
 
 /** Small enough that frames of other calls get in between. */
 const CHUNK_BYTES = 64 * 1024;
 
 /** The callee's end of a result's byte stream: kept bytes, credit, sent bytes. */
 export class ResultOutbox {
-  #pieces: Piece[] = [];
-  #bytes = 0;
+  result: Uint8Array = NO_BYTES;
   #sent = 0;
   #credit = 0;
-
-  /** Length of the result so far. */
-  get bytes(): number {
-    return this.#bytes;
-  }
 
   /** Offset of the next byte to go. */
   get sent(): number {
     return this.#sent;
   }
 
-  append(bytes: Uint8Array): void {
-    if (bytes.length === 0) return;
-    this.#pieces.push({ start: this.#bytes, bytes: Uint8Array.from(bytes) });
-    this.#bytes += bytes.length;
-  }
-
   /** The next chunk that credit allows, counted as sent; undefined when there is none. */
-  next(): Piece | undefined {
-    const end = Math.min(this.#credit, this.#bytes);
-    if (this.#sent >= end) return undefined;
-    const piece = this.#pieceAt(this.#sent);
-    if (piece === undefined) return undefined;
+  next(): { readonly start: number; readonly bytes: Uint8Array } | undefined {
     const start = this.#sent;
-    const from = start - piece.start;
-    const bytes = piece.bytes.subarray(from, Math.min(end - piece.start, from + CHUNK_BYTES));
-    this.#sent += bytes.length;
-    return { start, bytes };
+    const end = Math.min(this.#credit, this.result.length, start + CHUNK_BYTES);
+    if (start >= end) return undefined;
+    this.#sent = end;
+    return { start, bytes: this.result.subarray(start, end) };
   }
 
   allow(credit: number): void {
@@ -55,34 +34,11 @@ export class ResultOutbox {
     this.#sent = offset;
   }
 
-  /** The whole result, in one piece from now on. */
-  whole(): Uint8Array {
-    const [first] = this.#pieces;
-    if (this.#pieces.length === 1 && first) return first.bytes;
-    const bytes = Buffer.concat(this.#pieces.map((piece) => piece.bytes));
-    this.#pieces = [{ start: 0, bytes }];
-    return bytes;
-  }
-
   /** Drops the bytes and returns their number. */
   free(): number {
-    const freed = this.#bytes;
-    this.#pieces = [];
-    this.#bytes = 0;
+    const freed = this.result.length;
+    this.result = NO_BYTES;
     return freed;
-  }
-
-  /** Binary search: the pieces are in order and have no gaps. */
-  #pieceAt(offset: number): Piece | undefined {
-    let low = 0;
-    let high = this.#pieces.length - 1;
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      const piece = this.#pieces[middle];
-      if (piece && piece.start <= offset) low = middle;
-      else high = middle - 1;
-    }
-    return this.#pieces[low];
   }
 }
 

@@ -1,4 +1,4 @@
-import { fromBinary } from '@bufbuild/protobuf';
+import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { FrameSchema } from '@zerolatency/proto/frame';
 import { CALL_ID_BYTES, type Frame, MAX_FRAME_BYTES, NO_CALL, NO_PAYLOAD } from './frame.ts';
@@ -93,13 +93,8 @@ function decodeCanonical(bytes: Uint8Array, start: number): DecodedFrame {
 }
 
 function decodeAny(bytes: Uint8Array): DecodedFrame {
-  let message: ReturnType<typeof readMessage>;
-  try {
-    message = readMessage(bytes);
-  } catch (cause) {
-    // The generated codec throws on malformed input from a peer.
-    return malformed('the message is not a protobuf frame', cause);
-  }
+  const message = readMessage(FrameSchema, bytes);
+  if (message === undefined) return malformed('the message is not a protobuf frame');
   const { kind = 0, flags = 0, device = 0, payload = NO_PAYLOAD } = message;
   const callId = message.callId?.length ? message.callId : NO_CALL;
   if (callId.length !== CALL_ID_BYTES) return malformed('call_id must have 16 bytes');
@@ -111,10 +106,19 @@ function decodeAny(bytes: Uint8Array): DecodedFrame {
   return { frame: { kind, flags, device, callId, offset, epoch, payload } };
 }
 
-function readMessage(bytes: Uint8Array) {
-  return fromBinary(FrameSchema, bytes, { readUnknownFields: false });
+/** Returns undefined for malformed bytes: a peer may send anything. */
+export function readMessage<Desc extends DescMessage>(
+  schema: Desc,
+  bytes: Uint8Array,
+): MessageShape<Desc> | undefined {
+  try {
+    return fromBinary(schema, bytes, { readUnknownFields: false });
+  } catch {
+    // The generated codec throws on malformed input from a peer.
+    return undefined;
+  }
 }
 
-function malformed(message: string, cause?: unknown): DecodedFrame {
-  return { error: new ZlError('frame.malformed', message, { cause }) };
+function malformed(message: string): DecodedFrame {
+  return { error: new ZlError('frame.malformed', message) };
 }

@@ -1,5 +1,5 @@
 export { FrameKind } from '@zerolatency/proto/frame';
-export { type DecodedFrame, decodeFrame, encodeFrame } from './codec.ts';
+export { type DecodedFrame, decodeFrame, encodeFrame, readMessage } from './codec.ts';
 export {
   callIdFromKey,
   callKey,
@@ -13,11 +13,10 @@ export {
 } from './frame.ts';
 export {
   callKeyOf,
-  copyForDevice,
   deviceOf,
   epochOf,
   isCanonical,
   kindOf,
   offsetOf,
-  rewriteDevice,
+  setDevice,
 } from './route-frame.ts';

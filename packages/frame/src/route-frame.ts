@@ -1,4 +1,3 @@
-import { decodeFrame, encodeFrame } from './codec.ts';
 import { callKeyAt } from './frame.ts';
 import {
   CALL_ID_START,
@@ -10,10 +9,9 @@ import {
   readUint32,
   readUint53,
   writeUint32,
-  writeUint53,
 } from './layout.ts';
 
-// A router reads these fields at constant offsets, without decoding the frame.
+// A router reads and sets these fields at constant offsets, without decoding the frame.
 // Only isCanonical() takes any bytes; the others need bytes it has accepted.
 
 export function isCanonical(bytes: Uint8Array): boolean {
@@ -42,30 +40,7 @@ export function callKeyOf(canonical: Uint8Array): string {
   return callKeyAt(canonical, CALL_ID_START);
 }
 
-/**
- * Sets the device handle and, when given, the epoch. Rewrites a canonical frame
- * in place, so the caller must own the bytes; encodes any other frame anew.
- * Returns undefined when the bytes are not a frame.
- */
-export function rewriteDevice(
-  bytes: Uint8Array,
-  device: number,
-  epoch?: number,
-): Uint8Array | undefined {
-  if (isCanonical(bytes)) {
-    writeUint32(bytes, DEVICE_TAG + 1, device);
-    if (epoch !== undefined) writeUint53(bytes, EPOCH_TAG + 1, epoch);
-    return bytes;
-  }
-  const { frame } = decodeFrame(bytes, Number.POSITIVE_INFINITY);
-  return frame && encodeFrame({ ...frame, device, epoch: epoch ?? frame.epoch });
-}
-
-/** As rewriteDevice, but never changes the given bytes. */
-export function copyForDevice(
-  bytes: Uint8Array,
-  device: number,
-  epoch?: number,
-): Uint8Array | undefined {
-  return rewriteDevice(isCanonical(bytes) ? Buffer.from(bytes) : bytes, device, epoch);
+/** Writes to the given bytes, which the caller must own. */
+export function setDevice(canonical: Uint8Array, device: number): void {
+  writeUint32(canonical, DEVICE_TAG + 1, device);
 }

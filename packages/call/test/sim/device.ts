@@ -168,11 +168,7 @@ export class SimDevice {
     this.#begun.add(callId);
     const result = witness.executed(callId);
     fate.pass('acted');
-    const half = result.length >> 1;
-    this.#after(workMs / 2, (callee) => callee.output(callId, result.subarray(0, half)));
-    this.#after(workMs, (callee) =>
-      callee.finished(callId, { status: 'done', result: result.subarray(half) }),
-    );
+    this.#after(workMs, (callee) => callee.finished(callId, { status: 'done', result }));
   }
 
   #seal(callId: string): void {

@@ -1,6 +1,15 @@
 import { randomUUID } from 'node:crypto';
 import type { ErrorId } from '@zerolatency/errors';
-import { decodeFrame, deviceOf, epochOf, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
+import {
+  decodeFrame,
+  deviceOf,
+  epochOf,
+  FrameKind,
+  isKnownKind,
+  kindOf,
+  readMessage,
+} from '@zerolatency/frame';
+import { OpenSchema } from '@zerolatency/proto/link';
 import type { LinkLimits } from '../config.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
@@ -8,13 +17,7 @@ import type { Clock, Log } from '../ports.ts';
 import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
 import type { DeviceHandle, LiveDevice, RoutingMetrics } from './live-device.ts';
 import type { LiveDevices } from './live-devices.ts';
-import {
-  canonicalFrame,
-  drainFrame,
-  type LostReason,
-  readOpen,
-  routeLostFrame,
-} from './relay-frames.ts';
+import { canonicalFrame, drainFrame, type LostReason, routeLostFrame } from './relay-frames.ts';
 
 /** A peer that misses this many beats is dead. */
 const MAX_MISSED_BEATS = 2;
@@ -146,7 +149,7 @@ export class HostLink implements SocketListener, Pulse {
   #open(bytes: Uint8Array): void {
     const { frame } = decodeFrame(bytes);
     const number = deviceOf(bytes);
-    const address = frame && readOpen(frame.payload);
+    const address = frame && readMessage(OpenSchema, frame.payload);
     if (address === undefined || number === 0 || this.#handles.has(number)) {
       this.#malformed('an OPEN needs a tenant, a device and an unused handle');
       return;

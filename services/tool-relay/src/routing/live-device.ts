@@ -1,5 +1,5 @@
 import type { ErrorId } from '@zerolatency/errors';
-import { callKeyOf, FrameKind, kindOf, rewriteDevice } from '@zerolatency/frame';
+import { callKeyOf, FrameKind, kindOf, setDevice } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
 import type { Lease } from '../directory/directory.ts';
 import type { Allowance } from '../limits/allowance.ts';
@@ -127,7 +127,7 @@ export class LiveDevice {
       if (opensRoute) handle.deliver(busyFrame(handle.number, frame, this.#opened));
       return;
     }
-    rewriteDevice(frame, 0);
+    setDevice(frame, 0);
     metrics.passed('host', frame.length);
     const queuedBytes = socket.send(frame);
     if (queuedBytes === 0) return;
@@ -152,7 +152,7 @@ export class LiveDevice {
     } else {
       route.usedAtMs = nowMs;
     }
-    rewriteDevice(frame, handle.number);
+    setDevice(frame, handle.number);
     metrics.passed('device', frame.length);
     handle.deliver(frame);
   }

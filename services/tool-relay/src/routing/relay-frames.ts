@@ -10,7 +10,6 @@ import {
   NO_CALL,
   offsetOf,
 } from '@zerolatency/frame';
-import type { DeviceIdentity } from '@zerolatency/identity';
 import {
   CatalogSchema,
   ChallengeSchema,
@@ -18,12 +17,7 @@ import {
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
-import {
-  OpenedSchema,
-  OpenSchema,
-  RouteLostReason,
-  RouteLostSchema,
-} from '@zerolatency/proto/link';
+import { OpenedSchema, RouteLostReason, RouteLostSchema } from '@zerolatency/proto/link';
 
 /** Why a host lost its route to a device. */
 export type LostReason =
@@ -129,15 +123,4 @@ export function busyFrame(
     epoch,
     payload,
   });
-}
-
-/** Returns undefined when the payload is not an Open. */
-export function readOpen(payload: Uint8Array): DeviceIdentity | undefined {
-  try {
-    const { tenant, deviceId } = fromBinary(OpenSchema, payload);
-    return { tenant, deviceId };
-  } catch {
-    // The generated codec throws on malformed input from a peer.
-    return undefined;
-  }
 }

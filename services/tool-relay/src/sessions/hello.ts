@@ -1,5 +1,6 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf';
+import { toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
+import { readMessage } from '@zerolatency/frame';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import { type Catalog, CatalogSchema, HelloSchema } from '@zerolatency/proto/bridge';
 import type { DeviceLimits } from '../config.ts';
@@ -44,7 +45,7 @@ export type ReadHello = { readonly hello: Hello } | { readonly error: ZlError };
 export type ReadCatalog = { readonly catalog: Uint8Array } | { readonly error: ZlError };
 
 export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello {
-  const message = decode(() => fromBinary(HelloSchema, payload, { readUnknownFields: false }));
+  const message = readMessage(HelloSchema, payload);
   if (message === undefined) return malformed('the hello cannot be read');
   const { credential, proof, journalId, bridgeVersion } = message;
   if (credential.length > MAX_CREDENTIAL_CHARS) return tooLarge('the credential is too long');
@@ -74,7 +75,7 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
 }
 
 export function readCatalog(payload: Uint8Array, limits: DeviceLimits): ReadCatalog {
-  const message = decode(() => fromBinary(CatalogSchema, payload, { readUnknownFields: false }));
+  const message = readMessage(CatalogSchema, payload);
   if (message === undefined) return malformed('the catalog cannot be read');
   return boundCatalog(message, limits);
 }
@@ -92,15 +93,6 @@ function boundCatalog(catalog: Catalog | undefined, limits: DeviceLimits): ReadC
     return tooLarge(`the catalog has more than ${maxCatalogBytes} bytes`);
   }
   return { catalog: bytes };
-}
-
-function decode<T>(read: () => T): T | undefined {
-  try {
-    return read();
-  } catch {
-    // The generated codec throws on malformed input from a peer.
-    return undefined;
-  }
 }
 
 function malformed(message: string) {

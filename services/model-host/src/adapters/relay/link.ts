@@ -1,4 +1,4 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
@@ -8,6 +8,7 @@ import {
   isKnownKind,
   NO_CALL,
   NO_PAYLOAD,
+  readMessage,
 } from '@zerolatency/frame';
 import { OpenSchema, RouteLostReason, RouteLostSchema } from '@zerolatency/proto/link';
 import { Backoff } from './backoff.ts';
@@ -231,16 +232,7 @@ const REASONS: Readonly<Record<RouteLostReason, string>> = {
 
 /** Why a device cannot be reached through the relay that said so. */
 function routeLostError(payload: Uint8Array, deviceId: string): ZlError {
-  const reason = decodeReason(payload);
+  const reason = readMessage(RouteLostSchema, payload)?.reason ?? RouteLostReason.UNSPECIFIED;
   const id = reason === RouteLostReason.LIMIT ? 'limit.exceeded' : 'device.offline';
   return new ZlError(id, `${deviceId}: ${REASONS[reason] ?? REASONS[RouteLostReason.UNSPECIFIED]}`);
-}
-
-function decodeReason(payload: Uint8Array): RouteLostReason {
-  try {
-    return fromBinary(RouteLostSchema, payload).reason;
-  } catch {
-    // The route is lost whatever the payload says.
-    return RouteLostReason.UNSPECIFIED;
-  }
 }
