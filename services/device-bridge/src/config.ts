@@ -1,3 +1,4 @@
+import type { BackoffRange } from '@zerolatency/service/backoff';
 import {
   type ConfigSources,
   configDigest,
@@ -9,7 +10,6 @@ import {
 } from '@zerolatency/service/config';
 import schema from '../../../contracts/config/device-bridge.schema.json' with { type: 'json' };
 import type { BridgeSettings } from '../../../contracts/gen/device-bridge.d.ts';
-import type { BackoffRange } from './backoff.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is not a setting. */

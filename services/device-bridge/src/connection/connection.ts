@@ -1,7 +1,7 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
-import { Backoff } from '../backoff.ts';
+import { Backoff } from '@zerolatency/service/backoff';
 import { controlFrame, dialling } from './handshake.ts';
 import type { ConnectionDeps, ConnectionState, Machine, Wire } from './state.ts';
 

@@ -3,7 +3,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { decodeFrame, encodeFrame, type Frame, FrameKind, isKnownKind } from '@zerolatency/frame';
 import { type Catalog, DrainSchema } from '@zerolatency/proto/bridge';
-import type { Backoff } from '../backoff.ts';
+import type { Backoff } from '@zerolatency/service/backoff';
 import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
 
 /**

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { BuiltinServer, ManifestServer } from '@zerolatency/manifest';
 import type { McpConnection } from '@zerolatency/mcp';
-import { Backoff, type BackoffRange } from '../backoff.ts';
+import { Backoff, type BackoffRange } from '@zerolatency/service/backoff';
 import type { Log } from '../ports.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';
 import { Semaphore } from './semaphore.ts';

@@ -1,3 +1,5 @@
+import type { BackoffRange } from '@zerolatency/service/backoff';
+
 /** Bounds on the routes to devices, and how long each step may take. */
 export interface RelayLimits {
   /** A call that has not been sent waits this long for a device that is reconnecting. */
@@ -13,9 +15,8 @@ export interface RelayLimits {
   readonly maxFrameBytes: number;
   readonly maxRoutes: number;
   readonly maxLinks: number;
-  /** The first wait of a route that was lost; doubles up to the cap. */
-  readonly retryStartMs: number;
-  readonly retryCapMs: number;
+  /** Between two tries of a link or route that was lost. */
+  readonly retry: BackoffRange;
 }
 
 export const DEFAULT_RELAY_LIMITS: RelayLimits = {
@@ -28,7 +29,6 @@ export const DEFAULT_RELAY_LIMITS: RelayLimits = {
   maxFrameBytes: 1024 * 1024,
   maxRoutes: 10_000,
   maxLinks: 256,
-  retryStartMs: 20,
   // Well inside the 5 s in which devices must be back.
-  retryCapMs: 1000,
+  retry: { minMs: 20, maxMs: 1000 },
 };

@@ -11,7 +11,7 @@ import {
   readMessage,
 } from '@zerolatency/frame';
 import { OpenSchema, RouteLostReason, RouteLostSchema } from '@zerolatency/proto/link';
-import { Backoff } from './backoff.ts';
+import { Backoff } from '@zerolatency/service/backoff';
 import type { RelayLimits } from './limits.ts';
 import { type LinkCredentials, LinkSocket } from './link-socket.ts';
 
@@ -75,7 +75,7 @@ export class Link {
   constructor(options: LinkOptions) {
     this.url = options.url;
     this.#options = options;
-    this.#backoff = new Backoff(options.limits);
+    this.#backoff = new Backoff(options.limits.retry);
   }
 
   get state(): LinkState['name'] {

@@ -1,16 +1,15 @@
 import { fromBinary } from '@bufbuild/protobuf';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
+import { Backoff } from '@zerolatency/service/backoff';
 import type { Verifier } from '@zerolatency/signing';
 import type { DeviceConnection, DeviceRoute, RouteUser } from '../../executors/device/routes.ts';
-import { Backoff } from './backoff.ts';
 import type { CredentialCheck } from './credential.ts';
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import type { DeviceLocator, Owner } from './locator.ts';
 import type { LinkPool } from './relay-client.ts';
-import { RouteWaiters } from './route-waiters.ts';
 
 /**
  *   idle -> locating -> opening -> up -> waiting -> locating ...
@@ -72,7 +71,7 @@ export class RelayRoute implements DeviceRoute {
 
   constructor(options: RelayRouteOptions) {
     this.#options = options;
-    this.#backoff = new Backoff(options.limits);
+    this.#backoff = new Backoff(options.limits.retry);
     this.#waiters = new RouteWaiters({
       waitMs: options.limits.connectWaitMs,
       onEmpty: () => this.#relax(),
@@ -286,4 +285,86 @@ function connectionOf(opened: Opened, device: number, verifier: Verifier): Devic
     credential: opened.credential,
     verifier,
   };
+}
+
+interface Waiter {
+  readonly resolve: (connection: DeviceConnection) => void;
+  readonly reject: (error: ZlError) => void;
+}
+
+interface RouteWaitersOptions {
+  readonly waitMs: number;
+  readonly onEmpty: () => void;
+}
+
+/** Those who wait for a route to come up before anything of theirs was sent. */
+class RouteWaiters {
+  readonly #options: RouteWaitersOptions;
+  readonly #waiters = new Set<Waiter>();
+  #last: ZlError | undefined;
+
+  constructor(options: RouteWaitersOptions) {
+    this.#options = options;
+  }
+
+  get size(): number {
+    return this.#waiters.size;
+  }
+
+  add(signal: AbortSignal): Promise<DeviceConnection> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(fromUnknown(signal.reason));
+        return;
+      }
+      const { waitMs } = this.#options;
+      const onAbort = () => waiter.reject(fromUnknown(signal.reason));
+      const timer = setTimeout(
+        () =>
+          waiter.reject(
+            this.#last ?? new ZlError('device.offline', `no answer within ${waitMs} ms`),
+          ),
+        waitMs,
+      );
+      const settle = () => {
+        clearTimeout(timer);
+        signal.removeEventListener('abort', onAbort);
+        this.#waiters.delete(waiter);
+        if (this.#waiters.size === 0) this.#options.onEmpty();
+      };
+      const waiter: Waiter = {
+        resolve: (connection) => {
+          settle();
+          resolve(connection);
+        },
+        reject: (error) => {
+          settle();
+          reject(error);
+        },
+      };
+      signal.addEventListener('abort', onAbort);
+      this.#waiters.add(waiter);
+    });
+  }
+
+  resolveAll(connection: DeviceConnection): void {
+    this.#last = undefined;
+    for (const waiter of [...this.#waiters]) waiter.resolve(connection);
+  }
+
+  rejectAll(error: ZlError): void {
+    for (const waiter of [...this.#waiters]) waiter.reject(error);
+  }
+
+  /** One try failed. Waiting goes on where the next try may find a device that is just reconnecting. */
+  failed(error: ZlError): void {
+    this.#last = error;
+    if (isFinal(error)) this.rejectAll(error);
+  }
+}
+
+function isFinal({ id }: ZlError): boolean {
+  return (
+    id === 'device.unknown' || id === 'device.credential_invalid' || id.startsWith('identity.')
+  );
 }

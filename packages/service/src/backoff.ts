@@ -1,13 +1,17 @@
 import { ExponentialBackoff } from 'cockatiel';
-import type { RelayLimits } from './limits.ts';
 
-/** Exponential with decorrelated jitter, so that hosts that lost one relay do not return at once. */
+export interface BackoffRange {
+  readonly minMs: number;
+  readonly maxMs: number;
+}
+
+/** Exponential with decorrelated jitter, so that peers that failed together do not return together. */
 export class Backoff {
   readonly #delays: ExponentialBackoff<unknown>;
   #next: ReturnType<ExponentialBackoff<unknown>['next']>;
 
-  constructor({ retryStartMs, retryCapMs }: Pick<RelayLimits, 'retryStartMs' | 'retryCapMs'>) {
-    this.#delays = new ExponentialBackoff({ initialDelay: retryStartMs, maxDelay: retryCapMs });
+  constructor({ minMs, maxMs }: BackoffRange) {
+    this.#delays = new ExponentialBackoff({ initialDelay: minMs, maxDelay: maxMs });
     this.#next = this.#delays.next();
   }
 
