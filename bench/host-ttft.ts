@@ -13,7 +13,7 @@ import { durationMicros } from '@zerolatency/service/rpc';
 import { generateKeyPair } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { mockProvider } from '../services/model-host/src/adapters/mock-provider/mock-provider.ts';
-import { parseScript } from '../services/model-host/src/adapters/mock-provider/parse-script.ts';
+import { parseScript } from '../services/model-host/src/adapters/mock-provider/script.ts';
 import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 

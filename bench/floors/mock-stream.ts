@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { createSecureServer } from 'node:http2';
 import { mockProvider } from '../../services/model-host/src/adapters/mock-provider/mock-provider.ts';
-import { parseScript } from '../../services/model-host/src/adapters/mock-provider/parse-script.ts';
+import { parseScript } from '../../services/model-host/src/adapters/mock-provider/script.ts';
 
 const [scriptFile = '', certFile = '', keyFile = ''] = process.argv.slice(2);
 const provider = mockProvider(parseScript(readFileSync(scriptFile, 'utf8'), scriptFile));

@@ -1,19 +1,19 @@
 import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import type { HttpServer } from '@zerolatency/service/rpc';
-import type { Logger, Registry } from '@zerolatency/service/telemetry';
+import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
-import { openScript } from './app/open-files.ts';
+import { openScript } from './adapters/mock-provider/script.ts';
 import { type OpenedTools, openTools } from './app/open-tools.ts';
-import { watchRpcs } from './app/rpc-watch.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
 import { createHostMetrics, exposeRunning } from './metrics.ts';
 import { Models } from './providers/models.ts';
+import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
 
@@ -120,4 +120,31 @@ async function openRpc(
     tls?.close();
   });
   return rpc;
+}
+
+/** Counts the chat RPCs and logs how they failed. */
+function watchRpcs(registry: Registry, log: Logger): RpcObserver {
+  const requests = metric(registry, 'zl_rpc_requests_total');
+  const durations = metric(registry, 'zl_rpc_duration_seconds');
+  const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
+  const open = metric(registry, 'zl_host_streams_open').labels();
+  const count = ({ method, error }: Omit<EndedRpc, 'seconds'>) => {
+    requests.labels({ method, error_id: error?.id ?? 'none' }).inc();
+    if (error === undefined) return;
+    const fields = { method, error_id: error.id, err: error };
+    // A defect is ours to fix; the client reads every other error.
+    if (error.id === 'internal') log.error(fields, 'an RPC failed on a defect');
+    else log.info({ method, error_id: error.id }, error.message);
+  };
+  return {
+    opened: () => open.inc(),
+    ended(rpc) {
+      open.dec();
+      durations.labels({ method: rpc.method }).observe(rpc.seconds);
+      count(rpc);
+    },
+    refused: count,
+    masked: maskedSecrets(registry),
+    deltasMerged: (count) => merged.inc(count),
+  };
 }

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { readLedger, verifyLedger } from '@zerolatency/ledger';
 import { verifierFromPem } from '@zerolatency/signing';
-import { readArguments } from '../src/calls/arguments.ts';
+import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
 import { assertEnds, started } from './relay/started.ts';
 import { never, scope } from './relay/tool-world.ts';

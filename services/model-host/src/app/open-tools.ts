@@ -1,15 +1,27 @@
+import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { watchKeySet } from '@zerolatency/identity';
 import { type Ledger, openLedger, type RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
+import { resolveSecret } from '@zerolatency/service/config';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { watchTls } from '@zerolatency/service/tls';
-import { memoryFloor, openFloorFile, type Signer, watchDocument } from '@zerolatency/signing';
-import { createCallLedger, openCalls } from '../adapters/ledger/call-ledger.ts';
-import { recordPolicy } from '../adapters/ledger/policy-recorder.ts';
-import { createRecorder } from '../adapters/ledger/recorder.ts';
+import {
+  memoryFloor,
+  openFloorFile,
+  type Signer,
+  signerFromPem,
+  watchDocument,
+} from '@zerolatency/signing';
+import {
+  createCallLedger,
+  createRecorder,
+  openCalls,
+  recordPolicy,
+} from '../adapters/ledger/records.ts';
 import { createRelayClient, type RelayClient } from '../adapters/relay/relay-client.ts';
 import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-open-intents.ts';
 import { createToolboxes } from '../calls/toolbox.ts';
@@ -25,7 +37,6 @@ import {
   toolMetrics,
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
-import { defaultContractsDir, openSigner } from './open-files.ts';
 
 export interface OpenDeps {
   readonly lifecycle: Lifecycle;
@@ -44,9 +55,19 @@ export interface OpenedTools {
   readonly components: Readonly<Record<string, ComponentCheck>>;
 }
 
+/** The contracts that ship with the host: beside the bundle, or in the source tree. */
+const DEFAULT_CONTRACTS_DIR = fileURLToPath(
+  new URL(
+    import.meta.url.endsWith('.ts') ? '../../../../contracts/tools' : 'contracts/tools',
+    import.meta.url,
+  ),
+);
+
 /** Opens the ledger, the policy and the routes to devices; the drain closes them. */
 export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
-  const signer = await openSigner(config.ledger.key, deps.env);
+  const readText = (path: string) => readFile(path, 'utf8');
+  const key = await resolveSecret(config.ledger.key, { env: deps.env, readFile: readText });
+  const signer = signerFromPem(key);
   const { log, registry, tracer } = deps;
   const ledger = await openHostLedger(config, { ...deps, signer });
   const onChange = recordPolicy(ledger, log);
@@ -58,7 +79,7 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
   const executors = [
     deviceExecutor({
       devices: devices ?? NO_DEVICES,
-      contracts: loadToolContracts(contractsDir || defaultContractsDir),
+      contracts: loadToolContracts(contractsDir || DEFAULT_CONTRACTS_DIR),
       onResumed: metrics.resumed,
       onWithheld: (device, withheld, count) =>
         log.warn({ ...device, withheld }, `${count} tools of the device are not offered`),
@@ -76,7 +97,7 @@ export async function openTools(config: HostConfig, deps: OpenDeps): Promise<Ope
   });
   return {
     toolboxes,
-    recorder: createRecorder({ ledger }),
+    recorder: createRecorder(ledger),
     components: {
       ledger: ledgerCheck(ledger),
       policy: policyCheck(policy),

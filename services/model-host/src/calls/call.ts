@@ -5,7 +5,6 @@ import { argumentsDigest, newArgumentSalt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
-import type { CallDecider } from './decide.ts';
 import type {
   ExecutableCall,
   Execution,
@@ -14,12 +13,11 @@ import type {
   ExecutorTool,
 } from './executor.ts';
 import type { CallFacts, CallLedger, ToolLimits, ToolMetrics } from './ports.ts';
-import { type RecordedCall, recordCall } from './record.ts';
-import { type Settlement, settle, settledHere } from './settle.ts';
+import { type RecordedCall, recordCall, type Settlement, settle, settledHere } from './settle.ts';
 
 export interface ToolCallDeps {
   readonly scope: TurnScope;
-  readonly decider: CallDecider;
+  readonly decide: (tool: string, version: string, args: unknown) => HeldDecision;
   readonly find: (tool: string) => { tool: ExecutorTool; executor: ExecutorScope } | undefined;
   readonly ledger: CallLedger;
   readonly signer: Signer;
@@ -91,8 +89,8 @@ export class ToolCall implements PreparedCall {
   }
 
   #decide(): HeldDecision {
-    const { decider, ledger } = this.#deps;
-    const decision = decider.decide(this.tool, this.#found?.version ?? '', this.#args.value);
+    const { decide, ledger } = this.#deps;
+    const decision = decide(this.tool, this.#found?.version ?? '', this.#args.value);
     this.#decision = decision;
     if (decision.effect !== 'allow') ledger.denied(this.#facts(), decision);
     return decision;

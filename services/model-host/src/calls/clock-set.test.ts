@@ -1,7 +1,7 @@
 import { test } from 'node:test';
 import { assertEnds, started } from '../../test/relay/started.ts';
 import { never, scope } from '../../test/relay/tool-world.ts';
-import { readArguments } from './arguments.ts';
+import { readArguments } from '../turn/tool-step.ts';
 
 test('calls of a turn that begins after the clock was set have their deadline by that clock', async (t) => {
   const { run, toolboxes } = await started(t);

@@ -6,7 +6,7 @@ import { eventually } from '@zerolatency/testing';
 import { heldTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { started } from '../../test/relay/started.ts';
 import { contracts, type ToolWorld, type ToolWorldOptions } from '../../test/relay/tool-world.ts';
-import { createCallLedger, openCalls } from '../adapters/ledger/call-ledger.ts';
+import { createCallLedger, openCalls } from '../adapters/ledger/records.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { closeOpenIntents } from './close-open-intents.ts';
 

@@ -3,8 +3,7 @@ import type { Outcome } from '@zerolatency/receipts';
 import type { Signer } from '@zerolatency/signing';
 import type { Execution, Executor, OpenCall } from './executor.ts';
 import type { CallLedger } from './ports.ts';
-import { recordCall } from './record.ts';
-import { settledHere, settleRecovered } from './settle.ts';
+import { recordCall, settledHere, settleRecovered } from './settle.ts';
 
 export interface CloseOpenIntentsOptions {
   readonly open: readonly OpenCall[];

@@ -3,7 +3,6 @@ import type { ZlError } from '@zerolatency/errors';
 import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { Digest, Envelope } from '@zerolatency/signing';
 import type { CallOptions, ToolArguments, ToolDefinition, TurnScope } from '../ports.ts';
-import type { McpResult } from './mcp-result.ts';
 import type { CallFacts, CallIntentTarget } from './ports.ts';
 
 /** A tool as its executor offers it to one turn. */
@@ -47,6 +46,13 @@ export interface ExecutionContext extends CallOptions {
    * Returns undefined when there is nothing to wait for.
    */
   intend(target?: CallIntentTarget): Promise<void> | undefined;
+}
+
+/** The result of an MCP tools/call, as far as this host reads it. */
+export interface McpResult {
+  readonly isError?: unknown;
+  readonly content?: unknown;
+  readonly structuredContent?: unknown;
 }
 
 /** What a device stated about a call, its signature verified. */

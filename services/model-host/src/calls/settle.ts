@@ -1,9 +1,10 @@
 import type { Validator } from '@zerolatency/contracts';
-import { ZlError } from '@zerolatency/errors';
-import type { Outcome } from '@zerolatency/receipts';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type Outcome, type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
-import type { Execution } from './executor.ts';
-import { type McpResult, plainText, textForModel } from './mcp-result.ts';
+import type { Signer } from '@zerolatency/signing';
+import type { Execution, McpResult } from './executor.ts';
+import type { CallFacts, CallLedger } from './ports.ts';
 
 /** How a call ended, checked and masked, before it is recorded. */
 export interface Settlement extends Omit<Execution, 'result' | 'release'> {
@@ -12,7 +13,7 @@ export interface Settlement extends Omit<Execution, 'result' | 'release'> {
   readonly text: string;
 }
 
-export interface SettleRules {
+interface SettleRules {
   readonly tool: string;
   /** The result schema of the tool's contract. */
   readonly schema: Validator | undefined;
@@ -73,7 +74,7 @@ export function settledHere(
 }
 
 /** An error message quotes foreign text, which may hold a secret. */
-export function settledAs(
+function settledAs(
   outcome: Exclude<Outcome, 'done'>,
   error: ZlError,
   onMasked?: OnMasked,
@@ -86,4 +87,134 @@ export function settledAs(
 /** An earlier run of this host sent the call, so its result was never seen. */
 export function settleRecovered({ result: _, release: __, ...stated }: Execution): Settlement {
   return { ...stated, ...NO_RESULT };
+}
+
+export interface RecordedCall {
+  readonly settlement: Settlement;
+  /** Empty when the ledger took no receipt. */
+  readonly receiptJson: string;
+}
+
+interface RecordCallOptions {
+  readonly facts: CallFacts;
+  readonly settlement: Settlement;
+  readonly elapsedUs: number;
+  readonly signer: Signer;
+  readonly ledger: CallLedger;
+}
+
+/** Signs and stores the receipt of the call. A call without one is never reported as done. */
+export async function recordCall(options: RecordCallOptions): Promise<RecordedCall> {
+  const { facts, signer, ledger } = options;
+  const { settlement, receipt } = agree(options);
+  try {
+    const envelope = await signReceipt(receipt, signer);
+    await ledger.conclude(facts, envelope);
+    return { settlement, receiptJson: JSON.stringify(envelope) };
+  } catch (reason) {
+    const { message } = fromUnknown(reason);
+    const error = new ZlError(
+      'ledger.failed',
+      `the call ended as ${settlement.outcome}, which cannot be recorded: ${message}`,
+      { cause: reason },
+    );
+    const outcome = settlement.outcome === 'done' ? 'failed' : settlement.outcome;
+    return { settlement: { ...settlement, ...settledAs(outcome, error) }, receiptJson: '' };
+  }
+}
+
+/** A device receipt that contradicts the outcome proves nothing. */
+function agree({ facts, settlement, elapsedUs }: RecordCallOptions): {
+  settlement: Settlement;
+  receipt: Receipt;
+} {
+  const receipt = receiptOf(facts, settlement, elapsedUs);
+  if (settlement.device === undefined) return { settlement, receipt };
+  const difference = receiptsDiffer(receipt, settlement.device.receipt);
+  if (difference === undefined) return { settlement, receipt };
+  const { device: _, resultDigest: __, ...rest } = settlement;
+  const error = new ZlError('receipt.invalid', difference);
+  const doubtful = { ...rest, ...settledAs('unknown', error) };
+  return { settlement: doubtful, receipt: receiptOf(facts, doubtful, elapsedUs) };
+}
+
+function receiptOf(
+  { argumentSalt: _, ...facts }: CallFacts,
+  settlement: Settlement,
+  elapsedUs: number,
+): Receipt {
+  const { outcome, resultDigest, error, device } = settlement;
+  return {
+    ...facts,
+    role: 'host',
+    outcome,
+    elapsedUs,
+    resultDigest: outcome === 'done' ? resultDigest : undefined,
+    errorId: error?.id,
+    device: device?.envelope,
+  };
+}
+
+/** What a model reads of a result; content that is not text leaves a placeholder. */
+export function textForModel(result: unknown): string {
+  if (!isObject(result)) return JSON.stringify(result);
+  const parts = Array.isArray(result.content) ? result.content.flatMap(textOfPart) : [];
+  if (result.structuredContent === undefined) {
+    return parts.length === 0 ? JSON.stringify(result) : parts.map(({ text }) => text).join('\n');
+  }
+  // MCP repeats structured content as text for older clients; a model needs it once.
+  const beside = parts.filter(({ isText }) => !isText).map(({ text }) => text);
+  return [JSON.stringify(result.structuredContent), ...beside].join('\n');
+}
+
+/** The text parts alone, for messages of errors. */
+export function plainText({ content }: McpResult): string {
+  if (!Array.isArray(content)) return '';
+  return content
+    .flatMap(textOfPart)
+    .flatMap(({ isText, text }) => (isText ? [text] : []))
+    .join('\n');
+}
+
+interface PartText {
+  readonly text: string;
+  readonly isText: boolean;
+}
+
+function textOfPart(part: unknown): PartText[] {
+  if (!isObject(part)) return [];
+  const { type, text, resource } = part;
+  if (type === 'text') return typeof text === 'string' ? [{ text, isText: true }] : [];
+  if (type === 'resource' && isObject(resource)) {
+    const where = `resource ${nameOf(resource.uri)}`;
+    if (typeof resource.text === 'string') {
+      return [{ text: `[${where}]\n${resource.text}`, isText: false }];
+    }
+    return [{ text: placeholder(where, resource.mimeType, resource.blob), isText: false }];
+  }
+  if (type === 'resource_link') {
+    const label = `link ${nameOf(part.uri)} "${nameOf(part.title ?? part.name)}"`;
+    return [{ text: placeholder(label, part.mimeType, undefined), isText: false }];
+  }
+  return [{ text: placeholder(nameOf(type), part.mimeType, part.data), isText: false }];
+}
+
+/** Such as [image image/png, 12,345 bytes]. */
+function placeholder(what: string, mimeType: unknown, base64: unknown): string {
+  const kind = typeof mimeType === 'string' ? ` ${nameOf(mimeType)}` : '';
+  if (typeof base64 !== 'string') return `[${what}${kind}]`;
+  const bytes = Buffer.byteLength(base64, 'base64').toLocaleString('en-US');
+  return `[${what}${kind}, ${bytes} bytes]`;
+}
+
+const MAX_NAME_CHARS = 200;
+
+/** Tools choose these names, so one cannot fill or break the placeholder it stands in. */
+function nameOf(value: unknown): string {
+  if (typeof value !== 'string') return 'unnamed';
+  return value.slice(0, MAX_NAME_CHARS).replaceAll(/[\p{Cc}[\]]/gu, ' ');
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
 }

@@ -10,7 +10,7 @@ import { eventually } from '@zerolatency/testing';
 import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';
 import { never, scope } from '../../test/relay/tool-world.ts';
-import { readArguments } from './arguments.ts';
+import { readArguments } from '../turn/tool-step.ts';
 
 const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/records');
 

@@ -1,10 +1,16 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import type { BundleHolder } from '@zerolatency/policy';
+import {
+  type Bundle,
+  type BundleHolder,
+  type BundleState,
+  decide,
+  type HeldDecision,
+  type PolicyRequest,
+} from '@zerolatency/policy';
 import { inject, inSpan } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { PreparedCall, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import { ToolCall, type ToolCallDeps } from './call.ts';
-import { CallDecider } from './decide.ts';
 import type { Executor, ExecutorScope, ExecutorTool } from './executor.ts';
 import {
   type CallLedger,
@@ -32,10 +38,10 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
   return {
     async open(scope, signal) {
       const opened = await Promise.all(executors.map((executor) => executor.open(scope, signal)));
-      const maxCalls = limits.callsPerTurn;
+      const decider = new CallDecider({ policy, scope, maxCalls: limits.callsPerTurn, metrics });
       const deps: ToolCallDeps = {
         scope,
-        decider: new CallDecider({ policy, scope, maxCalls, metrics }),
+        decide: (...call) => decider.decide(...call),
         find: (name) => find(opened, name),
         ledger,
         signer,
@@ -44,7 +50,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         nowMs: steadyClock(),
         traceparent: () => inject(),
       };
-      return toolboxOf(deps, opened, tracer);
+      return toolboxOf({ deps, decider, opened, tracer });
     },
   };
 }
@@ -57,16 +63,18 @@ function find(executors: readonly ExecutorScope[], name: string): ReturnType<Too
   return undefined;
 }
 
-function toolboxOf(
-  deps: ToolCallDeps,
-  executors: readonly ExecutorScope[],
-  tracer: Tracer | undefined,
-): Toolbox {
+interface OpenedToolbox {
+  readonly deps: ToolCallDeps;
+  readonly decider: CallDecider;
+  readonly opened: readonly ExecutorScope[];
+  readonly tracer: Tracer | undefined;
+}
+
+function toolboxOf({ deps, decider, opened, tracer }: OpenedToolbox): Toolbox {
   const offered = new Map<string, ExecutorTool>();
-  for (const executor of executors) {
+  for (const executor of opened) {
     for (const [name, tool] of executor.tools()) if (!offered.has(name)) offered.set(name, tool);
   }
-  const { decider } = deps;
   return {
     tools: [...offered.values()]
       .filter(({ isReady }) => isReady)
@@ -109,4 +117,81 @@ function tracedCall(call: PreparedCall, scope: TurnScope, tracer: Tracer): Prepa
 function steadyClock(): () => number {
   const originMs = Date.now() - performance.now();
   return () => originMs + performance.now();
+}
+
+interface CallDeciderOptions {
+  readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
+  readonly scope: TurnScope;
+  readonly maxCalls: number;
+  readonly metrics: Pick<ToolMetrics, 'decided'>;
+}
+
+/** Decides the calls of one turn and counts them. */
+export class CallDecider {
+  readonly #options: CallDeciderOptions;
+  readonly #calls = new Map<string, number>();
+  #allCalls = 0;
+
+  constructor(options: CallDeciderOptions) {
+    this.#options = options;
+  }
+
+  /** Whether the policy could allow some call of the tool; a model sees no other tools. */
+  isVisible(tool: string, version: string): boolean {
+    const request = this.#request(tool, version);
+    return mayBeAllowed(this.#options.policy.current(request.nowMs), request);
+  }
+
+  decide(tool: string, version: string, args: unknown): HeldDecision {
+    const { policy, metrics, maxCalls } = this.#options;
+    const startedMs = performance.now();
+    const request = { ...this.#request(tool, version), arguments: args };
+    const decision = policy.decide(request);
+    metrics.decided(decision.effect, performance.now() - startedMs);
+    this.#calls.set(tool, request.callsThisTurn + 1);
+    this.#allCalls += 1;
+    if (this.#allCalls <= maxCalls || decision.effect !== 'allow') return decision;
+    const { policyId, policyDigest } = decision;
+    return {
+      effect: 'deny',
+      ruleId: null,
+      reason: `this host allows ${maxCalls} calls per turn`,
+      errorId: 'policy.denied',
+      policyId,
+      policyDigest,
+    };
+  }
+
+  #request(tool: string, version: string): Omit<PolicyRequest, 'arguments'> {
+    const { identity, deviceId } = this.#options.scope;
+    const { tenant, user, roles } = identity;
+    const callsThisTurn = this.#calls.get(tool) ?? 0;
+    // Wall time, because the bundle's own dates are.
+    return { tool, version, tenant, user, roles, deviceId, nowMs: Date.now(), callsThisTurn };
+  }
+}
+
+/** Each bundle without its rules about arguments. */
+const WITHOUT_ARGUMENTS = new WeakMap<Bundle, Bundle>();
+
+export function mayBeAllowed(
+  held: BundleState,
+  request: Omit<PolicyRequest, 'arguments'>,
+): boolean {
+  if (held.state === 'none' || held.state === 'expired') return false;
+  const bundle = regardlessOfArguments(held.content);
+  const inGrace = held.state === 'stale';
+  return decide(bundle, { ...request, arguments: {} }, { inGrace }).effect === 'allow';
+}
+
+/** A rule about arguments decides single calls, not the tool. */
+function regardlessOfArguments(bundle: Bundle): Bundle {
+  const known = WITHOUT_ARGUMENTS.get(bundle);
+  if (known !== undefined) return known;
+  const rules = bundle.rules
+    .filter((rule) => rule.effect === 'allow' || rule.paths === undefined)
+    .map(({ paths: _, ...rule }) => rule);
+  const loosened = { ...bundle, rules };
+  WITHOUT_ARGUMENTS.set(bundle, loosened);
+  return loosened;
 }

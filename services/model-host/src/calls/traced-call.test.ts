@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { createTracing } from '@zerolatency/service/telemetry';
 import { readTool } from '../../test/relay/offered-tools.ts';
 import { never, scope, toolWorld } from '../../test/relay/tool-world.ts';
-import { readArguments } from './arguments.ts';
+import { readArguments } from '../turn/tool-step.ts';
 
 test('[OBS-01] a call is a span with its outcome, and the device continues its trace', async (t) => {
   const spans: { name: string; spanId: string; attributes: Record<string, unknown> }[] = [];

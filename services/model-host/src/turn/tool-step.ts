@@ -1,3 +1,5 @@
+import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { canonicalText } from '@zerolatency/signing';
 import type {
   CallOptions,
   CallProgress,
@@ -86,4 +88,28 @@ function bounded(text: string, maxBytes: number): string {
   // Back to the first byte of a character: continuation bytes are 10xxxxxx.
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return `${bytes.toString('utf8', 0, end)}\n[cut: ${end} of ${bytes.length} bytes shown]`;
+}
+
+/** Fits a long text; more belongs in a file. */
+const MAX_ARGUMENTS_BYTES = 256 * 1024;
+
+export function readArguments(written: string): ToolArguments {
+  if (Buffer.byteLength(written) > MAX_ARGUMENTS_BYTES) {
+    return unreadable(written, `are longer than ${MAX_ARGUMENTS_BYTES} bytes`);
+  }
+  try {
+    const value: unknown = JSON.parse(written);
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    if (!isObject) return unreadable(written, 'are not a JSON object');
+    return { value, text: canonicalText(value) };
+  } catch (cause) {
+    // A model that sees its own mistake corrects it better than one that reads "invalid".
+    const why = cause instanceof SyntaxError ? cause.message : fromUnknown(cause).message;
+    return unreadable(written, `are not JSON (${why})`, cause);
+  }
+}
+
+function unreadable(text: string, reason: string, cause?: unknown): ToolArguments {
+  const error = new ZlError('tool.arguments_invalid', reason, { cause });
+  return { value: undefined, text, error };
 }

@@ -1,7 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import { readArguments } from '../calls/arguments.ts';
 import type { NestedTurn, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
@@ -17,7 +16,7 @@ import {
   transition,
 } from './state.ts';
 import { TurnClock, type TurnObserver } from './telemetry.ts';
-import { type AskedCall, runToolStep } from './tool-step.ts';
+import { type AskedCall, readArguments, runToolStep } from './tool-step.ts';
 import type { TurnEvents } from './turn-events.ts';
 
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;

@@ -1,7 +1,7 @@
 import { type TestContext, test } from 'node:test';
 import { WebSocket } from 'ws';
-import { readArguments } from '../../src/calls/arguments.ts';
 import type { ToolResult } from '../../src/ports.ts';
+import { readArguments } from '../../src/turn/tool-step.ts';
 import { readTool } from './offered-tools.ts';
 import { never, scope, toolWorld } from './tool-world.ts';
 

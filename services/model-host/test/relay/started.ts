@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { TestContext } from 'node:test';
-import { readArguments } from '../../src/calls/arguments.ts';
 import type { ToolResult } from '../../src/ports.ts';
+import { readArguments } from '../../src/turn/tool-step.ts';
 import { readTool } from './offered-tools.ts';
 import { never, scope, type ToolWorldOptions, toolWorld } from './tool-world.ts';
 

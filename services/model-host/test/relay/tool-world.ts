@@ -13,7 +13,7 @@ import {
   verifierFromPem,
 } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
-import { createCallLedger } from '../../src/adapters/ledger/call-ledger.ts';
+import { createCallLedger } from '../../src/adapters/ledger/records.ts';
 import type { RelayClientOptions } from '../../src/adapters/relay/relay-client.ts';
 import type { Executor } from '../../src/calls/executor.ts';
 import type { CallLedger, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';

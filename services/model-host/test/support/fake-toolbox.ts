@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Outcome } from '@zerolatency/receipts';
 import { maskText } from '@zerolatency/redaction';
-import { textForModel } from '../../src/calls/mcp-result.ts';
+import { textForModel } from '../../src/calls/settle.ts';
 import type {
   CallOptions,
   CallProgress,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
-import { parseScript } from '../../src/adapters/mock-provider/parse-script.ts';
+import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
 import { TurnLog } from '../../src/chat/turn-log.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';

@@ -1,14 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
 import type { ModelMessage, ModelPart, ModelRequest } from '../../providers/port.ts';
-import { defaultScriptFile } from './default-script.ts';
 import { mockProvider } from './mock-provider.ts';
-import { parseScript } from './parse-script.ts';
+import { openScript, parseScript } from './script.ts';
 
-const defaultScript = parseScript(readFileSync(defaultScriptFile, 'utf8'), defaultScriptFile);
+const defaultScript = await openScript('');
 const fsRead = { name: 'fs.read', description: 'reads a file', inputSchema: {} };
 
 function request(messages: readonly ModelMessage[], tools = [fsRead]): ModelRequest {

@@ -1,15 +1,30 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import type { LlmProvider, ModelPart, ModelRequest } from '../../providers/port.ts';
-import type { ReplyPart, Script, ScriptedCall, TextPart } from './script.ts';
-import { match, situationOf } from './situation.ts';
-import { fill, fillDeep, type TemplateValues } from './template.ts';
+import type {
+  MockScript,
+  Part,
+  Rule,
+  ToolCall,
+} from '../../../../../contracts/gen/mock-script.d.ts';
+import type {
+  LlmProvider,
+  ModelMessage,
+  ModelPart,
+  ModelRequest,
+  ToolAnswer,
+} from '../../providers/port.ts';
+import { fill, fillDeep, type TemplateValues } from './script.ts';
+
+type TextPart = Exclude<Extract<Part, { text: unknown }>['text'], string>;
 
 const DEFAULT_CHUNK_CHARS = 16;
 const CHARS_PER_TOKEN = 4;
+// Enough for any rule, and it bounds what a slow regular expression can cost.
+const MAX_MATCHED_CHARS = 4096;
+const MAX_QUOTED_CHARS = 4000;
 
 /** A model that follows a script: the same every time, without a network. */
-export function mockProvider(script: Script): LlmProvider {
+export function mockProvider(script: Pick<MockScript, 'rules'>): LlmProvider {
   return {
     name: 'mock',
     stream: (request, signal) => play(script, request, signal),
@@ -17,7 +32,7 @@ export function mockProvider(script: Script): LlmProvider {
 }
 
 async function* play(
-  script: Script,
+  script: Pick<MockScript, 'rules'>,
   request: ModelRequest,
   signal: AbortSignal,
 ): AsyncGenerator<ModelPart> {
@@ -45,7 +60,7 @@ class Reply {
     this.#signal = signal;
   }
 
-  async *parts(reply: readonly ReplyPart[]): AsyncGenerator<ModelPart> {
+  async *parts(reply: readonly Part[]): AsyncGenerator<ModelPart> {
     let stop: 'end' | 'length' = 'end';
     for (const part of reply) {
       this.#signal.throwIfAborted();
@@ -56,7 +71,7 @@ class Reply {
     yield { type: 'stop', reason: stop === 'end' && this.#calls > 0 ? 'tools' : stop };
   }
 
-  async *#part(part: Exclude<ReplyPart, { stop: unknown }>): AsyncGenerator<ModelPart> {
+  async *#part(part: Exclude<Part, { stop: unknown }>): AsyncGenerator<ModelPart> {
     if ('text' in part)
       yield* this.#text(typeof part.text === 'string' ? { value: part.text } : part.text);
     else if ('toolCalls' in part) yield* this.#toolCalls(part.toolCalls);
@@ -81,7 +96,7 @@ class Reply {
     }
   }
 
-  *#toolCalls(calls: readonly ScriptedCall[]): Generator<ModelPart> {
+  *#toolCalls(calls: readonly ToolCall[]): Generator<ModelPart> {
     for (const call of calls) {
       this.#calls += 1;
       const argumentsText =
@@ -119,4 +134,75 @@ function aborted(signal: AbortSignal): Promise<never> {
     if (signal.aborted) reject(signal.reason);
     else signal.addEventListener('abort', () => reject(signal.reason), { once: true });
   });
+}
+
+/** What a rule can ask about a model call. */
+interface Situation {
+  readonly text: string;
+  readonly step: number;
+  readonly offers: readonly string[];
+  readonly after: 'person' | 'results' | 'failure';
+  readonly answers: readonly ToolAnswer[];
+}
+
+function situationOf(request: ModelRequest): Situation {
+  const { messages } = request;
+  const last = messages.at(-1);
+  const answers = last?.role === 'tool' ? last.results : [];
+  // A tool loop adds assistant and tool messages after the person's.
+  const asked = messages.findLastIndex((message) => message.role === 'user');
+  const person = messages[asked];
+  return {
+    text: person?.role === 'user' ? person.text : '',
+    step: 1 + stepsSince(messages, asked),
+    offers: request.tools.map((tool) => tool.name),
+    after: answers.length === 0 ? 'person' : afterTools(answers),
+    answers,
+  };
+}
+
+/** The values for the rule's templates when all its conditions hold. */
+function match(rule: Rule, situation: Situation): TemplateValues | undefined {
+  const { when = {} } = rule;
+  if (when.step !== undefined && when.step !== situation.step) return undefined;
+  if (when.after !== undefined && when.after !== situation.after) return undefined;
+  if (when.offers !== undefined && !situation.offers.includes(when.offers)) return undefined;
+  const matched = new RegExp(when.text ?? '', 'iu').exec(
+    situation.text.slice(0, MAX_MATCHED_CHARS),
+  );
+  if (matched === null) return undefined;
+  return {
+    ...Object.fromEntries(matched.map((group, index) => [String(index), group])),
+    ...matched.groups,
+    text: situation.text,
+    result: quote(situation.answers.filter((answer) => !answer.isError)),
+    error: quote(situation.answers.filter((answer) => answer.isError)),
+  };
+}
+
+function stepsSince(messages: readonly ModelMessage[], asked: number): number {
+  return messages.slice(asked + 1).filter((message) => message.role === 'assistant').length;
+}
+
+function afterTools(answers: readonly ToolAnswer[]): 'results' | 'failure' {
+  return answers.some((answer) => answer.isError) ? 'failure' : 'results';
+}
+
+function quote(answers: readonly ToolAnswer[]): string {
+  return answers.map((answer) => cut(contentOf(answer.text))).join('\n');
+}
+
+/** A file's content where the result has one, otherwise the whole result. */
+function contentOf(text: string): string {
+  try {
+    const { content } = JSON.parse(text);
+    return typeof content === 'string' ? content : text;
+  } catch {
+    // Most results are not JSON objects with content; they are quoted as they are.
+    return text;
+  }
+}
+
+function cut(text: string): string {
+  return text.length > MAX_QUOTED_CHARS ? `${text.slice(0, MAX_QUOTED_CHARS)}…` : text;
 }

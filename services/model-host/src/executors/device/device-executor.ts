@@ -10,8 +10,8 @@ import type {
   Execution,
   ExecutionContext,
   Executor,
+  McpResult,
 } from '../../calls/executor.ts';
-import { parseMcpResult } from '../../calls/mcp-result.ts';
 import type { CallIntentTarget } from '../../calls/ports.ts';
 import type { TurnScope } from '../../ports.ts';
 import { DeviceCatalogs, type WithheldTool } from './catalog.ts';
@@ -174,4 +174,15 @@ function readReceipt({ outcome, verifier }: RemoteAnswer): DeviceReceipt | { err
   const { value, error } = verifyDeviceReceipt({ envelope, deviceKeys });
   // It has verified as an envelope, so it is one.
   return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
+}
+
+function parseMcpResult(bytes: Uint8Array): McpResult | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? value : undefined;
+  } catch {
+    // The caller reports a result that cannot be read.
+    return undefined;
+  }
 }

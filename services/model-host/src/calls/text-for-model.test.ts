@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { plainText, textForModel } from './mcp-result.ts';
+import { plainText, textForModel } from './settle.ts';
 
 const text = { type: 'text', text: 'a cat' };
 const image = {

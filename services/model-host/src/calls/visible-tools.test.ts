@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Rule } from '@zerolatency/policy';
 import fc from 'fast-check';
 import { policyOf } from '../../test/relay/tool-world.ts';
-import { mayBeAllowed } from './decide.ts';
+import { mayBeAllowed } from './toolbox.ts';
 
 const asking = {
   tool: 'fs.read',

@@ -3,14 +3,14 @@ import { test } from 'node:test';
 import { openLedger, readLedger, verifyLedger } from '@zerolatency/ledger';
 import { generateKeyPair, signerFromPem, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
-import { createRecorder } from './recorder.ts';
+import { createRecorder } from './records.ts';
 
 test('[AUD-01] a turn is one record, identified by its leaf in the tree', async (t) => {
   const dir = tempDir(t);
   const key = generateKeyPair();
   const signer = signerFromPem(key.privatePem);
   const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
-  const auditId = await createRecorder({ ledger }).recordTurn({
+  const auditId = await createRecorder(ledger).recordTurn({
     scope: {
       identity: { tenant: 'north', user: 'user-1', roles: [] },
       sessionId: 'session-1',

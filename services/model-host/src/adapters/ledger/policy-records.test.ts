@@ -4,7 +4,7 @@ import { type LedgerRecord, openLedger, readLedger } from '@zerolatency/ledger';
 import { type Bundle, BundleHolder, POLICY_BUNDLE } from '@zerolatency/policy';
 import { generateKeyPair, memoryFloor, signDocument, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
-import { recordPolicy } from './policy-recorder.ts';
+import { recordPolicy } from './records.ts';
 
 const HOUR_MS = 3_600_000;
 const NOW = Date.UTC(2030, 0, 1);

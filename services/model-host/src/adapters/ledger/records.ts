@@ -1,8 +1,10 @@
-import { ZlError } from '@zerolatency/errors';
-import type { Ledger, OpenIntent } from '@zerolatency/ledger';
+import { isErrorId, ZlError } from '@zerolatency/errors';
+import type { Ledger, OpenIntent, RecordBodies } from '@zerolatency/ledger';
+import type { BundleState } from '@zerolatency/policy';
 import type { Digest } from '@zerolatency/signing';
 import type { OpenCall } from '../../calls/executor.ts';
 import type { CallLedger } from '../../calls/ports.ts';
+import type { Recorder, TurnRecord } from '../../ports.ts';
 
 /** The contract of policy.denied bounds the reason. */
 const MAX_REASON_CHARS = 1024;
@@ -36,7 +38,7 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
         ...known,
         argumentSalt: hexOf(facts.argumentSalt),
         ruleId,
-        reason: cut(reason),
+        reason: reason.slice(0, MAX_REASON_CHARS).toWellFormed(),
       };
       try {
         ledger.appendSoon({ kind: 'policy.denied', body });
@@ -69,8 +71,54 @@ function openCall({ at, body }: OpenIntent): OpenCall {
   return { facts, target };
 }
 
-function cut(reason: string): string {
-  return reason.slice(0, MAX_REASON_CHARS).toWellFormed();
+/** Writes the records of turns. The audit id is the record's leaf, where its inclusion proof starts. */
+export function createRecorder(ledger: Pick<Ledger, 'append'>): Recorder {
+  return {
+    async recordTurn(record) {
+      const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
+      return leafHash;
+    },
+  };
+}
+
+function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...counted }: TurnRecord) {
+  const { identity, turnId, sessionId, deviceId } = scope;
+  return {
+    ...counted,
+    turnId,
+    sessionId,
+    tenant: identity.tenant,
+    user: identity.user,
+    deviceId: deviceId || undefined,
+    errorId: errorId !== undefined && isErrorId(errorId) ? errorId : undefined,
+    startedAt: new Date(startedAtMs).toISOString(),
+    endedAt: new Date(endedAtMs).toISOString(),
+  };
+}
+
+/**
+ * Records which bundle decides from now on, before the first decision under it.
+ * The ledger keeps the order of its appends, so nobody waits for the write.
+ */
+export function recordPolicy(
+  ledger: Pick<Ledger, 'appendSoon'>,
+  log: { error(fields: object, message: string): void },
+): (now: BundleState) => void {
+  return (now) => {
+    const body = policyBody(now);
+    try {
+      ledger.appendSoon({ kind: 'policy.changed', body });
+    } catch (err) {
+      // The decision may stand: a ledger that refuses this record refuses every call's intent too.
+      log.error({ err, ...body }, 'a change of policy could not be recorded');
+    }
+  };
+}
+
+function policyBody(now: BundleState): RecordBodies['policy.changed'] {
+  if (now.state === 'none') return { state: now.state };
+  const { state, name: policyId, digest, content } = now;
+  return { state, policyId, policyDigest: digest, version: content.version };
 }
 
 function nothing(): void {}
@@ -78,7 +126,7 @@ function nothing(): void {}
 function refuse(reason: unknown): never {
   if (reason instanceof ZlError && reason.id === 'ledger.failed') throw reason;
   const why = reason instanceof Error ? reason.message : String(reason);
-  throw new ZlError('ledger.failed', `the ledger accepted no record: ${why}`, { cause: reason });
+  throw new ZlError('ledger.failed', `the ledger refused a record: ${why}`, { cause: reason });
 }
 
 function digestOf(bytes: Uint8Array): Digest {
