@@ -37,8 +37,8 @@ test('every usage error exits with 2, says what is wrong and points at the help'
     [['policy', 'lint'], /missing required argument 'bundle\.json'/],
     [['policy', 'explain'], /required option '--tool <name>' not specified/],
     [['policy', 'explain', '--tool', 'a.b', '--arguments', '{x'], /It is not JSON; write it like/],
-    [['policy', 'explain', '--tool', 'a.b', '--at', 'noon'], /It is no time; write it like/],
-    [['policy', 'explain', '--tool', 'a.b', '--calls', '-1'], /It is no number/],
+    [['policy', 'explain', '--tool', 'a.b', '--at', 'noon'], /It is not a time; write it like/],
+    [['policy', 'explain', '--tool', 'a.b', '--calls', '-1'], /It must be a non-negative integer/],
   ];
   for (const [args, expected] of mistakes) {
     const { status, stdout, stderr } = await zl(...args);

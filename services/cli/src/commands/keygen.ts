@@ -8,7 +8,10 @@ import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
 /** Makes a key pair for bundles or manifests, in a folder where it can overwrite nothing. */
 export async function keygen(terminal: Terminal, options: { out: string }): Promise<number> {
   const { out } = options;
-  await mkdir(out, { recursive: true, mode: 0o700 });
+  await mkdir(out, { recursive: true, mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => {
+    const message = `cannot make ${out} (${cause.code}); name a new or an empty folder`;
+    throw new ZlError('config.invalid', message, { cause });
+  });
   if ((await readdir(out)).length > 0) {
     throw new ZlError('config.invalid', `${out} is not empty; name a new or an empty folder`);
   }

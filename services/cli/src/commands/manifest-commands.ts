@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import type { CommandContext } from '../terminal.ts';
 
-// What the commands do is loaded once one is asked for.
+// Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./manifest.ts');
 
 export function addManifestCommands(program: Command, context: CommandContext): void {
@@ -14,14 +14,14 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .description('sign a valid manifest as it is')
     .argument('<manifest.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
-    .requiredOption('--out <file>', 'where the signed manifest goes')
+    .requiredOption('--out <file>', 'file to write the signed manifest to')
     .action(async (file, options) => finish((await load()).manifestSign(terminal, file, options)));
   manifest
     .command('verify')
     .description('verify a signed manifest')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON')
     .action(async (file, options) =>
       finish(
         (await load()).manifestVerify(terminal, file ?? layout().device.manifest, {

@@ -108,4 +108,8 @@ test('hashes files and folders as a manifest pins them', async (t) => {
   const file = createHash('sha256').update('run();').digest('hex');
   const whole = await folderDigest(folder);
   assert.equal(stdout, `${whole}  ${folder}\n${file}  ${join(folder, 'server.js')}\n`);
+  for (const path of [join(dir, 'none'), '/dev/null']) {
+    const { stderr } = await zl(['manifest', 'hash', path]);
+    assert.match(stderr, /^zl: config\.invalid: .*; name /);
+  }
 });

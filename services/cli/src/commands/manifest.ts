@@ -1,4 +1,5 @@
 import { stat } from 'node:fs/promises';
+import { ZlError } from '@zerolatency/errors';
 import {
   fileDigest,
   folderDigest,
@@ -6,85 +7,53 @@ import {
   type ManifestServer,
   SERVER_MANIFEST,
 } from '@zerolatency/manifest';
+import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
 import {
-  checkDocument,
-  documentName,
-  signDocument,
-  signerFromPem,
-  verifyDocument,
-} from '@zerolatency/signing';
-import { foreignLine } from '../foreign-text.ts';
-import { readDocument, readKeys, readText } from '../input.ts';
-import { writePublic } from '../installation/private-file.ts';
-import { EXIT_STATUS, print, printJson, readable, type Terminal } from '../terminal.ts';
+  type SignOptions,
+  showFile,
+  signFile,
+  type VerifyOptions,
+  verifyFile,
+} from './signed-file.ts';
 
-/** Signs the file as it is. Warnings about its hashes go to stderr. */
-export async function manifestSign(
+export function manifestSign(
   terminal: Terminal,
   file: string,
-  options: { readonly key: string; readonly out: string },
+  options: SignOptions,
 ): Promise<number> {
-  const manifest = await readManifest(file);
-  const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, await signDocument(SERVER_MANIFEST, manifest, [signer]));
-  for (const warning of await hashWarnings(manifest)) {
-    terminal.stderr.write(`warning: ${whole(warning)}\n`);
-  }
-  print(terminal, `signed ${documentName(manifest)} with ${signer.keyid} into ${options.out}`);
-  return EXIT_STATUS.ok;
+  return signFile(terminal, SERVER_MANIFEST, file, { ...options, warningsOf: hashWarnings });
 }
 
-export async function manifestVerify(
+export function manifestVerify(
   terminal: Terminal,
   file: string,
-  options: { readonly json?: boolean; readonly keys: string },
+  options: VerifyOptions,
 ): Promise<number> {
-  const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
-  const verified = verifyDocument(SERVER_MANIFEST, envelope, { keys, nowMs: Date.now() });
-  if ('error' in verified) {
-    if (!options.json) throw verified.error;
-    const { id, message } = verified.error;
-    printJson(terminal, { valid: false, error: { id, message } });
-    return EXIT_STATUS.failed;
-  }
-  const { content, digest, keyids } = verified;
-  const { id, version, servers } = content;
-  if (options.json) {
-    const names = servers.map(({ name }) => name);
-    printJson(terminal, { valid: true, id, version, digest, keyids, servers: names });
-    return EXIT_STATUS.ok;
-  }
-  print(terminal, `${id}@${version} is valid`);
-  print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
-  for (const server of servers) {
-    print(terminal, whole(`  server  ${server.name}: ${JSON.stringify(programOf(server))}`));
-  }
-  return EXIT_STATUS.ok;
+  const show = ({ servers }: Manifest) => ({
+    fields: { servers: servers.map(({ name }) => name) },
+    lines: servers.map((it) => `  server  ${it.name}: ${JSON.stringify(programOf(it))}`),
+  });
+  return verifyFile(terminal, SERVER_MANIFEST, file, { ...options, show });
 }
 
 /** Prints each hash as a manifest has it, before its path. */
 export async function manifestHash(terminal: Terminal, paths: readonly string[]): Promise<number> {
   for (const path of paths) {
-    const isFolder = (await stat(path)).isDirectory();
-    const sha256 = await (isFolder ? folderDigest(path) : fileDigest(path));
+    const found = await stat(path).catch((cause: unknown) => {
+      throw new ZlError('config.invalid', `cannot read ${path}; name a file or folder`, { cause });
+    });
+    if (!found.isFile() && !found.isDirectory()) {
+      throw new ZlError('config.invalid', `${path} is not a file or folder; name one that is`);
+    }
+    const sha256 = await (found.isDirectory() ? folderDigest(path) : fileDigest(path));
     print(terminal, `${sha256}  ${path}`);
   }
   return EXIT_STATUS.ok;
 }
 
-export async function manifestShow(terminal: Terminal, file: string): Promise<number> {
-  print(terminal, readable(await readManifest(file)));
-  return EXIT_STATUS.ok;
+export function manifestShow(terminal: Terminal, file: string): Promise<number> {
+  return showFile(terminal, SERVER_MANIFEST, file);
 }
-
-async function readManifest(file: string): Promise<Manifest> {
-  const checked = checkDocument(SERVER_MANIFEST, await readDocument(file, 'manifest.invalid'));
-  if ('error' in checked) throw checked.error;
-  return checked.content;
-}
-
-/** The cut part of a command line could be the part that matters. */
-const whole = (line: string) => foreignLine(line, Number.POSITIVE_INFINITY);
 
 /** What a person checks about a server: its command line, or its settings. */
 function programOf(server: ManifestServer) {

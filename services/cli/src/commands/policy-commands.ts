@@ -2,7 +2,7 @@ import { type Command, InvalidArgumentError } from 'commander';
 import { local } from '../installation/local.ts';
 import type { CommandContext } from '../terminal.ts';
 
-// What the commands do is loaded once one is asked for.
+// Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./policy.ts');
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
@@ -21,14 +21,14 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .description('sign a valid bundle as it is')
     .argument('<bundle.json>')
     .requiredOption('--key <private.pem>', 'the key to sign with')
-    .requiredOption('--out <file>', 'where the signed bundle goes')
+    .requiredOption('--out <file>', 'file to write the signed bundle to')
     .action(async (file, options) => finish((await load()).policySign(terminal, file, options)));
   policy
     .command('verify')
     .description('verify a signed bundle')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
     .option('--keys <folder or pem>', 'public keys to trust (default: those of this installation)')
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON')
     .action(async (file, options) =>
       finish(
         (await load()).policyVerify(terminal, file ?? layout().policy.bundle, {
@@ -47,16 +47,16 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   addExplain(policy, context);
   policy
     .command('lint')
-    .description('point out rules that may not do what they seem to')
+    .description('warn about rules that may not do what they seem to do')
     .argument('<bundle.json>')
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON')
     .action(async (file, options) => finish((await load()).policyLint(terminal, file, options)));
   policy
     .command('diff')
     .description('show what a new bundle changes')
     .argument('<before.json>')
     .argument('<after.json>')
-    .option('--json', 'for programs')
+    .option('--json', 'print JSON')
     .action(async (before, after, options) =>
       finish((await load()).policyDiff(terminal, { before, after }, options)),
     );
@@ -81,8 +81,8 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     )
     .option('--device <id>', 'the device', local.deviceId)
     .option('--at <time>', 'ISO 8601 (default: now)', parseTime)
-    .option('--calls <number>', 'of the tool that the turn made before', parseCount, 0)
-    .option('--json', 'for programs')
+    .option('--calls <number>', 'earlier calls of the tool in the same turn', parseCount, 0)
+    .option('--json', 'print JSON')
     .action(async (file, o) =>
       finish(
         (await load()).policyExplain(terminal, file ?? layout().policy.bundle, {
@@ -114,10 +114,10 @@ function parseArguments(text: string): unknown {
 function parseTime(text: string): number {
   const timeMs = Date.parse(text);
   if (!Number.isNaN(timeMs)) return timeMs;
-  throw new InvalidArgumentError('It is no time; write it like 2026-03-01T17:30:00Z.');
+  throw new InvalidArgumentError('It is not a time; write it like 2026-03-01T17:30:00Z.');
 }
 
 function parseCount(text: string): number {
   if (/^\d{1,9}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError('It is no number from 0 on.');
+  throw new InvalidArgumentError('It must be a non-negative integer.');
 }

@@ -204,7 +204,10 @@ test('files that are missing, no JSON or no bundle are named, without a stack', 
   assert.match(wrong.stderr, /^zl: policy\.invalid: not a policy bundle: .*rules/);
   const noKey = await zl('policy', 'verify', at('none.json'), '--keys', at('none'));
   assert.equal(noKey.status, 1);
-  for (const { stderr } of [missing, broken, wrong, noKey]) assert.doesNotMatch(stderr, /\n\s+at /);
+  const inFile = await zl('policy', 'keygen', '--out', at('broken.json'));
+  assert.match(inFile.stderr, /^zl: config\.invalid: cannot make .*broken\.json \(EEXIST\)/);
+  for (const { stderr } of [missing, broken, wrong, noKey, inFile])
+    assert.doesNotMatch(stderr, /\n\s+at /);
 });
 
 test('what a bundle says cannot steer the terminal that shows it', async (t) => {

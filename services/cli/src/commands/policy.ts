@@ -1,61 +1,40 @@
 import { type Bundle, type Decision, POLICY_BUNDLE, type PolicyRequest } from '@zerolatency/policy';
-import {
-  ageOf,
-  checkDocument,
-  documentName,
-  signDocument,
-  signerFromPem,
-  verifyDocument,
-} from '@zerolatency/signing';
+import { ageOf, documentName } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
-import { readDocument, readKeys, readText } from '../input.ts';
-import { writePublic } from '../installation/private-file.ts';
-import { diffBundles } from '../policy/diff-bundles.ts';
+import { diffBundles, fieldChanges } from '../policy/diff-bundles.ts';
 import { explain } from '../policy/explain.ts';
-import { lintBundle } from '../policy/lint-bundle.ts';
-import { EXIT_STATUS, paintFor, print, printJson, readable, type Terminal } from '../terminal.ts';
+import { type LintWarning, lintBundle } from '../policy/lint-bundle.ts';
+import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
+import {
+  readContent,
+  type SignOptions,
+  showFile,
+  signFile,
+  type VerifyOptions,
+  verifyFile,
+} from './signed-file.ts';
 
 interface Output {
   readonly json?: boolean;
 }
 
-export async function policySign(
+export function policySign(
   terminal: Terminal,
   file: string,
-  options: { readonly key: string; readonly out: string },
+  options: SignOptions,
 ): Promise<number> {
-  const bundle = await readBundle(file);
-  const signer = signerFromPem(await readText(options.key));
-  await writePublic(options.out, await signDocument(POLICY_BUNDLE, bundle, [signer]));
-  for (const { ruleId, message } of lintBundle(bundle, { nowMs: Date.now() })) {
-    terminal.stderr.write(`warning: ${ruleId ?? 'bundle'}: ${foreignLine(message)}\n`);
-  }
-  print(terminal, `signed ${documentName(bundle)} with ${signer.keyid} into ${options.out}`);
-  return EXIT_STATUS.ok;
+  const warningsOf = async (bundle: Bundle) =>
+    lintBundle(bundle, { nowMs: Date.now() }).map(lineOf);
+  return signFile(terminal, POLICY_BUNDLE, file, { ...options, warningsOf });
 }
 
-export async function policyVerify(
+export function policyVerify(
   terminal: Terminal,
   file: string,
-  options: Output & { readonly keys: string },
+  options: VerifyOptions,
 ): Promise<number> {
-  const [envelope, keys] = await Promise.all([readText(file), readKeys(options.keys)]);
-  const verified = verifyDocument(POLICY_BUNDLE, envelope, { keys, nowMs: Date.now() });
-  if ('error' in verified) {
-    if (!options.json) throw verified.error;
-    const { id, message } = verified.error;
-    printJson(terminal, { valid: false, error: { id, message } });
-    return EXIT_STATUS.failed;
-  }
-  const { content, digest, keyids } = verified;
-  const { id, version, expiresAt } = content;
-  if (options.json) {
-    printJson(terminal, { valid: true, id, version, digest, keyids, expiresAt });
-  } else {
-    print(terminal, `${id}@${version} is valid until ${expiresAt}`);
-    print(terminal, `  digest  ${digest}\n  signed  ${keyids.join(', ')}`);
-  }
-  return EXIT_STATUS.ok;
+  const show = ({ expiresAt }: Bundle) => ({ until: expiresAt, fields: { expiresAt } });
+  return verifyFile(terminal, POLICY_BUNDLE, file, { ...options, show });
 }
 
 const COLOURS = { allow: 'green', deny: 'red', escalate: 'yellow' } as const;
@@ -66,7 +45,7 @@ export async function policyExplain(
   file: string,
   options: Output & { readonly request: PolicyRequest },
 ): Promise<number> {
-  const bundle = await readBundle(file);
+  const bundle = await readContent(POLICY_BUNDLE, file);
   const state = ageOf(POLICY_BUNDLE, bundle, options.request.nowMs);
   const { rules, ...explained } = explain(bundle, options.request, { inGrace: state === 'stale' });
   const decision = state === 'expired' ? expiredDecision(bundle) : explained.decision;
@@ -98,12 +77,16 @@ export async function policyLint(
   file: string,
   options: Output,
 ): Promise<number> {
-  const warnings = lintBundle(await readBundle(file), { nowMs: Date.now() });
+  const bundle = await readContent(POLICY_BUNDLE, file);
+  const warnings = lintBundle(bundle, { nowMs: Date.now() });
   if (options.json) printJson(terminal, { warnings });
   else if (warnings.length === 0) print(terminal, 'no warnings');
-  else
-    for (const w of warnings) print(terminal, foreignLine(`${w.ruleId ?? 'bundle'}: ${w.message}`));
+  else for (const warning of warnings) print(terminal, foreignLine(lineOf(warning)));
   return warnings.length === 0 ? EXIT_STATUS.ok : EXIT_STATUS.failed;
+}
+
+function lineOf({ ruleId, message }: LintWarning): string {
+  return `${ruleId ?? 'bundle'}: ${message}`;
 }
 
 export async function policyDiff(
@@ -111,7 +94,10 @@ export async function policyDiff(
   files: { readonly before: string; readonly after: string },
   options: Output,
 ): Promise<number> {
-  const [before, after] = await Promise.all([readBundle(files.before), readBundle(files.after)]);
+  const [before, after] = await Promise.all([
+    readContent(POLICY_BUNDLE, files.before),
+    readContent(POLICY_BUNDLE, files.after),
+  ]);
   const difference = diffBundles(before, after);
   if (options.json) {
     printJson(terminal, difference);
@@ -122,21 +108,14 @@ export async function policyDiff(
   for (const { field, before: was, after: is } of difference.header) change(field, was, is);
   for (const { id, effect } of difference.added) print(terminal, `+ ${id} (${effect})`);
   for (const { id, effect } of difference.removed) print(terminal, `- ${id} (${effect})`);
-  for (const { id, fields, before: was, after: is } of difference.changed) {
-    for (const field of fields) change(`${id} ${field}`, was[field], is[field]);
+  for (const { id, before: was, after: is } of difference.changed) {
+    for (const { field, ...values } of fieldChanges(was, is)) {
+      change(`${id} ${field}`, values.before, values.after);
+    }
   }
   return EXIT_STATUS.ok;
 }
 
-/** The content of a signed bundle, to read or to base the next one on. */
-export async function policyShow(terminal: Terminal, file: string): Promise<number> {
-  print(terminal, readable(await readBundle(file)));
-  return EXIT_STATUS.ok;
-}
-
-/** A bundle as a person wrote it, or the content of an envelope (whose signature is not checked). */
-async function readBundle(file: string): Promise<Bundle> {
-  const checked = checkDocument(POLICY_BUNDLE, await readDocument(file, 'policy.invalid'));
-  if ('error' in checked) throw checked.error;
-  return checked.content;
+export function policyShow(terminal: Terminal, file: string): Promise<number> {
+  return showFile(terminal, POLICY_BUNDLE, file);
 }

@@ -9,7 +9,7 @@ export interface BundleDiff {
 }
 
 export interface FieldChange {
-  readonly field: keyof Bundle;
+  readonly field: string;
   readonly before: unknown;
   readonly after: unknown;
 }
@@ -18,46 +18,15 @@ export interface RuleChange {
   readonly id: string;
   readonly before: Rule;
   readonly after: Rule;
-  readonly fields: readonly (keyof Rule)[];
+  readonly fields: readonly string[];
 }
-
-const HEADER = [
-  'id',
-  'version',
-  'issuedAt',
-  'expiresAt',
-  'graceMs',
-  'previousDigest',
-  'revokedDevices',
-] as const satisfies readonly (keyof Bundle)[];
-const RULE_FIELDS = [
-  'effect',
-  'description',
-  'tools',
-  'versions',
-  'tenants',
-  'roles',
-  'users',
-  'devices',
-  'hours',
-  'paths',
-  'caps',
-  'approvers',
-  'egress',
-  'when',
-  'duringGrace',
-] as const satisfies readonly (keyof Rule)[];
 
 /** Rules are identified by id; their order means nothing. */
 export function diffBundles(before: Bundle, after: Bundle): BundleDiff {
   const old = new Map(before.rules.map((rule) => [rule.id, rule]));
   const kept = new Set(after.rules.map(({ id }) => id));
   return {
-    header: HEADER.filter((field) => !same(before[field], after[field])).map((field) => ({
-      field,
-      before: before[field],
-      after: after[field],
-    })),
+    header: fieldChanges({ ...before, rules: [] }, { ...after, rules: [] }),
     added: after.rules.filter(({ id }) => !old.has(id)),
     removed: before.rules.filter(({ id }) => !kept.has(id)),
     changed: after.rules.flatMap((rule) => changeOf(old.get(rule.id), rule)),
@@ -66,8 +35,16 @@ export function diffBundles(before: Bundle, after: Bundle): BundleDiff {
 
 function changeOf(before: Rule | undefined, after: Rule): RuleChange[] {
   if (before === undefined) return [];
-  const fields = RULE_FIELDS.filter((field) => !same(before[field], after[field]));
+  const fields = fieldChanges(before, after).map(({ field }) => field);
   return fields.length === 0 ? [] : [{ id: after.id, before, after, fields }];
+}
+
+export function fieldChanges(before: object, after: object): FieldChange[] {
+  const old = new Map<string, unknown>(Object.entries(before));
+  const now = new Map<string, unknown>(Object.entries(after));
+  return [...new Set([...old.keys(), ...now.keys()])]
+    .map((field) => ({ field, before: old.get(field), after: now.get(field) }))
+    .filter((change) => !same(change.before, change.after));
 }
 
 function same(a: unknown, b: unknown): boolean {
