@@ -72,6 +72,13 @@ test('a long name in a hostile value is cut in the message', () => {
   assert.ok((error?.message.length ?? 0) < 200 && (error?.field.length ?? 0) < 200);
 });
 
+test('a long list of choices is cut in the message, and each choice is shown as it is', () => {
+  const choices = Array.from({ length: 5_000 }, (_, i) => ({ choice: i }));
+  const { error } = compileSchema({ enum: choices }, 'catalog').validate('none');
+  assert.match(error?.message ?? '', /^the value must be one of {"choice":0}, {"choice":1}, /);
+  assert.ok((error?.message.length ?? 0) < 1_100);
+});
+
 test('[TOOL-02] a schema that is too large, too deep or too wide is refused', () => {
   let deep: object = { type: 'string' };
   for (let i = 0; i < 40; i++) deep = { not: deep };

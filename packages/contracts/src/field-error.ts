@@ -7,8 +7,9 @@ export interface FieldError {
   readonly message: string;
 }
 
-/** Names come from a value that may be hostile. */
+/** Names come from a value that may be hostile, complaints from a schema that may be. */
 const MAX_NAME_CHARS = 120;
+const MAX_COMPLAINT_CHARS = 1_000;
 
 export function fieldErrorOf(errors: readonly ErrorObject[]): FieldError {
   const error = mostSpecific(errors);
@@ -16,7 +17,7 @@ export function fieldErrorOf(errors: readonly ErrorObject[]): FieldError {
   const pointer =
     extra === undefined ? error.instancePath : `${error.instancePath}/${escapePointer(extra)}`;
   const field = shorten(pointer);
-  return { field, message: `${nameOf(pointer)} ${complaint(error)}` };
+  return { field, message: `${nameOf(pointer)} ${shorten(complaint(error), MAX_COMPLAINT_CHARS)}` };
 }
 
 /** The deepest error of an anyOf or oneOf, or else the first error. */
@@ -42,7 +43,7 @@ function complaint(error: ErrorObject): string {
     case 'unevaluatedProperties':
       return 'is not a known field';
     case 'enum':
-      return `must be one of ${error.params.allowedValues.map(String).join(', ')}`;
+      return `must be one of ${error.params.allowedValues.map(inWords).join(', ')}`;
     case 'const':
       return `must be ${JSON.stringify(error.params.allowedValue)}`;
     case 'anyOf':
@@ -55,6 +56,10 @@ function complaint(error: ErrorObject): string {
   }
 }
 
+function inWords(value: unknown): string {
+  return typeof value === 'string' ? value : JSON.stringify(value);
+}
+
 function nameOf(pointer: string): string {
   if (pointer === '') return 'the value';
   const parts = pointer.slice(1).split('/');
@@ -65,6 +70,6 @@ function escapePointer(name: string): string {
   return name.replaceAll('~', '~0').replaceAll('/', '~1');
 }
 
-function shorten(name: string): string {
-  return name.length <= MAX_NAME_CHARS ? name : `${name.slice(0, MAX_NAME_CHARS)}...`;
+function shorten(text: string, maxChars = MAX_NAME_CHARS): string {
+  return text.length <= maxChars ? text : `${text.slice(0, maxChars)}...`;
 }
