@@ -27,7 +27,6 @@ export interface EnvelopeError {
 }
 
 export interface VerifiedEnvelope {
-  readonly payloadType: string;
   /** Exactly the bytes that the signatures cover. Parse these and nothing else. */
   readonly payload: Uint8Array;
   /** Keys with a valid signature, each once. */
@@ -37,8 +36,6 @@ export interface VerifiedEnvelope {
 export interface EnvelopeRules {
   readonly payloadType: string;
   readonly keys: readonly Verifier[];
-  /** How many different keys must have signed; default 1. */
-  readonly threshold?: number;
 }
 
 export type EnvelopeVerdict =
@@ -109,12 +106,9 @@ function judge(envelope: Envelope, payload: Uint8Array, rules: EnvelopeRules): E
     const signature = strictBase64(sig);
     if (signature !== undefined && key.verify(signed, signature)) good.add(keyid);
   }
-  const needed = Math.max(1, rules.threshold ?? 1);
-  if (good.size >= needed) {
-    return { value: { payloadType: envelope.payloadType, payload, keyids: [...good] } };
-  }
-  if (known < needed) return fail('unknown_key', `signed by ${known} known keys, not ${needed}`);
-  return fail('bad_signature', `${good.size} good signatures, not ${needed}`);
+  if (good.size > 0) return { value: { payload, keyids: [...good] } };
+  if (known === 0) return fail('unknown_key', 'signed by 0 known keys');
+  return fail('bad_signature', '0 good signatures of known keys');
 }
 
 function parseEnvelope(input: unknown): Parsed {
