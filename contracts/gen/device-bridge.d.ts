@@ -2,7 +2,7 @@
 
 export interface BridgeSettings {
   /**
-   * Journal, control sockets and what must survive a restart. Of one bridge only.
+   * Journal, control sockets and other state that survives a restart. One bridge per directory.
    */
   readonly stateDir: string;
   readonly relay: {
@@ -15,13 +15,13 @@ export interface BridgeSettings {
      */
     readonly caFile: string;
     /**
-     * For the socket to open, and again for the relay's welcome.
+     * Timeout for the socket to open, and again for the relay's welcome.
      */
     readonly handshake: string;
     readonly minBackoff: string;
     readonly maxBackoff: string;
     /**
-     * Bytes that wait for a slow relay before it is given up.
+     * Bytes queued for a slow relay before the connection is dropped.
      */
     readonly maxBuffered: string;
   };
@@ -74,7 +74,7 @@ export interface BridgeSettings {
   };
   readonly drain: {
     /**
-     * Calls that run when the bridge is asked to stop are given this long.
+     * How long running calls may continue after the bridge is asked to stop.
      */
     readonly deadline: string;
   };

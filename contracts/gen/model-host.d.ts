@@ -21,7 +21,7 @@ export interface HostSettings {
     readonly port: number;
   };
   /**
-   * Whose tokens count, and how they are checked.
+   * How access tokens of users are verified.
    */
   readonly identity: {
     /**
@@ -42,7 +42,7 @@ export interface HostSettings {
     readonly maxOutputTokens: number;
     readonly maxCallsPerStep: number;
     /**
-     * What a model sees of one tool result; the client sees all of it.
+     * The most a model sees of one tool result; the client receives all of it.
      */
     readonly maxToolResult: string;
   };
@@ -72,7 +72,7 @@ export interface HostSettings {
     };
   };
   /**
-   * The way to devices. Without urls there are none, and chats have no tools.
+   * The relays that lead to devices. Without urls, chats have no device tools.
    */
   readonly relay: {
     readonly urls: readonly string[];

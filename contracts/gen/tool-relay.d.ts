@@ -2,7 +2,7 @@
 
 export interface RelaySettings {
   /**
-   * Names this pod. Devices and hosts sign it, so it must be unique; the host name where empty.
+   * Names this pod. Devices and hosts sign it, so it must be unique; the host name when empty.
    */
   readonly relayId: string;
   readonly tls: TlsFiles;
@@ -13,11 +13,11 @@ export interface RelaySettings {
     readonly host: string;
     readonly port: number;
     /**
-     * Where hosts reach this very pod; wss://localhost:<port> where empty.
+     * URL at which hosts reach this pod; wss://localhost:<port> when empty.
      */
     readonly advertisedUrl: string;
     /**
-     * auto: uws where its native binary loads, else ws.
+     * auto: uws if its native binary loads, otherwise ws.
      */
     readonly engine: 'auto' | 'uws' | 'ws';
     readonly maxFrame: string;
@@ -45,7 +45,7 @@ export interface RelaySettings {
     readonly port: number;
   };
   /**
-   * Whose device credentials count.
+   * How device credentials are verified.
    */
   readonly enrolment: {
     /**
@@ -53,7 +53,7 @@ export interface RelaySettings {
      */
     readonly jwksFile: string;
     /**
-     * Empty: whoever a key of the set signs for.
+     * Required issuer of credentials; empty accepts any that a key of the set signed.
      */
     readonly issuer: string;
   };
@@ -71,7 +71,7 @@ export interface RelaySettings {
      */
     readonly handshake: string;
     /**
-     * New sockets from one address in a second; ten times as many at once.
+     * New sockets per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
      */
     readonly connectsPerAddress: number;
     readonly maxCatalog: string;
@@ -79,7 +79,7 @@ export interface RelaySettings {
     readonly maxTools: number;
     readonly maxCalls: number;
     /**
-     * Bytes that wait for a slow device before it is cut off.
+     * Bytes queued for a slow device before it is disconnected.
      */
     readonly maxQueue: string;
     readonly framesPerSecond: number;
@@ -109,7 +109,7 @@ export interface RelaySettings {
     readonly maxHandles: number;
     readonly maxCalls: number;
     /**
-     * Bytes that wait for a slow host before its link is closed.
+     * Bytes queued for a slow host before its link is closed.
      */
     readonly maxQueue: string;
   };
@@ -121,11 +121,11 @@ export interface RelaySettings {
   };
   readonly drain: {
     /**
-     * What devices and hosts are given to move elsewhere.
+     * How long devices and hosts have to move to another pod.
      */
     readonly closeAfter: string;
     /**
-     * What is open is cut after this.
+     * Open connections are cut after this.
      */
     readonly deadline: string;
   };

@@ -1,4 +1,4 @@
 import { fileURLToPath } from 'node:url';
 
-/** Node for manifests of tests: see there. */
+/** Starts Node for the manifests of tests; the script says why. */
 export const nodeLauncher = fileURLToPath(new URL('../bin/node', import.meta.url));

@@ -1,4 +1,4 @@
-/** A small generator whose whole state is its seed, so that a run can be told again. */
+/** A small generator whose whole state is its seed, so that a run can be repeated. */
 export class Random {
   #state: number;
 

@@ -41,7 +41,7 @@ export class SimRelay {
     });
   }
 
-  /** The socket is gone; another comes after a while. Unless told, the host sends on into the void. */
+  /** The socket is gone; another comes after a while. A host that has not heard of it keeps sending. */
   cut(downMs: number, isTold: boolean): void {
     if (!this.#device.isUp) return;
     this.#device.detach();

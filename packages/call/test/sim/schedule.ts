@@ -7,7 +7,7 @@ export interface CallPlan {
   readonly call: number;
   readonly hasEffects: boolean;
   readonly isDenied: boolean;
-  /** Goes on working when it is told to stop. */
+  /** Keeps working when it is asked to stop. */
   readonly isStubborn: boolean;
   readonly timeoutMs: number;
   readonly decideMs: number;

@@ -4,7 +4,7 @@ import type { Journal, Route } from '../../src/index.ts';
 /** What the adapters around a callee and a caller see of the world they are in. */
 export interface Surroundings {
   readonly journalId: Uint8Array;
-  /** Of the device's socket; undefined while it has none. */
+  /** The epoch of the device's socket; undefined while it has none. */
   readonly epoch: number | undefined;
   readonly nowMs: number;
 }

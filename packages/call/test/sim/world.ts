@@ -132,7 +132,7 @@ class World {
   }
 }
 
-/** Plays a schedule to its end, and tells everything that was seen. */
+/** Plays a schedule to its end, and returns everything that was seen. */
 export function runOf(schedule: Schedule, variant: Partial<Variant> = {}): Witness {
   const world = new World(schedule, { ...FAITHFUL, ...variant });
   world.run();

@@ -34,7 +34,7 @@ export interface FileWatch {
  */
 export function watchFiles(options: FileWatchOptions): FileWatch {
   let closed = false;
-  // A look may be under way when it closes; nobody wants to hear of it then.
+  // A look may be under way when the watch closes; its result is dropped.
   const look = lookForChanges({
     ...options,
     onChange: (contents) => (closed ? undefined : options.onChange(contents)),
@@ -52,7 +52,7 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
     return running;
   };
   const timer = setInterval(() => {
-    // A mount that hangs must not collect a look for every tick.
+    // On a mount that hangs, looks must not queue up.
     if (pending === 0) void check();
   }, options.pollMs);
   timer.unref();

@@ -11,9 +11,9 @@ import { Http2SessionManager } from '@connectrpc/connect-node';
 /**
  * The HTTP/2 connection of an RPC client, opened anew when it is gone.
  *
- * A server that shuts down says GOAWAY, upon which connect-node destroys an
- * idle session with an error that Node raises only later. A request in between
- * takes the manager's listener away, and the error ends the process:
+ * When a server sends GOAWAY, connect-node destroys an idle session with an
+ * error that Node emits later. A request in between removes the manager's
+ * listener, so the error would end the process:
  * https://github.com/connectrpc/connect-es/issues/1768
  */
 export class ClientSessions {
@@ -43,7 +43,7 @@ export class ClientSessions {
     this.#manager.notifyResponseByteRead(stream);
   }
 
-  /** Ends what runs. */
+  /** Ends the requests that run. */
   abort(): void {
     this.#manager.abort();
   }
@@ -51,7 +51,7 @@ export class ClientSessions {
   #guard(session: Http2Session | undefined): void {
     if (session === undefined || this.#guarded.has(session)) return;
     this.#guarded.add(session);
-    // Whoever asked learns of the error from the stream; nobody else has to.
+    // The request receives the error from its stream.
     session.on('error', () => {});
   }
 }

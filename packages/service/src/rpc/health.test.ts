@@ -4,7 +4,7 @@ import type { HandlerContext } from '@connectrpc/connect';
 import { HealthCheckResponse_ServingStatus as Status } from '@zerolatency/proto/health';
 import { healthService } from './health.ts';
 
-test('[HOST-13] a change that comes while a watcher is being told of the one before is told too', async () => {
+test('[HOST-13] a health watch sends a change that occurs while it sends the one before', async () => {
   const listeners = new Set<() => void>();
   const serving = {
     accepting: true,

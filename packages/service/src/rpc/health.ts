@@ -7,7 +7,7 @@ import {
 /** Whether the process takes work, and when that changes. */
 export interface Serving {
   readonly accepting: boolean;
-  /** Gives what ends the subscription. */
+  /** Returns how to unsubscribe. */
   onChange(listener: () => void): () => void;
 }
 
@@ -30,15 +30,15 @@ export function healthService(
     watch: async function* ({ service }, { signal }) {
       // The protocol has a watcher of an unknown service wait, in case it comes to exist.
       const statusNow = services.includes(service) ? status : () => Status.SERVICE_UNKNOWN;
-      let told: Status | undefined;
+      let sent: Status | undefined;
       while (!signal.aborted) {
         const now = statusNow();
-        if (now === told) {
+        if (now === sent) {
           await changed(serving, signal);
           continue;
         }
-        told = now;
-        // It may change while this is being sent, so it is looked at again before waiting.
+        sent = now;
+        // It may change while this is sent, so the loop looks again before it waits.
         yield { status: now };
       }
     },

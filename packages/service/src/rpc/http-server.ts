@@ -17,7 +17,7 @@ export interface HttpServerOptions {
   readonly tls: TlsWatch | undefined;
   /** Every client shows a certificate of our authority. Then there is no HTTP/1.1. */
   readonly requireClient?: boolean;
-  /** A client that opens more is told so by HTTP/2 itself. */
+  /** HTTP/2 itself tells clients the limit. */
   readonly maxStreamsPerConnection: number;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
 }
@@ -31,11 +31,11 @@ export interface HttpServer {
 
 // Headers, queues and buffers of one connection, in megabytes.
 const MAX_SESSION_MEMORY = 32;
-// Nothing came or went for so long: the client has forgotten us, or is gone without a word.
+// After this long without traffic the client has forgotten the connection or vanished.
 const IDLE_SESSION_MS = 10 * 60 * 1000;
 // A reset overtakes trailers that are still on their way to the socket.
 const RESET_AFTER_MS = 1000;
-// An error told at the deadline still has to reach its reader.
+// An error sent at the deadline still has to reach its reader.
 const FLUSH_GRACE_MS = 500;
 
 /** HTTP/2, and under TLS HTTP/1.1 as well. */
@@ -48,7 +48,7 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
     try {
       handler(request, response);
     } catch {
-      // Connect throws on an authority that makes no URL. Uncaught, any stranger could end the process.
+      // Connect throws on an authority that is not a valid URL. Uncaught, any stranger could end the process.
       response.writeHead(400);
       response.end();
     }
@@ -91,8 +91,8 @@ function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureSer
 
 /**
  * A client may still be sending when its RPC has ended. RFC 9113 section 8.1
- * has the server reset such a stream without error; left alone, it stays open
- * for as long as the client likes.
+ * has the server reset such a stream without error; otherwise it stays open for
+ * as long as the client likes.
  */
 function endWithResponse({ stream }: Http2ServerRequest): void {
   // Node resets a stream whose request nobody read as soon as it is answered,
@@ -116,7 +116,7 @@ function trackConnections(server: Http2Server | Http2SecureServer) {
   });
   server.on('session', (session) => {
     sessions.add(session);
-    // Streams that are open then go on; only new ones have to come over a new connection.
+    // Open streams continue; new ones need a new connection.
     session.setTimeout(IDLE_SESSION_MS, () => session.close());
     session.once('close', () => sessions.delete(session));
   });

@@ -119,7 +119,7 @@ export class RelaySockets {
     try {
       this.#engine?.reloadTls();
     } catch (err) {
-      // A file watch triggered it, so there is no caller to tell. The old certificate stays.
+      // A file watch triggered it, so no caller can be informed. The old certificate stays.
       this.#options.log.warn({ err }, 'socket engine kept the old certificate');
     }
   }

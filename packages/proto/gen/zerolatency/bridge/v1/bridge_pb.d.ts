@@ -169,7 +169,7 @@ export declare type Server = Message<"zerolatency.bridge.v1.Server"> & {
   name: string;
 
   /**
-   * Its version, as the server says.
+   * Its version, as the server reports it.
    *
    * @generated from field: string version = 2;
    */
@@ -264,14 +264,14 @@ export declare const DrainSchema: GenMessage<Drain>;
  */
 export enum ServerState {
   /**
-   * Of a newer bridge; treated as not ready.
+   * A state of a newer bridge; treated as not ready.
    *
    * @generated from enum value: SERVER_STATE_UNSPECIFIED = 0;
    */
   UNSPECIFIED = 0,
 
   /**
-   * Its process starts.
+   * Its process is starting.
    *
    * @generated from enum value: SERVER_STATE_STARTING = 1;
    */
@@ -285,7 +285,7 @@ export enum ServerState {
   READY = 2,
 
   /**
-   * Stopped, and to be started again after a while.
+   * It stopped and is restarted after a backoff.
    *
    * @generated from enum value: SERVER_STATE_FAILED = 3;
    */

@@ -197,7 +197,7 @@ export declare const ResumeSchema: GenMessage<Resume>;
  */
 export declare type Outcome = Message<"zerolatency.bridge.v1.Outcome"> & {
   /**
-   * How.
+   * How it ended.
    *
    * @generated from field: zerolatency.bridge.v1.OutcomeStatus status = 1;
    */
@@ -274,7 +274,7 @@ export declare type Progress = Message<"zerolatency.bridge.v1.Progress"> & {
   total: number;
 
   /**
-   * What the tool says it is doing.
+   * What the tool reports it is doing.
    *
    * @generated from field: string message = 3;
    */
@@ -314,7 +314,7 @@ export declare const NotSeenSchema: GenMessage<NotSeen>;
  */
 export declare type Refused = Message<"zerolatency.bridge.v1.Refused"> & {
   /**
-   * Why.
+   * Why the callee refuses.
    *
    * @generated from field: zerolatency.bridge.v1.RefusedReason reason = 1;
    */
@@ -341,7 +341,7 @@ export declare const RefusedSchema: GenMessage<Refused>;
  */
 export enum OutcomeStatus {
   /**
-   * Of a newer callee; treated as unknown.
+   * A status of a newer callee; treated as unknown.
    *
    * @generated from enum value: OUTCOME_STATUS_UNSPECIFIED = 0;
    */
@@ -395,7 +395,7 @@ export declare const OutcomeStatusSchema: GenEnum<OutcomeStatus>;
  */
 export enum RefusedReason {
   /**
-   * Of a newer callee.
+   * A reason of a newer callee.
    *
    * @generated from enum value: REFUSED_REASON_UNSPECIFIED = 0;
    */

@@ -108,7 +108,7 @@ export declare const OpenedSchema: GenMessage<Opened>;
  */
 export declare type RouteLost = Message<"zerolatency.relay.v1.RouteLost"> & {
   /**
-   * Why.
+   * Why it is gone.
    *
    * @generated from field: zerolatency.relay.v1.RouteLostReason reason = 1;
    */
@@ -128,7 +128,7 @@ export declare const RouteLostSchema: GenMessage<RouteLost>;
  */
 export enum RouteLostReason {
   /**
-   * Of a newer relay; the host locates the device again.
+   * A reason of a newer relay; the host locates the device again.
    *
    * @generated from enum value: ROUTE_LOST_REASON_UNSPECIFIED = 0;
    */
