@@ -1,5 +1,7 @@
 /** Pings are spread over the interval, so that no tick pings every socket. */
 const SLOTS = 16;
+/** A peer that misses this many beats is dead. */
+export const MAX_MISSED_BEATS = 2;
 
 export interface Pulse {
   /** Called once per interval. */

@@ -12,15 +12,12 @@ import {
 import { OpenSchema } from '@zerolatency/proto/link';
 import type { LinkLimits } from '../config.ts';
 import type { Backlog } from '../limits/backlog.ts';
-import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
+import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
 import type { DeviceHandle, LiveDevice, RoutingMetrics } from './live-device.ts';
 import type { LiveDevices } from './live-devices.ts';
 import { canonicalFrame, drainFrame, type LostReason, routeLostFrame } from './relay-frames.ts';
-
-/** A peer that misses this many beats is dead. */
-const MAX_MISSED_BEATS = 2;
 
 export interface LinkContext {
   readonly limits: LinkLimits;

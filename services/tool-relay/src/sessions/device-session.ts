@@ -4,7 +4,7 @@ import { decodeFrame, FrameKind } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
 import type { Directory, Lease } from '../directory/directory.ts';
 import type { Backlog } from '../limits/backlog.ts';
-import type { Heartbeat, Pulse } from '../limits/heartbeat.ts';
+import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { RoutingMetrics } from '../routing/live-device.ts';
 import type { LiveDevices } from '../routing/live-devices.ts';
@@ -21,8 +21,6 @@ import { LiveSession } from './live-session.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
 
 const NONCE_BYTES = 32;
-/** A peer that misses this many beats is dead. */
-const MAX_MISSED_BEATS = 2;
 
 export interface SessionMetrics extends RoutingMetrics {
   sessionEnded(reason: disconnects.SessionEnd): void;
