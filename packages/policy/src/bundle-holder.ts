@@ -4,17 +4,14 @@ import {
   type DocumentState,
 } from '@zerolatency/signing';
 import { type Bundle, POLICY_BUNDLE } from './bundle.ts';
-import { type Decision, type Deny, decide, type PolicyRequest } from './decide.ts';
+import { type Decision, decide, type PolicyRequest, unavailable } from './decide.ts';
 
 export type BundleState = DocumentState<Bundle>;
 
 /** Both are empty where there is no bundle. */
 export type HeldDecision = Decision & { readonly policyId: string; readonly policyDigest: string };
 
-/**
- * Decides by the bundle in force. Stale: only rules marked duringGrace allow.
- * Expired and none: every tool is denied, and chat continues.
- */
+/** Decides by the bundle in force. Without one every tool is denied, and chat continues. */
 export class BundleHolder extends DocumentHolder<Bundle> {
   constructor(options: DocumentHolderOptions) {
     super(POLICY_BUNDLE, options);
@@ -26,11 +23,7 @@ export class BundleHolder extends DocumentHolder<Bundle> {
       return { ...unavailable('there is no policy bundle'), policyId: '', policyDigest: '' };
     }
     const { state, content, name: policyId, digest: policyDigest } = current;
-    const decision =
-      state === 'expired'
-        ? unavailable(`policy bundle ${policyId} expired at ${content.expiresAt}`)
-        : decide(content, request, { inGrace: state === 'stale' });
-    return { ...decision, policyId, policyDigest };
+    return { ...decide(content, request, state), policyId, policyDigest };
   }
 }
 
@@ -52,8 +45,4 @@ export function bundleFigures(held: BundleState, nowMs: number): BundleFigures {
     ageSeconds: (nowMs - Date.parse(issuedAt)) / 1000,
     expiresSeconds: (held.expiresAtMs - nowMs) / 1000,
   };
-}
-
-function unavailable(reason: string): Deny {
-  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.unavailable' };
 }

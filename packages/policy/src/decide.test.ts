@@ -69,8 +69,8 @@ test('[POL-01] an escalate rule that applies wins over any allow, and loses to a
       fc.pre(applies(asking, asked));
       const all = [...some.slice(0, place), asking, ...some.slice(place)];
       const isDenied = some.some((rule) => rule.effect === 'deny' && applies(rule, asked));
-      for (const inGrace of [false, true]) {
-        const { effect } = decide(bundleOf(all), asked, { inGrace });
+      for (const age of ['active', 'stale'] as const) {
+        const { effect } = decide(bundleOf(all), asked, age);
         assert.equal(effect, isDenied ? 'deny' : 'escalate');
       }
     }),
@@ -181,7 +181,7 @@ test('in grace only marked rules allow, and nothing that was denied before', () 
   fc.assert(
     fc.property(rules, request, (some, asked) => {
       const before = decide(bundleOf(some), asked);
-      const inGrace = decide(bundleOf(some), asked, { inGrace: true });
+      const inGrace = decide(bundleOf(some), asked, 'stale');
       if (!isAllowed(inGrace)) return;
       assert.notEqual(before.effect === 'deny' && before.ruleId === null, true);
       const rule = some.find(({ id }) => id === inGrace.ruleId);

@@ -1,4 +1,5 @@
 import type { ErrorId } from '@zerolatency/errors';
+import { documentName } from '@zerolatency/signing';
 import type { Bundle, Caps, Rule } from './bundle.ts';
 import { applies } from './constraints.ts';
 
@@ -46,10 +47,8 @@ export interface Escalate {
 
 export type Decision = Allow | Deny | Escalate;
 
-interface DecideOptions {
-  /** The bundle is stale: only rules marked duringGrace allow. */
-  readonly inGrace?: boolean;
-}
+/** Stale: only rules marked duringGrace allow. Expired: every tool is denied. */
+type BundleAge = 'active' | 'stale' | 'expired';
 
 /**
  * Denies unless a rule allows; deny wins over escalate, and escalate over
@@ -58,8 +57,12 @@ interface DecideOptions {
 export function decide(
   bundle: Bundle,
   request: PolicyRequest,
-  { inGrace = false }: DecideOptions = {},
+  age: BundleAge = 'active',
 ): Decision {
+  if (age === 'expired') {
+    return unavailable(`policy bundle ${documentName(bundle)} expired at ${bundle.expiresAt}`);
+  }
+  const inGrace = age === 'stale';
   const { tenant, deviceId } = request;
   if (bundle.revokedDevices?.some((it) => it.tenant === tenant && it.device === deviceId)) {
     return deny(null, `device ${deviceId} is revoked`);
@@ -104,6 +107,10 @@ function lower(cap: keyof Caps, a: Caps, b: Caps): Caps {
 
 function deny(ruleId: string | null, reason: string): Deny {
   return { effect: 'deny', ruleId, reason, errorId: 'policy.denied' };
+}
+
+export function unavailable(reason: string): Deny {
+  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.unavailable' };
 }
 
 function escalate({ id, approvers = {} }: Rule): Escalate {

@@ -1,5 +1,5 @@
-import { type Bundle, type Decision, POLICY_BUNDLE, type PolicyRequest } from '@zerolatency/policy';
-import { ageOf, documentName } from '@zerolatency/signing';
+import { type Bundle, POLICY_BUNDLE, type PolicyRequest } from '@zerolatency/policy';
+import { ageOf } from '@zerolatency/signing';
 import { foreignLine } from '../foreign-text.ts';
 import { diffBundles, fieldChanges } from '../policy/diff-bundles.ts';
 import { explain } from '../policy/explain.ts';
@@ -47,8 +47,7 @@ export async function policyExplain(
 ): Promise<number> {
   const bundle = await readContent(POLICY_BUNDLE, file);
   const state = ageOf(POLICY_BUNDLE, bundle, options.request.nowMs);
-  const { rules, ...explained } = explain(bundle, options.request, { inGrace: state === 'stale' });
-  const decision = state === 'expired' ? expiredDecision(bundle) : explained.decision;
+  const { decision, rules } = explain(bundle, options.request, state);
   if (options.json) {
     printJson(terminal, { state, decision, rules });
   } else {
@@ -64,12 +63,6 @@ export async function policyExplain(
     }
   }
   return decision.effect === 'allow' ? EXIT_STATUS.ok : EXIT_STATUS.failed;
-}
-
-/** The decision of a host and a bridge, whatever the rules say. */
-function expiredDecision(bundle: Bundle): Decision {
-  const reason = `policy bundle ${documentName(bundle)} expired at ${bundle.expiresAt}`;
-  return { effect: 'deny', ruleId: null, reason, errorId: 'policy.unavailable' };
 }
 
 export async function policyLint(

@@ -14,12 +14,14 @@ import {
 import fc from 'fast-check';
 import { explain } from './explain.ts';
 
+const AGES = ['active', 'stale', 'expired'] as const;
+
 test('[POL-07] an explanation agrees with the decision, and each rule with its reasons', () => {
   fc.assert(
-    fc.property(rules, request, fc.boolean(), (some, asked, inGrace) => {
+    fc.property(rules, request, fc.constantFrom(...AGES), (some, asked, age) => {
       const bundle = bundleOf(some);
-      const { decision, rules: explained } = explain(bundle, asked, { inGrace });
-      assert.deepEqual(decision, decide(bundle, asked, { inGrace }));
+      const { decision, rules: explained } = explain(bundle, asked, age);
+      assert.deepEqual(decision, decide(bundle, asked, age));
       for (const { matched, reasons } of explained) {
         assert.equal(
           matched,

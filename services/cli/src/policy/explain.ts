@@ -36,10 +36,10 @@ const MAX_SHOWN_CHARS = 200;
 export function explain(
   bundle: Bundle,
   request: PolicyRequest,
-  options: { readonly inGrace?: boolean } = {},
+  age?: 'active' | 'stale' | 'expired',
 ): Explanation {
   return {
-    decision: decide(bundle, request, options),
+    decision: decide(bundle, request, age),
     rules: bundle.rules.map((rule) => ({
       id: rule.id,
       effect: rule.effect,

@@ -178,10 +178,9 @@ export function mayBeAllowed(
   held: BundleState,
   request: Omit<PolicyRequest, 'arguments'>,
 ): boolean {
-  if (held.state === 'none' || held.state === 'expired') return false;
+  if (held.state === 'none') return false;
   const bundle = regardlessOfArguments(held.content);
-  const inGrace = held.state === 'stale';
-  return decide(bundle, { ...request, arguments: {} }, { inGrace }).effect === 'allow';
+  return decide(bundle, { ...request, arguments: {} }, held.state).effect === 'allow';
 }
 
 /** A rule about arguments decides single calls, not the tool. */
