@@ -28,11 +28,16 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
       '--device-keys <folder or pem>',
       'public keys of devices; default: those of this installation',
     )
+    .option(
+      '--checkpoint <file...>',
+      'checkpoints kept elsewhere, which the ledger must still agree with',
+    )
     .option('--json', 'print the report as JSON')
     .action(async (dir, options) =>
       finish(
         (await load()).auditVerify(terminal, dir ?? layout().host.ledger, {
           json: options.json,
+          checkpoints: options.checkpoint,
           hostKeys: options.hostKeys ?? layout().receiptKeys.host,
           deviceKeys: options.deviceKeys ?? layout().receiptKeys.device,
         }),

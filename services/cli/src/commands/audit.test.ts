@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
@@ -61,6 +61,7 @@ async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   return {
     dir,
     ledgerDir,
+    signer,
     verify: (...more: string[]) => zl('verify', ledgerDir, ...keys, ...more),
     show: (...more: string[]) => zl('show', ledgerDir, ...more),
     zl,
@@ -105,6 +106,24 @@ test('records cut off the end are noticed', async (t) => {
   const { status, stdout } = await verify();
   assert.equal(status, 1);
   assert.match(stdout, /^NOT VALID: record 3 is missing: a checkpoint covers 4/);
+});
+
+test('a ledger shorter than a checkpoint kept elsewhere is not valid', async (t) => {
+  const { dir, ledgerDir, signer, verify } = await audited(t);
+  const older = join(dir, 'older');
+  await cp(ledgerDir, older, { recursive: true });
+  const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
+  await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
+  await ledger.close();
+  const kept = join(dir, 'checkpoint');
+  await cp(join(ledgerDir, 'checkpoint'), kept);
+  assert.equal((await verify('--checkpoint', kept)).status, 0);
+  await rm(ledgerDir, { recursive: true });
+  await rename(older, ledgerDir);
+  assert.equal((await verify()).status, 0);
+  const { status, stdout } = await verify('--checkpoint', kept);
+  assert.equal(status, 1);
+  assert.match(stdout, /^NOT VALID: record 4 is missing: a checkpoint covers 5/);
 });
 
 test('a receipt signed by an untrusted key makes its record the bad one', async (t) => {

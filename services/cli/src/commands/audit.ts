@@ -11,6 +11,7 @@ import {
 } from '@zerolatency/ledger';
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { foreignLine } from '../foreign-text.ts';
+import { readText } from '../input.ts';
 import {
   drained,
   EXIT_STATUS,
@@ -41,15 +42,21 @@ export async function auditShow(
 export async function auditVerify(
   terminal: Terminal,
   dir: string,
-  options: { readonly json?: boolean; readonly hostKeys: string; readonly deviceKeys: string },
+  options: {
+    readonly json?: boolean;
+    readonly hostKeys: string;
+    readonly deviceKeys: string;
+    readonly checkpoints?: readonly string[];
+  },
 ): Promise<number> {
   await expectLedger(dir);
-  const [hostKeys, deviceKeys] = await Promise.all([
+  const [hostKeys, deviceKeys, knownCheckpoints] = await Promise.all([
     readVerifiers(options.hostKeys),
     readVerifiers(options.deviceKeys),
+    Promise.all((options.checkpoints ?? []).map(readText)),
   ]);
   const check = receiptCheck({ hostKeys, deviceKeys });
-  const report = await verifyLedger(dir, { keys: hostKeys, check });
+  const report = await verifyLedger(dir, { keys: hostKeys, knownCheckpoints, check });
   if (options.json) printJson(terminal, report);
   else printReport(terminal, report);
   return report.ok ? EXIT_STATUS.ok : EXIT_STATUS.failed;
