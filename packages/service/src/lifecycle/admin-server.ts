@@ -25,8 +25,6 @@ export interface AdminOptions {
   readonly configDigest: string;
   readonly components?: Readonly<Record<string, ComponentCheck>>;
   readonly checkTimeoutMs?: number;
-  /** Reasons beside the run state why no work should be sent here now. */
-  readonly notReady?: () => readonly string[];
 }
 
 export interface AdminServer {
@@ -103,7 +101,7 @@ async function answerTo(options: AdminOptions, request: IncomingMessage): Promis
     case '/startupz':
       return json(lifecycle.state === 'starting' ? 503 : 200, { state: lifecycle.state });
     case '/readyz':
-      return readiness(options);
+      return readiness(lifecycle);
     case '/metrics':
       return { status: 200, type: registry.contentType, body: await registry.metrics() };
     case '/health':
@@ -113,12 +111,9 @@ async function answerTo(options: AdminOptions, request: IncomingMessage): Promis
   }
 }
 
-function readiness({ lifecycle, notReady }: AdminOptions): Answer {
-  const reasons = [
-    ...(lifecycle.accepting ? [] : [`state is ${lifecycle.state}`]),
-    ...(notReady?.() ?? []),
-  ];
-  return json(reasons.length === 0 ? 200 : 503, { ready: reasons.length === 0, reasons });
+function readiness({ accepting, state }: Lifecycle): Answer {
+  const reasons = accepting ? [] : [`state is ${state}`];
+  return json(accepting ? 200 : 503, { ready: accepting, reasons });
 }
 
 /** Always 200: the reader decides what the report means. */
