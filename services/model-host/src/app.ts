@@ -82,13 +82,14 @@ async function openTurns(
 
 async function openAdmin(
   config: HostConfig,
-  { lifecycle, registry }: HostDeps,
+  { lifecycle, log, registry }: HostDeps,
   components: Readonly<Record<string, ComponentCheck>>,
 ) {
   const admin = await serveAdmin({
     ...config.admin,
     lifecycle,
     registry,
+    log,
     service: SERVICE,
     version: VERSION,
     configDigest: config.digest,

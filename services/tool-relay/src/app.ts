@@ -65,6 +65,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     ...config.admin,
     lifecycle,
     registry,
+    log,
     service: SERVICE,
     version: VERSION,
     configDigest: config.digest,

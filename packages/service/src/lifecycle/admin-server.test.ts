@@ -16,6 +16,7 @@ interface Options {
 
 async function admin(context: TestContext, options: Options = {}) {
   const lifecycle = new Lifecycle();
+  const logged: object[] = [];
   const { metrics = async () => 'zl_build_info 1\n', ...rest } = options;
   const server = await serveAdmin({
     port: 0,
@@ -25,12 +26,14 @@ async function admin(context: TestContext, options: Options = {}) {
     version: '0.1.0',
     configDigest: 'sha256:00',
     checkTimeoutMs: 20,
+    log: { error: (fields) => logged.push(fields) },
     ...rest,
   });
   context.after(() => server.close());
   return {
     lifecycle,
     server,
+    logged,
     get: (path: string, init?: RequestInit) => fetch(`${server.url}${path}`, init),
   };
 }
@@ -103,11 +106,13 @@ test('[OBS-02] metrics are served as the registry prints them', async (context) 
   assert.equal(await response.text(), 'zl_build_info 1\n');
 });
 
-test('a registry that fails is an error answer, and the server lives', async (context) => {
-  const site = await admin(context, { metrics: () => Promise.reject(new Error('secret')) });
+test('a registry that fails is logged and answered with 500, and the server lives', async (context) => {
+  const err = new Error('secret');
+  const site = await admin(context, { metrics: () => Promise.reject(err) });
   const response = await site.get('/metrics');
   assert.equal(response.status, 500);
   assert.doesNotMatch(await response.text(), /secret/);
+  assert.deepEqual(site.logged, [{ err, path: '/metrics' }]);
   assert.equal((await site.get('/livez')).status, 200);
 });
 

@@ -25,6 +25,7 @@ export interface AdminOptions {
   readonly configDigest: string;
   readonly components?: Readonly<Record<string, ComponentCheck>>;
   readonly checkTimeoutMs?: number;
+  readonly log: { error(fields: object, message: string): void };
 }
 
 export interface AdminServer {
@@ -79,10 +80,11 @@ async function respond(
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
-  const answer = await answerTo(options, request).catch((reason: unknown) =>
-    // A metric or a reason that cannot be read must not end the process.
-    json(500, { error: fromUnknown(reason).message }),
-  );
+  const answer = await answerTo(options, request).catch((err: unknown) => {
+    // A metric that cannot be read must not end the process.
+    options.log.error({ err, path: request.url }, 'admin request failed');
+    return json(500, { error: fromUnknown(err).message });
+  });
   response.writeHead(answer.status, {
     'content-type': answer.type,
     'cache-control': 'no-store',
