@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict';
+import { globSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { compileSchema } from './compile-schema.ts';
 
@@ -159,3 +162,14 @@ test('two schemas with the same $id do not interfere, and a boolean is a schema'
 function refused(schema: unknown, message: RegExp): void {
   assert.throws(() => compileSchema(schema, 'contract'), { id: 'config.invalid', message });
 }
+
+test('the schemas of this program, which a start does not check, are valid', () => {
+  const folder = join(import.meta.dirname, '../../../contracts');
+  const files = globSync('**/*.schema.json', { cwd: folder });
+  assert.ok(files.length > 15);
+  const ajv = new Ajv2020({ strict: false, logger: false });
+  for (const file of files) {
+    const schema = JSON.parse(readFileSync(join(folder, file), 'utf8'));
+    assert.equal(ajv.validateSchema(schema), true, `${file}: ${ajv.errorsText()}`);
+  }
+});

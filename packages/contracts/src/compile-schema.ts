@@ -41,8 +41,8 @@ const KNOWN_FORMATS: ReadonlySet<string> = new Set([...FULL_FORMATS, ...FAST_FOR
 
 /** Only validates schemas; each schema is compiled by an instance of its own, which can be freed. */
 const META_SCHEMAS = {
-  'draft-07': new Ajv({ strict: false, logger: false }),
-  '2020-12': new Ajv2020({ strict: false, logger: false }),
+  'draft-07': memoised(() => new Ajv({ strict: false, logger: false })),
+  '2020-12': memoised(() => new Ajv2020({ strict: false, logger: false })),
 };
 
 const STRICT: Options = {
@@ -89,9 +89,8 @@ export function prepareSchema<T = unknown>(
     : { schema: given, draft: '2020-12' as const };
   const bounds = origin === 'built-in' ? undefined : boundSchema(schema, { mayRecurse: isCatalog });
   if (!isSchema(schema)) throw invalid('it must be an object or a boolean');
-  const meta = META_SCHEMAS[draft];
-  const isValid = orInvalid(() => meta.validateSchema(schema));
-  if (isValid !== true) throw invalid(meta.errorsText());
+  // Compiling the meta-schema takes a start longer than all schemas of the program.
+  if (origin !== 'built-in') checkSchema(schema, draft);
   // The catalog reader has made a copy, without any such keyword.
   for (const [target, size] of bounds?.recursive ?? []) Object.assign(target, { [COST]: size });
   return {
@@ -145,6 +144,20 @@ function compile<T>(
         return refused('is too large for a schema that refers to itself');
       }
     },
+  };
+}
+
+/** Against the meta-schema of its draft. */
+function checkSchema(schema: object | boolean, draft: keyof typeof META_SCHEMAS): void {
+  const meta = META_SCHEMAS[draft]();
+  if (orInvalid(() => meta.validateSchema(schema)) !== true) throw invalid(meta.errorsText());
+}
+
+function memoised<T>(make: () => T): () => T {
+  let made: T | undefined;
+  return () => {
+    made ??= make();
+    return made;
   };
 }
 
