@@ -7,7 +7,7 @@ import {
   Server,
   type Tool,
 } from '@modelcontextprotocol/server';
-import { serveStdio } from '@modelcontextprotocol/server/stdio';
+import { StdioServerTransport } from '@modelcontextprotocol/server/stdio';
 import { ZlError } from '@zerolatency/errors';
 import argsSchema from '../../../../../contracts/tools/fs.read/v1/args.schema.json' with {
   type: 'json',
@@ -41,22 +41,21 @@ const { values } = parseArgs({
 const roots = openRoots(values.root);
 const maxBytes = positive('--max-bytes', values['max-bytes']);
 
-serveStdio(() => {
-  const server = new Server(
-    { name: 'fs', version: manifest.version },
-    { capabilities: { tools: {} } },
-  );
-  server.setRequestHandler('tools/list', () => ({ tools: [READ_TOOL] }));
-  server.setRequestHandler('tools/call', ({ params }, { mcpReq }) => {
-    if (params.name !== READ_TOOL.name) {
-      throw new ProtocolError(ProtocolErrorCode.MethodNotFound, `no tool ${params.name}`);
-    }
-    const asked = mcpReq._meta?.[MAX_BYTES_META];
-    const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
-    return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
-  });
-  return server;
+const server = new Server(
+  { name: 'fs', version: manifest.version },
+  { capabilities: { tools: {} } },
+);
+server.setRequestHandler('tools/list', () => ({ tools: [READ_TOOL] }));
+server.setRequestHandler('tools/call', ({ params }, { mcpReq }) => {
+  if (params.name !== READ_TOOL.name) {
+    throw new ProtocolError(ProtocolErrorCode.MethodNotFound, `no tool ${params.name}`);
+  }
+  const asked = mcpReq._meta?.[MAX_BYTES_META];
+  const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
+  return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
 });
+// The protocol of 2025: that of 2026 checks an envelope in each request, for half as much time again.
+await server.connect(new StdioServerTransport());
 
 function positive(name: string, text: string): number {
   const value = Number(text);
