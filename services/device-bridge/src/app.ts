@@ -1,20 +1,30 @@
 import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
+import { ZlError } from '@zerolatency/errors';
+import { SERVER_MANIFEST } from '@zerolatency/manifest';
 import { BundleHolder } from '@zerolatency/policy';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
-import { openFloorFile, watchDocument } from '@zerolatency/signing';
+import {
+  DocumentHolder,
+  type DocumentWatch,
+  openFloorFile,
+  signerFromPem,
+  watchDocument,
+} from '@zerolatency/signing';
 import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
+import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
+import { serverLauncher } from './adapters/processes/launch-server.ts';
+import { Leftovers } from './adapters/processes/leftovers.ts';
 import { SqliteJournal } from './adapters/sqlite/journal.ts';
 import { openCalls } from './app/open-calls.ts';
-import { openConnection } from './app/open-connection.ts';
-import { openDevice } from './app/open-device.ts';
-import { openServers } from './app/open-servers.ts';
 import type { BridgeConfig } from './config.ts';
 import { BridgeMetrics } from './metrics.ts';
-import { type BridgeStatus, statusOf } from './status.ts';
+import type { Log } from './ports.ts';
+import { Supervisor, type SupervisorDeps } from './servers/supervisor.ts';
+import { type BridgeStatus, type ManifestState, statusOf } from './status.ts';
 
 const VERSION = manifest.version;
 
@@ -87,7 +97,6 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   deps.lifecycle.onDrain('control', async () => {
     await Promise.all(texts.map((text) => text.close()));
   });
-  deps.lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));
   await servers.start();
   connection.start();
   return { controlSocket, status };
@@ -111,23 +120,12 @@ async function openParts(
       connection.announce(catalog);
     },
   });
-  const { calls, close: closeCalls } = openCalls(config.calls, {
-    ...{ log, clock, metrics, tracer, journal, device, policy },
-    servers: servers.supervisor,
-    send: (frame) => connection.send(frame),
-    onFatal: (error) => {
-      log.error({ err: error }, 'an outcome can be neither journalled nor sealed');
-      void lifecycle.shutdown({ reason: 'calls cannot go on', deadlineMs: 0, error });
-    },
-  });
-  lifecycle.onDrain('call journal', async () => closeCalls());
   lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
-  const { connection, close } = await openConnection(config, {
-    ...{ log, clock, metrics, journal, device, calls, onLive },
+  const { calls, connection } = await openCalls(config, {
+    ...{ lifecycle, log, clock, metrics, tracer, journal, device, policy, onLive },
     servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
-  lifecycle.onDrain('connection', close);
   return { journal, device, policy, servers, calls, connection };
 }
 
@@ -161,4 +159,62 @@ async function openPolicy(
   metrics.bundle((nowMs) => holder.current(nowMs));
   lifecycle.onDrain('policy', async () => watch.close());
   return holder;
+}
+
+/** `loadIdentity` reads the credential from its file each time. */
+async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
+  const { deviceId: id, tenant } = await readCredential(credentialFile);
+  const { pem, key } = await readDeviceKey(keyFile);
+  const loadIdentity = async () => {
+    const now = await readCredential(credentialFile);
+    // Receipts and decisions name the device that the bridge started as.
+    if (now.deviceId === id && now.tenant === tenant) return { credential: now.text, key };
+    const found = `${now.deviceId} of ${now.tenant}`;
+    const message = `${credentialFile} now names ${found}: restart the bridge to become that device`;
+    throw new ZlError('device.credential_invalid', message);
+  };
+  return { id, tenant, signer: signerFromPem(pem), loadIdentity };
+}
+
+/** The servers of the signed manifest, whichever is in force. None runs before the start. */
+function openServers(
+  { servers, stateDir }: Pick<BridgeConfig, 'servers' | 'stateDir'>,
+  deps: Omit<SupervisorDeps, 'backoff' | 'launch'> & {
+    readonly log: Log;
+    readonly environment: Readonly<Record<string, string | undefined>>;
+    readonly version: string;
+  },
+) {
+  const leftovers = new Leftovers(join(stateDir, 'servers'));
+  for (const server of leftovers.end()) {
+    deps.log.warn({ server }, 'a server that an earlier bridge left behind was killed');
+  }
+  const supervisor = new Supervisor({
+    ...deps,
+    launch: serverLauncher({ ...deps, leftovers }),
+    backoff: servers.backoff,
+  });
+  const holder = new DocumentHolder(SERVER_MANIFEST, {
+    floor: openFloorFile(join(stateDir, 'manifest-floor.json')),
+  });
+  holder.onChange((now) => supervisor.follow(now.state === 'none' ? [] : now.content.servers));
+  let watch: DocumentWatch | undefined;
+  return {
+    supervisor,
+    manifest(): ManifestState {
+      const now = holder.current(Date.now());
+      if (now.state !== 'none')
+        return { state: 'active', manifestId: now.name, digest: now.digest };
+      return { state: 'none', why: watch?.refusal()?.message ?? 'it has not been read yet' };
+    },
+    /** Resolves after the first look at the manifest, whatever it found. */
+    async start() {
+      const { manifestFile: file, keysDir } = servers;
+      watch = await watchDocument({ holder, file, keysDir, log: deps.log });
+    },
+    async stop(deadline: AbortSignal) {
+      watch?.close();
+      await supervisor.stop(deadline);
+    },
+  };
 }

@@ -1,36 +1,59 @@
 import type { Tracer } from '@opentelemetry/api';
 import type { Frame } from '@zerolatency/frame';
+import { watchFiles } from '@zerolatency/service/files';
+import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger } from '@zerolatency/service/telemetry';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
+import { wsDial } from '../adapters/ws/dial.ts';
 import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
-import type { EndedCall, PolicyPort } from '../calls/runner.ts';
+import type { Device, EndedCall, PolicyPort, RunnerDeps } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
+import { Connection } from '../connection/connection.ts';
+import type {
+  ConnectionClock,
+  ConnectionDeps,
+  ConnectionListener,
+  ConnectionState,
+} from '../connection/state.ts';
 import type { BridgeMetrics } from '../metrics.ts';
+import type { Log } from '../ports.ts';
 import type { Supervisor } from '../servers/supervisor.ts';
-import type { OpenedDevice } from './open-device.ts';
 
-interface Parts {
+interface CallsParts {
+  readonly lifecycle: Lifecycle;
   readonly log: Logger;
-  readonly clock: CallsClock;
+  readonly clock: CallsClock & ConnectionClock;
   readonly metrics: BridgeMetrics;
   readonly tracer: Tracer;
   readonly journal: SqliteJournal;
-  readonly device: OpenedDevice;
+  readonly device: Device & Pick<RunnerDeps, 'signer'> & Pick<ConnectionDeps, 'loadIdentity'>;
   readonly policy: PolicyPort;
   readonly servers: Supervisor;
-  readonly send: (frame: Frame) => void;
-  readonly onFatal: (error: unknown) => void;
+  readonly bridgeVersion: string;
+  readonly onLive: () => void;
+}
+
+/** The device's calls and the connection they arrive on, which has not been started. */
+export async function openCalls(config: BridgeConfig, parts: CallsParts) {
+  const calls = openDeviceCalls(config.calls, parts, (frame) => connection.send(frame));
+  const connection = await openConnection(config, parts, listenerOf(parts, calls));
+  return { calls, connection };
 }
 
 const CHECKPOINT_MS = 500;
 /** A checkpoint blocks the bridge for tens of milliseconds, so it waits for a pause. */
 const IDLE_MS = 1_000;
 
-export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
-  const { log, clock, metrics, journal, policy, device } = parts;
+function openDeviceCalls(
+  limits: BridgeConfig['calls'],
+  parts: CallsParts,
+  send: (frame: Frame) => void,
+): DeviceCalls {
+  const { lifecycle, log, clock, metrics, journal, policy, device } = parts;
   const calls = new DeviceCalls({
     ...parts,
     limits,
+    send,
     nowMs: clock.nowMs,
     signer: device.signer,
     policy: {
@@ -45,6 +68,10 @@ export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
       logEnded(log, ended);
     },
     onRefused: (frame) => metrics.callRefused(frame),
+    onFatal: (error) => {
+      log.error({ err: error }, 'an outcome can be neither journalled nor sealed');
+      void lifecycle.shutdown({ reason: 'calls cannot go on', deadlineMs: 0, error });
+    },
   });
   metrics.callsRunning(() => calls.running);
   calls.recover();
@@ -52,11 +79,12 @@ export function openCalls(limits: BridgeConfig['calls'], parts: Parts) {
     journal.checkpoint({ isIdle: calls.idleMs > IDLE_MS });
   }, CHECKPOINT_MS);
   checkpoints.unref();
-  const close = () => {
+  lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));
+  lifecycle.onDrain('call journal', async () => {
     clearInterval(checkpoints);
     calls.close();
-  };
-  return { calls, close };
+  });
+  return calls;
 }
 
 function logEnded(log: Logger, { callId, tool, ending, seconds }: EndedCall): void {
@@ -64,4 +92,97 @@ function logEnded(log: Logger, { callId, tool, ending, seconds }: EndedCall): vo
   const fields = { callId, tool, outcome, seconds };
   if (outcome === 'done') log.debug(fields, 'call ended');
   else log.info({ ...fields, errorId, why: errorMessage }, 'call ended');
+}
+
+async function openConnection(
+  config: BridgeConfig,
+  parts: CallsParts,
+  listener: ConnectionListener,
+): Promise<Connection> {
+  const { lifecycle, log, clock, journal, device, servers, bridgeVersion } = parts;
+  const { urls, handshakeMs, maxBufferedBytes, backoff } = config.relay;
+  let changed = () => {};
+  const trust = await watchTrust(config, { log, onChange: () => changed() });
+  const connection = new Connection({
+    dial: wsDial(() => ({ ca: trust.ca(), timeoutMs: handshakeMs })),
+    clock,
+    relays: urls,
+    random: Math.random,
+    limits: {
+      handshakeMs,
+      maxBufferedBytes,
+      minBackoffMs: backoff.minMs,
+      maxBackoffMs: backoff.maxMs,
+    },
+    journalId: journal.id,
+    bridgeVersion,
+    loadIdentity: device.loadIdentity,
+    catalog: () => servers.catalog,
+    listener,
+  });
+  changed = () => connection.changed();
+  lifecycle.onDrain('connection', async () => {
+    trust.close();
+    await connection.close();
+  });
+  return connection;
+}
+
+function listenerOf({ log, metrics, onLive }: CallsParts, calls: DeviceCalls): ConnectionListener {
+  return {
+    onFrame: (frame) => calls.frame(frame),
+    onIgnored: () => metrics.frameIgnored(),
+    onLive: (epoch) => {
+      calls.attached(epoch);
+      onLive();
+    },
+    onLost: () => calls.detached(),
+    onState: (state) => {
+      metrics.connected(state.name === 'live');
+      logConnection(log, state);
+    },
+    onAttempt: (outcome) => metrics.attempted(outcome),
+  };
+}
+
+/** Logs each state, with the remedy where only a person can help. */
+function logConnection(log: Log, state: ConnectionState): void {
+  const fields = { connection: state.name };
+  switch (state.name) {
+    case 'live':
+      log.info({ ...fields, relay: state.wire.relay, epoch: state.epoch }, 'live');
+      break;
+    case 'lost':
+      log.warn({ ...fields, why: state.why, retryInMs: state.retryInMs }, 'connection lost');
+      break;
+    case 'refused':
+      log.error(
+        { ...fields, errorId: state.error.id, why: state.error.message, help: state.error.help },
+        'the relay refuses the device, which tries again when its credential file changes',
+      );
+      break;
+    default:
+      log.debug(fields, 'connection state');
+  }
+}
+
+const POLL_MS = 1_000;
+
+/** Watches the authorities a connection trusts and the device's credential. */
+async function watchTrust(
+  { relay, device }: Pick<BridgeConfig, 'relay' | 'device'>,
+  { log, onChange }: { readonly log: Log; readonly onChange: () => void },
+) {
+  let ca = '';
+  const watch = watchFiles({
+    files: async () => [relay.caFile, device.credentialFile],
+    pollMs: POLL_MS,
+    onChange: (contents) => {
+      ca = contents.get(relay.caFile)?.toString('utf8') ?? '';
+      onChange();
+    },
+    onError: (reason) => log.warn({ why: String(reason) }, 'the trust files cannot be read'),
+  });
+  await watch.check();
+  return { ca: () => ca, close: () => watch.close() };
 }

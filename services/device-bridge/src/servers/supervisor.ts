@@ -1,8 +1,8 @@
+import { isDeepStrictEqual } from 'node:util';
 import type { ManifestServer } from '@zerolatency/manifest';
 import type { Catalog } from '@zerolatency/proto/bridge';
 import { catalogOf } from './catalog.ts';
 import { ManagedServer, type ServerDeps } from './managed-server.ts';
-import { isWanted, planServers, type ServerSlots, type SlotsEvent } from './server-slots.ts';
 
 export interface SupervisorDeps extends Omit<ServerDeps, 'onChange'> {
   readonly onCatalog: (catalog: Catalog) => void;
@@ -82,4 +82,79 @@ export class Supervisor {
       this.#onCatalog(this.catalog);
     });
   }
+}
+
+/**
+ * The slot of one server name.
+ *
+ *   (empty)  --wanted--> running --unwanted, or wanted otherwise--> draining
+ *      ^                    ^                                          |
+ *      |                    +--- gone, and wanted ---------------------+
+ *      +--------------------------- gone, and unwanted ----------------+
+ *
+ * Two processes never share a name: the new server waits in `next` until the
+ * old one is gone, and a newer manifest may replace it meanwhile.
+ */
+export type ServerSlot =
+  | { readonly name: 'running'; readonly spec: ManifestServer }
+  | { readonly name: 'draining'; readonly next: ManifestServer | undefined };
+
+/** By server name; those of the manifest come first, in its order. */
+export type ServerSlots = ReadonlyMap<string, ServerSlot>;
+
+export type SlotsEvent =
+  /** The servers of the manifest now in force. */
+  | { readonly wanted: readonly ManifestServer[] }
+  /** No process of this draining server is left. */
+  | { readonly gone: string };
+
+export interface ServerPlan {
+  readonly slots: ServerSlots;
+  /** These take no more calls, finish those that run, and stop. */
+  readonly drain: readonly string[];
+  readonly start: readonly ManifestServer[];
+}
+
+/** Servers that the plan does not name go on as before. */
+export function planServers(slots: ServerSlots, event: SlotsEvent): ServerPlan {
+  return 'wanted' in event ? planWanted(slots, event.wanted) : planGone(slots, event.gone);
+}
+
+/** Whether the manifest in force names the server, even if it has not started yet. */
+export function isWanted(slot: ServerSlot | undefined): boolean {
+  return slot?.name === 'running' || slot?.next !== undefined;
+}
+
+function planWanted(before: ServerSlots, wanted: readonly ManifestServer[]): ServerPlan {
+  const slots = new Map<string, ServerSlot>();
+  const drain: string[] = [];
+  const start: ManifestServer[] = [];
+  for (const spec of wanted) {
+    const slot = before.get(spec.name);
+    if (slot === undefined) start.push(spec);
+    if (slot === undefined || (slot.name === 'running' && isDeepStrictEqual(slot.spec, spec))) {
+      slots.set(spec.name, { name: 'running', spec });
+      continue;
+    }
+    if (slot.name === 'running') drain.push(spec.name);
+    slots.set(spec.name, { name: 'draining', next: spec });
+  }
+  for (const [name, slot] of before) {
+    if (slots.has(name)) continue;
+    if (slot.name === 'running') drain.push(name);
+    slots.set(name, { name: 'draining', next: undefined });
+  }
+  return { slots, drain, start };
+}
+
+function planGone(before: ServerSlots, gone: string): ServerPlan {
+  const slots = new Map(before);
+  const slot = before.get(gone);
+  const next = slot?.name === 'draining' ? slot.next : undefined;
+  if (next !== undefined) {
+    slots.set(gone, { name: 'running', spec: next });
+    return { slots, drain: [], start: [next] };
+  }
+  if (slot?.name === 'draining') slots.delete(gone);
+  return { slots, drain: [], start: [] };
 }
