@@ -2,9 +2,9 @@ import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { writeAtomically } from '@zerolatency/service/files';
 import type { Lock } from '@zerolatency/service/processes';
 import { type Signer, strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
-import { writeAtomically } from './segments.ts';
 
 export const CHECKPOINT_FILE = 'checkpoint';
 

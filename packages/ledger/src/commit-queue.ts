@@ -1,7 +1,8 @@
 import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
+import { syncDirectory } from '@zerolatency/service/files';
 import type { RecordKind } from './record.ts';
-import { type Segment, syncDirectory } from './segments.ts';
+import type { Segment } from './segments.ts';
 
 /** What operators watch. */
 export interface LedgerObserver {

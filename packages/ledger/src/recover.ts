@@ -1,10 +1,11 @@
 import { open, rm } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
+import { syncDirectory } from '@zerolatency/service/files';
 import type { Verifier } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
 import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
 import { parseRecord } from './record.ts';
-import { type Line, listSegments, readLines, type Segment, syncDirectory } from './segments.ts';
+import { type Line, listSegments, readLines, type Segment } from './segments.ts';
 
 export interface Recovered {
   readonly chain: Chain;

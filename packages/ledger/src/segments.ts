@@ -1,6 +1,6 @@
 import { createReadStream } from 'node:fs';
-import { open, readdir, rename } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 
 export interface Segment {
   readonly path: string;
@@ -59,28 +59,4 @@ export async function* readLines(path: string): AsyncGenerator<Line> {
     if (rest.length > MAX_LINE_BYTES) break;
   }
   if (rest.length > 0) yield { bytes: rest, start, isWhole: false, number };
-}
-
-/** A file's name survives a crash of the machine only after this. */
-export async function syncDirectory(dir: string): Promise<void> {
-  const handle = await open(dir, 'r');
-  try {
-    await handle.sync();
-  } finally {
-    await handle.close();
-  }
-}
-
-/** Readers see the old text or the new one, also after a crash of the machine. */
-export async function writeAtomically(path: string, text: string, fsync: boolean): Promise<void> {
-  const draft = `${path}.new`;
-  const handle = await open(draft, 'w', 0o600);
-  try {
-    await handle.writeFile(text);
-    if (fsync) await handle.datasync();
-  } finally {
-    await handle.close();
-  }
-  await rename(draft, path);
-  if (fsync) await syncDirectory(dirname(path));
 }

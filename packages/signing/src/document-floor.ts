@@ -1,6 +1,6 @@
-import { type FileHandle, open, readFile, rename } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
+import { writeAtomically } from '@zerolatency/service/files';
 
 /** The newest document ever accepted. Older ones, and others of the same version, are refused. */
 export interface Floor {
@@ -35,7 +35,11 @@ export function memoryFloor(): FloorPort {
 
 /** Remove the file to let an installation follow another document. */
 export function openFloorFile(path: string): FloorPort {
-  return { load: () => load(path), save: (floor) => save(path, floor) };
+  return {
+    load: () => load(path),
+    save: ({ id, version, digest }) =>
+      writeAtomically(path, `${JSON.stringify({ id, version, digest })}\n`),
+  };
 }
 
 /** Why an otherwise valid document must not replace the one accepted before. */
@@ -67,7 +71,7 @@ async function load(path: string): Promise<Floor | undefined> {
   try {
     text = await readFile(path, 'utf8');
   } catch (reason) {
-    if (hasCode(reason, 'ENOENT')) return undefined;
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
     throw reason;
   }
   const floor = parse(text);
@@ -91,36 +95,4 @@ function parse(text: string): Floor | undefined {
   return typeof version === 'number' && Number.isSafeInteger(version)
     ? { id, version, digest }
     : undefined;
-}
-
-async function save(path: string, { id, version, digest }: Floor): Promise<void> {
-  const next = `${path}.next`;
-  await withFile(next, 'w', async (file) => {
-    await file.writeFile(`${JSON.stringify({ id, version, digest })}\n`);
-    await file.sync();
-  });
-  await rename(next, path);
-  try {
-    await withFile(dirname(path), 'r', (directory) => directory.sync());
-  } catch (reason) {
-    // Windows cannot open a directory, and its renames are durable without that.
-    if (!hasCode(reason, 'EISDIR', 'EPERM')) throw reason;
-  }
-}
-
-function hasCode(reason: unknown, ...codes: readonly string[]): boolean {
-  return reason instanceof Error && 'code' in reason && codes.includes(String(reason.code));
-}
-
-async function withFile(
-  path: string,
-  flags: 'r' | 'w',
-  use: (file: FileHandle) => Promise<void>,
-): Promise<void> {
-  const file = await open(path, flags, 0o600);
-  try {
-    await use(file);
-  } finally {
-    await file.close();
-  }
 }

@@ -1,0 +1,28 @@
+import { open, rename } from 'node:fs/promises';
+import { dirname } from 'node:path';
+
+/** A file's name survives a crash of the machine only after this. */
+export async function syncDirectory(dir: string): Promise<void> {
+  // Windows cannot open a directory, and its renames are durable without that.
+  if (process.platform === 'win32') return;
+  const handle = await open(dir, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** Readers see the old text or the new one, also after a crash of the machine. */
+export async function writeAtomically(path: string, text: string, fsync = true): Promise<void> {
+  const draft = `${path}.new`;
+  const handle = await open(draft, 'w', 0o600);
+  try {
+    await handle.writeFile(text);
+    if (fsync) await handle.datasync();
+  } finally {
+    await handle.close();
+  }
+  await rename(draft, path);
+  if (fsync) await syncDirectory(dirname(path));
+}
