@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, ChatEventSchema } from '@zerolatency/proto/agent';
-import type { LogEntry, LogListener, TurnLog } from './turn-log.ts';
+import type { LogEntry, LogListener, TurnLog } from '../turn/turn-log.ts';
 
 /** A merged delta stays small beside gRPC's default message limit of 4 MiB. */
 const MAX_DELTA_CHARS = 16 * 1024;
@@ -19,14 +19,16 @@ export class TurnReader implements LogListener {
   readonly #options: ReaderOptions;
   #next: number;
 
-  /** @throws chat.events_lost when the log no longer holds the sequence. */
+  /** @throws chat.events_lost or request.invalid when the log cannot begin with the sequence. */
   constructor(log: TurnLog, from: number, options: ReaderOptions) {
-    const { firstSequence } = log;
+    const { firstSequence, nextSequence, turnId } = log;
+    if (from < 1 || from > nextSequence) {
+      const range = `turn ${turnId} has events 1 to ${nextSequence - 1}, not ${from}`;
+      throw new ZlError('request.invalid', range);
+    }
     if (from < firstSequence) {
-      throw new ZlError(
-        'chat.events_lost',
-        `events ${from} to ${firstSequence - 1} of turn ${log.turnId} are no longer kept`,
-      );
+      const lost = `events ${from} to ${firstSequence - 1} of turn ${turnId} are no longer kept`;
+      throw new ZlError('chat.events_lost', lost);
     }
     this.#log = log;
     this.#options = options;
@@ -125,10 +127,12 @@ export class ChatReader {
   /** Resolves when the client has read enough of its refusals, or on abort. */
   async room(signal: AbortSignal): Promise<void> {
     if (this.#turns.length < MAX_UNREAD_LOGS || signal.aborted) return;
-    await new Promise<void>((resolve) => {
-      this.#onRoom = resolve;
-      signal.addEventListener('abort', () => resolve(), { once: true });
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onAbort = () => resolve();
+    this.#onRoom = resolve;
+    signal.addEventListener('abort', onAbort, { once: true });
+    await promise;
+    signal.removeEventListener('abort', onAbort);
   }
 
   /** No turn follows; what was followed is read to its end. */

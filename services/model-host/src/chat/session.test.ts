@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { create } from '@bufbuild/protobuf';
-import { type ChatEvent, StartTurnSchema } from '@zerolatency/proto/agent';
+import type { ChatEvent } from '@zerolatency/proto/agent';
 import { namesOf } from '../../test/support/streams.ts';
 import { turnBench } from '../../test/support/turn-bench.ts';
-import { ChatSession } from './session.ts';
+import { ChatSession, type TurnStart } from './session.ts';
+
+const work: TurnStart = {
+  text: 'work',
+  sessionId: '',
+  deviceId: 'd',
+  model: '',
+  limits: {},
+  history: [],
+  survivesDisconnect: false,
+};
 
 // Less than a turn may take.
 const TOKEN_LIFE_MS = 1_000;
@@ -23,7 +32,7 @@ function opened(t: TestContext, leaving = new AbortController()) {
     expiresAtMs: Date.now() + TOKEN_LIFE_MS,
     traceparent: '',
     signal: leaving.signal,
-    observer: { masked() {}, deltasMerged() {} },
+    observer: { deltasMerged() {} },
   });
   const events: ChatEvent[] = [];
   const ended = (async () => {
@@ -42,7 +51,7 @@ test('[HOST-11] an idle stream ends when its access token expires', async (t) =>
 test('[HOST-11] a turn that runs when the access token expires finishes and is the last', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const { session, toolboxes, release, events, ended } = opened(t);
-  await session.start(create(StartTurnSchema, { text: 'work', deviceId: 'd' }));
+  await session.start(() => work);
   await t.waitFor(() => assert.equal(toolboxes.running(), 1));
   t.mock.timers.tick(TOKEN_LIFE_MS);
   release.resolve({});

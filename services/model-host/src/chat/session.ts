@@ -1,17 +1,24 @@
 import { ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
-import type { ChatEvent, StartTurn } from '@zerolatency/proto/agent';
-import type { OnMasked } from '@zerolatency/redaction';
+import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
-import { TurnEvents } from '../turn/turn-events.ts';
-import { newTurnId, type RunningTurn, type Turns } from '../turn/turns.ts';
+import { TurnLog } from '../turn/turn-log.ts';
+import { newId, type RunningTurn, type TurnAsk, type Turns } from '../turn/turns.ts';
 import { ChatReader } from './reader.ts';
-import { MAX_HISTORY_BYTES, MAX_HISTORY_MESSAGES, readStartTurn } from './start-turn.ts';
-import { TurnLog } from './turn-log.ts';
+
+export const MAX_HISTORY_MESSAGES = 200;
+export const MAX_HISTORY_BYTES = 1024 * 1024;
+
+/** A request for a turn, its fields within bounds and its secrets masked. */
+export interface TurnStart extends Pick<TurnAsk, 'deviceId' | 'limits' | 'model'> {
+  /** Empty for a new session, or the one of the stream. */
+  readonly sessionId: string;
+  readonly text: string;
+  readonly history: readonly ModelMessage[];
+  readonly survivesDisconnect: boolean;
+}
 
 export interface ChatObserver {
-  /** A secret that a person wrote. */
-  readonly masked: OnMasked;
   /** So many deltas went into another one, because a reader was slow. */
   deltasMerged(count: number): void;
 }
@@ -66,16 +73,19 @@ export class ChatSession {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  /** @throws a ZlError when the turn may not start. A turn requested while one runs gets its own error event. */
-  async start(start: StartTurn): Promise<void> {
+  /**
+   * Reads the request unless a turn runs: then this one gets its own error event.
+   * @throws a ZlError when the turn may not start.
+   */
+  async start(read: () => TurnStart): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy(this.#current);
-    const { identity, traceparent, turns, observer } = this.#options;
-    const asked = readStartTurn(start, observer.masked);
-    this.#checkContinuity(start, asked.sessionId);
+    const { identity, traceparent, turns } = this.#options;
+    const asked = read();
+    this.#checkContinuity(asked);
     const said: ModelMessage = { role: 'user', text: asked.text };
     const messages = [...asked.history, ...this.#conversation.messages, said];
-    const sessionId = this.#sessionId || asked.sessionId;
-    const turnId = newTurnId();
+    const sessionId = this.#sessionId || asked.sessionId || newId();
+    const turnId = newId();
     const log = new TurnLog({ sessionId, turnId });
     const running = turns.start(
       { ...asked, sessionId, turnId, identity, traceparent, messages },
@@ -143,12 +153,12 @@ export class ChatSession {
     if (!this.#hasFinished) await this.#endWith(reason);
   }
 
-  #checkContinuity(start: StartTurn, sessionId: string): void {
+  #checkContinuity({ history, sessionId }: TurnStart): void {
     if (this.#sessionId === '') return;
-    if (start.history.length > 0) {
+    if (history.length > 0) {
       throw invalid('start.history', 'is for the first turn of a stream only');
     }
-    if (start.sessionId !== '' && sessionId !== this.#sessionId) {
+    if (sessionId !== '' && sessionId !== this.#sessionId) {
       throw invalid('start.session_id', 'changed; one stream is one session');
     }
   }
@@ -157,10 +167,8 @@ export class ChatSession {
   async #refuseBusy({ turnId }: CurrentTurn): Promise<void> {
     // A client that floods us with turns waits until it has read its refusals.
     await this.#reader.room(this.#options.signal);
-    const log = new TurnLog({ sessionId: this.#sessionId, turnId: newTurnId() });
-    new TurnEvents(log).error(
-      new ZlError('turn.busy', `turn ${turnId} is still running on this stream`),
-    );
+    const log = new TurnLog({ sessionId: this.#sessionId, turnId: newId() });
+    log.error(new ZlError('turn.busy', `turn ${turnId} is still running on this stream`));
     this.#reader.interject(log);
   }
 

@@ -1,17 +1,34 @@
 import { create } from '@bufbuild/protobuf';
 import { Code, ConnectError, type HandlerContext, type MethodImpl } from '@connectrpc/connect';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { type NameKind, parseName } from '@zerolatency/identity';
 import {
   type AgentService,
   type ChatEvent,
   type ChatRequest,
+  type Message,
+  OnDisconnect,
+  Role,
+  type StartTurn,
   type StreamChatRequest,
   StreamChatRequestSchema,
+  type TurnLimits,
 } from '@zerolatency/proto/agent';
-import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
-import { type ChatObserver, ChatSession } from '../chat/session.ts';
+import { maskText, type OnMasked } from '@zerolatency/redaction';
+import { durationMicros, fromConnectError, toConnectError } from '@zerolatency/service/rpc';
+import {
+  type ChatObserver,
+  ChatSession,
+  MAX_HISTORY_BYTES,
+  MAX_HISTORY_MESSAGES,
+  type TurnStart,
+} from '../chat/session.ts';
+import type { ModelMessage } from '../providers/port.ts';
 import type { Turns } from '../turn/turns.ts';
 import { identityOf, methodOf, type RefusalObserver } from './identity-gate.ts';
+
+// Many pages of text; more belongs in a file that a tool reads.
+export const MAX_TEXT_BYTES = 256 * 1024;
 
 export interface EndedRpc {
   /** Service and method, as gRPC writes them. */
@@ -23,6 +40,8 @@ export interface EndedRpc {
 
 /** Each RPC that opened ends. */
 export interface RpcObserver extends ChatObserver, RefusalObserver {
+  /** A secret that a person wrote. */
+  readonly masked: OnMasked;
   opened(): void;
   ended(rpc: EndedRpc): void;
 }
@@ -64,7 +83,7 @@ async function* serveChat(
       signal: context.signal,
       observer: deps.observer,
     });
-    void readRequests(session, requests);
+    void readRequests(session, requests, deps.observer.masked);
     for await (const event of session.events()) yield { event };
   } catch (reason) {
     error = fromConnectError(reason, { aborted: 'turn.cancelled' });
@@ -78,11 +97,14 @@ async function* serveChat(
 async function readRequests(
   session: ChatSession,
   requests: AsyncIterable<StreamChatRequest>,
+  onMasked: OnMasked,
 ): Promise<void> {
   try {
     for await (const { action } of requests) {
-      if (action.case === 'start') await session.start(action.value);
-      else if (action.case === 'cancel') session.cancel(action.value.turnId);
+      if (action.case === 'start') {
+        const { value } = action;
+        await session.start(() => readStartTurn(value, onMasked));
+      } else if (action.case === 'cancel') session.cancel(action.value.turnId);
       else throw new ZlError('request.invalid', 'action is neither start nor cancel');
     }
     await session.finish();
@@ -108,4 +130,81 @@ function readingFailure(reason: unknown): ZlError {
     return fromConnectError(reason, { aborted: 'turn.cancelled' });
   }
   return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
+}
+
+const MODEL_PATTERN = /^\w[\w.:@-]{0,127}$/;
+
+/** @throws ZlError request.invalid or request.too_large that names the field. */
+function readStartTurn(start: StartTurn, onMasked: OnMasked): TurnStart {
+  if (start.text.trim() === '') throw invalid('start.text', 'is empty');
+  return {
+    text: boundedText(start.text, 'start.text', onMasked),
+    sessionId: readName('session', start.sessionId, 'start.session_id'),
+    deviceId: readName('device', start.deviceId, 'start.device_id'),
+    model: readModel(start.model),
+    history: readHistory(start.history, onMasked),
+    limits: readLimits(start.limits),
+    survivesDisconnect: readOnDisconnect(start.onDisconnect),
+  };
+}
+
+function readLimits(limits: TurnLimits | undefined): TurnStart['limits'] {
+  if (limits === undefined) return {};
+  const { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeout } = limits;
+  const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
+  if (timeoutMs < 0) throw invalid('start.limits.timeout', 'is negative');
+  return { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeoutMs };
+}
+
+function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMessage[] {
+  if (history.length > MAX_HISTORY_MESSAGES) {
+    throw tooLarge('start.history', `holds more than ${MAX_HISTORY_MESSAGES} messages`);
+  }
+  let bytes = 0;
+  return history.map((message, index) => {
+    const field = `start.history[${index}]`;
+    bytes += Buffer.byteLength(message.text);
+    if (bytes > MAX_HISTORY_BYTES) {
+      throw tooLarge('start.history', `holds more than ${MAX_HISTORY_BYTES} bytes`);
+    }
+    const text = boundedText(message.text, `${field}.text`, onMasked);
+    if (message.role === Role.USER) return { role: 'user', text };
+    if (message.role === Role.ASSISTANT) return { role: 'assistant', text, toolCalls: [] };
+    throw invalid(`${field}.role`, 'is neither user nor assistant');
+  });
+}
+
+function readOnDisconnect(value: OnDisconnect): boolean {
+  if (value === OnDisconnect.CONTINUE) return true;
+  if (value === OnDisconnect.UNSPECIFIED || value === OnDisconnect.CANCEL) return false;
+  throw invalid('start.on_disconnect', 'is not a known choice');
+}
+
+/** A person's text as the model may see it. */
+function boundedText(text: string, field: string, onMasked: OnMasked): string {
+  if (Buffer.byteLength(text) > MAX_TEXT_BYTES) {
+    throw tooLarge(field, `is longer than ${MAX_TEXT_BYTES} bytes`);
+  }
+  return maskText(text, { onMasked }).text;
+}
+
+function readName(kind: NameKind, given: string, field: string): string {
+  if (given === '') return '';
+  const { value, error } = parseName(kind, given);
+  if (error !== undefined) throw invalid(field, error);
+  return value;
+}
+
+function readModel(model: string): string {
+  if (model === '' || MODEL_PATTERN.test(model)) return model;
+  const reads = 'up to 128 letters, digits, ".", ":", "@", "_" and "-"';
+  throw invalid('start.model', `is not a model name: ${reads}`);
+}
+
+function invalid(field: string, reason: string): ZlError {
+  return new ZlError('request.invalid', `${field} ${reason}`, { field });
+}
+
+function tooLarge(field: string, reason: string): ZlError {
+  return new ZlError('request.too_large', `${field} ${reason}`, { field });
 }

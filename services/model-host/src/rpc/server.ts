@@ -11,8 +11,8 @@ import {
   listen,
   type Serving,
 } from '@zerolatency/service/rpc';
-import { MAX_HISTORY_BYTES, MAX_TEXT_BYTES } from '../chat/start-turn.ts';
-import { type ChatDeps, chat, streamChat } from './chat.ts';
+import { MAX_HISTORY_BYTES } from '../chat/session.ts';
+import { type ChatDeps, chat, MAX_TEXT_BYTES, streamChat } from './chat.ts';
 import { identityGate, type VerifyAccessToken } from './identity-gate.ts';
 
 export interface RpcServerOptions
@@ -22,7 +22,7 @@ export interface RpcServerOptions
   readonly serving: Serving;
 }
 
-// The largest request that start-turn.ts accepts, and room for its other fields.
+// The largest turn that chat.ts accepts, and room for its other fields.
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
 // More than one BFF needs on one connection.
 const MAX_STREAMS_PER_CONNECTION = 1000;

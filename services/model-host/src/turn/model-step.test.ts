@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
-import { TurnLog } from '../chat/turn-log.ts';
 import type { LlmProvider, ModelPart } from '../providers/port.ts';
 import { TokenBudget } from './budget.ts';
 import { runModelStep } from './model-step.ts';
-import { TurnEvents } from './turn-events.ts';
+import { TurnLog } from './turn-log.ts';
 
 const stop: ModelPart = { type: 'stop', reason: 'end' };
 const usage: ModelPart = { type: 'usage', inputTokens: 1, outputTokens: 1 };
@@ -24,7 +23,7 @@ async function told(provider: LlmProvider, signal = AbortSignal.any([])): Promis
     model: { alias: 'fast', name: 'm', provider },
     request: { system: '', messages: [], tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
-    events: new TurnEvents(new TurnLog({ sessionId: 's', turnId: 't' })),
+    events: new TurnLog({ sessionId: 's', turnId: 't' }),
     onFirstText: () => told.push('first text'),
     observer: {
       providerBegan(seconds: number) {

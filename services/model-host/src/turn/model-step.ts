@@ -4,7 +4,7 @@ import type { Model } from '../providers/models.ts';
 import type { ModelPart, ModelRequest, ToolCallRequest } from '../providers/port.ts';
 import { estimateMessageTokens, estimateTokens, type TokenBudget, tokensOf } from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
-import type { TurnEvents } from './turn-events.ts';
+import type { TurnLog } from './turn-log.ts';
 
 export interface Reply {
   readonly text: string;
@@ -16,7 +16,7 @@ export interface ModelStep {
   readonly model: Model;
   readonly request: Omit<ModelRequest, 'model' | 'maxOutputTokens'>;
   readonly budget: TokenBudget;
-  readonly events: TurnEvents;
+  readonly events: TurnLog;
   /** With the time the call had waited for the provider by then. */
   readonly onFirstText: (providerWaitMs: number) => void;
   readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded'>;

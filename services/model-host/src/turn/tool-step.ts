@@ -9,7 +9,7 @@ import type {
   ToolResult,
 } from '../ports.ts';
 import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
-import type { TurnEvents } from './turn-events.ts';
+import type { TurnLog } from './turn-log.ts';
 
 /** A call the model asked for, its arguments read. */
 export interface AskedCall {
@@ -21,7 +21,7 @@ export interface ToolStep {
   readonly toolbox: Toolbox;
   readonly calls: readonly AskedCall[];
   readonly step: number;
-  readonly events: TurnEvents;
+  readonly events: TurnLog;
   readonly startTurn: NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
 }
@@ -61,7 +61,7 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
   return { callIds: prepared.map(({ callId }) => callId), answers };
 }
 
-function progressOf(call: PreparedCall, events: TurnEvents): (progress: CallProgress) => void {
+function progressOf(call: PreparedCall, events: TurnLog): (progress: CallProgress) => void {
   let reported = 0;
   return (progress) => {
     const { receivedBytes } = progress;

@@ -17,7 +17,7 @@ import {
 } from './state.ts';
 import { TurnClock, type TurnObserver } from './telemetry.ts';
 import { type AskedCall, readArguments, runToolStep } from './tool-step.ts';
-import type { TurnEvents } from './turn-events.ts';
+import type { TurnLog } from './turn-log.ts';
 
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
@@ -63,7 +63,7 @@ export interface TurnEnd {
 export class Turn {
   readonly #request: TurnRequest;
   readonly #deps: TurnDeps;
-  readonly #events: TurnEvents;
+  readonly #events: TurnLog;
   readonly #budget: TokenBudget;
   readonly #messages: ModelMessage[];
   readonly #callIds: string[] = [];
@@ -74,7 +74,7 @@ export class Turn {
   #calls: readonly AskedCall[] = [];
   #auditId = '';
 
-  constructor(request: TurnRequest, deps: TurnDeps, events: TurnEvents) {
+  constructor(request: TurnRequest, deps: TurnDeps, events: TurnLog) {
     this.#request = request;
     this.#deps = deps;
     this.#events = events;

@@ -8,7 +8,7 @@ import type { ModelMessage } from '../providers/port.ts';
 import { narrowLimits, type TurnLimits } from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
 import { type NestedRequest, Turn, type TurnDeps, type TurnEnd, type TurnRequest } from './turn.ts';
-import { type EventLog, TurnEvents } from './turn-events.ts';
+import { TurnLog, UNREAD } from './turn-log.ts';
 
 /** A request for a turn, its fields checked. */
 export interface TurnAsk {
@@ -67,7 +67,7 @@ export class Turns {
   }
 
   /** @throws a ZlError when the turn may not start; nothing has happened then. */
-  start(ask: TurnAsk, log: EventLog): RunningTurn {
+  start(ask: TurnAsk, log: TurnLog): RunningTurn {
     if (this.draining.aborted) {
       throw new ZlError('server.draining', 'this pod takes no new turns');
     }
@@ -95,7 +95,7 @@ export class Turns {
 
   #run(
     request: TurnRequest,
-    { log, traceparent }: { log: EventLog; traceparent?: string },
+    { log, traceparent }: { log: TurnLog; traceparent?: string },
     signal: AbortSignal,
   ): Promise<TurnEnd> {
     const options = {
@@ -104,14 +104,14 @@ export class Turns {
     };
     const { observer, within } = this.#deps.watch(request.scope, options);
     const runNested: TurnDeps['runNested'] = (nested, stop) => this.#runNested(nested, stop);
-    const turn = new Turn(request, { ...this.#deps, observer, runNested }, new TurnEvents(log));
+    const turn = new Turn(request, { ...this.#deps, observer, runNested }, log);
     return within(() => turn.run(signal));
   }
 
   /** It takes no slot: it runs in the place of the turn that waits for it. */
   #runNested({ scope, ...request }: NestedRequest, signal: AbortSignal): Promise<TurnEnd> {
-    const turnId = newTurnId();
-    return this.#run({ ...request, scope: { ...scope, turnId } }, { log: NO_LOG }, signal);
+    const turn = { ...scope, turnId: newId() };
+    return this.#run({ ...request, scope: turn }, { log: new TurnLog(turn, UNREAD) }, signal);
   }
 
   /** Refuses new turns; resolves when the last one has ended, by itself or by the deadline. */
@@ -129,9 +129,6 @@ export class Turns {
   }
 }
 
-/** The tool that started a nested turn reports its answer; nobody reads its events. */
-const NO_LOG: EventLog = { isFull: false, append() {}, room: async () => {}, close() {} };
-
-export function newTurnId(): string {
+export function newId(): string {
   return randomBytes(16).toString('hex');
 }

@@ -3,12 +3,12 @@ import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
-import { TurnLog } from '../../src/chat/turn-log.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
 import type { TurnObserver } from '../../src/turn/telemetry.ts';
+import { TurnLog } from '../../src/turn/turn-log.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
 import {
   type FakeRecorder,

@@ -7,8 +7,7 @@ import { type ChatEvent, ChatEventSchema } from '@zerolatency/proto/agent';
 import fc from 'fast-check';
 import { textOf } from '../../test/support/streams.ts';
 import { assertNoGap } from '../../test/support/turn-bench.ts';
-import { TurnEvents } from '../turn/turn-events.ts';
-import { ChatReader, TurnReader } from './reader.ts';
+import { ChatReader, TurnReader } from '../chat/reader.ts';
 import { TurnLog, type TurnLogBounds } from './turn-log.ts';
 
 const turn = { sessionId: 's', turnId: 't' };
@@ -23,7 +22,7 @@ function opened(bounds?: TurnLogBounds) {
     };
     return new TurnReader(log, from, { onAppend() {}, onMerged });
   };
-  return { log, events: new TurnEvents(log), read, merged: () => merged };
+  return { log, events: log, read, merged: () => merged };
 }
 
 function takeAll(reader: TurnReader): ChatEvent[] {
@@ -159,7 +158,7 @@ test('however appends and reads interleave, the text is whole and no sequence is
   await fc.assert(
     fc.asyncProperty(fc.array(move, { maxLength: 80 }), async (moves) => {
       const log = new TurnLog(turn, { maxBehindBytes: 64, windowBytes: 64 });
-      const events = new TurnEvents(log);
+      const events = log;
       const chat = new ChatReader(() => {});
       chat.follow(log);
       const taken: ChatEvent[] = [];
@@ -211,13 +210,13 @@ test('a stream reads its turns in order, and a refusal before whatever is unread
   );
   const [first, second, refused] = logs;
   chat.follow(first!);
-  new TurnEvents(first!).done({ steps: 1 });
+  first!.done({ steps: 1 });
   chat.follow(second!);
-  new TurnEvents(refused!).error(new ZlError('turn.busy', 'one is running'));
+  refused!.error(new ZlError('turn.busy', 'one is running'));
   chat.interject(refused!);
   const order: string[] = [];
   for (let i = 0; i < 2; i += 1) order.push((await chat.next()).value?.turnId ?? '');
-  new TurnEvents(second!).done({ steps: 1 });
+  second!.done({ steps: 1 });
   order.push((await chat.next()).value?.turnId ?? '');
   chat.close();
   assert.equal((await chat.next()).done, true);

@@ -1,0 +1,251 @@
+import type { MessageInitShape } from '@bufbuild/protobuf';
+import { toErrorMessage, type ZlError } from '@zerolatency/errors';
+import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
+import type { Outcome } from '@zerolatency/receipts';
+import { durationFromMicros } from '@zerolatency/service/rpc';
+import type { CallProgress, PreparedCall, ToolResult } from '../ports.ts';
+import type { TokenUsage } from '../providers/port.ts';
+
+/** The body of an event; its head is added when a reader takes it. */
+type TurnEvent = Extract<
+  NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>,
+  { case: string }
+>;
+
+export interface LogEntry {
+  readonly sequence: number;
+  readonly event: TurnEvent;
+  /** Bytes of the log before and after this entry. */
+  readonly startBytes: number;
+  readonly endBytes: number;
+}
+
+/** A live reader of the log. */
+export interface LogListener {
+  /** Bytes of the log it has taken. */
+  readonly takenBytes: number;
+  onAppend(): void;
+}
+
+export interface TurnLogBounds {
+  /** A producer waits while its slowest reader is behind by as much. */
+  readonly maxBehindBytes: number;
+  /** Kept for readers that come back; older entries are dropped. */
+  readonly windowBytes: number;
+}
+
+const DEFAULT_BOUNDS: TurnLogBounds = {
+  // Many seconds of a fast model's output; a reader that lags more has stalled.
+  maxBehindBytes: 256 * 1024,
+  windowBytes: 1024 * 1024,
+};
+
+/** For a nested turn: its tool reports the answer, and nobody reads its events. */
+export const UNREAD: TurnLogBounds = { maxBehindBytes: Number.POSITIVE_INFINITY, windowBytes: 0 };
+
+/** Memory of an entry beside its text, so that tiny deltas are bounded as well. */
+const ENTRY_BYTES = 128;
+
+const CALL_OUTCOMES = {
+  done: CallOutcome.DONE,
+  failed: CallOutcome.FAILED,
+  denied: CallOutcome.DENIED,
+  cancelled: CallOutcome.CANCELLED,
+  unknown: CallOutcome.UNKNOWN,
+} as const satisfies Record<Outcome, CallOutcome>;
+
+/**
+ * The events of one turn. An event is frozen and numbered here before any
+ * reader sees it, so every reader sees the same turn; readers are views that
+ * may merge deltas. Entries beyond the window are dropped, the oldest first and
+ * never before the live readers have taken them.
+ */
+export class TurnLog {
+  readonly sessionId: string;
+  readonly turnId: string;
+  readonly #bounds: TurnLogBounds;
+  readonly #listeners = new Set<LogListener>();
+  #entries: LogEntry[] = [];
+  /** Index of the oldest entry that is kept. */
+  #oldest = 0;
+  #lastSequence = 0;
+  #endBytes = 0;
+  #isClosed = false;
+  #waiting: (() => void)[] = [];
+
+  constructor(turn: { sessionId: string; turnId: string }, bounds = DEFAULT_BOUNDS) {
+    this.sessionId = turn.sessionId;
+    this.turnId = turn.turnId;
+    this.#bounds = bounds;
+  }
+
+  delta(text: string): void {
+    if (text !== '') this.#append({ case: 'assistantDelta', value: { text } });
+  }
+
+  started({ callId, tool, argumentsJson, argumentsDigest }: PreparedCall, step: number): void {
+    const value = { callId, tool, argumentsJson, argumentsDigest, step };
+    this.#append({ case: 'toolCallStarted', value });
+  }
+
+  progress(callId: string, { receivedBytes, ...reported }: CallProgress): void {
+    const value = { callId, receivedBytes: BigInt(receivedBytes), ...reported };
+    this.#append({ case: 'toolCallDelta', value });
+  }
+
+  finished(callId: string, { outcome, resultJson, error, receiptJson, timing }: ToolResult): void {
+    this.#append({
+      case: 'toolCallDone',
+      value: {
+        callId,
+        outcome: CALL_OUTCOMES[outcome],
+        resultJson,
+        error: error && toErrorMessage(error),
+        receiptJson,
+        timing: {
+          total: durationFromMicros(timing.totalUs),
+          remote: durationFromMicros(timing.remoteUs),
+          device: durationFromMicros(timing.deviceUs),
+          server: durationFromMicros(timing.serverUs),
+        },
+      },
+    });
+  }
+
+  usage({ inputTokens, outputTokens }: TokenUsage): void {
+    const value = { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) };
+    this.#append({ case: 'usage', value });
+  }
+
+  /** No event follows. */
+  done(value: Extract<TurnEvent, { case: 'assistantDone' }>['value']): void {
+    this.#append({ case: 'assistantDone', value });
+    this.#close();
+  }
+
+  /** No event follows. */
+  error(error: ZlError): void {
+    this.#append({ case: 'error', value: toErrorMessage(error) });
+    this.#close();
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Whether the slowest live reader is too far behind. Without readers it never is. */
+  get isFull(): boolean {
+    return this.#behindBytes() >= this.#bounds.maxBehindBytes;
+  }
+
+  get endBytes(): number {
+    return this.#endBytes;
+  }
+
+  /** The oldest event that is kept. */
+  get firstSequence(): number {
+    return this.#entries[this.#oldest]?.sequence ?? this.nextSequence;
+  }
+
+  /** Of the event that is appended next. */
+  get nextSequence(): number {
+    return this.#lastSequence + 1;
+  }
+
+  at(sequence: number): LogEntry | undefined {
+    if (sequence < this.firstSequence) return undefined;
+    return this.#entries[this.#oldest + sequence - this.firstSequence];
+  }
+
+  attach(listener: LogListener): void {
+    this.#listeners.add(listener);
+  }
+
+  detach(listener: LogListener): void {
+    this.#listeners.delete(listener);
+    this.taken();
+  }
+
+  /** A reader has taken something. */
+  taken(): void {
+    if (this.#waiting.length > 0) this.#wake();
+  }
+
+  /** Resolves when every reader has caught up by half, or on abort. */
+  async room(signal: AbortSignal): Promise<void> {
+    if (!this.isFull || this.#isClosed || signal.aborted) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const onAbort = () => resolve();
+    this.#waiting.push(resolve);
+    signal.addEventListener('abort', onAbort, { once: true });
+    await promise;
+    signal.removeEventListener('abort', onAbort);
+  }
+
+  /** Never refuses, so that a terminal event always fits; producers of bulk await room() first. */
+  #append(event: TurnEvent): void {
+    if (this.#isClosed) return;
+    this.#lastSequence += 1;
+    const startBytes = this.#endBytes;
+    this.#endBytes += ENTRY_BYTES + bytesOf(event);
+    this.#entries.push(
+      Object.freeze({
+        sequence: this.#lastSequence,
+        event: frozen(event),
+        startBytes,
+        endBytes: this.#endBytes,
+      }),
+    );
+    for (const listener of this.#listeners) listener.onAppend();
+    this.#drop();
+  }
+
+  /** Readers still get what is kept. */
+  #close(): void {
+    this.#isClosed = true;
+    for (const listener of this.#listeners) listener.onAppend();
+    this.#wake();
+  }
+
+  #wake(): void {
+    const hasRoom = this.#behindBytes() <= this.#bounds.maxBehindBytes / 2;
+    if (!hasRoom && !this.#isClosed) return;
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  #behindBytes(): number {
+    let behind = 0;
+    for (const { takenBytes } of this.#listeners) {
+      behind = Math.max(behind, this.#endBytes - takenBytes);
+    }
+    return behind;
+  }
+
+  #drop(): void {
+    const keepFrom = this.#endBytes - Math.max(this.#bounds.windowBytes, this.#behindBytes());
+    while ((this.#entries[this.#oldest]?.endBytes ?? keepFrom + 1) <= keepFrom) this.#oldest += 1;
+    // Cut in bulk, because shifting one at a time costs the whole array each time.
+    if (this.#oldest <= this.#entries.length / 2) return;
+    this.#entries = this.#entries.slice(this.#oldest);
+    this.#oldest = 0;
+  }
+}
+
+function frozen<T extends object>(value: T): T {
+  for (const part of Object.values(value)) {
+    if (typeof part === 'object' && part !== null && !ArrayBuffer.isView(part)) frozen(part);
+  }
+  return Object.freeze(value);
+}
+
+/** Bytes of the texts in an event, which others wrote. */
+function bytesOf({ value }: TurnEvent): number {
+  let bytes = 0;
+  for (const part of Object.values(value)) {
+    if (typeof part === 'string') bytes += Buffer.byteLength(part);
+  }
+  if ('error' in value) bytes += Buffer.byteLength(value.error?.message ?? '');
+  return bytes;
+}
