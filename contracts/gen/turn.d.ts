@@ -5,6 +5,10 @@
  */
 export interface TurnBody {
   readonly turnId: string;
+  /**
+   * The call that started a nested turn; absent for a person's turn.
+   */
+  readonly parentCallId?: string;
   readonly sessionId: string;
   readonly tenant: string;
   readonly user: string;

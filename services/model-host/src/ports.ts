@@ -94,6 +94,8 @@ export interface Toolboxes {
 
 export interface TurnRecord {
   readonly scope: TurnScope;
+  /** The call that started a nested turn. */
+  readonly parentCallId?: string | undefined;
   readonly outcome: 'done' | 'failed' | 'cancelled';
   readonly errorId?: string;
   readonly steps: number;

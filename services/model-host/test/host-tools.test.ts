@@ -1,8 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { readLedger, verifyLedger } from '@zerolatency/ledger';
 import { verifierFromPem } from '@zerolatency/signing';
+import { eventually } from '@zerolatency/testing';
+import type { ExecutionContext, Executor } from '../src/calls/executor.ts';
+import type { CallProgress } from '../src/ports.ts';
 import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
 import { assertEnds, started } from './relay/started.ts';
@@ -132,4 +136,80 @@ test('a tool of the host that throws fails with its error, and its secret masked
   const result = await run('clock.now', {});
   assertEnds(result, 'failed', 'tool.failed');
   assert.doesNotMatch(result.error!.message, new RegExp(secret));
+});
+
+const GHP_SECRET = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
+
+test('[TOOL-04] a tool of the host that goes on after its call records, reports and starts nothing', async (t) => {
+  let late: ExecutionContext | undefined;
+  const deaf: HostTool = {
+    ...clockNow,
+    run: (_args, context) => {
+      late = context;
+      return new Promise(() => {});
+    },
+  };
+  const limits = { timeoutMs: 50, graceMs: 10 };
+  const { toolbox, ledger } = await started(t, { executors: [hostExecutor(deaf)], limits });
+  const reports: unknown[] = [];
+  const turns: AbortSignal[] = [];
+  const call = toolbox.prepare('clock.now', readArguments('{}'));
+  const running = call.run({
+    signal: never,
+    onProgress: (progress) => reports.push(progress),
+    startTurn: async (_text, signal) => {
+      turns.push(signal);
+      return { outcome: 'done', text: '' };
+    },
+  });
+  await eventually(() => late !== undefined);
+  const notMine = AbortSignal.any([]);
+  await late!.startTurn!('before the deadline', notMine);
+  assertEnds(await running, 'unknown', 'call.unknown_outcome');
+  assert.equal(turns[0]?.aborted, true);
+  late!.onProgress!({ receivedBytes: 1, message: 'late' });
+  assert.deepEqual(reports, []);
+  assert.throws(() => late!.intend(), { id: 'call.cancelled' });
+  await assert.rejects(late!.startTurn!('late', notMine), { id: 'call.cancelled' });
+  assert.equal(turns.length, 1);
+  assert.deepEqual(ledger.openIntents(), []);
+});
+
+test('a tool that floods its call with progress gets a few reports a second through', async (t) => {
+  const loud: HostTool = {
+    ...clockNow,
+    run: async (_args, { onProgress, nowMs }) => {
+      for (let i = 0; i < 10_000; i += 1) {
+        onProgress?.({ receivedBytes: 0, progress: i, message: `with ${GHP_SECRET}` });
+      }
+      await setImmediate();
+      return clockNow.run({}, { nowMs } as ExecutionContext);
+    },
+  };
+  const { toolbox } = await started(t, { executors: [hostExecutor(loud)] });
+  const reports: string[] = [];
+  const call = toolbox.prepare('clock.now', readArguments('{}'));
+  const onProgress = ({ message = '' }: CallProgress) => reports.push(message);
+  assertEnds(await call.run({ signal: never, onProgress }), 'done');
+  assert.ok(reports.length > 0 && reports.length < 1000, `${reports.length} reports`);
+  assert.equal(reports.join().includes(GHP_SECRET), false);
+});
+
+test('an error of a tool that is too long is masked before it is cut', async (t) => {
+  const text = `${'x'.repeat(1980)} ${GHP_SECRET}`;
+  const broken: Executor = {
+    open: async () => ({
+      ...(await hostExecutor(clockNow).open(scope, never)),
+      execute: async () => ({
+        outcome: 'done',
+        result: { isError: true, content: [{ type: 'text', text }] },
+        ...{ remoteUs: 0, deviceUs: 0, serverUs: 0 },
+      }),
+    }),
+    recover: () => undefined,
+  };
+  const { run } = await started(t, { executors: [broken] });
+  const { error } = await run('clock.now', {});
+  assert.equal(error?.id, 'tool.failed');
+  assert.doesNotMatch(error!.message, /ghp_/);
 });

@@ -130,31 +130,29 @@ export class ToolCall implements PreparedCall {
     call: ExecutableCall,
     options: CallOptions,
   ): Promise<Execution> {
-    const { scope, nowMs, ledger } = this.#deps;
+    const { scope, nowMs, ledger, metrics } = this.#deps;
     const { tool } = call;
-    const intend: ExecutionContext['intend'] = (target) =>
-      ledger.intend(this.#facts(), target, tool.hasEffects);
-    const { onProgress } = options;
-    const progress = onProgress && { onProgress: this.#masking(onProgress) };
-    const context = { ...options, ...progress, scope, nowMs, intend };
-    // The call protocol keeps the deadline of a device's call.
-    if (tool.executor === 'device') return executor.execute(call, context);
-    return withDeadline((signal) => executor.execute(call, { ...context, signal }), {
-      call,
-      nowMs,
-      signal: options.signal,
-    });
-  }
-
-  /** Progress messages are masked like results. */
-  #masking(onProgress: NonNullable<CallOptions['onProgress']>): typeof onProgress {
-    const { masked: onMasked } = this.#deps.metrics;
-    return ({ message, ...progress }) =>
-      onProgress(
-        message === undefined
-          ? progress
-          : { ...progress, message: maskText(message, { onMasked }).text },
+    const over = new AbortController();
+    const bounded = (signal: AbortSignal): ExecutionContext =>
+      boundedContext(
+        {
+          ...options,
+          signal,
+          scope,
+          nowMs,
+          intend: (target) => ledger.intend(this.#facts(), target, tool.hasEffects),
+        },
+        { over: over.signal, onMasked: metrics.masked },
       );
+    const { signal } = options;
+    const execute = (until: AbortSignal) => executor.execute(call, bounded(until));
+    try {
+      // The call protocol keeps the deadline of a device's call.
+      if (tool.executor === 'device') return await execute(signal);
+      return await withDeadline(execute, { call, nowMs, signal });
+    } finally {
+      over.abort(CALL_IS_OVER);
+    }
   }
 
   #notExecuted(cause: unknown, signal: AbortSignal): Settlement {
@@ -251,6 +249,53 @@ function maskedArguments({ value, text, error }: ToolArguments, onMasked: OnMask
 
 function asDigest(text: string | undefined): Digest | undefined {
   return text?.startsWith('sha256:') ? `sha256:${text.slice('sha256:'.length)}` : undefined;
+}
+
+// One for all, because creating an error is costly.
+const CALL_IS_OVER = new ZlError('call.cancelled', 'the call is over');
+
+/** More than anyone reads; each costs masking and an event. */
+const MAX_REPORTS_PER_SECOND = 20;
+
+interface ContextBounds {
+  readonly over: AbortSignal;
+  readonly onMasked: OnMasked;
+}
+
+/** A tool that goes on after its call has no effect on the ledger, the budget or the events. */
+function boundedContext(
+  context: ExecutionContext,
+  { over, onMasked }: ContextBounds,
+): ExecutionContext {
+  const { intend, onProgress, startTurn, signal, nowMs } = context;
+  let second = 0;
+  let reports = 0;
+  const isTooMany = () => {
+    const now = Math.floor(nowMs() / 1000);
+    reports = now === second ? reports + 1 : 1;
+    second = now;
+    return reports > MAX_REPORTS_PER_SECOND;
+  };
+  return {
+    ...context,
+    intend(target) {
+      over.throwIfAborted();
+      return intend(target);
+    },
+    onProgress({ message, ...progress }) {
+      if (over.aborted || onProgress === undefined) return;
+      if (message === undefined && progress.progress === undefined) onProgress(progress);
+      else if (isTooMany()) return;
+      else if (message === undefined) onProgress(progress);
+      else onProgress({ ...progress, message: maskText(message, { onMasked }).text });
+    },
+    ...(startTurn && {
+      async startTurn(text: string, given: AbortSignal) {
+        over.throwIfAborted();
+        return startTurn(text, AbortSignal.any([given, signal, over]));
+      },
+    }),
+  };
 }
 
 interface Deadline {

@@ -27,7 +27,7 @@ const MAX_ERROR_CHARS = 2000;
 /** What this host accepts of what an executor stated. */
 export function settle(execution: Execution, rules: SettleRules): Settlement {
   const { result, release: _, ...stated } = execution;
-  const { tool, schema, onMasked, isCancelled } = rules;
+  const { tool, onMasked, isCancelled } = rules;
   if (stated.outcome === 'cancelled' && !isCancelled) {
     const late = new ZlError('tool.timeout', `${tool} did not finish in time`);
     return { ...stated, ...settledAs('failed', late) };
@@ -36,7 +36,7 @@ export function settle(execution: Execution, rules: SettleRules): Settlement {
     const error = stated.error ?? new ZlError('internal', 'a failed call without an error');
     return { ...stated, ...settledAs(stated.outcome, error, onMasked) };
   }
-  const fault = faultOf(result, tool, schema);
+  const fault = faultOf(result, rules);
   if (fault !== undefined || result === undefined) {
     const error = fault ?? new ZlError('tool.result_invalid', `${tool} returned no MCP result`);
     const { resultDigest: __, ...rest } = stated;
@@ -48,13 +48,13 @@ export function settle(execution: Execution, rules: SettleRules): Settlement {
 
 function faultOf(
   result: McpResult | undefined,
-  tool: string,
-  schema: Validator | undefined,
+  { tool, schema, onMasked }: SettleRules,
 ): ZlError | undefined {
   if (result === undefined) return undefined;
   if (result.isError === true) {
-    const text = plainText(result).slice(0, MAX_ERROR_CHARS);
-    return new ZlError('tool.failed', text || `${tool} failed`);
+    // Masked before the cut, which may leave half a secret.
+    const { text } = maskText(plainText(result), { onMasked });
+    return new ZlError('tool.failed', text.slice(0, MAX_ERROR_CHARS) || `${tool} failed`);
   }
   const fault = schema?.validate(result.structuredContent).error;
   if (fault === undefined) return undefined;
@@ -212,7 +212,7 @@ const MAX_NAME_CHARS = 200;
 /** Tools choose these names, so one cannot fill or break the placeholder it stands in. */
 function nameOf(value: unknown): string {
   if (typeof value !== 'string') return 'unnamed';
-  return value.slice(0, MAX_NAME_CHARS).replaceAll(/[\p{Cc}[\]]/gu, ' ');
+  return value.slice(0, MAX_NAME_CHARS).replaceAll(/[\p{C}\p{Zl}\p{Zp}[\]"]/gu, ' ');
 }
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {

@@ -13,6 +13,8 @@ export interface TurnLimits {
   readonly maxOutputTokens: number;
 }
 
+export type TokenLimits = Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
+
 /** The client's limits narrow the host's and never widen them; 0 keeps the host's. */
 export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}): TurnLimits {
   const narrow = (key: keyof TurnLimits) => Math.min(host[key], asked[key] || host[key]);
@@ -39,13 +41,13 @@ export interface Reservation {
  * provider's counts, or else with the reserved input and an estimate of the output.
  */
 export class TokenBudget {
-  readonly #limits: Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
+  readonly #limits: TokenLimits;
   #inputTokens = 0;
   #outputTokens = 0;
   /** Spent by turns that this turn's calls started. */
   #nested: TokenUsage = { inputTokens: 0, outputTokens: 0 };
 
-  constructor(limits: Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>) {
+  constructor(limits: TokenLimits) {
     this.#limits = limits;
   }
 
@@ -62,12 +64,12 @@ export class TokenBudget {
     };
   }
 
-  /** What each of the concurrent calls may spend on a nested turn. */
-  shareAmong(calls: number): Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'> {
+  /** What each of the concurrent calls may spend on nested turns. */
+  shareAmong(calls: number): TokenLimits {
     const { inputTokens, outputTokens } = this.spentInAll;
     return {
-      maxInputTokens: Math.floor((this.#limits.maxInputTokens - inputTokens) / calls),
-      maxOutputTokens: Math.floor((this.#limits.maxOutputTokens - outputTokens) / calls),
+      maxInputTokens: Math.floor(Math.max(0, this.#limits.maxInputTokens - inputTokens) / calls),
+      maxOutputTokens: Math.floor(Math.max(0, this.#limits.maxOutputTokens - outputTokens) / calls),
     };
   }
 

@@ -6,6 +6,7 @@ import { eventually } from '@zerolatency/testing';
 import type { FakeTool } from '../../test/support/fake-toolbox.ts';
 import { errorIdOf, textOf } from '../../test/support/streams.ts';
 import {
+  collect,
   generousLimits,
   runTurn,
   startTurn,
@@ -148,5 +149,59 @@ test('[HOST-05] cancelling the outer turn cancels the nested one', async () => {
     world.recorder.records.map(({ outcome }) => outcome),
     ['cancelled', 'cancelled'],
   );
+  assert.equal(world.toolboxes.running(), 0);
+});
+
+test('[HOST-07] turns that one call starts at once share what the call may spend', async () => {
+  const crowd: FakeTool = async ({ signal, startTurn: start }) => {
+    const ended = await Promise.all(['a', 'b', 'c'].map((task) => start!(task, signal)));
+    return { content: ended.map(({ outcome, error }) => error?.id ?? outcome).join() };
+  };
+  const world = bench({ provider: costly, tools: { agent: crowd } });
+  const events = await runTurn(world, 'go', { limits: { maxOutputTokens: 400 } });
+  const spent = world.recorder.records.map(({ outputTokens }) => outputTokens);
+  assert.equal(events.at(-1)?.event.case, 'assistantDone');
+  assert.deepEqual(spent, [0, 0, 0, 0, 40, 40, 80]);
+});
+
+test('[HOST-07] a nested turn that fails charges the outer turn for what it spent', async () => {
+  const failing: LlmProvider = {
+    name: 'failing',
+    async *stream(request, signal) {
+      const last = request.messages.at(-1);
+      if (last?.role !== 'user' || last.text === 'go') return yield* costly.stream(request, signal);
+      yield { type: 'usage', inputTokens: 10, outputTokens: 30 };
+      throw new ZlError('provider.failed', 'gone');
+    },
+  };
+  const events = await runTurn(bench({ provider: failing }), 'go');
+  const done = events.at(-1)?.event;
+  assert.ok(done?.case === 'assistantDone');
+  assert.equal(done.value.usage?.outputTokens, 140n);
+});
+
+test('[AUD-01] the record of a nested turn names the call that started it', async () => {
+  const world = bench();
+  await runTurn(world, 'delegate talk');
+  const [nested, outer] = world.recorder.records;
+  assert.deepEqual(outer?.callIds, [nested?.parentCallId]);
+  assert.equal(outer?.parentCallId, undefined);
+});
+
+test('[HOST-05] cancelling the outer turn while the nested one runs a tool ends both', async () => {
+  const stuck: FakeTool = ({ signal }) =>
+    new Promise((_resolve, reject) => {
+      signal.addEventListener('abort', () => reject(signal.reason));
+    });
+  const limits = { ...generousLimits, maxToolDepth: 2 };
+  const world = bench({ tools: { agent, look: stuck }, deps: { limits } });
+  const { turn, events } = startTurn(world, 'delegate look');
+  const read = collect(events);
+  await eventually(() => world.toolboxes.running() === 2);
+  turn.cancel(new ZlError('turn.cancelled', 'enough'));
+  await turn.ended;
+  assert.equal(errorIdOf(await read), 'turn.cancelled');
+  const outcomes = world.recorder.records.map(({ outcome }) => outcome);
+  assert.deepEqual(outcomes, ['cancelled', 'cancelled']);
   assert.equal(world.toolboxes.running(), 0);
 });

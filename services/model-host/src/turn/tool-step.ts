@@ -22,7 +22,8 @@ export interface ToolStep {
   readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnLog;
-  readonly startTurn: NonNullable<CallOptions['startTurn']>;
+  /** Starts turns inside the call. */
+  readonly startTurn: (callId: string) => NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
 }
 
@@ -47,7 +48,11 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
   const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.tool, args));
   for (const call of prepared) events.started(call, step.step);
   const running = prepared.map((call) =>
-    call.run({ signal, onProgress: progressOf(call, events), startTurn }),
+    call.run({
+      signal,
+      onProgress: progressOf(call, events),
+      startTurn: startTurn(call.callId),
+    }),
   );
   const answers: ToolAnswer[] = [];
   for (const [index, { request }] of step.calls.entries()) {

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { toBinary } from '@bufbuild/protobuf';
@@ -221,4 +222,55 @@ test('a stream reads its turns in order, and a refusal before whatever is unread
   chat.close();
   assert.equal((await chat.next()).done, true);
   assert.deepEqual(order, ['refused', 'first', 'second']);
+});
+
+test('a reader begins between the first event and the next one, and nowhere else', () => {
+  const { events, read } = opened();
+  events.delta('a');
+  events.delta('b');
+  assert.throws(() => read(0), { id: 'request.invalid' });
+  // It would count as behind for all that it never asked for, and stop the turn.
+  assert.throws(() => read(4), { id: 'request.invalid', message: /has events 1 to 2, not 4/ });
+  const reader = read(3);
+  events.delta('c');
+  assert.equal(textOf(takeAll(reader)), 'c');
+});
+
+test('what a tool writes into progress and errors counts as much as its result', () => {
+  const { log, events, read } = opened({ maxBehindBytes: 5000, windowBytes: 5000 });
+  read();
+  events.progress('c', { receivedBytes: 1, message: 'x'.repeat(2000) });
+  const error = new ZlError('tool.failed', 'x'.repeat(2000));
+  const timing = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
+  events.finished('c', {
+    outcome: 'failed',
+    error,
+    ...{ resultJson: '', text: '', receiptJson: '{}', timing },
+  });
+  assert.ok(log.endBytes > 4000);
+  events.progress('d', { receivedBytes: 1, message: 'x'.repeat(1000) });
+  assert.equal(log.isFull, true);
+});
+
+test('one event larger than the window reaches a reader that comes after it', () => {
+  const { log, events, read } = opened({ maxBehindBytes: 100, windowBytes: 100 });
+  events.delta('first');
+  events.delta('x'.repeat(10_000));
+  assert.equal(log.firstSequence, 2);
+  assert.equal(textOf(takeAll(read(2))).length, 10_000);
+});
+
+test('a client that waits for room again and again leaves no listeners behind', async () => {
+  const chat = new ChatReader(() => {});
+  const { signal } = new AbortController();
+  for (let i = 0; i < 64; i += 1) {
+    const log = new TurnLog({ sessionId: 's', turnId: `${i}` });
+    log.error(new ZlError('turn.busy', 'one is running'));
+    chat.interject(log);
+  }
+  const room = chat.room(signal);
+  assert.equal(getEventListeners(signal, 'abort').length, 1);
+  for (let i = 0; i < 2; i += 1) await chat.next();
+  await room;
+  assert.equal(getEventListeners(signal, 'abort').length, 0);
 });

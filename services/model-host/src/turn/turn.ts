@@ -1,10 +1,10 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import type { NestedTurn, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
-import { TokenBudget, type TurnLimits } from './budget.ts';
+import { TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
 import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import {
   ADMITTED,
@@ -29,6 +29,8 @@ export interface TurnRequest {
   readonly messages: readonly ModelMessage[];
   /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
+  /** The call that started a nested turn. */
+  readonly parentCallId?: string;
 }
 
 export interface TurnBounds {
@@ -166,13 +168,14 @@ export class Turn {
   }
 
   async #callTools(step: number, signal: AbortSignal): Promise<TurnInput> {
+    const share = this.#budget.shareAmong(this.#calls.length);
     const { callIds, answers } = await runToolStep(
       {
         toolbox: this.#toolbox,
         calls: this.#calls,
         step,
         events: this.#events,
-        startTurn: (text, nestedSignal) => this.#runNested(text, nestedSignal),
+        startTurn: (callId) => this.#nestedTurns(callId, share),
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
       },
       signal,
@@ -183,23 +186,37 @@ export class Turn {
     return { type: 'acted' };
   }
 
-  async #runNested(text: string, signal: AbortSignal): Promise<NestedTurn> {
+  /** Starts turns inside one call. All of them together spend no more than its share. */
+  #nestedTurns(parentCallId: string, share: TokenLimits): NonNullable<CallOptions['startTurn']> {
     const { scope, model, limits, depth } = this.#request;
-    const share = this.#budget.shareAmong(this.#calls.length);
-    const { state, messages, usage } = await this.#deps.runNested(
-      {
-        scope,
-        model,
-        limits: { ...limits, ...share },
-        messages: [{ role: 'user', text }],
-        depth: depth + 1,
-      },
-      signal,
-    );
-    this.#budget.chargeNested(usage);
-    if (state.at !== 'done') return { outcome: state.at, text: '', error: state.error };
-    const answer = messages.findLast((message) => message.role === 'assistant');
-    return { outcome: 'done', text: answer?.text ?? '' };
+    const allowance = new TokenBudget(share);
+    const charge = (usage: TokenUsage) => {
+      allowance.chargeNested(usage);
+      this.#budget.chargeNested(usage);
+    };
+    return async (text, signal) => {
+      const left = allowance.shareAmong(1);
+      // Set aside until it ends, because a call may start another one meanwhile.
+      charge({ inputTokens: left.maxInputTokens, outputTokens: left.maxOutputTokens });
+      const { state, messages, usage } = await this.#deps.runNested(
+        {
+          scope,
+          model,
+          limits: { ...limits, ...left },
+          messages: [{ role: 'user', text }],
+          depth: depth + 1,
+          parentCallId,
+        },
+        signal,
+      );
+      charge({
+        inputTokens: usage.inputTokens - left.maxInputTokens,
+        outputTokens: usage.outputTokens - left.maxOutputTokens,
+      });
+      if (state.at !== 'done') return { outcome: state.at, text: '', error: state.error };
+      const answer = messages.findLast((message) => message.role === 'assistant');
+      return { outcome: 'done', text: answer?.text ?? '' };
+    };
   }
 
   /** Returns why the calls of the reply cannot run; undefined when they can. */
@@ -227,6 +244,7 @@ export class Turn {
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
     return this.#deps.recorder.recordTurn({
       scope: this.#request.scope,
+      parentCallId: this.#request.parentCallId,
       outcome,
       ...(errorId !== undefined && { errorId }),
       steps,

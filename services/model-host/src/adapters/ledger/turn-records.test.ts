@@ -17,6 +17,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
       turnId: 'turn-1',
       deviceId: '',
     },
+    parentCallId: 'b'.repeat(32),
     outcome: 'failed',
     errorId: 'budget.steps',
     steps: 2,
@@ -33,6 +34,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
   assert.equal(turns.length, 1);
   assert.equal(turns[0]?.errorId, 'budget.steps');
   assert.equal(turns[0]?.startedAt, '1970-01-01T00:00:01.000Z');
+  assert.equal(turns[0]?.parentCallId, 'b'.repeat(32));
   assert.equal('deviceId' in turns[0]!, false);
   assert.match(auditId, /^[0-9a-f]{64}$/);
   const report = await verifyLedger(dir, { keys: [verifierFromPem(key.publicPem)] });
