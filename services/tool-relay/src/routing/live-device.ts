@@ -174,15 +174,15 @@ export class LiveDevice {
       route.usedAtMs = nowMs;
       return true;
     }
-    // A call that is resumed over another link is routed there from now on.
-    if (route !== undefined) this.#unbind(callKey, route.handle);
     const { tenant, limits } = this.#options;
     const { usage } = handle;
-    const hasRoom =
-      this.calls < limits.maxCalls &&
-      tenant.calls < tenant.limits.maxCalls &&
-      usage.calls < usage.maxCalls;
-    if (!hasRoom) return false;
+    const isNew = route === undefined;
+    if (isNew && (this.calls >= limits.maxCalls || tenant.calls >= tenant.limits.maxCalls)) {
+      return false;
+    }
+    if (route?.handle.usage !== usage && usage.calls >= usage.maxCalls) return false;
+    // A call that is resumed over another link is routed there from now on.
+    if (!isNew) this.#unbind(callKey, route.handle);
     this.#routes ??= new Map();
     this.#routes.set(callKey, { handle, usedAtMs: nowMs });
     tenant.calls += 1;

@@ -232,6 +232,25 @@ test('[RLY-01] bounds the calls of a tenant, a link and a device, and one too ma
   }
 });
 
+test('[RLY-01] a link without room for a call does not take it from the link that has it', () => {
+  const { hostSocket, device, links, call } = oneCall({ 'links.maxCalls': 1 });
+  call(0);
+  const other = links[1]!.link;
+  const payload = toBinary(OpenSchema, create(OpenSchema, { ...addresses[0] }));
+  other.onMessage(bytesOf({ kind: FrameKind.OPEN, device: 1, payload }));
+  const { epoch } = device;
+  for (const index of [1, 0]) {
+    const callId = callIds[index]!;
+    other.onMessage(bytesOf({ kind: FrameKind.RESUME, device: 1, epoch, callId }));
+  }
+  hostSocket.takeFrames();
+  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  assert.deepEqual(
+    hostSocket.takeFrames().map(({ kind }) => kind),
+    [FrameKind.DATA],
+  );
+});
+
 test('[RLY-01] refuses the calls of a tenant over its rate one by one, and keeps those that run', () => {
   const { hostSocket, cuts, device, link, call } = oneCall({ 'tenants.framesPerSecond': 2 });
   for (let i = 0; i < 3; i++) call(i);
