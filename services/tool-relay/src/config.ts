@@ -65,6 +65,11 @@ function compile(settings: RelaySettings, printable: string) {
     printable,
   };
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
+  for (const side of ['devices', 'tenants'] as const) {
+    if (compiled[side].bytesPerSecond >= compiled.sockets.maxFrameBytes) continue;
+    // Such a frame could never pass.
+    throw new ZlError('config.invalid', `${side}.bytesPerSecond is less than sockets.maxFrame`);
+  }
   return compiled;
 }
 

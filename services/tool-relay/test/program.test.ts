@@ -92,6 +92,7 @@ test('refuses sizes that contradict each other', async (t) => {
   for (const more of [
     { sockets: { port: 0, maxFrame: '2MiB' } },
     { devices: { maxCatalog: '1MiB' } },
+    { tenants: { bytesPerSecond: '1023KiB' } },
   ]) {
     const child = run(t, ['--config', await configFile(t, more)]);
     const [errors, [code]] = await Promise.all([text(child.stderr), once(child, 'exit')]);
