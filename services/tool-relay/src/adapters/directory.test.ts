@@ -51,7 +51,9 @@ for (const [name, make] of Object.entries({ memory })) {
     const second = await directory.acquire(laptop, description);
     assert.ok(second.epoch > first.epoch);
     assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
-    assert.deepEqual(await directory.renew([first, second]), [first]);
+    const [lost, ...others] = await directory.renew([first, second]);
+    assert.equal(lost, first, 'the same object');
+    assert.deepEqual(others, []);
     await directory.release(first);
     await directory.describe(first, { ...description, bridgeVersion: 'old' });
     assert.equal((await directory.locate(laptop))?.epoch, second.epoch);

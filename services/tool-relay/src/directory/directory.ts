@@ -29,7 +29,7 @@ export interface DirectoryEntry extends Owner, DeviceDescription {}
  */
 export interface Directory {
   acquire(device: DeviceIdentity, description: DeviceDescription): Promise<Lease>;
-  /** Returns the leases that another pod has taken over. */
+  /** Returns those of the given objects whose lease another pod has taken over. */
   renew(leases: readonly Lease[]): Promise<readonly Lease[]>;
   /** Does nothing when the device has a newer lease, as does describe(). */
   release(lease: Lease): Promise<void>;
