@@ -15,11 +15,11 @@ export interface Bundle {
    */
   readonly issuedAt: string;
   /**
-   * At most 31 days after issuedAt, so that nobody can be kept on an old bundle for long.
+   * At most 31 days after issuedAt, which bounds how long an attacker who withholds new bundles can keep a device on this one.
    */
   readonly expiresAt: string;
   /**
-   * For so long after expiresAt the rules marked duringGrace still allow. Then nothing is allowed.
+   * How long after expiresAt the rules marked duringGrace still allow. After that every tool is denied.
    */
   readonly graceMs?: number;
   readonly previousDigest?: `sha256:${string}`;
@@ -48,7 +48,7 @@ export interface Rule {
    */
   readonly tools: readonly string[];
   /**
-   * Semver range of the tool's contract version.
+   * Semver range for the version that the tool's MCP server reports.
    */
   readonly versions?: string;
   readonly tenants?: readonly string[];
@@ -59,7 +59,7 @@ export interface Rule {
   readonly users?: readonly string[];
   readonly devices?: readonly string[];
   /**
-   * From from (included) to to (not included) by the clock of the time zone. Where to is the earlier one, the window runs over midnight and belongs to the day it began on.
+   * From `from` (included) to `to` (excluded) in the time zone. When `to` is earlier than `from`, the window spans midnight and belongs to the day on which it began.
    */
   readonly hours?: {
     readonly from: string;
@@ -71,20 +71,20 @@ export interface Rule {
     readonly timeZone?: string;
   };
   /**
-   * The argument of that name is an absolute path at or below one of the directories. Compared by its segments; the tool's own server looks at links. A call without the argument is outside.
+   * The argument of that name is an absolute path at or below one of the directories. Compared by segments; the tool's own server checks links. A call without the argument is outside.
    */
   readonly paths?: {
     readonly argument: string;
     readonly within: readonly string[];
   };
   /**
-   * Of all allow rules that apply, the lowest of each cap holds. Not on deny rules.
+   * The lowest of each cap among the allow rules that apply holds. Not on deny rules.
    */
   readonly caps?: {
     readonly timeoutMs?: number;
     readonly maxBytes?: number;
     /**
-     * Calls of the same tool in one turn. Held by the host; a device sees no turns.
+     * Calls of the same tool in one turn. Only the host enforces it, because a device sees no turns.
      */
     readonly callsPerTurn?: number;
   };

@@ -7,7 +7,7 @@ import { applies } from './constraints.ts';
 export interface PolicyRequest {
   /** Server and tool, such as fs.read. */
   readonly tool: string;
-  /** The version of the tool's contract; empty when it has none. */
+  /** The version that the tool's MCP server reports; empty when it reports none. */
   readonly version: string;
   readonly arguments: unknown;
   readonly tenant: string;

@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { folderDigest } from '@zerolatency/manifest';
 import { installed } from '../../test/installed.ts';
 
-test('what is signed is what the file says, with doubts about its hashes on the side', async (t) => {
+test('signs the file as it is, and warns about its hashes', async (t) => {
   const { zl, dir, nodePath } = await installed(t);
   const at = (name: string) => join(dir, name);
   await zl(['policy', 'keygen', '--out', at('key')]);
@@ -42,7 +42,7 @@ test('what is signed is what the file says, with doubts about its hashes on the 
   assert.deepEqual({ valid, servers }, { valid: true, servers: ['good', 'other', 'absent'] });
 });
 
-test('the manifest of the installation verifies, and one that is altered or incomplete does not', async (t) => {
+test('the manifest of the installation verifies, and an altered or incomplete one does not', async (t) => {
   const { zl, dir, layout } = await installed(t);
   const own = await zl(['manifest', 'verify']);
   assert.equal(own.status, 0, own.stderr);
@@ -60,7 +60,7 @@ test('the manifest of the installation verifies, and one that is altered or inco
   assert.match(incomplete.stderr, /^zl: manifest\.invalid: not a server manifest: /);
 });
 
-test('what a manifest names cannot steer the terminal that shows it', async (t) => {
+test('the content of a manifest cannot control the terminal', async (t) => {
   const { zl, dir } = await installed(t);
   const at = (name: string) => join(dir, name);
   await zl(['policy', 'keygen', '--out', at('key')]);
@@ -87,7 +87,7 @@ test('what a manifest names cannot steer the terminal that shows it', async (t) 
   }
 });
 
-test('nothing but a file is replaced by what is signed', async (t) => {
+test('signing replaces only regular files', async (t) => {
   const { zl, dir, layout } = await installed(t);
   const folder = join(dir, 'folder');
   await mkdir(folder);

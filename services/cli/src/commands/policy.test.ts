@@ -50,7 +50,7 @@ async function desk(t: TestContext) {
   return { zl, at, write, sign, verify };
 }
 
-test('keygen writes a private key for its owner and a public one named by its id, and overwrites nothing', async (t) => {
+test('keygen writes a private key for its owner and a public key named by its id, and overwrites nothing', async (t) => {
   const { zl, at, write } = await desk(t);
   assert.equal((await stat(at('key/private.pem'))).mode & 0o777, 0o600);
   const [name = ''] = await readdir(at('key/keys'));
@@ -63,7 +63,7 @@ test('keygen writes a private key for its owner and a public one named by its id
   }
 });
 
-test('what was signed verifies, shows its content and explains itself', async (t) => {
+test('a signed bundle verifies, and show and explain read it', async (t) => {
   const { zl, at, sign, verify } = await desk(t);
   const signed = await sign(bundle());
   assert.equal(signed.status, 0, signed.stderr);
@@ -83,7 +83,7 @@ test('what was signed verifies, shows its content and explains itself', async (t
   assert.match(denied.stdout, /✗ roles asks for \["staff"\]; the call has \["guest"\]/);
 });
 
-test('for programs each answer is one JSON object', async (t) => {
+test('with --json each command prints one JSON object', async (t) => {
   const { zl, at, sign, verify } = await desk(t);
   await sign(bundle());
   const verified = JSON.parse((await verify('--json')).stdout);
@@ -112,7 +112,7 @@ test('for programs each answer is one JSON object', async (t) => {
   );
 });
 
-test('an altered, an expired and a strange signature are each refused, with the reason', async (t) => {
+test('an altered, an expired and an untrusted bundle are each refused, with the reason', async (t) => {
   const { zl, at, write, sign, verify } = await desk(t);
   await sign(bundle());
   const envelope = JSON.parse(await readFile(at('signed.json'), 'utf8'));
@@ -133,7 +133,7 @@ test('an altered, an expired and a strange signature are each refused, with the 
   assert.match(expired.stderr, /it expired at/);
 });
 
-test('explain knows what time does: grace lets through what is marked for it, and expiry nothing', async (t) => {
+test('explain allows only marked rules during grace, and nothing after expiry', async (t) => {
   const { zl, write } = await desk(t);
   const [rule] = bundle().rules;
   const rules = [
@@ -155,7 +155,7 @@ test('explain knows what time does: grace lets through what is marked for it, an
   assert.deepEqual(await answer('fs.read', at(2)), ['expired', 'deny', 'policy.unavailable']);
 });
 
-test('lint says what a rule does not do, and its status tells that it said something', async (t) => {
+test('lint warns about rules without effect, and its exit status shows it', async (t) => {
   const { zl, write, sign } = await desk(t);
   const clean = await zl('policy', 'lint', await write('a.json', bundle()));
   assert.deepEqual(clean, { status: 0, stdout: 'no warnings\n', stderr: '' });
@@ -169,7 +169,7 @@ test('lint says what a rule does not do, and its status tells that it said somet
   assert.match(signed.stderr, /^warning: staff-read: no tool can be named read/);
 });
 
-test('diff tells rules apart by their id, and what changed in each', async (t) => {
+test('diff identifies rules by id and shows what changed in each', async (t) => {
   const { zl, write } = await desk(t);
   const [rule] = bundle().rules;
   const before = await write('before.json', bundle());
@@ -192,7 +192,7 @@ test('diff tells rules apart by their id, and what changed in each', async (t) =
   assert.deepEqual(json.changed[0].fields, ['roles']);
 });
 
-test('files that are missing, no JSON or no bundle are named, without a stack', async (t) => {
+test('a file that is missing, not JSON or not a bundle is named, without a stack trace', async (t) => {
   const { zl, at, write } = await desk(t);
   const missing = await zl('policy', 'lint', at('none.json'));
   assert.equal(missing.status, 1);
@@ -210,7 +210,7 @@ test('files that are missing, no JSON or no bundle are named, without a stack', 
     assert.doesNotMatch(stderr, /\n\s+at /);
 });
 
-test('what a bundle says cannot steer the terminal that shows it', async (t) => {
+test('the content of a bundle cannot control the terminal', async (t) => {
   const { zl, write } = await desk(t);
   const [rule] = bundle().rules;
   const evil = bundle({ rules: [{ ...rule!, roles: ['\u001b[2J\u009b31mstaff\nallow: all'] }] });
