@@ -5,13 +5,8 @@ export interface Envelope {
   readonly payloadType: string;
   /** Base64. */
   readonly payload: string;
-  readonly signatures: readonly EnvelopeSignature[];
-}
-
-export interface EnvelopeSignature {
-  readonly keyid: string;
-  /** Base64. */
-  readonly sig: string;
+  /** Each `sig` in base64. */
+  readonly signatures: readonly { readonly keyid: string; readonly sig: string }[];
 }
 
 export type EnvelopeFault =

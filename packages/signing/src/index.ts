@@ -27,8 +27,6 @@ export {
   type KeyAlgorithm,
   type KeyPair,
   type Signer,
-  /** @public For keys that come as JWK. */
-  signerFromJwk,
   signerFromPem,
   type Verifier,
   verifierFromJwk,

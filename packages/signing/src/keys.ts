@@ -63,10 +63,6 @@ export function signerFromPem(privatePem: string): Signer {
   return signerOf(load('private key PEM', () => createPrivateKey(privatePem)));
 }
 
-export function signerFromJwk(jwk: JsonWebKey): Signer {
-  return signerOf(load('private JWK', () => createPrivateKey({ key: jwk, format: 'jwk' })));
-}
-
 /** Also takes a private PEM, of which it keeps the public half only. */
 export function verifierFromPem(publicPem: string): Verifier {
   return verifierOf(load('public key PEM', () => createPublicKey(publicPem)));
