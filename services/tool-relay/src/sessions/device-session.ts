@@ -43,7 +43,7 @@ export interface SessionContext {
 }
 
 export interface SessionObserver {
-  onLive(session: DeviceSession): void;
+  onLive(): void;
   /** Called once, also when the socket never opened. */
   onGone(session: DeviceSession, wasLive: boolean): void;
 }
@@ -207,7 +207,7 @@ export class DeviceSession implements SocketListener, Pulse {
     this.#slot = heartbeat.join(this);
     socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes }));
     log.info({ tenant, deviceId, epoch }, 'device live');
-    this.#observer.onLive(this);
+    this.#observer.onLive();
   }
 
   #report({ end, error }: disconnects.Disconnect, lease: Lease | undefined): void {

@@ -9,7 +9,7 @@ import {
 import type { Clock } from '../../ports.ts';
 import type { HelloVerifier } from '../../sessions/hello.ts';
 
-export interface HelloVerifierOptions extends Pick<KeySetOptions, 'log' | 'pollMs'> {
+export interface HelloVerifierOptions extends Pick<KeySetOptions, 'log'> {
   readonly jwksFile: string;
   /** Empty: any. */
   readonly issuer: string;
@@ -17,21 +17,15 @@ export interface HelloVerifierOptions extends Pick<KeySetOptions, 'log' | 'pollM
   readonly clock: Pick<Clock, 'unixMs'>;
 }
 
-export interface WatchedHelloVerifier extends HelloVerifier, Pick<KeySet, 'check' | 'close'> {}
+export interface WatchedHelloVerifier extends HelloVerifier, Pick<KeySet, 'close'> {}
 
 /** Verifies credentials against the key set file of the enrolment authority. */
 export async function openHelloVerifier(
   options: HelloVerifierOptions,
 ): Promise<WatchedHelloVerifier> {
-  const { jwksFile, issuer, relayId, clock, log, pollMs } = options;
-  const keySet = await watchKeySet({
-    file: jwksFile,
-    setting: 'enrolment.jwksFile',
-    log,
-    ...(pollMs === undefined ? {} : { pollMs }),
-  });
+  const { jwksFile, issuer, relayId, clock, log } = options;
+  const keySet = await watchKeySet({ file: jwksFile, setting: 'enrolment.jwksFile', log });
   return {
-    check: () => keySet.check(),
     close: () => keySet.close(),
     verify: async ({ credential, proof, nonce }) => {
       const nowMs = clock.unixMs();
