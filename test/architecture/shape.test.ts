@@ -21,9 +21,6 @@ test('no file is too long to keep in mind', () => {
 
 const SKELETON = /\/src\/(main|app|config|metrics|ports)\.ts$|\/index\.ts$/;
 
-/** Rooms under reconstruction. Remove a line with its file; the list must become empty. */
-const STILL_SMALL: readonly string[] = ['packages/mcp/src/mcp-error.ts'];
-
 /** Path of a file to the files that import it statically. */
 function importersByFile(): ReadonlyMap<string, readonly Source[]> {
   const importers = new Map<string, Source[]>();
@@ -50,7 +47,7 @@ test('a small file without a test has more than one importer, or an importer els
     // What index.ts exports has importers in other packages.
     if (only === undefined || others.length > 0 || isTest(only)) return [];
     if (only.path.endsWith('/index.ts')) return [];
-    if (dirname(only.path) !== dirname(path) || STILL_SMALL.includes(path)) return [];
+    if (dirname(only.path) !== dirname(path)) return [];
     return [`${path} (${lines} lines) belongs into ${only.path}`];
   });
   assert.deepEqual(found, []);

@@ -63,6 +63,21 @@ test('the traceparent joins the fields already in _meta', async (t) => {
   assert.deepEqual(params._meta, { kept: true, traceparent });
 });
 
+test('a process that cannot be recorded is ended', async () => {
+  let pid = 0;
+  const connecting = connectMcp({
+    transport: over('well'),
+    client,
+    limits,
+    onSpawn: (spawned) => {
+      pid = spawned;
+      throw new Error('no space left');
+    },
+  });
+  await assert.rejects(connecting, isError('internal'));
+  await eventually(() => !killGroup(pid, 0));
+});
+
 test('closing leaves no process and fails later requests', async (t) => {
   const connection = await start(t, 'well');
   await connection.close();

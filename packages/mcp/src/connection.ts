@@ -1,6 +1,12 @@
-import { Client, type StandardSchemaV1 } from '@modelcontextprotocol/client';
+import {
+  Client,
+  ProtocolError,
+  ProtocolErrorCode,
+  SdkError,
+  SdkErrorCode,
+  type StandardSchemaV1,
+} from '@modelcontextprotocol/client';
 import { ZlError } from '@zerolatency/errors';
-import { mcpError } from './mcp-error.ts';
 import type { GroupCommand } from './process-group.ts';
 import {
   type CloseReason,
@@ -173,9 +179,9 @@ class StdioConnection implements McpConnection {
     for (let page = 0; page <= maxTools; page++) {
       const params = cursor === undefined ? {} : { cursor };
       const result = readToolPage(await this.request('tools/list', params, { timeoutMs }));
+      if (tools.length + result.tools.length > maxTools) break;
       tools.push(...result.tools);
       cursor = result.nextCursor;
-      if (tools.length > maxTools) break;
       if (cursor === undefined) return tools;
     }
     throw new ZlError('tool.server_protocol', `more than ${maxTools} tools`);
@@ -258,4 +264,50 @@ function invalidList(why: string): ZlError {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** Translates what the MCP client rejects with into an error of the catalogue. */
+function mcpError(
+  cause: unknown,
+  { signal, timeoutMs }: Pick<RequestOptions, 'signal' | 'timeoutMs'>,
+): ZlError {
+  if (cause instanceof ZlError) return cause;
+  if (signal?.aborted) {
+    if (signal.reason instanceof ZlError) return signal.reason;
+    return new ZlError('call.cancelled', 'the call was cancelled', { cause });
+  }
+  // The negotiation wraps what our transport rejected with.
+  if (cause instanceof SdkError && cause.cause instanceof ZlError) return cause.cause;
+  if (cause instanceof SdkError) return fromSdkError(cause, timeoutMs);
+  if (cause instanceof ProtocolError) return fromProtocolError(cause);
+  if (cause instanceof Error && cause.message === 'Not connected') {
+    return new ZlError('tool.server_down', 'the server is not running', { cause });
+  }
+  return new ZlError('tool.server_protocol', 'the answer is not valid MCP', { cause });
+}
+
+function fromSdkError(cause: SdkError, timeoutMs: number): ZlError {
+  switch (cause.code) {
+    case SdkErrorCode.ConnectionClosed:
+    case SdkErrorCode.NotConnected:
+      return new ZlError('tool.server_down', 'the server ended during the call', { cause });
+    case SdkErrorCode.RequestTimeout:
+      return new ZlError('tool.timeout', `no answer within ${timeoutMs} ms`, { cause });
+    case SdkErrorCode.UnsupportedResultType:
+    case SdkErrorCode.CapabilityNotSupported:
+      return new ZlError('tool.failed', 'the tool asks for input that cannot be given', { cause });
+    default:
+      return new ZlError('tool.server_protocol', 'the answer is not valid MCP', { cause });
+  }
+}
+
+function fromProtocolError(cause: ProtocolError): ZlError {
+  switch (cause.code) {
+    case ProtocolErrorCode.MethodNotFound:
+      return new ZlError('tool.unknown', cause.message, { cause });
+    case ProtocolErrorCode.InvalidParams:
+      return new ZlError('tool.arguments_invalid', cause.message, { cause });
+    default:
+      return new ZlError('tool.failed', cause.message, { cause });
+  }
 }

@@ -103,7 +103,6 @@ export class StdioTransport implements Transport {
     const child = spawnGroup(this.#options);
     this.#child = child;
     const started = Promise.withResolvers<void>();
-    if (child.pid !== undefined) this.#options.onSpawn?.(child.pid);
     child.once('spawn', () => started.resolve());
     child.once('error', (cause) => {
       const error = new ZlError('tool.server_down', `cannot start: ${cause.message}`, { cause });
@@ -116,7 +115,17 @@ export class StdioTransport implements Transport {
     child.stderr?.on('data', stderrLines(this.#options.onStderr));
     // A write to a server that just died; its exit gives the reason.
     child.stdin?.on('error', () => {});
+    if (child.pid !== undefined) this.#reportSpawn(child.pid);
     await started.promise;
+  }
+
+  /** A process that nobody could end after a crash must not run. */
+  #reportSpawn(pid: number): void {
+    try {
+      this.#options.onSpawn?.(pid);
+    } catch (cause) {
+      this.fail(new ZlError('internal', 'the process of the server cannot be recorded', { cause }));
+    }
   }
 
   async send(message: JSONRPCMessage): Promise<void> {
