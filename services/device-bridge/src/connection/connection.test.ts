@@ -166,6 +166,27 @@ test('[BRG-01] a lost connection is redialled at the next relay, after a growing
   assert.ok(log.every((line) => line === 'attempt failed'));
 });
 
+test('a heartbeat longer than a day counts as a day, so that it fits a timer', async () => {
+  const { connection, relay, clock } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  relay.welcomes({ epoch: 3n, heartbeatMs: 0xffff_ffff });
+  clock.advance(2 * 24 * 60 * 60 * 1000);
+  assert.notEqual(connection.state.name, 'live');
+});
+
+test('a second challenge on one socket is not answered', async () => {
+  const { connection, relay } = rig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  const { socket } = relay;
+  await relay.challenges();
+  assert.deepEqual([connection.state.name, socket.sent.length], ['lost', 1]);
+  assert.equal(socket.closed, 'terminate');
+});
+
 test('[BRG-01] the bridge leaves a relay that is silent for two heartbeats, and keeps one that pings', async () => {
   const { connection, relay, clock, log, goLive } = rig();
   await goLive();

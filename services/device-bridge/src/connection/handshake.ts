@@ -47,6 +47,7 @@ export function dialling(machine: Machine): ConnectionState {
 export function proving(machine: Machine, wire: Wire): ConnectionState {
   const { clock, limits } = machine.deps;
   let isLeft = false;
+  let isChallenged = false;
   const fail = (why: string) => {
     wire.drop();
     machine.become(() => lost(machine, { why }));
@@ -60,7 +61,8 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
     if (!isLeft) wire.send(encodeFrame(controlFrame(FrameKind.HELLO, payload)));
   };
   const hear = ({ kind, payload }: Frame) => {
-    if (kind === FrameKind.CHALLENGE) {
+    if (kind === FrameKind.CHALLENGE && !isChallenged) {
+      isChallenged = true;
       answer(payload).catch((reason: unknown) => {
         if (isLeft) return;
         if (reason instanceof ZlError) refuse(reason);
@@ -73,7 +75,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
     } else if (!isKnownKind(kind)) {
       machine.deps.listener.onIgnored();
     } else {
-      fail(`the relay sent a frame of kind ${kind} before its welcome`);
+      fail(`the relay sent a frame of kind ${kind} out of turn`);
     }
   };
   const timer = clock.setTimeout(() => fail('the relay sent no welcome'), limits.handshakeMs);

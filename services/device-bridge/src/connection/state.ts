@@ -130,6 +130,8 @@ interface Terms {
 
 /** For a relay that names none, so that a dead socket is still noticed. */
 const DEFAULT_HEARTBEAT_MS = 30_000;
+/** Far below the longest timer of Node, which would fire at once beyond it. */
+const MAX_HEARTBEAT_MS = 24 * 60 * 60 * 1000;
 /** A connection that lasted this long was not part of a repeating failure. */
 const PROVEN_AFTER_MS = 10_000;
 /** Spreads the devices of a draining relay over the others. */
@@ -138,7 +140,7 @@ const MAX_DRAIN_JITTER_MS = 1_000;
 /** Passes frames both ways until the socket ends or falls silent, or the relay drains. */
 export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms): LiveState {
   const { clock, limits, listener } = machine.deps;
-  const silenceMs = 2 * (heartbeatMs || DEFAULT_HEARTBEAT_MS);
+  const silenceMs = 2 * Math.min(heartbeatMs || DEFAULT_HEARTBEAT_MS, MAX_HEARTBEAT_MS);
   const sinceMs = clock.monotonicMs();
   let lastHeardMs = sinceMs;
 

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { offeredTools } from './catalog.ts';
+import { toBinary } from '@bufbuild/protobuf';
+import { CatalogSchema } from '@zerolatency/proto/bridge';
+import { catalogOf, offeredTools } from './catalog.ts';
+import type { ManagedServer } from './managed-server.ts';
 
 const tool = (name: string, more: object = {}) => ({
   name,
@@ -42,4 +45,16 @@ test('a tool that can only be called as a task is not offered', () => {
   const { tools, refused } = offeredTools([tool('good'), tool('batch', { needsTask: true })]);
   assert.deepEqual([...tools.keys()], ['good']);
   assert.deepEqual(refused, [{ tool: 'batch', why: 'it can only be called as a task' }]);
+});
+
+test('a catalog stays below the bound of a relay, whatever script its schemas are in', () => {
+  const given = Array.from({ length: 12 }, (_, n) =>
+    tool(`t${n}`, { inputSchema: { type: 'object', title: '字'.repeat(10_000) } }),
+  );
+  const { tools } = offeredTools(given);
+  assert.equal(tools.size, 12);
+  const state = { name: 'ready', connection: { serverVersion: '1.0.0' }, tools };
+  const catalog = catalogOf([{ spec: { name: 'fs' }, state } as unknown as ManagedServer]);
+  assert.equal(catalog.servers[0]!.tools.length, 8);
+  assert.ok(toBinary(CatalogSchema, catalog).length < 256 * 1024);
 });

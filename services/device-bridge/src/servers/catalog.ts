@@ -26,7 +26,9 @@ const STATES = {
 export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
   let bytes = 0;
   const fits = (tool: OfferedTool) => {
-    bytes += tool.name.length + Buffer.byteLength(tool.description) + tool.inputSchemaJson.length;
+    for (const text of [tool.name, tool.description, tool.inputSchemaJson]) {
+      bytes += Buffer.byteLength(text);
+    }
     bytes += tool.digest.length + 32;
     return bytes <= MAX_CATALOG_BYTES;
   };
