@@ -11,7 +11,7 @@ import { type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
-import { createHostMetrics, exposeRunning } from './metrics.ts';
+import { exposeRunning, turnMetrics } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
@@ -74,7 +74,7 @@ async function openTurns(
     recorder: tools.recorder,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
-    watch: watchTurns({ tracer, metrics: createHostMetrics(registry), log }),
+    watch: watchTurns({ tracer, metrics: turnMetrics(registry), log }),
   });
   exposeRunning(registry, () => turns.running);
   return turns;
@@ -123,7 +123,6 @@ async function openRpc(
   return rpc;
 }
 
-/** Counts the chat RPCs and logs how they failed. */
 function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');

@@ -18,33 +18,7 @@ const configSchema: JsonSchema = schema;
 export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
 
 /** What the service runs on: units in names, and nothing left to interpret. */
-export interface HostConfig
-  extends Omit<HostSettings, 'rpc' | 'turn' | 'tools' | 'drain' | 'relay'> {
-  readonly digest: ReturnType<typeof configDigest>;
-  /** The effective configuration for people, secrets masked. */
-  readonly printable: string;
-  /** Without tls it is cleartext on loopback. */
-  readonly rpc: {
-    readonly host: string;
-    readonly port: number;
-    readonly tls: TlsFiles | undefined;
-  };
-  readonly turn: Omit<HostSettings['turn'], 'timeout' | 'maxToolResult'> & {
-    readonly timeoutMs: number;
-    readonly maxToolResultBytes: number;
-  };
-  /** Undefined when no relay is named: chats without tools. */
-  readonly relay:
-    | { readonly urls: readonly string[]; readonly tls: TlsFiles; readonly deviceKeysFile: string }
-    | undefined;
-  readonly tools: {
-    readonly contractsDir: string;
-    readonly timeoutMs: number;
-    readonly maxResultBytes: number;
-    readonly callsPerTurn: number;
-  };
-  readonly drain: { readonly deadlineMs: number };
-}
+export type HostConfig = ReturnType<typeof compile>;
 
 /** @throws ZlError config.invalid that names every setting that is wrong. */
 export function readHostConfig(sources: ConfigSources): HostConfig {
@@ -52,12 +26,13 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
   return compile(loadConfig<HostSettings>(spec, sources));
 }
 
-function compile(settings: HostSettings): HostConfig {
+function compile(settings: HostSettings) {
   const { rpc, turn, tools, relay, drain, ...rest } = settings;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
     ...rest,
     digest: configDigest(settings),
+    /** For people, secrets masked. */
     printable: describeConfig(settings, configSchema),
     rpc: { host: rpc.host, port: rpc.port, tls: rpcTls(rpc) },
     turn: {
@@ -76,6 +51,7 @@ function compile(settings: HostSettings): HostConfig {
   };
 }
 
+/** Without TLS it is cleartext on loopback. */
 function rpcTls({ host, cleartext, tls }: HostSettings['rpc']): TlsFiles | undefined {
   if (!cleartext) {
     if (tls !== undefined) return tls;
@@ -99,7 +75,8 @@ function isLoopback(host: string): boolean {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
-function compileRelay(relay: HostSettings['relay']): HostConfig['relay'] {
+/** Undefined when no relay is named: chats without tools. */
+function compileRelay(relay: HostSettings['relay']) {
   const { urls, tls, deviceKeysFile } = relay;
   if (urls.length === 0) return undefined;
   if (tls === undefined)

@@ -47,7 +47,6 @@ export interface ToolArguments {
 }
 
 export interface CallProgress {
-  /** Bytes of the result so far. */
   readonly receivedBytes: number;
   /** As the tool reports it; progress and total are in units of its own. */
   readonly message?: string;
@@ -82,7 +81,6 @@ export interface PreparedCall {
   run(options: CallOptions): Promise<ToolResult>;
 }
 
-/** The tools one turn may use. */
 export interface Toolbox {
   readonly tools: readonly ToolDefinition[];
   prepare(tool: string, args: ToolArguments): PreparedCall;

@@ -1,6 +1,6 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import { extract, inSpan, type Logger, type SpanOptions } from '@zerolatency/service/telemetry';
-import type { HostMetrics, ProviderMetrics } from '../metrics.ts';
+import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
 import type { FirstToken, TurnObserver } from '../turn/telemetry.ts';
@@ -8,16 +8,9 @@ import type { TurnsDeps } from '../turn/turns.ts';
 
 export interface TurnTelemetryDeps {
   readonly tracer: Tracer;
-  readonly metrics: HostMetrics;
+  readonly metrics: TurnMetrics;
   readonly log: Logger;
 }
-
-const PHASE_NAMES = {
-  planning: 'plan',
-  acting: 'act',
-  reflecting: 'reflect',
-  responding: 'respond',
-} as const;
 
 /** Gives each turn a span, its metrics and one log line at its end. */
 export function watchTurns(deps: TurnTelemetryDeps): TurnsDeps['watch'] {
@@ -50,7 +43,6 @@ class TurnTelemetry implements TurnObserver {
   failed = false;
   readonly #deps: TurnTelemetryDeps;
   readonly #model: string;
-  readonly #provider: ProviderMetrics;
   readonly #startedMs = performance.now();
   #enteredMs = this.#startedMs;
 
@@ -67,31 +59,29 @@ class TurnTelemetry implements TurnObserver {
       device_id: deviceId,
     };
     this.#model = model;
-    this.#provider = deps.metrics.provider(model);
     this.#deps = deps;
   }
 
-  entered(state: TurnState, left: TurnState): void {
+  entered(state: TurnState, { at: left }: TurnState): void {
+    const { phases, steps } = this.#deps.metrics;
     const nowMs = performance.now();
-    if (left.at in PHASE_NAMES) {
-      const phase = PHASE_NAMES[left.at as keyof typeof PHASE_NAMES];
-      this.#deps.metrics.phaseLeft(phase, (nowMs - this.#enteredMs) / 1000);
-    }
-    if (state.at === 'planning' || state.at === 'reflecting') this.#deps.metrics.stepBegun();
+    if (left === 'planning' || left === 'acting' || left === 'reflecting' || left === 'responding')
+      phases[left].observe((nowMs - this.#enteredMs) / 1000);
+    if (state.at === 'planning' || state.at === 'reflecting') steps.inc();
     this.#enteredMs = nowMs;
   }
 
-  firstToken(figures: FirstToken): void {
-    this.#deps.metrics.firstToken(figures.seconds);
-    this.#deps.metrics.firstTokenAdded(figures.addedSeconds);
+  firstToken({ seconds, addedSeconds }: FirstToken): void {
+    this.#deps.metrics.firstToken.observe(seconds);
+    this.#deps.metrics.addedFirstToken.observe(addedSeconds);
   }
 
   providerBegan(seconds: number): void {
-    this.#provider.began(seconds);
+    this.#deps.metrics.firstPart.labels({ model: this.#model }).observe(seconds);
   }
 
   providerEnded(...[outcome, errorId]: Parameters<TurnObserver['providerEnded']>): void {
-    this.#provider.ended(outcome, errorId);
+    this.#deps.metrics.requests.labels({ model: this.#model, outcome, error_id: errorId }).inc();
   }
 
   unrecorded(err: unknown): void {
@@ -108,14 +98,11 @@ class TurnTelemetry implements TurnObserver {
       error_id: errorId,
       steps: state.step,
     };
-    const figures = {
-      outcome: state.at,
-      errorId,
-      seconds,
-      model: this.#model,
-      ...usage,
-    };
-    this.#deps.metrics.turnEnded(figures);
+    const { turns, durations, tokens } = this.#deps.metrics;
+    turns.labels({ outcome: state.at, error_id: errorId }).inc();
+    durations.labels({ outcome: state.at }).observe(seconds);
+    tokens.labels({ model: this.#model, direction: 'input' }).inc(usage.inputTokens);
+    tokens.labels({ model: this.#model, direction: 'output' }).inc(usage.outputTokens);
     // The cause never goes to the client; this line is where to find it.
     const cause = state.at === 'failed' ? { err: state.error } : {};
     const fields = { ...this.attributes, ...this.endAttributes, seconds, ...usage, ...cause };

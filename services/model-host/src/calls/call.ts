@@ -1,8 +1,10 @@
 import { randomBytes } from 'node:crypto';
+import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type Caps, type HeldDecision, tighter } from '@zerolatency/policy';
 import { argumentsDigest, newArgumentSalt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
+import { inSpan } from '@zerolatency/service/telemetry';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
 import type {
@@ -25,6 +27,8 @@ export interface ToolCallDeps {
   readonly metrics: ToolMetrics;
   /** Unix time that does not step. */
   readonly nowMs: () => number;
+  /** Gives each call a span, which its executor continues. */
+  readonly tracer: Tracer | undefined;
   readonly traceparent: () => string;
 }
 
@@ -56,7 +60,27 @@ export class ToolCall implements PreparedCall {
     this.argumentsDigest = argumentsDigest(this.#argumentSalt, Buffer.from(args.text));
   }
 
-  async run(options: CallOptions): Promise<ToolResult> {
+  run(options: CallOptions): Promise<ToolResult> {
+    const { tracer, scope } = this.#deps;
+    if (tracer === undefined) return this.#run(options);
+    const attributes = {
+      call_id: this.callId,
+      tool: this.tool,
+      tenant: scope.identity.tenant,
+      session_id: scope.sessionId,
+      turn_id: scope.turnId,
+      device_id: scope.deviceId,
+    };
+    return inSpan(tracer, 'tool.call', { kind: 'client', attributes }, async (span) => {
+      const result = await this.#run(options);
+      span.setAttribute('outcome', result.outcome);
+      if (result.error !== undefined) span.setAttribute('error.type', result.error.id);
+      if (result.outcome !== 'done') span.setStatus({ code: SpanStatusCode.ERROR });
+      return result;
+    });
+  }
+
+  async #run(options: CallOptions): Promise<ToolResult> {
     const { metrics, nowMs } = this.#deps;
     this.#startedMs = nowMs();
     metrics.running(1);
@@ -319,7 +343,7 @@ async function withDeadline(
   const abandoned = Promise.withResolvers<Execution>();
   let grace: NodeJS.Timeout | undefined;
   const onStop = () => {
-    const error = new ZlError('call.unknown_outcome', `${name} did not stop when it was told to`);
+    const error = new ZlError('call.unknown_outcome', `${name} did not stop when it was aborted`);
     const unknown = { outcome: 'unknown', error, remoteUs: 0, deviceUs: 0, serverUs: 0 } as const;
     grace = setTimeout(() => abandoned.resolve(unknown), settleByMs - deadlineMs);
   };

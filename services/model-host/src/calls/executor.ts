@@ -5,11 +5,9 @@ import type { Digest, Envelope } from '@zerolatency/signing';
 import type { CallOptions, ToolArguments, ToolDefinition, TurnScope } from '../ports.ts';
 import type { CallFacts, CallIntentTarget } from './ports.ts';
 
-/** A tool as its executor offers it to one turn. */
 export interface ExecutorTool {
   readonly definition: ToolDefinition;
   readonly executor: Receipt['executor'];
-  /** Name of its server, and the tool's name there. */
   readonly server: string;
   readonly toolName: string;
   /** The policy decides by it; empty when the server states none. */
@@ -22,7 +20,6 @@ export interface ExecutorTool {
   readonly result: Validator | undefined;
 }
 
-/** A call that was decided and validated. */
 export interface ExecutableCall {
   readonly callId: string;
   readonly tool: ExecutorTool;
@@ -61,7 +58,6 @@ export interface DeviceReceipt {
   readonly receipt: Receipt;
 }
 
-/** How an execution ended, as its executor states it. */
 export interface Execution {
   readonly outcome: Outcome;
   /** Set unless done. */
@@ -77,7 +73,6 @@ export interface Execution {
   release?(options: { readonly isRecorded: boolean }): void;
 }
 
-/** An executor as one turn uses it. */
 export interface ExecutorScope {
   tools(): ReadonlyMap<string, ExecutorTool>;
   /** Rejects only when the tool has not acted. */
@@ -91,7 +86,6 @@ export interface OpenCall {
   readonly target: CallIntentTarget | undefined;
 }
 
-/** Runs tools: the device's now; remote MCP servers or the host itself later. */
 export interface Executor {
   /** Rejects with the reason why the tools cannot be reached. */
   open(scope: TurnScope, signal: AbortSignal): Promise<ExecutorScope>;

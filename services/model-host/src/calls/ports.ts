@@ -55,22 +55,16 @@ export interface ToolMetrics {
   ended(call: { tool: string; outcome: Outcome; errorId: string; ms: number }): void;
   /** device: without the time the bridge took; server: with the MCP server. */
   roundTrip(hop: 'device' | 'server', ms: number): void;
-  /** A secret in arguments, results or errors. */
   readonly masked: OnMasked;
 }
 
 /** The host's own bounds; the policy's caps narrow them. */
-export interface ToolLimits {
-  readonly timeoutMs: number;
-  readonly maxBytes: number;
-  readonly callsPerTurn: number;
-  /** After its deadline a call waits this long for an outcome before it is unknown. */
-  readonly graceMs: number;
-}
+export type ToolLimits = Readonly<typeof DEFAULT_TOOL_LIMITS>;
 
-export const DEFAULT_TOOL_LIMITS: ToolLimits = {
+export const DEFAULT_TOOL_LIMITS = {
   timeoutMs: 30_000,
   maxBytes: 1024 * 1024,
   callsPerTurn: 100,
+  /** After its deadline a call waits this long for an outcome before it is unknown. */
   graceMs: 2000,
 };

@@ -15,7 +15,6 @@ export interface Settlement extends Omit<Execution, 'result' | 'release'> {
 
 interface SettleRules {
   readonly tool: string;
-  /** The result schema of the tool's contract. */
   readonly schema: Validator | undefined;
   readonly onMasked: OnMasked;
   /** Somebody asked for the call to stop. */
@@ -24,7 +23,6 @@ interface SettleRules {
 
 const MAX_ERROR_CHARS = 2000;
 
-/** What this host accepts of what an executor stated. */
 export function settle(execution: Execution, rules: SettleRules): Settlement {
   const { result, release: _, ...stated } = execution;
   const { tool, onMasked, isCancelled } = rules;
@@ -64,7 +62,6 @@ function faultOf(
 const NO_RESULT = { resultJson: '', text: '' };
 const NO_TIMES = { remoteUs: 0, deviceUs: 0, serverUs: 0 };
 
-/** A settlement that no executor stated. */
 export function settledHere(
   outcome: Exclude<Outcome, 'done'>,
   error: ZlError,

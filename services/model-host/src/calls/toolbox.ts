@@ -1,4 +1,4 @@
-import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import type { Tracer } from '@opentelemetry/api';
 import {
   type Bundle,
   type BundleHolder,
@@ -7,9 +7,9 @@ import {
   type HeldDecision,
   type PolicyRequest,
 } from '@zerolatency/policy';
-import { inject, inSpan } from '@zerolatency/service/telemetry';
+import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
-import type { PreparedCall, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import { ToolCall, type ToolCallDeps } from './call.ts';
 import type { Executor, ExecutorScope, ExecutorTool } from './executor.ts';
 import {
@@ -24,11 +24,9 @@ export interface ToolboxesOptions {
   readonly executors: readonly Executor[];
   readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
   readonly ledger: CallLedger;
-  /** This host's receipt key. */
   readonly signer: Signer;
   readonly limits?: Partial<ToolLimits>;
   readonly metrics: ToolMetrics;
-  /** Gives each call a span. */
   readonly tracer?: Tracer;
 }
 
@@ -48,9 +46,10 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         limits,
         metrics,
         nowMs: steadyClock(),
+        tracer,
         traceparent: () => inject(),
       };
-      return toolboxOf({ deps, decider, opened, tracer });
+      return toolboxOf({ deps, decider, opened });
     },
   };
 }
@@ -67,10 +66,9 @@ interface OpenedToolbox {
   readonly deps: ToolCallDeps;
   readonly decider: CallDecider;
   readonly opened: readonly ExecutorScope[];
-  readonly tracer: Tracer | undefined;
 }
 
-function toolboxOf({ deps, decider, opened, tracer }: OpenedToolbox): Toolbox {
+function toolboxOf({ deps, decider, opened }: OpenedToolbox): Toolbox {
   const offered = new Map<string, ExecutorTool>();
   for (const executor of opened) {
     for (const [name, tool] of executor.tools()) if (!offered.has(name)) offered.set(name, tool);
@@ -80,33 +78,8 @@ function toolboxOf({ deps, decider, opened, tracer }: OpenedToolbox): Toolbox {
       .filter(({ isReady }) => isReady)
       .filter(({ definition, version }) => decider.isVisible(definition.name, version))
       .map(({ definition }) => definition),
-    prepare(tool, args) {
-      const call = new ToolCall(deps, tool, args);
-      return tracer === undefined ? call : tracedCall(call, deps.scope, tracer);
-    },
+    prepare: (tool, args) => new ToolCall(deps, tool, args),
   };
-}
-
-/** Gives a call its span, which the executor then continues. */
-function tracedCall(call: PreparedCall, scope: TurnScope, tracer: Tracer): PreparedCall {
-  const { callId, tool, argumentsJson, argumentsDigest } = call;
-  const attributes = {
-    call_id: callId,
-    tool,
-    tenant: scope.identity.tenant,
-    session_id: scope.sessionId,
-    turn_id: scope.turnId,
-    device_id: scope.deviceId,
-  };
-  const run: PreparedCall['run'] = (options) =>
-    inSpan(tracer, 'tool.call', { kind: 'client', attributes }, async (span) => {
-      const result = await call.run(options);
-      span.setAttribute('outcome', result.outcome);
-      if (result.error !== undefined) span.setAttribute('error.type', result.error.id);
-      if (result.outcome !== 'done') span.setStatus({ code: SpanStatusCode.ERROR });
-      return result;
-    });
-  return { callId, tool, argumentsJson, argumentsDigest, run };
 }
 
 /**

@@ -37,7 +37,6 @@ export class TurnReader implements LogListener {
     log.attach(this);
   }
 
-  /** The turn has ended and every event was taken. */
   get isDone(): boolean {
     return this.#log.isClosed && this.#log.at(this.#next) === undefined;
   }
@@ -46,7 +45,6 @@ export class TurnReader implements LogListener {
     this.#options.onAppend();
   }
 
-  /** The next event; undefined when there is none yet. */
   take(): ChatEvent | undefined {
     const first = this.#log.at(this.#next);
     if (first === undefined) return undefined;

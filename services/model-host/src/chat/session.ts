@@ -26,7 +26,6 @@ export interface ChatObserver {
 export interface ChatSessionOptions extends ProvenIdentity {
   readonly turns: Turns;
   readonly traceparent: string;
-  /** Aborts when the client leaves. */
   readonly signal: AbortSignal;
   readonly observer: ChatObserver;
 }

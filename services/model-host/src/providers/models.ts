@@ -1,7 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { LlmProvider } from './port.ts';
 
-/** What an alias stands for. */
 export interface Model {
   readonly alias: string;
   readonly provider: LlmProvider;

@@ -1,6 +1,5 @@
 import type { ToolDefinition } from '../ports.ts';
 
-/** A model as the turn uses it. */
 export interface LlmProvider {
   readonly name: string;
   /**

@@ -31,9 +31,7 @@ import { identityOf, methodOf, type RefusalObserver } from './identity-gate.ts';
 export const MAX_TEXT_BYTES = 256 * 1024;
 
 export interface EndedRpc {
-  /** Service and method, as gRPC writes them. */
   readonly method: string;
-  /** Undefined when it ended well. */
   readonly error: ZlError | undefined;
   readonly seconds: number;
 }

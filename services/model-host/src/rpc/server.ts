@@ -29,7 +29,6 @@ const MAX_STREAMS_PER_CONNECTION = 1000;
 // Above the largest delta: events are small and come one by one, so gzip would only delay them.
 const COMPRESS_MIN_BYTES = 64 * 1024;
 
-/** gRPC and Connect on one port. */
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
   const handler = connectNodeAdapter({

@@ -1,7 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
 
-/** The limits of one turn. */
 export interface TurnLimits {
   /** Model calls. */
   readonly maxSteps: number;
@@ -30,12 +29,6 @@ export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}):
 // A rule of thumb for prose, whatever the tokenizer. Exact counts come with the usage part.
 const BYTES_PER_TOKEN = 4;
 
-/** Set aside for one model call. */
-export interface Reservation {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-}
-
 /**
  * Tokens of a turn. Reserved before a model call, settled after it with the
  * provider's counts, or else with the reserved input and an estimate of the output.
@@ -51,7 +44,6 @@ export class TokenBudget {
     this.#limits = limits;
   }
 
-  /** By this turn itself. */
   get spent(): TokenUsage {
     return { inputTokens: this.#inputTokens, outputTokens: this.#outputTokens };
   }
@@ -80,8 +72,7 @@ export class TokenBudget {
     };
   }
 
-  /** @throws budget.tokens when the call would not fit. */
-  reserve(inputTokens: number): Reservation {
+  reserve(inputTokens: number): TokenUsage {
     const spent = this.spentInAll;
     const inputLeft = this.#limits.maxInputTokens - spent.inputTokens;
     if (inputTokens > inputLeft) {
@@ -97,13 +88,12 @@ export class TokenBudget {
     return { inputTokens, outputTokens };
   }
 
-  /** @throws budget.tokens when no output is left. */
   refuseWhenSpent(): void {
     if (this.spentInAll.outputTokens < this.#limits.maxOutputTokens) return;
     throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
   }
 
-  settle(reservation: Reservation, used: TokenUsage): void {
+  settle(reservation: TokenUsage, used: TokenUsage): void {
     this.#inputTokens += used.inputTokens - reservation.inputTokens;
     this.#outputTokens += used.outputTokens - reservation.outputTokens;
   }

@@ -212,7 +212,6 @@ export function systemPrompt(tools: readonly ToolDefinition[]): string {
   ].join('\n');
 }
 
-/** For a model whose tool calls could not be read. */
 export function reprompt(reason: string): string {
   return `Your last reply asked for tools in a way that could not be read: ${reason}. Nothing was run. Reply again, with arguments that are one JSON object.`;
 }

@@ -50,7 +50,6 @@ export function isEnd(state: TurnState): state is EndState {
   return state.at === 'done' || state.at === 'failed' || state.at === 'cancelled';
 }
 
-/** The one place where a turn changes its state. */
 export function transition(state: TurnState, input: TurnInput, limits: TurnLimits): TurnState {
   if (input.type === 'stopped') return isEnd(state) ? state : stop(stepOf(state), input.error);
   switch (state.at) {

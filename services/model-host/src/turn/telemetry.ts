@@ -26,7 +26,6 @@ export interface FirstToken {
   readonly addedSeconds: number;
 }
 
-/** Measures where the time of a turn went. */
 export class TurnClock {
   readonly #startedMs = performance.now();
   #firstTextUs: number | undefined;

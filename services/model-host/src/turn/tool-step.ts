@@ -11,7 +11,6 @@ import type {
 import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
 import type { TurnLog } from './turn-log.ts';
 
-/** A call the model asked for, its arguments read. */
 export interface AskedCall {
   readonly request: ToolCallRequest;
   readonly args: ToolArguments;
@@ -22,7 +21,6 @@ export interface ToolStep {
   readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnLog;
-  /** Starts turns inside the call. */
   readonly startTurn: (callId: string) => NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
 }

@@ -20,7 +20,6 @@ export interface LogEntry {
   readonly endBytes: number;
 }
 
-/** A live reader of the log. */
 export interface LogListener {
   /** Bytes of the log it has taken. */
   readonly takenBytes: number;
@@ -66,7 +65,6 @@ export class TurnLog {
   readonly #bounds: TurnLogBounds;
   readonly #listeners = new Set<LogListener>();
   #entries: LogEntry[] = [];
-  /** Index of the oldest entry that is kept. */
   #oldest = 0;
   #lastSequence = 0;
   #endBytes = 0;
@@ -142,7 +140,6 @@ export class TurnLog {
     return this.#endBytes;
   }
 
-  /** The oldest event that is kept. */
   get firstSequence(): number {
     return this.#entries[this.#oldest]?.sequence ?? this.nextSequence;
   }
@@ -166,7 +163,6 @@ export class TurnLog {
     this.taken();
   }
 
-  /** A reader has taken something. */
   taken(): void {
     if (this.#waiting.length > 0) this.#wake();
   }
@@ -200,7 +196,6 @@ export class TurnLog {
     this.#drop();
   }
 
-  /** Readers still get what is kept. */
   #close(): void {
     this.#isClosed = true;
     for (const listener of this.#listeners) listener.onAppend();

@@ -44,7 +44,6 @@ export interface TurnDeps {
   readonly bounds: TurnBounds;
   readonly observer: TurnObserver;
   readonly nowMs: () => number;
-  /** Runs a turn that a call of this one started. */
   readonly runNested: (request: NestedRequest, signal: AbortSignal) => Promise<TurnEnd>;
 }
 

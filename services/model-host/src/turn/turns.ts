@@ -10,7 +10,6 @@ import type { TurnObserver } from './telemetry.ts';
 import { type NestedRequest, Turn, type TurnDeps, type TurnEnd, type TurnRequest } from './turn.ts';
 import { TurnLog, UNREAD } from './turn-log.ts';
 
-/** A request for a turn, its fields checked. */
 export interface TurnAsk {
   readonly identity: Identity;
   readonly turnId: string;
@@ -26,7 +25,6 @@ export interface TurnAsk {
 
 export interface TurnWatch {
   readonly observer: TurnObserver;
-  /** Runs the turn inside its span. */
   within<T>(run: () => Promise<T>): Promise<T>;
 }
 

@@ -21,7 +21,6 @@ export interface TokenVerifierOptions extends Pick<KeySetOptions, 'log' | 'pollM
 export interface TokenVerifier {
   /** @throws ZlError identity.invalid, which says no more than what is wrong with the token. */
   verify(token: string): Promise<ProvenIdentity>;
-  /** Reads the key set again now. */
   check(): Promise<void>;
   close(): void;
 }

@@ -9,7 +9,6 @@ import type { Recorder, TurnRecord } from '../../ports.ts';
 /** The contract of policy.denied bounds the reason. */
 const MAX_REASON_CHARS = 1024;
 
-/** Writes the records of calls to this host's ledger. */
 export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
   return {
     intend(facts, target, durable) {

@@ -10,7 +10,6 @@ const validator = compileSchema<MockScript>(schema, 'built-in');
 
 const BUILT_IN_PLACEHOLDERS = ['text', 'result', 'error'];
 
-/** The script of a host without a configured one. */
 const DEFAULT_SCRIPT_FILE = fileURLToPath(new URL('default-script.yaml', import.meta.url));
 
 export async function openScript(configured: string): Promise<MockScript> {
@@ -90,7 +89,6 @@ export function fill(template: string, values: TemplateValues): string {
   );
 }
 
-/** Fills every string inside, and keeps the shape. */
 export function fillDeep(value: unknown, values: TemplateValues): unknown {
   if (typeof value === 'string') return fill(value, values);
   if (Array.isArray(value)) return value.map((item) => fillDeep(item, values));

@@ -30,8 +30,8 @@ const MAX_REFUSAL_CHARS = 1000;
 
 /**
  * uWebSockets.js answers a ping while it is still reading, and then drops what
- * is left of a full TLS buffer (512 KiB), which ends the link. So a link that
- * is busy, and heard of, is not asked whether it lives.
+ * is left of a full TLS buffer (512 KiB), which ends the link. So a busy link
+ * that still receives is not pinged.
  */
 const MAX_BYTES_BESIDE_PING = 256 * 1024;
 
@@ -44,8 +44,8 @@ export class LinkSocket {
   readonly #limits: RelayLimits;
   #dialTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
-  #heard = true;
-  #isAsked = false;
+  #hasHeard = true;
+  #isPinged = false;
   #sentBytes = 0;
   #pingedMs = 0;
   #closed = false;
@@ -75,7 +75,7 @@ export class LinkSocket {
     this.#sentBytes += bytes.length;
     const { maxQueueBytes } = this.#limits;
     if (this.#socket.bufferedAmount > maxQueueBytes) {
-      // Later, because who is sending is in no state to be told that its route is lost.
+      // Later, because the sender cannot handle a lost route while it sends.
       queueMicrotask(() =>
         this.destroy(`the relay reads too slowly: over ${maxQueueBytes} bytes wait`),
       );
@@ -89,7 +89,7 @@ export class LinkSocket {
     this.#settle(why);
   }
 
-  /** Sends what is queued, then closes; a relay that does not answer is left after a while by ws. */
+  /** Sends what is queued, then closes; ws drops a relay that does not answer. */
   close(): void {
     if (this.#closed) return;
     this.#socket.close(1000);
@@ -105,35 +105,37 @@ export class LinkSocket {
     });
     this.#socket.on('message', (data, isBinary) => {
       if (this.#closed) return;
-      this.#heard = true;
+      this.#hasHeard = true;
       if (!isBinary || !(data instanceof Uint8Array)) this.destroy('the relay sent a text message');
       else this.#events.onMessage(data);
     });
     this.#socket.on('pong', () => {
-      this.#heard = true;
+      this.#hasHeard = true;
       this.#events.onRoundTrip(performance.now() - this.#pingedMs);
     });
     this.#socket.on('unexpected-response', (_request, response) => {
-      let told = '';
+      let answer = '';
       response.setEncoding('utf8');
       response.on('data', (text: string) => {
-        told = (told + text).slice(0, MAX_REFUSAL_CHARS);
+        answer = (answer + text).slice(0, MAX_REFUSAL_CHARS);
       });
-      response.on('end', () => this.destroy(`refused with ${response.statusCode}: ${told.trim()}`));
+      response.on('end', () =>
+        this.destroy(`refused with ${response.statusCode}: ${answer.trim()}`),
+      );
     });
     this.#socket.on('error', (error) => this.#settle(error.message));
     this.#socket.on('close', (code) => this.#settle(`the relay closed the link (${code})`));
   }
 
   #beat(): void {
-    if (this.#isAsked && !this.#heard) {
+    if (this.#isPinged && !this.#hasHeard) {
       this.destroy(`the relay did not answer for ${this.#limits.heartbeatMs} ms`);
       return;
     }
-    this.#isAsked = !this.#heard || this.#sentBytes <= MAX_BYTES_BESIDE_PING;
-    this.#heard = false;
+    this.#isPinged = !this.#hasHeard || this.#sentBytes <= MAX_BYTES_BESIDE_PING;
+    this.#hasHeard = false;
     this.#sentBytes = 0;
-    if (!this.#isAsked) return;
+    if (!this.#isPinged) return;
     this.#pingedMs = performance.now();
     this.#socket.ping();
   }

@@ -15,17 +15,13 @@ import { Backoff } from '@zerolatency/service/backoff';
 import type { RelayLimits } from './limits.ts';
 import { type LinkCredentials, LinkSocket } from './link-socket.ts';
 
-/** What links report to metrics. */
 export interface RelayMetrics {
-  /** A link came up (1) or went (-1). */
   linksOpen(change: 1 | -1): void;
-  /** Round trip of a ping on a link. */
   linkRoundTrip(ms: number): void;
   /** The kind of a frame is not one this release knows. */
   frameIgnored(): void;
 }
 
-/** A device route on this link. */
 export interface LinkUser {
   readonly tenant: string;
   readonly deviceId: string;

@@ -7,7 +7,6 @@ import { inject } from '@zerolatency/service/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
 import { LRUCache } from 'lru-cache';
 
-/** The relay pod that holds a device's socket. */
 export interface Owner {
   readonly relayId: string;
   readonly linkUrl: string;
@@ -59,11 +58,8 @@ export class DeviceLocator {
     return owner;
   }
 
-  list(
-    request: { tenant: string; pageSize: number; pageToken: string },
-    signal: AbortSignal,
-  ): Promise<ListDevicesResponse> {
-    return this.#ask((client, options) => client.listDevices(request, options), signal);
+  list(tenant: string, signal: AbortSignal): Promise<ListDevicesResponse> {
+    return this.#ask((client, options) => client.listDevices({ tenant }, options), signal);
   }
 
   close(): void {

@@ -252,10 +252,10 @@ test('closing the host settles every waiter', async (t) => {
 
 test('devices are listed by tenant', async (t) => {
   const { devices } = await oneDevice(t);
-  const { devices: found } = await devices.list('north');
+  const { devices: found } = await devices.list('north', never);
   assert.deepEqual(
     found.map(({ deviceId }) => deviceId),
     ['laptop'],
   );
-  assert.equal((await devices.list('south')).devices.length, 0);
+  assert.equal((await devices.list('south', never)).devices.length, 0);
 });

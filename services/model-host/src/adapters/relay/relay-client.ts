@@ -1,10 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
-import type { KeySet } from '@zerolatency/identity';
-import { signPeerToken } from '@zerolatency/identity';
+import {
+  HOST_CREDENTIAL_TOLERANCE_S,
+  type KeySet,
+  signPeerToken,
+  verifyDeviceCredential,
+} from '@zerolatency/identity';
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
 import type { TlsMaterial } from '@zerolatency/service/tls';
+import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
 import type { DeviceRoute, DeviceRoutes } from '../../executors/device/routes.ts';
-import { createCredentialCheck } from './credential.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './limits.ts';
 import { Link, type LinkState, type RelayMetrics } from './link.ts';
 import { DeviceLocator, type Owner } from './locator.ts';
@@ -14,7 +18,6 @@ export interface RelayClientOptions {
   /** RPC addresses of relay pods; any one of them knows every device. */
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
-  /** Keys of the enrolment authority. */
   readonly deviceKeys: KeySet['keys'];
   readonly limits?: Partial<RelayLimits>;
   readonly log: LinkLog;
@@ -23,10 +26,7 @@ export interface RelayClientOptions {
 }
 
 export interface RelayClient extends DeviceRoutes {
-  list(
-    tenant: string,
-    page?: { pageSize?: number; pageToken?: string; signal?: AbortSignal },
-  ): Promise<ListDevicesResponse>;
+  list(tenant: string, signal: AbortSignal): Promise<ListDevicesResponse>;
   status(): { links: ReturnType<LinkPool['status']>; routes: number };
   close(): void;
 }
@@ -38,12 +38,11 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const locator = new DeviceLocator({ urls, tls, timeoutMs: limits.dialTimeoutMs });
   const links = new LinkPool({ tls, limits, metrics, log, nowMs });
-  const checkCredential = createCredentialCheck({ deviceKeys, nowMs });
+  const checkCredential = credentialCheck(deviceKeys, nowMs);
   const routes = new DeviceRouteTable({ locator, links, checkCredential, limits });
   return {
     route: (tenant, deviceId) => routes.get(tenant, deviceId),
-    list: (tenant, { pageSize = 0, pageToken = '', signal = AbortSignal.any([]) } = {}) =>
-      locator.list({ tenant, pageSize, pageToken }, signal),
+    list: (tenant, signal) => locator.list(tenant, signal),
     status: () => ({ links: links.status(), routes: routes.size }),
     close() {
       routes.close();
@@ -51,6 +50,37 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
       locator.close();
     },
   };
+}
+
+export type CredentialCheck = (
+  credential: string,
+  device: { tenant: string; deviceId: string },
+) => Promise<{ verifier: Verifier } | { error: ZlError }>;
+
+/**
+ * The relay passes the credential on; the host trusts only the authority's
+ * signature, so a stolen relay cannot substitute a device key of its own.
+ */
+function credentialCheck(deviceKeys: KeySet['keys'], nowMs: () => number): CredentialCheck {
+  return async (credential, { tenant, deviceId }) => {
+    const rules = { nowMs: nowMs(), toleranceS: HOST_CREDENTIAL_TOLERANCE_S };
+    const { value, error } = await verifyDeviceCredential(credential, deviceKeys(), rules);
+    if (error !== undefined) {
+      return invalid(`the credential of ${deviceId} does not verify: ${error}`);
+    }
+    if (value.device.deviceId !== deviceId || value.device.tenant !== tenant) {
+      return invalid(`the credential belongs to another device than ${deviceId}`);
+    }
+    try {
+      return { verifier: verifierFromJwk({ ...value.key.jwk }) };
+    } catch (cause) {
+      return invalid(`the key in the credential of ${deviceId} cannot be used`, cause);
+    }
+  };
+}
+
+function invalid(message: string, cause?: unknown): { error: ZlError } {
+  return { error: new ZlError('device.credential_invalid', message, { cause }) };
 }
 
 type Shared = Omit<RelayRouteOptions, 'tenant' | 'deviceId' | 'onIdle'>;
@@ -112,7 +142,6 @@ interface LinkLog {
   warn(fields: object, message: string): void;
 }
 
-/** One link per relay pod. */
 export class LinkPool {
   readonly #options: LinkPoolOptions;
   readonly #links = new Map<string, Link>();

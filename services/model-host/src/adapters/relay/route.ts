@@ -5,11 +5,10 @@ import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
 import type { Verifier } from '@zerolatency/signing';
 import type { DeviceConnection, DeviceRoute, RouteUser } from '../../executors/device/routes.ts';
-import type { CredentialCheck } from './credential.ts';
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import type { DeviceLocator, Owner } from './locator.ts';
-import type { LinkPool } from './relay-client.ts';
+import type { CredentialCheck, LinkPool } from './relay-client.ts';
 
 /**
  *   idle -> locating -> opening -> up -> waiting -> locating ...
@@ -38,6 +37,8 @@ interface Hop {
   readonly link: Link;
   readonly handle: number;
 }
+
+const CLOSED = new ZlError('server.draining', 'the route to the device is closed');
 
 interface OpenedDevice {
   readonly epoch: number | bigint;
@@ -72,11 +73,7 @@ export class RelayRoute implements DeviceRoute {
   constructor(options: RelayRouteOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.limits.retry);
-    this.#waiters = new RouteWaiters({
-      waitMs: options.limits.connectWaitMs,
-      onEmpty: () => this.#relax(),
-    });
-    // Nobody may ever need it.
+    this.#waiters = new RouteWaiters(options.limits.connectWaitMs);
     this.#relax();
   }
 
@@ -88,14 +85,17 @@ export class RelayRoute implements DeviceRoute {
     return this.#users.size > 0 || this.#waiters.size > 0;
   }
 
-  /** Rejects with what kept the device from being reached. */
-  ready(signal: AbortSignal): Promise<DeviceConnection> {
-    if (this.#state.name === 'up') return Promise.resolve(this.#state.connection);
-    if (this.#state.name === 'closed')
-      return Promise.reject(new ZlError('server.draining', 'the route to the device is closed'));
+  async ready(signal: AbortSignal): Promise<DeviceConnection> {
+    if (this.#state.name === 'up') return this.#state.connection;
+    if (this.#state.name === 'closed') throw CLOSED;
+    if (signal.aborted) throw fromUnknown(signal.reason);
     const ready = this.#waiters.add(signal);
-    if (this.needed) this.#need();
-    return ready;
+    this.#need();
+    try {
+      return await ready;
+    } finally {
+      this.#relax();
+    }
   }
 
   attach(callId: string, user: RouteUser): void {
@@ -117,7 +117,7 @@ export class RelayRoute implements DeviceRoute {
     this.#leave();
     clearTimeout(this.#idleTimer);
     this.#state = { name: 'closed' };
-    this.#waiters.rejectAll(new ZlError('server.draining', 'the route to the device is closed'));
+    this.#waiters.rejectAll(CLOSED);
     this.#reportLost();
   }
 
@@ -253,7 +253,6 @@ export class RelayRoute implements DeviceRoute {
     this.#state = { name: 'waiting', timer };
   }
 
-  /** Releases what the present state holds. */
   #leave(): void {
     const state = this.#state;
     if (state.name === 'locating') state.abort.abort();
@@ -287,73 +286,45 @@ function connectionOf(opened: Opened, device: number, verifier: Verifier): Devic
   };
 }
 
-interface Waiter {
-  readonly resolve: (connection: DeviceConnection) => void;
-  readonly reject: (error: ZlError) => void;
-}
-
-interface RouteWaitersOptions {
-  readonly waitMs: number;
-  readonly onEmpty: () => void;
-}
-
 /** Those who wait for a route to come up before anything of theirs was sent. */
 class RouteWaiters {
-  readonly #options: RouteWaitersOptions;
-  readonly #waiters = new Set<Waiter>();
+  readonly #waitMs: number;
+  readonly #waiters = new Set<PromiseWithResolvers<DeviceConnection>>();
   #last: ZlError | undefined;
 
-  constructor(options: RouteWaitersOptions) {
-    this.#options = options;
+  constructor(waitMs: number) {
+    this.#waitMs = waitMs;
   }
 
   get size(): number {
     return this.#waiters.size;
   }
 
-  add(signal: AbortSignal): Promise<DeviceConnection> {
-    return new Promise((resolve, reject) => {
-      if (signal.aborted) {
-        reject(fromUnknown(signal.reason));
-        return;
-      }
-      const { waitMs } = this.#options;
-      const onAbort = () => waiter.reject(fromUnknown(signal.reason));
-      const timer = setTimeout(
-        () =>
-          waiter.reject(
-            this.#last ?? new ZlError('device.offline', `no answer within ${waitMs} ms`),
-          ),
-        waitMs,
-      );
-      const settle = () => {
-        clearTimeout(timer);
-        signal.removeEventListener('abort', onAbort);
-        this.#waiters.delete(waiter);
-        if (this.#waiters.size === 0) this.#options.onEmpty();
-      };
-      const waiter: Waiter = {
-        resolve: (connection) => {
-          settle();
-          resolve(connection);
-        },
-        reject: (error) => {
-          settle();
-          reject(error);
-        },
-      };
-      signal.addEventListener('abort', onAbort);
-      this.#waiters.add(waiter);
-    });
+  async add(signal: AbortSignal): Promise<DeviceConnection> {
+    const waiter = Promise.withResolvers<DeviceConnection>();
+    const onAbort = () => waiter.reject(fromUnknown(signal.reason));
+    const timer = setTimeout(() => {
+      const silent = new ZlError('device.offline', `no answer within ${this.#waitMs} ms`);
+      waiter.reject(this.#last ?? silent);
+    }, this.#waitMs);
+    signal.addEventListener('abort', onAbort);
+    this.#waiters.add(waiter);
+    try {
+      return await waiter.promise;
+    } finally {
+      clearTimeout(timer);
+      signal.removeEventListener('abort', onAbort);
+      this.#waiters.delete(waiter);
+    }
   }
 
   resolveAll(connection: DeviceConnection): void {
     this.#last = undefined;
-    for (const waiter of [...this.#waiters]) waiter.resolve(connection);
+    for (const waiter of this.#waiters) waiter.resolve(connection);
   }
 
   rejectAll(error: ZlError): void {
-    for (const waiter of [...this.#waiters]) waiter.reject(error);
+    for (const waiter of this.#waiters) waiter.reject(error);
   }
 
   /** One try failed. Waiting goes on where the next try may find a device that is just reconnecting. */

@@ -31,7 +31,6 @@ export interface DeviceExecutorOptions {
   ) => void;
 }
 
-/** Runs the tools of the turn's device. */
 export function deviceExecutor(options: DeviceExecutorOptions): Executor {
   const { devices, contracts, onResumed, onWithheld } = options;
   const catalogs = new DeviceCatalogs(contracts);
@@ -158,7 +157,7 @@ function executionOf(answer: RemoteAnswer, remote: RemoteCall): Execution {
   return { ...proved, outcome: 'done', resultDigest, result: parseMcpResult(answer.result) };
 }
 
-/** The caller machine may have to state unknown after the device has spoken. */
+/** The caller may end a call as unknown after the device has stated its outcome. */
 function isFromDevice({ outcome, isStatedByDevice }: RemoteAnswer): boolean {
   return isStatedByDevice && (outcome.status !== 'unknown' || outcome.receipt.length > 0);
 }

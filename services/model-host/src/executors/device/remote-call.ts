@@ -11,7 +11,6 @@ import type { Verifier } from '@zerolatency/signing';
 import type { CallOptions } from '../../ports.ts';
 import type { DeviceConnection, DeviceRoute, RouteUser } from './routes.ts';
 
-/** What arrived for a call, unverified. */
 export interface RemoteAnswer {
   readonly outcome: CallerOutcome;
   readonly result: Uint8Array;

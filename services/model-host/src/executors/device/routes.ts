@@ -13,7 +13,6 @@ export interface DeviceConnection extends Route {
   readonly verifier: Verifier;
 }
 
-/** One call as its route sees it. */
 export interface RouteUser {
   onFrame(frame: Frame): void;
   onRouteUp(connection: DeviceConnection): void;
