@@ -23,7 +23,7 @@ const garbage: Record<string, [message: Uint8Array | string, code: number, reaso
   'more than a frame may have': [Buffer.alloc(1.5 * mebibyte), 1009, 'frame.too_large'],
 };
 
-test('what nobody should say to a relay', { timeout: 90_000 }, async (t) => {
+test('frames and credentials that a relay must refuse', { timeout: 90_000 }, async (t) => {
   let proxy!: FrameProxy;
   const system = await startSystem(t, {
     async prepare(layout) {
@@ -82,19 +82,22 @@ test('what nobody should say to a relay', { timeout: 90_000 }, async (t) => {
     assert.equal(proxy.accepted, accepted);
   });
 
-  await t.test('[RLY-01] a stranger that says any of it is sent away with the reason', async () => {
-    // Before its hello a device has announced nothing.
-    const early = { 'an unknown kind': [frame(4711), 4400, 'frame.malformed'] as const };
-    for (const [what, [message, code, reason]] of Object.entries({ ...garbage, ...early })) {
-      const client = peers.device();
-      await client.challenge();
-      client.native.send(message);
-      assert.deepEqual(await client.end(), { code, reason }, what);
-    }
-  });
+  await t.test(
+    '[RLY-01] an unauthenticated peer that sends one is closed with the reason',
+    async () => {
+      // Before its hello a device has announced nothing.
+      const early = { 'an unknown kind': [frame(4711), 4400, 'frame.malformed'] as const };
+      for (const [what, [message, code, reason]] of Object.entries({ ...garbage, ...early })) {
+        const client = peers.device();
+        await client.challenge();
+        client.native.send(message);
+        assert.deepEqual(await client.end(), { code, reason }, what);
+      }
+    },
+  );
 
   await t.test(
-    '[RLY-04] a host that says any of it loses its link, and no other host does',
+    '[RLY-04] a host that sends one loses its link, and no other host does',
     async () => {
       for (const [what, [message, code, reason]] of Object.entries(garbage)) {
         const link = peers.link(await peers.token());
@@ -107,7 +110,7 @@ test('what nobody should say to a relay', { timeout: 90_000 }, async (t) => {
     },
   );
 
-  await t.test('[RLY-04] a link without a certificate of ours is refused', async () => {
+  await t.test('[RLY-04] a link without a certificate of the installation is refused', async () => {
     const foreign = await makeAuthority(tempDir(t));
     const pair = await foreign.client('model-host');
     const audience = 'relay-1';
@@ -148,20 +151,17 @@ test('what nobody should say to a relay', { timeout: 90_000 }, async (t) => {
     assert.equal((await replayed.end()).code, 4401);
   });
 
-  await t.test(
-    '[RLY-01] the relay has lived through all of it, and the other device too',
-    async () => {
-      const { relay } = system.settings;
-      const metrics = await (await fetch(`${relay.adminUrl}/metrics`)).text();
-      assert.match(metrics, /^zl_relay_frames_refused_total\{[^}]*frame\.malformed[^}]*\} [1-9]/m);
-      assert.match(metrics, /^zl_relay_frames_refused_total\{[^}]*frame\.too_large[^}]*\} [1-9]/m);
-      assert.equal(witness.closed, undefined);
-      const link = peers.link(await peers.token());
-      await link.opened();
-      assert.equal((await link.open(local.tenant, 'witness')).epoch, witness.epoch);
-      await system.healthy();
-    },
-  );
+  await t.test('[RLY-01] the relay and the other device survive all of it', async () => {
+    const { relay } = system.settings;
+    const metrics = await (await fetch(`${relay.adminUrl}/metrics`)).text();
+    assert.match(metrics, /^zl_relay_frames_refused_total\{[^}]*frame\.malformed[^}]*\} [1-9]/m);
+    assert.match(metrics, /^zl_relay_frames_refused_total\{[^}]*frame\.too_large[^}]*\} [1-9]/m);
+    assert.equal(witness.closed, undefined);
+    const link = peers.link(await peers.token());
+    await link.opened();
+    assert.equal((await link.open(local.tenant, 'witness')).epoch, witness.epoch);
+    await system.healthy();
+  });
 });
 
 function frame(kind: number): Uint8Array {

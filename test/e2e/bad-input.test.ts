@@ -85,7 +85,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[TOOL-02] a result that fails its schema is refused by the name of the field',
+    '[TOOL-02] a result that fails its schema is refused with the name of the field',
     async () => {
       const call = await callTool(system, 'lies.echo', {});
       assert.deepEqual([call.outcome, call.errorId], ['FAILED', 'tool.result_invalid']);
@@ -93,10 +93,10 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
     },
   );
 
-  await t.test('[BRG-02] every one of them is started again', () => system.healthy());
+  await t.test('[BRG-02] all of them are restarted', () => system.healthy());
 
   await t.test(
-    '[BRG-03] what is no regular file, or outside, or not there is refused as such',
+    '[BRG-03] a path that is no regular file, outside the roots or missing is refused as such',
     async () => {
       execFileSync('mkfifo', [join(files, 'pipe')]);
       mkdirSync(join(files, 'folder'));
@@ -122,7 +122,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[BRG-03] of a file of 10 GB it reads what is allowed, or the range asked for',
+    '[BRG-03] from a file of 10 GB it reads what is allowed, or the requested range',
     async () => {
       const size = 10 * gibibyte;
       writeFileSync(join(files, 'large.bin'), '');
@@ -136,7 +136,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[BRG-03] bytes that are not UTF-8 are base64, or refused where text was asked for',
+    '[BRG-03] bytes that are not UTF-8 become base64, or an error where text was requested',
     async () => {
       const bytes = Buffer.from([0x68, 0x69, 0xff, 0xfe, 0xc3]);
       writeFileSync(join(files, 'latin.txt'), bytes);
@@ -148,7 +148,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[HOST-05] [SLO-04] a client may leave at any moment: nothing runs on, nothing is left open',
+    '[HOST-05] [SLO-04] a client may leave at any moment: nothing keeps running or stays open',
     async () => {
       for (let events = 0; events < 6; events += 1) await leaveAfter(system, events);
       const verified = async () =>

@@ -5,7 +5,7 @@ import { tempDir } from '@zerolatency/testing';
 import { bundles, runTurn, startSystem } from './system.ts';
 
 test('[HOST-01] [OPS-02] the bundled services run a turn outside the project', async (t) => {
-  // Nothing that lies above a bundle is there any more.
+  // A bundle must not need the folders above it.
   const programs = tempDir(t);
   cpSync(bundles, programs, { recursive: true });
   const system = await startSystem(t, { programs });

@@ -10,7 +10,7 @@ export interface CurlRequest {
   readonly headers?: readonly string[];
 }
 
-/** The messages of a stream in the JSON form of Connect, asked for by curl itself. */
+/** Requests a Connect stream with curl and returns its JSON messages. */
 export async function curlStream(
   layout: Layout,
   { url, token, body, headers = [] }: CurlRequest,
@@ -23,7 +23,7 @@ export async function curlStream(
   const all = ['content-type: application/connect+json', ...headers];
   if (token !== undefined) all.push(`authorization: Bearer ${token}`);
   const answer = await curl([
-    // curl 7.88 sometimes waits for ever for the end of a refusal over HTTP/2 that it has in full.
+    // Over HTTP/2, curl 7.88 sometimes waits for ever after a complete refusal.
     ...[
       '--http1.1',
       '--silent',
@@ -49,7 +49,7 @@ function curl(args: readonly string[]): Promise<Buffer> {
   });
 }
 
-/** Each behind a byte of flags and its length. */
+/** Each message follows a byte of flags and its length. */
 function* messagesOf(bytes: Buffer): Generator<Record<string, unknown>> {
   for (let at = 0; at < bytes.length; ) {
     const length = bytes.readUInt32BE(at + 1);

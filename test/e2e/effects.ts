@@ -18,7 +18,7 @@ import { writePublic } from '../../services/cli/src/installation/private-file.ts
 const fixtures = join(import.meta.dirname, 'fixtures');
 const noWarning = '--disable-warning=ExperimentalWarning';
 
-/** A program of Node's beside the file server, with what differs from that. */
+/** A server that runs on Node beside fs, with the fields that differ. */
 export type AddedServer = Pick<CommandServer, 'name' | 'args'> & Partial<CommandServer>;
 
 /** Gives the device a second server, whose tool has effects, and lets the model call it. */
@@ -27,13 +27,13 @@ export async function addEffectsServer(layout: Layout): Promise<void> {
   await addServers(layout, [effectsServer(layout, 'effects')]);
 }
 
-/** Under any name: they all leave their traces in the same place. */
+/** Servers of any name write their traces to the same file. */
 export function effectsServer(layout: Layout, name: string): AddedServer {
   const args = [join(fixtures, 'effects-server.ts'), tracePath(layout)];
   return { name, args, effects: { act: 'external' } };
 }
 
-/** Lets the device start more servers, and the model call whatever it likes of them. */
+/** Lets the device start more servers and the model call all their tools. */
 export async function addServers(layout: Layout, added: readonly AddedServer[]): Promise<void> {
   const program = { command: nodeLauncher, sha256: await fileDigest(nodeLauncher) };
   const env = { allow: [], set: {} };
@@ -60,7 +60,7 @@ export async function addServers(layout: Layout, added: readonly AddedServer[]):
   }));
 }
 
-/** The model does what it is told in words: `call <tool> <arguments>`, `read <path>`, `act ...`. */
+/** The model follows instructions: `call <tool> <arguments>`, `read <path>`, `act ...`. */
 export async function scriptModel(layout: Layout): Promise<void> {
   await editConfig(layout.host.config, {
     providers: { mock: { scriptFile: join(fixtures, 'script.yaml') } },
@@ -75,7 +75,7 @@ export async function configOf(path: string) {
   return parse(await readFile(path, 'utf8'));
 }
 
-/** Signs a changed copy of the installation's manifest in its place. */
+/** Replaces the installation's manifest with a signed, changed copy. */
 export async function signManifestWith(
   layout: Layout,
   change: (manifest: Manifest) => Manifest,
@@ -100,7 +100,7 @@ async function signBundleWith(
   await writePublic(path, await signDocument(POLICY_BUNDLE, bundle, [signer]));
 }
 
-/** How often the tool acted on a key, and how that ended. */
+/** The steps that the tool recorded for a key. */
 export function traceOf(layout: Layout, key: string): string[] {
   const lines = readFileSync(tracePath(layout), 'utf8').split('\n');
   return lines.filter((line) => line.endsWith(` ${key}`)).map((line) => line.split(' ')[0] ?? '');

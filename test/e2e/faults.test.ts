@@ -43,7 +43,7 @@ function outcomesOf(turn: unknown): string[] {
   return (turn as { calls: { outcome: string }[] }).calls.map(({ outcome }) => outcome);
 }
 
-test('what breaks in the middle of a call', { timeout: 170_000 }, async (t) => {
+test('failures in the middle of a call', { timeout: 170_000 }, async (t) => {
   let proxy: Cutter | undefined;
   const system = await startSystem(t, {
     async prepare(layout) {
@@ -76,7 +76,7 @@ test('what breaks in the middle of a call', { timeout: 170_000 }, async (t) => {
   );
 
   await t.test(
-    '[RLY-05] a bridge killed in the middle says unknown when it is back, and repeats nothing',
+    '[RLY-05] a bridge killed during a call reports unknown after its restart and repeats nothing',
     async () => {
       const turn = await turnWithHarm(system, 'bridge', async () => {
         await system.kill('device-bridge');
@@ -92,7 +92,7 @@ test('what breaks in the middle of a call', { timeout: 170_000 }, async (t) => {
   );
 
   await t.test(
-    '[AUD-02] [RLY-05] a host killed in the middle closes the call when it is back',
+    '[AUD-02] [RLY-05] a host killed during a call closes it after its restart',
     async () => {
       await turnWithHarm(system, 'host', () => system.kill('model-host'));
       await system.start('model-host');
@@ -105,7 +105,7 @@ test('what breaks in the middle of a call', { timeout: 170_000 }, async (t) => {
     },
   );
 
-  await t.test('[HOST-10] a host told to stop finishes its turn, then ends', async () => {
+  await t.test('[HOST-10] a host asked to stop finishes its turn first', async () => {
     const stopped: Promise<string>[] = [];
     const turn = await turnWithHarm(system, 'drain', async () => {
       stopped.push(system.stop('model-host'));
@@ -116,10 +116,7 @@ test('what breaks in the middle of a call', { timeout: 170_000 }, async (t) => {
     await system.healthy();
   });
 
-  await t.test(
-    '[AUD-01] after all of it the ledger verifies, and no call is left open',
-    async () => {
-      await assertLedgerHolds(system);
-    },
-  );
+  await t.test('[AUD-01] afterwards the ledger verifies and no call is left open', async () => {
+    await assertLedgerHolds(system);
+  });
 });

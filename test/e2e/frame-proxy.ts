@@ -11,16 +11,16 @@ interface Route {
   readonly relay: Socket;
 }
 
-/** Stands between a bridge and its relay, and can change and add what they say. */
+/** Stands between a bridge and its relay, and can change and add frames. */
 export interface FrameProxy {
   readonly url: string;
   /** Applied to every frame, both ways. */
   rewrite: (bytes: Buffer) => Uint8Array;
   /** Connections of the bridge so far. */
   readonly accepted: number;
-  /** Sends it to the relay and to the bridge, each in the other's name. */
+  /** Sends a message to both the relay and the bridge, as if from the other. */
   whisper(message: Uint8Array): void;
-  /** Says it to the relay in the device's name; resolves with how the relay closes for it. */
+  /** Sends a message to the relay as the device; resolves with the relay's close code. */
   inject(message: Uint8Array | string): Promise<{ code: number; reason: string }>;
   close(): Promise<void>;
 }
@@ -67,7 +67,7 @@ export async function frameProxy(layout: Layout, target: string): Promise<FrameP
     relay.once('open', () => routes.add(route));
     relay.once('close', () => routes.delete(route));
     pass(relay, device, proxy);
-    // Nothing is said before the challenge, which comes over an open socket.
+    // A device sends nothing before the challenge, which arrives on an open socket.
     pass(device, relay, proxy);
     relay.on('ping', () => device.ping());
   });
@@ -80,14 +80,14 @@ function pass(from: Socket, to: Socket, proxy: FrameProxy): void {
   from.on('error', () => {});
   from.on('message', (data) => to.send(proxy.rewrite(data as Buffer)));
   from.on('close', (code, reason) => {
-    // Codes that stand for the absence of one cannot be sent.
+    // 1005 and 1006 stand for a missing code and cannot be sent.
     const isSent = code >= 1000 && code !== 1005 && code !== 1006;
     if (isSent && to.readyState === to.OPEN) to.close(code, reason);
     else to.terminate();
   });
 }
 
-/** The same message as any protobuf encoder might write it: another order, another length, a field of tomorrow. */
+/** The same message as another encoder may write it: reordered, with a longer length and an unknown field. */
 export function otherEncoding(bytes: Uint8Array): Uint8Array {
   const { frame, error } = decodeFrame(bytes);
   if (error !== undefined) throw error;
@@ -103,7 +103,7 @@ export function otherEncoding(bytes: Uint8Array): Uint8Array {
     return field;
   };
   const { length } = payload;
-  // A varint of five bytes, whatever the number.
+  // A varint of five bytes for any number.
   const long = [0, 7, 14, 21].map((shift) => ((length >>> shift) & 0x7f) | 0x80);
   return Buffer.concat([
     ...[Buffer.from([0x78, 0x07]), Buffer.from([0x3a, ...long, 0]), payload],

@@ -59,7 +59,7 @@ async function sayingOf(system: System, run: () => Promise<unknown>): Promise<Lo
   return await logged(system, 'device-bridge', { fits, mark });
 }
 
-test('a server manifest that changes while everything runs', { timeout: 110_000 }, async (t) => {
+test('a server manifest that changes in a running system', { timeout: 110_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addEffectsServer });
   const { layout } = system;
   const first = await toldBy(system);
@@ -73,7 +73,7 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
     }));
 
   await t.test(
-    '[BRG-02] [TOOL-03] an added server can be called without a restart, and the call that runs elsewhere runs once',
+    '[BRG-02] [TOOL-03] an added server can be called without a restart, and a call running elsewhere runs once',
     async () => {
       const call = await duringCall(system, 'effects.act', async () => {
         const { msg, version } = await sayingOf(system, withLater);
@@ -97,7 +97,7 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
   );
 
   await t.test(
-    '[BRG-02] a server that is dropped ends the call it runs, takes no other, and leaves no process',
+    '[BRG-02] a dropped server finishes its call, takes no other and leaves no process',
     async () => {
       const pid = pidOf(await toldBy(system), 'later');
       const call = await duringCall(system, 'later.act', async () => {
@@ -114,7 +114,7 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
   );
 
   await t.test(
-    '[BRG-02] a manifest that is unsigned, foreign or rolled back is refused, and the one before it stays',
+    '[BRG-02] an unsigned, foreign or older manifest is refused, and the previous one stays',
     async () => {
       const own = signerFromPem(await readFile(layout.manifestKey, 'utf8'));
       const foreign = signerFromPem(generateKeyPair().privatePem);
@@ -149,7 +149,7 @@ test('a server manifest that changes while everything runs', { timeout: 110_000 
   );
 
   await t.test(
-    '[BRG-02] a restart forgets no version: what was refused starts nothing, and a good one everything',
+    '[BRG-02] after a restart a refused manifest starts nothing and a valid one starts everything',
     async () => {
       await system.stop('device-bridge');
       await system.start('device-bridge');

@@ -18,7 +18,7 @@ import { callTool, type System, startSystem } from './system.ts';
 /** Answers with what it was called with, or logs what it is given. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const secret = `ghp_${'Zx8K'.repeat(9)}`;
-/** What such a chat leaves as it is, because nothing goes wrong and nobody comes or goes. */
+/** Metrics that such a chat does not move: nothing fails, and nothing connects or leaves. */
 const unmoved: Readonly<Record<Service, readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
@@ -31,7 +31,7 @@ const unmoved: Readonly<Record<Service, readonly string[]>> = {
     'zl_relay_frames_refused_total',
     'zl_relay_route_lost_total',
     'zl_relay_sessions_total',
-    // It reads no payload, so it has nothing to mask.
+    // The relay reads no payload, so it masks nothing.
     'zl_masked_secrets_total',
   ],
   'device-bridge': [
@@ -42,7 +42,7 @@ const unmoved: Readonly<Record<Service, readonly string[]>> = {
     'zl_policy_bundles_refused_total',
   ],
 };
-/** Gauges that only grow where calls are made; the others are back where they were when it is over. */
+/** Gauges that grow with calls; the others return to their value afterwards. */
 const growing = ['zl_ledger_size_records', 'zl_bridge_journal_entries'];
 
 const traceId = randomBytes(16).toString('hex');
@@ -199,7 +199,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[OBS-02] host and bridge tell which bundle they decide by, and for how long',
+    '[OBS-02] host and bridge report their bundle and how long it is valid',
     async () => {
       const after = await scrapeAll(system);
       const { payload } = JSON.parse(readFileSync(layout.policy.bundle, 'utf8'));

@@ -6,14 +6,14 @@ import { type Lifetime, mainOf } from './system.ts';
 
 export interface OwnProcess {
   readonly child: ChildProcess;
-  /** All that it has printed. */
+  /** Everything it has printed. */
   readonly said: () => string;
   readonly ready: Promise<void>;
   /** Its status, or the signal that ended it. */
   readonly ended: Promise<number | string>;
 }
 
-/** A service of the installation as a child of the test, which so learns how it ends. */
+/** Starts a service as a child of the test, so that its exit status is known. */
 export function spawnService(t: Lifetime, layout: Layout, service: Service): OwnProcess {
   const { config } = {
     'tool-relay': layout.relay,

@@ -40,7 +40,7 @@ test('one turn through all three services', async (t) => {
   });
 
   await t.test(
-    '[TOOL-02] wrong arguments are refused by name, and the device never hears of them',
+    '[TOOL-02] invalid arguments are refused by name and never reach the device',
     async () => {
       const turn = await runTurn(await system.chat(), 'misread');
       assert.equal(turn.calls[0]?.errorId, 'tool.arguments_invalid');
@@ -67,7 +67,7 @@ test('one turn through all three services', async (t) => {
   });
 
   await t.test(
-    '[HOST-02] two calls that wait for each other both finish, and their events keep the order of the model',
+    '[HOST-02] two calls that wait for each other both finish, and their events keep the order of the requests',
     async () => {
       // Neither call ends before both have begun: one at a time would time out.
       const turn = await runTurn(await system.chat(), 'act twice pair met 10');

@@ -86,7 +86,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[POL-04] [TOOL-04] the device denies what the host allows, and signs that',
+    '[POL-04] [TOOL-04] the device denies what the host allows, and signs the denial',
     async () => {
       await publish('device', { version: 7, rules: [allow, deny] });
       const turn = await read(system);
@@ -109,7 +109,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   });
 
   await t.test(
-    '[POL-02] [POL-04] what is altered, unsigned, foreign or old is refused, and the bundle before it stays',
+    '[POL-02] [POL-04] an altered, unsigned, foreign or older bundle is refused, and the previous one stays',
     async () => {
       const foreign = signerFromPem(generateKeyPair().privatePem);
       const nowMs = Date.now();
@@ -141,29 +141,26 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
     },
   );
 
-  await t.test(
-    '[POL-02] a bundle that expires takes the tools with it and leaves the chat',
-    async () => {
-      await publish('device', { version: 9 });
-      // Long enough to be seen before it has passed.
-      const expiresAt = isoAt(Date.now() + 4_000);
-      await publish('host', { version: 4, expiresAt });
-      const denied = await eventually(
-        async () => {
-          const turn = await read(system);
-          return callOf(turn).outcome === 'DENIED' ? turn : undefined;
-        },
-        { everyMs: 100 },
-      );
-      assert.equal(callOf(denied).errorId, 'policy.unavailable');
-      await chatsOn(system);
-      await publish('host', { version: 5 });
-      assert.equal(callOf(await read(system)).outcome, 'DONE');
-    },
-  );
+  await t.test('[POL-02] when the bundle expires, tools are denied and chats go on', async () => {
+    await publish('device', { version: 9 });
+    // Long enough to be seen before it has passed.
+    const expiresAt = isoAt(Date.now() + 4_000);
+    await publish('host', { version: 4, expiresAt });
+    const denied = await eventually(
+      async () => {
+        const turn = await read(system);
+        return callOf(turn).outcome === 'DENIED' ? turn : undefined;
+      },
+      { everyMs: 100 },
+    );
+    assert.equal(callOf(denied).errorId, 'policy.unavailable');
+    await chatsOn(system);
+    await publish('host', { version: 5 });
+    assert.equal(callOf(await read(system)).outcome, 'DONE');
+  });
 
   await t.test(
-    '[POL-06] [AUD-01] the ledger tells what the host decided by, before what it decided',
+    '[POL-06] [AUD-01] the ledger records a bundle before the decisions made with it',
     async () => {
       const records = await recordsOf(system);
       const changes = records.filter(({ kind }) => kind === 'policy.changed');
@@ -192,7 +189,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test(
-    '[POL-02] [POL-04] a restart forgets no version: an older bundle is refused at both ends',
+    '[POL-02] [POL-04] after a restart an older bundle is refused at both ends',
     async () => {
       for (const service of ['model-host', 'device-bridge'] as const) await system.stop(service);
       await writePublic(files.host, await envelopeOf({ version: 4 }));

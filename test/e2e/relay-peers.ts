@@ -12,7 +12,7 @@ import type { Lifetime, System } from './system.ts';
 
 interface Enrolled {
   readonly deviceId?: string;
-  /** Another than the installation's authority has. */
+  /** Instead of the key of the installation's authority. */
   readonly key?: KeyObject;
   readonly issuer?: string;
   readonly expiresInS?: number;
@@ -24,7 +24,7 @@ interface Claimed {
   readonly nowMs?: number;
 }
 
-/** Devices and hosts that dial an installed relay by hand, with credentials of that installation. */
+/** Devices and hosts that dial an installed relay directly, with its installation's credentials. */
 export class RelayPeers {
   readonly #t: Lifetime;
   readonly #system: System;
@@ -56,11 +56,11 @@ export class RelayPeers {
     return client;
   }
 
-  /** The status that a link with this token is refused with. */
+  /** The HTTP status of the refusal of a link with this token. */
   refusalOf(token: string): Promise<number | undefined> {
     const { native } = this.link(token);
     return new Promise((resolve, reject) => {
-      native.once('open', () => reject(new Error('the link was let in')));
+      native.once('open', () => reject(new Error('the link was accepted')));
       native.once('unexpected-response', (request, response) => {
         resolve(response.statusCode);
         request.destroy();
@@ -93,7 +93,7 @@ export class RelayPeers {
     return { ...device, credential };
   }
 
-  /** A device with a session. */
+  /** A device with a live session. */
   async live(deviceId: string): Promise<DeviceClient> {
     const client = this.device();
     await client.prove(await this.enrol({ deviceId }));

@@ -5,7 +5,7 @@ export interface Sample {
   readonly value: number;
 }
 
-/** What a scrape says, by the names that its TYPE lines give. */
+/** A parsed scrape; `types` holds its TYPE lines. */
 export interface Scrape {
   readonly types: ReadonlyMap<string, string>;
   readonly samples: readonly Sample[];
@@ -16,7 +16,7 @@ const sampleLine =
   /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>-?[\d.]+(?:e[+-]?\d+)?|[Nn]a[Nn]|[+-]Inf)$/;
 const labelPair = /(?<name>[a-zA-Z_]\w*)="(?<value>(?:[^"\\]|\\["\\n])*)"(?:,|$)/gy;
 
-/** Reads the text format of Prometheus, strictly: what is not that format throws. */
+/** Parses the text format of Prometheus and throws on anything else. */
 export function readScrape(text: string): Scrape {
   if (!text.endsWith('\n')) throw new Error('a scrape ends with a newline');
   const types = new Map<string, string>();
@@ -33,13 +33,13 @@ export function readScrape(text: string): Scrape {
   return { types, samples };
 }
 
-/** A histogram's samples have names of their own. */
+/** A histogram's samples have suffixed names. */
 export function familyOf(name: string, types: ReadonlyMap<string, string>): string {
   const family = name.replace(/_(bucket|sum|count)$/, '');
   return types.get(family) === 'histogram' ? family : name;
 }
 
-/** Of all samples of the name whose labels hold these. */
+/** The sum over samples of the name that have these labels. */
 export function sumOf({ samples }: Scrape, name: string, labels: Sample['labels'] = {}): number {
   return samples
     .filter((sample) => sample.name === name)
@@ -47,7 +47,7 @@ export function sumOf({ samples }: Scrape, name: string, labels: Sample['labels'
     .reduce((sum, { value }) => sum + value, 0);
 }
 
-/** Families of which any sample is another than it was. */
+/** Families with a sample that has changed. */
 export function movedBetween(before: Scrape, after: Scrape): ReadonlySet<string> {
   const was = new Map(before.samples.map((sample) => [keyOf(sample), sample.value]));
   const moved = after.samples.filter(
@@ -62,10 +62,10 @@ function keyOf({ name, labels }: Sample): string {
 
 function readSample(line: string): Sample {
   const { groups } = sampleLine.exec(line) ?? {};
-  if (groups?.name === undefined) throw new Error(`no sample: ${line}`);
+  if (groups?.name === undefined) throw new Error(`not a sample: ${line}`);
   const { name, labels = '', value } = groups;
   const pairs = [...labels.matchAll(labelPair)];
-  if (pairs.map(([pair]) => pair).join('') !== labels) throw new Error(`no labels: ${line}`);
+  if (pairs.map(([pair]) => pair).join('') !== labels) throw new Error(`not labels: ${line}`);
   return {
     name,
     labels: Object.fromEntries(pairs.map((pair) => [pair.groups?.name, pair.groups?.value])),

@@ -23,7 +23,7 @@ async function prepare(layout: Layout): Promise<void> {
   await editConfig(layout.device.config, { drain: { deadline: '1s' } });
 }
 
-test('a system that is told to stop', options, async (t) => {
+test('a system that is asked to stop', options, async (t) => {
   const system = await startSystem(t, { prepare });
   const { layout } = system;
   const mcpServers = () =>
@@ -61,7 +61,7 @@ test('a system that is told to stop', options, async (t) => {
     },
   );
 
-  await t.test('[RLY-05] a call outlasts a relay that is told to stop and comes back', async () => {
+  await t.test('[RLY-05] a call outlasts a relay that stops and restarts', async () => {
     const { turn } = await acting('relay', 500);
     assert.equal(await system.stop('tool-relay'), 'stopped');
     await system.start('tool-relay');
@@ -71,7 +71,7 @@ test('a system that is told to stop', options, async (t) => {
     await system.healthy();
   });
 
-  await t.test('[BRG-01] [TOOL-04] a bridge that is told to stop lets a call finish', async () => {
+  await t.test('[BRG-01] [TOOL-04] a bridge asked to stop lets a call finish', async () => {
     const { turn } = await acting('bridge', 300);
     const stopped = system.stop('device-bridge');
     const [call] = (await turn).calls;
@@ -81,7 +81,7 @@ test('a system that is told to stop', options, async (t) => {
   });
 
   await t.test(
-    '[RLY-05] [BRG-02] one that cannot wait says that the outcome is unknown, and leaves no server',
+    '[RLY-05] [BRG-02] a bridge that cannot wait reports an unknown outcome and leaves no server',
     async () => {
       const own = await replace('device-bridge');
       const { turn } = await acting('late', 15_000);
@@ -96,7 +96,7 @@ test('a system that is told to stop', options, async (t) => {
   );
 
   await t.test(
-    '[HOST-10] a host that cannot wait cancels the turn with a typed error, and the call',
+    '[HOST-10] a host that cannot wait cancels the turn, with a typed error, and its call',
     async () => {
       const own = await replace('model-host');
       const { turn } = await acting('host', 15_000);
@@ -114,7 +114,7 @@ test('a system that is told to stop', options, async (t) => {
     },
   );
 
-  await t.test('[AUD-01] [AUD-02] after all of it no call is left open', async () => {
+  await t.test('[AUD-01] [AUD-02] afterwards no call is left open', async () => {
     const { status, stdout } = await system.zl('audit', 'verify', '--json');
     assert.equal(status, 0, stdout);
     assert.equal(JSON.parse(stdout).openIntents, 0);

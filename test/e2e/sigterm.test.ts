@@ -12,7 +12,7 @@ import { installPrograms } from './system.ts';
 
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
-/** Parts of the time that a start takes, most of which is the loading of modules; or lines that were printed. */
+/** A fraction of the start time, most of which loads modules, or a number of printed lines. */
 const moments = [0.97, '1 line', '2 lines', '3 lines'] as const;
 type Moment = (typeof moments)[number];
 
@@ -27,7 +27,7 @@ test(
       await Promise.all(services.map((service) => interrupt(service, moment)));
       assert.deepEqual(processesOf(layout.home).map(commandLine), [], `at ${moment}`);
     }
-    // And none of them has left anything in the way of the next.
+    // None has left anything that prevents the next start.
     await startAndStop();
 
     async function startAndStop(): Promise<Record<string, number>> {
@@ -52,14 +52,14 @@ test(
       else await printed(said, { lines: Number.parseInt(moment, 10), withinMs: 2 * startMs });
       child.kill('SIGTERM');
       const end = await ended;
-      // Before its first line there may be nobody yet to hear the signal.
+      // Before its first line no handler may be installed yet.
       const isFine = end === 0 || (end === 'SIGTERM' && said() === '');
       assert.ok(isFine, `${service} at ${moment}: ${end}, ${said()}`);
     }
   },
 );
 
-/** Or for so long: not every service comes to its third line without the others. */
+/** Waits a limited time: not every service prints a third line without the others. */
 async function printed(
   said: () => string,
   { lines, withinMs }: { readonly lines: number; readonly withinMs: number },

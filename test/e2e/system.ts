@@ -22,7 +22,7 @@ import { stopWithTests } from './installed-processes.ts';
 
 const run = promisify(execFile);
 
-/** Starting takes a second or two; a busy machine may need many more. */
+/** Starting takes a second or two, and much longer on a busy machine. */
 const startTimeoutMs = 60_000;
 
 /** The three services as processes of their own, installed into a folder of their own. */
@@ -95,7 +95,7 @@ function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts)
       startService(terminal, layout, { service, main: mainOf(service, programs) }),
     async kill(service) {
       const pid = await runningPid(layout, service);
-      if (pid === undefined) throw new Error(`${service} does not run`);
+      if (pid === undefined) throw new Error(`${service} is not running`);
       process.kill(pid, 'SIGKILL');
       await eventually(async () => (await runningPid(layout, service)) === undefined);
     },
@@ -146,7 +146,7 @@ export interface Call {
   readonly receiptJson: string;
 }
 
-/** What a turn came to. */
+/** The result of a turn. */
 export interface Turn {
   readonly events: readonly ChatEvent[];
   readonly text: string;
@@ -188,7 +188,7 @@ export async function runTurn(
   };
 }
 
-/** One call of any tool in a chat of its own, which needs the scripted model of effects.ts. */
+/** Calls a tool in a new chat. Needs the scripted model of effects.ts. */
 export async function callTool(system: System, tool: string, args: object): Promise<Call> {
   const session = await system.chat();
   try {

@@ -10,7 +10,7 @@ import { runZl } from './system.ts';
 /** Of nothing that there is. */
 const options = { timeout: 110_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
-test('what a newcomer types', options, async (t) => {
+test('the commands of a newcomer', options, async (t) => {
   // Registered before the folder's removal, because hooks run in that order.
   t.after(() => zl('down'));
   const layout = layoutOf(join(tempDir(t), '.zl'));
@@ -68,7 +68,7 @@ test('what a newcomer types', options, async (t) => {
   });
 
   await t.test(
-    '[CLI-01] zl chat with a message runs one turn and tells its events, one a line',
+    '[CLI-01] zl chat with a message runs one turn and prints one event per line',
     async () => {
       const { status, stdout } = await zl('chat', '--json', 'Read the welcome file');
       assert.equal(status, 0, stdout);
@@ -77,7 +77,7 @@ test('what a newcomer types', options, async (t) => {
     },
   );
 
-  await t.test('[CLI-01] zl up brings back what has died, and nothing else', async () => {
+  await t.test('[CLI-01] zl up restarts only what has died', async () => {
     const before = running();
     const bridge = before.find((pid) => commandLine(pid).includes('device-bridge/src/main.ts'));
     process.kill(bridge!, 'SIGKILL');
@@ -88,7 +88,7 @@ test('what a newcomer types', options, async (t) => {
     assert.equal(running().length, 4, running().map(commandLine).join('\n'));
   });
 
-  await t.test('[CLI-01] zl down leaves no process, and says so twice', async () => {
+  await t.test('[CLI-01] zl down leaves no process and can be repeated', async () => {
     const { status, stdout } = await zl('down');
     assert.equal(status, 0);
     assert.equal(stdout.match(/ stopped$/gm)?.length, 3, stdout);
@@ -97,7 +97,7 @@ test('what a newcomer types', options, async (t) => {
   });
 
   await t.test(
-    '[AUD-01] [AUD-02] what was done is in the ledger, and verifies with nothing running',
+    '[AUD-01] [AUD-02] the ledger holds what was done and verifies with nothing running',
     async () => {
       const { status, stdout } = await zl('audit', 'verify', '--json');
       assert.equal(status, 0, stdout);
