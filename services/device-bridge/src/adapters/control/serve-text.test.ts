@@ -32,3 +32,16 @@ test('[BRG-05] a client that neither reads nor leaves does not delay the close',
   client.on('error', () => {});
   await served.close();
 });
+
+test('a report that throws closes only its own connection', async (t) => {
+  const path = join(tempDir(t), 'control.sock');
+  let reads = 0;
+  const served = await serveText(path, () => {
+    reads += 1;
+    if (reads === 1) throw new Error('not now');
+    return 'the text\n';
+  });
+  t.after(() => served.close());
+  assert.equal(await text(createConnection(path)), '');
+  assert.equal(await text(createConnection(path)), 'the text\n');
+});

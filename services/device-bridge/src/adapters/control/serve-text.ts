@@ -27,10 +27,13 @@ export async function serveText(
     socket.on('error', () => socket.destroy());
     socket.setTimeout(READER_TIMEOUT_MS, () => socket.destroy());
     socket.resume();
-    Promise.resolve(read()).then(
-      (text) => socket.end(text),
-      () => socket.destroy(),
-    );
+    // Deferred, so that a report that throws destroys only the socket.
+    Promise.resolve()
+      .then(read)
+      .then(
+        (text) => socket.end(text),
+        () => socket.destroy(),
+      );
   });
   // Left by a bridge that was killed: the journal's lock proves that none is running.
   rmSync(path, { force: true });

@@ -51,7 +51,7 @@ server.setRequestHandler('tools/call', ({ params }, { mcpReq }) => {
     throw new ProtocolError(ProtocolErrorCode.MethodNotFound, `no tool ${params.name}`);
   }
   const asked = mcpReq._meta?.[MAX_BYTES_META];
-  const maxResultBytes = typeof asked === 'number' ? asked : Number.MAX_SAFE_INTEGER;
+  const maxResultBytes = isPositive(asked) ? asked : Number.MAX_SAFE_INTEGER;
   return callRead(roots, params.arguments ?? {}, { maxBytes, maxResultBytes });
 });
 // The protocol of 2025: that of 2026 checks an envelope in each request, for half as much time again.
@@ -59,8 +59,12 @@ await server.connect(new StdioServerTransport());
 
 function positive(name: string, text: string): number {
   const value = Number(text);
-  if (Number.isSafeInteger(value) && value > 0) return value;
+  if (isPositive(value)) return value;
   throw new ZlError('config.invalid', `${name}: ${text} is not a number of bytes`);
+}
+
+function isPositive(value: unknown): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value > 0;
 }
 
 interface ObjectSchema {
