@@ -63,7 +63,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
 }
 
 function addExplain(policy: Command, { terminal, finish, layout }: CommandContext): void {
-  const collect = (value: string, before: string[]) => [...before, value];
+  const collect = (value: string, before: string[] = []) => [...before, value];
   policy
     .command('explain')
     .description('explain a decision, rule by rule')
@@ -71,13 +71,12 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     .requiredOption('--tool <name>', 'such as fs.read')
     .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
     .option('--tool-version <semver>', 'the version of the tool', '1.0.0')
-    .option('--tenant <name>', 'who asks', local.tenant)
+    .option('--tenant <name>', 'the tenant of the user', local.tenant)
     .option('--user <name>', 'who asks', local.user)
     .option(
       '--role <name>',
       `a role of the user; may be repeated (default: ${local.roles})`,
       collect,
-      [],
     )
     .option('--device <id>', 'the device', local.deviceId)
     .option('--at <time>', 'ISO 8601 (default: now)', parseTime)
@@ -93,7 +92,7 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
             arguments: o.arguments,
             tenant: o.tenant,
             user: o.user,
-            roles: o.role.length > 0 ? o.role : local.roles,
+            roles: o.role ?? local.roles,
             deviceId: o.device,
             nowMs: o.at ?? Date.now(),
             callsThisTurn: o.calls,
