@@ -12,7 +12,7 @@ import { callTool, runTurn, startSystem } from './system.ts';
 
 const mebibyte = 2 ** 20;
 
-/** What no peer may say, and how the relay closes for it. */
+/** Messages that no peer may send, and the relay's close codes. */
 const garbage: Record<string, [message: Uint8Array | string, code: number, reason: string]> = {
   'random bytes': [randomBytes(300), 4400, 'frame.malformed'],
   'nothing at all': [new Uint8Array(), 4400, 'frame.malformed'],
@@ -38,7 +38,7 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
   });
   t.after(() => proxy.close());
   const peers = await RelayPeers.of(t, system);
-  // Another device, which must not notice any of this.
+  // A second device, which must not be affected.
   const witness = await peers.live('witness');
 
   await t.test('[RLY-01] a frame that is valid and not canonical means the same', async () => {
@@ -85,7 +85,7 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
   await t.test(
     '[RLY-01] an unauthenticated peer that sends one is closed with the reason',
     async () => {
-      // Before its hello a device has announced nothing.
+      // Before its hello a device has sent no catalog.
       const early = { 'an unknown kind': [frame(4711), 4400, 'frame.malformed'] as const };
       for (const [what, [message, code, reason]] of Object.entries({ ...garbage, ...early })) {
         const client = peers.device();

@@ -12,7 +12,7 @@ const root = join(import.meta.dirname, '../..');
 const brokenServer = join(root, 'packages/mcp/test/servers/server.ts');
 const gibibyte = 2 ** 30;
 
-/** What each server does wrong when it is called, and how such a call ends. */
+/** The fault of each server and the error of a call to it. */
 const faults: Record<string, { does: string; ends: [outcome: string, errorId: string] }> = {
   exits: { does: 'exits-on-call', ends: ['FAILED', 'tool.server_down'] },
   hangs: { does: 'hangs-for-good-on-call', ends: ['FAILED', 'tool.timeout'] },
@@ -33,7 +33,7 @@ async function addBadServers(layout: Layout): Promise<void> {
   await addContract(layout);
 }
 
-/** Promises of lies.echo what it does not keep. */
+/** A contract of lies.echo that its results do not fulfil. */
 async function addContract(layout: Layout): Promise<void> {
   const contractsDir = join(layout.home, 'contracts');
   cpSync(join(root, 'contracts/tools'), contractsDir, { recursive: true });
@@ -164,7 +164,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   );
 });
 
-/** The result of a read that is done. */
+/** The result of a successful read. */
 async function contentOf(system: System, args: object) {
   const call = await callTool(system, 'fs.read', args);
   assert.equal(call.outcome, 'DONE', call.errorMessage);

@@ -131,7 +131,7 @@ test('clients that share no code with the host', { timeout: 60_000 }, async (t) 
     const { stdout } = await system.zl('audit', 'show', '--json');
     const turns = stdout.split('\n').flatMap((line) => (line === '' ? [] : [JSON.parse(line)]));
     const claimed = turns.filter(({ body: { sessionId } }) => sessionId === 'claims');
-    // A field that is not there is either refused or not looked at.
+    // An unknown field is refused or ignored.
     const isRefused = JSON.stringify(messages).includes('"invalid_argument"');
     assert.equal(claimed.length, isRefused ? 0 : 1);
     assert.deepEqual(

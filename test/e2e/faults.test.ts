@@ -29,7 +29,7 @@ async function assertLedgerHolds(system: System): Promise<void> {
   assert.equal(JSON.parse(stdout).openIntents, 0);
 }
 
-/** Runs the turn, and does the harm once the tool has begun to act. */
+/** Runs the turn and causes the failure once the tool has begun to act. */
 async function turnWithHarm(system: System, key: string, harm: () => Promise<unknown>) {
   const session = await system.chat();
   const turn = runTurn(session, `act ${key} 2000 300000`).catch((reason: unknown) => reason);

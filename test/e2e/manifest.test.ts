@@ -29,7 +29,7 @@ async function toldBy({ settings }: System): Promise<Told> {
   const address = settings.bridge.controlSocket;
   const { report } = await probeControlSocket({ name: 'device-bridge', address });
   assert.ok(report !== undefined);
-  // Its own words, which other tests hold to their shape.
+  // Other tests check the format of the report.
   return report as unknown as Told;
 }
 
@@ -38,7 +38,7 @@ const pidOf = ({ servers }: Told, server: string) =>
 
 const act = (key: string, waitMs = '0') => ({ key, waitMs, size: '10' });
 
-/** A call that runs while something else is done, and how it ended. */
+/** Runs a call during other work and returns its end. */
 async function duringCall(system: System, tool: string, run: () => Promise<unknown>) {
   const key = `during-${tool}`;
   const session = await system.chat();
@@ -51,7 +51,7 @@ async function duringCall(system: System, tool: string, run: () => Promise<unkno
   return calls[0];
 }
 
-/** The one line that the bridge says about a manifest while something is done. */
+/** The one line that the bridge logs about a manifest during some work. */
 async function sayingOf(system: System, run: () => Promise<unknown>): Promise<LogLine> {
   const mark = await logMark(system, 'device-bridge');
   await run();

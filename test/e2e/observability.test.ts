@@ -15,7 +15,7 @@ import { logged, logLines } from './logs.ts';
 import { familyOf, movedBetween, readScrape, type Scrape, sumOf } from './scrape.ts';
 import { callTool, type System, startSystem } from './system.ts';
 
-/** Answers with what it was called with, or logs what it is given. */
+/** A server that returns its arguments or logs them. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const secret = `ghp_${'Zx8K'.repeat(9)}`;
 /** Metrics that such a chat does not move: nothing fails, and nothing connects or leaves. */
@@ -50,7 +50,7 @@ const clientSpanId = randomBytes(8).toString('hex');
 
 test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   const collector = await OtlpCollector.start(t);
-  // The services inherit it; they read where their collector is from nowhere else.
+  // The services inherit it and have no other setting for their collector.
   Object.assign(process.env, collector.env, { OTEL_METRIC_EXPORT_INTERVAL: '1000' });
   const system = await startSystem(t, {
     async prepare(layout) {
@@ -73,7 +73,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     headers: [`traceparent: 00-${traceId}-${clientSpanId}-01`],
     body: { start: { text: `call mirror.echo {"note":"${secret}"}`, deviceId, sessionId: 's-1' } },
   });
-  // Its result is a secret, and its failure is one too.
+  // Both its result and its failure hold a secret.
   await callTool(system, 'fs.read', { path: 'secret.txt' });
   await callTool(system, 'fs.read', { path: `${secret}.txt` });
   await callTool(system, 'teller.echo', {});
@@ -167,7 +167,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
       assert.equal(moved('model-host', 'zl_policy_decisions_total', { effect: 'allow' }), 4);
       assert.equal(moved('model-host', 'zl_host_to_device_rtt_ms_count', { hop: 'device' }), 3);
       assert.ok(moved('model-host', 'zl_host_tokens_total', { model: 'mock' }) > 0);
-      // CALL and ACK for each; DATA and OUTCOME for those that are done.
+      // CALL and ACK for each call; DATA and OUTCOME for successful ones.
       assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'host' }) >= 6);
       assert.ok(moved('tool-relay', 'zl_relay_frames_total', { from: 'device' }) >= 5);
       assert.equal(sumOf(after['tool-relay'], 'zl_relay_devices_live'), 1);
@@ -238,7 +238,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
       "the host's TLS key": key(layout.tls('model-host').key),
     };
     const scrapes = JSON.stringify(await scrapeAll(system));
-    // What was in flight is exported when a service stops.
+    // A service exports what is pending when it stops.
     for (const service of services) await system.stop(service);
     const logs = await Promise.all(services.map((service) => system.log(service)));
     const all = [...logs, collector.received, scrapes].join('\n');

@@ -69,7 +69,7 @@ test('one turn through all three services', async (t) => {
   await t.test(
     '[HOST-02] two calls that wait for each other both finish, and their events keep the order of the requests',
     async () => {
-      // Neither call ends before both have begun: one at a time would time out.
+      // Neither call ends before both have begun, so sequential calls would time out.
       const turn = await runTurn(await system.chat(), 'act twice pair met 10');
       assert.deepEqual(
         turn.calls.map(({ outcome }) => outcome),

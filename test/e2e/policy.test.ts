@@ -18,7 +18,7 @@ import { runTurn, type System, startSystem, type Turn } from './system.ts';
 const [allow] = firstBundle(0).rules as [Rule];
 const deny: Rule = { id: 'nobody-reads', effect: 'deny', tools: ['fs.*'] };
 
-/** The two who decide, and the log that says what they decide by. */
+/** The two ends that decide, and their logs of bundles. */
 const ends = { host: 'model-host', device: 'device-bridge' } as const;
 type End = keyof typeof ends;
 
@@ -43,7 +43,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   const envelopeOf = (changes: Partial<Bundle>) =>
     signDocument(POLICY_BUNDLE, bundleOf(changes), [signer]);
 
-  /** Resolves when that end decides by it. */
+  /** Resolves once that end uses the bundle. */
   async function publish(end: End, changes: Partial<Bundle> & { version: number }): Promise<void> {
     const fits = ({ msg, version }: LogLine) =>
       msg === 'policy bundle installed' && version === changes.version;
@@ -143,7 +143,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
 
   await t.test('[POL-02] when the bundle expires, tools are denied and chats go on', async () => {
     await publish('device', { version: 9 });
-    // Long enough to be seen before it has passed.
+    // Long enough to be observed before it expires.
     const expiresAt = isoAt(Date.now() + 4_000);
     await publish('host', { version: 4, expiresAt });
     const denied = await eventually(
@@ -195,7 +195,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       await writePublic(files.host, await envelopeOf({ version: 4 }));
       await writePublic(files.device, await envelopeOf({ version: 8 }));
       for (const service of ['model-host', 'device-bridge'] as const) await system.start(service);
-      // Both say what is wrong with them, and nothing else is.
+      // Both report this fault and no other.
       const wrong = ['policy is degraded: no bundle: tools are denied', '', 'policy is none'];
       await eventually(async () => (await wrongWith(system)).join('|') === wrong.join('|'), {
         timeoutMs: 20_000,
@@ -243,7 +243,7 @@ async function wrongWith({ settings }: System): Promise<string[]> {
 
 async function read(system: System, path = 'welcome.txt'): Promise<Turn> {
   const session = await system.chat();
-  // Asked for whether it is offered or not: a tool that is denied is not shown to the model.
+  // The model calls it without an offer: denied tools are not shown to the model.
   const turn = await runTurn(session, `call fs.read ${JSON.stringify({ path })}`);
   session.close();
   return turn;
@@ -254,7 +254,7 @@ function callOf({ calls: [call] }: Turn): Turn['calls'][number] {
   return call;
 }
 
-/** What host and device signed, verified with public keys only. */
+/** The receipts of host and device, verified with public keys only. */
 async function receiptOf(
   { layout }: System,
   turn: Turn,
@@ -281,7 +281,7 @@ function isoAt(ms: number): string {
   return new Date(ms).toISOString();
 }
 
-/** Signed, and then changed: one more version. */
+/** A signed bundle whose version was changed afterwards. */
 function altered(envelope: string): string {
   const { payload, ...rest } = JSON.parse(envelope);
   const text = Buffer.from(payload, 'base64').toString('utf8');

@@ -13,10 +13,10 @@ import { runTurn, startSystem, type Turn } from './system.ts';
 const options = { timeout: 120_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 const stubborn = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 
-/** Servers that are harder to stop than most, and deadlines that do not wait for them. */
+/** Servers that resist a stop, and deadlines too short for them. */
 async function prepare(layout: Layout): Promise<void> {
   await addEffectsServer(layout);
-  // Names the installation, so that its processes are found by it.
+  // An argument that identifies the installation's processes.
   const args = [stubborn, 'ignores-sigterm', layout.home];
   await addServers(layout, [{ name: 'stubborn', args }]);
   await editConfig(layout.host.config, { drain: { deadline: '1s' } });
@@ -29,7 +29,7 @@ test('a system that is asked to stop', options, async (t) => {
   const mcpServers = () =>
     processesOf(layout.home).filter((pid) => !commandLine(pid).includes('/main.mjs'));
 
-  /** One whose end is seen, in place of the one that runs. */
+  /** Replaces the running service by a child whose exit status is known. */
   async function replace(service: Service) {
     await system.stop(service);
     const own = spawnService(t, layout, service);
@@ -38,7 +38,7 @@ test('a system that is asked to stop', options, async (t) => {
     return own;
   }
 
-  /** Runs a turn, and resolves once its tool has begun to act. */
+  /** Starts a turn and resolves once its tool has begun to act. */
   async function acting(key: string, waitMs: number): Promise<{ turn: Promise<Turn> }> {
     const turn = runTurn(await system.chat(), `act ${key} ${waitMs} 10`);
     await eventually(() => traceOf(layout, key).includes('began'));

@@ -10,7 +10,7 @@ import { addEffectsServer, configOf, traceOf } from './effects.ts';
 import { type LogLine, logged, logMark } from './logs.ts';
 import { callTool, runTurn, type System, startSystem } from './system.ts';
 
-/** Each look is a handshake with every listener. */
+/** Each attempt is a handshake with every listener. */
 const seldom = { everyMs: 200 };
 const hosts = ['localhost', '127.0.0.1', '::1'];
 
@@ -62,7 +62,7 @@ test('certificates replaced in a running system', { timeout: 90_000 }, async (t)
           return now.every((serial, index) => serial !== before[holder][index]);
         }, seldom);
       }
-      // The cancel goes to the device, and its outcome back, over what was open before.
+      // The cancel and its outcome travel over the connections opened before.
       session.cancel();
       const [call] = (await turn).calls;
       assert.equal(call?.outcome, 'CANCELLED', call?.errorMessage);
@@ -108,7 +108,7 @@ test('certificates replaced in a running system', { timeout: 90_000 }, async (t)
   });
 });
 
-/** Of the certificate that a connection made now is shown. */
+/** The serial number of the certificate that a new connection gets. */
 async function serialOf({ layout, settings }: System, url: string): Promise<string> {
   const { hostname: host, port } = new URL(url);
   const files = {

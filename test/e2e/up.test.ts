@@ -7,7 +7,6 @@ import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
 
-/** Of nothing that there is. */
 const options = { timeout: 110_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 test('the commands of a newcomer', options, async (t) => {
@@ -21,7 +20,7 @@ test('the commands of a newcomer', options, async (t) => {
   await t.test(
     '[CLI-01] zl up starts all three and ends a first chat with a verified receipt',
     async () => {
-      // Asked for twice at once, it is still one installation.
+      // Two concurrent starts make one installation.
       const both = await Promise.all([zl('up'), zl('up')]);
       for (const { status, stdout, stderr } of both) assert.equal(status, 0, stdout + stderr);
       const [stdout = '', later = ''] = both
@@ -35,7 +34,7 @@ test('the commands of a newcomer', options, async (t) => {
       for (const hop of ['host', 'network', 'bridge', 'MCP server']) {
         assert.match(stdout, new RegExp(`^ +${hop}.* [\\d.]+ ms$`, 'm'));
       }
-      // Colours are for terminals.
+      // Colours are for terminals only.
       assert.ok(!stdout.includes('\u001b['));
       // Three services and one MCP server.
       assert.equal(running().length, 4, running().map(commandLine).join('\n'));

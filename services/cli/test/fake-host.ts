@@ -13,7 +13,7 @@ import type { Installed } from './installed.ts';
 
 export type Event = NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>;
 
-/** What the host does with a turn: says events, and perhaps fails. */
+/** The events of a turn; may throw. */
 export type Script = (turn: FakeTurn) => AsyncIterable<Event> | Iterable<Event>;
 
 export interface FakeTurn {
@@ -39,7 +39,7 @@ export const cancelled: Event = {
   value: { id: 'turn.cancelled', message: 'the client cancelled the turn', help: 'nothing' },
 };
 
-/** A host that does as it is told, where `zl` of the installation looks for one. */
+/** A scripted host at the address where the installation's `zl` expects one. */
 export async function serveHost(
   t: TestContext,
   made: Installed,
@@ -70,7 +70,7 @@ export async function serveHost(
   return { ...server, starts, tokens };
 }
 
-/** Starts wait for their turn, and a cancel does not. */
+/** Starts are queued, and a cancel is not. */
 function openInbox(requests: AsyncIterable<StreamChatRequest>) {
   const starts = new PassThrough({ objectMode: true });
   let onCancel = () => {};
@@ -80,7 +80,7 @@ function openInbox(requests: AsyncIterable<StreamChatRequest>) {
       else onCancel();
     }
   };
-  // A client that is gone asks for nothing more.
+  // A broken stream ends the requests too.
   void read().then(
     () => starts.end(),
     () => starts.end(),

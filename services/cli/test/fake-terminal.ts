@@ -2,10 +2,10 @@ import { Readable, Writable } from 'node:stream';
 import type { Terminal } from '../src/terminal.ts';
 
 export interface FakeTerminal extends Terminal {
-  /** What was written so far. */
+  /** Everything written to stdout. */
   output(): string;
   errors(): string;
-  /** As Ctrl-C does. */
+  /** Acts as Ctrl-C. */
   interrupt(): void;
 }
 

@@ -10,10 +10,10 @@ import { type FakeTerminal, type FakeTerminalOptions, fakeTerminal } from './fak
 
 export interface Installed {
   readonly layout: Layout;
-  /** A small file in the place of Node, which would take long to hash. */
+  /** A small file instead of Node, which takes long to hash. */
   readonly nodePath: string;
   readonly dir: string;
-  /** Lets `zl` look elsewhere for a service. */
+  /** Changes the addresses that `zl` uses. */
   point(to: Pointers): Promise<void>;
   zl(args: readonly string[], options?: FakeTerminalOptions): Promise<Ran>;
 }
