@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
+import { eventually, tempDir } from '@zerolatency/testing';
+import {
+  runningPid,
+  type Service,
+  services,
+} from '../../services/cli/src/installation/processes.ts';
+import { mainOf, runTurn, type System, startSystem } from './system.ts';
+import type { WalkFiles } from './walk-probe.ts';
+
+const ROOT = join(import.meta.dirname, '../..');
+const PROBE = pathToFileURL(join(import.meta.dirname, 'walk-probe.ts')).href;
+
+/** What a reader opens to follow one call. A change that needs more has cut a thought in two. */
+const MAX_FILES = 61;
+
+/** Serves all code alike, or wires it, so that nobody opens it to follow a call. */
+const SUPPORT = [
+  /^packages\/(redaction|service|errors|identity|signing)\//,
+  /^packages\/contracts\/src\/linear-pattern\.ts$/,
+  /^packages\/ledger\/src\/checkpoint\.ts$/,
+  /^packages\/mcp\/src\/(line-splitter|throttle)\.ts$/,
+  /^services\/[^/]+\/src\/(app\.ts$|app\/|metrics\.ts$|limits\/)/,
+  /^services\/model-host\/src\/(adapters\/mock-provider|providers)\//,
+  /^services\/model-host\/src\/turn\/(budget|telemetry)\.ts$/,
+  /^services\/device-bridge\/src\/servers\/semaphore\.ts$/,
+];
+
+function isOnWalk(file: string): boolean {
+  return /^(packages|services)\/[^/]+\/src\//.test(file) && !SUPPORT.some((s) => s.test(file));
+}
+
+test(`one tool call passes at most ${MAX_FILES} files, from the request to the MCP server and back`, async (t) => {
+  const programs = tempDir(t);
+  for (const service of services) writeProgram(programs, service);
+  const system = await startSystem(t, { programs });
+  const chat = await system.chat();
+  const call = async () => assert.equal((await runTurn(chat, 'read welcome.txt')).ending, 'done');
+  // The first calls also open links, routes and catalogs.
+  for (let i = 0; i < 3; i += 1) await call();
+
+  await toggle(system, filesOf(programs, 'started'));
+  await call();
+  const outputs = filesOf(programs, 'output');
+  await toggle(system, outputs);
+
+  const executed = outputs.flatMap((file): string[] => JSON.parse(readFileSync(file, 'utf8')));
+  const walk = [...new Set(executed)].filter(isOnWalk).sort();
+  assert.ok(walk.includes('packages/call/src/callee.ts'), 'nothing was recorded');
+  assert.ok(walk.length <= MAX_FILES, `${walk.length} files:\n${walk.join('\n')}`);
+});
+
+/** Runs a service from its source, with the probe before it. */
+function writeProgram(programs: string, service: Service): void {
+  const main = mainOf(service, programs);
+  mkdirSync(dirname(main), { recursive: true });
+  const source = pathToFileURL(join(ROOT, 'services', service, 'src/main.ts')).href;
+  const files: WalkFiles = { started: `${main}.started`, output: `${main}.output` };
+  const probe = `(await import('${PROBE}')).probeWalk('${ROOT}', ${JSON.stringify(files)})`;
+  writeFileSync(main, `await ${probe};\nawait import('${source}');\n`);
+}
+
+function filesOf(programs: string, which: keyof WalkFiles): string[] {
+  return services.map((service) => `${mainOf(service, programs)}.${which}`);
+}
+
+async function toggle({ layout }: System, written: readonly string[]): Promise<void> {
+  for (const service of services) {
+    const pid = await runningPid(layout, service);
+    assert.ok(pid !== undefined, `${service} does not run`);
+    process.kill(pid, 'SIGUSR2');
+  }
+  await eventually(() => written.every((file) => existsSync(file)));
+}
