@@ -16,8 +16,7 @@ import {
   sampleRequest,
 } from '../test/index.ts';
 import { type Caps, POLICY_BUNDLE } from './bundle.ts';
-import { applies } from './constraints.ts';
-import { type Decision, decide, tighter } from './decide.ts';
+import { applies, type Decision, decide, tighter } from './decide.ts';
 
 const CAPS = ['timeoutMs', 'maxBytes', 'callsPerTurn'] as const;
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { matchesGlob } from './constraints.ts';
+import { matchesGlob } from './decide.ts';
 
 test('a star stands for any run of characters, and nothing else is special', () => {
   const text = fc.string({ unit: fc.constantFrom('a', 'b', '.', '*'), maxLength: 8 });

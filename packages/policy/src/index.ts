@@ -1,18 +1,25 @@
-export { type Bundle, type Caps, POLICY_BUNDLE, type Rule } from './bundle.ts';
 export {
+  type Bundle,
   type BundleFigures,
   BundleHolder,
   type BundleState,
   bundleFigures,
+  type Caps,
   type HeldDecision,
-} from './bundle-holder.ts';
-export { applies, type Constraint, constraints, holds, matchesGlob } from './constraints.ts';
+  POLICY_BUNDLE,
+  type Rule,
+} from './bundle.ts';
 export {
   type Allow,
+  applies,
+  type Constraint,
+  constraints,
   type Decision,
   type Deny,
   decide,
   type Escalate,
+  holds,
+  matchesGlob,
   type PolicyRequest,
   tighter,
 } from './decide.ts';

@@ -4,12 +4,10 @@ export {
   parseReceipt,
   RECEIPT_TYPE,
   type Receipt,
-  signReceipt,
-} from './receipt.ts';
-export {
   type ReceiptVerdict,
   receiptsDiffer,
+  signReceipt,
   type VerifiedReceipt,
   verifyDeviceReceipt,
   verifyReceipt,
-} from './verify-receipt.ts';
+} from './receipt.ts';

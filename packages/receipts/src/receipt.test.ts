@@ -10,8 +10,13 @@ import {
   verifyEnvelope,
 } from '@zerolatency/signing';
 import { argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
-import { RECEIPT_TYPE, type Receipt, signReceipt } from './receipt.ts';
-import { verifyDeviceReceipt, verifyReceipt } from './verify-receipt.ts';
+import {
+  RECEIPT_TYPE,
+  type Receipt,
+  signReceipt,
+  verifyDeviceReceipt,
+  verifyReceipt,
+} from './receipt.ts';
 
 const hostKey = signerFromPem(generateKeyPair().privatePem);
 const deviceKey = signerFromPem(generateKeyPair().privatePem);
