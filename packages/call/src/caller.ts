@@ -1,5 +1,7 @@
+import { ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import { RefusedReason } from '@zerolatency/proto/call';
+import type { Outcome } from '@zerolatency/receipts';
 import { type CallerOutcome, requestDigest, statedHere } from './call.ts';
 import {
   CALLER_LIMITS,
@@ -10,12 +12,51 @@ import {
   type Route,
 } from './caller-ports.ts';
 import { CallerSender, SilenceTimer } from './caller-sender.ts';
-import { type CallerState, type CallerStateName, isSettled, transition } from './caller-state.ts';
 import { readDeviceMessage, refusalText } from './messages.ts';
 import { ResultInbox } from './result-stream.ts';
 
+type OpenName = 'validated' | 'sent' | 'running' | 'resuming';
+
+export type CallerStateName = OpenName | Outcome;
+
+type CallerState =
+  | { readonly name: OpenName }
+  | { readonly name: Outcome; readonly outcome: CallerOutcome };
+
+const ENDS = ['done', 'failed', 'denied', 'cancelled', 'unknown'] as const;
+
 /**
- * The caller's end of one call; its states are drawn in caller-state.ts.
+ *   validated --route--> sent --heard--> running <--heard / silence, cut--> resuming
+ *       |                 ^                 |                                  |
+ *       |                 +---- not seen by the same journal: call again ------+
+ *       v                                   v                                  v
+ *   failed, cancelled             done | failed | denied | cancelled | unknown
+ *
+ * A call that an earlier run of the host may have sent starts in resuming.
+ */
+const NEXT: Record<OpenName, readonly CallerStateName[]> = {
+  validated: ['sent', 'failed', 'cancelled'],
+  sent: ['sent', 'running', 'resuming', ...ENDS],
+  running: ['sent', 'running', 'resuming', ...ENDS],
+  resuming: ['sent', 'running', 'resuming', ...ENDS],
+};
+
+/** Returns the next state; throws when the call cannot go there. */
+function transition(now: CallerState, next: CallerState): CallerState {
+  if (isSettled(now) || !NEXT[now.name].includes(next.name)) {
+    throw new ZlError('internal', `a call cannot go from ${now.name} to ${next.name}`);
+  }
+  return next;
+}
+
+function isSettled(
+  state: CallerState,
+): state is Extract<CallerState, { outcome: CallerOutcome }> {
+  return 'outcome' in state;
+}
+
+/**
+ * The caller's end of one call; its states are drawn above.
  *
  * Only a call that was never sent may be meant for another journal, and the
  * caller itself ends only such a call as cancelled or failed. A call whose

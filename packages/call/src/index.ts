@@ -16,7 +16,7 @@ export type {
   Finish,
   Seal,
 } from './callee-ports.ts';
-export { Caller } from './caller.ts';
+export { Caller, type CallerStateName } from './caller.ts';
 export type {
   CallerLimits,
   CallerRequest,
@@ -24,7 +24,6 @@ export type {
   CallIntent,
   Route,
 } from './caller-ports.ts';
-export type { CallerStateName } from './caller-state.ts';
 export {
   type DispatchedEntry,
   type FinishedEntry,

@@ -1,15 +1,19 @@
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { FrameSchema } from '@zerolatency/proto/frame';
-import { CALL_ID_BYTES, type Frame, MAX_FRAME_BYTES, NO_CALL, NO_PAYLOAD } from './frame.ts';
 import {
+  CALL_ID_BYTES,
   CALL_ID_START,
   CALL_ID_TAG,
   DEVICE_TAG,
   EPOCH_TAG,
   FLAGS_TAG,
+  type Frame,
   KIND_TAG,
   LENGTH_START,
+  MAX_FRAME_BYTES,
+  NO_CALL,
+  NO_PAYLOAD,
   OFFSET_TAG,
   PAYLOAD_TAG,
   payloadStart,
@@ -17,7 +21,7 @@ import {
   readUint53,
   writeUint32,
   writeUint53,
-} from './layout.ts';
+} from './frame.ts';
 
 /** The canonical encoding. Byte for byte what the generated codec writes. */
 export function encodeFrame(frame: Frame): Uint8Array {

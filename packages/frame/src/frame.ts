@@ -62,3 +62,92 @@ export const PROGRESS_FEATURE = 'progress';
  * one frame kind or one change of behaviour, and never changes its meaning.
  */
 export const FEATURES: readonly string[] = [PROGRESS_FEATURE];
+
+/**
+ * Where the fields of a canonical frame are (frame.proto): each tag is one
+ * byte, each fixed-width field follows its tag, integers are little-endian.
+ */
+export const KIND_TAG = 0;
+export const FLAGS_TAG = 5;
+export const DEVICE_TAG = 10;
+export const CALL_ID_TAG = 15;
+export const CALL_ID_START = 17;
+export const OFFSET_TAG = 33;
+export const EPOCH_TAG = 42;
+/** Also the length of the routing head. */
+export const PAYLOAD_TAG = 51;
+export const LENGTH_START = 52;
+
+const HIGH_WORD = 0x1_0000_0000;
+/** From this high word on a number is not a safe integer. */
+const UNSAFE_HIGH_WORD = 0x20_0000;
+
+/**
+ * Returns where the payload of a canonical frame starts, or 0 when the bytes
+ * are not a canonical frame. Reads at constant offsets are safe afterwards.
+ */
+export function payloadStart(bytes: Uint8Array): number {
+  if (
+    bytes.length <= LENGTH_START ||
+    bytes[KIND_TAG] !== 0x0d ||
+    bytes[FLAGS_TAG] !== 0x15 ||
+    bytes[DEVICE_TAG] !== 0x1d ||
+    bytes[CALL_ID_TAG] !== 0x22 ||
+    bytes[CALL_ID_TAG + 1] !== 0x10 ||
+    bytes[OFFSET_TAG] !== 0x29 ||
+    bytes[EPOCH_TAG] !== 0x31 ||
+    bytes[PAYLOAD_TAG] !== 0x3a
+  ) {
+    return 0;
+  }
+  return exactPayload(bytes);
+}
+
+/** Accepts a length in its shortest form that ends exactly at the end. */
+function exactPayload(bytes: Uint8Array): number {
+  let length = 0;
+  let unit = 1;
+  for (let at = LENGTH_START; at < bytes.length && at < LENGTH_START + 4; at += 1) {
+    const byte = byteAt(bytes, at);
+    length += (byte & 0x7f) * unit;
+    if (byte < 0x80) {
+      const shortest = byte !== 0 || at === LENGTH_START;
+      return shortest && at + 1 + length === bytes.length ? at + 1 : 0;
+    }
+    unit *= 0x80;
+  }
+  return 0;
+}
+
+export function readUint32(bytes: Uint8Array, at: number): number {
+  return (
+    (byteAt(bytes, at) |
+      (byteAt(bytes, at + 1) << 8) |
+      (byteAt(bytes, at + 2) << 16) |
+      (byteAt(bytes, at + 3) << 24)) >>>
+    0
+  );
+}
+
+/** -1 for a value beyond 2^53 - 1. */
+export function readUint53(bytes: Uint8Array, at: number): number {
+  const high = readUint32(bytes, at + 4);
+  return high >= UNSAFE_HIGH_WORD ? -1 : high * HIGH_WORD + readUint32(bytes, at);
+}
+
+export function writeUint32(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value;
+  bytes[at + 1] = value >>> 8;
+  bytes[at + 2] = value >>> 16;
+  bytes[at + 3] = value >>> 24;
+}
+
+export function writeUint53(bytes: Uint8Array, at: number, value: number): void {
+  writeUint32(bytes, at, value);
+  writeUint32(bytes, at + 4, Math.floor(value / HIGH_WORD));
+}
+
+/** Only for offsets that payloadStart() has checked. */
+function byteAt(bytes: Uint8Array, at: number): number {
+  return bytes[at] as number;
+}

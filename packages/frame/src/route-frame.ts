@@ -1,6 +1,6 @@
-import { callKeyAt } from './frame.ts';
 import {
   CALL_ID_START,
+  callKeyAt,
   DEVICE_TAG,
   EPOCH_TAG,
   KIND_TAG,
@@ -9,7 +9,7 @@ import {
   readUint32,
   readUint53,
   writeUint32,
-} from './layout.ts';
+} from './frame.ts';
 
 // A router reads and sets these fields at constant offsets, without decoding the frame.
 // Only isCanonical() takes any bytes; the others need bytes it has accepted.
