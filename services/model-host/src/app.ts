@@ -1,5 +1,5 @@
 import type { Tracer } from '@opentelemetry/api';
-import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import { type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import type { HttpServer } from '@zerolatency/service/rpc';
 import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
@@ -16,9 +16,6 @@ import { Models } from './providers/models.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
-
-const SERVICE = 'model-host';
-const VERSION = manifest.version;
 
 export interface HostDeps {
   readonly lifecycle: Lifecycle;
@@ -38,7 +35,9 @@ const SHUTDOWN_ORDER = ['turns', 'rpc', 'admin', 'token verifier', 'devices', 'p
 
 /** Resolves when the host can take turns. The drain closes everything it opens. */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
-  return serveHost(config, deps, (opening) => openTools(config, { ...opening, version: VERSION }));
+  return serveHost(config, deps, (opening) =>
+    openTools(config, { ...opening, version: manifest.version }),
+  );
 }
 
 /** The host over the given tools: the seam for tests without devices. */
@@ -52,7 +51,13 @@ export async function serveHost(
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
   const turns = await openTurns(config, { ...deps, tools });
-  const admin = await openAdmin(config, deps, tools.components);
+  const { components } = tools;
+  const { lifecycle, log, registry } = deps;
+  const admin = await serveAdmin({
+    ...{ ...config.admin, lifecycle, registry, log, components },
+    ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
+  });
+  lifecycle.onDrain('admin', () => admin.close());
   const rpc = await openRpc(config, deps, { turns, verifier });
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
@@ -80,36 +85,15 @@ async function openTurns(
   return turns;
 }
 
-async function openAdmin(
-  config: HostConfig,
-  { lifecycle, log, registry }: HostDeps,
-  components: Readonly<Record<string, ComponentCheck>>,
-) {
-  const admin = await serveAdmin({
-    ...config.admin,
-    lifecycle,
-    registry,
-    log,
-    service: SERVICE,
-    version: VERSION,
-    configDigest: config.digest,
-    components,
-  });
-  lifecycle.onDrain('admin', () => admin.close());
-  return admin;
-}
-
 async function openRpc(
   config: HostConfig,
   { lifecycle, log, registry }: HostDeps,
   { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
 ): Promise<HttpServer> {
-  const { host, port, tls: files } = config.rpc;
-  const tls = files && watchTls(files, { log });
+  const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
   if (tls !== undefined) exposeCertificate(registry, () => tls.current().cert);
   const rpc = await serveRpc({
-    host,
-    port,
+    ...config.rpc,
     tls,
     turns,
     observer: watchRpcs(registry, log),

@@ -5,7 +5,7 @@ import { ZlError } from '@zerolatency/errors';
 import { readLedger, verifyLedger } from '@zerolatency/ledger';
 import { verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
-import type { ExecutionContext, Executor } from '../src/calls/executor.ts';
+import type { ExecutionContext, Executor } from '../src/calls/ports.ts';
 import type { CallProgress } from '../src/ports.ts';
 import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';

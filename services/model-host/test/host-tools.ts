@@ -1,7 +1,7 @@
 import { compileSchema } from '@zerolatency/contracts';
 import { fromUnknown } from '@zerolatency/errors';
 import { digestOf } from '@zerolatency/signing';
-import type { Execution, ExecutionContext, Executor, ExecutorTool } from '../src/calls/executor.ts';
+import type { Execution, ExecutionContext, Executor, ExecutorTool } from '../src/calls/ports.ts';
 
 /** A tool that the host runs itself. */
 export interface HostTool {

@@ -27,7 +27,7 @@ import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-o
 import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
-import { NO_DEVICES } from '../executors/device/routes.ts';
+import { NO_DEVICES } from '../executors/device/remote-call.ts';
 import {
   bundleRefusals,
   exposeBundle,

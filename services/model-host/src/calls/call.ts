@@ -8,13 +8,16 @@ import { inSpan } from '@zerolatency/service/telemetry';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
 import type {
+  CallFacts,
+  CallLedger,
   ExecutableCall,
   Execution,
   ExecutionContext,
   ExecutorScope,
   ExecutorTool,
-} from './executor.ts';
-import type { CallFacts, CallLedger, ToolLimits, ToolMetrics } from './ports.ts';
+  ToolLimits,
+  ToolMetrics,
+} from './ports.ts';
 import { type RecordedCall, recordCall, type Settlement, settle, settledHere } from './settle.ts';
 
 export interface ToolCallDeps {

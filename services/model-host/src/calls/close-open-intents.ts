@@ -1,8 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Outcome } from '@zerolatency/receipts';
 import type { Signer } from '@zerolatency/signing';
-import type { Execution, Executor, OpenCall } from './executor.ts';
-import type { CallLedger } from './ports.ts';
+import type { CallLedger, Execution, Executor, OpenCall } from './ports.ts';
 import { recordCall, settledHere, settleRecovered } from './settle.ts';
 
 export interface CloseOpenIntentsOptions {

@@ -1,7 +1,98 @@
+import type { Validator } from '@zerolatency/contracts';
+import type { ZlError } from '@zerolatency/errors';
 import type { Deny } from '@zerolatency/policy';
 import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
-import type { Envelope } from '@zerolatency/signing';
+import type { Digest, Envelope } from '@zerolatency/signing';
+import type { CallOptions, ToolArguments, ToolDefinition, TurnScope } from '../ports.ts';
+
+export interface ExecutorTool {
+  readonly definition: ToolDefinition;
+  readonly executor: Receipt['executor'];
+  readonly server: string;
+  readonly toolName: string;
+  /** The policy decides by it; empty when the server states none. */
+  readonly version: string;
+  /** False while its server is down; the model does not see it then. */
+  readonly isReady: boolean;
+  /** The intent of such a call is durable before the call is sent. */
+  readonly hasEffects: boolean;
+  args(): Validator | { error: ZlError };
+  readonly result: Validator | undefined;
+}
+
+export interface ExecutableCall {
+  readonly callId: string;
+  readonly tool: ExecutorTool;
+  readonly args: ToolArguments;
+  readonly argumentSalt: Uint8Array;
+  readonly deadlineMs: number;
+  /** The executor states an outcome by then; what it does not know is unknown. */
+  readonly settleByMs: number;
+  readonly maxBytes: number;
+  /** SHA-256 of the policy bundle that allowed the call. */
+  readonly policyDigest: Digest | undefined;
+  readonly traceparent: string;
+}
+
+export interface ExecutionContext extends CallOptions {
+  readonly scope: TurnScope;
+  /** Unix time that does not step. */
+  readonly nowMs: () => number;
+  /**
+   * Records the intent, which an executor awaits before the tool can act.
+   * Returns undefined when there is nothing to wait for.
+   */
+  intend(target?: CallIntentTarget): Promise<void> | undefined;
+}
+
+/** The result of an MCP tools/call, as far as this host reads it. */
+export interface McpResult {
+  readonly isError?: unknown;
+  readonly content?: unknown;
+  readonly structuredContent?: unknown;
+}
+
+/** What a device stated about a call, its signature verified. */
+export interface DeviceReceipt {
+  readonly envelope: Envelope;
+  readonly receipt: Receipt;
+}
+
+export interface Execution {
+  readonly outcome: Outcome;
+  /** Set unless done. */
+  readonly error?: ZlError;
+  /** Set when done, except for a call recovered after a restart. */
+  readonly result?: McpResult;
+  readonly resultDigest?: Digest;
+  readonly device?: DeviceReceipt;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
+  /** Called once, after the receipt was recorded or could not be. */
+  release?(options: { readonly isRecorded: boolean }): void;
+}
+
+export interface ExecutorScope {
+  tools(): ReadonlyMap<string, ExecutorTool>;
+  /** Rejects only when the tool has not acted. */
+  execute(call: ExecutableCall, context: ExecutionContext): Promise<Execution>;
+}
+
+/** A call that an earlier run of this host may have sent, as the ledger recorded it. */
+export interface OpenCall {
+  readonly facts: CallFacts;
+  /** Undefined when the record does not name a journal to ask. */
+  readonly target: CallIntentTarget | undefined;
+}
+
+export interface Executor {
+  /** Rejects with the reason why the tools cannot be reached. */
+  open(scope: TurnScope, signal: AbortSignal): Promise<ExecutorScope>;
+  /** Asks about an open call and stops it if it still runs; undefined when nobody can know. */
+  recover(call: OpenCall, waitMs: number): Promise<Execution> | undefined;
+}
 
 /** Known from the beginning of a call and part of its every record. */
 export type CallFacts = Pick<

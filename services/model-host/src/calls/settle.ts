@@ -3,8 +3,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type Outcome, type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import type { Signer } from '@zerolatency/signing';
-import type { Execution, McpResult } from './executor.ts';
-import type { CallFacts, CallLedger } from './ports.ts';
+import type { CallFacts, CallLedger, Execution, McpResult } from './ports.ts';
 
 /** How a call ended, checked and masked, before it is recorded. */
 export interface Settlement extends Omit<Execution, 'result' | 'release'> {

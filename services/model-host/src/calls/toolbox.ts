@@ -9,12 +9,14 @@ import {
 } from '@zerolatency/policy';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
-import type { Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { Toolboxes, ToolDefinition, TurnScope } from '../ports.ts';
 import { ToolCall, type ToolCallDeps } from './call.ts';
-import type { Executor, ExecutorScope, ExecutorTool } from './executor.ts';
 import {
   type CallLedger,
   DEFAULT_TOOL_LIMITS,
+  type Executor,
+  type ExecutorScope,
+  type ExecutorTool,
   type ToolLimits,
   type ToolMetrics,
 } from './ports.ts';
@@ -49,7 +51,10 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         tracer,
         traceparent: () => inject(),
       };
-      return toolboxOf({ deps, decider, opened });
+      return {
+        tools: visibleTools(opened, decider),
+        prepare: (tool, args) => new ToolCall(deps, tool, args),
+      };
     },
   };
 }
@@ -62,24 +67,16 @@ function find(executors: readonly ExecutorScope[], name: string): ReturnType<Too
   return undefined;
 }
 
-interface OpenedToolbox {
-  readonly deps: ToolCallDeps;
-  readonly decider: CallDecider;
-  readonly opened: readonly ExecutorScope[];
-}
-
-function toolboxOf({ deps, decider, opened }: OpenedToolbox): Toolbox {
+/** Ready tools that the policy could allow, each by the first executor that offers its name. */
+function visibleTools(executors: readonly ExecutorScope[], decider: CallDecider): ToolDefinition[] {
   const offered = new Map<string, ExecutorTool>();
-  for (const executor of opened) {
+  for (const executor of executors) {
     for (const [name, tool] of executor.tools()) if (!offered.has(name)) offered.set(name, tool);
   }
-  return {
-    tools: [...offered.values()]
-      .filter(({ isReady }) => isReady)
-      .filter(({ definition, version }) => decider.isVisible(definition.name, version))
-      .map(({ definition }) => definition),
-    prepare: (tool, args) => new ToolCall(deps, tool, args),
-  };
+  return [...offered.values()]
+    .filter(({ isReady }) => isReady)
+    .filter(({ definition, version }) => decider.isVisible(definition.name, version))
+    .map(({ definition }) => definition);
 }
 
 /**

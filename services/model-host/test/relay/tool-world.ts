@@ -15,8 +15,7 @@ import {
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/records.ts';
 import type { RelayClientOptions } from '../../src/adapters/relay/relay-client.ts';
-import type { Executor } from '../../src/calls/executor.ts';
-import type { CallLedger, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';
+import type { CallLedger, Executor, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';
 import { createToolboxes } from '../../src/calls/toolbox.ts';
 import { deviceExecutor } from '../../src/executors/device/device-executor.ts';
 import type { Toolboxes, TurnScope } from '../../src/ports.ts';

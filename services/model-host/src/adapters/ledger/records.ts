@@ -2,8 +2,7 @@ import { isErrorId, ZlError } from '@zerolatency/errors';
 import type { Ledger, OpenIntent, RecordBodies } from '@zerolatency/ledger';
 import type { BundleState } from '@zerolatency/policy';
 import type { Digest } from '@zerolatency/signing';
-import type { OpenCall } from '../../calls/executor.ts';
-import type { CallLedger } from '../../calls/ports.ts';
+import type { CallLedger, OpenCall } from '../../calls/ports.ts';
 import type { Recorder, TurnRecord } from '../../ports.ts';
 
 /** The contract of policy.denied bounds the reason. */

@@ -9,7 +9,7 @@ import { verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';
-import type { DeviceConnection, DeviceRoute } from '../../executors/device/routes.ts';
+import type { DeviceConnection, DeviceRoute } from '../../executors/device/remote-call.ts';
 
 const never = AbortSignal.any([]);
 

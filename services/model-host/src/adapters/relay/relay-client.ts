@@ -8,7 +8,7 @@ import {
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
 import type { TlsMaterial } from '@zerolatency/service/tls';
 import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
-import type { DeviceRoute, DeviceRoutes } from '../../executors/device/routes.ts';
+import type { DeviceRoute, DeviceRoutes } from '../../executors/device/remote-call.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './limits.ts';
 import { Link, type LinkState, type RelayMetrics } from './link.ts';
 import { DeviceLocator, type Owner } from './locator.ts';
@@ -33,8 +33,7 @@ export interface RelayClient extends DeviceRoutes {
 
 /** Routes to the devices that this host reaches through relays. */
 export function createRelayClient(options: RelayClientOptions): RelayClient {
-  const { urls, tls, deviceKeys, log, metrics } = options;
-  const { nowMs = Date.now } = options;
+  const { urls, tls, deviceKeys, log, metrics, nowMs = Date.now } = options;
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const locator = new DeviceLocator({ urls, tls, timeoutMs: limits.dialTimeoutMs });
   const links = new LinkPool({ tls, limits, metrics, log, nowMs });
@@ -129,11 +128,8 @@ class DeviceRouteTable {
   }
 }
 
-interface LinkPoolOptions {
-  readonly tls: { current(): TlsMaterial };
+interface LinkPoolOptions extends Pick<RelayClientOptions, 'tls' | 'metrics' | 'log'> {
   readonly limits: RelayLimits;
-  readonly metrics: RelayMetrics;
-  readonly log: LinkLog;
   readonly nowMs: () => number;
 }
 
@@ -165,9 +161,8 @@ export class LinkPool {
       return { error: new ZlError('relay.unreachable', message) };
     }
     if (!this.#makeRoom()) {
-      return {
-        error: new ZlError('limit.exceeded', `this host links to ${maxLinks} relay pods at most`),
-      };
+      const message = `this host links to ${maxLinks} relay pods at most`;
+      return { error: new ZlError('limit.exceeded', message) };
     }
     const link = this.#create(owner);
     this.#links.set(key, link);

@@ -4,7 +4,11 @@ import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
 import type { Verifier } from '@zerolatency/signing';
-import type { DeviceConnection, DeviceRoute, RouteUser } from '../../executors/device/routes.ts';
+import type {
+  DeviceConnection,
+  DeviceRoute,
+  RouteUser,
+} from '../../executors/device/remote-call.ts';
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import type { DeviceLocator, Owner } from './locator.ts';

@@ -10,7 +10,7 @@ import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
 import { LRUCache } from 'lru-cache';
-import type { ExecutorTool } from '../../calls/executor.ts';
+import type { ExecutorTool } from '../../calls/ports.ts';
 
 export type CatalogTools = ReadonlyMap<string, ExecutorTool>;
 

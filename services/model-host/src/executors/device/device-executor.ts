@@ -5,18 +5,23 @@ import type { DeviceIdentity } from '@zerolatency/identity';
 import { verifyDeviceReceipt } from '@zerolatency/receipts';
 import type { Digest, Envelope } from '@zerolatency/signing';
 import type {
+  CallIntentTarget,
   DeviceReceipt,
   ExecutableCall,
   Execution,
   ExecutionContext,
   Executor,
   McpResult,
-} from '../../calls/executor.ts';
-import type { CallIntentTarget } from '../../calls/ports.ts';
+} from '../../calls/ports.ts';
 import type { TurnScope } from '../../ports.ts';
 import { DeviceCatalogs, type WithheldTool } from './catalog.ts';
-import { type RemoteAnswer, RemoteCall } from './remote-call.ts';
-import type { DeviceConnection, DeviceRoute, DeviceRoutes } from './routes.ts';
+import {
+  type DeviceConnection,
+  type DeviceRoute,
+  type DeviceRoutes,
+  type RemoteAnswer,
+  RemoteCall,
+} from './remote-call.ts';
 
 export interface DeviceExecutorOptions {
   readonly devices: DeviceRoutes;
