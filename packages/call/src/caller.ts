@@ -49,9 +49,7 @@ function transition(now: CallerState, next: CallerState): CallerState {
   return next;
 }
 
-function isSettled(
-  state: CallerState,
-): state is Extract<CallerState, { outcome: CallerOutcome }> {
+function isSettled(state: CallerState): state is Extract<CallerState, { outcome: CallerOutcome }> {
   return 'outcome' in state;
 }
 
