@@ -1,5 +1,4 @@
-import type { Tracer } from '@opentelemetry/api';
-import { type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import { serveAdmin } from '@zerolatency/service/lifecycle';
 import type { HttpServer } from '@zerolatency/service/rpc';
 import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
@@ -7,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
 import { openScript } from './adapters/mock-provider/script.ts';
-import { type OpenedTools, openTools } from './app/open-tools.ts';
+import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
 import { TurnSlots } from './limits/turn-slots.ts';
@@ -16,14 +15,6 @@ import { Models } from './providers/models.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
-
-export interface HostDeps {
-  readonly lifecycle: Lifecycle;
-  readonly log: Logger;
-  readonly registry: Registry;
-  readonly env: Readonly<Record<string, string | undefined>>;
-  readonly tracer: Tracer;
-}
 
 export interface HostAddresses {
   readonly rpc: string;
@@ -35,9 +26,7 @@ const SHUTDOWN_ORDER = ['turns', 'rpc', 'admin', 'token verifier', 'devices', 'p
 
 /** Resolves when the host can take turns. The drain closes everything it opens. */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
-  return serveHost(config, deps, (opening) =>
-    openTools(config, { ...opening, version: manifest.version }),
-  );
+  return serveHost(config, deps, (opening) => openTools(config, opening));
 }
 
 /** The host over the given tools: the seam for tests without devices. */

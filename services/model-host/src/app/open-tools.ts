@@ -16,6 +16,7 @@ import {
   signerFromPem,
   watchDocument,
 } from '@zerolatency/signing';
+import manifest from '../../package.json' with { type: 'json' };
 import {
   createCallLedger,
   createRecorder,
@@ -38,14 +39,12 @@ import {
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
 
-export interface OpenDeps {
+export interface HostDeps {
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
   readonly tracer: Tracer;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** This program's, for the record of its start. */
-  readonly version: string;
 }
 
 export interface OpenedTools {
@@ -63,7 +62,7 @@ const DEFAULT_CONTRACTS_DIR = fileURLToPath(
 );
 
 /** Opens the ledger, the policy and the routes to devices; the drain closes them. */
-export async function openTools(config: HostConfig, deps: OpenDeps): Promise<OpenedTools> {
+export async function openTools(config: HostConfig, deps: HostDeps): Promise<OpenedTools> {
   const readText = (path: string) => readFile(path, 'utf8');
   const key = await resolveSecret(config.ledger.key, { env: deps.env, readFile: readText });
   const signer = signerFromPem(key);
@@ -114,7 +113,7 @@ async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): P
 
 async function openDevices(
   relay: HostConfig['relay'],
-  deps: OpenDeps,
+  deps: HostDeps,
 ): Promise<RelayClient | undefined> {
   if (relay === undefined) return undefined;
   const { lifecycle, log, registry } = deps;
@@ -159,9 +158,9 @@ const MAX_REASON_CHARS = 1024;
 /** Opens the ledger and records the host's start, and its stop when it drains. */
 async function openHostLedger(
   config: HostConfig,
-  deps: OpenDeps & { readonly signer: Signer },
+  deps: HostDeps & { readonly signer: Signer },
 ): Promise<Ledger> {
-  const { lifecycle, log, registry, signer, version } = deps;
+  const { lifecycle, log, registry, signer } = deps;
   const ledger = await openLedger({
     dir: config.ledger.dir,
     origin: config.ledger.origin,
@@ -170,7 +169,7 @@ async function openHostLedger(
     observer: ledgerMetrics(registry),
   });
   exposeLedger(registry, () => ledger.size);
-  const host: HostStarted = { version, configDigest: config.digest };
+  const host: HostStarted = { version: manifest.version, configDigest: config.digest };
   lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
   // Awaited, so that a disk that cannot be written fails the start and not the first call.
   await ledger.append({ kind: 'host.started', body: host });
@@ -187,9 +186,8 @@ async function closeWith(ledger: Ledger, body: HostStarted): Promise<void> {
 }
 
 function reasonOf({ detail }: Lifecycle): { reason?: string } {
-  return 'reason' in detail
-    ? { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() }
-    : {};
+  if (!('reason' in detail)) return {};
+  return { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() };
 }
 
 function ledgerCheck(ledger: Ledger): ComponentCheck {
@@ -202,7 +200,7 @@ function ledgerCheck(ledger: Ledger): ComponentCheck {
 /** Resolves after the bundle was read once; onChange precedes the first decision under a new state. */
 async function openPolicy(
   config: HostConfig['policy'],
-  deps: OpenDeps & { readonly onChange: (now: BundleState) => void },
+  deps: HostDeps & { readonly onChange: (now: BundleState) => void },
 ): Promise<BundleHolder> {
   const { lifecycle, log, registry, onChange } = deps;
   const { bundleFile: file, keysDir, stateFile } = config;

@@ -34,10 +34,8 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     model: step.model.name,
     maxOutputTokens: reservation.outputTokens,
   };
-  const calling = new AbortController();
-  const onAbort = () => calling.abort(signal.reason);
-  signal.addEventListener('abort', onAbort, { once: true });
-  const reader = new ReplyReader(step.model.provider.stream(request, calling.signal), signal);
+  const { provider } = step.model;
+  const reader = new ReplyReader((stop) => provider.stream(request, stop), signal);
   try {
     await readParts(reader, reply, step, signal);
     step.observer.providerEnded('done', 'none');
@@ -49,8 +47,6 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     throw reason;
   } finally {
     step.budget.settle(reservation, reply.usage);
-    signal.removeEventListener('abort', onAbort);
-    calling.abort(REPLY_IS_OVER);
     await reader.close();
   }
   step.events.usage(reply.usage);
@@ -93,11 +89,15 @@ const STOP_GRACE_MS = 2000;
 class ReplyReader {
   readonly #parts: AsyncIterator<ModelPart>;
   readonly #signal: AbortSignal;
-  readonly #onAbort = () => this.#interrupt?.(this.#signal.reason);
+  readonly #stop = new AbortController();
+  readonly #onAbort = () => {
+    this.#stop.abort(this.#signal.reason);
+    this.#interrupt?.(this.#signal.reason);
+  };
   #interrupt: ((reason: unknown) => void) | undefined;
 
-  constructor(parts: AsyncIterable<ModelPart>, signal: AbortSignal) {
-    this.#parts = parts[Symbol.asyncIterator]();
+  constructor(stream: (signal: AbortSignal) => AsyncIterable<ModelPart>, signal: AbortSignal) {
+    this.#parts = stream(this.#stop.signal)[Symbol.asyncIterator]();
     this.#signal = signal;
     signal.addEventListener('abort', this.#onAbort, { once: true });
   }
@@ -114,6 +114,7 @@ class ReplyReader {
   /** Resolves when the provider has let go, or after a grace. */
   async close(): Promise<void> {
     this.#signal.removeEventListener('abort', this.#onAbort);
+    this.#stop.abort(REPLY_IS_OVER);
     const { promise, resolve } = Promise.withResolvers<void>();
     const grace = setTimeout(resolve, STOP_GRACE_MS);
     // The turn has ended, so an error of the provider being stopped no longer matters.

@@ -136,16 +136,10 @@ function aborted(signal: AbortSignal): Promise<never> {
   });
 }
 
-/** What a rule can ask about a model call. */
-interface Situation {
-  readonly text: string;
-  readonly step: number;
-  readonly offers: readonly string[];
-  readonly after: 'person' | 'results' | 'failure';
-  readonly answers: readonly ToolAnswer[];
-}
+type Situation = ReturnType<typeof situationOf>;
 
-function situationOf(request: ModelRequest): Situation {
+/** What a rule can ask about a model call. */
+function situationOf(request: ModelRequest) {
   const { messages } = request;
   const last = messages.at(-1);
   const answers = last?.role === 'tool' ? last.results : [];
@@ -156,7 +150,7 @@ function situationOf(request: ModelRequest): Situation {
     text: person?.role === 'user' ? person.text : '',
     step: 1 + stepsSince(messages, asked),
     offers: request.tools.map((tool) => tool.name),
-    after: answers.length === 0 ? 'person' : afterTools(answers),
+    after: answers.length === 0 ? ('person' as const) : afterTools(answers),
     answers,
   };
 }
