@@ -116,7 +116,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     },
   );
 
-  await t.test('metrics and logs of all three services reach the collector', async () => {
+  await t.test('[OBS-06] metrics and logs of all three services reach the collector', async () => {
     for (const service of services) {
       await eventually(() => collector.logs.some((log) => log.service === service));
       await eventually(() =>

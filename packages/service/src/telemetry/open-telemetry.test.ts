@@ -66,7 +66,7 @@ test('[OBS-01] spans reach an OTLP collector, with their parents and without sec
   assert.equal(call?.status.code, 2);
 });
 
-test('log lines reach the collector with trace ids and without secrets', async (t) => {
+test('[OBS-06] log lines reach the collector with trace ids and without secrets', async (t) => {
   const collector = await OtlpCollector.start(t);
   const { telemetry, log, lines } = await open(t, collector.env);
   await inSpan(telemetry.tracer, 'turn', {}, async () => {
@@ -82,7 +82,7 @@ test('log lines reach the collector with trace ids and without secrets', async (
   assert.equal(lines.length, 1, 'the line is still written');
 });
 
-test('metrics reach the collector with the values that Prometheus scrapes', async (t) => {
+test('[OBS-06] metrics reach the collector with the values that Prometheus scrapes', async (t) => {
   const collector = await OtlpCollector.start(t);
   const { telemetry, registry } = await open(t, collector.env);
   metric(registry, 'zl_host_turns_total').labels({ outcome: 'done', error_id: 'none' }).inc(3);
@@ -111,7 +111,7 @@ test('an OTEL_METRIC_EXPORT_INTERVAL that is not a number is ignored', async (t)
   assert.equal(collector.pointsOf('zl_build_info').length, 1);
 });
 
-test('OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES name the service', async (t) => {
+test('[OBS-06] OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES name the service', async (t) => {
   const collector = await OtlpCollector.start(t);
   const { telemetry } = await open(t, {
     ...collector.env,
@@ -125,7 +125,7 @@ test('OTEL_SERVICE_NAME and OTEL_RESOURCE_ATTRIBUTES name the service', async (t
   assert.doesNotMatch(collector.received, /process\.command/);
 });
 
-test('OTEL_TRACES_SAMPLER decides which traces are exported', async (t) => {
+test('[OBS-06] OTEL_TRACES_SAMPLER decides which traces are exported', async (t) => {
   const collector = await OtlpCollector.start(t);
   const sampler = { OTEL_TRACES_SAMPLER: 'parentbased_always_off' };
   const { telemetry } = await open(t, { ...collector.env, ...sampler });
