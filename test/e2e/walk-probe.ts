@@ -10,7 +10,7 @@ export interface WalkFiles {
   readonly output: string;
 }
 
-/** SIGUSR2 begins a recording of the files that this process executes, and ends it. */
+/** SIGUSR2 begins a recording of the files that this process executes, and ends it. @internal */
 export async function probeWalk(root: string, { started, output }: WalkFiles): Promise<void> {
   const inspector = new Session();
   inspector.connect();
