@@ -88,9 +88,10 @@ test('the JSON Schemas have the same grammars', () => {
   assert.equal(bundle.tenants.items.pattern, namePattern('tenant'));
   assert.equal(bundle.users.items.pattern, namePattern('user'));
   assert.equal(bundle.devices.items.pattern, namePattern('device'));
-  const { server } = readSchema('policy/manifest.schema.json').$defs;
-  assert.equal(server.properties.name.pattern, namePattern('server'));
-  assert.equal(server.properties.effects.propertyNames.pattern, namePattern('tool'));
+  const manifest = readSchema('policy/manifest.schema.json').$defs;
+  assert.equal(manifest.serverName.pattern, namePattern('server'));
+  const { effects } = manifest.commandServer.properties;
+  assert.equal(effects.propertyNames.pattern, namePattern('tool'));
   const fullName = `${namePattern('server').slice(0, -1)}\\.${namePattern('tool').slice(1)}`;
   assert.equal(readSchema('tools/manifest.schema.json').properties.name.pattern, fullName);
 });
