@@ -1,9 +1,8 @@
 import { ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind, PROGRESS_FEATURE, readMessage } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
-import { excessOf, obstacleTo, refusalOf } from './admission.ts';
 import type { CallProgress } from './call.ts';
-import { CalleeEntries, CalleeEntry } from './callee-entries.ts';
+import { CalleeEntries, CalleeEntry, excessOf, obstacleTo, refusalOf } from './callee-entries.ts';
 import {
   CALLEE_LIMITS,
   type CalleeCall,

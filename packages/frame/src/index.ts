@@ -3,20 +3,18 @@ export { type DecodedFrame, decodeFrame, encodeFrame, readMessage } from './code
 export {
   callIdFromKey,
   callKey,
-  FEATURES,
-  type Frame,
-  isKnownKind,
-  MAX_FRAME_BYTES,
-  NO_CALL,
-  NO_PAYLOAD,
-  PROGRESS_FEATURE,
-} from './frame.ts';
-export {
   callKeyOf,
   deviceOf,
   epochOf,
+  FEATURES,
+  type Frame,
   isCanonical,
+  isKnownKind,
   kindOf,
+  MAX_FRAME_BYTES,
+  NO_CALL,
+  NO_PAYLOAD,
   offsetOf,
+  PROGRESS_FEATURE,
   setDevice,
-} from './route-frame.ts';
+} from './frame.ts';
