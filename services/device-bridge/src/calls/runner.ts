@@ -30,7 +30,7 @@ import {
   readToolRequest,
   type ToolParams,
   type ToolRequest,
-} from './tool-call.ts';
+} from './tool-request.ts';
 
 export interface Device {
   readonly id: string;

@@ -10,7 +10,6 @@ import {
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { Toolboxes, ToolDefinition, TurnScope } from '../ports.ts';
-import { ToolCall, type ToolCallDeps } from './call.ts';
 import {
   type CallLedger,
   DEFAULT_TOOL_LIMITS,
@@ -20,6 +19,7 @@ import {
   type ToolLimits,
   type ToolMetrics,
 } from './ports.ts';
+import { ToolCall, type ToolCallDeps } from './tool-call.ts';
 
 export interface ToolboxesOptions {
   /** The first one that offers a name executes it. */
