@@ -17,13 +17,6 @@ export interface ToolDefinition {
   readonly inputSchema: unknown;
 }
 
-export interface ToolTiming {
-  readonly totalUs: number;
-  readonly remoteUs: number;
-  readonly deviceUs: number;
-  readonly serverUs: number;
-}
-
 export interface ToolResult {
   readonly outcome: Outcome;
   /** What the model reads, secrets masked; empty unless done. */
@@ -32,9 +25,12 @@ export interface ToolResult {
   readonly resultJson: string;
   /** Set unless done. */
   readonly error?: ZlError;
-  /** DSSE envelope, durable in the ledger before the result is reported. */
+  /** DSSE envelope, durable in the ledger before the result is reported; empty when the ledger took none. */
   readonly receiptJson: string;
-  readonly timing: ToolTiming;
+  readonly totalUs: number;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
 }
 
 /** The arguments of a call as the model wrote them, parsed once. */

@@ -39,12 +39,19 @@ async function close(call: OpenCall, options: CloseOpenIntentsOptions): Promise<
   const stopped = new ZlError('call.unknown_outcome', 'the host stopped while it ran');
   const settlement =
     execution === undefined ? settledHere('unknown', stopped) : settleRecovered(execution);
-  const elapsedUs = Math.max(0, Math.round((Date.now() - Date.parse(facts.startedAt)) * 1000));
-  const recorded = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
-  const isRecorded = recorded.receiptJson !== '';
+  const startedMs = Date.parse(facts.startedAt);
+  const elapsedUs = () => Math.max(0, Math.round((Date.now() - startedMs) * 1000));
+  const { outcome, error, receiptJson } = await recordCall({
+    facts,
+    settlement,
+    elapsedUs,
+    signer,
+    ledger,
+  });
+  const isRecorded = receiptJson !== '';
   execution?.release?.({ isRecorded });
-  if (!isRecorded && recorded.settlement.error !== undefined) throw recorded.settlement.error;
-  return recorded.settlement.outcome;
+  if (!isRecorded && error !== undefined) throw error;
+  return outcome;
 }
 
 function recover(

@@ -3,6 +3,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { type Outcome, type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import type { Signer } from '@zerolatency/signing';
+import type { ToolResult } from '../ports.ts';
 import type { CallFacts, CallLedger, Execution, McpResult } from './ports.ts';
 
 /** How a call ended, checked and masked, before it is recorded. */
@@ -85,28 +86,23 @@ export function settleRecovered({ result: _, release: __, ...stated }: Execution
   return { ...stated, ...NO_RESULT };
 }
 
-export interface RecordedCall {
-  readonly settlement: Settlement;
-  /** Empty when the ledger took no receipt. */
-  readonly receiptJson: string;
-}
-
 interface RecordCallOptions {
   readonly facts: CallFacts;
   readonly settlement: Settlement;
-  readonly elapsedUs: number;
+  readonly elapsedUs: () => number;
   readonly signer: Signer;
   readonly ledger: CallLedger;
 }
 
 /** Signs and stores the receipt of the call. A call without one is never reported as done. */
-export async function recordCall(options: RecordCallOptions): Promise<RecordedCall> {
-  const { facts, signer, ledger } = options;
+export async function recordCall(options: RecordCallOptions): Promise<ToolResult> {
+  const { facts, signer, ledger, elapsedUs } = options;
   const { settlement, receipt } = agree(options);
+  const { device: _, resultDigest: __, ...reported } = settlement;
   try {
     const envelope = await signReceipt(receipt, signer);
     await ledger.conclude(facts, envelope);
-    return { settlement, receiptJson: JSON.stringify(envelope) };
+    return { ...reported, receiptJson: JSON.stringify(envelope), totalUs: elapsedUs() };
   } catch (reason) {
     const { message } = fromUnknown(reason);
     const error = new ZlError(
@@ -115,7 +111,8 @@ export async function recordCall(options: RecordCallOptions): Promise<RecordedCa
       { cause: reason },
     );
     const outcome = settlement.outcome === 'done' ? 'failed' : settlement.outcome;
-    return { settlement: { ...settlement, ...settledAs(outcome, error) }, receiptJson: '' };
+    const failed = { ...reported, ...settledAs(outcome, error) };
+    return { ...failed, receiptJson: '', totalUs: elapsedUs() };
   }
 }
 
@@ -124,14 +121,15 @@ function agree({ facts, settlement, elapsedUs }: RecordCallOptions): {
   settlement: Settlement;
   receipt: Receipt;
 } {
-  const receipt = receiptOf(facts, settlement, elapsedUs);
+  const us = elapsedUs();
+  const receipt = receiptOf(facts, settlement, us);
   if (settlement.device === undefined) return { settlement, receipt };
   const difference = receiptsDiffer(receipt, settlement.device.receipt);
   if (difference === undefined) return { settlement, receipt };
   const { device: _, resultDigest: __, ...rest } = settlement;
   const error = new ZlError('receipt.invalid', difference);
   const doubtful = { ...rest, ...settledAs('unknown', error) };
-  return { settlement: doubtful, receipt: receiptOf(facts, doubtful, elapsedUs) };
+  return { settlement: doubtful, receipt: receiptOf(facts, doubtful, us) };
 }
 
 function receiptOf(

@@ -18,7 +18,7 @@ import type {
   ToolLimits,
   ToolMetrics,
 } from './ports.ts';
-import { type RecordedCall, recordCall, type Settlement, settle, settledHere } from './settle.ts';
+import { recordCall, type Settlement, settle, settledHere } from './settle.ts';
 
 export interface ToolCallDeps {
   readonly scope: TurnScope;
@@ -87,10 +87,10 @@ export class ToolCall implements PreparedCall {
     const { metrics, nowMs } = this.#deps;
     this.#startedMs = nowMs();
     metrics.running(1);
-    const settlement = await this.#attempt(options);
-    const recorded = await this.#record(settlement);
+    const result = await this.#record(await this.#attempt(options));
     metrics.running(-1);
-    return this.#report(recorded);
+    this.#count(result);
+    return result;
   }
 
   /** Up to the socket it awaits only what it must: the ledger, a route. */
@@ -205,33 +205,23 @@ export class ToolCall implements PreparedCall {
     }
   }
 
-  async #record(settlement: Settlement): Promise<RecordedCall> {
+  async #record(settlement: Settlement): Promise<ToolResult> {
     const { signer, ledger } = this.#deps;
-    const elapsedUs = this.#elapsedUs();
-    const recorded = await recordCall({
-      facts: this.#facts(),
-      settlement,
-      elapsedUs,
-      signer,
-      ledger,
-    });
-    this.#execution?.release?.({ isRecorded: recorded.receiptJson !== '' });
-    return recorded;
+    const elapsedUs = () => this.#elapsedUs();
+    const facts = this.#facts();
+    const result = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
+    this.#execution?.release?.({ isRecorded: result.receiptJson !== '' });
+    return result;
   }
 
-  #report({ settlement, receiptJson }: RecordedCall): ToolResult {
-    const { outcome, error, resultJson, text, remoteUs, deviceUs, serverUs } = settlement;
+  #count({ outcome, error, totalUs, remoteUs, deviceUs }: ToolResult): void {
     const { metrics } = this.#deps;
-    const totalUs = this.#elapsedUs();
     // A name that the model invented must not become a label.
     const tool = this.#found === undefined ? 'other' : this.tool;
     metrics.ended({ tool, outcome, errorId: error?.id ?? '', ms: totalUs / 1000 });
-    if (outcome === 'done' && this.#found?.executor === 'device') {
-      metrics.roundTrip('device', Math.max(0, remoteUs - deviceUs) / 1000);
-      metrics.roundTrip('server', remoteUs / 1000);
-    }
-    const timing = { totalUs, remoteUs, deviceUs, serverUs };
-    return { outcome, error, resultJson, text, receiptJson, timing };
+    if (outcome !== 'done' || this.#found?.executor !== 'device') return;
+    metrics.roundTrip('device', Math.max(0, remoteUs - deviceUs) / 1000);
+    metrics.roundTrip('server', remoteUs / 1000);
   }
 
   #facts(): CallFacts {

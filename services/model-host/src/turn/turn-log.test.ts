@@ -90,8 +90,8 @@ test('readers of one turn merge for themselves, and one that comes later reads t
 test('an event is frozen when it enters the log', () => {
   const { log, events } = opened();
   const error = new ZlError('tool.failed', 'broken');
-  const timing = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
-  const nothing = { resultJson: '', text: '', receiptJson: '{}', timing };
+  const times = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
+  const nothing = { resultJson: '', text: '', receiptJson: '{}', ...times };
   events.finished('c', { outcome: 'failed', error, ...nothing });
   const entry = log.at(1)!;
   assert.throws(() => Object.assign(entry.event.value, { receiptJson: '{"other":1}' }), TypeError);
@@ -241,11 +241,11 @@ test('what a tool writes into progress and errors counts as much as its result',
   read();
   events.progress('c', { receivedBytes: 1, message: 'x'.repeat(2000) });
   const error = new ZlError('tool.failed', 'x'.repeat(2000));
-  const timing = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
+  const times = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
   events.finished('c', {
     outcome: 'failed',
     error,
-    ...{ resultJson: '', text: '', receiptJson: '{}', timing },
+    ...{ resultJson: '', text: '', receiptJson: '{}', ...times },
   });
   assert.ok(log.endBytes > 4000);
   events.progress('d', { receivedBytes: 1, message: 'x'.repeat(1000) });

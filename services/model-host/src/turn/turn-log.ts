@@ -91,7 +91,8 @@ export class TurnLog {
     this.#append({ case: 'toolCallDelta', value });
   }
 
-  finished(callId: string, { outcome, resultJson, error, receiptJson, timing }: ToolResult): void {
+  finished(callId: string, result: ToolResult): void {
+    const { outcome, resultJson, error, receiptJson } = result;
     this.#append({
       case: 'toolCallDone',
       value: {
@@ -101,10 +102,10 @@ export class TurnLog {
         error: error && toErrorMessage(error),
         receiptJson,
         timing: {
-          total: durationFromMicros(timing.totalUs),
-          remote: durationFromMicros(timing.remoteUs),
-          device: durationFromMicros(timing.deviceUs),
-          server: durationFromMicros(timing.serverUs),
+          total: durationFromMicros(result.totalUs),
+          remote: durationFromMicros(result.remoteUs),
+          device: durationFromMicros(result.deviceUs),
+          server: durationFromMicros(result.serverUs),
         },
       },
     });

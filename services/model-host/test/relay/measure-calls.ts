@@ -49,14 +49,14 @@ test('what a call costs', async (t) => {
   print('run() until the frame is with the socket', sendUs);
   print(
     'frame sent until outcome (remote)',
-    results.map(({ timing }) => timing.remoteUs),
+    results.map((result) => result.remoteUs),
   );
   print(
     'run() until told, without remote',
-    results.map(({ timing }) => timing.totalUs - timing.remoteUs),
+    results.map((result) => result.totalUs - result.remoteUs),
   );
   print(
     'run() until told',
-    results.map(({ timing }) => timing.totalUs),
+    results.map((result) => result.totalUs),
   );
 });

@@ -31,7 +31,7 @@ export interface FakeToolboxes extends Toolboxes {
   readonly running: () => number;
 }
 
-const timing = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
+const TIMES = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
 
 /** Toolboxes in this process, with receipts that only look like receipts. */
 export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeToolboxes {
@@ -84,7 +84,7 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
         });
         running -= 1;
         log.push(`ended ${tool}`);
-        return { ...result, receiptJson: '{"payload":"receipt"}', timing };
+        return { ...result, receiptJson: '{"payload":"receipt"}', ...TIMES };
       },
     };
   }

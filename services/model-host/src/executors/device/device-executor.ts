@@ -2,16 +2,12 @@ import { Caller, type CallerRequest } from '@zerolatency/call';
 import type { ToolContracts } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
-import { verifyDeviceReceipt } from '@zerolatency/receipts';
-import type { Digest, Envelope } from '@zerolatency/signing';
 import type {
   CallIntentTarget,
-  DeviceReceipt,
   ExecutableCall,
   Execution,
   ExecutionContext,
   Executor,
-  McpResult,
 } from '../../calls/ports.ts';
 import type { TurnScope } from '../../ports.ts';
 import { DeviceCatalogs, type WithheldTool } from './catalog.ts';
@@ -19,7 +15,6 @@ import {
   type DeviceConnection,
   type DeviceRoute,
   type DeviceRoutes,
-  type RemoteAnswer,
   RemoteCall,
 } from './remote-call.ts';
 
@@ -97,7 +92,7 @@ async function execute(call: ExecutableCall, context: DeviceContext): Promise<Ex
     intended = connection;
   }
   signal.throwIfAborted();
-  return executionOf(await remote.start(signal), remote);
+  return remote.start(signal);
 }
 
 function requestOf(call: ExecutableCall, { identity }: TurnScope): CallerRequest {
@@ -129,7 +124,7 @@ interface RecoverableCall {
   readonly route: DeviceRoute;
 }
 
-async function recover(call: RecoverableCall, waitMs: number): Promise<Execution> {
+function recover(call: RecoverableCall, waitMs: number): Promise<Execution> {
   const { callId, route } = call;
   const { requestDigest: digest, ...target } = call.target;
   const intent = { callId, digest, ...target, settleByMs: Date.now() + waitMs };
@@ -140,53 +135,5 @@ async function recover(call: RecoverableCall, waitMs: number): Promise<Execution
     caller: (sink) => Caller.recover(intent, sink, { cancelGraceMs: waitMs }),
   });
   // Asked and cancelled at once.
-  return executionOf(await remote.start(AbortSignal.abort()), remote);
-}
-
-/** What this host believes: without the device's signature nothing is known. */
-function executionOf(answer: RemoteAnswer, remote: RemoteCall): Execution {
-  const { outcome, remoteUs } = answer;
-  const { deviceUs, serverUs } = outcome;
-  const release: Execution['release'] = ({ isRecorded }) =>
-    remote.release({ acknowledge: isRecorded });
-  const stated = { remoteUs, deviceUs, serverUs, release };
-  const device = isFromDevice(answer) ? readReceipt(answer) : undefined;
-  if (device !== undefined && 'error' in device) {
-    return { ...stated, outcome: 'unknown', error: device.error };
-  }
-  const proved = { ...stated, ...(device === undefined ? {} : { device }) };
-  if (outcome.status !== 'done') {
-    return { ...proved, outcome: outcome.status, error: outcome.error };
-  }
-  const resultDigest: Digest = `sha256:${Buffer.from(outcome.resultDigest).toString('hex')}`;
-  return { ...proved, outcome: 'done', resultDigest, result: parseMcpResult(answer.result) };
-}
-
-/** The caller may end a call as unknown after the device has stated its outcome. */
-function isFromDevice({ outcome, isStatedByDevice }: RemoteAnswer): boolean {
-  return isStatedByDevice && (outcome.status !== 'unknown' || outcome.receipt.length > 0);
-}
-
-function readReceipt({ outcome, verifier }: RemoteAnswer): DeviceReceipt | { error: ZlError } {
-  let envelope: unknown;
-  try {
-    envelope = JSON.parse(Buffer.from(outcome.receipt).toString());
-  } catch (cause) {
-    return { error: new ZlError('receipt.invalid', 'the device sent no receipt', { cause }) };
-  }
-  const deviceKeys = verifier === undefined ? [] : [verifier];
-  const { value, error } = verifyDeviceReceipt({ envelope, deviceKeys });
-  // It has verified as an envelope, so it is one.
-  return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
-}
-
-function parseMcpResult(bytes: Uint8Array): McpResult | undefined {
-  try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
-    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
-    return isObject ? value : undefined;
-  } catch {
-    // The caller reports a result that cannot be read.
-    return undefined;
-  }
+  return remote.start(AbortSignal.abort());
 }

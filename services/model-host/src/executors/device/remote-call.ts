@@ -10,7 +10,9 @@ import { ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import type { Server } from '@zerolatency/proto/bridge';
 import { FrameKind } from '@zerolatency/proto/frame';
-import type { Verifier } from '@zerolatency/signing';
+import { verifyDeviceReceipt } from '@zerolatency/receipts';
+import type { Digest, Envelope, Verifier } from '@zerolatency/signing';
+import type { DeviceReceipt, Execution, McpResult } from '../../calls/ports.ts';
 import type { CallOptions } from '../../ports.ts';
 
 /** The connection of a device, as this host reaches it now. */
@@ -54,16 +56,6 @@ export const NO_DEVICES: DeviceRoutes = {
   }),
 };
 
-export interface RemoteAnswer {
-  readonly outcome: CallerOutcome;
-  readonly result: Uint8Array;
-  /** The device itself stated the outcome, so its receipt must be there. */
-  readonly isStatedByDevice: boolean;
-  /** The key of the device as it was last reached. */
-  readonly verifier: Verifier | undefined;
-  readonly remoteUs: number;
-}
-
 export interface RemoteCallOptions {
   readonly route: DeviceRoute;
   readonly callId: string;
@@ -79,7 +71,7 @@ export class RemoteCall implements CallerSink, RouteUser {
   readonly #options: RemoteCallOptions;
   readonly #caller: Caller;
   readonly #buffer = new ResultBuffer();
-  #settle: (answer: RemoteAnswer) => void = () => {};
+  #settle: (execution: Execution) => void = () => {};
   #startedMs = 0;
   #verifier: Verifier | undefined;
   #wasLost = false;
@@ -99,27 +91,21 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   /** The call is with the kernel when this returns, if the route is up. */
-  start(signal: AbortSignal): Promise<RemoteAnswer> {
+  start(signal: AbortSignal): Promise<Execution> {
     const { route, callId, nowMs } = this.#options;
     this.#startedMs = nowMs();
     return new Promise((resolve) => {
       const onAbort = () => this.#input(() => this.#caller.cancel(nowMs()));
-      this.#settle = (answer) => {
+      this.#settle = (execution) => {
         clearTimeout(this.#timer);
         signal.removeEventListener('abort', onAbort);
-        resolve(answer);
+        resolve(execution);
       };
       signal.addEventListener('abort', onAbort);
       route.attach(callId, this);
       if (signal.aborted) onAbort();
       else this.#arm();
     });
-  }
-
-  /** Acknowledged once the outcome is safe with this host: the device may then free the result. */
-  release({ acknowledge }: { acknowledge: boolean }): void {
-    if (acknowledge) this.#caller.acknowledge();
-    this.#options.route.detach(this.#options.callId);
   }
 
   onRouteUp(connection: DeviceConnection): void {
@@ -155,14 +141,34 @@ export class RemoteCall implements CallerSink, RouteUser {
 
   settled(outcome: CallerOutcome): void {
     this.#isSettled = true;
-    this.#settle({
-      outcome,
-      result: this.#buffer.view(),
-      isStatedByDevice: this.#isStatedByDevice,
-      verifier: this.#verifier,
-      remoteUs: Math.round((this.#options.nowMs() - this.#startedMs) * 1000),
-    });
+    this.#settle(this.#execution(outcome));
   }
+
+  /** What this host believes: without the device's signature nothing is known. */
+  #execution(outcome: CallerOutcome): Execution {
+    const { nowMs } = this.#options;
+    const remoteUs = Math.round((nowMs() - this.#startedMs) * 1000);
+    const { status, deviceUs, serverUs } = outcome;
+    const stated = { remoteUs, deviceUs, serverUs, release: this.#release };
+    // The caller may end a call as unknown after the device has stated its outcome.
+    const isFromDevice =
+      this.#isStatedByDevice && (status !== 'unknown' || outcome.receipt.length > 0);
+    const device = isFromDevice ? readReceipt(outcome.receipt, this.#verifier) : undefined;
+    if (device !== undefined && 'error' in device) {
+      return { ...stated, outcome: 'unknown', error: device.error };
+    }
+    const proved = { ...stated, ...(device === undefined ? {} : { device }) };
+    if (status !== 'done') return { ...proved, outcome: status, error: outcome.error };
+    const resultDigest: Digest = `sha256:${Buffer.from(outcome.resultDigest).toString('hex')}`;
+    const result = parseMcpResult(this.#buffer.view());
+    return { ...proved, outcome: status, resultDigest, result };
+  }
+
+  /** Acknowledged once the outcome is safe with this host: the device may then free the result. */
+  readonly #release: NonNullable<Execution['release']> = ({ isRecorded }) => {
+    if (isRecorded) this.#caller.acknowledge();
+    this.#options.route.detach(this.#options.callId);
+  };
 
   #input(give: () => void): void {
     give();
@@ -184,6 +190,33 @@ export class RemoteCall implements CallerSink, RouteUser {
       },
       Math.max(0, Math.ceil(nextWakeMs - nowMs())),
     );
+  }
+}
+
+function readReceipt(
+  receipt: Uint8Array,
+  verifier: Verifier | undefined,
+): DeviceReceipt | { error: ZlError } {
+  let envelope: unknown;
+  try {
+    envelope = JSON.parse(Buffer.from(receipt).toString());
+  } catch (cause) {
+    return { error: new ZlError('receipt.invalid', 'the device sent no receipt', { cause }) };
+  }
+  const deviceKeys = verifier === undefined ? [] : [verifier];
+  const { value, error } = verifyDeviceReceipt({ envelope, deviceKeys });
+  // It has verified as an envelope, so it is one.
+  return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
+}
+
+function parseMcpResult(bytes: Uint8Array): McpResult | undefined {
+  try {
+    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
+    return isObject ? value : undefined;
+  } catch {
+    // The caller reports a result that cannot be read.
+    return undefined;
   }
 }
 
