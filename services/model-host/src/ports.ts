@@ -82,8 +82,11 @@ export interface Toolbox {
   prepare(tool: string, args: ToolArguments): PreparedCall;
 }
 
+/** How often each tool was called by a turn and the turns nested in it, which share the map. */
+export type CallCounts = Map<string, number>;
+
 export interface Toolboxes {
-  open(scope: TurnScope, signal: AbortSignal): Promise<Toolbox>;
+  open(scope: TurnScope, signal: AbortSignal, counts?: CallCounts): Promise<Toolbox>;
 }
 
 export interface TurnRecord {

@@ -193,6 +193,21 @@ test('the host bounds the calls of a turn whatever the policy says', async (t) =
   assertEnds(await run('fs.read', { path: '/b' }), 'denied', 'policy.denied');
 });
 
+test('[HOST-07] toolboxes of nested turns count into the caps of the outer turn', async (t) => {
+  const rules = [{ id: 'two', effect: 'allow', tools: ['*'], caps: { callsPerTurn: 2 } }] as const;
+  for (const options of [{ rules }, { limits: { callsPerTurn: 2 } }]) {
+    const { toolboxes } = await started(t, options);
+    const counts = new Map();
+    const outcomes: string[] = [];
+    for (const turnId of ['outer', 'nested', 'nested-in-nested']) {
+      const toolbox = await toolboxes.open({ ...scope, turnId }, never, counts);
+      const call = toolbox.prepare('fs.read', readArguments('{"path":"/a"}'));
+      outcomes.push((await call.run({ signal: never })).outcome);
+    }
+    assert.deepEqual(outcomes, ['done', 'done', 'denied']);
+  }
+});
+
 test('a tool that the device does not have is unknown, with a receipt', async (t) => {
   const { run, verify } = await started(t);
   const result = await run('fs.write', {});

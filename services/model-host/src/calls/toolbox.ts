@@ -9,7 +9,7 @@ import {
 } from '@zerolatency/policy';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
-import type { Toolboxes, ToolDefinition, TurnScope } from '../ports.ts';
+import type { CallCounts, Toolboxes, ToolDefinition, TurnScope } from '../ports.ts';
 import {
   type CallLedger,
   DEFAULT_TOOL_LIMITS,
@@ -36,9 +36,10 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
   const { executors, policy, ledger, signer, metrics, tracer } = options;
   const limits = { ...DEFAULT_TOOL_LIMITS, ...options.limits };
   return {
-    async open(scope, signal) {
+    async open(scope, signal, counts = new Map()) {
       const opened = await Promise.all(executors.map((executor) => executor.open(scope, signal)));
-      const decider = new CallDecider({ policy, scope, maxCalls: limits.callsPerTurn, metrics });
+      const maxCalls = limits.callsPerTurn;
+      const decider = new CallDecider({ policy, scope, counts, maxCalls, metrics });
       const deps: ToolCallDeps = {
         scope,
         decide: (...call) => decider.decide(...call),
@@ -92,6 +93,7 @@ function steadyClock(): () => number {
 interface CallDeciderOptions {
   readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
   readonly scope: TurnScope;
+  readonly counts: CallCounts;
   readonly maxCalls: number;
   readonly metrics: Pick<ToolMetrics, 'decided'>;
 }
@@ -99,8 +101,6 @@ interface CallDeciderOptions {
 /** Decides the calls of one turn and counts them. */
 export class CallDecider {
   readonly #options: CallDeciderOptions;
-  readonly #calls = new Map<string, number>();
-  #allCalls = 0;
 
   constructor(options: CallDeciderOptions) {
     this.#options = options;
@@ -113,14 +113,14 @@ export class CallDecider {
   }
 
   decide(tool: string, version: string, args: unknown): HeldDecision {
-    const { policy, metrics, maxCalls } = this.#options;
+    const { policy, metrics, counts, maxCalls } = this.#options;
     const startedMs = performance.now();
     const request = { ...this.#request(tool, version), arguments: args };
     const decision = policy.decide(request);
     metrics.decided(decision.effect, performance.now() - startedMs);
-    this.#calls.set(tool, request.callsThisTurn + 1);
-    this.#allCalls += 1;
-    if (this.#allCalls <= maxCalls || decision.effect !== 'allow') return decision;
+    counts.set(tool, request.callsThisTurn + 1);
+    const allCalls = [...counts.values()].reduce((sum, calls) => sum + calls, 0);
+    if (allCalls <= maxCalls || decision.effect !== 'allow') return decision;
     const { policyId, policyDigest } = decision;
     return {
       effect: 'deny',
@@ -133,9 +133,10 @@ export class CallDecider {
   }
 
   #request(tool: string, version: string): Omit<PolicyRequest, 'arguments'> {
-    const { identity, deviceId } = this.#options.scope;
-    const { tenant, user, roles } = identity;
-    const callsThisTurn = this.#calls.get(tool) ?? 0;
+    const { scope, counts } = this.#options;
+    const { tenant, user, roles } = scope.identity;
+    const { deviceId } = scope;
+    const callsThisTurn = counts.get(tool) ?? 0;
     // Wall time, because the bundle's own dates are.
     return { tool, version, tenant, user, roles, deviceId, nowMs: Date.now(), callsThisTurn };
   }

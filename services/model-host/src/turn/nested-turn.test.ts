@@ -92,6 +92,16 @@ test('a nested turn acts for the same person on the same device, as a turn of it
   assert.deepEqual({ ...shared, turnId: 'outer' }, outer);
 });
 
+test('[HOST-07] nested turns share the call counts of the outer turn, and other turns do not', async () => {
+  const world = bench();
+  await runTurn(world, 'delegate talk');
+  await runTurn(world, 'look');
+  const [outer, nested, next] = world.toolboxes.counts;
+  assert.ok(outer !== undefined && next !== undefined);
+  assert.equal(nested, outer);
+  assert.notEqual(next, outer);
+});
+
 /** Each reply costs 40 output tokens and 10 input tokens. */
 const costly: LlmProvider = {
   name: 'costly',

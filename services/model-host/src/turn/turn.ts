@@ -1,7 +1,7 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import type { CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
+import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
 import { TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
@@ -31,6 +31,8 @@ export interface TurnRequest {
   readonly depth: number;
   /** The call that started a nested turn. */
   readonly parentCallId?: string;
+  /** Of the outer turn; nested turns must not widen the limits on calls per turn. */
+  readonly callCounts?: CallCounts;
 }
 
 export interface TurnBounds {
@@ -68,6 +70,7 @@ export class Turn {
   readonly #budget: TokenBudget;
   readonly #messages: ModelMessage[];
   readonly #callIds: string[] = [];
+  readonly #callCounts: CallCounts;
   readonly #startedAtMs: number;
   readonly #clock = new TurnClock();
   #toolbox: Toolbox = UNOPENED;
@@ -81,6 +84,7 @@ export class Turn {
     this.#events = events;
     this.#budget = new TokenBudget(request.limits);
     this.#messages = [...request.messages];
+    this.#callCounts = request.callCounts ?? new Map();
     this.#startedAtMs = deps.nowMs();
   }
 
@@ -135,7 +139,8 @@ export class Turn {
 
   async #begin(signal: AbortSignal): Promise<TurnInput> {
     signal.throwIfAborted();
-    this.#toolbox = await this.#deps.toolboxes.open(this.#request.scope, signal);
+    const { scope } = this.#request;
+    this.#toolbox = await this.#deps.toolboxes.open(scope, signal, this.#callCounts);
     return { type: 'begin' };
   }
 
@@ -205,6 +210,7 @@ export class Turn {
           messages: [{ role: 'user', text }],
           depth: depth + 1,
           parentCallId,
+          callCounts: this.#callCounts,
         },
         signal,
       );

@@ -3,6 +3,7 @@ import type { Outcome } from '@zerolatency/receipts';
 import { maskText } from '@zerolatency/redaction';
 import { textForModel } from '../../src/calls/settle.ts';
 import type {
+  CallCounts,
   CallOptions,
   CallProgress,
   PreparedCall,
@@ -29,6 +30,8 @@ export interface FakeToolboxes extends Toolboxes {
   /** Calls that were prepared, run and ended, in that order of happening. */
   readonly log: string[];
   readonly running: () => number;
+  /** Of each toolbox, in the order of opening. */
+  readonly counts: (CallCounts | undefined)[];
 }
 
 const TIMES = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
@@ -36,6 +39,7 @@ const TIMES = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
 /** Toolboxes in this process, with receipts that only look like receipts. */
 export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeToolboxes {
   const log: string[] = [];
+  const counts: (CallCounts | undefined)[] = [];
   let calls = 0;
   let running = 0;
   const definitions: ToolDefinition[] = Object.keys(tools).map((name) => ({
@@ -92,7 +96,11 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
   return {
     log,
     running: () => running,
-    open: async ({ deviceId }) => ({ tools: deviceId === '' ? [] : definitions, prepare }),
+    counts,
+    open: async ({ deviceId }, _signal, shared) => {
+      counts.push(shared);
+      return { tools: deviceId === '' ? [] : definitions, prepare };
+    },
   };
 }
 
