@@ -1,12 +1,19 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
-import { encodeFrame, FrameKind, isCanonical, NO_CALL } from '@zerolatency/frame';
+import { FrameKind, isCanonical } from '@zerolatency/frame';
 import { signPeerToken } from '@zerolatency/identity';
-import { eventually, makeAuthority, makeKey, type TestDevice, tempDir } from '@zerolatency/testing';
+import {
+  eventually,
+  frameBytes,
+  makeAuthority,
+  makeKey,
+  type TestDevice,
+  tempDir,
+} from '@zerolatency/testing';
 import { local } from '../../services/cli/src/installation/local.ts';
 import { addEffectsServer, configOf, editConfig, traceOf } from './effects.ts';
-import { type FrameProxy, frameProxy, otherEncoding } from './frame-proxy.ts';
+import { FrameProxy, otherEncoding } from './frame-proxy.ts';
 import { RelayPeers } from './relay-peers.ts';
 import { callTool, runTurn, startSystem } from './system.ts';
 
@@ -29,7 +36,7 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
     async prepare(layout) {
       await addEffectsServer(layout);
       const { relay } = await configOf(layout.device.config);
-      proxy = await frameProxy(layout, relay.urls[0]);
+      proxy = await FrameProxy.before(relay.urls[0], layout);
       const backoff = { minBackoff: '20ms', maxBackoff: '100ms' };
       await editConfig(layout.device.config, {
         relay: { ...relay, ...backoff, urls: [proxy.url] },
@@ -166,5 +173,5 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
 
 function frame(kind: number): Uint8Array {
   const payload = randomBytes(8);
-  return encodeFrame({ kind, flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0, payload });
+  return frameBytes({ kind, payload });
 }

@@ -1,82 +1,74 @@
 import { once } from 'node:events';
 import { readFile } from 'node:fs/promises';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
 import { decodeFrame } from '@zerolatency/frame';
-import { type WebSocket as Socket, WebSocket, WebSocketServer } from 'ws';
+import type { TlsMaterial } from '@zerolatency/service/tls';
+import { SocketServer } from '@zerolatency/testing';
+import { WebSocket } from 'ws';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 
 interface Route {
-  readonly device: Socket;
-  readonly relay: Socket;
+  readonly device: WebSocket;
+  readonly relay: WebSocket;
 }
 
 /** Stands between a bridge and its relay, and can change and add frames. */
-export interface FrameProxy {
-  readonly url: string;
+export class FrameProxy extends SocketServer {
   /** Applied to every frame, both ways. */
-  rewrite: (bytes: Buffer) => Uint8Array;
-  /** Connections of the bridge so far. */
-  readonly accepted: number;
+  rewrite = (bytes: Buffer): Uint8Array => bytes;
+  readonly #routes = new Set<Route>();
+  readonly #target: string;
+  readonly #ca: string;
+
+  static async before(target: string, layout: Layout): Promise<FrameProxy> {
+    const files = layout.tls('tool-relay');
+    const [cert, key, ca] = await Promise.all([
+      readFile(files.cert, 'utf8'),
+      readFile(files.key, 'utf8'),
+      readFile(layout.authority.cert, 'utf8'),
+    ]);
+    return new FrameProxy(target, { cert, key, ca }).listen();
+  }
+
+  private constructor(target: string, tls: TlsMaterial) {
+    super(tls);
+    this.#target = target;
+    this.#ca = tls.ca;
+  }
+
+  override get url(): string {
+    return `${super.url}/v1/device`;
+  }
+
   /** Sends a message to both the relay and the bridge, as if from the other. */
-  whisper(message: Uint8Array): void;
+  whisper(message: Uint8Array): void {
+    for (const { device, relay } of this.#routes) {
+      device.send(message);
+      relay.send(message);
+    }
+  }
+
   /** Sends a message to the relay as the device; resolves with the relay's close code. */
-  inject(message: Uint8Array | string): Promise<{ code: number; reason: string }>;
-  close(): Promise<void>;
-}
+  async inject(message: Uint8Array | string): Promise<{ code: number; reason: string }> {
+    const [route] = this.#routes;
+    if (route === undefined) throw new Error('no device is connected');
+    route.relay.send(message);
+    const [code, reason] = await once(route.relay, 'close');
+    return { code, reason: String(reason) };
+  }
 
-export async function frameProxy(layout: Layout, target: string): Promise<FrameProxy> {
-  const files = layout.tls('tool-relay');
-  const [cert, key, ca] = await Promise.all(
-    [files.cert, files.key, layout.authority.cert].map((file) => readFile(file)),
-  );
-  const server = createServer({ cert, key });
-  const sockets = new WebSocketServer({ server, perMessageDeflate: false });
-  const routes = new Set<Route>();
-  let accepted = 0;
-  const proxy: FrameProxy = {
-    get accepted() {
-      return accepted;
-    },
-    whisper(message) {
-      for (const { device, relay } of routes) {
-        device.send(message);
-        relay.send(message);
-      }
-    },
-    get url() {
-      return `wss://localhost:${(server.address() as AddressInfo).port}/v1/device`;
-    },
-    rewrite: (bytes) => bytes,
-    async inject(message) {
-      const [route] = routes;
-      if (route === undefined) throw new Error('no device is connected');
-      route.relay.send(message);
-      const [code, reason] = await once(route.relay, 'close');
-      return { code, reason: String(reason) };
-    },
-    async close() {
-      for (const socket of sockets.clients) socket.terminate();
-      await new Promise((resolve) => server.close(resolve));
-    },
-  };
-  sockets.on('connection', (device) => {
-    accepted += 1;
-    const relay = new WebSocket(target, { ca, perMessageDeflate: false });
+  protected accept(device: WebSocket): void {
+    const relay = new WebSocket(this.#target, { ca: this.#ca, perMessageDeflate: false });
     const route = { device, relay };
-    relay.once('open', () => routes.add(route));
-    relay.once('close', () => routes.delete(route));
-    pass(relay, device, proxy);
+    relay.once('open', () => this.#routes.add(route));
+    relay.once('close', () => this.#routes.delete(route));
+    pass(relay, device, this);
     // A device sends nothing before the challenge, which arrives on an open socket.
-    pass(device, relay, proxy);
+    pass(device, relay, this);
     relay.on('ping', () => device.ping());
-  });
-  server.listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  return proxy;
+  }
 }
 
-function pass(from: Socket, to: Socket, proxy: FrameProxy): void {
+function pass(from: WebSocket, to: WebSocket, proxy: FrameProxy): void {
   from.on('error', () => {});
   from.on('message', (data) => to.send(proxy.rewrite(data as Buffer)));
   from.on('close', (code, reason) => {

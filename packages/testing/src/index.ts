@@ -3,8 +3,10 @@ export { makeEnrolment, type TestDevice, type TestEnrolment } from './enrolment.
 export { eventually } from './eventually.ts';
 export { FakeClock, type FakeTimer } from './fake-clock.ts';
 export { type FaultProxy, faultProxy } from './fault-proxy.ts';
+export { type FrameFields, frameBytes, onFrames } from './frames.ts';
 export { makeKey, type TestKey } from './key.ts';
 export { nodeLauncher } from './node-launcher.ts';
 export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
+export { type Refusal, SocketServer } from './socket-server.ts';
 export { tempDir } from './temp-dir.ts';
 export { makeTokenIssuer, type TestTokenIssuer } from './token-issuer.ts';

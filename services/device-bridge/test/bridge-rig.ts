@@ -20,8 +20,8 @@ import {
 } from '@zerolatency/testing';
 import { startBridge } from '../src/app.ts';
 import { type BridgeConfig, readBridgeConfig } from '../src/config.ts';
+import { DeviceRelay } from './device-relay.ts';
 import { FakeHost } from './fake-host.ts';
-import { FakeRelay } from './fake-relay.ts';
 import { manifestOf } from './manifests.ts';
 
 export const allowAll: Rule = { id: 'all', effect: 'allow', tools: ['*.*'] };
@@ -50,7 +50,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
   const device: TestDevice = await enrolment.device({ deviceId: 'laptop', tenant: 'north' });
   const tls = await authority.server();
   const jwks = JSON.parse(readFileSync(enrolment.jwksFile, 'utf8'));
-  const relay = new FakeRelay({ tls, jwks });
+  const relay = new DeviceRelay({ tls, jwks });
   await relay.listen();
   t.after(() => relay.close());
 

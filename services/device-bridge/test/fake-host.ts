@@ -3,7 +3,7 @@ import { Caller, type CallerOutcome, type CallProgress } from '@zerolatency/call
 import { callKey } from '@zerolatency/frame';
 import { newArgumentSalt } from '@zerolatency/receipts';
 import { canonicalJson } from '@zerolatency/signing';
-import type { FakeRelay } from './fake-relay.ts';
+import type { DeviceRelay } from './device-relay.ts';
 
 export interface Asked {
   readonly server?: string;
@@ -34,10 +34,10 @@ export interface PendingCall {
 
 /** The host's half of the call protocol, through a relay that forwards everything. */
 export class FakeHost {
-  readonly #relay: FakeRelay;
+  readonly #relay: DeviceRelay;
   readonly #callers = new Map<string, Caller>();
 
-  constructor(relay: FakeRelay) {
+  constructor(relay: DeviceRelay) {
     this.#relay = relay;
     relay.onFrame = (frame) => {
       this.#callers.get(callKey(frame.callId))?.frame(frame, Date.now());

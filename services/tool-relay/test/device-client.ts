@@ -8,8 +8,8 @@ import {
   type Welcome,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
-import type { TestDevice } from '@zerolatency/testing';
-import { FrameSocket, frameBytes } from './frame-socket.ts';
+import { frameBytes, type TestDevice } from '@zerolatency/testing';
+import { FrameSocket } from './frame-socket.ts';
 
 export type HelloFields = Omit<MessageInitShape<typeof HelloSchema>, '$typeName'>;
 

@@ -6,11 +6,10 @@ import { create, toBinary } from '@bufbuild/protobuf';
 import { FrameKind } from '@zerolatency/frame';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import { FrameSchema } from '@zerolatency/proto/frame';
-import { eventually, makeKey } from '@zerolatency/testing';
+import { eventually, frameBytes, makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
 import type { DeviceClient } from './device-client.ts';
-import { frameBytes } from './frame-socket.ts';
 import { RELAY_ID, relayWorld } from './relay-world.ts';
 
 const refusedCode = { code: 4401, reason: 'device.credential_invalid' };

@@ -1,9 +1,7 @@
 import { once } from 'node:events';
-import { decodeFrame, encodeFrame, type Frame, NO_CALL, NO_PAYLOAD } from '@zerolatency/frame';
-import { eventually } from '@zerolatency/testing';
+import type { Frame } from '@zerolatency/frame';
+import { eventually, type FrameFields, frameBytes, onFrames } from '@zerolatency/testing';
 import { type ClientOptions, WebSocket } from 'ws';
-
-export type FrameFields = Partial<Frame> & Pick<Frame, 'kind'>;
 
 export interface Closed {
   readonly code: number;
@@ -23,9 +21,7 @@ export class FrameSocket {
     this.native.on('close', (code, reason) => {
       this.closed = { code, reason: String(reason) };
     });
-    this.native.on('message', (data) => {
-      const { frame, error } = decodeFrame(Uint8Array.from(data as Buffer));
-      if (frame === undefined) throw error;
+    onFrames(this.native, (frame) => {
       this.frames.push(frame);
       this.onFrame(frame);
     });
@@ -55,16 +51,4 @@ export class FrameSocket {
   end(): Promise<Closed> {
     return eventually(() => this.closed);
   }
-}
-
-export function frameBytes(fields: FrameFields): Uint8Array {
-  return encodeFrame({
-    flags: 0,
-    device: 0,
-    callId: NO_CALL,
-    offset: 0,
-    epoch: 0,
-    payload: NO_PAYLOAD,
-    ...fields,
-  });
 }

@@ -8,8 +8,7 @@ import { signPeerToken } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import { FrameSchema } from '@zerolatency/proto/frame';
 import { RelayService } from '@zerolatency/proto/relay';
-import { eventually, makeAuthority } from '@zerolatency/testing';
-import { frameBytes } from './frame-socket.ts';
+import { eventually, frameBytes, makeAuthority } from '@zerolatency/testing';
 import type { HostClient, OpenDevice } from './host-client.ts';
 import { relayWorld, type WorldOptions } from './relay-world.ts';
 

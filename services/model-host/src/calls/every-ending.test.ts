@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { callKey, FrameKind } from '@zerolatency/frame';
 import fc from 'fast-check';
-import type { FakeRelay, Tamper } from '../../test/relay/fake-relay.ts';
+import type { LinkRelay, Tamper } from '../../test/relay/link-relay.ts';
 import { readTool } from '../../test/relay/offered-tools.ts';
 import { started } from '../../test/relay/started.ts';
 
@@ -40,14 +40,14 @@ test('[TOOL-04] every call has one outcome and one verified receipt, whatever ha
     limits: { timeoutMs: 250, graceMs: 100, callsPerTurn: 1_000_000 },
   });
   const { device, relay, other, run, verify } = world;
-  let home: FakeRelay = relay;
+  let home: LinkRelay = relay;
   const disturb = {
     move: () => {
       home.disconnect(device);
       home = home === relay ? other : relay;
       home.connect(device);
     },
-    cut: () => home.cutLinks(),
+    cut: () => home.cut(),
     return: () => {
       home.disconnect(device);
       home.connect(device);

@@ -3,7 +3,7 @@ import { create } from '@bufbuild/protobuf';
 import type { Frame } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import type { TestDevice } from '@zerolatency/testing';
-import type { RelayedDevice } from './fake-relay.ts';
+import type { RelayedDevice } from './link-relay.ts';
 
 /** Sends back whatever it gets, which is enough to prove a route. */
 export class EchoDevice implements RelayedDevice {

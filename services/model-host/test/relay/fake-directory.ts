@@ -8,12 +8,12 @@ import {
   RelayService,
 } from '@zerolatency/proto/relay';
 import { toConnectError } from '@zerolatency/service/rpc';
-import type { FakeRelay } from './fake-relay.ts';
+import type { LinkRelay } from './link-relay.ts';
 
 interface Lease {
   readonly tenant: string;
   readonly deviceId: string;
-  readonly relay: FakeRelay;
+  readonly relay: LinkRelay;
   readonly epoch: number;
 }
 
@@ -26,7 +26,7 @@ export class FakeDirectory {
   /** Devices that are known not to exist. */
   readonly unknown = new Set<string>();
 
-  lease(tenant: string, deviceId: string, relay: FakeRelay): number {
+  lease(tenant: string, deviceId: string, relay: LinkRelay): number {
     this.#lastEpoch += 1;
     const epoch = this.#lastEpoch;
     this.#leases.set(`${tenant}/${deviceId}`, { tenant, deviceId, relay, epoch });

@@ -15,11 +15,11 @@ import {
   type RelayClientOptions,
 } from '../../src/adapters/relay/relay-client.ts';
 import { FakeDirectory } from './fake-directory.ts';
-import { FakeRelay } from './fake-relay.ts';
+import { LinkRelay } from './link-relay.ts';
 
 export interface RelayWorld {
   readonly directory: FakeDirectory;
-  readonly relays: readonly FakeRelay[];
+  readonly relays: readonly LinkRelay[];
   readonly devices: RelayClient;
   /** The hosts' certificate. */
   readonly client: CertFiles;
@@ -71,5 +71,5 @@ export async function relayWorld(
 }
 
 function startRelays(names: readonly string[], files: CertFiles, directory: FakeDirectory) {
-  return Promise.all(names.map((name) => new FakeRelay(name, files, directory).listen()));
+  return Promise.all(names.map((name) => new LinkRelay(name, files, directory).listen()));
 }

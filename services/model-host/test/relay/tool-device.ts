@@ -20,7 +20,7 @@ import {
 import { argumentsDigest, type Receipt, signReceipt } from '@zerolatency/receipts';
 import { canonicalJson, type Digest, type Signer, signerFromPem } from '@zerolatency/signing';
 import type { TestDevice } from '@zerolatency/testing';
-import type { RelayedDevice } from './fake-relay.ts';
+import type { RelayedDevice } from './link-relay.ts';
 
 /** Answers the MCP result; what it throws is how the call failed. */
 export type ToolHandler = (args: Record<string, unknown>, signal: AbortSignal) => Promise<unknown>;

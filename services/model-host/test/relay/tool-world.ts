@@ -19,7 +19,7 @@ import type { CallLedger, Executor, ToolLimits, ToolMetrics } from '../../src/ca
 import { createToolboxes } from '../../src/calls/toolbox.ts';
 import { deviceExecutor } from '../../src/executors/device/device-executor.ts';
 import type { Toolboxes, TurnScope } from '../../src/ports.ts';
-import type { FakeRelay } from './fake-relay.ts';
+import type { LinkRelay } from './link-relay.ts';
 import { type RelayWorld, relayWorld } from './relay-world.ts';
 import { type OfferedTool, ToolDevice } from './tool-device.ts';
 
@@ -30,8 +30,8 @@ export const contracts = loadToolContracts(
 export const never = AbortSignal.any([]);
 
 export interface ToolWorld extends RelayWorld {
-  readonly relay: FakeRelay;
-  readonly other: FakeRelay;
+  readonly relay: LinkRelay;
+  readonly other: LinkRelay;
   readonly device: ToolDevice;
   readonly ledger: Ledger;
   readonly toolboxes: Toolboxes;

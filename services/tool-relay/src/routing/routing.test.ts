@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { callKey, encodeFrame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { callKey, FrameKind } from '@zerolatency/frame';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { OpenSchema } from '@zerolatency/proto/link';
+import { type FrameFields, frameBytes } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
 import { sharedParts } from '../../test/parts.ts';
@@ -23,17 +24,8 @@ const HANDLES = 2;
 
 const callIds = Array.from({ length: 3 }, (_, index) => new Uint8Array(16).fill(index + 1));
 
-interface Sent {
-  readonly kind: number;
-  readonly device?: number;
-  readonly epoch?: number;
-  readonly callId?: Uint8Array;
-  readonly payload?: Uint8Array;
-}
-
-function bytesOf({ kind, device = 0, epoch = 0, callId, payload = NO_PAYLOAD }: Sent): Buffer {
-  const head = { flags: 0, offset: 0, callId: callId ?? new Uint8Array(16) };
-  return Buffer.from(encodeFrame({ ...head, kind, device, epoch, payload }));
+function frameBuffer(fields: FrameFields): Buffer {
+  return Buffer.from(frameBytes(fields));
 }
 
 /** Links and devices over sockets in memory. */
@@ -112,7 +104,8 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
           }
         });
       };
-      const host = (link: number, sent: Sent) => board.links[link]!.link.onMessage(bytesOf(sent));
+      const host = (link: number, sent: FrameFields) =>
+        board.links[link]!.link.onMessage(frameBuffer(sent));
 
       for (const { at, act } of moves) {
         const callId = callIds[at.call]!;
@@ -153,7 +146,7 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
         } else if (act === 'answer') {
           const route = routes[at.device]?.get(key);
           settle();
-          live[at.device]!.device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId }), 0);
+          live[at.device]!.device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId }), 0);
           board.links.forEach(({ socket }, link) => {
             const frames = socket.takeFrames();
             const expected = route?.link === link ? [route.handle] : [];
@@ -192,11 +185,11 @@ function oneCall(settings: Record<string, unknown> = {}) {
   const { device, socket, cuts } = board.connect(0);
   const { link, socket: hostSocket } = board.links[0]!;
   const payload = toBinary(OpenSchema, create(OpenSchema, addresses[0]));
-  link.onMessage(bytesOf({ kind: FrameKind.OPEN, device: 1, payload }));
+  link.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
   const call = (index: number) => {
     const { epoch } = device;
     const callId = callIds[index]!;
-    link.onMessage(bytesOf({ kind: FrameKind.CALL, device: 1, epoch, callId }));
+    link.onMessage(frameBuffer({ kind: FrameKind.CALL, device: 1, epoch, callId }));
   };
   return { ...board, device, socket, cuts, link, hostSocket, call };
 }
@@ -206,7 +199,7 @@ test('forgets a call after a long time without frames, and keeps one with frames
   call(0);
   call(1);
   clock.nowMs = 14 * 60_000;
-  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[1]! }), clock.nowMs);
+  device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[1]! }), clock.nowMs);
   device.forgetUnusedRoutes(clock.nowMs);
   assert.equal(device.calls, 2);
   clock.nowMs = 16 * 60_000;
@@ -227,7 +220,7 @@ test('[RLY-01] bounds the calls of a tenant, a link and a device, and one too ma
     assert.equal(fromBinary(RefusedSchema, told!.payload).reason, RefusedReason.BUSY);
     assert.deepEqual(more, []);
     assert.deepEqual([device.calls, link.usage.calls, link.handles], [2, 2, 1]);
-    device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+    device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
     assert.equal(hostSocket.takeFrames()[0]?.kind, FrameKind.DATA);
   }
 });
@@ -237,14 +230,14 @@ test('[RLY-01] a link without room for a call does not take it from the link tha
   call(0);
   const other = links[1]!.link;
   const payload = toBinary(OpenSchema, create(OpenSchema, { ...addresses[0] }));
-  other.onMessage(bytesOf({ kind: FrameKind.OPEN, device: 1, payload }));
+  other.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
   const { epoch } = device;
   for (const index of [1, 0]) {
     const callId = callIds[index]!;
-    other.onMessage(bytesOf({ kind: FrameKind.RESUME, device: 1, epoch, callId }));
+    other.onMessage(frameBuffer({ kind: FrameKind.RESUME, device: 1, epoch, callId }));
   }
   hostSocket.takeFrames();
-  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
   assert.deepEqual(
     hostSocket.takeFrames().map(({ kind }) => kind),
     [FrameKind.DATA],
@@ -257,7 +250,7 @@ test('[RLY-01] refuses the calls of a tenant over its rate one by one, and keeps
   assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.REFUSED);
   assert.deepEqual([device.calls, link.handles], [2, 1]);
   const { epoch } = device;
-  link.onMessage(bytesOf({ kind: FrameKind.ACK, device: 1, epoch, callId: callIds[0]! }));
+  link.onMessage(frameBuffer({ kind: FrameKind.ACK, device: 1, epoch, callId: callIds[0]! }));
   assert.equal(device.calls, 1);
   assert.deepEqual(hostSocket.takeFrames(), []);
   assert.deepEqual(cuts, []);
@@ -277,7 +270,7 @@ test('[RLY-01] cuts a host over its queue limit while a device sends to it', () 
   const { hostSocket, device, call } = oneCall({ 'links.maxQueue': '1KiB' });
   call(0);
   hostSocket.queuedBytes = 1025;
-  device.fromDevice(bytesOf({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
   assert.equal(hostSocket.closed, 'terminated');
   assert.equal(device.calls, 0);
   device.changeCatalog(new Uint8Array());

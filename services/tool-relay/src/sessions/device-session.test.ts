@@ -3,8 +3,9 @@ import { test } from 'node:test';
 import { setImmediate as nextLoop } from 'node:timers/promises';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { encodeFrame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import { FrameKind } from '@zerolatency/frame';
 import { HelloSchema } from '@zerolatency/proto/bridge';
+import { frameBytes } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
 import { sharedParts } from '../../test/parts.ts';
@@ -17,8 +18,7 @@ import type { ProvedDevice } from './hello.ts';
 const device = { tenant: 'north', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
 
 function bytesOf(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
-  const head = { flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0 };
-  return Buffer.from(encodeFrame({ ...head, kind, payload }));
+  return Buffer.from(frameBytes({ kind, payload }));
 }
 
 const helloBytes = () =>

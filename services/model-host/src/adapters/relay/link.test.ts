@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import type { ZlError } from '@zerolatency/errors';
-import { callIdFromKey, encodeFrame, FrameKind, NO_CALL, NO_PAYLOAD } from '@zerolatency/frame';
-import { eventually } from '@zerolatency/testing';
+import { callIdFromKey, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { eventually, frameBytes } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { NO_RELAY_METRICS, relayWorld } from '../../../test/relay/relay-world.ts';
 
@@ -130,7 +130,7 @@ test('[RLY-04] links again to a relay that returns at its address under another 
   const route = devices.route('north', 'laptop');
   await route.ready(never);
   relay!.relayId = 'relay-a-again';
-  relay!.cutLinks();
+  relay!.cut();
   await eventually(() => route.connection === undefined);
   await route.ready(never);
 });
@@ -171,9 +171,8 @@ test('a link ignores and counts frame kinds it does not know', async (t) => {
     onRouteUp() {},
     onRouteLost: () => heard.push(-1),
   });
-  const bare = { flags: 0, callId: NO_CALL, offset: 0, epoch: 0, payload: NO_PAYLOAD };
   for (const kind of [30, 31, 63, 64, 2 ** 31]) {
-    relay!.broadcast(Buffer.from(encodeFrame({ ...bare, kind, device })));
+    relay!.broadcast(frameBytes({ kind, device }));
   }
   const head = { kind: FrameKind.CREDIT, flags: 0, device, epoch, offset: 0 };
   route.send({ ...head, callId: callIdFromKey(callId), payload: NO_PAYLOAD });

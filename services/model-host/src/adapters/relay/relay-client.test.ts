@@ -85,7 +85,7 @@ test('[RLY-04] dials a link again after it was cut', async (t) => {
   const route = devices.route('north', 'laptop');
   await route.ready(never);
   const call = attach(route);
-  relay.cutLinks();
+  relay.cut();
   await eventually(() => call.log.length === 3);
   assert.deepEqual(call.log, ['up 1', 'lost', 'up 1']);
 });

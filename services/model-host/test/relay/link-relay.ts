@@ -1,17 +1,9 @@
+import type { IncomingMessage } from 'node:http';
 import http2 from 'node:http2';
-import https from 'node:https';
-import type { AddressInfo, Server } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { connectNodeAdapter } from '@connectrpc/connect-node';
-import {
-  callKey,
-  decodeFrame,
-  encodeFrame,
-  type Frame,
-  FrameKind,
-  NO_CALL,
-  NO_PAYLOAD,
-} from '@zerolatency/frame';
+import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
 import { verifyPeerToken } from '@zerolatency/identity';
 import { type Catalog, DrainSchema } from '@zerolatency/proto/bridge';
 import {
@@ -21,11 +13,18 @@ import {
   RouteLostSchema,
 } from '@zerolatency/proto/link';
 import { serverTlsOptions } from '@zerolatency/service/tls';
-import type { CertFiles } from '@zerolatency/testing';
-import { type WebSocket, WebSocketServer } from 'ws';
+import {
+  type CertFiles,
+  type FrameFields,
+  frameBytes,
+  onFrames,
+  type Refusal,
+  SocketServer,
+} from '@zerolatency/testing';
+import type { WebSocket } from 'ws';
 import type { FakeDirectory } from './fake-directory.ts';
 
-/** What a relay sees of a device. */
+/** A device as its relay knows it. */
 export interface RelayedDevice {
   readonly tenant: string;
   readonly deviceId: string;
@@ -42,31 +41,29 @@ interface Connected {
   readonly epoch: number;
 }
 
-/** What a test may do to frames on their way. Answers the frames that go on instead. */
+/** Changes a frame on its way: returns the frames to forward instead of it. */
 export type Tamper = (frame: Frame, direction: 'to device' | 'to host') => readonly Frame[];
 
-/** A relay pod in this process: real TLS, real sockets, real frames; no bounds and no registry. */
-export class FakeRelay {
+/** A relay's half of the links to hosts: real TLS, sockets and frames, but no limits and no registry. */
+export class LinkRelay extends SocketServer {
   relayId: string;
   readonly ca: string;
-  /** What the directory tells hosts to dial, where that is not the true address. */
+  /** The address in the directory, if it is not the real one. */
   advertisedUrl = '';
-  /** Links ever accepted. */
-  accepted = 0;
   pings = 0;
   readonly #directory: FakeDirectory;
   readonly #rpc: http2.Http2SecureServer;
-  readonly #http: https.Server;
   readonly #links = new Map<WebSocket, Map<number, string>>();
   readonly #devices = new Map<string, Connected>();
   readonly #callers = new Map<string, { link: WebSocket; handle: number }>();
   readonly #sessions = new Set<http2.ServerHttp2Session>();
-  /** Kinds of frames seen from hosts, in order. */
+  /** The kinds of the frames that hosts sent, in order. */
   readonly seen: FrameKind[] = [];
   tamper: Tamper = (frame) => [frame];
   mute = false;
 
   constructor(relayId: string, files: CertFiles, directory: FakeDirectory) {
+    super(files);
     this.relayId = relayId;
     this.ca = files.ca;
     this.#directory = directory;
@@ -78,32 +75,23 @@ export class FakeRelay {
       this.#sessions.add(session);
       session.on('close', () => this.#sessions.delete(session));
     });
-    this.#http = https.createServer(serverTlsOptions(files, { requireClient: false }));
-    const sockets = new WebSocketServer({ noServer: true, perMessageDeflate: false });
-    this.#http.on('upgrade', (request, socket, head) => {
-      const token = (request.headers.authorization ?? '').replace('Bearer ', '');
-      const nowMs = Date.now();
-      const peer = verifyPeerToken(token, { ca: files.ca, audience: this.relayId, nowMs });
-      if ('error' in peer) socket.end(`HTTP/1.1 401 Unauthorized\r\n\r\n${peer.error.message}`);
-      else sockets.handleUpgrade(request, socket, head, (link) => this.#accept(link));
-    });
   }
 
   get rpcUrl(): string {
-    return `https://127.0.0.1:${portOf(this.#rpc)}`;
+    return `https://127.0.0.1:${(this.#rpc.address() as AddressInfo).port}`;
   }
 
   get linkUrl(): string {
-    return this.advertisedUrl || `wss://127.0.0.1:${portOf(this.#http)}`;
+    return this.advertisedUrl || this.url;
   }
 
   get links(): number {
     return this.#links.size;
   }
 
-  async listen(): Promise<this> {
-    await Promise.all([this.#rpc, this.#http].map((server) => listen(server)));
-    return this;
+  override async listen(): Promise<this> {
+    await new Promise<void>((resolve) => this.#rpc.listen(0, '127.0.0.1', resolve));
+    return super.listen();
   }
 
   connect(device: RelayedDevice): void {
@@ -129,7 +117,7 @@ export class FakeRelay {
     }
   }
 
-  /** OPENED again, to every host that holds the device open. */
+  /** Sends OPENED again to every host that has the device open. */
   announce(device: RelayedDevice): void {
     const key = `${device.tenant}/${device.deviceId}`;
     for (const [link, handles] of this.#links) {
@@ -139,40 +127,34 @@ export class FakeRelay {
 
   drain(): void {
     const payload = toBinary(DrainSchema, create(DrainSchema, { closeAfterMs: 1000 }));
-    for (const link of this.#links.keys())
-      this.#send(link, { kind: FrameKind.DRAIN, device: 0, payload });
+    this.broadcast(frameBytes({ kind: FrameKind.DRAIN, payload }));
   }
 
-  broadcast(message: string | Buffer): void {
-    for (const link of this.#links.keys()) link.send(message);
-  }
-
-  cutLinks(): void {
-    for (const link of this.#links.keys()) link.terminate();
-  }
-
-  /** As SIGSTOP would: what arrives stays in the kernel, and nothing is answered. */
+  /** Acts like SIGSTOP: messages stay in the kernel and get no answer. */
   freeze(): void {
     for (const link of this.#links.keys()) link.pause();
   }
 
-  /** As kill -9 would: sockets end, leases stay until someone takes them over. */
+  /** Acts like SIGKILL: the sockets end, and leases stay until another relay takes them over. */
   async kill(): Promise<void> {
     for (const { device } of this.#devices.values()) device.detach();
     this.#devices.clear();
-    this.cutLinks();
     for (const session of this.#sessions) session.destroy();
-    this.#http.closeAllConnections();
-    const servers = [this.#rpc, this.#http].filter((server) => server.listening);
-    await Promise.all(servers.map((server) => new Promise((done) => server.close(done))));
+    await super.close();
+    if (this.#rpc.listening) await new Promise((resolve) => this.#rpc.close(resolve));
   }
 
-  #accept(link: WebSocket): void {
-    this.accepted += 1;
+  protected override refusalOf({ headers }: IncomingMessage): Refusal | undefined {
+    const token = (headers.authorization ?? '').replace('Bearer ', '');
+    const nowMs = Date.now();
+    const peer = verifyPeerToken(token, { ca: this.ca, audience: this.relayId, nowMs });
+    return 'error' in peer ? { status: 401, reason: peer.error.message } : undefined;
+  }
+
+  protected accept(link: WebSocket): void {
     this.#links.set(link, new Map());
-    link.on('message', (data: Buffer) => {
-      const { frame } = decodeFrame(data);
-      if (frame === undefined || this.mute) return;
+    onFrames(link, (frame) => {
+      if (this.mute) return;
       this.seen.push(frame.kind);
       for (const passed of this.tamper(frame, 'to device')) this.#fromHost(link, passed);
     });
@@ -228,21 +210,11 @@ export class FakeRelay {
     for (const passed of this.tamper(routed, 'to host')) this.#send(caller.link, passed);
   }
 
-  #send(link: WebSocket, frame: Pick<Frame, 'kind' | 'device'> & Partial<Frame>): void {
-    const bare = { flags: 0, callId: NO_CALL, offset: 0, epoch: 0, payload: NO_PAYLOAD };
-    link.send(encodeFrame({ ...bare, ...frame }));
+  #send(link: WebSocket, fields: FrameFields): void {
+    link.send(frameBytes(fields));
   }
 }
 
 function lost(reason: RouteLostReason): Uint8Array {
   return toBinary(RouteLostSchema, create(RouteLostSchema, { reason }));
-}
-
-function listen(server: Server): Promise<void> {
-  return new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
-}
-
-function portOf(server: Server): number {
-  // A bound TCP server has an address of this kind.
-  return (server.address() as AddressInfo).port;
 }

@@ -1,8 +1,7 @@
 import { randomBytes } from 'node:crypto';
-import { createServer } from 'node:https';
-import type { AddressInfo } from 'node:net';
+import type { IncomingMessage } from 'node:http';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { decodeFrame, encodeFrame, type Frame, FrameKind, NO_CALL } from '@zerolatency/frame';
+import { encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
 import {
   type Catalog,
   CatalogSchema,
@@ -12,8 +11,14 @@ import {
   HelloSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
-import type { CertFiles } from '@zerolatency/testing';
-import { eventually } from '@zerolatency/testing';
+import {
+  type CertFiles,
+  eventually,
+  frameBytes,
+  onFrames,
+  type Refusal,
+  SocketServer,
+} from '@zerolatency/testing';
 import {
   createLocalJWKSet,
   decodeJwt,
@@ -22,7 +27,10 @@ import {
   type JWK,
   jwtVerify,
 } from 'jose';
-import { type WebSocket, WebSocketServer } from 'ws';
+import type { WebSocket } from 'ws';
+
+const HEARTBEAT_MS = 200;
+const PATH = '/v1/device';
 
 interface Session {
   readonly socket: WebSocket;
@@ -34,20 +42,16 @@ interface Session {
 interface RelayOptions {
   readonly tls: CertFiles;
   readonly jwks: JSONWebKeySet;
-  readonly port?: number;
-  readonly heartbeatMs?: number;
 }
 
 /** The relay's half of the device socket, over real TLS, for one device. */
-export class FakeRelay {
-  readonly #server;
-  readonly #sockets;
-  readonly #options: RelayOptions;
+export class DeviceRelay extends SocketServer {
+  readonly #jwks: JSONWebKeySet;
   readonly relayId = 'relay-1';
   onFrame: (frame: Frame) => void = () => {};
   onSession: (session: Session) => void = () => {};
   onLost: () => void = () => {};
-  /** Closes every connection that says hello with this code. */
+  /** Closes every connection with this code once it has sent its hello. */
   refusal: { code: number; reason: string } | undefined;
   /** Sends no pings and no frames: a dead relay behind an open socket. */
   isSilent = false;
@@ -55,26 +59,13 @@ export class FakeRelay {
   session: Session | undefined;
   hellos = 0;
 
-  constructor(options: RelayOptions) {
-    this.#options = options;
-    const { cert, key } = options.tls;
-    this.#server = createServer({ cert, key });
-    this.#sockets = new WebSocketServer({ server: this.#server, path: '/v1/device' });
-    this.#sockets.on('connection', (socket) => this.#accept(socket));
+  constructor({ tls, jwks }: RelayOptions) {
+    super(tls);
+    this.#jwks = jwks;
   }
 
-  listen(): Promise<void> {
-    return new Promise((resolve) => {
-      this.#server.listen(this.#options.port ?? 0, '127.0.0.1', () => resolve());
-    });
-  }
-
-  get port(): number {
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  get url(): string {
-    return `wss://localhost:${this.port}/v1/device`;
+  override get url(): string {
+    return `${super.url}${PATH}`;
   }
 
   /** Resolves once a device has connected. */
@@ -97,31 +88,24 @@ export class FakeRelay {
     this.session?.socket.send(encodeFrame(frame));
   }
 
-  cut(): void {
-    for (const socket of this.#sockets.clients) socket.terminate();
-  }
-
   drain(): void {
     const payload = toBinary(DrainSchema, create(DrainSchema, { closeAfterMs: 200 }));
-    this.send(control(FrameKind.DRAIN, payload));
+    this.session?.socket.send(frameBytes({ kind: FrameKind.DRAIN, payload }));
   }
 
-  async close(): Promise<void> {
-    this.cut();
-    await new Promise((resolve) => this.#sockets.close(resolve));
-    await new Promise((resolve) => this.#server.close(resolve));
+  protected override refusalOf({ url }: IncomingMessage): Refusal | undefined {
+    return url === PATH ? undefined : { status: 404, reason: `no socket at ${url}` };
   }
 
-  #accept(socket: WebSocket): void {
+  protected accept(socket: WebSocket): void {
     const nonce = new Uint8Array(randomBytes(32));
     const challenge = create(ChallengeSchema, { nonce, relayId: this.relayId });
-    socket.send(encodeFrame(control(FrameKind.CHALLENGE, toBinary(ChallengeSchema, challenge))));
+    const payload = toBinary(ChallengeSchema, challenge);
+    socket.send(frameBytes({ kind: FrameKind.CHALLENGE, payload }));
     const heartbeat = setInterval(() => {
       if (!this.isSilent) socket.ping();
-    }, this.#options.heartbeatMs ?? 200);
-    socket.on('message', (data: Buffer) => {
-      const { frame } = decodeFrame(data);
-      if (frame === undefined) throw new Error('the bridge sent a malformed frame');
+    }, HEARTBEAT_MS);
+    onFrames(socket, (frame) => {
       if (frame.kind === FrameKind.HELLO) void this.#welcome(socket, frame, nonce);
       else if (frame.kind === FrameKind.CATALOG) {
         if (this.session) this.session.catalog = fromBinary(CatalogSchema, frame.payload);
@@ -142,7 +126,7 @@ export class FakeRelay {
       return;
     }
     const hello = fromBinary(HelloSchema, payload);
-    await jwtVerify(hello.credential, createLocalJWKSet(this.#options.jwks), {
+    await jwtVerify(hello.credential, createLocalJWKSet(this.#jwks), {
       typ: 'zl-device+jwt',
     });
     const { cnf } = decodeJwt<{ cnf: { jwk: JWK } }>(hello.credential);
@@ -156,13 +140,9 @@ export class FakeRelay {
     this.epoch += 1;
     const catalog = hello.catalog ?? create(CatalogSchema);
     this.session = { socket, hello, epoch: this.epoch, catalog };
-    const { heartbeatMs = 200 } = this.#options;
-    const welcome = create(WelcomeSchema, { epoch: BigInt(this.epoch), heartbeatMs });
-    socket.send(encodeFrame(control(FrameKind.WELCOME, toBinary(WelcomeSchema, welcome))));
+    const fields = { epoch: BigInt(this.epoch), heartbeatMs: HEARTBEAT_MS };
+    const welcome = toBinary(WelcomeSchema, create(WelcomeSchema, fields));
+    socket.send(frameBytes({ kind: FrameKind.WELCOME, payload: welcome }));
     this.onSession(this.session);
   }
-}
-
-function control(kind: FrameKind, payload: Uint8Array): Frame {
-  return { kind, flags: 0, device: 0, callId: NO_CALL, offset: 0, epoch: 0, payload };
 }
