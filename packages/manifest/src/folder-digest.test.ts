@@ -1,18 +1,22 @@
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
 import {
   chmodSync,
   cpSync,
   mkdirSync,
+  readdirSync,
+  readlinkSync,
   renameSync,
   rmSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
-import { tempDir } from '@zerolatency/testing';
-import { folderDigest } from './folder-digest.ts';
+import { eventually, tempDir } from '@zerolatency/testing';
+import { fileDigest, folderDigest } from './folder-digest.ts';
 
 function program(t: TestContext): string {
   const root = join(tempDir(t), 'program');
@@ -54,3 +58,34 @@ test('[BRG-02] a folder with a link in it is refused', async (t) => {
     (error) => error instanceof ZlError && /"lib\/link.js" is a link/.test(error.message),
   );
 });
+
+test('[BRG-02] a FIFO in place of a pinned file is refused without waiting for a writer', async (t) => {
+  const path = join(tempDir(t), 'server');
+  execFileSync('mkfifo', [path]);
+  await assert.rejects(fileDigest(path), { id: 'manifest.invalid' });
+});
+
+test('[BRG-02] a file that becomes a FIFO after the folder was listed is refused', async (t) => {
+  const root = program(t);
+  const first = join(root, 'a');
+  writeFileSync(first, '');
+  truncateSync(first, 2 ** 29);
+  const digest = folderDigest(root);
+  const refused = assert.rejects(digest, { id: 'manifest.invalid' });
+  // The first file is read, so the folder is listed.
+  await eventually(() => openPaths().includes(first));
+  rmSync(join(root, 'server.js'));
+  execFileSync('mkfifo', [join(root, 'server.js')]);
+  await refused;
+});
+
+function openPaths(): string[] {
+  return readdirSync('/proc/self/fd').map((fd) => {
+    try {
+      return readlinkSync(`/proc/self/fd/${fd}`);
+    } catch {
+      // Closed meanwhile.
+      return '';
+    }
+  });
+}

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { constants, createReadStream } from 'node:fs';
+import { constants } from 'node:fs';
 import { type FileHandle, open, readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
@@ -16,9 +16,20 @@ interface FolderFile {
   readonly sha256: string;
 }
 
+/** Opening a FIFO would otherwise wait for its writer. */
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
+
 /** SHA-256 in hexadecimal. Reads a stream: an interpreter has a hundred megabytes. */
 export async function fileDigest(path: string): Promise<string> {
-  return await sha256Of(createReadStream(path, { highWaterMark: CHUNK_BYTES }));
+  const file = await open(path, READ_AT_ONCE);
+  try {
+    if (!(await file.stat()).isFile()) {
+      throw new ZlError('manifest.invalid', `${path} is not a regular file`);
+    }
+    return await sha256Of(readerOf(file));
+  } finally {
+    await file.close();
+  }
 }
 
 /**
@@ -31,9 +42,12 @@ export async function folderDigest(root: string): Promise<string> {
   const files: FolderFile[] = [];
   let bytes = 0;
   for (const path of paths.sort()) {
-    const file = await open(join(root, path), constants.O_RDONLY | (constants.O_NOFOLLOW ?? 0));
+    const file = await open(join(root, path), READ_AT_ONCE | (constants.O_NOFOLLOW ?? 0));
     try {
-      const { mode, size } = await file.stat();
+      const stats = await file.stat();
+      // It was one when the folder was listed.
+      if (!stats.isFile()) throw unfit(root, `${JSON.stringify(path)} is not a regular file`);
+      const { mode, size } = stats;
       bytes += size;
       if (bytes > MAX_BYTES) throw unfit(root, `it holds more than ${MAX_BYTES} bytes`);
       files.push({
