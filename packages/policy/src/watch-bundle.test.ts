@@ -163,6 +163,21 @@ test('[POL-02] keys rotate in their directory, and removing one drops its bundle
   assert.deepEqual(events, ['default@1 active', 'default@2 active', 'none', 'refused: signature']);
 });
 
+test('[POL-02] removing a key drops its bundle while the file of the bundle is missing', async (t) => {
+  const { start, put, clock, paths, logged, events } = setUp(t);
+  put(await signed());
+  const { holder, check } = await start();
+  rmSync(paths.envelope);
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
+  rmSync(join(paths.keys, 'one.pem'));
+  await check();
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.deepEqual(events, ['default@1 active', 'refused: unreadable', 'none']);
+  assert.equal(logged.filter((message) => /no longer trusted/.test(message)).length, 1);
+});
+
 test('an unreadable key file leaves keys and bundle as they are', async (t) => {
   const { start, put, clock, paths, logged } = setUp(t);
   put(await signed());

@@ -104,6 +104,16 @@ export class DocumentHolder<T extends DocumentHead> {
     return offer;
   }
 
+  /** New keys without an envelope: true when they no longer vouch for the document in force. */
+  trust(keys: readonly string[], nowMs: number): Promise<boolean> {
+    const trusted = this.#lastOffer.then(() => {
+      this.#keys = keys;
+      return this.#dropUntrusted(nowMs);
+    });
+    this.#lastOffer = trusted;
+    return trusted;
+  }
+
   async #consider(envelopeText: string, nowMs: number): Promise<Offer<T>> {
     try {
       const floor = await this.#floor.load();

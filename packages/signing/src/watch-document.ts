@@ -1,4 +1,4 @@
-import { readdir } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Contents, watchFiles } from '@zerolatency/service/files';
 import type { DocumentHolder } from './document-holder.ts';
@@ -46,7 +46,10 @@ export async function watchDocument<T extends DocumentHead>(
     log.warn({ [holder.kind.logField]: name, expiredAtMs }, `${holder.kind.name} is ${now.state}`);
   });
   const files = watchFiles({
-    files: async () => [...(keysDir === undefined ? [] : await pemFiles(keysDir)), file],
+    files: async () => [
+      ...(keysDir === undefined ? [] : await pemFiles(keysDir)),
+      ...((await isMissing(file)) ? [] : [file]),
+    ],
     pollMs,
     onChange: async (contents) => {
       await offer(options, contents, nowMs());
@@ -78,13 +81,19 @@ export async function watchDocument<T extends DocumentHead>(
 
 /** Throws the refusal, so that the watch tries again. */
 async function offer<T extends DocumentHead>(
-  { holder, file, keysDir, log }: WatchDocumentOptions<T>,
+  options: WatchDocumentOptions<T>,
   contents: Contents,
   nowMs: number,
 ): Promise<void> {
-  const { name, logField, withoutIt } = holder.kind;
+  const { holder, file, keysDir, log } = options;
+  const { name, logField } = holder.kind;
   const textOf = (path: string) => contents.get(path)?.toString('utf8') ?? '';
   const keys = [...contents.keys()].filter((path) => path !== file).map(textOf);
+  if (!contents.has(file)) {
+    if (keysDir !== undefined && (await holder.trust(keys, nowMs))) warnDropped(options);
+    await stat(file);
+    throw new Error(`${file} has only just appeared`);
+  }
   const offered = await holder.offer(textOf(file), nowMs, keysDir === undefined ? undefined : keys);
   if ('unchanged' in offered) return;
   if ('installed' in offered) {
@@ -92,10 +101,23 @@ async function offer<T extends DocumentHead>(
     log.info({ [logField]: content.id, version: content.version, digest }, `${name} installed`);
     return;
   }
-  if (offered.dropped) {
-    log.warn({ file }, `the key of the ${name} is no longer trusted: ${withoutIt}`);
-  }
+  if (offered.dropped) warnDropped(options);
   throw offered.error;
+}
+
+function warnDropped<T extends DocumentHead>({ holder, file, log }: WatchDocumentOptions<T>): void {
+  const { name, withoutIt } = holder.kind;
+  log.warn({ file }, `the key of the ${name} is no longer trusted: ${withoutIt}`);
+}
+
+/** A missing file must not hide that a key was revoked meanwhile. */
+async function isMissing(file: string): Promise<boolean> {
+  try {
+    await stat(file);
+    return false;
+  } catch (reason) {
+    return reason instanceof Error && 'code' in reason && reason.code === 'ENOENT';
+  }
 }
 
 function asRefusal<T extends DocumentHead>(

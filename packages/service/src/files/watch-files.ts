@@ -66,8 +66,9 @@ export function watchFiles(options: FileWatchOptions): FileWatch {
 }
 
 function lookForChanges(options: FileWatchOptions): () => Promise<void> {
-  let seenStat = '';
-  let seenContent = '';
+  // An empty list of files is content too, as when the last one is removed.
+  let seenStat: string | undefined;
+  let seenContent: string | undefined;
   let seenError = '';
   return async () => {
     try {
@@ -78,14 +79,14 @@ function lookForChanges(options: FileWatchOptions): () => Promise<void> {
         const contents = await readAll(files);
         const content = digest(contents);
         if (content !== seenContent) await options.onChange(contents);
-        seenStat = isRecent ? '' : text;
+        seenStat = isRecent ? undefined : text;
         seenContent = content;
       }
       seenError = '';
     } catch (reason) {
       // Retried on every poll, since the cause may pass, but logged once.
-      seenStat = '';
-      seenContent = '';
+      seenStat = undefined;
+      seenContent = undefined;
       const error = String(reason);
       if (error !== seenError) options.onError(reason);
       seenError = error;
