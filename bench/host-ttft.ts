@@ -17,18 +17,18 @@ import { parseScript } from '../services/model-host/src/adapters/mock-provider/s
 import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
-const warmUps = 200;
-const rounds = 20;
-const turnsPerRound = 50;
-const answersPerRound = 5;
-const answerDeltas = 500;
+const WARM_UPS = 200;
+const ROUNDS = 20;
+const TURNS_PER_ROUND = 50;
+const ANSWERS_PER_ROUND = 5;
+const ANSWER_DELTAS = 500;
 /** SLO-01: what the host itself may add, at p99. */
-const addedGoalUs = 10_000;
+const ADDED_GOAL_US = 10_000;
 
-const script = `schema: zerolatency.mock-script/v1
+const SCRIPT = `schema: zerolatency.mock-script/v1
 rules:
 - when: { text: '^long' }
-  reply: [{ text: { value: 'a word or two. ', chunkChars: 15, repeat: ${answerDeltas} } }]
+  reply: [{ text: { value: 'a word or two. ', chunkChars: 15, repeat: ${ANSWER_DELTAS} } }]
 - reply: [{ text: hello }]
 `;
 
@@ -54,7 +54,7 @@ async function time<T>(chunks: AsyncIterable<T>, look: (chunk: T) => void = () =
 }
 
 function askDirectly(): Ask {
-  const provider = mockProvider(parseScript(script, 'bench'));
+  const provider = mockProvider(parseScript(SCRIPT, 'bench'));
   return (text) => {
     const request = {
       model: 'm',
@@ -107,7 +107,7 @@ async function start(): Promise<Record<'direct' | 'bare' | 'host', Ask>> {
   const issuer = await makeTokenIssuer(dir);
   const scriptFile = join(dir, 'script.yaml');
   const keyPem = join(dir, 'key.pem');
-  writeFileSync(scriptFile, script);
+  writeFileSync(scriptFile, SCRIPT);
   writeFileSync(keyPem, generateKeyPair().privatePem);
   const configFile = join(dir, 'host.yaml');
   const { jwksFile, issuer: iss, audience } = issuer;
@@ -137,14 +137,14 @@ async function start(): Promise<Record<'direct' | 'bare' | 'host', Ask>> {
 const ways = await start();
 const first = { direct: [] as number[], bare: [] as number[], host: [] as number[] };
 const whole = { direct: [] as number[], bare: [] as number[], host: [] as number[] };
-const names = ['direct', 'bare', 'host'] as const;
-for (const name of names) for (let i = 0; i < warmUps; i += 1) await ways[name]('hi');
+const NAMES = ['direct', 'bare', 'host'] as const;
+for (const name of NAMES) for (let i = 0; i < WARM_UPS; i += 1) await ways[name]('hi');
 insideUs.length = 0;
 // In turns, so that the noise of the machine hits all three.
-for (let round = 0; round < rounds; round += 1) {
-  for (const name of names) {
-    for (let i = 0; i < turnsPerRound; i += 1) first[name].push((await ways[name]('hi')).firstUs);
-    for (let i = 0; i < answersPerRound; i += 1)
+for (let round = 0; round < ROUNDS; round += 1) {
+  for (const name of NAMES) {
+    for (let i = 0; i < TURNS_PER_ROUND; i += 1) first[name].push((await ways[name]('hi')).firstUs);
+    for (let i = 0; i < ANSWERS_PER_ROUND; i += 1)
       whole[name].push((await ways[name]('long')).wholeUs);
   }
 }
@@ -158,7 +158,7 @@ const at = (share: number) => ({
 });
 report({
   name: 'host-ttft',
-  method: `${rounds * turnsPerRound} turns one at a time over one connection, in turns with a bare HTTP/2 stream of the same provider, whose own first token takes ${directUs.toFixed(0)} us in-process`,
+  method: `${ROUNDS * TURNS_PER_ROUND} turns one at a time over one connection, in turns with a bare HTTP/2 stream of the same provider, whose own first token takes ${directUs.toFixed(0)} us in-process`,
   figures: [
     { metric: 'first token through the host, p50', ...at(0.5) },
     { metric: 'first token through the host, p99', ...at(0.99) },
@@ -166,18 +166,18 @@ report({
       metric: 'added to the provider, p50, against the SLO',
       value: percentile(first.host, 0.5) - directUs,
       unit: 'us',
-      baseline: addedGoalUs,
+      baseline: ADDED_GOAL_US,
       goal: 1,
     },
     {
       metric: 'added inside the host, p99, against the SLO',
       value: percentile(insideUs, 0.99),
       unit: 'us',
-      baseline: addedGoalUs,
+      baseline: ADDED_GOAL_US,
       goal: 1,
     },
     {
-      metric: `answer of ${answerDeltas} deltas, recorded, p50`,
+      metric: `answer of ${ANSWER_DELTAS} deltas, recorded, p50`,
       value: percentile(whole.host, 0.5),
       unit: 'us',
       baseline: percentile(whole.bare, 0.5),

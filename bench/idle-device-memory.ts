@@ -8,11 +8,11 @@ import { makeMaterial } from './relay/material.ts';
 import { type Program, startProgram } from './relay/program.ts';
 import { report } from './report.ts';
 
-const warmUps = 300;
-const count = 3000;
-const atOnce = 50;
+const WARM_UPS = 300;
+const COUNT = 3000;
+const AT_ONCE = 50;
 /** DESIGN section 1: a device costs the relay a few KiB. */
-const goalBytes = 8 * 1024;
+const GOAL_BYTES = 8 * 1024;
 
 /** Opens so many sockets, a few at once. */
 async function openAll(total: number, open: (index: number) => Promise<void>): Promise<void> {
@@ -23,7 +23,7 @@ async function openAll(total: number, open: (index: number) => Promise<void>): P
       await open(next);
     }
   };
-  await Promise.all(Array.from({ length: atOnce }, worker));
+  await Promise.all(Array.from({ length: AT_ONCE }, worker));
 }
 
 /** After what connecting took has been given back. */
@@ -40,10 +40,10 @@ async function bytesPerSocket(
   program: Program,
   open: (index: number) => Promise<void>,
 ): Promise<number> {
-  await openAll(warmUps, (index) => open(count + index));
+  await openAll(WARM_UPS, (index) => open(COUNT + index));
   const before = await settledRss(program);
-  await openAll(count, open);
-  return ((await settledRss(program)) - before) / count;
+  await openAll(COUNT, open);
+  return ((await settledRss(program)) - before) / COUNT;
 }
 
 const [engine = 'auto'] = process.argv.slice(2);
@@ -59,28 +59,28 @@ const bare = await bytesPerSocket(floor, async () => {
 });
 await floor.stop();
 
-const tool = { name: 'read', description: 'Reads a file.', inputSchemaJson: '{"type":"object"}' };
-const catalog = { servers: [{ name: 'fs', version: '1.0.0', tools: [tool] }] };
+const TOOL = { name: 'read', description: 'Reads a file.', inputSchemaJson: '{"type":"object"}' };
+const CATALOG = { servers: [{ name: 'fs', version: '1.0.0', tools: [TOOL] }] };
 const relay = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
 const proved = await bytesPerSocket(relay, async (index) => {
   const identity = await enrolment.device({ deviceId: `device-${index}` });
   const device = new DeviceClient(`${relay.ready.socketUrl}/v1/device`, { ca });
   lifetime.after(() => device.native.terminate());
-  await device.prove(identity, { catalog });
+  await device.prove(identity, { catalog: CATALOG });
   await device.welcome();
 });
 await cleanUp();
 
 report({
   name: 'idle-device-memory',
-  method: `growth of resident memory over ${count} idle sockets after ${warmUps} to warm up, engine ${engine}: proved devices with a lease, a credential and a catalog of one tool, against sockets of the bare engine`,
+  method: `growth of resident memory over ${COUNT} idle sockets after ${WARM_UPS} to warm up, engine ${engine}: proved devices with a lease, a credential and a catalog of one tool, against sockets of the bare engine`,
   figures: [
     { metric: 'memory per idle device', value: proved, unit: 'bytes', baseline: bare },
     {
       metric: 'memory per idle device, against the goal',
       value: proved,
       unit: 'bytes',
-      baseline: goalBytes,
+      baseline: GOAL_BYTES,
       goal: 1,
     },
   ],

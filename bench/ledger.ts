@@ -18,7 +18,7 @@ mkdirSync('bench/out', { recursive: true });
 const scratch = mkdtempSync(join('bench/out', 'ledger-'));
 const signer = signerFromPem(generateKeyPair().privatePem);
 const argumentsDigest = digestOf({ path: 'welcome.txt' });
-const argumentSalt = '5a'.repeat(16);
+const ARGUMENT_SALT = '5a'.repeat(16);
 
 const floorUs: number[] = [];
 const aloneUs: number[] = [];
@@ -78,14 +78,14 @@ function recordsOf(number: number): LedgerEntry[] {
   const callId = number.toString(16).padStart(32, '0');
   const who = { tenant: 'local', user: 'me', deviceId: 'laptop' };
   const signatures = [{ keyid: signer.keyid, sig: 'x'.repeat(88) }];
-  const digests = { argumentsDigest, argumentSalt };
+  const digests = { argumentsDigest, argumentSalt: ARGUMENT_SALT };
   const receipt = { payloadType: RECEIPT_TYPE, payload: 'x'.repeat(900), signatures };
   return [
     {
       kind: 'call.intent',
       body: { callId, executor: 'device', tool: 'fs.read', ...digests, ...who },
     },
-    { kind: 'call.receipt', body: { callId, argumentSalt, receipt } },
+    { kind: 'call.receipt', body: { callId, argumentSalt: ARGUMENT_SALT, receipt } },
   ];
 }
 

@@ -3,11 +3,11 @@
 import { spawnSync } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 
-const notBenchmarks = new Set(['run.ts', 'report.ts', 'lifetime.ts']);
+const NOT_BENCHMARKS = new Set(['run.ts', 'report.ts', 'lifetime.ts']);
 
 const wanted = process.argv.slice(2);
 const programs = readdirSync('bench')
-  .filter((name) => name.endsWith('.ts') && !notBenchmarks.has(name))
+  .filter((name) => name.endsWith('.ts') && !NOT_BENCHMARKS.has(name))
   .filter((name) => wanted.length === 0 || wanted.includes(name.replace('.ts', '')));
 
 const bundled = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });

@@ -11,10 +11,10 @@ import { cleanUp, lifetime } from './lifetime.ts';
 import { percentile, report } from './report.ts';
 
 /** Enough for the compilers of five processes to have seen everything. */
-const warmUpRounds = 20;
-const rounds = 24;
-const callsPerRound = 25;
-const file = 'sample.txt';
+const WARM_UP_ROUNDS = 20;
+const ROUNDS = 24;
+const CALLS_PER_ROUND = 25;
+const FILE = 'sample.txt';
 
 async function startDirectly({ layout }: System): Promise<McpConnection> {
   const script = join(bundles, 'device-bridge/fs-server.mjs');
@@ -29,7 +29,7 @@ async function timeDirectly(server: McpConnection): Promise<number> {
   const started = performance.now();
   await server.request(
     'tools/call',
-    { name: 'read', arguments: { path: file } },
+    { name: 'read', arguments: { path: FILE } },
     { timeoutMs: 5000 },
   );
   return (performance.now() - started) * 1000;
@@ -43,7 +43,7 @@ interface PathSample {
 }
 
 async function timeThroughPath(session: ChatSession): Promise<PathSample> {
-  const { events, ending } = await runTurn(session, `read ${file}`);
+  const { events, ending } = await runTurn(session, `read ${FILE}`);
   const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
   const timing = done?.case === 'toolCallDone' ? done.value.timing : undefined;
   if (ending !== 'done' || timing === undefined) throw new Error(`the turn ended with ${ending}`);
@@ -57,7 +57,7 @@ async function timeThroughPath(session: ChatSession): Promise<PathSample> {
 
 async function repeat<T>(measure: () => Promise<T>): Promise<T[]> {
   const samples: T[] = [];
-  for (let i = 0; i < callsPerRound; i += 1) samples.push(await measure());
+  for (let i = 0; i < CALLS_PER_ROUND; i += 1) samples.push(await measure());
   return samples;
 }
 
@@ -70,7 +70,7 @@ interface Samples {
 async function measure(system: System, server: McpConnection): Promise<Samples> {
   const direct: number[] = [];
   const through: PathSample[] = [];
-  for (let round = -warmUpRounds; round < rounds; round += 1) {
+  for (let round = -WARM_UP_ROUNDS; round < ROUNDS; round += 1) {
     // A session of its own, or its history would be measured too.
     const chat = await system.chat();
     const asked = await repeat(() => timeDirectly(server));
@@ -114,7 +114,7 @@ try {
       await editConfig(host.config, { providers: { mock: { scriptFile } } });
     },
   });
-  writeFileSync(join(system.layout.device.files, file), 'x'.repeat(200));
+  writeFileSync(join(system.layout.device.files, FILE), 'x'.repeat(200));
   const server = await startDirectly(system);
   lifetime.after(() => server.close());
   tell(await measure(system, server));

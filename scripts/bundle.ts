@@ -10,7 +10,7 @@ interface Bundle {
   readonly assets: Readonly<Record<string, string>>;
 }
 
-const bundles: Readonly<Record<string, Bundle>> = {
+const BUNDLES: Readonly<Record<string, Bundle>> = {
   'model-host': {
     entries: { main: 'services/model-host/src/main.ts' },
     assets: {
@@ -34,7 +34,7 @@ const bundles: Readonly<Record<string, Bundle>> = {
 
 const out = process.argv[2] ?? 'dist';
 
-for (const [name, { entries, assets }] of Object.entries(bundles)) {
+for (const [name, { entries, assets }] of Object.entries(BUNDLES)) {
   const folder = join(out, name);
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });

@@ -92,10 +92,10 @@ function releaseChecks(): readonly Check[] {
 }
 
 /** What a formatter has to say of a whole project. */
-const maxBuffer = 64 * 1024 * 1024;
+const MAX_BUFFER_BYTES = 64 * 1024 * 1024;
 
 function passes({ name, command, args, mend }: Check): boolean {
-  const ran = spawnSync(command, args, { encoding: 'utf8', maxBuffer });
+  const ran = spawnSync(command, args, { encoding: 'utf8', maxBuffer: MAX_BUFFER_BYTES });
   const { status, stdout, stderr, error } = ran;
   console.log(`${status === 0 ? 'ok    ' : 'FAILED'} ${name}`);
   if (status === 0) return true;

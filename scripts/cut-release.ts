@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import manifest from '../package.json' with { type: 'json' };
-import { catalogue } from '../packages/errors/src/index.ts';
+import { CATALOGUE } from '../packages/errors/src/index.ts';
 import { releaseFolder } from './releases.ts';
 
 const { version } = manifest;
@@ -22,7 +22,7 @@ cpSync('contracts', join(folder, 'contracts'), {
   recursive: true,
   filter: (path) => !/\.(ts|js)$/.test(path),
 });
-writeJson('errors.json', catalogue);
+writeJson('errors.json', CATALOGUE);
 writeJson('release.json', { version, commit: git('rev-parse', 'HEAD') });
 console.log(`${folder} is written; commit it`);
 

@@ -1,12 +1,12 @@
 // Writes docs/errors.md from the catalogue; with --check only says whether it is current.
 import { readFileSync, writeFileSync } from 'node:fs';
-import { catalogue } from '../packages/errors/src/index.ts';
+import { CATALOGUE } from '../packages/errors/src/index.ts';
 
-const path = 'docs/errors.md';
+const PATH = 'docs/errors.md';
 
 function section([id, { code, retryable, help }]: [
   string,
-  (typeof catalogue)[keyof typeof catalogue],
+  (typeof CATALOGUE)[keyof typeof CATALOGUE],
 ]) {
   const kind = `\`${code}\`, ${retryable ? 'may be retried' : 'not to be retried'}`;
   return `## ${id}\n\n${kind}. ${help}\n`;
@@ -24,8 +24,8 @@ with. A failed turn ends with the same \`Error\` as its last event.
 
 Generated from \`packages/errors/src/catalogue.ts\` by \`make generate\`.
 
-${Object.entries(catalogue).map(section).join('\n')}`;
+${Object.entries(CATALOGUE).map(section).join('\n')}`;
 
 if (process.argv.includes('--check'))
-  process.exitCode = readFileSync(path, 'utf8') === page ? 0 : 1;
-else writeFileSync(path, page);
+  process.exitCode = readFileSync(PATH, 'utf8') === page ? 0 : 1;
+else writeFileSync(PATH, page);

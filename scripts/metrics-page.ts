@@ -13,12 +13,12 @@ interface Metric {
   readonly labels: Readonly<Record<string, Bound>>;
 }
 
-const path = 'docs/metrics.md';
+const PATH = 'docs/metrics.md';
 const contract: Record<'counters' | 'gauges' | 'histograms', Record<string, Metric>> = JSON.parse(
   readFileSync('contracts/metrics/metrics.json', 'utf8'),
 );
 
-const services = {
+const SERVICES = {
   'model-host': 'On the admin port, `/metrics`.',
   'tool-relay': 'On the admin port, `/metrics`.',
   'device-bridge':
@@ -67,8 +67,8 @@ explained in [errors.md](errors.md).
 
 Written from \`contracts/metrics/metrics.json\` by \`make generate\`.
 
-${Object.entries(services).map(section).join('\n')}`;
+${Object.entries(SERVICES).map(section).join('\n')}`;
 
 if (process.argv.includes('--check'))
-  process.exitCode = readFileSync(path, 'utf8') === page ? 0 : 1;
-else writeFileSync(path, page);
+  process.exitCode = readFileSync(PATH, 'utf8') === page ? 0 : 1;
+else writeFileSync(PATH, page);

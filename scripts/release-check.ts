@@ -2,7 +2,7 @@
 // and no name that programs, dashboards or alerts rely on is gone. The wire is buf's to compare.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { catalogue } from '../packages/errors/src/index.ts';
+import { CATALOGUE } from '../packages/errors/src/index.ts';
 import { errorFaults, metricFaults, schemaFault } from './contract-compatibility.ts';
 import { latestRelease } from './releases.ts';
 
@@ -14,7 +14,7 @@ const faults = [
     .filter((path) => path.endsWith('.schema.json'))
     .flatMap((path) => faultOf(join('contracts', path))),
   ...metricFaults(readJson(join(release, METRICS)), readJson(METRICS)),
-  ...errorFaults(readJson(join(release, 'errors.json')), catalogue),
+  ...errorFaults(readJson(join(release, 'errors.json')), CATALOGUE),
 ];
 for (const fault of faults) console.log(fault);
 process.exitCode = faults.length === 0 ? 0 : 1;

@@ -6,13 +6,13 @@ import { tmpdir } from 'node:os';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
-const everything = ['packages', 'services', 'test'];
+const EVERYTHING = ['packages', 'services', 'test'];
 
 /** Their files start processes and wait for them, so they are many at a time or too long in a row. */
-const apart = ['services/device-bridge', 'test'];
+const APART = ['services/device-bridge', 'test'];
 
 const given = process.argv.slice(2);
-const places = given.length > 0 ? given.map((place) => relative('.', place)) : everything;
+const places = given.length > 0 ? given.map((place) => relative('.', place)) : EVERYTHING;
 // Once each, also where one place lies in another.
 const files = [...new Set(places.flatMap(testsIn))].sort();
 if (files.some((file) => file.startsWith('test/e2e/'))) {
@@ -51,7 +51,7 @@ function testsIn(place: string): string[] {
 
 /** The source or test folder of a workspace; empty for a file that runs by itself. */
 function folderOf(file: string): string {
-  if (apart.some((place) => file.startsWith(`${place}/`))) return '';
+  if (APART.some((place) => file.startsWith(`${place}/`))) return '';
   return file.split('/').slice(0, 3).join('/');
 }
 

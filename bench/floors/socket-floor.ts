@@ -33,10 +33,10 @@ function forward(to: WebSocket<Peer> | undefined, message: ArrayBuffer): void {
   if (waiting.push(to) === 1) setImmediate(flush);
 }
 
-const common = { maxPayloadLength: 1 << 21, maxBackpressure: 0, idleTimeout: 0 };
+const COMMON = { maxPayloadLength: 1 << 21, maxBackpressure: 0, idleTimeout: 0 };
 
 app.ws<Peer>('/host', {
-  ...common,
+  ...COMMON,
   upgrade: (res, req, context) => accept(res, req, context),
   open: (socket) => {
     host = socket;
@@ -44,7 +44,7 @@ app.ws<Peer>('/host', {
   message: (_socket, message) => forward(devices[new DataView(message).getUint32(0)], message),
 });
 app.ws<Peer>('/device', {
-  ...common,
+  ...COMMON,
   upgrade: (res, req, context) => accept(res, req, context),
   open: (socket) => {
     devices.push(socket);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { errorFaults, metricFaults, schemaFault } from '../../scripts/contract-compatibility.ts';
 
-const released = {
+const RELEASED = {
   type: 'object',
   additionalProperties: false,
   required: ['name'],
@@ -13,31 +13,31 @@ const released = {
   },
 };
 
-const { name, effect, note } = released.properties;
+const { name, effect, note } = RELEASED.properties;
 
 test('[OPS-06] a schema may grow an optional property and a new choice', () => {
   const grown = {
-    ...released,
+    ...RELEASED,
     properties: { name, note, effect: { enum: ['allow', 'deny', 'ask'] }, tag: { type: 'string' } },
   };
-  assert.equal(schemaFault(released, grown), undefined);
-  assert.equal(schemaFault(released, { ...released, $id: 'https://example.invalid/x' }), undefined);
+  assert.equal(schemaFault(RELEASED, grown), undefined);
+  assert.equal(schemaFault(RELEASED, { ...RELEASED, $id: 'https://example.invalid/x' }), undefined);
 });
 
 const breaking = {
-  'a new required property': { ...released, required: ['name', 'note'] },
-  'a property that is gone': { ...released, properties: { name, effect } },
-  'a choice that is gone': { ...released, properties: { name, note, effect: { enum: ['allow'] } } },
+  'a new required property': { ...RELEASED, required: ['name', 'note'] },
+  'a property that is gone': { ...RELEASED, properties: { name, effect } },
+  'a choice that is gone': { ...RELEASED, properties: { name, note, effect: { enum: ['allow'] } } },
   'a lower bound on a length': {
-    ...released,
+    ...RELEASED,
     properties: { effect, note, name: { type: 'string', maxLength: 8 } },
   },
-  'a required property that is gone': { ...released, properties: { effect, note } },
+  'a required property that is gone': { ...RELEASED, properties: { effect, note } },
 };
 
 for (const [change, current] of Object.entries(breaking)) {
   test(`[OPS-06] ${change} is a breaking change of a schema`, () => {
-    assert.match(schemaFault(released, current) ?? 'compatible', /^it refuses/);
+    assert.match(schemaFault(RELEASED, current) ?? 'compatible', /^it refuses/);
   });
 }
 

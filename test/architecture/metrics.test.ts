@@ -12,7 +12,7 @@ const { counters, gauges, histograms } = contract;
 const metrics: readonly Exported[] = Object.entries({ ...counters, ...gauges, ...histograms }).map(
   ([name, { services }]) => ({ name, services }),
 );
-const services = ['model-host', 'tool-relay', 'device-bridge'];
+const SERVICES = ['model-host', 'tool-relay', 'device-bridge'];
 const product = readSources().filter(
   (source) => /^(packages|services)\/[^/]+\/src\//.test(source.path) && !isTest(source),
 );
@@ -34,7 +34,7 @@ function certificateOf(service: string): string[] {
   return isExposed ? namedIn('packages/service/src/tls/') : [];
 }
 
-for (const service of services) {
+for (const service of SERVICES) {
   test(`[OBS-02] ${service} makes the metrics that the contract says it exports, and no other`, () => {
     const promised = metrics.filter((metric) => metric.services.includes(service));
     assert.ok(promised.length > 0, 'it exports nothing of the contract');

@@ -38,10 +38,10 @@ const GROUPS: Readonly<Record<string, number>> = {
   CLI: 4,
   SLO: 5,
 };
-const titlePattern = /\b(?:test|it)\(\s*(['"`])((?:\[[A-Z]{3,4}-\d\d\]\s*)+[^\n]*?)\1/g;
+const TITLE_PATTERN = /\b(?:test|it)\(\s*(['"`])((?:\[[A-Z]{3,4}-\d\d\]\s*)+[^\n]*?)\1/g;
 const titles = readSources()
   .filter((source) => source.path.endsWith('.test.ts'))
-  .flatMap((source) => [...source.text.matchAll(titlePattern)].map((match) => match[2] ?? ''));
+  .flatMap((source) => [...source.text.matchAll(TITLE_PATTERN)].map((match) => match[2] ?? ''));
 const named = titles.flatMap((title) =>
   [...title.matchAll(/\[([A-Z]{3,4}-\d\d)\]/g)].map((m) => m[1]),
 );

@@ -14,9 +14,9 @@ export interface Source {
   readonly staticImports: readonly string[];
 }
 
-const importPattern =
+const IMPORT_PATTERN =
   /(?:^|\n)\s*(?:import|export)\s+(?<type>type\s)?[^'"]*?from\s+'(?<from>[^']+)'|\bimport\('(?<lazy>[^']+)'\)|(?:^|\n)import\s+'(?<bare>[^']+)'/g;
-const commentPattern = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm;
+const COMMENT_PATTERN = /\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm;
 
 /** Every TypeScript file we wrote, tracked or not yet. */
 export function readSources(): readonly Source[] {
@@ -31,14 +31,14 @@ export function readSources(): readonly Source[] {
 
 function readSource(path: string): Source {
   const text = readFileSync(path, 'utf8');
-  const found = [...text.matchAll(importPattern)].map(({ groups = {} }) => ({
+  const found = [...text.matchAll(IMPORT_PATTERN)].map(({ groups = {} }) => ({
     specifier: groups.from ?? groups.lazy ?? groups.bare ?? '',
     isType: groups.type !== undefined,
     isLazy: groups.lazy !== undefined,
   }));
   return {
     path,
-    text: text.replaceAll(commentPattern, ''),
+    text: text.replaceAll(COMMENT_PATTERN, ''),
     lines: text.split('\n').length - 1,
     imports: found.map(({ specifier }) => specifier),
     runtimeImports: found.filter(({ isType }) => !isType).map(({ specifier }) => specifier),

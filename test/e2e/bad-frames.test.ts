@@ -11,13 +11,13 @@ import {
   type TestDevice,
   tempDir,
 } from '@zerolatency/testing';
-import { local } from '../../services/cli/src/installation/local.ts';
+import { LOCAL } from '../../services/cli/src/installation/local.ts';
 import { addEffectsServer, configOf, editConfig, traceOf } from './effects.ts';
 import { FrameProxy, otherEncoding } from './frame-proxy.ts';
 import { RelayPeers } from './relay-peers.ts';
 import { callTool, runTurn, startSystem } from './system.ts';
 
-const mebibyte = 2 ** 20;
+const MEBIBYTE = 2 ** 20;
 
 /** Messages that no peer may send, and the relay's close codes. */
 const garbage: Record<string, [message: Uint8Array | string, code: number, reason: string]> = {
@@ -27,7 +27,7 @@ const garbage: Record<string, [message: Uint8Array | string, code: number, reaso
   'a call id of two bytes': [Buffer.from('0d300000002202abcd', 'hex'), 4400, 'frame.malformed'],
   'a frame that is not its to send': [frame(FrameKind.WELCOME), 4400, 'frame.malformed'],
   text: ['{"hello":"relay"}', 1003, 'frame.malformed'],
-  'more than a frame may have': [Buffer.alloc(1.5 * mebibyte), 1009, 'frame.too_large'],
+  'more than a frame may have': [Buffer.alloc(1.5 * MEBIBYTE), 1009, 'frame.too_large'],
 };
 
 test('frames and credentials that a relay must refuse', { timeout: 90_000 }, async (t) => {
@@ -109,7 +109,7 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
       for (const [what, [message, code, reason]] of Object.entries(garbage)) {
         const link = peers.link(await peers.token());
         await link.opened();
-        await link.open(local.tenant, 'witness');
+        await link.open(LOCAL.tenant, 'witness');
         link.native.send(message);
         assert.deepEqual(await link.end(), { code, reason }, what);
       }
@@ -166,7 +166,7 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
     assert.equal(witness.closed, undefined);
     const link = peers.link(await peers.token());
     await link.opened();
-    assert.equal((await link.open(local.tenant, 'witness')).epoch, witness.epoch);
+    assert.equal((await link.open(LOCAL.tenant, 'witness')).epoch, witness.epoch);
     await system.healthy();
   });
 });

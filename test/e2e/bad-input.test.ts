@@ -10,10 +10,10 @@ import { callTool, runTurn, type System, startSystem } from './system.ts';
 
 const root = join(import.meta.dirname, '../..');
 const brokenServer = join(root, 'packages/mcp/test/servers/server.ts');
-const gibibyte = 2 ** 30;
+const GIBIBYTE = 2 ** 30;
 
 /** The fault of each server and the error of a call to it. */
-const faults: Record<string, { does: string; ends: [outcome: string, errorId: string] }> = {
+const FAULTS: Record<string, { does: string; ends: [outcome: string, errorId: string] }> = {
   exits: { does: 'exits-on-call', ends: ['FAILED', 'tool.server_down'] },
   hangs: { does: 'hangs-for-good-on-call', ends: ['FAILED', 'tool.timeout'] },
   floods: { does: 'floods-with-messages', ends: ['FAILED', 'tool.server_protocol'] },
@@ -23,7 +23,7 @@ const faults: Record<string, { does: string; ends: [outcome: string, errorId: st
 };
 
 async function addBadServers(layout: Layout): Promise<void> {
-  const broken = Object.entries(faults).map(([name, { does, ends }]): AddedServer => {
+  const broken = Object.entries(FAULTS).map(([name, { does, ends }]): AddedServer => {
     const limits = { callTimeoutMs: ends[1] === 'tool.timeout' ? 1_000 : 20_000 };
     return { name, args: [brokenServer, does], effects: { echo: 'none' }, limits };
   });
@@ -62,7 +62,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addBadServers });
   const { files } = system.layout.device;
 
-  for (const [name, { does, ends }] of Object.entries(faults)) {
+  for (const [name, { does, ends }] of Object.entries(FAULTS)) {
     await t.test(
       `[BRG-02] a server that ${does} ends its call with ${ends[1]}, and others go on`,
       async () => {
@@ -124,7 +124,7 @@ test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
   await t.test(
     '[BRG-03] from a file of 10 GB it reads what is allowed, or the requested range',
     async () => {
-      const size = 10 * gibibyte;
+      const size = 10 * GIBIBYTE;
       writeFileSync(join(files, 'large.bin'), '');
       truncateSync(join(files, 'large.bin'), size);
       const all = await contentOf(system, { path: 'large.bin' });

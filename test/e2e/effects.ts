@@ -16,7 +16,7 @@ import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
 
 const fixtures = join(import.meta.dirname, 'fixtures');
-const noWarning = '--disable-warning=ExperimentalWarning';
+const NO_WARNING = '--disable-warning=ExperimentalWarning';
 
 /** A server that runs on Node beside fs, with the fields that differ. */
 export type AddedServer = Pick<CommandServer, 'name' | 'args'> & Partial<CommandServer>;
@@ -39,7 +39,7 @@ export async function addServers(layout: Layout, added: readonly AddedServer[]):
   const env = { allow: [], set: {} };
   await signManifestWith(layout, (manifest) => {
     const servers = added.map(({ args, ...server }) => {
-      return { ...program, env, args: [noWarning, ...args], ...server };
+      return { ...program, env, args: [NO_WARNING, ...args], ...server };
     });
     const all = [...manifest.servers, ...servers];
     return { ...manifest, version: manifest.version + 1, servers: all };

@@ -8,7 +8,7 @@ import { test } from 'node:test';
 import { type ExportedSpan, eventually, OtlpCollector } from '@zerolatency/testing';
 import contract from '../../contracts/metrics/metrics.json' with { type: 'json' };
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
-import { type Service, services } from '../../services/cli/src/installation/processes.ts';
+import { SERVICES, type Service } from '../../services/cli/src/installation/processes.ts';
 import { curlStream } from './curl.ts';
 import { addServers, editConfig } from './effects.ts';
 import { logged, logLines } from './logs.ts';
@@ -17,9 +17,9 @@ import { callTool, type System, startSystem } from './system.ts';
 
 /** A server that returns its arguments or logs them. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
-const secret = `ghp_${'Zx8K'.repeat(9)}`;
+const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
 /** Metrics that such a chat does not move: nothing fails, and nothing connects or leaves. */
-const unmoved: Readonly<Record<Service, readonly string[]>> = {
+const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
     'zl_host_deltas_merged_total',
@@ -43,7 +43,7 @@ const unmoved: Readonly<Record<Service, readonly string[]>> = {
   ],
 };
 /** Gauges that grow with calls; the others return to their value afterwards. */
-const growing = ['zl_ledger_size_records', 'zl_bridge_journal_entries'];
+const GROWING = ['zl_ledger_size_records', 'zl_bridge_journal_entries'];
 
 const traceId = randomBytes(16).toString('hex');
 const clientSpanId = randomBytes(8).toString('hex');
@@ -56,12 +56,12 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     async prepare(layout) {
       await addServers(layout, [
         { name: 'mirror', args: [mirror, 'well'] },
-        { name: 'teller', args: [mirror, 'logs-a-line', secret] },
+        { name: 'teller', args: [mirror, 'logs-a-line', SECRET] },
       ]);
       for (const { config } of [layout.host, layout.relay, layout.device]) {
         await editConfig(config, { log: { level: 'debug' } });
       }
-      writeFileSync(join(layout.device.files, 'secret.txt'), `the token is ${secret}`);
+      writeFileSync(join(layout.device.files, 'secret.txt'), `the token is ${SECRET}`);
     },
   });
   const { layout, settings } = system;
@@ -71,11 +71,11 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     url: `${settings.host.url}/zerolatency.agent.v1.AgentService/Chat`,
     token,
     headers: [`traceparent: 00-${traceId}-${clientSpanId}-01`],
-    body: { start: { text: `call mirror.echo {"note":"${secret}"}`, deviceId, sessionId: 's-1' } },
+    body: { start: { text: `call mirror.echo {"note":"${SECRET}"}`, deviceId, sessionId: 's-1' } },
   });
   // Both its result and its failure hold a secret.
   await callTool(system, 'fs.read', { path: 'secret.txt' });
-  await callTool(system, 'fs.read', { path: `${secret}.txt` });
+  await callTool(system, 'fs.read', { path: `${SECRET}.txt` });
   await callTool(system, 'teller.echo', {});
   await logged(system, 'device-bridge', {
     fits: ({ msg, server }) => msg === 'server stderr' && server === 'teller',
@@ -117,7 +117,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test('[OBS-06] metrics and logs of all three services reach the collector', async () => {
-    for (const service of services) {
+    for (const service of SERVICES) {
       await eventually(() => collector.logs.some((log) => log.service === service));
       await eventually(() =>
         collector.pointsOf('zl_build_info').some((point) => point.service === service),
@@ -179,12 +179,12 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     '[OBS-02] every metric that a turn with a tool call must move has moved, at all three',
     async () => {
       const after = await scrapeAll(system);
-      for (const service of services) {
+      for (const service of SERVICES) {
         const moved = movedBetween(before[service], after[service]);
         const counted = promisedBy(service, { ...contract.counters, ...contract.histograms });
-        const mustMove = [...counted, ...promisedBy(service, contract.gauges, growing)];
+        const mustMove = [...counted, ...promisedBy(service, contract.gauges, GROWING)];
         assert.deepEqual(
-          mustMove.filter((name) => !moved.has(name) && !unmoved[service].includes(name)),
+          mustMove.filter((name) => !moved.has(name) && !UNMOVED[service].includes(name)),
           [],
           service,
         );
@@ -215,7 +215,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test('[OBS-04] every log line is JSON, and those of a call carry its trace', async () => {
-    for (const service of services)
+    for (const service of SERVICES)
       assert.ok((await logLines(system, service)).length > 1, service);
     const fits = ({ trace_id }: Readonly<Record<string, unknown>>) => trace_id === traceId;
     const ended = await logged(system, 'model-host', {
@@ -229,7 +229,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   await t.test('[OBS-04] [RED-01] no log, trace or scrape holds a secret', async () => {
     const key = (file: string) => readFileSync(file, 'utf8').split('\n')[1] ?? '';
     const secrets = {
-      'the token in a file and in arguments': secret,
+      'the token in a file and in arguments': SECRET,
       "the person's token": token,
       'its signature': token.split('.')[2] ?? '',
       "the device's key": key(layout.device.key),
@@ -239,14 +239,14 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     };
     const scrapes = JSON.stringify(await scrapeAll(system));
     // A service exports what is pending when it stops.
-    for (const service of services) await system.stop(service);
-    const logs = await Promise.all(services.map((service) => system.log(service)));
+    for (const service of SERVICES) await system.stop(service);
+    const logs = await Promise.all(SERVICES.map((service) => system.log(service)));
     const all = [...logs, collector.received, scrapes].join('\n');
     for (const [what, value] of Object.entries(secrets)) {
       assert.ok(value.length > 20, what);
       assert.ok(!all.includes(value), what);
     }
-    for (const service of services) await system.start(service);
+    for (const service of SERVICES) await system.start(service);
     await system.healthy();
   });
 

@@ -16,11 +16,11 @@ import { type LogLine, logged, logMark } from './logs.ts';
 import { runTurn, type System, startSystem, type Turn } from './system.ts';
 
 const [allow] = firstBundle(0).rules as [Rule];
-const deny: Rule = { id: 'nobody-reads', effect: 'deny', tools: ['fs.*'] };
+const DENY: Rule = { id: 'nobody-reads', effect: 'deny', tools: ['fs.*'] };
 
 /** The two ends that decide, and their logs of bundles. */
-const ends = { host: 'model-host', device: 'device-bridge' } as const;
-type End = keyof typeof ends;
+const ENDS = { host: 'model-host', device: 'device-bridge' } as const;
+type End = keyof typeof ENDS;
 
 test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   const system = await startSystem(t, {
@@ -47,15 +47,15 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   async function publish(end: End, changes: Partial<Bundle> & { version: number }): Promise<void> {
     const fits = ({ msg, version }: LogLine) =>
       msg === 'policy bundle installed' && version === changes.version;
-    const mark = await logMark(system, ends[end]);
+    const mark = await logMark(system, ENDS[end]);
     await writePublic(files[end], await envelopeOf(changes));
-    await logged(system, ends[end], { fits, mark });
+    await logged(system, ENDS[end], { fits, mark });
   }
 
   await t.test(
     '[POL-01] [TOOL-04] [POL-06] a call that the host denies has its receipt in the ledger',
     async () => {
-      await publish('host', { version: 2, rules: [allow, deny] });
+      await publish('host', { version: 2, rules: [allow, DENY] });
       const turn = await read(system);
       assert.deepEqual(callOf(turn).outcome, 'DENIED');
       assert.equal(callOf(turn).errorId, 'policy.denied');
@@ -88,7 +88,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
   await t.test(
     '[POL-04] [TOOL-04] the device denies what the host allows, and signs the denial',
     async () => {
-      await publish('device', { version: 7, rules: [allow, deny] });
+      await publish('device', { version: 7, rules: [allow, DENY] });
       const turn = await read(system);
       assert.equal(callOf(turn).outcome, 'DENIED');
       assert.equal(callOf(turn).errorId, 'policy.denied');
@@ -125,13 +125,13 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       };
       for (const [why, envelope] of Object.entries(refused)) {
         const marks = {
-          host: await logMark(system, ends.host),
-          device: await logMark(system, ends.device),
+          host: await logMark(system, ENDS.host),
+          device: await logMark(system, ENDS.device),
         };
         for (const end of ['host', 'device'] as const) await writePublic(files[end], envelope);
         for (const end of ['host', 'device'] as const) {
           const fits = ({ errorId }: LogLine) => errorId === 'policy.invalid';
-          const { msg } = await logged(system, ends[end], { fits, mark: marks[end] });
+          const { msg } = await logged(system, ENDS[end], { fits, mark: marks[end] });
           assert.ok(`${msg}`.includes(why), `${msg}`);
         }
         const turn = await read(system);

@@ -4,7 +4,7 @@ import { readFile } from 'node:fs/promises';
 import { signPeerToken } from '@zerolatency/identity';
 import { makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { decodeProtectedHeader, SignJWT } from 'jose';
-import { local } from '../../services/cli/src/installation/local.ts';
+import { LOCAL } from '../../services/cli/src/installation/local.ts';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 import { configOf } from './effects.ts';
@@ -75,15 +75,15 @@ export class RelayPeers {
   }
 
   async enrol(enrolled: Enrolled = {}): Promise<TestDevice> {
-    const { deviceId = 'another', issuer = local.enrolmentIssuer, expiresInS = 3600 } = enrolled;
+    const { deviceId = 'another', issuer = LOCAL.enrolmentIssuer, expiresInS = 3600 } = enrolled;
     const { layout } = this.#system;
     const own = createPrivateKey(await readText(layout.enrolment.key));
     const enrolment = await makeEnrolment(tempDir(this.#t), { issuer });
-    const device = await enrolment.device({ deviceId, tenant: local.tenant });
+    const device = await enrolment.device({ deviceId, tenant: LOCAL.tenant });
     const { kty, crv, x } = device.key.publicJwk;
     const { kid } = decodeProtectedHeader(await readText(layout.device.credential));
     const nowS = Math.floor(Date.now() / 1000);
-    const credential = await new SignJWT({ tenant: local.tenant, cnf: { jwk: { kty, crv, x } } })
+    const credential = await new SignJWT({ tenant: LOCAL.tenant, cnf: { jwk: { kty, crv, x } } })
       .setProtectedHeader({ alg: 'EdDSA', typ: 'zl-device+jwt', kid: `${kid}` })
       .setIssuer(issuer)
       .setSubject(deviceId)

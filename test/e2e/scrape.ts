@@ -12,9 +12,9 @@ export interface Scrape {
 }
 
 // prom-client spells it Nan, and Prometheus reads it in any case.
-const sampleLine =
+const SAMPLE_LINE =
   /^(?<name>[a-zA-Z_:][\w:]*)(?:\{(?<labels>.*)\})? (?<value>-?[\d.]+(?:e[+-]?\d+)?|[Nn]a[Nn]|[+-]Inf)$/;
-const labelPair = /(?<name>[a-zA-Z_]\w*)="(?<value>(?:[^"\\]|\\["\\n])*)"(?:,|$)/gy;
+const LABEL_PAIR = /(?<name>[a-zA-Z_]\w*)="(?<value>(?:[^"\\]|\\["\\n])*)"(?:,|$)/gy;
 
 /** Parses the text format of Prometheus and throws on anything else. */
 export function readScrape(text: string): Scrape {
@@ -61,10 +61,10 @@ function keyOf({ name, labels }: Sample): string {
 }
 
 function readSample(line: string): Sample {
-  const { groups } = sampleLine.exec(line) ?? {};
+  const { groups } = SAMPLE_LINE.exec(line) ?? {};
   if (groups?.name === undefined) throw new Error(`not a sample: ${line}`);
   const { name, labels = '', value } = groups;
-  const pairs = [...labels.matchAll(labelPair)];
+  const pairs = [...labels.matchAll(LABEL_PAIR)];
   if (pairs.map(([pair]) => pair).join('') !== labels) throw new Error(`not labels: ${line}`);
   return {
     name,

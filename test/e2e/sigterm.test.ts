@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
-import { type Service, services } from '../../services/cli/src/installation/processes.ts';
+import { SERVICES, type Service } from '../../services/cli/src/installation/processes.ts';
 import { commandLine, processesOf } from './installed-processes.ts';
 import { spawnService } from './own-processes.ts';
 import { installPrograms } from './system.ts';
@@ -13,8 +13,8 @@ import { installPrograms } from './system.ts';
 const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 /** A fraction of the start time, most of which loads modules, or a number of printed lines. */
-const moments = [0.97, '1 line', '2 lines', '3 lines'] as const;
-type Moment = (typeof moments)[number];
+const MOMENTS = [0.97, '1 line', '2 lines', '3 lines'] as const;
+type Moment = (typeof MOMENTS)[number];
 
 test(
   '[HOST-10] [BRG-01] [RLY-01] SIGTERM at any moment of a start ends it with status 0',
@@ -23,8 +23,8 @@ test(
     const layout = layoutOf(join(tempDir(t), '.zl'));
     await installPrograms(layout);
     const startsMs = await startAndStop();
-    for (const moment of moments) {
-      await Promise.all(services.map((service) => interrupt(service, moment)));
+    for (const moment of MOMENTS) {
+      await Promise.all(SERVICES.map((service) => interrupt(service, moment)));
       assert.deepEqual(processesOf(layout.home).map(commandLine), [], `at ${moment}`);
     }
     // None has left anything that prevents the next start.
@@ -32,7 +32,7 @@ test(
 
     async function startAndStop(): Promise<Record<string, number>> {
       const startedMs = performance.now();
-      const own = services.map((service) => spawnService(t, layout, service));
+      const own = SERVICES.map((service) => spawnService(t, layout, service));
       const tookMs = await Promise.all(
         own.map(async ({ ready }) => {
           await ready;
@@ -42,7 +42,7 @@ test(
       for (const { child } of own) child.kill('SIGTERM');
       const ended = await Promise.all(own.map(({ ended }) => ended));
       assert.deepEqual(ended, [0, 0, 0], own.map(({ said }) => said()).join(''));
-      return Object.fromEntries(services.map((service, index) => [service, tookMs[index] ?? 0]));
+      return Object.fromEntries(SERVICES.map((service, index) => [service, tookMs[index] ?? 0]));
     }
 
     async function interrupt(service: Service, moment: Moment): Promise<void> {

@@ -11,8 +11,8 @@ import { createInstallation } from '../../services/cli/src/installation/create.t
 import { type Layout, layoutOf } from '../../services/cli/src/installation/layout.ts';
 import {
   runningPid,
+  SERVICES,
   type Service,
-  services,
   startService,
   stopService,
 } from '../../services/cli/src/installation/processes.ts';
@@ -23,7 +23,7 @@ import { stopWithTests } from './installed-processes.ts';
 const run = promisify(execFile);
 
 /** Starting takes a second or two, and much longer on a busy machine. */
-const startTimeoutMs = 60_000;
+const START_TIMEOUT_MS = 60_000;
 
 /** The three services as processes of their own, installed into a folder of their own. */
 export interface System {
@@ -67,7 +67,7 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   // Registered before the folder's removal, because hooks run in that order.
   t.after(async () => {
     for (const session of sessions) session.close();
-    for (const service of [...services].reverse()) await system?.stop(service);
+    for (const service of [...SERVICES].reverse()) await system?.stop(service);
   });
   const layout = layoutOf(join(tempDir(t), '.zl'));
   stopWithTests(layout.home);
@@ -76,7 +76,7 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   await options.prepare?.(layout);
   const settings = await readSettings(layout.settings);
   system = systemOf(layout, { settings, sessions, programs });
-  for (const service of services) await system.start(service);
+  for (const service of SERVICES) await system.start(service);
   await system.healthy();
   return system;
 }
@@ -102,7 +102,7 @@ function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts)
     stop: (service) => stopService(terminal, layout, { service, deadlineMs: 20_000 }),
     async healthy() {
       const allOk = async () => (await probeAll(settings)).every(({ health }) => health === 'ok');
-      await eventually(allOk, { timeoutMs: startTimeoutMs, everyMs: 50 });
+      await eventually(allOk, { timeoutMs: START_TIMEOUT_MS, everyMs: 50 });
     },
     async chat({ deviceId } = {}) {
       const target = await chatTarget(settings, deviceId === undefined ? {} : { device: deviceId });

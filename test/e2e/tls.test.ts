@@ -11,8 +11,8 @@ import { type LogLine, logged, logMark } from './logs.ts';
 import { callTool, runTurn, type System, startSystem } from './system.ts';
 
 /** Each attempt is a handshake with every listener. */
-const seldom = { everyMs: 200 };
-const hosts = ['localhost', '127.0.0.1', '::1'];
+const SELDOM = { everyMs: 200 };
+const HOSTS = ['localhost', '127.0.0.1', '::1'];
 
 test('certificates replaced in a running system', { timeout: 90_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addEffectsServer });
@@ -32,7 +32,10 @@ test('certificates replaced in a running system', { timeout: 90_000 }, async (t)
       [layout.authority.cert, layout.authority.key].map((file) => readFile(file, 'utf8')),
     );
     const usage = holder === 'model-host' ? 'both' : 'server';
-    const pair = await issueCertificate({ cert: cert!, key: key! }, { name: holder, usage, hosts });
+    const pair = await issueCertificate(
+      { cert: cert!, key: key! },
+      { name: holder, usage, hosts: HOSTS },
+    );
     const files = layout.tls(holder);
     await writePrivate(files.key, pair.key);
     await writePublic(files.cert, pair.cert);
@@ -60,7 +63,7 @@ test('certificates replaced in a running system', { timeout: 90_000 }, async (t)
         await eventually(async () => {
           const now = await serials(holder);
           return now.every((serial, index) => serial !== before[holder][index]);
-        }, seldom);
+        }, SELDOM);
       }
       // The cancel and its outcome travel over the connections opened before.
       session.cancel();
@@ -100,7 +103,7 @@ test('certificates replaced in a running system', { timeout: 90_000 }, async (t)
       await renew(holder);
       await eventually(
         async () => (await serials(holder)).every((each, i) => each !== before[i]),
-        seldom,
+        SELDOM,
       );
     }
     await system.healthy();

@@ -6,8 +6,8 @@ import { pathToFileURL } from 'node:url';
 import { eventually, tempDir } from '@zerolatency/testing';
 import {
   runningPid,
+  SERVICES,
   type Service,
-  services,
 } from '../../services/cli/src/installation/processes.ts';
 import { mainOf, runTurn, type System, startSystem } from './system.ts';
 import type { WalkFiles } from './walk-probe.ts';
@@ -36,7 +36,7 @@ function isOnWalk(file: string): boolean {
 
 test(`one tool call passes at most ${MAX_FILES} files, from the request to the MCP server and back`, async (t) => {
   const programs = tempDir(t);
-  for (const service of services) writeProgram(programs, service);
+  for (const service of SERVICES) writeProgram(programs, service);
   const system = await startSystem(t, { programs });
   const chat = await system.chat();
   const call = async () => assert.equal((await runTurn(chat, 'read welcome.txt')).ending, 'done');
@@ -65,11 +65,11 @@ function writeProgram(programs: string, service: Service): void {
 }
 
 function filesOf(programs: string, which: keyof WalkFiles): string[] {
-  return services.map((service) => `${mainOf(service, programs)}.${which}`);
+  return SERVICES.map((service) => `${mainOf(service, programs)}.${which}`);
 }
 
 async function toggle({ layout }: System, written: readonly string[]): Promise<void> {
-  for (const service of services) {
+  for (const service of SERVICES) {
     const pid = await runningPid(layout, service);
     assert.ok(pid !== undefined, `${service} does not run`);
     process.kill(pid, 'SIGUSR2');

@@ -6,7 +6,7 @@ import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
 import { compileSchema } from './compile-schema.ts';
 
-const object = {
+const OBJECT = {
   type: 'object',
   additionalProperties: false,
   required: ['path'],
@@ -28,7 +28,7 @@ const object = {
 };
 
 test('[TOOL-02] an error names the failing field, as a pointer and in words', () => {
-  const { validate } = compileSchema(object, 'contract');
+  const { validate } = compileSchema(OBJECT, 'contract');
   const cases: [unknown, string, string][] = [
     [{ path: 1 }, '/path', 'path must be string'],
     [{}, '/path', 'path is required'],
@@ -52,7 +52,7 @@ test('[TOOL-02] an error names the failing field, as a pointer and in words', ()
 
 test('validating changes no value and never throws', () => {
   const { validate } = compileSchema(
-    { ...object, properties: { path: { default: 'x' } } },
+    { ...OBJECT, properties: { path: { default: 'x' } } },
     'contract',
   );
   fc.assert(
@@ -68,7 +68,7 @@ test('validating changes no value and never throws', () => {
 });
 
 test('a long name in a hostile value is cut in the message', () => {
-  const { error } = compileSchema(object, 'contract').validate({
+  const { error } = compileSchema(OBJECT, 'contract').validate({
     path: 'x',
     ['y'.repeat(1 << 20)]: 1,
   });

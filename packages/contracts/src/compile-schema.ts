@@ -40,7 +40,7 @@ const FAST_FORMATS: FormatName[] = ['uri', 'email'];
 const KNOWN_FORMATS: ReadonlySet<string> = new Set([...FULL_FORMATS, ...FAST_FORMATS]);
 
 /** Only validates schemas; each schema is compiled by an instance of its own, which can be freed. */
-const META_SCHEMAS = {
+const metaSchemas = {
   'draft-07': memoised(() => new Ajv({ strict: false, logger: false })),
   '2020-12': memoised(() => new Ajv2020({ strict: false, logger: false })),
 };
@@ -100,7 +100,7 @@ export function prepareSchema<T = unknown>(
 }
 
 interface CompileOptions {
-  readonly draft: keyof typeof META_SCHEMAS;
+  readonly draft: keyof typeof metaSchemas;
   readonly origin: SchemaOrigin;
   readonly bounds: SchemaBounds | undefined;
 }
@@ -148,8 +148,8 @@ function compile<T>(
 }
 
 /** Against the meta-schema of its draft. */
-function checkSchema(schema: object | boolean, draft: keyof typeof META_SCHEMAS): void {
-  const meta = META_SCHEMAS[draft]();
+function checkSchema(schema: object | boolean, draft: keyof typeof metaSchemas): void {
+  const meta = metaSchemas[draft]();
   if (orInvalid(() => meta.validateSchema(schema)) !== true) throw invalid(meta.errorsText());
 }
 

@@ -29,7 +29,7 @@ interface Entry {
  * removed: it is a metric label, a documentation anchor and what programs
  * branch on.
  */
-export const catalogue = {
+export const CATALOGUE = {
   'request.invalid': {
     code: 'INVALID_ARGUMENT',
     retryable: false,
@@ -317,8 +317,8 @@ export const catalogue = {
   },
 } as const satisfies Record<string, Entry>;
 
-export type ErrorId = keyof typeof catalogue;
+export type ErrorId = keyof typeof CATALOGUE;
 
 export function isErrorId(text: string): text is ErrorId {
-  return Object.hasOwn(catalogue, text);
+  return Object.hasOwn(CATALOGUE, text);
 }

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { catalogue, fromUnknown, isErrorId, ZlError } from './index.ts';
+import { CATALOGUE, fromUnknown, isErrorId, ZlError } from './index.ts';
 
 test('[HOST-14] an error outside the catalogue becomes internal and hides its message', () => {
   const error = fromUnknown(new Error('password=hunter2'));
@@ -23,7 +23,7 @@ test('an abort without a cause means what the caller says, and no turn by defaul
 });
 
 test('every id is lower case words, and every help is a sentence', () => {
-  for (const [id, entry] of Object.entries(catalogue)) {
+  for (const [id, entry] of Object.entries(CATALOGUE)) {
     assert.match(id, /^[a-z]+(\.[a-z_]+)?$/);
     assert.match(entry.help, /^[A-Z"].*\.$/);
     assert.ok(isErrorId(id));

@@ -1,2 +1,2 @@
-export { catalogue, type ErrorCode, type ErrorId, isErrorId } from './catalogue.ts';
+export { CATALOGUE, type ErrorCode, type ErrorId, isErrorId } from './catalogue.ts';
 export { type FromUnknownOptions, fromUnknown, toErrorMessage, ZlError } from './zl-error.ts';

@@ -1,4 +1,4 @@
-import { catalogue, type ErrorCode, type ErrorId } from './catalogue.ts';
+import { CATALOGUE, type ErrorCode, type ErrorId } from './catalogue.ts';
 
 export interface ZlErrorOptions extends ErrorOptions {
   /** The path of the wrong field of a request, such as `start.history[2].role`. */
@@ -18,15 +18,15 @@ export class ZlError extends Error {
   }
 
   get code(): ErrorCode {
-    return catalogue[this.id].code;
+    return CATALOGUE[this.id].code;
   }
 
   get retryable(): boolean {
-    return catalogue[this.id].retryable;
+    return CATALOGUE[this.id].retryable;
   }
 
   get help(): string {
-    return catalogue[this.id].help;
+    return CATALOGUE[this.id].help;
   }
 
   /** Anchor in the error catalogue of the documentation. */

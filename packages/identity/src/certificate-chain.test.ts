@@ -11,7 +11,7 @@ import { signPeerToken, verifyPeerToken } from './peer-token.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const DAY_MS = 24 * 60 * 60 * 1000;
-const at = { nowMs: NOW };
+const AT = { nowMs: NOW };
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 const CLIENT = new x509.ExtendedKeyUsageExtension([x509.ExtendedKeyUsage.clientAuth]);
@@ -45,15 +45,15 @@ async function issueOdd(
 }
 
 async function setUp(t: TestContext) {
-  const authority = await makeAuthority(tempDir(t), at);
+  const authority = await makeAuthority(tempDir(t), AT);
   const fault = (chain: string, ca = authority.ca) =>
     clientChainFault(parseCertificates(chain), parseCertificates(ca), NOW);
-  return { authority, fault, host: await authority.client('host-1', at) };
+  return { authority, fault, host: await authority.client('host-1', AT) };
 }
 
 test('a client certificate of a known authority is accepted, with or without its root', async (t) => {
   const { authority, fault, host } = await setUp(t);
-  const other = await makeAuthority(tempDir(t), at);
+  const other = await makeAuthority(tempDir(t), AT);
   assert.equal(fault(host.cert), undefined);
   assert.equal(fault(host.cert + authority.ca), undefined);
   assert.equal(fault(host.cert, other.ca + authority.ca), undefined);
@@ -69,13 +69,13 @@ test('an expired certificate, one not yet valid and an expired authority are ref
   const early = await authority.client('early', { nowMs: NOW + DAY_MS });
   assert.match(fault(early.cert) ?? '', /expired or not yet valid/);
   const gone = await makeAuthority(tempDir(t), { nowMs: NOW - DAY_MS, validForMs: DAY_MS });
-  const orphan = await gone.client('orphan', at);
+  const orphan = await gone.client('orphan', AT);
   assert.match(fault(orphan.cert, gone.ca) ?? '', /known authority/);
 });
 
 test('a server certificate is not a client certificate', async (t) => {
   const { authority, fault } = await setUp(t);
-  assert.match(fault((await authority.server('relay-2', at)).cert) ?? '', /not a client/);
+  assert.match(fault((await authority.server('relay-2', AT)).cert) ?? '', /not a client/);
 });
 
 test('a certificate authority and a self-signed certificate are not clients', async (t) => {
@@ -96,7 +96,7 @@ test('a client certificate cannot issue another, even without a key usage', asyn
 
 test('a valid chain behind a certificate it did not issue is refused', async (t) => {
   const { authority, fault, host } = await setUp(t);
-  const stranger = await (await makeAuthority(tempDir(t), at)).client('host-1', at);
+  const stranger = await (await makeAuthority(tempDir(t), AT)).client('host-1', AT);
   const intermediate = await createAuthority({ name: 'Next', parent: authority.pair, nowMs: NOW });
   for (const behind of [authority.ca, intermediate.cert, host.cert]) {
     assert.match(fault(stranger.cert + behind) ?? '', /broken chain/);

@@ -10,7 +10,7 @@ import { signPeerToken, verifyPeerToken } from './peer-token.ts';
 
 const NOW = Date.UTC(2030, 0, 1);
 const AUDIENCE = 'relay-1';
-const at = { nowMs: NOW };
+const AT = { nowMs: NOW };
 
 type Verdict = ReturnType<typeof verifyPeerToken>;
 
@@ -29,8 +29,8 @@ function verify(token: string, ca: string, nowMs = NOW): Verdict {
 }
 
 async function setUp(t: TestContext) {
-  const authority = await makeAuthority(tempDir(t), at);
-  return { authority, ca: authority.ca, host: await authority.client('host-1', at) };
+  const authority = await makeAuthority(tempDir(t), AT);
+  return { authority, ca: authority.ca, host: await authority.client('host-1', AT) };
 }
 
 interface Forgery {
@@ -80,8 +80,8 @@ test('a token for another relay is refused', async (t) => {
 
 test('a certificate of another authority is refused, even with the same name', async (t) => {
   const { ca } = await setUp(t);
-  const other = await makeAuthority(tempDir(t), at);
-  const token = await sign(await other.client('host-1', at));
+  const other = await makeAuthority(tempDir(t), AT);
+  const token = await sign(await other.client('host-1', AT));
   assert.match(refusal(verify(token, ca)), /not issued by a known authority/);
 });
 
@@ -103,7 +103,7 @@ test('a chain over an intermediate is followed, and refused where it is missing'
 
 test('a key of another certificate does not sign for this one', async (t) => {
   const { authority, ca, host } = await setUp(t);
-  const other = await authority.client('host-2', at);
+  const other = await authority.client('host-2', AT);
   const token = await sign({ cert: host.cert, key: other.key });
   assert.match(refusal(verify(token, ca)), /signature/);
 });

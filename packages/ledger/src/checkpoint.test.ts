@@ -5,15 +5,20 @@ import { assertOrigin, noteVerifierKey, signCheckpoint, verifyCheckpoint } from 
 
 const signer = signerFromPem(generateKeyPair().privatePem);
 const keys = [signer.verifier()];
-const ledgerId = '0123456789abcdef'.repeat(2);
-const name = `zerolatency/test/${ledgerId}`;
-const checkpoint = { origin: 'zerolatency/test', ledgerId, size: 12, root: Buffer.alloc(32, 7) };
+const LEDGER_ID = '0123456789abcdef'.repeat(2);
+const NAME = `zerolatency/test/${LEDGER_ID}`;
+const checkpoint = {
+  origin: 'zerolatency/test',
+  ledgerId: LEDGER_ID,
+  size: 12,
+  root: Buffer.alloc(32, 7),
+};
 const note = await signCheckpoint(checkpoint, signer);
 
 test('[AUD-01] a checkpoint is a signed note of origin, ledger id, size and root', () => {
   const lines = note.split('\n');
-  assert.deepEqual(lines.slice(0, 4), [name, '12', checkpoint.root.toString('base64'), '']);
-  assert.match(lines[4] ?? '', new RegExp(`^\u2014 ${name} [A-Za-z0-9+/]{91}=$`));
+  assert.deepEqual(lines.slice(0, 4), [NAME, '12', checkpoint.root.toString('base64'), '']);
+  assert.match(lines[4] ?? '', new RegExp(`^\u2014 ${NAME} [A-Za-z0-9+/]{91}=$`));
   assert.deepEqual(verifyCheckpoint(note, keys).value, checkpoint);
 });
 

@@ -14,7 +14,7 @@ const load = (file: string) =>
   compileSchema(JSON.parse(readFileSync(join(contracts, file), 'utf8')), 'built-in');
 
 const digest = digestOf({});
-const who = { tenant: 't', user: 'u', deviceId: 'd' };
+const WHO = { tenant: 't', user: 'u', deviceId: 'd' };
 const policy = { policyId: 'p', policyDigest: digest };
 const entries: readonly LedgerEntry[] = [
   { kind: 'host.started', body: { version: '0.1.0', configDigest: digest } },
@@ -28,7 +28,7 @@ const entries: readonly LedgerEntry[] = [
       tool: 'fs.read',
       argumentsDigest: digest,
       argumentSalt: '5a'.repeat(16),
-      ...who,
+      ...WHO,
       ...policy,
       sessionId: 's',
       turnId: 't',
@@ -42,7 +42,7 @@ const entries: readonly LedgerEntry[] = [
     body: {
       callId: callId(3),
       tool: 'fs.write',
-      ...who,
+      ...WHO,
       ruleId: null,
       reason: 'no rule allows it',
     },
@@ -52,7 +52,7 @@ const entries: readonly LedgerEntry[] = [
     body: {
       turnId: 't',
       sessionId: 's',
-      ...who,
+      ...WHO,
       outcome: 'failed',
       errorId: 'provider.failed',
       steps: 1,

@@ -88,9 +88,9 @@ export interface EncodedRecord {
 
 export const RECORD_VERSION = 1;
 
-const RECORD: Validator = compileSchema(recordSchema, 'built-in');
+const recordValidator: Validator = compileSchema(recordSchema, 'built-in');
 
-const BODIES: Readonly<Record<RecordKind, Validator>> = {
+const bodyValidators: Readonly<Record<RecordKind, Validator>> = {
   'call.intent': compileSchema(callIntent, 'built-in'),
   'call.receipt': compileSchema(callReceipt, 'built-in'),
   turn: compileSchema(turn, 'built-in'),
@@ -115,10 +115,10 @@ export function encodeRecord(record: LedgerRecord): EncodedRecord {
 
 /** What is wrong with a body by the contract of its kind; undefined when it follows it. */
 export function faultInBody({ kind, body }: RecordContent): string | undefined {
-  const fault = BODIES[kind].validate(body).error?.message;
+  const fault = bodyValidators[kind].validate(body).error?.message;
   if (fault !== undefined || kind !== 'ledger.segment') return fault;
   for (const intent of body.openIntents) {
-    const { error } = BODIES['call.intent'].validate(intent.body);
+    const { error } = bodyValidators['call.intent'].validate(intent.body);
     if (error !== undefined) return error.message;
   }
   return undefined;
@@ -132,7 +132,7 @@ export function parseRecord(line: Uint8Array): ParsedRecord {
   if (version > RECORD_VERSION) {
     return fault('version', `has version ${version}, which is newer than this program`);
   }
-  const { error } = RECORD.validate(value);
+  const { error } = recordValidator.validate(value);
   if (error !== undefined) return fault('invalid', `breaks its contract: ${error.message}`);
   // The schema of all records holds; the schema of the body follows.
   const record = value as LedgerRecord;

@@ -6,8 +6,8 @@ import { intent, ORIGIN, receipt } from './ledger-fixture.ts';
 /** Appends as fast as it can and prints each acknowledged index, until it is killed. */
 const [dir = '', keyFile = ''] = process.argv.slice(2);
 const signer = signerFromPem(readFileSync(keyFile, 'utf8'));
-const options = { maxSegmentBytes: 20_000, checkpointEveryMs: 5 };
-const ledger = await openLedger({ dir, origin: ORIGIN, signer, ...options });
+const OPTIONS = { maxSegmentBytes: 20_000, checkpointEveryMs: 5 };
+const ledger = await openLedger({ dir, origin: ORIGIN, signer, ...OPTIONS });
 
 let next = ledger.size;
 async function appendForever(): Promise<never> {

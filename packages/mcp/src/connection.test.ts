@@ -16,9 +16,9 @@ import {
 import { killGroup } from './process-group.ts';
 import type { StdioLimits } from './stdio-transport.ts';
 
-const client = { name: 'test', version: '0' };
-const timeoutMs = 20_000;
-const limits: Partial<StdioLimits> = { maxLineBytes: 1024 * 1024, stopGraceMs: 100 };
+const CLIENT = { name: 'test', version: '0' };
+const TIMEOUT_MS = 20_000;
+const LIMITS: Partial<StdioLimits> = { maxLineBytes: 1024 * 1024, stopGraceMs: 100 };
 
 function over(behaviour: Behaviour, env = {}): McpTransport {
   const { command, args } = fixtureServer(behaviour);
@@ -26,14 +26,19 @@ function over(behaviour: Behaviour, env = {}): McpTransport {
 }
 
 async function start(t: TestContext, behaviour: Behaviour, more: Partial<McpOptions> = {}) {
-  const connection = await connectMcp({ transport: over(behaviour), client, limits, ...more });
+  const connection = await connectMcp({
+    transport: over(behaviour),
+    client: CLIENT,
+    limits: LIMITS,
+    ...more,
+  });
   t.after(() => connection.close());
   return connection;
 }
 
 const isError = (id: string) => (error: unknown) => error instanceof ZlError && error.id === id;
 
-async function callFails(connection: McpConnection, id: string, callTimeoutMs = timeoutMs) {
+async function callFails(connection: McpConnection, id: string, callTimeoutMs = TIMEOUT_MS) {
   const call = connection.request('tools/call', { name: 'echo' }, { timeoutMs: callTimeoutMs });
   await assert.rejects(call, isError(id));
 }
@@ -46,7 +51,7 @@ async function assertGone(connection: McpConnection, id?: string) {
 
 async function echo(connection: McpConnection, meta: { traceparent?: string } = {}) {
   const params = { name: 'echo', arguments: { a: 1 }, _meta: { kept: true } };
-  const result = await connection.request('tools/call', params, { timeoutMs, ...meta });
+  const result = await connection.request('tools/call', params, { timeoutMs: TIMEOUT_MS, ...meta });
   assert.ok('content' in result && Array.isArray(result.content));
   return JSON.parse(result.content[0].text);
 }
@@ -67,8 +72,8 @@ test('a process that cannot be recorded is ended', async () => {
   let pid = 0;
   const connecting = connectMcp({
     transport: over('well'),
-    client,
-    limits,
+    client: CLIENT,
+    limits: LIMITS,
     onSpawn: (spawned) => {
       pid = spawned;
       throw new Error('no space left');
@@ -124,7 +129,7 @@ test('a server that exits at start is down, with its status in the error', async
 });
 
 test('a server that hangs at start times out', async (t) => {
-  const started = start(t, 'hangs-at-start', { limits: { ...limits, startTimeoutMs: 300 } });
+  const started = start(t, 'hangs-at-start', { limits: { ...LIMITS, startTimeoutMs: 300 } });
   await assert.rejects(started, isError('tool.timeout'));
 });
 
@@ -153,7 +158,7 @@ test('a cancelled call fails with the reason of its signal', async (t) => {
   const call = connection.request(
     'tools/call',
     { name: 'echo' },
-    { timeoutMs, signal: stop.signal },
+    { timeoutMs: TIMEOUT_MS, signal: stop.signal },
   );
   stop.abort();
   await assert.rejects(call, isError('call.cancelled'));
@@ -187,15 +192,21 @@ test('a banner before the protocol is counted and tolerated', async (t) => {
 
 test('an answer in small pieces is put together', async (t) => {
   const connection = await start(t, 'drips');
-  const result = await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  const result = await connection.request(
+    'tools/call',
+    { name: 'echo' },
+    { timeoutMs: TIMEOUT_MS },
+  );
   assert.deepEqual(result, { content: [] });
 });
 
 test('a server that does not read its stdin is broken once too much is pending', async (t) => {
-  const connection = await start(t, 'is-deaf', { limits: { ...limits, maxPendingBytes: 1000 } });
+  const connection = await start(t, 'is-deaf', { limits: { ...LIMITS, maxPendingBytes: 1000 } });
   const text = 'x'.repeat(1024 * 1024);
   const params = { name: 'echo', arguments: { text } };
-  const calls = [1, 2, 3].map(() => connection.request('tools/call', params, { timeoutMs }));
+  const calls = [1, 2, 3].map(() =>
+    connection.request('tools/call', params, { timeoutMs: TIMEOUT_MS }),
+  );
   for (const call of calls) await assert.rejects(call, isError('tool.server_protocol'));
   await assertGone(connection, 'tool.server_protocol');
 });
@@ -225,14 +236,14 @@ for (const behaviour of ['has-a-grandchild', 'leaves-a-grandchild'] as const) {
 }
 
 test('a list of tools without end is refused', async (t) => {
-  const connection = await start(t, 'lists-without-end', { limits: { ...limits, maxTools: 20 } });
+  const connection = await start(t, 'lists-without-end', { limits: { ...LIMITS, maxTools: 20 } });
   await assert.rejects(connection.listTools(), isError('tool.server_protocol'));
 });
 
 test('a changed list of tools is reported', async (t) => {
   const told = Promise.withResolvers<void>();
   const connection = await start(t, 'tells-a-change', { onToolsChanged: () => told.resolve() });
-  await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  await connection.request('tools/call', { name: 'echo' }, { timeoutMs: TIMEOUT_MS });
   await told.promise;
   assert.equal((await connection.listTools())[0]!.description, 'Echoes, changed.');
 });
@@ -247,7 +258,7 @@ test('a list that changes constantly is fetched at a bounded rate, and after the
   };
   const connection = await start(t, 'tells-changes-without-end', { onToolsChanged });
   for (let call = 0; call < 3; call++) {
-    await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+    await connection.request('tools/call', { name: 'echo' }, { timeoutMs: TIMEOUT_MS });
   }
   await last.promise;
   assert.ok(asked < 100, `${asked} times`);
@@ -256,7 +267,7 @@ test('a list that changes constantly is fetched at a bounded rate, and after the
 test('stderr without end is cut to a bounded number of lines', async (t) => {
   let lines = 0;
   const connection = await start(t, 'logs-without-end', { onStderr: () => lines++ });
-  await connection.request('tools/call', { name: 'echo' }, { timeoutMs });
+  await connection.request('tools/call', { name: 'echo' }, { timeoutMs: TIMEOUT_MS });
   await connection.close();
   assert.ok(lines > 0 && lines < 1000, `${lines} lines`);
 });
@@ -266,7 +277,7 @@ test('thousands of progress notifications become a few, the last of them include
   const seen: Progress[] = [];
   const params = { name: 'echo', arguments: {} };
   const onProgress = (step: Progress) => seen.push(step);
-  await connection.request('tools/call', params, { timeoutMs, onProgress });
+  await connection.request('tools/call', params, { timeoutMs: TIMEOUT_MS, onProgress });
   assert.deepEqual(seen.at(-1), { progress: 1_000, total: 1_000, message: 'copies' });
   assert.ok(seen.length < 10, `${seen.length} notifications`);
 });
@@ -281,15 +292,15 @@ test('a tool that can only be called as a task says so', async (t) => {
 
 for (const behaviour of ['exits-on-discover', 'ignores-discover'] as const) {
   test(`a server of the 2025 era that ${behaviour.replace('-', ' ')} is started all the same`, async (t) => {
-    const startTimeoutMs = behaviour === 'ignores-discover' ? 1_500 : timeoutMs;
-    const connection = await start(t, behaviour, { limits: { ...limits, startTimeoutMs } });
+    const startTimeoutMs = behaviour === 'ignores-discover' ? 1_500 : TIMEOUT_MS;
+    const connection = await start(t, behaviour, { limits: { ...LIMITS, startTimeoutMs } });
     assert.equal(connection.protocolVersion, '2025-06-18');
     assert.equal((await connection.listTools()).length, 1);
   });
 }
 
-const eras = { legacy: '2025-11-25', modern: '2026-07-28' };
-for (const [era, protocolVersion] of Object.entries(eras)) {
+const ERAS = { legacy: '2025-11-25', modern: '2026-07-28' };
+for (const [era, protocolVersion] of Object.entries(ERAS)) {
   test(`a server of the ${era} era is spoken to in ${protocolVersion}, with all that a call needs`, async (t) => {
     const script = fileURLToPath(new URL('../test/servers/era-server.ts', import.meta.url));
     const args = [script, era];
@@ -307,15 +318,18 @@ for (const [era, protocolVersion] of Object.entries(eras)) {
       seen.push(step);
       void connection.listTools();
     };
-    const result = await connection.request('tools/call', params, { timeoutMs, onProgress });
+    const result = await connection.request('tools/call', params, {
+      timeoutMs: TIMEOUT_MS,
+      onProgress,
+    });
     assert.ok('structuredContent' in result && !('resultType' in result));
     assert.deepEqual(result.structuredContent, { arguments: { a: 1 } });
     assert.deepEqual(seen, [{ progress: 1, total: 2, message: 'half' }]);
     await changed.promise;
     assert.equal((await connection.listTools())[0]!.description, 'Echoes, changed.');
-    await connection.ping(timeoutMs);
+    await connection.ping(TIMEOUT_MS);
     await assert.rejects(
-      connection.request('tools/none', {}, { timeoutMs }),
+      connection.request('tools/none', {}, { timeoutMs: TIMEOUT_MS }),
       isError('tool.unknown'),
     );
   });

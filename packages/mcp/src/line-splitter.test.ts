@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { LineSplitter } from './line-splitter.ts';
 
-const bound = 40;
+const BOUND = 40;
 
 function split(text: string, cuts: readonly number[]) {
   const bytes = Buffer.from(text);
-  const splitter = new LineSplitter(bound);
+  const splitter = new LineSplitter(BOUND);
   const lines: string[] = [];
   const places = [...new Set(cuts.map((cut) => cut % (bytes.length + 1)))].sort((a, b) => a - b);
   let ok = true;
@@ -25,7 +25,7 @@ test('however a stream is cut into chunks, the same lines come out', () => {
     .map((text) => text.replaceAll('\n', ''));
   fc.assert(
     fc.property(fc.array(line), fc.array(fc.nat()), (lines, cuts) => {
-      const short = lines.filter((each) => Buffer.byteLength(each) <= bound);
+      const short = lines.filter((each) => Buffer.byteLength(each) <= BOUND);
       const text = short.map((each) => `${each}\n`).join('');
       assert.deepEqual(split(text, cuts), { ok: true, lines: short });
     }),
@@ -35,7 +35,7 @@ test('however a stream is cut into chunks, the same lines come out', () => {
 test('a line over the bound is refused however it is cut, and before it ends', () => {
   fc.assert(
     fc.property(fc.array(fc.nat()), fc.boolean(), (cuts, ends) => {
-      const text = `ok\n${'x'.repeat(bound + 1)}${ends ? '\n' : ''}`;
+      const text = `ok\n${'x'.repeat(BOUND + 1)}${ends ? '\n' : ''}`;
       assert.equal(split(text, cuts).ok, false);
     }),
   );

@@ -8,7 +8,7 @@ type Day = NonNullable<Hours['days']>[number];
 const DAYS: readonly Day[] = ['sun', 'mon', 'tue', 'wed', 'thu', 'fri', 'sat'];
 
 /** A formatter costs far more to make than to use, and a bundle names few zones. */
-const CLOCKS = new LRUCache<string, Intl.DateTimeFormat>({ max: 64, memoMethod: newClock });
+const clocks = new LRUCache<string, Intl.DateTimeFormat>({ max: 64, memoMethod: newClock });
 
 export function isTimeZone(name: string): boolean {
   try {
@@ -43,7 +43,8 @@ function minuteOf(timeOfDay: string): number {
 
 function wallClock(timeZone: string, nowMs: number): { day: number; minute: number } {
   const parts = new Map(
-    CLOCKS.memo(timeZone)
+    clocks
+      .memo(timeZone)
       .formatToParts(nowMs)
       .map(({ type, value }) => [type, value]),
   );

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { maskJson, maskText } from './index.ts';
 
-const masks: readonly [string, string][] = [
+const MASKS: readonly [string, string][] = [
   ['password=hunter2 next', 'password=[masked:secret] next'],
   ['PASSWORD=correcthorse', 'PASSWORD=[masked:secret]'],
   ['password: hunter2!', 'password: [masked:secret]!'],
@@ -38,13 +38,13 @@ const masks: readonly [string, string][] = [
   ],
 ];
 
-for (const [text, expected] of masks) {
+for (const [text, expected] of MASKS) {
   test(`[RED-01] masks ${JSON.stringify(text)}`, () => {
     assert.equal(maskText(text).text, expected);
   });
 }
 
-const plain = [
+const PLAIN = [
   'The password: remember it well.',
   'the token is in the file',
   'const token = getToken();',
@@ -68,7 +68,7 @@ const plain = [
   '',
 ];
 
-for (const text of plain) {
+for (const text of PLAIN) {
   test(`leaves ${JSON.stringify(text)} as it is`, () => {
     assert.deepEqual(maskText(text), { text, found: [] });
   });

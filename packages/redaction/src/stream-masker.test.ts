@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import { ALL_DETECTORS, maskText, STREAM_DETECTORS, StreamMasker } from './index.ts';
 
-const alphanumerics = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
-const upper = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
+const ALPHANUMERICS = [...'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
+const UPPER = [...'ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789'];
 const words =
   'the quick brown fox said: hello, world. (see below) it is 42% "sure" is-it a_b x/y'.split(' ');
 
@@ -14,28 +14,28 @@ function chars(alphabet: readonly string[], minLength: number, maxLength = minLe
 
 /** How a secret stands in a text, and the part of it that must not be seen. */
 const planted = fc.oneof(
-  chars(alphanumerics, 24, 80).map((key) => ({ text: `sk-ant-${key}`, secret: key })),
-  chars(alphanumerics, 24, 80).map((key) => ({ text: `sk-proj-${key}`, secret: key })),
-  chars(upper, 16).map((key) => ({ text: `AKIA${key}`, secret: key })),
-  chars(alphanumerics, 36).map((key) => ({ text: `ghp_${key}`, secret: key })),
-  chars(alphanumerics, 35).map((key) => ({ text: `AIza${key}`, secret: key })),
-  chars(alphanumerics, 24).map((key) => ({ text: `xoxb-${key}`, secret: key })),
-  chars(alphanumerics, 24).map((key) => ({ text: `sk_live_${key}`, secret: key })),
+  chars(ALPHANUMERICS, 24, 80).map((key) => ({ text: `sk-ant-${key}`, secret: key })),
+  chars(ALPHANUMERICS, 24, 80).map((key) => ({ text: `sk-proj-${key}`, secret: key })),
+  chars(UPPER, 16).map((key) => ({ text: `AKIA${key}`, secret: key })),
+  chars(ALPHANUMERICS, 36).map((key) => ({ text: `ghp_${key}`, secret: key })),
+  chars(ALPHANUMERICS, 35).map((key) => ({ text: `AIza${key}`, secret: key })),
+  chars(ALPHANUMERICS, 24).map((key) => ({ text: `xoxb-${key}`, secret: key })),
+  chars(ALPHANUMERICS, 24).map((key) => ({ text: `sk_live_${key}`, secret: key })),
   fc
-    .tuple(chars(alphanumerics, 20, 60), chars(alphanumerics, 20, 300), chars(alphanumerics, 43))
+    .tuple(chars(ALPHANUMERICS, 20, 60), chars(ALPHANUMERICS, 20, 300), chars(ALPHANUMERICS, 43))
     .map(([head, body, sign]) => ({ text: `eyJ${head}.${body}.${sign}`, secret: sign })),
-  chars(alphanumerics, 24, 200).map((key) => ({ text: `Bearer ${key}`, secret: key })),
-  chars(alphanumerics, 12, 30).map((key) => ({ text: `DB_PASSWORD=x9${key}`, secret: key })),
-  chars(alphanumerics, 12, 30).map((key) => ({ text: `"api_key": "${key}"`, secret: key })),
-  chars(alphanumerics, 12, 30).map((key) => ({
+  chars(ALPHANUMERICS, 24, 200).map((key) => ({ text: `Bearer ${key}`, secret: key })),
+  chars(ALPHANUMERICS, 12, 30).map((key) => ({ text: `DB_PASSWORD=x9${key}`, secret: key })),
+  chars(ALPHANUMERICS, 12, 30).map((key) => ({ text: `"api_key": "${key}"`, secret: key })),
+  chars(ALPHANUMERICS, 12, 30).map((key) => ({
     text: `{\\"clientSecret\\":\\"${key}\\"}`,
     secret: key,
   })),
-  chars(alphanumerics, 12, 30).map((key) => ({
+  chars(ALPHANUMERICS, 12, 30).map((key) => ({
     text: `redis://app:${key}@db:6379/0`,
     secret: key,
   })),
-  fc.array(chars(alphanumerics, 64), { minLength: 1, maxLength: 30 }).map((lines) => ({
+  fc.array(chars(ALPHANUMERICS, 64), { minLength: 1, maxLength: 30 }).map((lines) => ({
     text: `-----BEGIN PRIVATE KEY-----\n${lines.join('\n')}\n-----END PRIVATE KEY-----`,
     secret: lines.at(-1) ?? '',
   })),
@@ -111,7 +111,7 @@ const fragments = fc
           ')',
         ],
       ),
-      chars(alphanumerics, 1, 30),
+      chars(ALPHANUMERICS, 1, 30),
       fc.string({ maxLength: 5 }),
     ),
     { maxLength: 40, size: 'max' },

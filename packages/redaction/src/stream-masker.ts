@@ -14,7 +14,7 @@ import { SECRET_VALUE } from './matchers/secret-value.ts';
 
 type Dispatch = readonly (readonly Matcher[] | undefined)[];
 
-const DISPATCH_TABLES = new WeakMap<readonly DetectorName[], Dispatch>();
+const dispatchTables = new WeakMap<readonly DetectorName[], Dispatch>();
 
 /**
  * Masks a text that arrives in pieces. What comes out is the same however it
@@ -115,7 +115,7 @@ export class StreamMasker {
 
 /** Matchers by the character they start with, made once per list of detectors. */
 function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
-  const known = DISPATCH_TABLES.get(detectors);
+  const known = dispatchTables.get(detectors);
   if (known !== undefined) return known;
   const table: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
   for (const matcher of MATCHERS) {
@@ -125,7 +125,7 @@ function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
       table[code] = [...(table[code] ?? []), matcher];
     }
   }
-  DISPATCH_TABLES.set(detectors, table);
+  dispatchTables.set(detectors, table);
   return table;
 }
 

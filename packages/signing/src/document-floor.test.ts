@@ -5,24 +5,24 @@ import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
 import { openFloorFile } from './index.ts';
 
-const floor = { id: 'default', version: 3, digest: 'sha256:00' };
+const FLOOR = { id: 'default', version: 3, digest: 'sha256:00' };
 
 test('a floor file returns the last saved floor, and nothing at first', async (t) => {
   const dir = tempDir(t);
   const file = openFloorFile(join(dir, 'floor.json'));
   assert.equal(await file.load(), undefined);
-  await file.save(floor);
-  await file.save({ ...floor, version: 4 });
-  assert.deepEqual(await openFloorFile(join(dir, 'floor.json')).load(), { ...floor, version: 4 });
+  await file.save(FLOOR);
+  await file.save({ ...FLOOR, version: 4 });
+  assert.deepEqual(await openFloorFile(join(dir, 'floor.json')).load(), { ...FLOOR, version: 4 });
   assert.deepEqual(readdirSync(dir), ['floor.json']);
 });
 
 test('an interrupted save leaves the previous floor', async (t) => {
   const path = join(tempDir(t), 'floor.json');
-  await openFloorFile(path).save(floor);
+  await openFloorFile(path).save(FLOOR);
   writeFileSync(`${path}.next`, '{"id":"def');
-  assert.deepEqual(await openFloorFile(path).load(), floor);
-  await openFloorFile(path).save({ ...floor, version: 9 });
+  assert.deepEqual(await openFloorFile(path).load(), FLOOR);
+  await openFloorFile(path).save({ ...FLOOR, version: 9 });
   assert.equal((await openFloorFile(path).load())?.version, 9);
 });
 
@@ -33,5 +33,5 @@ test('an unreadable floor is an error and never a guess', async (t) => {
     await assert.rejects(openFloorFile(path).load(), /cannot be read as a floor/);
   }
   await assert.rejects(openFloorFile(join(path, 'below')).load());
-  await assert.rejects(openFloorFile(join(path, 'none', 'floor.json')).save(floor));
+  await assert.rejects(openFloorFile(join(path, 'none', 'floor.json')).save(FLOOR));
 });

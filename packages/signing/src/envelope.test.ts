@@ -16,7 +16,7 @@ import {
 } from './envelope.ts';
 import { generateKeyPair, signerFromPem, verifierFromJwk, verifierFromPem } from './keys.ts';
 
-const payloadType = 'application/vnd.zerolatency.test.v1+json';
+const PAYLOAD_TYPE = 'application/vnd.zerolatency.test.v1+json';
 const pair = generateKeyPair();
 const signer = signerFromPem(pair.privatePem);
 const other = signerFromPem(generateKeyPair().privatePem);
@@ -66,9 +66,13 @@ test('Ed25519 keys pass the published test vector (RFC 8032, test 2)', async () 
 test('verifying returns exactly the bytes that were signed', async () => {
   await fc.assert(
     fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async (bytes) => {
-      const text = await signEnvelope({ payloadType, payload: bytes, keys: [signer] });
+      const text = await signEnvelope({
+        payloadType: PAYLOAD_TYPE,
+        payload: bytes,
+        keys: [signer],
+      });
       for (const input of [text, Buffer.from(text), JSON.parse(text)]) {
-        const { value } = verifyEnvelope(input, { payloadType, keys });
+        const { value } = verifyEnvelope(input, { payloadType: PAYLOAD_TYPE, keys });
         assert.deepEqual(Buffer.from(value!.payload), Buffer.from(bytes));
         assert.deepEqual(value!.keyids, [pair.keyid]);
       }
@@ -78,16 +82,20 @@ test('verifying returns exactly the bytes that were signed', async () => {
 });
 
 test('flipping any bit of an envelope makes it invalid', async () => {
-  const text = Buffer.from(await signEnvelope({ payloadType, payload, keys: [signer] }));
+  const text = Buffer.from(
+    await signEnvelope({ payloadType: PAYLOAD_TYPE, payload, keys: [signer] }),
+  );
   for (let bit = 0; bit < text.length * 8; bit++) {
     const altered = Buffer.from(text);
     altered[bit >> 3]! ^= 1 << (bit & 7);
-    assert.ok(verifyEnvelope(altered, { payloadType, keys }).error, `bit ${bit}`);
+    assert.ok(verifyEnvelope(altered, { payloadType: PAYLOAD_TYPE, keys }).error, `bit ${bit}`);
   }
 });
 
 test('each refusal names its fault', async () => {
-  const good = JSON.parse(await signEnvelope({ payloadType, payload, keys: [signer] }));
+  const good = JSON.parse(
+    await signEnvelope({ payloadType: PAYLOAD_TYPE, payload, keys: [signer] }),
+  );
   const signature = good.signatures[0];
   const cases: [unknown, string][] = [
     [{ ...good, payloadType: 'application/json' }, 'payload_type'],
@@ -99,14 +107,17 @@ test('each refusal names its fault', async () => {
     [{ ...good, signatures: [] }, 'unknown_key'],
     [{ ...good, signatures: Array(17).fill(signature) }, 'malformed'],
     [{ ...good, signatures: [{ sig: signature.sig }] }, 'malformed'],
-    [JSON.parse(await signEnvelope({ payloadType, payload, keys: [other] })), 'unknown_key'],
+    [
+      JSON.parse(await signEnvelope({ payloadType: PAYLOAD_TYPE, payload, keys: [other] })),
+      'unknown_key',
+    ],
     [null, 'malformed'],
     ['{', 'malformed'],
     [Buffer.of(0x22, 0xff, 0x22), 'malformed'],
     ['"'.padEnd(MAX_ENVELOPE_BYTES + 1), 'too_large'],
   ];
   for (const [input, fault] of cases) {
-    assert.equal(verifyEnvelope(input, { payloadType, keys }).error?.fault, fault);
+    assert.equal(verifyEnvelope(input, { payloadType: PAYLOAD_TYPE, keys }).error?.fault, fault);
   }
 });
 
@@ -114,20 +125,26 @@ test('verifying never throws, whatever a peer sends', () => {
   const input = fc.oneof(fc.jsonValue(), fc.json(), fc.uint8Array(), fc.anything());
   fc.assert(
     fc.property(input, (value) => {
-      assert.ok(verifyEnvelope(value, { payloadType, keys }).error);
+      assert.ok(verifyEnvelope(value, { payloadType: PAYLOAD_TYPE, keys }).error);
     }),
   );
 });
 
 test('every key with a valid signature is named once', async () => {
-  const rules = { payloadType, keys: [...keys, other.verifier()] };
-  const text = await signEnvelope({ payloadType, payload, keys: [signer, signer, other] });
+  const rules = { payloadType: PAYLOAD_TYPE, keys: [...keys, other.verifier()] };
+  const text = await signEnvelope({
+    payloadType: PAYLOAD_TYPE,
+    payload,
+    keys: [signer, signer, other],
+  });
   assert.deepEqual(verifyEnvelope(text, rules).value?.keyids, [signer.keyid, other.keyid]);
 });
 
 test('one valid signature is enough beside one of an unknown key', async () => {
-  const text = await signEnvelope({ payloadType, payload, keys: [other, signer] });
-  assert.deepEqual(verifyEnvelope(text, { payloadType, keys }).value?.keyids, [signer.keyid]);
+  const text = await signEnvelope({ payloadType: PAYLOAD_TYPE, payload, keys: [other, signer] });
+  assert.deepEqual(verifyEnvelope(text, { payloadType: PAYLOAD_TYPE, keys }).value?.keyids, [
+    signer.keyid,
+  ]);
 });
 
 test('P-256 keys sign and verify, from PEM and JWK, with the 64 bytes of IEEE P1363', async () => {
@@ -139,10 +156,10 @@ test('P-256 keys sign and verify, from PEM and JWK, with the 64 bytes of IEEE P1
   assert.equal((await es256.sign(payload)).length, 64);
   for (const by of [es256, fromJwk]) {
     assert.equal(by.keyid, made.keyid);
-    const text = await signEnvelope({ payloadType, payload, keys: [by] });
-    const rules = { payloadType, keys: [verifierFromPem(made.publicPem)] };
+    const text = await signEnvelope({ payloadType: PAYLOAD_TYPE, payload, keys: [by] });
+    const rules = { payloadType: PAYLOAD_TYPE, keys: [verifierFromPem(made.publicPem)] };
     assert.deepEqual(verifyEnvelope(text, rules).value?.keyids, [made.keyid]);
-    assert.ok(verifyEnvelope(text, { payloadType, keys }).error);
+    assert.ok(verifyEnvelope(text, { payloadType: PAYLOAD_TYPE, keys }).error);
     const altered = Buffer.from(await by.sign(payload));
     altered[40]! ^= 1;
     assert.equal(by.verifier().verify(payload, altered), false);

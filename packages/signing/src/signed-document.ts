@@ -83,7 +83,7 @@ export interface Refusal {
 }
 
 /** By PEM text, because every look at a file asks with the same few keys. */
-const VERIFIERS = new LRUCache<string, Verifier>({ max: 64, memoMethod: verifierFromPem });
+const verifiers = new LRUCache<string, Verifier>({ max: 64, memoMethod: verifierFromPem });
 
 interface VerifyRules {
   /** SPKI PEM texts; one valid signature is enough. */
@@ -137,7 +137,7 @@ export function openDocument<T extends DocumentHead>(
   const { payloadType } = kind;
   const verdict = verifyEnvelope(envelopeText, {
     payloadType,
-    keys: keys.map((pem) => VERIFIERS.memo(pem)),
+    keys: keys.map((pem) => verifiers.memo(pem)),
   });
   if (verdict.error !== undefined) {
     const { fault, message } = verdict.error;

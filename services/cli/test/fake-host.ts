@@ -30,11 +30,11 @@ export interface FakeHost extends FakeServer {
 }
 
 export const say = (text: string): Event => ({ case: 'assistantDelta', value: { text } });
-export const done: Event = {
+export const DONE: Event = {
   case: 'assistantDone',
   value: { steps: 1, timeToFirstToken: { nanos: 1_500_000 }, total: { nanos: 20_000_000 } },
 };
-export const cancelled: Event = {
+export const CANCELLED: Event = {
   case: 'error',
   value: { id: 'turn.cancelled', message: 'the client cancelled the turn', help: 'nothing' },
 };

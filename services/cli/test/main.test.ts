@@ -4,7 +4,7 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
-import { cancelled, done, say, serveHost } from './fake-host.ts';
+import { CANCELLED, DONE, say, serveHost } from './fake-host.ts';
 import { type Installed, installed } from './installed.ts';
 
 /** The program itself, as a shell starts it. */
@@ -30,7 +30,7 @@ test('[CLI-01] SIGINT cancels the turn on the host, and the program exits with 1
     yield say('one');
     await turn.cancelled;
     sawCancel = true;
-    yield cancelled;
+    yield CANCELLED;
   });
   const { child, said, ended } = start(t, made, ['chat', 'count']);
   await eventually(() => said.stdout === 'one');
@@ -46,8 +46,8 @@ test('in a conversation SIGINT cancels the turn, and the next line starts anothe
     yield say(`you said ${turn.start.text}`);
     if (turn.start.text === 'wait') {
       await turn.cancelled;
-      yield cancelled;
-    } else yield done;
+      yield CANCELLED;
+    } else yield DONE;
   });
   const { child, said, ended } = start(t, made, ['chat']);
   child.stdin.write('wait\n');

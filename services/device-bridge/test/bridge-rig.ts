@@ -24,7 +24,7 @@ import { DeviceRelay } from './device-relay.ts';
 import { FakeHost } from './fake-host.ts';
 import { manifestOf } from './manifests.ts';
 
-export const allowAll: Rule = { id: 'all', effect: 'allow', tools: ['*.*'] };
+export const ALLOW_ALL: Rule = { id: 'all', effect: 'allow', tools: ['*.*'] };
 
 interface RigOptions {
   readonly servers: (root: string) => readonly ManifestServer[];
@@ -58,7 +58,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
   const install = async (bundle: Partial<Bundle>) => {
     writeFileSync(bundleFile, await signDocument(POLICY_BUNDLE, bundleOf(bundle), signers));
   };
-  await install({ rules: options.rules ?? [allowAll], ...options.bundle });
+  await install({ rules: options.rules ?? [ALLOW_ALL], ...options.bundle });
   const manifestFile = join(dir, 'manifest.json');
   const installManifest = async (manifest: Partial<Manifest>) => {
     const envelope = await signDocument(
@@ -147,7 +147,7 @@ function bundleOf(bundle: Partial<Bundle>): Bundle {
     version: 1,
     issuedAt: new Date(nowMs - 1000).toISOString(),
     expiresAt: new Date(nowMs + 3_600_000).toISOString(),
-    rules: [allowAll],
+    rules: [ALLOW_ALL],
     ...bundle,
   };
 }

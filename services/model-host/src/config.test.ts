@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readHostConfig } from './config.ts';
 
-const tls = { certFile: 'c', keyFile: 'k', caFile: 'a' };
-const least = {
+const TLS = { certFile: 'c', keyFile: 'k', caFile: 'a' };
+const LEAST = {
   'identity.jwksFile': 'keys.json',
   'identity.issuer': 'i',
   'identity.audience': 'a',
@@ -12,11 +12,11 @@ const least = {
 };
 
 function load(flags: Record<string, unknown>, env: Record<string, string> = {}) {
-  return readHostConfig({ env, flags: { ...least, ...flags } });
+  return readHostConfig({ env, flags: { ...LEAST, ...flags } });
 }
 
 test('[OPS-02] compiles durations and sizes to milliseconds and bytes', () => {
-  const config = load({ 'rpc.tls': tls, 'turn.timeout': '90s', 'turn.maxToolResult': '1KiB' });
+  const config = load({ 'rpc.tls': TLS, 'turn.timeout': '90s', 'turn.maxToolResult': '1KiB' });
   assert.equal(config.turn.timeoutMs, 90_000);
   assert.equal(config.turn.maxToolResultBytes, 1024);
   assert.equal(config.drain.deadlineMs, 25_000);
@@ -24,18 +24,18 @@ test('[OPS-02] compiles durations and sizes to milliseconds and bytes', () => {
 });
 
 test('[OPS-02] the environment adds settings, and unknown names are reported', () => {
-  const config = load({ 'rpc.tls': tls }, { ZL_HOST_RPC__PORT: '7', ZL_HOST_CONFIG: 'x.yaml' });
+  const config = load({ 'rpc.tls': TLS }, { ZL_HOST_RPC__PORT: '7', ZL_HOST_CONFIG: 'x.yaml' });
   assert.equal(config.rpc.port, 7);
   assert.throws(
-    () => load({ 'rpc.tls': tls }, { ZL_HOST_RPC__PROT: '7' }),
+    () => load({ 'rpc.tls': TLS }, { ZL_HOST_RPC__PROT: '7' }),
     /ZL_HOST_RPC__PROT.*PORT/s,
   );
-  assert.throws(() => load({ 'rpc.tls': tls, 'turn.maxStep': 1 }), /turn\.maxStep.*maxSteps/s);
+  assert.throws(() => load({ 'rpc.tls': TLS, 'turn.maxStep': 1 }), /turn\.maxStep.*maxSteps/s);
 });
 
 test('[OPS-05] cleartext is for loopback addresses only', () => {
   assert.throws(() => load({}), /rpc\.tls is missing/);
-  assert.throws(() => load({ 'rpc.cleartext': true, 'rpc.tls': tls }), /exclude/);
+  assert.throws(() => load({ 'rpc.cleartext': true, 'rpc.tls': TLS }), /exclude/);
   for (const host of ['0.0.0.0', '::', '10.0.0.1', '127.evil.example', 'example.com']) {
     assert.throws(() => load({ 'rpc.cleartext': true, 'rpc.host': host }), /not a loopback/, host);
   }
@@ -45,9 +45,9 @@ test('[OPS-05] cleartext is for loopback addresses only', () => {
 });
 
 test('a relay without a client certificate or the keys of its devices is refused', () => {
-  const relay = { 'rpc.tls': tls, 'relay.urls': ['https://127.0.0.1:1'] };
+  const relay = { 'rpc.tls': TLS, 'relay.urls': ['https://127.0.0.1:1'] };
   assert.throws(() => load(relay), /relay\.tls/);
-  assert.throws(() => load({ ...relay, 'relay.tls': tls }), /relay\.deviceKeysFile/);
-  const config = load({ ...relay, 'relay.tls': tls, 'relay.deviceKeysFile': 'd.json' });
+  assert.throws(() => load({ ...relay, 'relay.tls': TLS }), /relay\.deviceKeysFile/);
+  const config = load({ ...relay, 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json' });
   assert.deepEqual(config.relay?.urls, ['https://127.0.0.1:1']);
 });

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { startTestHost } from './support/host.ts';
 import { eventsOf, namesOf, only, start } from './support/streams.ts';
 
-const rules = `
+const RULES = `
 - when: { after: results }
   reply: [{ text: { value: 'and now the answer', chunkChars: 4, delayMs: 1 } }]
 - reply:
@@ -14,7 +14,7 @@ const rules = `
 `;
 
 test('[HOST-05] a client that leaves at any event leaves nothing running, and one record', async (t) => {
-  const host = await startTestHost(t, { rules, tools: { a: () => ({}) } });
+  const host = await startTestHost(t, { rules: RULES, tools: { a: () => ({}) } });
   const token = await host.issuer.token();
   const clients = [host.client('connect', token), host.client('grpc', token)];
   const asked = start({ text: 'go', deviceId: 'd' });

@@ -9,7 +9,7 @@ import { eventually } from '@zerolatency/testing';
 import { startTestHost } from './support/host.ts';
 import { errorIdOf, eventsOf, namesOf, only, Requests, start } from './support/streams.ts';
 
-const rules = `
+const RULES = `
 - when: { text: hang }
   reply: [{ text: thinking }, { hang: true }]
 - when: { after: results }
@@ -19,7 +19,7 @@ const rules = `
 
 test('[HOST-10] a drain lets a running turn finish, refuses new ones and updates health and readiness', async (t) => {
   const release = Promise.withResolvers<object>();
-  const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
+  const host = await startTestHost(t, { rules: RULES, tools: { wait: () => release.promise } });
   const client = host.client('grpc', await host.issuer.token());
   const healthClient = createClient(
     Health,
@@ -61,7 +61,7 @@ test('[HOST-10] a drain lets a running turn finish, refuses new ones and updates
 
 test('[HOST-10] a client that finished sending before its turn ends sees no failure', async (t) => {
   const release = Promise.withResolvers<object>();
-  const host = await startTestHost(t, { rules, tools: { wait: () => release.promise } });
+  const host = await startTestHost(t, { rules: RULES, tools: { wait: () => release.promise } });
   const client = host.client('grpc', await host.issuer.token());
   const requests = new Requests();
   requests.send(start({ text: 'work', deviceId: 'd' }));
@@ -77,7 +77,7 @@ test('[HOST-10] a client that finished sending before its turn ends sees no fail
 });
 
 test('[HOST-10] a turn that still runs at the deadline ends with server.draining and is recorded', async (t) => {
-  const host = await startTestHost(t, { rules });
+  const host = await startTestHost(t, { rules: RULES });
   const client = host.client('connect', await host.issuer.token());
   const events: ChatEvent[] = [];
   const running = (async () => {

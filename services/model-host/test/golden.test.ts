@@ -21,9 +21,9 @@ interface Scenario {
   readonly cancelAt?: ChatEvent['event']['case'];
 }
 
-const files: Readonly<Record<string, string>> = { 'welcome.txt': 'Welcome.', 'b.txt': 'B.' };
+const FILES: Readonly<Record<string, string>> = { 'welcome.txt': 'Welcome.', 'b.txt': 'B.' };
 const fsRead: FakeTool = ({ arguments: { path } }) => {
-  const content = files[String(path)];
+  const content = FILES[String(path)];
   if (content === undefined) throw new ZlError('fs.not_found', `${path} is not there`);
   return { path, size: content.length, content };
 };

@@ -17,8 +17,8 @@ interface Event {
 }
 
 const includeDirs = [fileURLToPath(new URL('../../../proto', import.meta.url))];
-const proto = 'zerolatency/agent/v1/agent.proto';
-const definition = loadSync(proto, { includeDirs, oneofs: true, longs: String });
+const PROTO = 'zerolatency/agent/v1/agent.proto';
+const definition = loadSync(PROTO, { includeDirs, oneofs: true, longs: String });
 
 function method(packages: PackageDefinition, service: string, name: string) {
   const found = packages[service];

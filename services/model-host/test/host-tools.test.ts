@@ -10,7 +10,7 @@ import type { CallProgress } from '../src/ports.ts';
 import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
 import { assertEnds, started } from './relay/started.ts';
-import { never, scope } from './relay/tool-world.ts';
+import { never, SCOPE } from './relay/tool-world.ts';
 import { textOf } from './support/streams.ts';
 import { runTurn, turnBench } from './support/turn-bench.ts';
 
@@ -18,7 +18,7 @@ const executors = [hostExecutor(clockNow)];
 
 test('[TOOL-04] a tool of the host runs without a device, with a receipt that says so', async (t) => {
   const { toolboxes, verify } = await started(t, { executors });
-  const toolbox = await toolboxes.open({ ...scope, deviceId: '' }, never);
+  const toolbox = await toolboxes.open({ ...SCOPE, deviceId: '' }, never);
   assert.deepEqual(
     toolbox.tools.map(({ name }) => name),
     ['clock.now'],
@@ -199,7 +199,7 @@ test('an error of a tool that is too long is masked before it is cut', async (t)
   const text = `${'x'.repeat(1980)} ${GHP_SECRET}`;
   const broken: Executor = {
     open: async () => ({
-      ...(await hostExecutor(clockNow).open(scope, never)),
+      ...(await hostExecutor(clockNow).open(SCOPE, never)),
       execute: async () => ({
         outcome: 'done',
         result: { isError: true, content: [{ type: 'text', text }] },

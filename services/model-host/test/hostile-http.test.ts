@@ -5,7 +5,7 @@ import { connect } from 'node:tls';
 import { startTestHost, type TestHost } from './support/host.ts';
 import { eventsOf, namesOf, only, start } from './support/streams.ts';
 
-const path = '/zerolatency.agent.v1.AgentService/StreamChat';
+const PATH = '/zerolatency.agent.v1.AgentService/StreamChat';
 
 async function isAlive(host: TestHost): Promise<void> {
   const client = host.client('grpc', await host.issuer.token());
@@ -31,7 +31,7 @@ async function exchange(host: TestHost, bytes: string): Promise<string> {
 function statusOf(host: TestHost, headers: Record<string, string>): Promise<unknown> {
   const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
   const { promise, resolve } = Promise.withResolvers<unknown>();
-  const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
+  const stream = session.request({ ':method': 'POST', ':path': PATH, ...headers });
   stream.once('response', (response) => resolve(response[':status']));
   stream.once('error', (error) => resolve(error));
   stream.resume();
@@ -42,10 +42,10 @@ function statusOf(host: TestHost, headers: Record<string, string>): Promise<unkn
 test('refuses an HTTP/1.0 request without a host, and garbage, without harm to others', async (t) => {
   const host = await startTestHost(t);
   assert.match(
-    await exchange(host, `POST ${path} HTTP/1.0\r\ncontent-type: application/grpc\r\n\r\n`),
+    await exchange(host, `POST ${PATH} HTTP/1.0\r\ncontent-type: application/grpc\r\n\r\n`),
     / 400 /,
   );
-  assert.match(await exchange(host, `POST ${path} HTTP/1.1\r\nhost: a b[\r\n\r\n`), / 400 /);
+  assert.match(await exchange(host, `POST ${PATH} HTTP/1.1\r\nhost: a b[\r\n\r\n`), / 400 /);
   assert.match(
     await exchange(host, 'GET / HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n'),
     / 404 /,
@@ -79,7 +79,7 @@ test('a client refused before its request was complete can still send it and rea
   const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
   t.after(() => session.destroy());
   const headers = { 'content-type': 'application/connect+json' };
-  const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
+  const stream = session.request({ ':method': 'POST', ':path': PATH, ...headers });
   let refusal = '';
   for await (const chunk of stream) refusal += chunk;
   assert.match(refusal, /identity\.missing/);

@@ -4,12 +4,12 @@ import { eventually } from '@zerolatency/testing';
 import { startTestHost } from './support/host.ts';
 import { only, start } from './support/streams.ts';
 
-const deltas = 100_000;
-const delta = 'x'.repeat(50);
+const DELTAS = 100_000;
+const DELTA = 'x'.repeat(50);
 
 test('[HOST-04] a reader that stalls holds the turn still, and then gets all of it in few events', async (t) => {
   const host = await startTestHost(t, {
-    rules: `- reply: [{ text: { value: '${delta}', chunkChars: 50, repeat: ${deltas} } }]`,
+    rules: `- reply: [{ text: { value: '${DELTA}', chunkChars: 50, repeat: ${DELTAS} } }]`,
     settings: { 'turn.maxOutputTokens': 10_000_000 },
   });
   const client = host.client('grpc', await host.issuer.token());
@@ -40,6 +40,6 @@ test('[HOST-04] a reader that stalls holds the turn still, and then gets all of 
     next = value.event.sequence + 1n;
     if (value.event.event.case === 'assistantDelta') chars += value.event.event.value.text.length;
   }
-  assert.equal(chars, deltas * delta.length);
-  assert.ok(events < deltas / 10, `${events} events for ${deltas} deltas`);
+  assert.equal(chars, DELTAS * DELTA.length);
+  assert.ok(events < DELTAS / 10, `${events} events for ${DELTAS} deltas`);
 });

@@ -12,14 +12,14 @@ import { SignJWT } from 'jose';
 import type { DeviceClient } from './device-client.ts';
 import { RELAY_ID, relayWorld } from './relay-world.ts';
 
-const refusedCode = { code: 4401, reason: 'device.credential_invalid' };
+const REFUSED_CODE = { code: 4401, reason: 'device.credential_invalid' };
 async function statusOf({ native }: DeviceClient): Promise<number> {
   const [, response] = await once(native, 'unexpected-response');
   native.terminate();
   return response.statusCode;
 }
 
-const malformedCode = { code: 4400, reason: 'frame.malformed' };
+const MALFORMED_CODE = { code: 4400, reason: 'frame.malformed' };
 
 for (const engine of ['uws', 'ws']) {
   const settings = { 'sockets.engine': engine };
@@ -40,10 +40,10 @@ for (const engine of ['uws', 'ws']) {
     const unread = clients.dialDevice();
     await unread.challenge();
     unread.sendBytes(Uint8Array.of(0xff, 0xff, 0xff));
-    assert.deepEqual(await unread.end(), malformedCode);
+    assert.deepEqual(await unread.end(), MALFORMED_CODE);
     const { client } = await clients.device('laptop');
     client.sendBytes(Buffer.from('not a frame'));
-    assert.deepEqual(await client.end(), malformedCode);
+    assert.deepEqual(await client.end(), MALFORMED_CODE);
     assert.equal(other.client.closed, undefined);
   });
 
@@ -97,7 +97,7 @@ test('[RLY-01] a credential that is forged, expired, unsigned or of another type
   for (const [name, credential] of Object.entries(credentials)) {
     const client = clients.dialDevice();
     await client.prove(good, { credential });
-    assert.deepEqual(await client.end(), refusedCode, name);
+    assert.deepEqual(await client.end(), REFUSED_CODE, name);
   }
 });
 
@@ -116,7 +116,7 @@ test('[RLY-01] a proof with another key, nonce, relay or type is refused', async
     const client = clients.dialDevice();
     const { nonce } = await client.challenge();
     client.sendHello({ credential: device.credential, proof: await makeProof(nonce) });
-    assert.deepEqual(await client.end(), refusedCode, name);
+    assert.deepEqual(await client.end(), REFUSED_CODE, name);
   }
 });
 
@@ -131,7 +131,7 @@ test('[RLY-01] a hello replayed on another socket is refused', async (t) => {
   const replayed = clients.dialDevice();
   await replayed.challenge();
   replayed.sendHello({ credential: device.credential, proof });
-  assert.deepEqual(await replayed.end(), refusedCode);
+  assert.deepEqual(await replayed.end(), REFUSED_CODE);
   assert.equal(first.closed, undefined);
 });
 
@@ -140,7 +140,7 @@ test('[RLY-01] frames out of order end the session', async (t) => {
   const early = clients.dialDevice();
   await early.challenge();
   early.send({ kind: FrameKind.OUTCOME, callId: randomBytes(16) });
-  assert.deepEqual(await early.end(), malformedCode);
+  assert.deepEqual(await early.end(), MALFORMED_CODE);
 
   const device = await enrolment.device({ deviceId: 'laptop' });
   const twice = clients.dialDevice();
@@ -148,11 +148,11 @@ test('[RLY-01] frames out of order end the session', async (t) => {
   const hello = { credential: device.credential, proof: await device.proof({ nonce, relayId }) };
   twice.sendHello(hello);
   twice.sendHello(hello);
-  assert.deepEqual(await twice.end(), malformedCode);
+  assert.deepEqual(await twice.end(), MALFORMED_CODE);
 
   const { client } = await clients.device('desktop');
   client.send({ kind: FrameKind.CALL, callId: randomBytes(16) });
-  assert.deepEqual(await client.end(), malformedCode);
+  assert.deepEqual(await client.end(), MALFORMED_CODE);
 });
 
 test("[RLY-01] an offset or epoch that no host can read ends the sender's session", async (t) => {
@@ -163,7 +163,7 @@ test("[RLY-01] an offset or epoch that no host can read ends the sender's sessio
     // The most significant byte of a little-endian fixed64.
     bytes[field === 'offset' ? 41 : 50] = 1;
     client.sendBytes(bytes);
-    assert.deepEqual(await client.end(), malformedCode);
+    assert.deepEqual(await client.end(), MALFORMED_CODE);
   }
 });
 
@@ -228,7 +228,7 @@ test('a session ends when its credential expires', async (t) => {
   // Expired by its claim, but admitted within the clock tolerance.
   const device = await enrolment.device({ deviceId: 'laptop', expiresInMs: -28_000 });
   const client = await clients.live(device);
-  assert.deepEqual(await client.end(), refusedCode);
+  assert.deepEqual(await client.end(), REFUSED_CODE);
 });
 
 test("[RLY-01] a flood of frames ends only its own device's session", async (t) => {

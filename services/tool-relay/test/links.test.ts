@@ -26,7 +26,7 @@ function call(host: HostClient, { handle, epoch }: OpenDevice, payload = randomB
   return { callId, payload };
 }
 
-const unlimited = {
+const UNLIMITED = {
   'devices.bytesPerSecond': '64GiB',
   'devices.framesPerSecond': 10_000_000,
   'tenants.bytesPerSecond': '64GiB',
@@ -55,7 +55,7 @@ for (const engine of ['uws', 'ws']) {
 
   test(`[RLY-01] cuts a device that reads too slowly and tells its hosts (${engine})`, async (t) => {
     const { clients, host, held, device, metrics } = await hostAndDevice(t, {
-      settings: { ...settings, ...unlimited, 'devices.maxQueue': '256KiB' },
+      settings: { ...settings, ...UNLIMITED, 'devices.maxQueue': '256KiB' },
     });
     const other = await clients.device('other');
     device.native.pause();
@@ -77,7 +77,7 @@ for (const engine of ['uws', 'ws']) {
 
   test(`[RLY-01] a host that reads too slowly loses its link, and only that host (${engine})`, async (t) => {
     const { clients, host, held, device, metrics } = await hostAndDevice(t, {
-      settings: { ...settings, ...unlimited, 'links.maxQueue': '256KiB' },
+      settings: { ...settings, ...UNLIMITED, 'links.maxQueue': '256KiB' },
     });
     const { callId } = call(host, held);
     await device.take(FrameKind.CALL);

@@ -20,7 +20,7 @@ const never = () => setInterval(() => {}, 1_000_000);
 
 let callCount = 0;
 let onPong = () => {};
-const echoTool = { name: 'echo', description: 'Echoes.', inputSchema: { type: 'object' } };
+const ECHO_TOOL = { name: 'echo', description: 'Echoes.', inputSchema: { type: 'object' } };
 
 const calls: Record<string, (request: Request) => void> = {
   'reports-an-error': ({ id }) =>
@@ -45,7 +45,7 @@ const calls: Record<string, (request: Request) => void> = {
   drips: ({ id }) => drip(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } })}\n`),
   'answers-big': ({ id }) => answer(id, { content: [{ type: 'text', text: 'y'.repeat(300_000) }] }),
   'tells-a-change': ({ id }) => {
-    echoTool.description = 'Echoes, changed.';
+    ECHO_TOOL.description = 'Echoes, changed.';
     notify('notifications/tools/list_changed');
     answer(id, { content: [] });
   },
@@ -70,7 +70,7 @@ const calls: Record<string, (request: Request) => void> = {
   'tells-changes-without-end': ({ id }) => {
     callCount += 1_000;
     for (let n = 0; n < 1_000; n++) {
-      echoTool.description = `Echoes, changed ${callCount} times.`;
+      ECHO_TOOL.description = `Echoes, changed ${callCount} times.`;
       notify('notifications/tools/list_changed');
     }
     answer(id, { content: [] });
@@ -101,7 +101,7 @@ function drip(text: string): void {
 function listTools({ id }: Request): void {
   const endless = behaviour === 'lists-without-end';
   const needsTask = behaviour === 'demands-a-task';
-  const tool = { ...echoTool, ...(needsTask ? { execution: { taskSupport: 'required' } } : {}) };
+  const tool = { ...ECHO_TOOL, ...(needsTask ? { execution: { taskSupport: 'required' } } : {}) };
   answer(id, { tools: [tool], ...(endless ? { nextCursor: 'again' } : {}) });
 }
 

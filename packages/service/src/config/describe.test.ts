@@ -4,7 +4,7 @@ import { configDigest, describeConfig } from './describe.ts';
 import type { JsonSchema } from './schema.ts';
 import { resolveSecret } from './secret.ts';
 
-const schema: JsonSchema = {
+const SCHEMA: JsonSchema = {
   type: 'object',
   additionalProperties: false,
   properties: {
@@ -26,11 +26,11 @@ test('[OPS-02] the effective configuration is printed with its secrets masked', 
   const key = { id: 'a', value: 'hunter2' };
   const text = describeConfig(
     { store: 'redis://app:hunter2@db:6379', pin: 'hunter2', keys: [key], byName: { x: key } },
-    schema,
+    SCHEMA,
   );
   assert.doesNotMatch(text, /hunter2/);
   assert.match(text, /^store: redis:\/\/app:\[masked:secret\]@db:6379$/m);
-  assert.doesNotMatch(describeConfig({ store: 'redis://app:hun@ter2@db' }, schema), /ter2/);
+  assert.doesNotMatch(describeConfig({ store: 'redis://app:hun@ter2@db' }, SCHEMA), /ter2/);
   assert.match(text, /^pin: "\[masked:secret\]"$/m);
   assert.match(text, /^ {2}x:\n {4}id: a\n {4}value: "\[masked/m);
 });

@@ -16,7 +16,7 @@ const SECRET_REF_SCHEMA = {
   maxProperties: 1,
 } as const satisfies JsonSchema;
 
-const schema = {
+const SCHEMA = {
   type: 'object',
   additionalProperties: false,
   required: ['relayUrls'],
@@ -62,11 +62,11 @@ interface Settings {
   key?: { file: string } | { env: string };
 }
 
-const spec: ConfigSpec = { schema, envPrefix: 'ZL_HOST', otherEnv: ['ZL_HOST_CONFIG'] };
-const minimal = 'relayUrls: [https://relay.test]\n';
+const SPEC: ConfigSpec = { schema: SCHEMA, envPrefix: 'ZL_HOST', otherEnv: ['ZL_HOST_CONFIG'] };
+const MINIMAL = 'relayUrls: [https://relay.test]\n';
 
 function load(yaml: string, sources: Partial<ConfigSources> = {}) {
-  return loadConfig<Settings>(spec, {
+  return loadConfig<Settings>(SPEC, {
     file: { path: 'host.yaml', text: yaml },
     env: {},
     ...sources,
@@ -84,17 +84,17 @@ function problemsOf(yaml: string, sources: Partial<ConfigSources> = {}): string[
 }
 
 test('[OPS-02] an almost empty file is filled with defaults, in objects left out too', () => {
-  assert.deepEqual(load(minimal), {
+  assert.deepEqual(load(MINIMAL), {
     relayUrls: ['https://relay.test'],
     rpc: { host: '127.0.0.1', port: 0, maxBytes: '1MiB' },
     turn: { timeout: '2m', maxSteps: 8, strict: true },
     servers: {},
   });
-  assert.equal(load(`${minimal}servers: { a: {} }\n`).servers.a?.port, 0);
+  assert.equal(load(`${MINIMAL}servers: { a: {} }\n`).servers.a?.port, 0);
 });
 
 test('[OPS-02] the environment lies over the file, and flags over both', () => {
-  const config = load(`${minimal}rpc: { port: 1, host: file }\nturn: { maxSteps: 1 }\n`, {
+  const config = load(`${MINIMAL}rpc: { port: 1, host: file }\nturn: { maxSteps: 1 }\n`, {
     env: { ZL_HOST_RPC__PORT: '2', ZL_HOST_TURN__MAX_STEPS: '2', ZL_HOST_TURN__STRICT: 'false' },
     flags: { 'rpc.port': '3', 'turn.timeout': undefined },
   });
@@ -106,7 +106,7 @@ test('[OPS-02] of all layers that give a value the last one wins', () => {
   const port = fc.option(fc.nat(65_535), { nil: undefined });
   fc.assert(
     fc.property(port, port, port, (file, env, flag) => {
-      const config = load(file === undefined ? minimal : `${minimal}rpc: { port: ${file} }\n`, {
+      const config = load(file === undefined ? MINIMAL : `${MINIMAL}rpc: { port: ${file} }\n`, {
         env: { ZL_HOST_RPC__PORT: env?.toString() },
         flags: { 'rpc.port': flag },
       });
@@ -125,7 +125,7 @@ test('lists and objects can be given by the environment', () => {
 });
 
 test('[OPS-02] every mistake is reported at once, with its place and the nearest name', () => {
-  const yaml = `${minimal}rcp: {}\nrpc:\n  prot: 1\n  maxBytes: 1Mb\nturn:\n  timeout: 10\n`;
+  const yaml = `${MINIMAL}rcp: {}\nrpc:\n  prot: 1\n  maxBytes: 1Mb\nturn:\n  timeout: 10\n`;
   const problems = problemsOf(yaml, {
     env: { ZL_HOST_TURN__MAX_STEP: '3', ZL_HOST_RPC__PORT: 'http' },
     flags: { 'turn.maxSteps': '0', verbose: true },
@@ -144,17 +144,17 @@ test('[OPS-02] every mistake is reported at once, with its place and the nearest
 
 test('what is missing is named, in objects of a map too', () => {
   assert.deepEqual(problemsOf(''), ['host.yaml: relayUrls is missing']);
-  assert.deepEqual(problemsOf(`${minimal}servers: { a: { prt: 1 } }`), [
+  assert.deepEqual(problemsOf(`${MINIMAL}servers: { a: { prt: 1 } }`), [
     'host.yaml:2: servers.a.prt is not a setting. Did you mean "port"?',
   ]);
 });
 
 test('foreign variables, named exceptions and secret references are not settings', () => {
   const env = { PATH: '/bin', ZL_HOSTS: '1', ZL_HOST_CONFIG: 'host.yaml', ZL_HOST_MY_KEY: 'k' };
-  assert.deepEqual(load(`${minimal}key: { env: ZL_HOST_MY_KEY }\n`, { env }).key, {
+  assert.deepEqual(load(`${MINIMAL}key: { env: ZL_HOST_MY_KEY }\n`, { env }).key, {
     env: 'ZL_HOST_MY_KEY',
   });
-  assert.equal(problemsOf(minimal, { env }).length, 1);
+  assert.equal(problemsOf(MINIMAL, { env }).length, 1);
 });
 
 test('a broken file is refused by line, and is not quoted', () => {
@@ -178,7 +178,7 @@ test('aliases that multiply are refused', () => {
 });
 
 test('names of the prototype are settings like others, unknown ones', () => {
-  const problems = problemsOf(`${minimal}__proto__: { polluted: 1 }\nconstructor: 1\n`, {
+  const problems = problemsOf(`${MINIMAL}__proto__: { polluted: 1 }\nconstructor: 1\n`, {
     flags: { '__proto__.polluted': 1 },
   });
   assert.equal(problems.length, 2);
@@ -186,7 +186,7 @@ test('names of the prototype are settings like others, unknown ones', () => {
 });
 
 test('the result is frozen, all of it', () => {
-  const config = load(minimal);
+  const config = load(MINIMAL);
   assert.ok(Object.isFrozen(config) && Object.isFrozen(config.rpc));
   assert.ok(Object.isFrozen(config.relayUrls));
 });
@@ -200,8 +200,8 @@ test('a schema that lets unknown keys pass is refused', () => {
 });
 
 test('[OPS-02] a variable changes the setting it names, and not its alias in the file', () => {
-  const text = `${minimal}rpc: &listener { port: 1 }\nservers: { a: *listener }\n`;
-  const settings = loadConfig<Settings>(spec, {
+  const text = `${MINIMAL}rpc: &listener { port: 1 }\nservers: { a: *listener }\n`;
+  const settings = loadConfig<Settings>(SPEC, {
     file: { path: 'host.yaml', text },
     env: { ZL_HOST_RPC__PORT: '2' },
   });

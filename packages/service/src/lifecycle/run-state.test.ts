@@ -13,7 +13,7 @@ const event: fc.Arbitrary<RunEvent> = fc.oneof(
   fc.constant({ name: 'drained' } as const),
 );
 
-const rank = { starting: 0, ready: 1, draining: 2, stopped: 3, failed: 3 } as const;
+const RANK = { starting: 0, ready: 1, draining: 2, stopped: 3, failed: 3 } as const;
 
 function run(events: readonly RunEvent[]): RunState[] {
   let state: RunState = { name: 'starting' };
@@ -29,8 +29,8 @@ test('a run state never goes back, and the last one stays', () => {
       const names = run(events).map(({ name }) => name);
       for (const [index, name] of names.entries()) {
         const before = names[index - 1] ?? 'starting';
-        assert.ok(rank[name] >= rank[before]);
-        if (rank[before] === 3) assert.equal(name, before);
+        assert.ok(RANK[name] >= RANK[before]);
+        if (RANK[before] === 3) assert.equal(name, before);
       }
     }),
   );
@@ -40,7 +40,7 @@ test('a failure reported before the end is never lost, and nothing fails without
   fc.assert(
     fc.property(fc.array(event), (events) => {
       const states = run([...events, { name: 'drain', reason: 'end' }, { name: 'drained' }]);
-      const endedAt = states.findIndex(({ name }) => rank[name] === 3);
+      const endedAt = states.findIndex(({ name }) => RANK[name] === 3);
       const failed = events.slice(0, endedAt).some((e) => e.name === 'drain' && e.error);
       assert.equal(states.at(-1)?.name, failed ? 'failed' : 'stopped');
     }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Code, ConnectError } from '@connectrpc/connect';
-import { catalogue, type ErrorId, ZlError } from '@zerolatency/errors';
+import { CATALOGUE, type ErrorId, ZlError } from '@zerolatency/errors';
 import {
   BadRequestSchema,
   ErrorInfoSchema,
@@ -29,14 +29,14 @@ test('[HOST-14] an error keeps its id, message, field and retryable flag across 
 });
 
 test('[HOST-14] every id is sent with the details of google.rpc that fit it', () => {
-  for (const id of Object.keys(catalogue) as ErrorId[]) {
+  for (const id of Object.keys(CATALOGUE) as ErrorId[]) {
     const sent = received(new ZlError(id, 'why', { field: 'a.b' }));
     assert.equal(sent.findDetails(ErrorSchema)[0]?.id, id);
     const [info] = sent.findDetails(ErrorInfoSchema);
     assert.deepEqual([info?.reason, info?.domain], [id, 'zerolatency']);
     const [violation] = sent.findDetails(BadRequestSchema)[0]?.fieldViolations ?? [];
     assert.deepEqual([violation?.field, violation?.description], ['a.b', 'why']);
-    assert.equal(sent.findDetails(RetryInfoSchema).length, catalogue[id].retryable ? 1 : 0);
+    assert.equal(sent.findDetails(RetryInfoSchema).length, CATALOGUE[id].retryable ? 1 : 0);
   }
 });
 
@@ -50,7 +50,7 @@ test('a code without our detail keeps its meaning', () => {
   assert.equal(idOf(Code.PermissionDenied), 'identity.forbidden');
   assert.equal(idOf(Code.DataLoss), 'internal');
   for (const code of Object.values(Code)) {
-    if (typeof code === 'number') assert.ok(idOf(code) in catalogue);
+    if (typeof code === 'number') assert.ok(idOf(code) in CATALOGUE);
   }
 });
 

@@ -102,7 +102,7 @@ export type MetricOf<N extends MetricName> = N extends CounterName
 
 type AnyMetric = { labels(labels?: Readonly<Record<string, string>>): unknown };
 
-const MADE = new WeakMap<Registry, Map<string, AnyMetric>>();
+const madeMetrics = new WeakMap<Registry, Map<string, AnyMetric>>();
 
 /**
  * A metric of the contract. Bind its children, .labels(...), in constructors.
@@ -110,8 +110,8 @@ const MADE = new WeakMap<Registry, Map<string, AnyMetric>>();
  */
 export function metric<N extends MetricName>(registry: Registry, name: N): MetricOf<N>;
 export function metric(registry: Registry, name: string): AnyMetric {
-  const metrics = MADE.get(registry) ?? new Map<string, AnyMetric>();
-  MADE.set(registry, metrics);
+  const metrics = madeMetrics.get(registry) ?? new Map<string, AnyMetric>();
+  madeMetrics.set(registry, metrics);
   const known = metrics.get(name);
   if (known !== undefined) return known;
   const created = create(registry, name, contractEntry(name));

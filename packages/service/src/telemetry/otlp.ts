@@ -19,7 +19,7 @@ import { ZlError } from '@zerolatency/errors';
 import { createLogger } from './logger.ts';
 import type { Signal, Telemetry, TelemetryOptions } from './open-telemetry.ts';
 import { registryProducer } from './registry-producer.ts';
-import { SPAN_LIMITS, SPAN_MASKER, useAsyncContext } from './tracing.ts';
+import { SPAN_LIMITS, spanMasker, useAsyncContext } from './tracing.ts';
 
 const DEFAULT_EXPORT_INTERVAL_MS = 60_000;
 const SPAN_BATCH = { scheduledDelayMillis: 1_000, maxQueueSize: 4_096 };
@@ -48,8 +48,8 @@ export async function startOtlp(
     resourceDetectors: [serviceInstanceIdDetector, envDetector],
     spanLimits: SPAN_LIMITS,
     spanProcessors: signals.has('traces')
-      ? [SPAN_MASKER, new BatchSpanProcessor({ exporter: await spanExporter(env), ...SPAN_BATCH })]
-      : [SPAN_MASKER],
+      ? [spanMasker, new BatchSpanProcessor({ exporter: await spanExporter(env), ...SPAN_BATCH })]
+      : [spanMasker],
     metricReaders: signals.has('metrics')
       ? [
           new PeriodicExportingMetricReader({

@@ -18,7 +18,7 @@ import { Loggable } from './loggable.ts';
 /** Longer than what masking keeps, so that a cut cannot leave half a secret. */
 export const SPAN_LIMITS = { attributeValueLengthLimit: 16_384 };
 
-const CONTEXT_MANAGER = new AsyncLocalStorageContextManager().enable();
+const contextManager = new AsyncLocalStorageContextManager().enable();
 
 export interface TracingOptions {
   readonly service: string;
@@ -39,7 +39,7 @@ export function createTracing({ service, version, onSpan }: TracingOptions): Tra
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ 'service.name': service, 'service.version': version }),
     spanLimits: SPAN_LIMITS,
-    spanProcessors: [SPAN_MASKER, ...(onSpan === undefined ? [] : [observer(onSpan)])],
+    spanProcessors: [spanMasker, ...(onSpan === undefined ? [] : [observer(onSpan)])],
   });
   return {
     tracer: provider.getTracer('zerolatency', version),
@@ -49,7 +49,7 @@ export function createTracing({ service, version, onSpan }: TracingOptions): Tra
 
 /** The context manager is per process; a second registration is refused and the first serves all. */
 export function useAsyncContext(): void {
-  contextApi.setGlobalContextManager(CONTEXT_MANAGER);
+  contextApi.setGlobalContextManager(contextManager);
 }
 
 function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
@@ -61,19 +61,19 @@ function observer(onSpan: (span: ReadableSpan) => void): SpanProcessor {
   };
 }
 
-const LOGGABLE = new Loggable();
+const loggable = new Loggable();
 
 /** Masks what a span carries before any exporter sees it, while it can still be changed. */
-export const SPAN_MASKER: SpanProcessor = {
+export const spanMasker: SpanProcessor = {
   onStart: () => {},
   onEnding: (span) => {
-    span.updateName(LOGGABLE.text(span.name));
+    span.updateName(loggable.text(span.name));
     maskInPlace(span.attributes);
     for (const event of span.events) {
       if (event.attributes !== undefined) maskInPlace(event.attributes);
     }
     const { code, message } = span.status;
-    if (message !== undefined) span.setStatus({ code, message: LOGGABLE.text(message) });
+    if (message !== undefined) span.setStatus({ code, message: loggable.text(message) });
   },
   onEnd: () => {},
   forceFlush: () => Promise.resolve(),
@@ -82,7 +82,7 @@ export const SPAN_MASKER: SpanProcessor = {
 
 function maskInPlace(attributes: Attributes): void {
   for (const [name, value] of Object.entries(attributes)) {
-    const masked = LOGGABLE.value(value, name);
+    const masked = loggable.value(value, name);
     if (typeof masked === 'string' || Array.isArray(masked)) attributes[name] = masked;
   }
 }
@@ -122,12 +122,12 @@ export function inSpan<T>(
   });
 }
 
-const PROPAGATOR = new W3CTraceContextPropagator();
+const propagator = new W3CTraceContextPropagator();
 
 /** The traceparent of the span in a context, the active one by default; empty when there is none. */
 export function inject(context: Context = contextApi.active()): string {
   let traceparent = '';
-  PROPAGATOR.inject(context, undefined, {
+  propagator.inject(context, undefined, {
     set: (_carrier, name, value) => {
       if (name === TRACE_PARENT_HEADER) traceparent = value;
     },
@@ -138,7 +138,7 @@ export function inject(context: Context = contextApi.active()): string {
 /** A context whose span is the peer's; the root context when the text is not a traceparent. */
 export function extract(traceparent: string | undefined): Context {
   if (traceparent === undefined || traceparent === '') return ROOT_CONTEXT;
-  return PROPAGATOR.extract(ROOT_CONTEXT, traceparent, {
+  return propagator.extract(ROOT_CONTEXT, traceparent, {
     keys: () => [TRACE_PARENT_HEADER],
     get: (carrier, name) => (name === TRACE_PARENT_HEADER ? carrier : undefined),
   });

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
-import { done, type Script, say, serveHost } from '../../test/fake-host.ts';
+import { DONE, type Script, say, serveHost } from '../../test/fake-host.ts';
 import { installed } from '../../test/installed.ts';
 import { chatTarget } from '../commands/chat.ts';
 import { readSettings } from '../settings.ts';
@@ -27,7 +27,7 @@ async function conversing(t: TestContext, script: Script) {
 }
 
 test('replaces a stream that ended between two turns before sending the second', async (t) => {
-  const { host, sessions, ask } = await conversing(t, () => [say('yes'), done]);
+  const { host, sessions, ask } = await conversing(t, () => [say('yes'), DONE]);
   await ask('one');
   host.cut();
   await eventually(() => sessions[0]?.isOver === true);
@@ -55,7 +55,7 @@ test('cancelling a turn before its stream is open ends the turn and closes the s
 
 test('a failed turn does not enter the history', async (t) => {
   const { host, sessions, ask } = await conversing(t, ({ start }) =>
-    start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [done],
+    start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [DONE],
   );
   await ask('fail');
   assert.equal(sessions[0]?.isOver, false);
@@ -67,7 +67,7 @@ test('a failed turn does not enter the history', async (t) => {
 
 test("the history stays within the host's limits and keeps the newest turns whole", async (t) => {
   const long = 'x'.repeat(50 * 1024);
-  const { host, sessions, ask } = await conversing(t, () => [say(long), done]);
+  const { host, sessions, ask } = await conversing(t, () => [say(long), DONE]);
   for (let i = 1; i <= 4; i++) await ask(`question ${i}`);
   host.cut();
   await eventually(() => sessions[0]?.isOver === true);

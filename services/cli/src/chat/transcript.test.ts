@@ -3,11 +3,11 @@ import { test } from 'node:test';
 import { stripVTControlCharacters, styleText } from 'node:util';
 import { create } from '@bufbuild/protobuf';
 import { CallOutcome, ChatEventSchema } from '@zerolatency/proto/agent';
-import { done, type Event, say } from '../../test/fake-host.ts';
+import { DONE, type Event, say } from '../../test/fake-host.ts';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { jsonTranscript, terminalTranscript } from './transcript.ts';
 
-const timing = {
+const TIMING = {
   total: { nanos: 12_345_000 },
   remote: { nanos: 9_000_000 },
   device: { nanos: 8_000_000 },
@@ -25,7 +25,7 @@ const turn: Event[] = [
     value: { callId: 'c2', tool: 'fs.read', argumentsJson: '{"path":"b.txt"}', step: 1 },
   },
   { case: 'toolCallDelta', value: { callId: 'c1', receivedBytes: 100n } },
-  { case: 'toolCallDone', value: { callId: 'c1', outcome: CallOutcome.DONE, timing } },
+  { case: 'toolCallDone', value: { callId: 'c1', outcome: CallOutcome.DONE, timing: TIMING } },
   {
     case: 'toolCallDone',
     value: { callId: 'c2', outcome: CallOutcome.DENIED, error: { message: 'no rule allows it' } },
@@ -35,7 +35,7 @@ const turn: Event[] = [
   say('It says:\n'),
   { case: 'approvalRequested', value: { callId: 'c3', tool: 'fs.write' } },
   say('end\n'),
-  { ...done, value: { ...done.value, steps: 2 } } as Event,
+  { ...DONE, value: { ...DONE.value, steps: 2 } } as Event,
 ];
 
 function show(events: readonly Event[], { isTTY = false, json = false } = {}): string {
@@ -47,7 +47,7 @@ function show(events: readonly Event[], { isTTY = false, json = false } = {}): s
   return terminal.output();
 }
 
-const golden = `Let me look. 
+const GOLDEN = `Let me look. 
   → fs.read {"path":"a.txt"}
   → fs.read {"path":"b.txt"}
   ✓ fs.read in 12.3 ms (on the device 8.0 ms, its server 2.5 ms)
@@ -59,14 +59,14 @@ end
 `;
 
 test('shows a person streamed text and a line per call', () => {
-  assert.equal(show(turn), golden);
+  assert.equal(show(turn), GOLDEN);
 });
 
 test('a terminal shows the same text in colour', () => {
   const coloured = show(turn, { isTTY: true });
   assert.ok(coloured.includes(styleText('red', '  ✗ fs.read denied', { validateStream: false })));
-  assert.notEqual(coloured, golden);
-  assert.equal(stripVTControlCharacters(coloured), golden);
+  assert.notEqual(coloured, GOLDEN);
+  assert.equal(stripVTControlCharacters(coloured), GOLDEN);
 });
 
 test("a program gets one event per line in the contract's JSON form", () => {

@@ -12,19 +12,19 @@ import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { runZl } from '../../test/installed.ts';
 import { auditShow } from './audit.ts';
 
-const callId = '0123456789abcdef0123456789abcdef';
-const turnId = 'turn-1';
-const tenant = 'north';
-const user = 'user-1';
+const CALL_ID = '0123456789abcdef0123456789abcdef';
+const TURN_ID = 'turn-1';
+const TENANT = 'north';
+const USER = 'user-1';
 const argumentsDigest = digestOf({ path: 'a.txt' });
-const argumentSalt = '5a'.repeat(16);
+const ARGUMENT_SALT = '5a'.repeat(16);
 
 function receipt(): Receipt {
   return {
     role: 'host',
     executor: 'device',
-    callId,
-    turnId,
+    callId: CALL_ID,
+    turnId: TURN_ID,
     tool: 'fs.read',
     argumentsDigest,
     outcome: 'denied',
@@ -32,8 +32,8 @@ function receipt(): Receipt {
     caps: {},
     elapsedUs: 1_234,
     startedAt: '2026-01-02T03:04:05.000Z',
-    tenant,
-    user,
+    tenant: TENANT,
+    user: USER,
   };
 }
 
@@ -46,14 +46,17 @@ async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   await mkdir(join(dir, 'keys'));
   await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
-  const who = { tenant, user };
-  const digests = { argumentsDigest, argumentSalt };
+  const who = { tenant: TENANT, user: USER };
+  const digests = { argumentsDigest, argumentSalt: ARGUMENT_SALT };
   await ledger.append({
     kind: 'call.intent',
-    body: { callId, executor: 'device', tool: 'fs.read', ...digests, ...who },
+    body: { callId: CALL_ID, executor: 'device', tool: 'fs.read', ...digests, ...who },
   });
   const envelope = await signReceipt({ ...receipt(), ...change }, signer);
-  await ledger.append({ kind: 'call.receipt', body: { callId, argumentSalt, receipt: envelope } });
+  await ledger.append({
+    kind: 'call.receipt',
+    body: { callId: CALL_ID, argumentSalt: ARGUMENT_SALT, receipt: envelope },
+  });
   await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
   await ledger.close();
   const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];
@@ -145,7 +148,7 @@ test('show prints each record in one line, or as JSON', async (t) => {
   assert.equal(lines.length, 4);
   assert.match(
     lines[1] ?? '',
-    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${callId} {2}fs.read {2}user-1@north$`),
+    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${CALL_ID} {2}fs.read {2}user-1@north$`),
   );
   assert.match(lines[2] ?? '', /fs\.read {2}denied policy\.denied in 1\.2 ms$/);
   const records = (await show('--json')).stdout
@@ -161,7 +164,7 @@ test('show prints each record in one line, or as JSON', async (t) => {
       [3, 'host.stopped'],
     ],
   );
-  assert.equal((await show('--turn', turnId)).stdout.trimEnd().split('\n').length, 1);
+  assert.equal((await show('--turn', TURN_ID)).stdout.trimEnd().split('\n').length, 1);
   assert.equal((await show('--turn', 'another')).stdout, '');
 });
 

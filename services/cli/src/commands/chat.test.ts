@@ -8,13 +8,13 @@ import { Role } from '@zerolatency/proto/agent';
 import { toConnectError } from '@zerolatency/service/rpc';
 import { eventually } from '@zerolatency/testing';
 import { decodeJwt } from 'jose';
-import { cancelled, done, type FakeTurn, say, serveHost } from '../../test/fake-host.ts';
+import { CANCELLED, DONE, type FakeTurn, say, serveHost } from '../../test/fake-host.ts';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { installed, runZl } from '../../test/installed.ts';
 
 function* answer({ start }: FakeTurn) {
   yield say(`you said ${start.text}`);
-  yield done;
+  yield DONE;
 }
 
 test("with a message it runs one turn as the installation's user, with its device", async (t) => {
@@ -120,7 +120,7 @@ test('Ctrl-C cancels the turn, and the exit status says interrupted', async (t) 
   await serveHost(t, made, async function* (turn) {
     yield say('one');
     await turn.cancelled;
-    yield cancelled;
+    yield CANCELLED;
   });
   const terminal = fakeTerminal({ cwd: made.dir });
   const running = runZl(terminal, ['chat', 'count']);

@@ -6,8 +6,8 @@ import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { EXIT_STATUS, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
-const ctrlC = '\u0003';
-const ctrlD = '\u0004';
+const CTRL_C = '\u0003';
+const CTRL_D = '\u0004';
 
 /** A person at a keyboard, and turns that last until Ctrl-C where their text says so. */
 function conversing(prompt: 'shown' | 'none' = 'shown') {
@@ -34,19 +34,19 @@ test('during a turn Ctrl-C cancels the turn, and the conversation goes on', asyn
   const { keyboard, turns, ended } = conversing();
   keyboard.write('wait\r');
   await eventually(() => turns.includes('wait'));
-  keyboard.write(ctrlC);
+  keyboard.write(CTRL_C);
   await eventually(() => turns.includes('interrupted'));
   keyboard.write('go on\r');
   await eventually(() => turns.includes('go on'));
-  keyboard.write(ctrlD);
+  keyboard.write(CTRL_D);
   assert.equal(await ended, EXIT_STATUS.ok);
 });
 
 test('between turns Ctrl-C clears the input line', async () => {
   const { keyboard, turns, ended } = conversing();
-  keyboard.write(`half a line${ctrlC}whole\r`);
+  keyboard.write(`half a line${CTRL_C}whole\r`);
   await eventually(() => turns.length > 0);
-  keyboard.write(ctrlD);
+  keyboard.write(CTRL_D);
   assert.equal(await ended, EXIT_STATUS.ok);
   assert.deepEqual(turns, ['whole']);
 });
@@ -55,7 +55,7 @@ test('a conversation for a program prints its prompt on stderr', async () => {
   const { keyboard, terminal, turns, ended } = conversing('none');
   keyboard.write('hello\r');
   await eventually(() => turns.length > 0);
-  keyboard.write(ctrlD);
+  keyboard.write(CTRL_D);
   await ended;
   assert.equal(terminal.output(), '');
   assert.match(terminal.errors(), /›/);

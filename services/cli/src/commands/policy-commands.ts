@@ -1,5 +1,5 @@
 import { type Command, InvalidArgumentError } from 'commander';
-import { local } from '../installation/local.ts';
+import { LOCAL } from '../installation/local.ts';
 import type { CommandContext } from '../terminal.ts';
 
 // Loaded only when one of the commands runs, so that zl starts quickly.
@@ -71,14 +71,14 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     .requiredOption('--tool <name>', 'such as fs.read')
     .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
     .option('--tool-version <semver>', 'the version of the tool', '1.0.0')
-    .option('--tenant <name>', 'the tenant of the user', local.tenant)
-    .option('--user <name>', 'who asks', local.user)
+    .option('--tenant <name>', 'the tenant of the user', LOCAL.tenant)
+    .option('--user <name>', 'who asks', LOCAL.user)
     .option(
       '--role <name>',
-      `a role of the user; may be repeated (default: ${local.roles})`,
+      `a role of the user; may be repeated (default: ${LOCAL.roles})`,
       collect,
     )
-    .option('--device <id>', 'the device', local.deviceId)
+    .option('--device <id>', 'the device', LOCAL.deviceId)
     .option('--at <time>', 'ISO 8601 (default: now)', parseTime)
     .option('--calls <number>', 'earlier calls of the tool in the same turn', parseCount, 0)
     .option('--json', 'print JSON')
@@ -92,7 +92,7 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
             arguments: o.arguments,
             tenant: o.tenant,
             user: o.user,
-            roles: o.role ?? local.roles,
+            roles: o.role ?? LOCAL.roles,
             deviceId: o.device,
             nowMs: o.at ?? Date.now(),
             callsThisTurn: o.calls,

@@ -7,15 +7,15 @@ import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { runZl } from '../../test/installed.ts';
 
-const dayMs = 24 * 60 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 function bundle(change: Partial<Bundle> = {}): Bundle {
   return {
     schema: 'zerolatency.policy/v1',
     id: 'office',
     version: 1,
-    issuedAt: new Date(Date.now() - dayMs).toISOString(),
-    expiresAt: new Date(Date.now() + 6 * dayMs).toISOString(),
+    issuedAt: new Date(Date.now() - DAY_MS).toISOString(),
+    expiresAt: new Date(Date.now() + 6 * DAY_MS).toISOString(),
     rules: [
       {
         id: 'staff-read',
@@ -140,9 +140,9 @@ test('explain allows only marked rules during grace, and nothing after expiry', 
     { ...rule, id: 'always', duringGrace: true },
     { ...rule, id: 'fresh-only', tools: ['fs.write'] },
   ];
-  const file = await write('b.json', { ...bundle(), graceMs: dayMs, rules });
+  const file = await write('b.json', { ...bundle(), graceMs: DAY_MS, rules });
   const at = (days: number) =>
-    new Date(Date.parse(bundle().expiresAt) + days * dayMs).toISOString();
+    new Date(Date.parse(bundle().expiresAt) + days * DAY_MS).toISOString();
   const explain = (tool: string, time: string) =>
     zl('policy', 'explain', file, '--tool', tool, '--role', 'staff', '--at', time, '--json');
   const answer = async (tool: string, time: string) => {

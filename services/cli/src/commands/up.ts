@@ -7,7 +7,7 @@ import type { Layout } from '../installation/layout.ts';
 import {
   lastLogLine,
   runningPid,
-  services,
+  SERVICES,
   startService,
   stopService,
 } from '../installation/processes.ts';
@@ -70,7 +70,7 @@ async function bringUp(terminal: Terminal, layout: Layout) {
 
 async function startMissing(terminal: Terminal, layout: Layout): Promise<string[]> {
   const started: string[] = [];
-  for (const service of services) {
+  for (const service of SERVICES) {
     if ((await runningPid(layout, service)) !== undefined) continue;
     await startService(terminal, layout, { service });
     started.push(service);
@@ -89,7 +89,7 @@ async function untilHealthy({ layout, settings }: Expected): Promise<void> {
     const probes = await probeAll(settings);
     const missing = probes.flatMap((probe) => missingFrom(probe) ?? []);
     if (missing.length === 0) return;
-    for (const service of services) {
+    for (const service of SERVICES) {
       if ((await runningPid(layout, service)) === undefined) {
         const said = await lastLogLine(layout, service);
         throw new ZlError(

@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { stringify } from 'yaml';
 import type { Settings } from '../settings.ts';
 import type { Layout } from './layout.ts';
-import { local } from './local.ts';
+import { LOCAL } from './local.ts';
 import { writePrivate } from './private-file.ts';
 
 /** The listeners of a local installation, all on loopback. */
@@ -38,12 +38,12 @@ function relayConfig(layout: Layout, { sockets, relayRpc, relayAdmin }: Ports) {
     sockets: { port: sockets },
     rpc: { port: relayRpc, allowedClients: ['model-host', 'operator'] },
     admin: { port: relayAdmin },
-    enrolment: { jwksFile: layout.enrolment.jwks, issuer: local.enrolmentIssuer },
+    enrolment: { jwksFile: layout.enrolment.jwks, issuer: LOCAL.enrolmentIssuer },
   };
 }
 
 function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
-  const { issuer, audience } = local;
+  const { issuer, audience } = LOCAL;
   return {
     rpc: { port: hostRpc, tls: tlsOf(layout, 'model-host') },
     admin: { port: hostAdmin },
@@ -74,7 +74,7 @@ function bridgeConfig(layout: Layout, { sockets }: Ports) {
 }
 
 function settings(layout: Layout, ports: Ports): Settings {
-  const { issuer, audience, tenant, user, roles, deviceId } = local;
+  const { issuer, audience, tenant, user, roles, deviceId } = LOCAL;
   const operator = layout.tls('operator');
   return {
     host: {

@@ -3,7 +3,7 @@ import { issueDeviceCredential } from '@zerolatency/identity';
 import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import type { Layout } from './layout.ts';
-import { local } from './local.ts';
+import { LOCAL } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
 /** `zl up` enrols the local device again when less than half of this is left. */
@@ -25,7 +25,7 @@ export async function issueCredential(request: {
   readonly nowMs: number;
 }): Promise<string> {
   const { enrolmentKeyPem, devicePublicPem, nowMs } = request;
-  const { tenant, deviceId, enrolmentIssuer: issuer } = local;
+  const { tenant, deviceId, enrolmentIssuer: issuer } = LOCAL;
   return issueDeviceCredential({
     device: { tenant, deviceId },
     devicePublicKey: createPublicKey(devicePublicPem),

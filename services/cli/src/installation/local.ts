@@ -1,5 +1,5 @@
 /** Names in a local installation. Elsewhere they come from an identity provider. */
-export const local = {
+export const LOCAL = {
   issuer: 'https://issuer.localhost',
   audience: 'zero-latency',
   enrolmentIssuer: 'https://enrolment.localhost',

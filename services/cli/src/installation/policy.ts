@@ -4,11 +4,11 @@ import { type Manifest, SERVER_MANIFEST } from '@zerolatency/manifest';
 import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
 import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
 import type { Layout } from './layout.ts';
-import { local } from './local.ts';
+import { LOCAL } from './local.ts';
 import { writePrivate, writePublic } from './private-file.ts';
 
 /** A bundle says for how long it may be trusted; `zl up` signs a fresh one past half of this. */
-const bundleLifetimeMs = 14 * 24 * 60 * 60 * 1000;
+const BUNDLE_LIFETIME_MS = 14 * 24 * 60 * 60 * 1000;
 
 export async function createPolicyKeys(layout: Layout): Promise<void> {
   const policy = generateKeyPair();
@@ -26,14 +26,14 @@ export function firstBundle(nowMs: number): Bundle {
     id: 'local',
     version: 1,
     issuedAt: new Date(nowMs).toISOString(),
-    expiresAt: new Date(nowMs + bundleLifetimeMs).toISOString(),
+    expiresAt: new Date(nowMs + BUNDLE_LIFETIME_MS).toISOString(),
     rules: [
       {
         id: 'developers-read-files',
         effect: 'allow',
         tools: ['fs.read'],
-        tenants: [local.tenant],
-        roles: [...local.roles],
+        tenants: [LOCAL.tenant],
+        roles: [...LOCAL.roles],
         caps: { timeoutMs: 10_000, maxBytes: 1_048_576, callsPerTurn: 16 },
       },
     ],

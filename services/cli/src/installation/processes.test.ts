@@ -9,19 +9,19 @@ import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { layoutOf } from './layout.ts';
 import { runningPid, startService, stopService } from './processes.ts';
 
-const service = 'tool-relay';
+const SERVICE = 'tool-relay';
 
 async function withPidFile(t: { after(fn: () => void): void }, content: string) {
   const layout = layoutOf(tempDir(t));
-  await mkdir(dirname(layout.pid(service)), { recursive: true });
-  await writeFile(layout.pid(service), content);
+  await mkdir(dirname(layout.pid(SERVICE)), { recursive: true });
+  await writeFile(layout.pid(SERVICE), content);
   return layout;
 }
 
 test('a truncated or ambiguous process file means that nothing runs', async (t) => {
   for (const content of ['{"pid":', '{}', '{"pid":-1,"birth":""}', '{"pid":0,"birth":""}']) {
     const layout = await withPidFile(t, content);
-    assert.equal(await runningPid(layout, service), undefined, content);
+    assert.equal(await runningPid(layout, SERVICE), undefined, content);
   }
 });
 
@@ -32,8 +32,8 @@ test('a process that reuses an old process id is neither found nor signalled', a
     ...fakeTerminal(),
     signalProcess: (_: number, s: unknown) => void signals.push(s),
   };
-  assert.equal(await runningPid(layout, service), undefined);
-  const outcome = await stopService(terminal, layout, { service, deadlineMs: 1 });
+  assert.equal(await runningPid(layout, SERVICE), undefined);
+  const outcome = await stopService(terminal, layout, { service: SERVICE, deadlineMs: 1 });
   assert.equal(outcome, 'not running');
   assert.deepEqual(signals, []);
 });
@@ -50,27 +50,35 @@ test('finds a started service and kills it when it does not stop within the dead
     },
   );
   const terminal = fakeTerminal({ nodePath });
-  await startService(terminal, layout, { service });
-  const pid = await runningPid(layout, service);
+  await startService(terminal, layout, { service: SERVICE });
+  const pid = await runningPid(layout, SERVICE);
   assert.ok(pid !== undefined);
-  await eventually(async () => (await readFile(layout.log(service), 'utf8')).includes('started'));
-  assert.equal(await stopService(terminal, layout, { service, deadlineMs: 50 }), 'killed');
-  assert.equal(await runningPid(layout, service), undefined);
-  assert.equal(await stopService(terminal, layout, { service, deadlineMs: 50 }), 'not running');
+  await eventually(async () => (await readFile(layout.log(SERVICE), 'utf8')).includes('started'));
+  assert.equal(await stopService(terminal, layout, { service: SERVICE, deadlineMs: 50 }), 'killed');
+  assert.equal(await runningPid(layout, SERVICE), undefined);
+  assert.equal(
+    await stopService(terminal, layout, { service: SERVICE, deadlineMs: 50 }),
+    'not running',
+  );
 });
 
 test('gives a service that stops gracefully the time to do so', async (t) => {
   const layout = layoutOf(tempDir(t));
   const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1000)']);
-  await mkdir(dirname(layout.pid(service)), { recursive: true });
-  await writeFile(layout.pid(service), JSON.stringify(markOf(child.pid!)));
-  const outcome = await stopService(fakeTerminal(), layout, { service, deadlineMs: 30_000 });
+  await mkdir(dirname(layout.pid(SERVICE)), { recursive: true });
+  await writeFile(layout.pid(SERVICE), JSON.stringify(markOf(child.pid!)));
+  const outcome = await stopService(fakeTerminal(), layout, {
+    service: SERVICE,
+    deadlineMs: 30_000,
+  });
   assert.equal(outcome, 'stopped');
 });
 
 test('reports a service that cannot be started', async (t) => {
   const layout = layoutOf(tempDir(t));
-  const started = startService(fakeTerminal({ nodePath: '/no/such/node' }), layout, { service });
+  const started = startService(fakeTerminal({ nodePath: '/no/such/node' }), layout, {
+    service: SERVICE,
+  });
   await assert.rejects(started, { id: 'internal', message: /tool-relay.*ENOENT/ });
-  assert.equal(await runningPid(layout, service), undefined);
+  assert.equal(await runningPid(layout, SERVICE), undefined);
 });

@@ -10,8 +10,8 @@ import type { Terminal } from '../terminal.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { writePrivate } from './private-file.ts';
 
-export const services = ['tool-relay', 'model-host', 'device-bridge'] as const;
-export type Service = (typeof services)[number];
+export const SERVICES = ['tool-relay', 'model-host', 'device-bridge'] as const;
+export type Service = (typeof SERVICES)[number];
 
 const CONFIG_FILES: Record<Service, (layout: Layout) => string> = {
   'tool-relay': (layout) => layout.relay.config,

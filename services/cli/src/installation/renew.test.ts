@@ -16,7 +16,7 @@ import { type Installed, installed } from '../../test/installed.ts';
 import { readKeys } from '../input.ts';
 import { renewExpiring } from './renew.ts';
 
-const dayMs = 24 * 60 * 60 * 1000;
+const DAY_MS = 24 * 60 * 60 * 1000;
 
 async function bundleOf({ layout }: Installed, nowMs: number): Promise<Bundle> {
   const keys = await readKeys(layout.policy.keys);
@@ -43,7 +43,7 @@ async function contents({ layout }: Installed): Promise<readonly string[]> {
 test('renews nothing in the first half of its lifetime', async (t) => {
   const made = await installed(t);
   const before = await contents(made);
-  await renewExpiring(made.layout, { nowMs: Date.now() + 6 * dayMs });
+  await renewExpiring(made.layout, { nowMs: Date.now() + 6 * DAY_MS });
   assert.deepEqual(await contents(made), before);
 });
 
@@ -54,14 +54,14 @@ test('renews a bundle past half its lifetime as the next version with the same r
   const signer = signerFromPem(await readFile(layout.policy.key, 'utf8'));
   const own = { ...first, version: 7, rules: [], graceMs: 60_000 };
   await writeFile(layout.policy.bundle, await signDocument(POLICY_BUNDLE, own, [signer]));
-  const nowMs = Date.now() + 8 * dayMs;
+  const nowMs = Date.now() + 8 * DAY_MS;
   await renewExpiring(layout, { nowMs });
   const renewed = await bundleOf(made, nowMs);
   assert.equal(renewed.version, 8);
   assert.equal(renewed.previousDigest, digestOf(own));
   assert.deepEqual([renewed.rules, renewed.graceMs, renewed.id], [[], 60_000, first.id]);
   assert.equal(Date.parse(renewed.issuedAt), nowMs);
-  assert.equal(Date.parse(renewed.expiresAt), nowMs + 14 * dayMs);
+  assert.equal(Date.parse(renewed.expiresAt), nowMs + 14 * DAY_MS);
 });
 
 test('does not renew a bundle that another key signed', async (t) => {
@@ -69,25 +69,25 @@ test('does not renew a bundle that another key signed', async (t) => {
   const theirs = signerFromPem(generateKeyPair().privatePem);
   const text = await signDocument(POLICY_BUNDLE, await bundleOf(made, Date.now()), [theirs]);
   await writeFile(made.layout.policy.bundle, text);
-  await renewExpiring(made.layout, { nowMs: Date.now() + 20 * dayMs });
+  await renewExpiring(made.layout, { nowMs: Date.now() + 20 * DAY_MS });
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);
 });
 
 test('renews a credential past half its lifetime for the same key and name', async (t) => {
   const { layout } = await installed(t);
   const before = decodeJwt(await readFile(layout.device.credential, 'utf8'));
-  const nowMs = Date.now() + 16 * dayMs;
+  const nowMs = Date.now() + 16 * DAY_MS;
   await renewExpiring(layout, { nowMs });
   const after = decodeJwt(await readFile(layout.device.credential, 'utf8'));
   assert.deepEqual([after.sub, after.tenant, after.cnf], [before.sub, before.tenant, before.cnf]);
-  assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * dayMs);
+  assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * DAY_MS);
 });
 
 test('renews certificates past half their lifetime from the same authority', async (t) => {
   const { layout } = await installed(t);
   const files = layout.tls('model-host');
   const before = await readFile(files.cert);
-  await renewExpiring(layout, { nowMs: Date.now() + 200 * dayMs });
+  await renewExpiring(layout, { nowMs: Date.now() + 200 * DAY_MS });
   const after = new X509Certificate(await readFile(files.cert));
   assert.notEqual(String(after), String(new X509Certificate(before)));
   assert.ok(after.verify(new X509Certificate(await readFile(layout.authority.cert)).publicKey));

@@ -16,7 +16,7 @@ import fc from 'fast-check';
 import { lintBundle } from './lint-bundle.ts';
 import { covers } from './rule-cover.ts';
 
-const caps = { maxBytes: 1 };
+const CAPS = { maxBytes: 1 };
 
 function lint(changes: Partial<Bundle>, nowMs = NOW): string[] {
   const warnings = lintBundle(sampleBundle(changes), { nowMs });
@@ -37,32 +37,36 @@ test('[POL-07] expiry is compared with the current time', () => {
 test('[POL-07] rules that cannot work as intended are named', () => {
   assert.deepEqual(lint({ rules: [] }), ['allows-nothing']);
   assert.deepEqual(lint({ rules: [allow()] }), ['read: caps-missing']);
-  assert.deepEqual(lint({ rules: [allow({ tools: ['*'], caps })] }), [
+  assert.deepEqual(lint({ rules: [allow({ tools: ['*'], caps: CAPS })] }), [
     'read: allows-anyone-anything',
   ]);
-  assert.deepEqual(lint({ rules: [allow({ tools: ['read'], caps })] }), ['read: tool-name-odd']);
-  assert.deepEqual(lint({ rules: [allow({ caps }), deny({ tools: ['fs.*'] })] }), [
+  assert.deepEqual(lint({ rules: [allow({ tools: ['read'], caps: CAPS })] }), [
+    'read: tool-name-odd',
+  ]);
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), deny({ tools: ['fs.*'] })] }), [
     'read: unreachable',
   ]);
-  assert.deepEqual(lint({ rules: [allow({ caps }), deny({ tools: ['*'] })] }), [
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), deny({ tools: ['*'] })] }), [
     'no: deny-shadows-all',
     'read: unreachable',
   ]);
-  assert.deepEqual(lint({ rules: [allow({ caps }), escalate({ tools: ['fs.*'] })] }), [
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), escalate({ tools: ['fs.*'] })] }), [
     'read: unreachable',
   ]);
-  assert.deepEqual(lint({ rules: [allow({ caps, egress: ['example.com'] })] }), [
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS, egress: ['example.com'] })] }), [
     'read: never-applies',
   ]);
   assert.deepEqual(lint({ rules: [escalate()] }), []);
   const wider = allow({ id: 'wider', tools: ['fs.*'], caps: { maxBytes: 9 } });
-  assert.deepEqual(lint({ rules: [allow({ caps }), wider] }), ['read: caps-overlap']);
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), wider] }), ['read: caps-overlap']);
 });
 
 test('[POL-07] grace without effect is named', () => {
   assert.deepEqual(lint({ graceMs: 1000 }), ['grace-unused']);
-  assert.deepEqual(lint({ rules: [allow({ caps, duringGrace: true })] }), ['read: grace-unused']);
-  assert.deepEqual(lint({ graceMs: 1, rules: [allow({ caps, duringGrace: true })] }), []);
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS, duringGrace: true })] }), [
+    'read: grace-unused',
+  ]);
+  assert.deepEqual(lint({ graceMs: 1, rules: [allow({ caps: CAPS, duringGrace: true })] }), []);
 });
 
 test('versions are covered by a wider range only', () => {

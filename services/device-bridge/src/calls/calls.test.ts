@@ -10,7 +10,7 @@ import type { Rule } from '@zerolatency/policy';
 import { argumentsDigest, type Receipt, verifyDeviceReceipt } from '@zerolatency/receipts';
 import { canonicalJson, verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
-import { allowAll, runRig } from '../../test/bridge-rig.ts';
+import { ALLOW_ALL, runRig } from '../../test/bridge-rig.ts';
 import type { Answer } from '../../test/fake-host.ts';
 import { fixtureSpec, fsSpec } from '../../test/manifests.ts';
 
@@ -26,7 +26,7 @@ async function withFixture(
   t: TestContext,
   behaviour: Behaviour,
   more: Partial<ManifestServer> = {},
-  rules: readonly Rule[] = [allowAll],
+  rules: readonly Rule[] = [ALLOW_ALL],
 ) {
   const spec = fixtureSpec(behaviour, { effects: { echo: 'none' }, ...more });
   const rig = await runRig(t, { servers: () => [spec], rules });
@@ -112,7 +112,7 @@ test('[POL-04] the device denies what its own bundle denies, whatever the host d
     tools: ['fs.read'],
     paths: { argument: 'path', within: ['/private'] },
   };
-  const rig = await withFs(t, { rules: [allowAll, deny] });
+  const rig = await withFs(t, { rules: [ALLOW_ALL, deny] });
   const answer = await rig.host.call({ args: { path: '/private/key' } });
   assertEnded(answer, 'denied', 'policy.denied');
   const receipt = receiptOf(answer, rig);
@@ -128,7 +128,7 @@ test('[POL-04] the device denies a call that needs an approval, and every call o
     tools: ['fs.*'],
     approvers: { users: ['owner'] },
   };
-  const rig = await withFs(t, { rules: [allowAll, ask] });
+  const rig = await withFs(t, { rules: [ALLOW_ALL, ask] });
   const escalated = await rig.host.call({ args: { path: 'hello.txt' } });
   assertEnded(escalated, 'denied', 'policy.denied');
   assert.match(escalated.error?.message ?? '', /needs an approval/);
@@ -157,7 +157,7 @@ test('[POL-04] a new bundle applies at once, and an older one cannot come back',
   assertEnded(await read(), 'done');
   await rig.install({ version: 3, rules: [] });
   await eventually(async () => (await read()).status === 'denied');
-  await rig.install({ version: 2, rules: [allowAll] });
+  await rig.install({ version: 2, rules: [ALLOW_ALL] });
   const { policy } = rig.bridge.status();
   assert.equal(policy.state === 'active' && policy.policyId, 'test@3');
   assertEnded(await read(), 'denied', 'policy.denied');
@@ -175,10 +175,10 @@ test('[POL-04] without a bundle in force every tool is denied', async (t) => {
 });
 
 test('the caps of the policy bound time and bytes', async (t) => {
-  const slow: Rule = { ...allowAll, caps: { timeoutMs: 50 } };
+  const slow: Rule = { ...ALLOW_ALL, caps: { timeoutMs: 50 } };
   const hangs = await withFixture(t, 'hangs-on-call', {}, [slow]);
   assertEnded(await hangs.call(), 'failed', 'tool.timeout');
-  const small: Rule = { ...allowAll, caps: { maxBytes: 1000 } };
+  const small: Rule = { ...ALLOW_ALL, caps: { maxBytes: 1000 } };
   const big = await withFixture(t, 'answers-big', {}, [small]);
   const answer = await big.call();
   assertEnded(answer, 'failed', 'tool.result_too_large');

@@ -11,8 +11,8 @@ import { runRig } from '../../test/bridge-rig.ts';
 import type { Answer } from '../../test/fake-host.ts';
 import { fixtureSpec } from '../../test/manifests.ts';
 
-const oneAtATime = { limits: { maxConcurrentCalls: 1 } };
-const harmless = { effects: { echo: 'none' as const } };
+const ONE_AT_ATIME = { limits: { maxConcurrentCalls: 1 } };
+const HARMLESS = { effects: { echo: 'none' as const } };
 
 async function withServer(t: TestContext, behaviour: Behaviour, more: Partial<ManifestServer>) {
   const spec = fixtureSpec(behaviour, more);
@@ -38,7 +38,7 @@ function assertEnded(answer: Answer, status: Answer['status'], id?: string): voi
 }
 
 test('[BRG-02] a dropped server finishes its running call, and waiting or later calls are unknown and have not run', async (t) => {
-  const rig = await withServer(t, 'hangs-on-call', oneAtATime);
+  const rig = await withServer(t, 'hangs-on-call', ONE_AT_ATIME);
   const runs = rig.start();
   await rig.running(1);
   const waits = rig.start();
@@ -58,7 +58,7 @@ test('[BRG-02] a dropped server finishes its running call, and waiting or later 
 });
 
 test('[BRG-02] a changed server finishes its running call, lets waiting calls be retried, and then serves its new spec', async (t) => {
-  const rig = await withServer(t, 'hangs-on-call', { ...oneAtATime, ...harmless });
+  const rig = await withServer(t, 'hangs-on-call', { ...ONE_AT_ATIME, ...HARMLESS });
   const runs = rig.start();
   await rig.running(1);
   const waits = rig.start();
@@ -77,7 +77,7 @@ test('[BRG-02] a changed server finishes its running call, lets waiting calls be
 });
 
 test('[BRG-02] a call keeps the effects declared at its dispatch, and the next one uses the new ones', async (t) => {
-  const rig = await withServer(t, 'hangs-on-call', harmless);
+  const rig = await withServer(t, 'hangs-on-call', HARMLESS);
   const before = rig.start();
   await rig.running(1);
   const [server] = rig.bridge.status().servers;
@@ -95,7 +95,7 @@ test('[BRG-02] a call keeps the effects declared at its dispatch, and the next o
 });
 
 test('[BRG-02] [TOOL-03] an added server is announced to the connected relay, and a running call goes on', async (t) => {
-  const rig = await withServer(t, 'is-slow', harmless);
+  const rig = await withServer(t, 'is-slow', HARMLESS);
   const pids = () =>
     rig.bridge.status().servers.map((server) => ('pid' in server ? server.pid : undefined));
   const [pid] = pids();

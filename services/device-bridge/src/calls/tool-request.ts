@@ -27,7 +27,7 @@ export interface ToolParams {
   readonly arguments: Readonly<Record<string, unknown>>;
 }
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true });
 /** A receipt holds no longer name. */
 const MAX_TOOL_CHARS = 256;
 
@@ -38,7 +38,7 @@ export function readToolRequest(call: CalleeCall): ToolRequest {
       const error = new ZlError('tool.unknown', `this bridge does not pass on ${method}`);
       return unreadable(call, error);
     }
-    const { name, arguments: args } = parseParams(JSON.parse(UTF8.decode(params)));
+    const { name, arguments: args } = parseParams(JSON.parse(utf8.decode(params)));
     const tool = `${server}.${name}`;
     // Policies decide by the whole name, and the receipt must hold it.
     if (tool.length > MAX_TOOL_CHARS || !tool.isWellFormed()) throw noToolName();

@@ -344,7 +344,7 @@ test('the bridge leaves a relay that reads too slowly', async () => {
   assert.equal(connection.state.name, 'lost');
 });
 
-const allowed: Record<string, readonly string[]> = {
+const ALLOWED: Record<string, readonly string[]> = {
   idle: ['idle', 'dialling'],
   dialling: ['dialling', 'proving', 'lost'],
   // A refusal is passed through when something has changed meanwhile.
@@ -386,7 +386,7 @@ test('after any sequence of events, at most one socket and one timer are left', 
         const before = connection.state.name;
         await happen(each);
         const { name } = connection.state;
-        assert.ok(allowed[before]!.includes(name) || typeof each === 'object', `${before} ${name}`);
+        assert.ok(ALLOWED[before]!.includes(name) || typeof each === 'object', `${before} ${name}`);
         assert.ok(sockets.filter(({ closed }) => closed === '').length <= 1);
         assert.ok(clock.pendingTimers <= 1);
       }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { plainText, textForModel } from './settle.ts';
 
-const text = { type: 'text', text: 'a cat' };
+const TEXT = { type: 'text', text: 'a cat' };
 const image = {
   type: 'image',
   mimeType: 'image/png',
@@ -11,7 +11,7 @@ const image = {
 
 test('text parts reach the model as they are', () => {
   assert.equal(
-    textForModel({ content: [text, { type: 'text', text: 'asleep' }] }),
+    textForModel({ content: [TEXT, { type: 'text', text: 'asleep' }] }),
     'a cat\nasleep',
   );
 });
@@ -21,7 +21,7 @@ test('images, audio, resources and links leave a placeholder beside the text', (
   const blob = { uri: 'file:///a.bin', mimeType: 'application/octet-stream', blob: 'AAAA' };
   const link = { type: 'resource_link', uri: 'file:///b', name: 'b', mimeType: 'text/plain' };
   const content = [
-    text,
+    TEXT,
     image,
     audio,
     { type: 'resource', resource: { uri: 'file:///n.txt', text: 'a note' } },
@@ -42,7 +42,7 @@ test('images, audio, resources and links leave a placeholder beside the text', (
 });
 
 test('structured content replaces the text that repeats it, and keeps the placeholders', () => {
-  const result = { structuredContent: { cats: 1 }, content: [text, image] };
+  const result = { structuredContent: { cats: 1 }, content: [TEXT, image] };
   assert.equal(textForModel(result), '{"cats":1}\n[image image/png, 12,345 bytes]');
 });
 
@@ -62,5 +62,5 @@ test('names that a tool chose cannot reorder, break or end the line of a placeho
 });
 
 test('an error message has the text parts only', () => {
-  assert.equal(plainText({ content: [text, image, null, 7] }), 'a cat');
+  assert.equal(plainText({ content: [TEXT, image, null, 7] }), 'a cat');
 });

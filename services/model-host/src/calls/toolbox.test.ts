@@ -9,7 +9,7 @@ import { readLedger } from '@zerolatency/ledger';
 import { eventually } from '@zerolatency/testing';
 import { fileOf, readTool, stuckTool } from '../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../test/relay/started.ts';
-import { never, scope } from '../../test/relay/tool-world.ts';
+import { never, SCOPE } from '../../test/relay/tool-world.ts';
 import { readArguments } from '../turn/tool-step.ts';
 
 const auditContracts = join(import.meta.dirname, '../../../../contracts/audit/records');
@@ -156,7 +156,7 @@ test('[POL-01] a call that needs an approval is denied, and recorded with its ru
 });
 
 test('[POL-01] a call of a revoked device is denied before it is sent', async (t) => {
-  const revokedDevices = [{ tenant: scope.identity.tenant, device: scope.deviceId }];
+  const revokedDevices = [{ tenant: SCOPE.identity.tenant, device: SCOPE.deviceId }];
   const { run, relay } = await started(t, { revokedDevices });
   const result = await run('fs.read', { path: '/a' });
   assertEnds(result, 'denied', 'policy.denied');
@@ -180,7 +180,7 @@ test('[POL-01] calls per turn are capped', async (t) => {
   const results = [];
   for (const path of ['/a', '/b', '/c']) results.push((await run('fs.read', { path })).outcome);
   assert.deepEqual(results, ['done', 'done', 'denied']);
-  const next = await toolboxes.open({ ...scope, turnId: 'turn-2' }, never);
+  const next = await toolboxes.open({ ...SCOPE, turnId: 'turn-2' }, never);
   const again = await next
     .prepare('fs.read', readArguments('{"path":"/d"}'))
     .run({ signal: never });
@@ -200,7 +200,7 @@ test('[HOST-07] toolboxes of nested turns count into the caps of the outer turn'
     const counts = new Map();
     const outcomes: string[] = [];
     for (const turnId of ['outer', 'nested', 'nested-in-nested']) {
-      const toolbox = await toolboxes.open({ ...scope, turnId }, never, counts);
+      const toolbox = await toolboxes.open({ ...SCOPE, turnId }, never, counts);
       const call = toolbox.prepare('fs.read', readArguments('{"path":"/a"}'));
       outcomes.push((await call.run({ signal: never })).outcome);
     }
@@ -233,7 +233,7 @@ test('calls with unreadable arguments or names still get receipts', async (t) =>
 
 test('a turn without a device has an empty toolbox', async (t) => {
   const { toolboxes } = await started(t);
-  const toolbox = await toolboxes.open({ ...scope, deviceId: '' }, never);
+  const toolbox = await toolboxes.open({ ...SCOPE, deviceId: '' }, never);
   assert.deepEqual(toolbox.tools, []);
   const result = await toolbox
     .prepare('fs.read', readArguments('{"path":"/a"}'))

@@ -143,7 +143,7 @@ export class CallDecider {
 }
 
 /** Each bundle without its rules about arguments. */
-const WITHOUT_ARGUMENTS = new WeakMap<Bundle, Bundle>();
+const withoutArguments = new WeakMap<Bundle, Bundle>();
 
 export function mayBeAllowed(
   held: BundleState,
@@ -156,12 +156,12 @@ export function mayBeAllowed(
 
 /** A rule about arguments decides single calls, not the tool. */
 function regardlessOfArguments(bundle: Bundle): Bundle {
-  const known = WITHOUT_ARGUMENTS.get(bundle);
+  const known = withoutArguments.get(bundle);
   if (known !== undefined) return known;
   const rules = bundle.rules
     .filter((rule) => rule.effect === 'allow' || rule.paths === undefined)
     .map(({ paths: _, ...rule }) => rule);
   const loosened = { ...bundle, rules };
-  WITHOUT_ARGUMENTS.set(bundle, loosened);
+  withoutArguments.set(bundle, loosened);
   return loosened;
 }

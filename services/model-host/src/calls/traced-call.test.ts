@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createTracing } from '@zerolatency/service/telemetry';
 import { readTool } from '../../test/relay/offered-tools.ts';
-import { never, scope, toolWorld } from '../../test/relay/tool-world.ts';
+import { never, SCOPE, toolWorld } from '../../test/relay/tool-world.ts';
 import { readArguments } from '../turn/tool-step.ts';
 
 test('[OBS-01] a call is a span with its outcome, and the device continues its trace', async (t) => {
@@ -16,7 +16,7 @@ test('[OBS-01] a call is a span with its outcome, and the device continues its t
     },
   });
   const world = await toolWorld(t, { tools: [readTool()], tracer: tracing.tracer });
-  const toolbox = await world.toolboxes.open(scope, never);
+  const toolbox = await world.toolboxes.open(SCOPE, never);
   const result = await toolbox
     .prepare('fs.read', readArguments('{"path":"/a"}'))
     .run({ signal: never });

@@ -5,7 +5,7 @@ import fc from 'fast-check';
 import { policyOf } from '../../test/relay/tool-world.ts';
 import { mayBeAllowed } from './toolbox.ts';
 
-const asking = {
+const ASKING = {
   tool: 'fs.read',
   version: '1.0.0',
   tenant: 'north',
@@ -36,7 +36,7 @@ test('[POL-01] a tool of which some call is allowed is always shown', async () =
       anyPath,
       async (rules, path) => {
         const holder = await policyOf(rules.map((rule, n) => ({ ...rule, id: `rule-${n}` })));
-        const request = { ...asking, nowMs: Date.now() };
+        const request = { ...ASKING, nowMs: Date.now() };
         const decision = holder.decide({ ...request, arguments: { path } });
         const isShown = mayBeAllowed(holder.current(request.nowMs), request);
         assert.ok(isShown || decision.effect !== 'allow');
@@ -47,8 +47,8 @@ test('[POL-01] a tool of which some call is allowed is always shown', async () =
 });
 
 test('[POL-02] without a bundle in force no tool is shown', async () => {
-  assert.equal(mayBeAllowed({ state: 'none' }, { ...asking, nowMs: 0 }), false);
+  assert.equal(mayBeAllowed({ state: 'none' }, { ...ASKING, nowMs: 0 }), false);
   const holder = await policyOf([{ id: 'all', effect: 'allow', tools: ['*'] }]);
   const nowMs = Date.now() + 365 * 86_400_000;
-  assert.equal(mayBeAllowed(holder.current(nowMs), { ...asking, nowMs }), false);
+  assert.equal(mayBeAllowed(holder.current(nowMs), { ...ASKING, nowMs }), false);
 });

@@ -5,7 +5,7 @@ import { namesOf } from '../../test/support/streams.ts';
 import { turnBench } from '../../test/support/turn-bench.ts';
 import { ChatSession, type TurnStart } from './session.ts';
 
-const work: TurnStart = {
+const WORK: TurnStart = {
   text: 'work',
   sessionId: '',
   deviceId: 'd',
@@ -51,7 +51,7 @@ test('[HOST-11] an idle stream ends when its access token expires', async (t) =>
 test('[HOST-11] a turn that runs when the access token expires finishes and is the last', async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout', 'Date'] });
   const { session, toolboxes, release, events, ended } = opened(t);
-  await session.start(() => work);
+  await session.start(() => WORK);
   await t.waitFor(() => assert.equal(toolboxes.running(), 1));
   t.mock.timers.tick(TOKEN_LIFE_MS);
   release.resolve({});

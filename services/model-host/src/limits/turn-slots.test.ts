@@ -4,13 +4,13 @@ import type { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
 import { TurnSlots } from './turn-slots.ts';
 
-const someone = { tenant: 'north', user: 'user-1' };
+const SOMEONE = { tenant: 'north', user: 'user-1' };
 
 test('a user, a tenant and the pod each have a limit, and the error names it', () => {
   const slots = new TurnSlots({ turnsPerPod: 4, turnsPerTenant: 3, turnsPerUser: 2 });
-  slots.take(someone);
-  slots.take(someone);
-  assert.throws(() => slots.take(someone), refusedBy('turnsPerUser'));
+  slots.take(SOMEONE);
+  slots.take(SOMEONE);
+  assert.throws(() => slots.take(SOMEONE), refusedBy('turnsPerUser'));
   slots.take({ tenant: 'north', user: 'user-2' });
   assert.throws(() => slots.take({ tenant: 'north', user: 'user-3' }), refusedBy('turnsPerTenant'));
   slots.take({ tenant: 'other', user: 'user-1' });
@@ -19,12 +19,12 @@ test('a user, a tenant and the pod each have a limit, and the error names it', (
 
 test('releasing a slot twice frees one', () => {
   const slots = new TurnSlots({ turnsPerPod: 9, turnsPerTenant: 9, turnsPerUser: 1 });
-  const giveBack = slots.take(someone);
+  const giveBack = slots.take(SOMEONE);
   giveBack();
   giveBack();
   assert.equal(slots.taken, 0);
-  slots.take(someone);
-  assert.throws(() => slots.take(someone), refusedBy('turnsPerUser'));
+  slots.take(SOMEONE);
+  assert.throws(() => slots.take(SOMEONE), refusedBy('turnsPerUser'));
 });
 
 test('whatever is taken and released, no limit is exceeded and no count is left over', () => {
@@ -50,8 +50,8 @@ test('whatever is taken and released, no limit is exceeded and no count is left 
       }
       for (const giveBack of held) giveBack();
       assert.equal(slots.taken, 0);
-      slots.take(someone);
-      slots.take(someone);
+      slots.take(SOMEONE);
+      slots.take(SOMEONE);
     }),
   );
 });

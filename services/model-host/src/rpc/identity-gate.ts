@@ -11,7 +11,7 @@ export interface RefusalObserver {
 /** @throws ZlError identity.invalid */
 export type VerifyAccessToken = (accessToken: string) => Promise<ProvenIdentity>;
 
-const IDENTITY_KEY = createContextKey<ProvenIdentity | undefined>(undefined, {
+const identityKey = createContextKey<ProvenIdentity | undefined>(undefined, {
   description: 'the verified identity',
 });
 
@@ -23,7 +23,7 @@ export function identityGate(
   return async (context) => {
     try {
       const token = bearerToken(context.requestHeader.get('authorization'));
-      context.values.set(IDENTITY_KEY, await verify(token));
+      context.values.set(identityKey, await verify(token));
     } catch (reason) {
       const error = fromConnectError(reason);
       refused({ method: methodOf(context), error });
@@ -33,7 +33,7 @@ export function identityGate(
 }
 
 export function identityOf(context: Pick<HandlerContext, 'values'>): ProvenIdentity {
-  const identity = context.values.get(IDENTITY_KEY);
+  const identity = context.values.get(identityKey);
   // A service without its gate must not serve anybody.
   if (identity === undefined) throw new ZlError('identity.missing', 'nobody was identified');
   return identity;

@@ -6,9 +6,9 @@ import { TokenBudget } from './budget.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnLog } from './turn-log.ts';
 
-const stop: ModelPart = { type: 'stop', reason: 'end' };
-const usage: ModelPart = { type: 'usage', inputTokens: 1, outputTokens: 1 };
-const call: ModelPart = {
+const STOP: ModelPart = { type: 'stop', reason: 'end' };
+const USAGE: ModelPart = { type: 'usage', inputTokens: 1, outputTokens: 1 };
+const CALL: ModelPart = {
   type: 'toolCall',
   call: { id: '1', tool: 'fs.read', argumentsText: '{}' },
 };
@@ -43,25 +43,25 @@ test('[OBS-02] a reply begins with its first text or tool call, once, and ends o
     providerOf(async function* () {
       yield* parts;
     });
-  assert.deepEqual(await told(saying(usage, text, text, call, stop)), [
+  assert.deepEqual(await told(saying(USAGE, text, text, CALL, STOP)), [
     'first text',
     'began',
     'done none',
   ]);
-  assert.deepEqual(await told(saying(call, text, stop)), ['began', 'first text', 'done none']);
-  assert.deepEqual(await told(saying(usage, stop)), ['done none']);
+  assert.deepEqual(await told(saying(CALL, text, STOP)), ['began', 'first text', 'done none']);
+  assert.deepEqual(await told(saying(USAGE, STOP)), ['done none']);
   assert.deepEqual(await told(saying(text)), ['first text', 'began', 'failed provider.failed']);
 });
 
 test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
   const failing = providerOf(async function* () {
-    yield usage;
+    yield USAGE;
     throw new ZlError('provider.failed', 'overloaded');
   });
   assert.deepEqual(await told(failing), ['failed provider.failed']);
   const ending = new AbortController();
   const hanging = providerOf(async function* () {
-    yield call;
+    yield CALL;
     ending.abort(new ZlError('turn.cancelled', 'the client left'));
     await Promise.withResolvers<void>().promise;
   });

@@ -7,7 +7,7 @@ import type { FakeTool } from '../../test/support/fake-toolbox.ts';
 import { errorIdOf, textOf } from '../../test/support/streams.ts';
 import {
   collect,
-  generousLimits,
+  GENEROUS_LIMITS,
   runTurn,
   startTurn,
   type TurnBenchOptions,
@@ -16,7 +16,7 @@ import {
 import type { LlmProvider } from '../providers/port.ts';
 
 // The person asks the agent, the agent looks something up, and both report what they heard.
-const rules = `
+const RULES = `
 - when: { after: failure }
   reply: [{ text: 'failed: {{error}}' }]
 - when: { after: results }
@@ -37,7 +37,11 @@ const agent: FakeTool = async ({ arguments: { task }, signal, startTurn: start }
 };
 
 function bench(options: Partial<TurnBenchOptions> = {}) {
-  return turnBench({ rules, tools: { agent, look: () => ({ content: 'a tree' }) }, ...options });
+  return turnBench({
+    rules: RULES,
+    tools: { agent, look: () => ({ content: 'a tree' }) },
+    ...options,
+  });
 }
 
 function callErrors(events: readonly ChatEvent[]): (string | undefined)[] {
@@ -47,7 +51,7 @@ function callErrors(events: readonly ChatEvent[]): (string | undefined)[] {
 }
 
 test('[HOST-07] a nested turn calls tools up to max_tool_depth', async () => {
-  const limits = { ...generousLimits, maxToolDepth: 2 };
+  const limits = { ...GENEROUS_LIMITS, maxToolDepth: 2 };
   const world = bench({ deps: { limits } });
   const events = await runTurn(world, 'delegate look around');
   assert.equal(textOf(events), 'heard heard a tree');
@@ -203,7 +207,7 @@ test('[HOST-05] cancelling the outer turn while the nested one runs a tool ends 
     new Promise((_resolve, reject) => {
       signal.addEventListener('abort', () => reject(signal.reason));
     });
-  const limits = { ...generousLimits, maxToolDepth: 2 };
+  const limits = { ...GENEROUS_LIMITS, maxToolDepth: 2 };
   const world = bench({ tools: { agent, look: stuck }, deps: { limits } });
   const { turn, events } = startTurn(world, 'delegate look');
   const read = collect(events);

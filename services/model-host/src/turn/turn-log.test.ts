@@ -11,11 +11,11 @@ import { assertNoGap } from '../../test/support/turn-bench.ts';
 import { ChatReader, TurnReader } from '../chat/reader.ts';
 import { TurnLog, type TurnLogBounds } from './turn-log.ts';
 
-const turn = { sessionId: 's', turnId: 't' };
+const TURN = { sessionId: 's', turnId: 't' };
 const { signal: never } = new AbortController();
 
 function opened(bounds?: TurnLogBounds) {
-  const log = new TurnLog(turn, bounds);
+  const log = new TurnLog(TURN, bounds);
   let merged = 0;
   const read = (from = 1) => {
     const onMerged = (deltas: number) => {
@@ -158,7 +158,7 @@ test('however appends and reads interleave, the text is whole and no sequence is
   const move = fc.oneof(fc.constant('read' as const), fc.constant('other' as const), fc.string());
   await fc.assert(
     fc.asyncProperty(fc.array(move, { maxLength: 80 }), async (moves) => {
-      const log = new TurnLog(turn, { maxBehindBytes: 64, windowBytes: 64 });
+      const log = new TurnLog(TURN, { maxBehindBytes: 64, windowBytes: 64 });
       const events = log;
       const chat = new ChatReader(() => {});
       chat.follow(log);

@@ -20,7 +20,7 @@ import type { TurnAsk } from './turns.ts';
 const tell = (options: TurnBenchOptions, extra?: Partial<TurnAsk>) =>
   runTurn(turnBench(options), 'go', extra);
 
-const twoTools = `
+const TWO_TOOLS = `
 - when: { after: results }
   reply: [{ text: 'got {{result}}' }]
 - when: { after: failure }
@@ -33,7 +33,7 @@ const twoTools = `
 test("[HOST-02] calls of one step run at once and are reported in the model's order", async () => {
   const bReached = Promise.withResolvers<void>();
   const bench = turnBench({
-    rules: twoTools,
+    rules: TWO_TOOLS,
     tools: {
       // Ends only after b has begun: one at a time would hang.
       a: async () => {
@@ -101,7 +101,7 @@ test('[HOST-02] whatever order calls end in, the events are the same', async () 
 
 test('reports a denied or failed call to the model and continues the turn', async () => {
   const events = await tell({
-    rules: twoTools,
+    rules: TWO_TOOLS,
     tools: {
       a: () => {
         throw new ZlError('policy.denied', 'not this one');
@@ -158,10 +158,10 @@ test('an answer whose record cannot be written is not reported as done', async (
 });
 
 test('[HOST-05] a cancel at any event ends the turn as cancelled, with nothing left running', async () => {
-  const whole = await tell({ rules: twoTools, tools: { a: () => ({}), b: () => ({}) } });
+  const whole = await tell({ rules: TWO_TOOLS, tools: { a: () => ({}), b: () => ({}) } });
   await fc.assert(
     fc.asyncProperty(fc.nat({ max: whole.length - 1 }), async (at) => {
-      const bench = turnBench({ rules: twoTools, tools: { a: () => ({}), b: () => ({}) } });
+      const bench = turnBench({ rules: TWO_TOOLS, tools: { a: () => ({}), b: () => ({}) } });
       const { turn, events: reading } = startTurn(bench, 'go');
       const events: ChatEvent[] = [];
       if (at === 0) turn.cancel(new ZlError('turn.cancelled', 'enough'));

@@ -3,7 +3,7 @@ import { WebSocket } from 'ws';
 import type { ToolResult } from '../../src/ports.ts';
 import { readArguments } from '../../src/turn/tool-step.ts';
 import { readTool } from './offered-tools.ts';
-import { never, scope, toolWorld } from './tool-world.ts';
+import { never, SCOPE, toolWorld } from './tool-world.ts';
 
 // Prints what a call costs this host; run it by itself: node --test --test-reporter=spec test/relay/measure-calls.ts
 const WARM_CALLS = 500;
@@ -35,7 +35,7 @@ test('what a call costs', async (t) => {
   const results: ToolResult[] = [];
   for (let n = 0; n < WARM_CALLS + CALLS; n += 1) {
     if (n === WARM_CALLS) for (const list of [prepareUs, sendUs, results]) list.length = 0;
-    const toolbox = await world.toolboxes.open(scope, never);
+    const toolbox = await world.toolboxes.open(SCOPE, never);
     const beforeMs = performance.now();
     const call = toolbox.prepare('fs.read', readArguments('{"path":"/home/user/welcome.txt"}'));
     const runMs = performance.now();

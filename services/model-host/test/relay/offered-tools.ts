@@ -1,7 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { OfferedTool } from './tool-device.ts';
 
-export const anything = { type: 'object', additionalProperties: true } as const;
+export const ANYTHING = { type: 'object', additionalProperties: true } as const;
 
 /** What fs.read answers for a file with this text. */
 export function fileOf(text: string) {
@@ -19,7 +19,7 @@ export function fileOf(text: string) {
 }
 
 export function readTool(text = 'hello'): OfferedTool {
-  return { name: 'fs.read', inputSchema: anything, handler: async () => fileOf(text) };
+  return { name: 'fs.read', inputSchema: ANYTHING, handler: async () => fileOf(text) };
 }
 
 /** Runs until it is stopped. */
@@ -29,12 +29,12 @@ export function stuckTool(name = 'slow.wait'): OfferedTool {
       const stop = () => reject(new ZlError('call.cancelled', 'stopped'));
       signal.addEventListener('abort', stop);
     });
-  return { name, inputSchema: anything, handler };
+  return { name, inputSchema: ANYTHING, handler };
 }
 
 /** Ends when the test says so. */
 export function heldTool(name = 'held.run') {
   const { promise, resolve } = Promise.withResolvers<unknown>();
-  const tool: OfferedTool = { name, inputSchema: anything, handler: () => promise };
+  const tool: OfferedTool = { name, inputSchema: ANYTHING, handler: () => promise };
   return { tool, finish: (text: string) => resolve(fileOf(text)) };
 }

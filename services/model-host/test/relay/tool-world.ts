@@ -96,10 +96,21 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
   const hostKeys = [verifierFromPem(key.publicPem)];
   const deviceKeys = [verifierFromPem(enrolled.key.publicPem)];
   const verify = (envelope: string) => verifyReceipt({ envelope, hostKeys, deviceKeys });
-  return { ...world, relay, other, device, ledger, ledgerDir, toolboxes, scope, key, verify };
+  return {
+    ...world,
+    relay,
+    other,
+    device,
+    ledger,
+    ledgerDir,
+    toolboxes,
+    scope: SCOPE,
+    key,
+    verify,
+  };
 }
 
-export const scope: TurnScope = {
+export const SCOPE: TurnScope = {
   identity: { tenant: 'north', user: 'user-1', roles: ['dev'] },
   sessionId: 'session-1',
   turnId: 'turn-1',

@@ -18,7 +18,7 @@ import {
   fakeToolboxes,
 } from './fake-toolbox.ts';
 
-export const generousLimits: TurnLimits = {
+export const GENEROUS_LIMITS: TurnLimits = {
   maxSteps: 8,
   maxToolDepth: 1,
   timeoutMs: 60_000,
@@ -61,7 +61,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
       'mock',
       new Map([['mock', model]]),
     ),
-    limits: generousLimits,
+    limits: GENEROUS_LIMITS,
     slots: new TurnSlots({ turnsPerPod: 100, turnsPerTenant: 100, turnsPerUser: 100 }),
     toolboxes,
     recorder,

@@ -5,7 +5,7 @@ import type { DeviceDescription, Directory } from '../directory/directory.ts';
 import { firstAfter, MemoryDirectory } from './memory-directory/memory-directory.ts';
 
 const TTL_MS = 1000;
-const laptop = { tenant: 'north', deviceId: 'laptop' };
+const LAPTOP = { tenant: 'north', deviceId: 'laptop' };
 const description: DeviceDescription = {
   connectedUnixMs: 1,
   bridgeVersion: '1',
@@ -47,56 +47,56 @@ function memory(): DirectoryUnderTest {
 for (const [name, make] of Object.entries({ memory })) {
   test(`[RLY-02] ${name}: the latest acquire owns the device, with a larger epoch`, async () => {
     const { directory } = make();
-    const first = await directory.acquire(laptop, description);
-    const second = await directory.acquire(laptop, description);
+    const first = await directory.acquire(LAPTOP, description);
+    const second = await directory.acquire(LAPTOP, description);
     assert.ok(second.epoch > first.epoch);
-    assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
+    assert.equal((await directory.locate(LAPTOP))?.epoch, second.epoch);
     const [lost, ...others] = await directory.renew([first, second]);
     assert.equal(lost, first, 'the same object');
     assert.deepEqual(others, []);
     await directory.release(first);
     await directory.describe(first, { ...description, bridgeVersion: 'old' });
-    assert.equal((await directory.locate(laptop))?.epoch, second.epoch);
+    assert.equal((await directory.locate(LAPTOP))?.epoch, second.epoch);
     const [listed] = await directory.list('north', { after: '', limit: 10 });
     assert.equal(listed?.bridgeVersion, '1');
     await directory.release(second);
-    assert.equal(await directory.locate(laptop), undefined);
+    assert.equal(await directory.locate(LAPTOP), undefined);
   });
 
   test(`[RLY-02] ${name}: epochs grow across a release and a restart`, async () => {
     const { directory, advance, restarted } = make();
-    const first = await directory.acquire(laptop, description);
+    const first = await directory.acquire(LAPTOP, description);
     await directory.release(first);
-    const second = await directory.acquire(laptop, description);
+    const second = await directory.acquire(LAPTOP, description);
     assert.ok(second.epoch > first.epoch);
     advance(1000);
-    const third = await restarted().acquire(laptop, description);
+    const third = await restarted().acquire(LAPTOP, description);
     assert.ok(third.epoch > second.epoch);
   });
 
   test(`[RLY-02] ${name}: a lease that is not renewed in time expires`, async () => {
     const { directory, advance } = make();
-    const lease = await directory.acquire(laptop, description);
+    const lease = await directory.acquire(LAPTOP, description);
     advance(TTL_MS - 1);
     assert.deepEqual(await directory.renew([lease]), []);
     advance(TTL_MS - 1);
-    assert.equal((await directory.locate(laptop))?.relayId, 'relay-1');
+    assert.equal((await directory.locate(LAPTOP))?.relayId, 'relay-1');
     advance(1);
-    assert.equal(await directory.locate(laptop), undefined);
+    assert.equal(await directory.locate(LAPTOP), undefined);
     assert.deepEqual(await directory.list('north', { after: '', limit: 10 }), []);
     assert.deepEqual(await directory.renew([lease]), []);
-    assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
+    assert.equal((await directory.locate(LAPTOP))?.epoch, lease.epoch);
   });
 
   test(`[RLY-02] ${name}: setting the clock neither ends a lease nor extends one`, async () => {
     const { directory, advance, setClock } = make();
-    const lease = await directory.acquire(laptop, description);
+    const lease = await directory.acquire(LAPTOP, description);
     setClock(10 * TTL_MS);
-    assert.equal((await directory.locate(laptop))?.epoch, lease.epoch);
+    assert.equal((await directory.locate(LAPTOP))?.epoch, lease.epoch);
     setClock(-20 * TTL_MS);
     advance(TTL_MS);
-    assert.equal(await directory.locate(laptop), undefined);
-    assert.ok((await directory.acquire(laptop, description)).epoch > lease.epoch);
+    assert.equal(await directory.locate(LAPTOP), undefined);
+    assert.ok((await directory.acquire(LAPTOP, description)).epoch > lease.epoch);
   });
 
   test(`${name}: lists devices by tenant, in order and in pages, as last described`, async () => {

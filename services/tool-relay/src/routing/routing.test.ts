@@ -13,7 +13,7 @@ import { HostLink } from './host-link.ts';
 import { LiveDevice } from './live-device.ts';
 import { LiveDevices } from './live-devices.ts';
 
-const addresses = [
+const ADDRESSES = [
   { tenant: 'north', deviceId: 'laptop' },
   { tenant: 'north', deviceId: 'desktop' },
   { tenant: 'south', deviceId: 'laptop' },
@@ -44,7 +44,7 @@ function switchboard(settings: Record<string, unknown> = {}) {
   const connect = (index: number) => {
     lastEpoch += 1;
     const socket = new InMemorySocket();
-    const lease = { ...addresses[index]!, epoch: lastEpoch };
+    const lease = { ...ADDRESSES[index]!, epoch: lastEpoch };
     const tenant = devices.usageOf(lease.tenant);
     const cuts: string[] = [];
     const device = new LiveDevice({
@@ -73,7 +73,7 @@ function switchboard(settings: Record<string, unknown> = {}) {
 const place = fc.record({
   link: fc.nat(LINKS - 1),
   handle: fc.integer({ min: 1, max: HANDLES }),
-  device: fc.nat(addresses.length - 1),
+  device: fc.nat(ADDRESSES.length - 1),
   call: fc.nat(CALLS - 1),
 });
 const move = fc.record({
@@ -85,7 +85,7 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
   fc.assert(
     fc.property(fc.array(move, { minLength: 60, maxLength: 120, size: 'max' }), (moves) => {
       const board = switchboard({ 'devices.maxCalls': 2 });
-      const live = addresses.map((_, index) => board.connect(index));
+      const live = ADDRESSES.map((_, index) => board.connect(index));
       /** Which device each link has opened under each handle, as its host knows it. */
       const held = board.links.map(() => new Map<number, number>());
       /** Where the last CALL or RESUME of a call on a device came from. */
@@ -114,7 +114,7 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
         const epoch = target === undefined ? 0 : live[target]!.device.epoch;
         const sent = { device: at.handle, epoch, callId };
         if (act === 'open' && target === undefined) {
-          const payload = toBinary(OpenSchema, create(OpenSchema, addresses[at.device]!));
+          const payload = toBinary(OpenSchema, create(OpenSchema, ADDRESSES[at.device]!));
           host(at.link, { kind: FrameKind.OPEN, device: at.handle, payload });
           held[at.link]?.set(at.handle, at.device);
         } else if (act === 'close') {
@@ -184,7 +184,7 @@ function oneCall(settings: Record<string, unknown> = {}) {
   const board = switchboard(settings);
   const { device, socket, cuts } = board.connect(0);
   const { link, socket: hostSocket } = board.links[0]!;
-  const payload = toBinary(OpenSchema, create(OpenSchema, addresses[0]));
+  const payload = toBinary(OpenSchema, create(OpenSchema, ADDRESSES[0]));
   link.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
   const call = (index: number) => {
     const { epoch } = device;
@@ -229,7 +229,7 @@ test('[RLY-01] a link without room for a call does not take it from the link tha
   const { hostSocket, device, links, call } = oneCall({ 'links.maxCalls': 1 });
   call(0);
   const other = links[1]!.link;
-  const payload = toBinary(OpenSchema, create(OpenSchema, { ...addresses[0] }));
+  const payload = toBinary(OpenSchema, create(OpenSchema, { ...ADDRESSES[0] }));
   other.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
   const { epoch } = device;
   for (const index of [1, 0]) {

@@ -15,7 +15,7 @@ import { DeviceSession } from './device-session.ts';
 import { SLOW } from './disconnect.ts';
 import type { ProvedDevice } from './hello.ts';
 
-const device = { tenant: 'north', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
+const DEVICE = { tenant: 'north', deviceId: 'laptop', expiresAtMs: Number.MAX_SAFE_INTEGER };
 
 function bytesOf(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
   return Buffer.from(frameBytes({ kind, payload }));
@@ -78,7 +78,7 @@ test('[RLY-02] of two connections the one with the larger epoch stays, in whatev
     const { devices, checks, leases, open } = sessions();
     const both = [open(), open()] as const;
     for (const { session } of both) session.onMessage(helloBytes());
-    for (const check of checks) check(device);
+    for (const check of checks) check(DEVICE);
     await nextLoop();
     for (const index of order) {
       leases[index]?.give(leaseOf(10 + index));
@@ -87,7 +87,7 @@ test('[RLY-02] of two connections the one with the larger epoch stays, in whatev
     assert.equal(both[0].session.state, 'gone');
     assert.deepEqual(both[0].socket.closed, { code: 4409, reason: 'device.superseded' });
     assert.equal(both[1].session.state, 'live');
-    assert.equal(devices.find(device)?.epoch, 11);
+    assert.equal(devices.find(DEVICE)?.epoch, 11);
     assert.equal(devices.size, 1);
     both[1].session.end(SLOW);
     assert.equal(devices.size, 0);
@@ -98,7 +98,7 @@ test('a device is refused while the directory is unreachable, and may retry', as
   const { checks, leases, open, gone } = sessions();
   const { session, socket } = open();
   session.onMessage(helloBytes());
-  checks[0]?.(device);
+  checks[0]?.(DEVICE);
   await nextLoop();
   leases[0]?.fail();
   await nextLoop();
@@ -111,7 +111,7 @@ test('[RLY-01] devices whose hellos arrive together share the limit of their ten
   const both = [open(), open()] as const;
   for (const { session } of both) session.onMessage(helloBytes());
   checks.forEach((check, index) => {
-    check({ ...device, deviceId: `laptop-${index}` });
+    check({ ...DEVICE, deviceId: `laptop-${index}` });
   });
   await nextLoop();
   leases.forEach(({ give }, index) => {
@@ -156,7 +156,7 @@ test('[RLY-01] in any order of events, a session is welcomed only after a valid 
         frame: () => session.onMessage(bytesOf(FrameKind.DATA)),
         holds: () => {
           proofHeld ||= session.state === 'challenged' && checks.length > 0;
-          checks.shift()?.(device);
+          checks.shift()?.(DEVICE);
         },
         fails: () => {
           const error = new ZlError('device.credential_invalid', 'no');

@@ -78,15 +78,15 @@ function observed(socket: WebSocket, events: SocketEvents): RelaySocket {
   };
 }
 
-const CORKED = new WeakSet<Socket>();
+const corked = new WeakSet<Socket>();
 
 /** Puts the frames of one event-loop turn into one write and one TLS record. */
 function gather(stream: Socket): void {
-  if (CORKED.has(stream)) return;
-  CORKED.add(stream);
+  if (corked.has(stream)) return;
+  corked.add(stream);
   stream.cork();
   queueMicrotask(() => {
-    CORKED.delete(stream);
+    corked.delete(stream);
     stream.uncork();
   });
 }

@@ -3,7 +3,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { Located } from './locate.ts';
 import { openWithin, type Roots } from './roots.ts';
 
-const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export const ENCODINGS = ['auto', 'text', 'base64'] as const;
 
 export interface ReadArguments {
@@ -87,7 +87,7 @@ function encode(bytes: Buffer, { path, encoding }: ReadArguments, hasMore: boole
 /** Undefined unless all bytes are UTF-8. */
 function decodeText(bytes: Uint8Array): string | undefined {
   try {
-    return UTF8.decode(bytes);
+    return utf8.decode(bytes);
   } catch {
     return undefined;
   }

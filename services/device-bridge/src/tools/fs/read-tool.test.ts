@@ -21,7 +21,7 @@ import type { ReadResult } from './read-file.ts';
 import { callRead } from './read-tool.ts';
 import { openRoots } from './roots.ts';
 
-const limits = { maxBytes: 1000, maxResultBytes: 1_000_000 };
+const LIMITS = { maxBytes: 1000, maxResultBytes: 1_000_000 };
 
 /** A root with one file in it, and a secret beside it. */
 function world(t: TestContext) {
@@ -35,7 +35,7 @@ function world(t: TestContext) {
   writeFileSync(join(secret, 'key'), 'SECRET');
   const roots = openRoots([root]);
   const call = (args: Record<string, unknown>, more = {}) =>
-    callRead(roots, args, { ...limits, ...more });
+    callRead(roots, args, { ...LIMITS, ...more });
   const read = (args: Record<string, unknown>, more = {}): ReadResult => {
     const result = call(args, more);
     assert.notEqual(result.isError, true, JSON.stringify(result));
@@ -165,7 +165,7 @@ test('[BRG-03] a symlink out of the roots is refused, and one inside them is fol
 test('a root may itself be a symlink', (t) => {
   const { dir, root } = world(t);
   symlinkSync(root, join(dir, 'alias'));
-  const result = callRead(openRoots([join(dir, 'alias')]), { path: 'hello.txt' }, limits);
+  const result = callRead(openRoots([join(dir, 'alias')]), { path: 'hello.txt' }, LIMITS);
   assert.equal(result.structuredContent?.path, join(root, 'hello.txt'));
 });
 
@@ -206,7 +206,7 @@ test('[BRG-03] only regular files are read, and other kinds never block', async 
   await new Promise<void>((resolve) => server.listen(join(root, 'socket'), resolve));
   assert.equal(fails({ path: 'socket' }), 'fs.not_regular');
   await new Promise((resolve) => server.close(resolve));
-  const device = callRead(openRoots(['/dev']), { path: '/dev/zero' }, limits);
+  const device = callRead(openRoots(['/dev']), { path: '/dev/zero' }, LIMITS);
   assert.equal(device.structuredContent?.errorId, 'fs.not_regular');
 });
 

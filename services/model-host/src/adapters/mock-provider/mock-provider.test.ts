@@ -7,13 +7,13 @@ import { mockProvider } from './mock-provider.ts';
 import { openScript, parseScript } from './script.ts';
 
 const defaultScript = await openScript('');
-const fsRead = { name: 'fs.read', description: 'reads a file', inputSchema: {} };
+const FS_READ = { name: 'fs.read', description: 'reads a file', inputSchema: {} };
 
-function request(messages: readonly ModelMessage[], tools = [fsRead]): ModelRequest {
+function request(messages: readonly ModelMessage[], tools = [FS_READ]): ModelRequest {
   return { model: 'm', system: '', messages, tools, maxOutputTokens: 1000 };
 }
 
-async function play(messages: readonly ModelMessage[], tools = [fsRead]): Promise<ModelPart[]> {
+async function play(messages: readonly ModelMessage[], tools = [FS_READ]): Promise<ModelPart[]> {
   const parts: ModelPart[] = [];
   const provider = mockProvider(defaultScript);
   const { signal } = new AbortController();

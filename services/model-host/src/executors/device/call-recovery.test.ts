@@ -9,7 +9,7 @@ import { eventually } from '@zerolatency/testing';
 import { heldTool, readTool, stuckTool } from '../../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../../test/relay/started.ts';
 import { ToolDevice } from '../../../test/relay/tool-device.ts';
-import { never, scope } from '../../../test/relay/tool-world.ts';
+import { never, SCOPE } from '../../../test/relay/tool-world.ts';
 
 test('[RLY-04] a call whose route is lost during the result resumes on another relay and runs once', async (t) => {
   const text = 'x'.repeat(400_000);
@@ -99,7 +99,7 @@ test('a call to a device that left before it was sent fails as offline, with a r
 
 test('opening the tools of an offline device fails with device.offline', async (t) => {
   const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 500 } } });
-  const elsewhere = { ...scope, deviceId: 'phone' };
+  const elsewhere = { ...SCOPE, deviceId: 'phone' };
   await assert.rejects(toolboxes.open(elsewhere, never), { id: 'device.offline' });
 });
 
