@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tracer } from '@opentelemetry/api';
 import { fromUnknown } from '@zerolatency/errors';
 import { type ConfigSources, readCommandLine } from '../config/index.ts';
@@ -45,7 +46,11 @@ export interface ProgramProcess extends MainProcess, SignalSource {
   readonly argv: readonly string[];
   readonly env: Env;
   readonly stdout: { write(text: string): unknown };
+  exit(code: number): unknown;
 }
+
+/** Left for the last spans and lines where draining took all of its time. */
+const MIN_FLUSH_MS = 500;
 
 /** Runs a service from its command line to its exit code. */
 export function runProgram<Config extends ProgramConfig>(
@@ -81,19 +86,35 @@ async function serve<Config extends ProgramConfig>(
     onMasked: maskedSecrets(registry),
     ...(telemetry.sendLog && { forward: telemetry.sendLog }),
   });
+  let drainsFromMs = performance.now();
   const exitCode = await runService({
     signals: own,
     deadlineMs: config.drain.deadlineMs,
     log,
     start: (lifecycle) => {
+      lifecycle.onChange((state) => {
+        if (state === 'draining') drainsFromMs = performance.now();
+      });
       const announce = announceOnce(own, lifecycle);
       const { tracer } = telemetry;
       return program.start(config, { lifecycle, log, registry, tracer, env, announce });
     },
   });
   // After everything that may still trace or log.
-  await telemetry.shutdown();
+  const leftMs = drainsFromMs + config.drain.deadlineMs - performance.now();
+  const isFlushed = await settlesWithin(telemetry.shutdown(), Math.max(MIN_FLUSH_MS, leftMs));
+  // A request to a collector that does not answer would keep the process alive.
+  if (!isFlushed) own.exit(exitCode);
   return exitCode;
+}
+
+async function settlesWithin(work: Promise<void>, ms: number): Promise<boolean> {
+  const timer = new AbortController();
+  const { signal } = timer;
+  const late = sleep(ms, false, { signal }).catch(() => false);
+  const isDone = await Promise.race([work.then(() => true), late]);
+  timer.abort();
+  return isDone;
 }
 
 function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields: object) => void {
