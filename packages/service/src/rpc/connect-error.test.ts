@@ -54,6 +54,16 @@ test('a code without our detail keeps its meaning', () => {
   }
 });
 
+test('the message of an unknown error stays in the cause, also when a library has wrapped it', () => {
+  for (const code of [Code.Unknown, Code.Internal, Code.DataLoss]) {
+    const wrapped = new ConnectError('cannot open /srv/secret', code);
+    const sent = toConnectError(wrapped);
+    assert.equal(sent.rawMessage, 'internal error');
+    assert.equal(sent.findDetails(ErrorSchema)[0]?.message, 'internal error');
+    assert.equal(fromConnectError(wrapped).cause, wrapped);
+  }
+});
+
 test('an RPC that was cancelled means what the caller says', () => {
   const cancelled = new ConnectError('gone', Code.Canceled);
   assert.equal(fromConnectError(cancelled).id, 'operation.cancelled');

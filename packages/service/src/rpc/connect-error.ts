@@ -78,7 +78,9 @@ export function fromConnectError(reason: unknown, options: FromUnknownOptions = 
   }
   const isAbort = reason.code === Code.Canceled && options.aborted !== undefined;
   const id = isAbort ? options.aborted : FOREIGN_IDS[reason.code];
-  return new ZlError(id ?? 'internal', reason.rawMessage, { cause: reason });
+  // A library's message may hold what no client may see, as that of any unknown error.
+  if (id === undefined || id === 'internal') return fromUnknown(reason);
+  return new ZlError(id, reason.rawMessage, { cause: reason });
 }
 
 function fieldOf(reason: ConnectError): { field?: string } {
