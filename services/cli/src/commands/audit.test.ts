@@ -168,6 +168,32 @@ test('show prints each record in one line, or as JSON', async (t) => {
   assert.equal((await show('--turn', 'another')).stdout, '');
 });
 
+test('show names the call that started a nested turn', async (t) => {
+  const dir = tempDir(t);
+  const signer = signerFromPem(generateKeyPair().privatePem);
+  const ledger = await openLedger({ dir, signer, origin: 'zerolatency/test' });
+  const at = '2026-01-02T03:04:05.000Z';
+  const body = {
+    sessionId: 'session-1',
+    tenant: TENANT,
+    user: USER,
+    outcome: 'done' as const,
+    steps: 1,
+    inputTokens: 1,
+    outputTokens: 1,
+    callIds: [],
+    startedAt: at,
+    endedAt: at,
+  };
+  await ledger.append({ kind: 'turn', body: { ...body, turnId: 'inner', parentCallId: CALL_ID } });
+  await ledger.append({ kind: 'turn', body: { ...body, turnId: 'outer' } });
+  await ledger.close();
+  const { stdout } = await runZl(fakeTerminal({ cwd: dir }), ['audit', 'show', dir]);
+  const [, inner, outer] = stdout.trimEnd().split('\n');
+  assert.match(inner ?? '', new RegExp(`done after 1 steps {2}started by call ${CALL_ID}$`));
+  assert.match(outer ?? '', /done after 1 steps$/);
+});
+
 test('show prints how a host ran and which policy it used', async (t) => {
   const dir = tempDir(t);
   const signer = signerFromPem(generateKeyPair().privatePem);

@@ -112,8 +112,9 @@ function summary(record: LedgerRecord): string {
       return `${callId}  ${tool}  ${endOf(receipt)} in ${(elapsedUs / 1000).toFixed(1)} ms`;
     }
     case 'turn': {
-      const { turnId, user, tenant, steps } = record.body;
-      return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${steps} steps`;
+      const { turnId, parentCallId, user, tenant, steps } = record.body;
+      const parent = parentCallId === undefined ? '' : `  started by call ${parentCallId}`;
+      return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${steps} steps${parent}`;
     }
     case 'policy.denied':
       return `${record.body.callId}  ${record.body.tool}  ${record.body.reason}`;
