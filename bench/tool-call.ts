@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connectMcp, type McpConnection } from '@zerolatency/mcp';
 import { durationMicros } from '@zerolatency/service/rpc';
-import type { ChatSession } from '../services/cli/src/chat/session.ts';
+import type { ChatStream } from '../services/cli/src/chat/session.ts';
 import { projectRoot } from '../services/cli/src/installation/layout.ts';
 import { editConfig } from '../test/e2e/effects.ts';
 import { bundles, runTurn, type System, startSystem } from '../test/e2e/system.ts';
@@ -42,7 +42,7 @@ interface PathSample {
   readonly serverUs: number;
 }
 
-async function timeThroughPath(session: ChatSession): Promise<PathSample> {
+async function timeThroughPath(session: ChatStream): Promise<PathSample> {
   const { events, ending } = await runTurn(session, `read ${FILE}`);
   const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
   const timing = done?.case === 'toolCallDone' ? done.value.timing : undefined;

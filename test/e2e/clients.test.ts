@@ -6,7 +6,7 @@ import { test } from 'node:test';
 import { type Metadata, status } from '@grpc/grpc-js';
 import { fromConnectError } from '@zerolatency/service/rpc';
 import { decodeJwt, decodeProtectedHeader, SignJWT, UnsecuredJWT } from 'jose';
-import { ChatSession } from '../../services/cli/src/chat/session.ts';
+import { ChatStream } from '../../services/cli/src/chat/session.ts';
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { curlStream } from './curl.ts';
@@ -145,7 +145,7 @@ test('clients that share no code with the host', { timeout: 60_000 }, async (t) 
     async () => {
       const other = { ...settings.identity, tenant: 'other' };
       const target = await chatTarget({ ...settings, identity: other }, {});
-      const session = new ChatSession(target);
+      const session = new ChatStream(target);
       t.after(() => session.close());
       const ending = await runTurn(session, 'read welcome.txt').then(
         (turn) => turn.ending,

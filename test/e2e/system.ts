@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { CallOutcome, type ChatEvent } from '@zerolatency/proto/agent';
 import { eventually, tempDir } from '@zerolatency/testing';
-import { ChatSession } from '../../services/cli/src/chat/session.ts';
+import { ChatStream } from '../../services/cli/src/chat/session.ts';
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
 import { createInstallation } from '../../services/cli/src/installation/create.ts';
@@ -33,7 +33,7 @@ export interface System {
   kill(service: Service): Promise<void>;
   stop(service: Service): Promise<string>;
   healthy(): Promise<void>;
-  chat(options?: { readonly deviceId?: string }): Promise<ChatSession>;
+  chat(options?: { readonly deviceId?: string }): Promise<ChatStream>;
   zl(...args: string[]): Promise<{ status: number; stdout: string; stderr: string }>;
   log(service: Service): Promise<string>;
 }
@@ -62,7 +62,7 @@ export function installPrograms(layout: Layout): Promise<void> {
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
-  const sessions: ChatSession[] = [];
+  const sessions: ChatStream[] = [];
   let system: System | undefined;
   // Registered before the folder's removal, because hooks run in that order.
   t.after(async () => {
@@ -84,7 +84,7 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
 interface SystemParts {
   readonly programs: string;
   readonly settings: Settings;
-  readonly sessions: ChatSession[];
+  readonly sessions: ChatStream[];
 }
 
 function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts): System {
@@ -106,7 +106,7 @@ function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts)
     },
     async chat({ deviceId } = {}) {
       const target = await chatTarget(settings, deviceId === undefined ? {} : { device: deviceId });
-      const session = new ChatSession(target);
+      const session = new ChatStream(target);
       sessions.push(session);
       return session;
     },
@@ -156,7 +156,7 @@ export interface Turn {
 }
 
 export async function runTurn(
-  session: ChatSession,
+  session: ChatStream,
   text: string,
   onEvent: (event: ChatEvent) => void = () => {},
 ): Promise<Turn> {

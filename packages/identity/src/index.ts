@@ -11,6 +11,6 @@ export {
 export { algorithmOf } from './jwt.ts';
 export { type KeySet, type KeySetOptions, watchKeySet } from './key-set.ts';
 export { type NameKind, parseName } from './names.ts';
-export { type Peer, signPeerToken, verifyPeerToken } from './peer-token.ts';
+export { type PeerClaims, signPeerToken, verifyPeerToken } from './peer-token.ts';
 export type { DeviceIdentity, Identity, ProvenIdentity } from './principal.ts';
 export { ReplayGuard } from './replay-guard.ts';

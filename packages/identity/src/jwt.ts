@@ -126,10 +126,10 @@ function faultOf(reason: unknown): string {
   return 'it cannot be read';
 }
 
-export type KeyAlgorithm = 'EdDSA' | 'ES256' | 'RS256';
+export type JwtAlgorithm = 'EdDSA' | 'ES256' | 'RS256';
 
 /** The one algorithm we use with a key, so that a JWT cannot choose another. */
-export function algorithmOf(key: KeyObject): KeyAlgorithm | undefined {
+export function algorithmOf(key: KeyObject): JwtAlgorithm | undefined {
   const details = key.asymmetricKeyDetails;
   switch (key.asymmetricKeyType) {
     case 'ed25519':

@@ -39,7 +39,7 @@ function toBase64(certificate: X509Certificate): string {
   return certificate.raw.toString('base64');
 }
 
-export interface Peer {
+export interface PeerClaims {
   readonly name: string;
   /** For the caller's ReplayGuard. */
   readonly jti: string;
@@ -59,7 +59,10 @@ interface Expected {
  * otherwise. Synchronous, because an upgrade is decided before the socket
  * engine reads on; jose verifies only asynchronously, so it just decodes.
  */
-export function verifyPeerToken(token: string, expected: Expected): Peer | { error: ZlError } {
+export function verifyPeerToken(
+  token: string,
+  expected: Expected,
+): PeerClaims | { error: ZlError } {
   if (token.length > MAX_TOKEN_CHARS) return refuse('the token is too long');
   const chain = readChain(token);
   if (chain === undefined) return refuse('the token carries no readable certificate chain');

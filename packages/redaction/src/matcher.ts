@@ -66,7 +66,7 @@ export const LOOKBEHIND_CHARS = 64;
  */
 export type Swallow = (text: string, at: number, final: boolean) => { end: number; over: boolean };
 
-export interface Match {
+export interface SecretMatch {
   /** Characters from the start that are shown: the key of key=value. */
   readonly keep: number;
   /** Where the text goes on after what is certainly secret. */
@@ -80,7 +80,7 @@ export interface Match {
  * That is what makes the masked text independent of how it was cut in chunks.
  * With final, nothing follows, and more is not an answer.
  */
-export type Verdict = 'no' | 'more' | Match;
+export type Verdict = 'no' | 'more' | SecretMatch;
 
 export interface Matcher {
   readonly name: DetectorName;

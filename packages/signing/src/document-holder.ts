@@ -4,10 +4,10 @@ import {
   ageOf,
   type DocumentHead,
   type DocumentKind,
+  type DocumentRefusal,
   documentName,
   lifetimeOf,
   openDocument,
-  type Refusal,
   refuse,
   type SignedDocument,
   verifyDocument,
@@ -29,7 +29,7 @@ export type Offer<T> =
   | { readonly installed: SignedDocument<T> }
   | { readonly unchanged: true }
   /** `dropped`: the document in force went too, because its key is no longer trusted. */
-  | (Refusal & { readonly dropped: boolean });
+  | (DocumentRefusal & { readonly dropped: boolean });
 
 export interface DocumentHolderOptions {
   readonly floor: FloorPort;

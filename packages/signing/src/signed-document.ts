@@ -78,7 +78,7 @@ export class DocumentRefused extends ZlError {
   }
 }
 
-export interface Refusal {
+export interface DocumentRefusal {
   readonly error: DocumentRefused;
 }
 
@@ -112,7 +112,7 @@ export function verifyDocument<T extends DocumentHead>(
   kind: DocumentKind<T>,
   envelopeText: string,
   { keys, nowMs, floor }: VerifyRules,
-): SignedDocument<T> | Refusal {
+): SignedDocument<T> | DocumentRefusal {
   const opened = openDocument(kind, envelopeText, keys);
   if ('error' in opened) return opened;
   const { content, digest } = opened;
@@ -133,7 +133,7 @@ export function openDocument<T extends DocumentHead>(
   kind: DocumentKind<T>,
   envelopeText: string,
   keys: readonly string[],
-): SignedDocument<T> | Refusal {
+): SignedDocument<T> | DocumentRefusal {
   const { payloadType } = kind;
   const verdict = verifyEnvelope(envelopeText, {
     payloadType,
@@ -158,7 +158,7 @@ export function openDocument<T extends DocumentHead>(
 export function checkDocument<T extends DocumentHead>(
   kind: DocumentKind<T>,
   value: unknown,
-): { readonly content: T } | Refusal {
+): { readonly content: T } | DocumentRefusal {
   const newer = newerSchema(kind.schema, value);
   if (newer !== undefined) {
     const why = `it is signed for a newer version: its schema is ${newer}, and this one reads ${kind.schema}`;
@@ -197,7 +197,7 @@ export function refuse<T extends DocumentHead>(
   reason: RefusalReason,
   why: string,
   options?: ErrorOptions,
-): Refusal {
+): DocumentRefusal {
   const message = `${kind.name} refused: ${why}`;
   return { error: new DocumentRefused(kind.errorId, reason, message, options) };
 }

@@ -8,7 +8,7 @@ import type { Settings } from './settings.ts';
 import {
   type CommandContext,
   EXIT_STATUS,
-  type Finish,
+  type ExitWith,
   print,
   reportFailure,
   type Terminal,
@@ -37,7 +37,7 @@ ZL_HOME has the same effect as --home. NO_COLOR disables colours.`;
 /** Runs one command line and returns its exit status. */
 export async function runProgram(argv: readonly string[], terminal: Terminal): Promise<number> {
   let result: number = EXIT_STATUS.ok;
-  const finish: Finish = async (work) => {
+  const finish: ExitWith = async (work) => {
     result = await work;
   };
   try {
@@ -49,7 +49,7 @@ export async function runProgram(argv: readonly string[], terminal: Terminal): P
   }
 }
 
-function buildProgram(terminal: Terminal, finish: Finish): Command {
+function buildProgram(terminal: Terminal, finish: ExitWith): Command {
   const program = new Command('zl')
     .description('Chat with and manage a Zero Latency installation.')
     .version(manifest.version, '--version', 'print the version')

@@ -29,12 +29,12 @@ export const EXIT_STATUS = {
 } as const;
 
 /** Ends a command with the exit status of its work. */
-export type Finish = (work: Promise<number>) => Promise<void>;
+export type ExitWith = (work: Promise<number>) => Promise<void>;
 
 /** What a group of commands needs. */
 export interface CommandContext {
   readonly terminal: Terminal;
-  readonly finish: Finish;
+  readonly finish: ExitWith;
   layout(): Layout;
 }
 

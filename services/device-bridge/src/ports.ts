@@ -24,9 +24,4 @@ export interface RelaySocket {
 /** Never throws; onClose reports failures. */
 export type Dial = (url: string, events: SocketEvents) => RelaySocket;
 
-export interface Log {
-  debug(fields: object, message: string): void;
-  info(fields: object, message: string): void;
-  warn(fields: object, message: string): void;
-  error(fields: object, message: string): void;
-}
+export type { Log } from '@zerolatency/service/telemetry';

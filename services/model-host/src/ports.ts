@@ -42,7 +42,7 @@ export interface ToolArguments {
   readonly error?: ZlError;
 }
 
-export interface CallProgress {
+export interface ToolCallProgress {
   readonly receivedBytes: number;
   /** As the tool reports it; progress and total are in units of its own. */
   readonly message?: string;
@@ -61,7 +61,7 @@ export interface NestedTurn {
 
 export interface CallOptions {
   readonly signal: AbortSignal;
-  readonly onProgress?: (progress: CallProgress) => void;
+  readonly onProgress?: (progress: ToolCallProgress) => void;
   /** Runs a turn inside the call, at the cost of its own: how an agent is offered as a tool. */
   readonly startTurn?: (text: string, signal: AbortSignal) => Promise<NestedTurn>;
 }

@@ -6,7 +6,7 @@ import { readLedger, verifyLedger } from '@zerolatency/ledger';
 import { verifierFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import type { ExecutionContext, Executor } from '../src/calls/ports.ts';
-import type { CallProgress } from '../src/ports.ts';
+import type { ToolCallProgress } from '../src/ports.ts';
 import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
 import { assertEnds, started } from './relay/started.ts';
@@ -189,7 +189,7 @@ test('a tool that floods its call with progress gets a few reports a second thro
   const { toolbox } = await started(t, { executors: [hostExecutor(loud)] });
   const reports: string[] = [];
   const call = toolbox.prepare('clock.now', readArguments('{}'));
-  const onProgress = ({ message = '' }: CallProgress) => reports.push(message);
+  const onProgress = ({ message = '' }: ToolCallProgress) => reports.push(message);
   assertEnds(await call.run({ signal: never, onProgress }), 'done');
   assert.ok(reports.length > 0 && reports.length < 1000, `${reports.length} reports`);
   assert.equal(reports.join().includes(GHP_SECRET), false);

@@ -1,4 +1,4 @@
-export { createLogger, type Logger } from './logger.ts';
+export { createLogger, type Log, type Logger } from './logger.ts';
 export {
   type Counter,
   childBy,

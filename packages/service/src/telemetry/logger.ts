@@ -5,6 +5,14 @@ import { Loggable } from './loggable.ts';
 
 export type { Logger };
 
+/** The part of a logger that services write to, so that a test can pass its own. */
+export interface Log {
+  debug(fields: object, message: string): void;
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+  error(fields: object, message: string): void;
+}
+
 export interface LoggerOptions {
   readonly service: string;
   readonly level: string;

@@ -6,16 +6,16 @@ import { installed } from '../../test/installed.ts';
 import { chatTarget } from '../commands/chat.ts';
 import { readSettings } from '../settings.ts';
 import { Conversation } from './conversation.ts';
-import { ChatSession } from './session.ts';
+import { ChatStream } from './session.ts';
 
 /** A conversation with a host, and the streams it opened. */
 async function conversing(t: TestContext, script: Script) {
   const made = await installed(t);
   const host = await serveHost(t, made, script);
-  const sessions: ChatSession[] = [];
+  const sessions: ChatStream[] = [];
   const conversation = new Conversation(async () => {
     const target = await chatTarget(await readSettings(made.layout.settings), {});
-    const session = new ChatSession(target);
+    const session = new ChatStream(target);
     sessions.push(session);
     return session;
   });
@@ -42,13 +42,13 @@ test('replaces a stream that ended between two turns before sending the second',
 });
 
 test('cancelling a turn before its stream is open ends the turn and closes the stream', async () => {
-  const opened = Promise.withResolvers<ChatSession>();
+  const opened = Promise.withResolvers<ChatStream>();
   const conversation = new Conversation(() => opened.promise);
   const turn = conversation.turn('hello').next();
   conversation.cancel();
   await assert.rejects(turn, { id: 'turn.cancelled' });
   const target = { url: 'http://127.0.0.1:1', ca: '', token: '', deviceId: '', model: '' };
-  const session = new ChatSession(target);
+  const session = new ChatStream(target);
   opened.resolve(session);
   await eventually(() => session.isOver);
 });

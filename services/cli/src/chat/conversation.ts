@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
-import type { ChatSession, Memory } from './session.ts';
+import type { ChatStream, Memory } from './session.ts';
 
 /** Well below the host's limits on history (200 messages, 1 MiB). */
 const MAX_MESSAGES = 100;
@@ -13,13 +13,13 @@ interface Said {
 
 /** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
-  readonly #open: () => Promise<ChatSession>;
-  #session: ChatSession | undefined;
+  readonly #open: () => Promise<ChatStream>;
+  #session: ChatStream | undefined;
   #stopOpening: (() => void) | undefined;
   #sessionId = '';
   #said: readonly Said[] = [];
 
-  constructor(open: () => Promise<ChatSession>) {
+  constructor(open: () => Promise<ChatStream>) {
     this.#open = open;
   }
 
@@ -44,7 +44,7 @@ export class Conversation {
     this.#session?.close();
   }
 
-  async #usable(): Promise<{ session: ChatSession; memory: Memory }> {
+  async #usable(): Promise<{ session: ChatStream; memory: Memory }> {
     if (this.#session?.isOver === false) return { session: this.#session, memory: {} };
     this.#session?.close();
     const session = await this.#opened();
@@ -56,7 +56,7 @@ export class Conversation {
   }
 
   /** A cancel does not wait for the open, which reads files and may hang. */
-  async #opened(): Promise<ChatSession> {
+  async #opened(): Promise<ChatStream> {
     const stopped = Promise.withResolvers<never>();
     this.#stopOpening = () =>
       stopped.reject(new ZlError('turn.cancelled', 'the turn had not started'));

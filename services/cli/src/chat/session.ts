@@ -10,7 +10,7 @@ import {
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from '@zerolatency/proto/agent';
-import { connectionError, type Peer } from '../connection/connection-error.ts';
+import { connectionError, type RemoteService } from '../connection/connection-error.ts';
 
 export interface ChatTarget {
   readonly url: string;
@@ -25,11 +25,11 @@ export interface ChatTarget {
 export type Memory = Pick<MessageInitShape<typeof StartTurnSchema>, 'sessionId' | 'history'>;
 
 /** One StreamChat stream: turns one after another. */
-export class ChatSession {
+export class ChatStream {
   readonly #requests = createWritableIterable<ReturnType<typeof startRequest>>();
   readonly #responses: AsyncIterator<StreamChatResponse>;
   readonly #target: ChatTarget;
-  readonly #peer: Peer;
+  readonly #peer: RemoteService;
   readonly #abort = new AbortController();
   #ahead: Promise<IteratorResult<StreamChatResponse>> | undefined;
   #isOver = false;

@@ -1,6 +1,6 @@
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { Conversation } from '../chat/conversation.ts';
-import { ChatSession, type ChatTarget } from '../chat/session.ts';
+import { ChatStream, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
 import { readAuthorities } from '../input.ts';
@@ -42,7 +42,7 @@ export async function chat(
 ): Promise<number> {
   const { words, options } = request;
   // Every stream needs a fresh access token, as the previous one may have expired.
-  const open = async () => new ChatSession(await chatTarget(settings, options));
+  const open = async () => new ChatStream(await chatTarget(settings, options));
   const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
   const conversation = new Conversation(open);
   try {

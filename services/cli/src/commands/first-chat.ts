@@ -1,7 +1,7 @@
 import { CallOutcome, type ToolCallDone } from '@zerolatency/proto/agent';
 import { durationMicros } from '@zerolatency/service/rpc';
 import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
-import { ChatSession } from '../chat/session.ts';
+import { ChatStream } from '../chat/session.ts';
 import { milliseconds, terminalTranscript } from '../chat/transcript.ts';
 import type { Layout } from '../installation/layout.ts';
 import type { Settings } from '../settings.ts';
@@ -16,7 +16,7 @@ export async function firstChat(
   layout: Layout,
   settings: Settings,
 ): Promise<number> {
-  const session = new ChatSession(await chatTarget(settings, {}));
+  const session = new ChatStream(await chatTarget(settings, {}));
   const show = terminalTranscript(terminal);
   const calls: ToolCallDone[] = [];
   print(terminal, `\n› ${QUESTION}`);

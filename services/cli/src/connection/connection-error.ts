@@ -2,7 +2,7 @@ import { Code, ConnectError } from '@connectrpc/connect';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { fromConnectError } from '@zerolatency/service/rpc';
 
-export interface Peer {
+export interface RemoteService {
   readonly url: string;
   /** When there was no connection, so that nothing was sent. */
   readonly unreachable: Extract<ErrorId, 'host.unreachable' | 'relay.unreachable'>;
@@ -16,7 +16,7 @@ const CERTIFICATE_FAULT = /^(ERR_TLS_|ERR_SSL_|CERT_|UNABLE_TO_|SELF_SIGNED_|DEP
 const BROKEN_CODES = [Code.Canceled, Code.Aborted, Code.Unavailable, Code.DeadlineExceeded];
 
 /** Converts a failed RPC to the error that its caller sees. */
-export function connectionError(reason: unknown, peer: Peer): ZlError {
+export function connectionError(reason: unknown, peer: RemoteService): ZlError {
   const error = fromConnectError(reason);
   if (!(reason instanceof ConnectError) || cameFromPeer(reason, error)) return error;
   const { cause, rawMessage } = reason;

@@ -2,10 +2,10 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { canonicalText } from '@zerolatency/signing';
 import type {
   CallOptions,
-  CallProgress,
   PreparedCall,
   ToolArguments,
   Toolbox,
+  ToolCallProgress,
   ToolResult,
 } from '../ports.ts';
 import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
@@ -64,7 +64,7 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
   return { callIds: prepared.map(({ callId }) => callId), answers };
 }
 
-function progressOf(call: PreparedCall, events: TurnLog): (progress: CallProgress) => void {
+function progressOf(call: PreparedCall, events: TurnLog): (progress: ToolCallProgress) => void {
   let reported = 0;
   return (progress) => {
     const { receivedBytes } = progress;

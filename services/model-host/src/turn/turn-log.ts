@@ -3,7 +3,7 @@ import { toErrorMessage, type ZlError } from '@zerolatency/errors';
 import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import type { CallProgress, PreparedCall, ToolResult } from '../ports.ts';
+import type { PreparedCall, ToolCallProgress, ToolResult } from '../ports.ts';
 import type { TokenUsage } from '../providers/port.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
@@ -86,7 +86,7 @@ export class TurnLog {
     this.#append({ case: 'toolCallStarted', value });
   }
 
-  progress(callId: string, { receivedBytes, ...reported }: CallProgress): void {
+  progress(callId: string, { receivedBytes, ...reported }: ToolCallProgress): void {
     const value = { callId, receivedBytes: BigInt(receivedBytes), ...reported };
     this.#append({ case: 'toolCallDelta', value });
   }

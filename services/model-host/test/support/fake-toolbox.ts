@@ -5,11 +5,11 @@ import { textForModel } from '../../src/calls/settle.ts';
 import type {
   CallCounts,
   CallOptions,
-  CallProgress,
   PreparedCall,
   Recorder,
   ToolArguments,
   Toolboxes,
+  ToolCallProgress,
   ToolDefinition,
   ToolResult,
   TurnRecord,
@@ -19,7 +19,7 @@ export interface FakeCall {
   readonly tool: string;
   readonly arguments: Readonly<Record<string, unknown>>;
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: CallProgress) => void;
+  readonly onProgress: (progress: ToolCallProgress) => void;
   readonly startTurn: CallOptions['startTurn'];
 }
 

@@ -10,7 +10,7 @@ import type {
   Admission,
   OpenSocketEngine,
   Socket,
-  SocketEnd,
+  SocketEndReason,
   SocketListener,
   UpgradeRequest,
 } from '../sockets/socket-engine.ts';
@@ -22,7 +22,7 @@ const MAX_MESSAGE_BYTES = 64 * 1024;
 /** Records what it hears. */
 class Recorder implements SocketListener {
   readonly messages: Buffer[] = [];
-  readonly ends: SocketEnd[] = [];
+  readonly ends: SocketEndReason[] = [];
   socket: Socket | undefined;
   pongs = 0;
   abandoned = 0;
@@ -41,7 +41,7 @@ class Recorder implements SocketListener {
     this.pongs += 1;
   }
 
-  onEnd(end: SocketEnd): void {
+  onEnd(end: SocketEndReason): void {
     this.ends.push(end);
   }
 

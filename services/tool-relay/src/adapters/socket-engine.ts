@@ -1,8 +1,8 @@
 import {
   ENDPOINT_PATHS,
-  type Refusal,
   type Socket,
   type SocketListener,
+  type UpgradeRefusal,
 } from '../sockets/socket-engine.ts';
 
 /** What both engines answer and how both deliver. */
@@ -29,7 +29,7 @@ export const UNKNOWN_PATH = answer(
   `WebSockets are at ${Object.values(ENDPOINT_PATHS).join(' and ')}`,
 );
 
-export function refusalAnswer({ status, error }: Refusal): UpgradeAnswer {
+export function refusalAnswer({ status, error }: UpgradeRefusal): UpgradeAnswer {
   return answer(status, error.id, error.message);
 }
 

@@ -14,7 +14,7 @@ import type { LinkLimits } from '../config.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import type { Clock, Log } from '../ports.ts';
-import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
+import type { Socket, SocketEndReason, SocketListener } from '../sockets/socket-engine.ts';
 import type { DeviceHandle, LiveDevice, RoutingMetrics } from './live-device.ts';
 import type { LiveDevices } from './live-devices.ts';
 import { canonicalFrame, drainFrame, type LostReason, routeLostFrame } from './relay-frames.ts';
@@ -78,7 +78,7 @@ export class HostLink implements SocketListener, Pulse {
     this.#missedBeats = 0;
   }
 
-  onEnd(end: SocketEnd): void {
+  onEnd(end: SocketEndReason): void {
     if (end !== 'closed') this.#refuse(end === 'too_large' ? 'frame.too_large' : 'frame.malformed');
     this.#gone(end);
   }

@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { AddressGate } from '../limits/address-gate.ts';
-import type { Admission, Refusal, UpgradeRequest } from '../sockets/socket-engine.ts';
+import type { Admission, UpgradeRefusal, UpgradeRequest } from '../sockets/socket-engine.ts';
 import { HostLink, type LinkContext, type LinkObserver } from './host-link.ts';
 
 /** Authenticates a host by the Authorization header of its upgrade. */
@@ -57,7 +57,7 @@ export class LinkGate implements LinkObserver {
     for (const link of [...this.#links]) link.end(1012, 'server.draining');
   }
 
-  #refusal(address: string): Refusal | undefined {
+  #refusal(address: string): UpgradeRefusal | undefined {
     const { limits, clock, isDraining } = this.#context;
     if (isDraining()) {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };

@@ -32,7 +32,7 @@ export interface DeviceHandle {
 }
 
 /** Where the answers to a call go. Made by CALL and RESUME; ends with the call. */
-interface Route {
+interface CallRoute {
   readonly handle: DeviceHandle;
   usedAtMs: number;
 }
@@ -57,7 +57,7 @@ export class LiveDevice {
   /** Allocated lazily, as are the routes: no host has opened most devices of a pod. */
   #handles: Set<DeviceHandle> | undefined;
   /** By call id. */
-  #routes: Map<string, Route> | undefined;
+  #routes: Map<string, CallRoute> | undefined;
   #opened: OpenedFields;
 
   constructor(options: LiveDeviceOptions) {
@@ -196,7 +196,7 @@ export class LiveDevice {
     this.#options.tenant.calls -= 1;
   }
 
-  #deleteRoutes(isOver: (route: Route) => boolean): void {
+  #deleteRoutes(isOver: (route: CallRoute) => boolean): void {
     for (const [callKey, route] of this.#routes ?? []) {
       if (isOver(route)) this.#unbind(callKey, route.handle);
     }

@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { AddressGate } from '../limits/address-gate.ts';
-import type { Admission, Refusal } from '../sockets/socket-engine.ts';
+import type { Admission, UpgradeRefusal } from '../sockets/socket-engine.ts';
 import { DeviceSession, type SessionContext, type SessionObserver } from './device-session.ts';
 import { DRAINING } from './disconnect.ts';
 
@@ -58,7 +58,7 @@ export class DeviceGate implements SessionObserver {
     if (this.#isDraining && this.#sessions.size === 0) this.#emptied.resolve();
   }
 
-  #refusal(address: string): Refusal | undefined {
+  #refusal(address: string): UpgradeRefusal | undefined {
     const { limits, clock } = this.#context;
     if (this.#isDraining) {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };

@@ -14,7 +14,7 @@ import {
   drainFrame,
   welcomeFrame,
 } from '../routing/relay-frames.ts';
-import type { Socket, SocketEnd, SocketListener } from '../sockets/socket-engine.ts';
+import type { Socket, SocketEndReason, SocketListener } from '../sockets/socket-engine.ts';
 import * as disconnects from './disconnect.ts';
 import { type Hello, type HelloVerifier, type ProvedDevice, readHello } from './hello.ts';
 import { LiveSession } from './live-session.ts';
@@ -88,7 +88,7 @@ export class DeviceSession implements SocketListener, Pulse {
     this.#missedBeats = 0;
   }
 
-  onEnd(end: SocketEnd): void {
+  onEnd(end: SocketEndReason): void {
     this.#socket = undefined;
     this.end(disconnects.bySocket(end));
   }

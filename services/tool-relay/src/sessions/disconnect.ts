@@ -1,6 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { LostReason } from '../routing/relay-frames.ts';
-import type { SocketEnd } from '../sockets/socket-engine.ts';
+import type { SocketEndReason } from '../sockets/socket-engine.ts';
 
 /** Label of a metric, so the set is closed. */
 export type SessionEnd =
@@ -71,7 +71,7 @@ export function unreadable(error: ZlError): Disconnect {
 }
 
 /** The socket is already closed. */
-export function bySocket(end: SocketEnd): Disconnect {
+export function bySocket(end: SocketEndReason): Disconnect {
   switch (end) {
     case 'closed':
       return { end: 'disconnected' };

@@ -16,7 +16,7 @@ export interface UpgradeRequest {
 }
 
 /** The HTTP answer that refuses an upgrade. */
-export interface Refusal {
+export interface UpgradeRefusal {
   readonly status: 401 | 403 | 429 | 503;
   readonly error: ZlError;
 }
@@ -24,7 +24,7 @@ export interface Refusal {
 /** The listener of the new socket, or the reason why there is none. */
 export type Admission =
   | { readonly listener: SocketListener; readonly refusal?: undefined }
-  | { readonly listener?: undefined; readonly refusal: Refusal };
+  | { readonly listener?: undefined; readonly refusal: UpgradeRefusal };
 
 /** One WebSocket. After close() or terminate() its listener hears nothing more. */
 export interface Socket {
@@ -38,7 +38,7 @@ export interface Socket {
   readonly queuedBytes: number;
 }
 
-export type SocketEnd = 'closed' | 'text_message' | 'too_large';
+export type SocketEndReason = 'closed' | 'text_message' | 'too_large';
 
 export interface SocketListener {
   onOpen(socket: Socket): void;
@@ -46,7 +46,7 @@ export interface SocketListener {
   onMessage(bytes: Buffer): void;
   onPong(): void;
   /** Called once, unless we ended the socket ourselves. */
-  onEnd(end: SocketEnd): void;
+  onEnd(end: SocketEndReason): void;
   /** The upgrade was admitted, but the socket never opened. */
   onAbandoned(): void;
 }

@@ -7,7 +7,7 @@ const FIELDS = new Set(['path', 'offset', 'length', 'encoding']);
 /** The field of _meta in which the bridge limits the length of the whole result. */
 export const MAX_BYTES_META = 'zerolatency/maxBytes';
 
-export type ToolResult = {
+export type McpToolResult = {
   readonly content: { readonly type: 'text'; readonly text: string }[];
   readonly structuredContent: Readonly<Record<string, unknown>>;
   readonly isError?: true;
@@ -26,7 +26,7 @@ export function callRead(
   roots: Roots,
   args: Readonly<Record<string, unknown>>,
   limits: ReadLimits,
-): ToolResult {
+): McpToolResult {
   try {
     return readToFit(roots, args, limits);
   } catch (reason) {
@@ -53,13 +53,13 @@ function atMost({ length, path }: ReadResult): number {
   return 12 * (length + path.length) + 1024;
 }
 
-function toolResult(result: ReadResult): ToolResult {
+function toolResult(result: ReadResult): McpToolResult {
   const { encoding, content, length, size, path } = result;
   const text = encoding === 'text' ? content : `${length} of ${size} bytes of ${path}, as base64`;
   return { content: [{ type: 'text', text }], structuredContent: { ...result } };
 }
 
-function errorResult(reason: unknown): ToolResult {
+function errorResult(reason: unknown): McpToolResult {
   const { id, message } = fromUnknown(reason);
   return {
     isError: true,

@@ -7,7 +7,7 @@ import { inject } from '@zerolatency/service/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
 import { LRUCache } from 'lru-cache';
 
-export interface Owner {
+export interface LocatedRelay {
   readonly relayId: string;
   readonly linkUrl: string;
   readonly epoch: number;
@@ -33,14 +33,14 @@ const MAX_CACHED_OWNERS = 10_000;
 export class DeviceLocator {
   readonly #options: DeviceLocatorOptions;
   readonly #peers = new Map<string, Peer>();
-  readonly #owners = new LRUCache<string, Owner>({ max: MAX_CACHED_OWNERS });
+  readonly #owners = new LRUCache<string, LocatedRelay>({ max: MAX_CACHED_OWNERS });
   #preferred = 0;
 
   constructor(options: DeviceLocatorOptions) {
     this.#options = options;
   }
 
-  cached(tenant: string, deviceId: string): Owner | undefined {
+  cached(tenant: string, deviceId: string): LocatedRelay | undefined {
     return this.#owners.get(ownerKey(tenant, deviceId));
   }
 
@@ -48,7 +48,7 @@ export class DeviceLocator {
     this.#owners.delete(ownerKey(tenant, deviceId));
   }
 
-  async locate(tenant: string, deviceId: string, signal: AbortSignal): Promise<Owner> {
+  async locate(tenant: string, deviceId: string, signal: AbortSignal): Promise<LocatedRelay> {
     const { relayId, linkUrl, epoch } = await this.#ask(
       (client, options) => client.locate({ tenant, deviceId }, options),
       signal,

@@ -11,7 +11,7 @@ import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
 import type { DeviceRoute, DeviceRoutes } from '../../executors/device/remote-call.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './limits.ts';
 import { Link, type LinkState, type RelayMetrics } from './link.ts';
-import { DeviceLocator, type Owner } from './locator.ts';
+import { DeviceLocator, type LocatedRelay } from './locator.ts';
 import { RelayRoute, type RelayRouteOptions } from './route.ts';
 
 export interface RelayClientOptions {
@@ -147,7 +147,7 @@ export class LinkPool {
     this.#options = options;
   }
 
-  to(owner: Owner): Link | { error: ZlError } {
+  to(owner: LocatedRelay): Link | { error: ZlError } {
     const { relayId, linkUrl } = owner;
     // A pod that restarts may keep its address and take another id, for which peer tokens are signed.
     const key = JSON.stringify([relayId, linkUrl]);
@@ -180,7 +180,7 @@ export class LinkPool {
     for (const link of links) link.close();
   }
 
-  #create(owner: Owner): Link {
+  #create(owner: LocatedRelay): Link {
     const { tls, limits, metrics, log, nowMs } = this.#options;
     const url = owner.linkUrl;
     return new Link({

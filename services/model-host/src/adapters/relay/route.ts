@@ -11,7 +11,7 @@ import type {
 } from '../../executors/device/remote-call.ts';
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
-import type { DeviceLocator, Owner } from './locator.ts';
+import type { DeviceLocator, LocatedRelay } from './locator.ts';
 import type { CredentialCheck, LinkPool } from './relay-client.ts';
 
 /**
@@ -30,7 +30,7 @@ type RouteState =
 
 interface Opening {
   readonly name: 'opening';
-  readonly owner: Owner;
+  readonly owner: LocatedRelay;
   readonly timer: NodeJS.Timeout;
   hop?: Hop;
   /** The last one, while its credential is being checked. */
@@ -159,7 +159,7 @@ export class RelayRoute implements DeviceRoute {
     );
   }
 
-  #open(owner: Owner): void {
+  #open(owner: LocatedRelay): void {
     const { links, limits, tenant, deviceId } = this.#options;
     const timer = setTimeout(
       () =>
