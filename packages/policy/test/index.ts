@@ -1,6 +1,7 @@
 export { allowRule, bundleOf, denyRule, escalateRule, request, rules } from './arbitrary-bundle.ts';
 export {
   allow,
+  currentBundle,
   DAY_MS,
   deny,
   escalate,

@@ -24,6 +24,17 @@ export function sampleBundle(changes: Partial<Bundle> = {}): Bundle {
   };
 }
 
+/** In force on the real clock, for an hour; it allows every tool. */
+export function currentBundle(changes: Partial<Bundle> = {}): Bundle {
+  const nowMs = Date.now();
+  return sampleBundle({
+    issuedAt: new Date(nowMs - 1000).toISOString(),
+    expiresAt: new Date(nowMs + 3_600_000).toISOString(),
+    rules: [{ id: 'all', effect: 'allow', tools: ['*'] }],
+    ...changes,
+  });
+}
+
 export function allow(changes: Partial<Rule> = {}): Rule {
   return { id: 'read', effect: 'allow', tools: ['fs.read'], ...changes };
 }

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { SignJWT } from 'jose';
+import { type JWTPayload, SignJWT } from 'jose';
 import { makeKey, type TestKey } from './key.ts';
 
 interface TokenOptions {
@@ -10,9 +10,9 @@ interface TokenOptions {
   readonly roles?: readonly string[];
   readonly nowMs?: number;
   readonly expiresInMs?: number;
-  /** Instead of, or beside, the claims of a good token. */
+  /** Added to the claims of a valid token, or replacing them. */
   readonly claims?: Readonly<Record<string, unknown>>;
-  /** Another key than the one in the key set, for a forged token. */
+  /** A key outside the key set, for a forged token. */
   readonly key?: TestKey;
 }
 
@@ -21,10 +21,12 @@ export interface TestTokenIssuer {
   readonly audience: string;
   readonly key: TestKey;
   readonly jwksFile: string;
+  /** The claims of a valid token, for tests that forge one. */
+  claims(options?: TokenOptions): JWTPayload;
   token(options?: TokenOptions): Promise<string>;
 }
 
-/** Issues the JWTs of people, and writes the key set that a host verifies them by. */
+/** Issues access tokens, and writes the key set with which a host verifies them. */
 export async function makeTokenIssuer(
   dir: string,
   { issuer = 'https://issuer.test', audience = 'zero-latency' } = {},
@@ -33,11 +35,11 @@ export async function makeTokenIssuer(
   const jwksFile = join(dir, `users-${randomUUID()}.jwks.json`);
   writeFileSync(jwksFile, JSON.stringify({ keys: [key.publicJwk] }));
 
-  const token = (options: TokenOptions = {}): Promise<string> => {
+  const claimsOf = (options: TokenOptions = {}): JWTPayload => {
     const { tenant = 'north', user = 'user-1', roles = ['user'], claims = {} } = options;
     const issuedAtS = Math.floor((options.nowMs ?? Date.now()) / 1000);
     const expiresInMs = options.expiresInMs ?? 10 * 60 * 1000;
-    return new SignJWT({
+    return {
       iss: issuer,
       aud: audience,
       sub: user,
@@ -46,9 +48,11 @@ export async function makeTokenIssuer(
       iat: issuedAtS,
       exp: issuedAtS + Math.floor(expiresInMs / 1000),
       ...claims,
-    })
+    };
+  };
+  const token = (options: TokenOptions = {}): Promise<string> =>
+    new SignJWT(claimsOf(options))
       .setProtectedHeader({ alg: 'EdDSA', typ: 'JWT', kid: key.kid })
       .sign((options.key ?? key).privateKey);
-  };
-  return { issuer, audience, key, jwksFile, token };
+  return { issuer, audience, key, jwksFile, claims: claimsOf, token };
 }

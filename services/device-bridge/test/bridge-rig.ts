@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { type Manifest, type ManifestServer, SERVER_MANIFEST } from '@zerolatency/manifest';
 import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
+import { currentBundle } from '@zerolatency/policy/testing';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
 import {
   createLogger,
@@ -56,7 +57,10 @@ export async function makeRig(t: TestContext, options: RigOptions) {
 
   const bundleFile = join(dir, 'bundle.json');
   const install = async (bundle: Partial<Bundle>) => {
-    writeFileSync(bundleFile, await signDocument(POLICY_BUNDLE, bundleOf(bundle), signers));
+    writeFileSync(
+      bundleFile,
+      await signDocument(POLICY_BUNDLE, currentBundle({ id: 'test', ...bundle }), signers),
+    );
   };
   await install({ rules: options.rules ?? [ALLOW_ALL], ...options.bundle });
   const manifestFile = join(dir, 'manifest.json');
@@ -137,17 +141,4 @@ export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeCon
 export async function runRig(t: TestContext, options: RigOptions) {
   const rig = await makeRig(t, options);
   return { ...rig, ...(await startRigBridge(t, rig)) };
-}
-
-function bundleOf(bundle: Partial<Bundle>): Bundle {
-  const nowMs = Date.now();
-  return {
-    schema: 'zerolatency.policy/v1',
-    id: 'test',
-    version: 1,
-    issuedAt: new Date(nowMs - 1000).toISOString(),
-    expiresAt: new Date(nowMs + 3_600_000).toISOString(),
-    rules: [ALLOW_ALL],
-    ...bundle,
-  };
 }

@@ -9,13 +9,7 @@ import { eventsOf, only, start } from './support/streams.ts';
 test('[HOST-11] refuses a turn without a valid access token over both protocols', async (t) => {
   const host = await startTestHost(t);
   const { issuer } = host;
-  const claims = {
-    iss: issuer.issuer,
-    aud: issuer.audience,
-    sub: 'root',
-    tenant: 'north',
-    exp: 9_999_999_999,
-  };
+  const claims = issuer.claims({ user: 'root' });
   const attacks: Record<string, [token: string, id: string]> = {
     'no token': ['', 'identity.missing'],
     'no JWT': ['letmein', 'identity.invalid'],

@@ -3,6 +3,7 @@ import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Bundle } from '@zerolatency/policy';
+import { allow, sampleBundle } from '@zerolatency/policy/testing';
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { runZl } from '../../test/installed.ts';
@@ -10,23 +11,11 @@ import { runZl } from '../../test/installed.ts';
 const DAY_MS = 24 * 60 * 60 * 1000;
 
 function bundle(change: Partial<Bundle> = {}): Bundle {
-  return {
-    schema: 'zerolatency.policy/v1',
-    id: 'office',
-    version: 1,
-    issuedAt: new Date(Date.now() - DAY_MS).toISOString(),
-    expiresAt: new Date(Date.now() + 6 * DAY_MS).toISOString(),
-    rules: [
-      {
-        id: 'staff-read',
-        effect: 'allow',
-        tools: ['fs.read'],
-        roles: ['staff'],
-        caps: { timeoutMs: 5_000 },
-      },
-    ],
-    ...change,
-  };
+  const caps = { timeoutMs: 5_000 };
+  const rule = allow({ id: 'staff-read', roles: ['staff'], caps });
+  const issuedAt = new Date(Date.now() - DAY_MS).toISOString();
+  const expiresAt = new Date(Date.now() + 6 * DAY_MS).toISOString();
+  return sampleBundle({ id: 'office', issuedAt, expiresAt, rules: [rule], ...change });
 }
 
 /** A folder with keys, and `zl` in it, without any installation. */

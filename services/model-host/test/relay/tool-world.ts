@@ -4,6 +4,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { type Ledger, openLedger } from '@zerolatency/ledger';
 import { type Bundle, BundleHolder, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
+import { currentBundle } from '@zerolatency/policy/testing';
 import { type ReceiptVerdict, verifyReceipt } from '@zerolatency/receipts';
 import {
   generateKeyPair,
@@ -48,7 +49,7 @@ export interface ToolWorldOptions {
   readonly limits?: Partial<ToolLimits>;
   readonly relay?: Partial<RelayClientOptions>;
   readonly tracer?: Tracer;
-  /** Beside the device. */
+  /** Used in addition to the device executor. */
   readonly executors?: readonly Executor[];
   readonly wrapLedger?: (ledger: CallLedger) => CallLedger;
 }
@@ -62,12 +63,10 @@ const NO_METRICS: ToolMetrics = {
   masked() {},
 };
 
-const ALLOW_ALL: readonly Rule[] = [{ id: 'all', effect: 'allow', tools: ['*'] }];
-
 /** A host with its ledger and policy, two relay pods, and one device on the first of them. */
 export async function toolWorld(t: TestContext, options: ToolWorldOptions): Promise<ToolWorld> {
   let opened: Ledger | undefined;
-  // Registered first, because hooks run in that order and the folder goes with its own.
+  // Registered first, so that the ledger closes before its folder is removed.
   t.after(() => opened?.close());
   const world = await relayWorld(t, options.relay);
   const enrolled = await world.enrol('laptop');
@@ -86,7 +85,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
       deviceExecutor({ devices: world.devices, contracts, onResumed() {} }),
       ...(options.executors ?? []),
     ],
-    policy: await policyOf(options.rules ?? ALLOW_ALL, options.revokedDevices),
+    policy: await policyOf(options.rules, options.revokedDevices),
     ledger: wrapLedger(createCallLedger(ledger)),
     signer,
     limits: options.limits,
@@ -118,24 +117,15 @@ export const SCOPE: TurnScope = {
 };
 
 export async function policyOf(
-  rules: readonly Rule[],
+  rules?: readonly Rule[],
   revokedDevices: Bundle['revokedDevices'] = [],
 ): Promise<BundleHolder> {
   const key = generateKeyPair();
   const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor() });
-  const nowMs = Date.now();
-  const bundle: Bundle = {
-    schema: 'zerolatency.policy/v1',
-    id: 'test',
-    version: 1,
-    issuedAt: new Date(nowMs - 1000).toISOString(),
-    expiresAt: new Date(nowMs + 3_600_000).toISOString(),
-    revokedDevices,
-    rules,
-  };
+  const bundle = currentBundle({ id: 'test', revokedDevices, ...(rules && { rules }) });
   const offer = await holder.offer(
     await signDocument(POLICY_BUNDLE, bundle, [signerFromPem(key.privatePem)]),
-    nowMs,
+    Date.now(),
   );
   if ('error' in offer) throw offer.error;
   return holder;
