@@ -15,17 +15,17 @@ export type CertFiles = TlsFiles & TlsMaterial;
 type Details = Omit<CertificateOptions, 'name' | 'usage'>;
 
 export interface TestAuthority {
-  /** To issue what the methods below do not. */
+  /** For certificates that the methods below do not issue. */
   readonly pair: IssuedPair;
   readonly ca: string;
   readonly caFile: string;
   server(name?: string, details?: Details): Promise<CertFiles>;
   client(name: string, details?: Details): Promise<CertFiles>;
-  /** Good for both sides, as the certificate of a pod is. */
+  /** For both client and server, like the certificate of a pod. */
   both(name: string, details?: Details): Promise<CertFiles>;
 }
 
-/** A certificate authority of the test's own; every PEM text is also a file in the directory. */
+/** Creates a certificate authority; every PEM text is also a file in the directory. */
 export async function makeAuthority(
   dir: string,
   options: Partial<AuthorityOptions> = {},

@@ -9,7 +9,7 @@ interface DeviceOptions {
   readonly tenant?: string;
   readonly nowMs?: number;
   readonly expiresInMs?: number;
-  /** Another key than the authority's, for a forged credential. */
+  /** A key other than the authority's, for a forged credential. */
   readonly signedBy?: TestKey;
 }
 
@@ -26,7 +26,7 @@ export interface TestDevice {
   readonly keyFile: string;
   readonly credential: string;
   readonly credentialFile: string;
-  /** What hello carries in answer to a challenge. */
+  /** The proof in a hello, which answers the challenge. */
   proof(options: ProofOptions): Promise<string>;
 }
 
@@ -37,7 +37,7 @@ export interface TestEnrolment {
   device(options: DeviceOptions): Promise<TestDevice>;
 }
 
-/** Enrols devices, and writes the key set that relays and hosts verify their credentials by. */
+/** Enrols devices, and writes the key set with which relays and hosts verify their credentials. */
 export async function makeEnrolment(
   dir: string,
   { issuer = 'https://enrolment.test' } = {},

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 interface EventuallyOptions {
-  /** Generous: it only decides how long a failing test takes. */
+  /** Generous, because it only bounds how long a failing test takes. */
   readonly timeoutMs?: number;
   readonly everyMs?: number;
 }

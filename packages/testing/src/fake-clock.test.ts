@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FakeClock } from './index.ts';
 
-test('timers fire in the order of their time, each seeing its own time', () => {
+test('timers fire in order, and each reads its own due time', () => {
   const clock = new FakeClock(0);
   const fired: [string, number][] = [];
   const note = (name: string) => () => fired.push([name, clock.nowMs()]);
@@ -21,7 +21,7 @@ test('timers fire in the order of their time, each seeing its own time', () => {
   assert.equal(clock.pendingTimers, 0);
 });
 
-test('what a timer sets falls due within the same advance', () => {
+test('a timer set by a timer fires within the same advance', () => {
   const clock = new FakeClock(0);
   let count = 0;
   const again = () => {
@@ -33,7 +33,7 @@ test('what a timer sets falls due within the same advance', () => {
   assert.equal(count, 3);
 });
 
-test('a step of the clock moves time and fires nothing', () => {
+test('a clock step changes the time and fires no timer', () => {
   const clock = new FakeClock(1000);
   let fired = 0;
   const timer = clock.setTimeout(() => {

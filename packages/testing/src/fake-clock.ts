@@ -30,7 +30,7 @@ export class FakeClock {
     return this.#timers.size;
   }
 
-  /** Fires what falls due on the way, in the order of its time, also what is set meanwhile. */
+  /** Fires due timers in order of their times, including those set on the way. */
   advance(ms: number): void {
     const untilMs = this.#nowMs + ms;
     for (let timer = this.#next(untilMs); timer !== undefined; timer = this.#next(untilMs)) {
@@ -41,7 +41,7 @@ export class FakeClock {
     this.#nowMs = untilMs;
   }
 
-  /** As when somebody sets the machine's clock: no timer notices. */
+  /** Sets the wall clock alone; no timer is affected. */
   step(ms: number): void {
     this.#nowMs += ms;
     for (const timer of this.#timers) timer.dueMs += ms;

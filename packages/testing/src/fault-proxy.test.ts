@@ -54,7 +54,7 @@ test('a healthy proxy passes bytes both ways and half-closes', async () => {
   });
 });
 
-test('a cut resets what is open and serves what comes next', async () => {
+test('a cut resets open connections and serves later ones', async () => {
   await withEcho(async ({ proxy, dial }) => {
     const socket = await dial();
     await echo(socket, 'x');
@@ -94,7 +94,7 @@ test('a refusing proxy resets new connections and keeps the open ones', async ()
   });
 });
 
-test('a delayed byte takes at least the delay, each way', async () => {
+test('a delay holds bytes for at least that long in each direction', async () => {
   await withEcho(async ({ proxy, dial }) => {
     const socket = await dial();
     await echo(socket, 'x');

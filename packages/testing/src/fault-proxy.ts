@@ -13,12 +13,12 @@ export interface FaultProxy {
   readonly connections: number;
   /** Resets every open connection; new ones are served. */
   cut(): void;
-  /** Holds every byte, both ways and of new connections too; nothing is lost. */
+  /** Holds every byte in both directions, on new connections too; nothing is lost. */
   pause(): void;
   resume(): void;
-  /** Holds each piece of data this long; 0 again lets it through at once. */
+  /** Delays each chunk by this long; 0 turns the delay off. */
   delay(ms: number): void;
-  /** Resets new connections. Open ones are served. */
+  /** Resets new connections and keeps serving the open ones. */
   refuse(on?: boolean): void;
   close(): Promise<void>;
 }

@@ -1,7 +1,7 @@
 import type { Socket } from 'node:net';
 import { Transform, type TransformCallback } from 'node:stream';
 
-/** Passes bytes on in order, when it may. */
+/** Forwards bytes in order, unless it is paused. */
 class Gate extends Transform {
   delayMs = 0;
   #isHolding = false;
@@ -73,7 +73,7 @@ export class FaultyPipe {
     for (const gate of this.#gates) gate.hold(on);
   }
 
-  /** As a dead machine or a firewall does it: both ends get a reset. */
+  /** Resets both ends, as a firewall does. */
   cut(): void {
     if (this.#isCut) return;
     this.#isCut = true;

@@ -9,7 +9,7 @@ function keySet(file: string) {
   return createLocalJWKSet(keys);
 }
 
-test('a token verifies by the key set that was written beside it', async (t) => {
+test('a token verifies with the key set that the issuer wrote', async (t) => {
   const issuer = await makeTokenIssuer(tempDir(t));
   const token = await issuer.token({ tenant: 'south', roles: ['admin'] });
   const { payload } = await jwtVerify(token, keySet(issuer.jwksFile), {
@@ -20,7 +20,7 @@ test('a token verifies by the key set that was written beside it', async (t) => 
   assert.deepEqual(payload.roles, ['admin']);
 });
 
-test('a device proves the key that its credential names', async (t) => {
+test('a device proves possession of the key in its credential', async (t) => {
   const enrolment = await makeEnrolment(tempDir(t));
   const device = await enrolment.device({ deviceId: 'laptop' });
   const { payload } = await jwtVerify(device.credential, keySet(enrolment.jwksFile), {

@@ -12,7 +12,7 @@ export interface TestKey {
   readonly privateJwk: JWK;
 }
 
-/** A fresh Ed25519 key in every form a test may need. */
+/** A new Ed25519 key in every encoding that tests use. */
 export function makeKey(): TestKey {
   const { publicKey, privateKey } = generateKeyPairSync('ed25519');
   const spki = publicKey.export({ type: 'spki', format: 'der' });

@@ -69,7 +69,7 @@ export class OtlpCollector {
   readonly spans: ExportedSpan[] = [];
   readonly logs: ExportedLog[] = [];
   readonly points: ExportedPoint[] = [];
-  /** Every body, unparsed, for what must not be in it. */
+  /** Every body, unparsed, for tests that search for secrets. */
   received = '';
   readonly #server = createServer(async (request, response) => {
     const body = await text(request);
@@ -102,7 +102,7 @@ export class OtlpCollector {
     return this.spans.filter((span) => span.traceId === traceId);
   }
 
-  /** The newest first: an exporter sends each series again and again. */
+  /** Newest first, because an exporter sends each series repeatedly. */
   pointsOf(metric: string): ExportedPoint[] {
     return this.points.filter((point) => point.metric === metric).reverse();
   }

@@ -10,7 +10,7 @@ export interface Refusal {
   readonly reason: string;
 }
 
-/** A WebSocket server over TLS on a free port of loopback: the shell of every fake relay. */
+/** A WebSocket server over TLS on a free loopback port, the base of the fake relays. */
 export abstract class SocketServer {
   /** Connections ever accepted. */
   accepted = 0;

@@ -6,7 +6,7 @@ interface Teardown {
   after(fn: () => void): void;
 }
 
-/** A directory of the test's own, without symbolic links in its path; gone afterwards. */
+/** A new directory without symbolic links in its path, removed after the test. */
 export function tempDir(t: Teardown): string {
   const dir = realpathSync(mkdtempSync(join(tmpdir(), 'zl-test-')));
   t.after(() => rmSync(dir, { recursive: true, force: true, maxRetries: 3 }));

@@ -22,7 +22,7 @@ test('[BRG-01] a bridge reconnects after a cut with the same journal and a newer
   assert.equal(second.hello.catalog?.servers[0]?.tools[0]?.name, 'echo');
 });
 
-test('[BRG-01] the bridge leaves a relay that falls silent', async (t) => {
+test('[BRG-01] the bridge leaves a relay that stops sending', async (t) => {
   const { relay } = await runRig(t, well);
   await relay.live();
   relay.isSilent = true;

@@ -43,7 +43,7 @@ for (const engine of ['uws', 'ws']) {
     assert.deepEqual(lifecycle.failures, []);
   });
 
-  test(`[RLY-06] at the end of the drain the remaining devices are closed and their hosts hear of it (${engine})`, async (t) => {
+  test(`[RLY-06] at the end of the drain the remaining devices are closed and their hosts are notified (${engine})`, async (t) => {
     const { clients, lifecycle } = await relayWorld(t, {
       settings: { ...settings, 'drain.closeAfter': '50ms' },
     });

@@ -121,7 +121,7 @@ test('[RLY-04] a host gets the journal, catalog and credential of a device, and 
   assert.equal(late.opened.catalog?.servers.length, 2);
 });
 
-test('[RLY-01] of a flood of catalogs hosts get only the newest', async (t) => {
+test('[RLY-01] hosts get only the newest catalog of a flood', async (t) => {
   const { device, host, held } = await hostAndDevice(t);
   const count = 200;
   for (let sent = 1; sent <= count; sent++) {
@@ -261,7 +261,7 @@ test('[RLY-04] a call that the device has not seen or has refused can be sent ag
   await device.take(FrameKind.CALL);
 });
 
-test('[RLY-04] every host with a handle hears that a device left during a call', async (t) => {
+test('[RLY-04] every host with a handle is notified when a device leaves during a call', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const other = await clients.host();
   const second = await other.open('north', 'laptop');
@@ -288,7 +288,7 @@ test('a closed handle gets no more frames and can be reused', async (t) => {
   await host.open('north', 'laptop');
 });
 
-test('[RLY-01] handles and calls are bounded, and a host over a bound hears of it', async (t) => {
+test('[RLY-01] handles and calls are limited, and a host over a limit is notified', async (t) => {
   const settings = { 'links.maxHandles': 2, 'devices.maxCalls': 3 };
   const { clients, device, host, held } = await hostAndDevice(t, { settings });
   const second = await host.open('north', 'laptop');

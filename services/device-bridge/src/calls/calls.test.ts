@@ -87,7 +87,7 @@ test('[BRG-03] a refusal of fs.read is a failed call with its own error', async 
   }
 });
 
-test('[BRG-03] a file larger than the caller allows arrives cut and says so', async (t) => {
+test('[BRG-03] a file over the limit of the caller is truncated and marked so', async (t) => {
   const { host, root } = await withFs(t);
   truncateSync(join(root, 'hello.txt'), 10 * 1024 ** 3);
   const answer = await host.call({ args: { path: 'hello.txt' }, maxBytes: 50_000 });
@@ -97,7 +97,7 @@ test('[BRG-03] a file larger than the caller allows arrives cut and says so', as
   assert.equal(answer.json.structuredContent?.size, 10 * 1024 ** 3);
 });
 
-test('[BRG-03] a file larger than the device allows arrives cut and says so', async (t) => {
+test('[BRG-03] a file over the limit of the device is truncated and marked so', async (t) => {
   const { host, root } = await withFs(t, { settings: { 'calls.maxResult': '50KiB' } });
   truncateSync(join(root, 'hello.txt'), 1024 ** 2);
   const answer = await host.call({ args: { path: 'hello.txt' } });
@@ -174,7 +174,7 @@ test('[POL-04] without a bundle in force every tool is denied', async (t) => {
   assert.equal(rig.bridge.status().state, 'live');
 });
 
-test('the caps of the policy bound time and bytes', async (t) => {
+test('policy caps limit time and bytes', async (t) => {
   const slow: Rule = { ...ALLOW_ALL, caps: { timeoutMs: 50 } };
   const hangs = await withFixture(t, 'hangs-on-call', {}, [slow]);
   assertEnded(await hangs.call(), 'failed', 'tool.timeout');
@@ -185,7 +185,7 @@ test('the caps of the policy bound time and bytes', async (t) => {
   assert.deepEqual(receiptOf(answer, big).caps, { maxBytes: 1000 });
 });
 
-test('progress of a tool reaches the caller at a bounded rate', async (t) => {
+test('tool progress reaches the caller at a limited rate', async (t) => {
   const { call } = await withFixture(t, 'reports-progress');
   const reports: CallProgress[] = [];
   assertEnded(await call({ onProgress: (report: CallProgress) => reports.push(report) }), 'done');

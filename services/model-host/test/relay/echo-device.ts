@@ -5,7 +5,7 @@ import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import type { TestDevice } from '@zerolatency/testing';
 import type { RelayedDevice } from './link-relay.ts';
 
-/** Sends back whatever it gets, which is enough to prove a route. */
+/** Returns every frame to its sender, which is enough to prove a route. */
 export class EchoDevice implements RelayedDevice {
   readonly tenant: string;
   readonly deviceId: string;

@@ -17,13 +17,13 @@ interface Lease {
   readonly epoch: number;
 }
 
-/** Who holds which device, shared by the fake relay pods of a test. */
+/** The relay of each device, shared by the fake relay pods of a test. */
 export class FakeDirectory {
   readonly #leases = new Map<string, Lease>();
   #lastEpoch = 0;
-  /** How often a host asked. */
+  /** Calls of Locate so far. */
   locates = 0;
-  /** Devices that are known not to exist. */
+  /** Devices reported as unknown instead of offline. */
   readonly unknown = new Set<string>();
 
   lease(tenant: string, deviceId: string, relay: LinkRelay): number {

@@ -9,7 +9,7 @@ import { never, SCOPE, toolWorld } from './tool-world.ts';
 const WARM_CALLS = 500;
 const CALLS = 2000;
 
-/** When the call's frame was handed to its socket. */
+/** Records when the frame of a call reaches its socket. */
 function watchSends(t: TestContext): { lastMs: number } {
   const watch = { lastMs: 0 };
   const original = WebSocket.prototype.send;

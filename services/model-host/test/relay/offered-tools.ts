@@ -3,7 +3,7 @@ import type { OfferedTool } from './tool-device.ts';
 
 export const ANYTHING = { type: 'object', additionalProperties: true } as const;
 
-/** What fs.read answers for a file with this text. */
+/** The result of fs.read for a file with this text. */
 export function fileOf(text: string) {
   const length = Buffer.byteLength(text);
   const structuredContent = {
@@ -22,7 +22,7 @@ export function readTool(text = 'hello'): OfferedTool {
   return { name: 'fs.read', inputSchema: ANYTHING, handler: async () => fileOf(text) };
 }
 
-/** Runs until it is stopped. */
+/** Runs until its call is cancelled. */
 export function stuckTool(name = 'slow.wait'): OfferedTool {
   const handler: OfferedTool['handler'] = (_, signal) =>
     new Promise((_resolve, reject) => {
@@ -32,7 +32,7 @@ export function stuckTool(name = 'slow.wait'): OfferedTool {
   return { name, inputSchema: ANYTHING, handler };
 }
 
-/** Ends when the test says so. */
+/** Runs until the test calls `finish`. */
 export function heldTool(name = 'held.run') {
   const { promise, resolve } = Promise.withResolvers<unknown>();
   const tool: OfferedTool = { name, inputSchema: ANYTHING, handler: () => promise };

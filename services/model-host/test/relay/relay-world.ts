@@ -23,7 +23,7 @@ export interface RelayWorld {
   readonly devices: RelayClient;
   /** The hosts' certificate. */
   readonly client: CertFiles;
-  /** A host of its own, with its own links. */
+  /** Another host with links of its own. */
   host(options?: Partial<RelayClientOptions>): RelayClient;
   enrol(deviceId: string, options?: { tenant?: string; expiresInMs?: number }): Promise<TestDevice>;
 }
@@ -36,7 +36,7 @@ export const NO_RELAY_METRICS: RelayMetrics = {
 
 const silent = { info() {}, warn() {} };
 
-/** Two relay pods and a host, with an authority of their own; everything closes with the test. */
+/** Two relay pods and a host under one authority; all of them close with the test. */
 export async function relayWorld(
   t: TestContext,
   options: Partial<RelayClientOptions> = {},

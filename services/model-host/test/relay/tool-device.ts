@@ -22,7 +22,7 @@ import { canonicalJson, type Digest, type Signer, signerFromPem } from '@zerolat
 import type { TestDevice } from '@zerolatency/testing';
 import type { RelayedDevice } from './link-relay.ts';
 
-/** Answers the MCP result; what it throws is how the call failed. */
+/** Returns the MCP result; an error that it throws fails the call. */
 export type ToolHandler = (args: Record<string, unknown>, signal: AbortSignal) => Promise<unknown>;
 
 export interface OfferedTool {
@@ -31,16 +31,16 @@ export interface OfferedTool {
   readonly handler: ToolHandler;
 }
 
-/** A device with the real callee machine and real receipts, whose tools are functions. */
+/** A device with the real call state machine and real receipts, whose tools are functions. */
 export class ToolDevice implements RelayedDevice, CalleeSink {
   readonly tenant: string;
   readonly deviceId: string;
   readonly credential: string;
   catalog: Catalog;
-  /** Calls that ran, by call id. */
+  /** The number of executions of each call. */
   readonly executions = new Map<string, number>();
   readonly traceparents: string[] = [];
-  /** What a test makes of a receipt before it is signed, and who signs it. */
+  /** Changes a receipt before `signer` signs it. */
   forge: (receipt: Receipt) => Receipt = (receipt) => receipt;
   signer: Signer;
   readonly #tools: ReadonlyMap<string, OfferedTool>;
@@ -82,7 +82,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     this.#callee.frame(frame, Date.now());
   }
 
-  /** The clock of a device that reached the deadline of its calls. */
+  /** Advances the device's clock, for example past a deadline. */
   passTime(nowMs: number): void {
     this.#callee.tick(nowMs);
   }

@@ -208,7 +208,7 @@ test('forgets a call after a long time without frames, and keeps one with frames
   assert.equal(link.usage.calls, 1);
 });
 
-test('[RLY-01] bounds the calls of a tenant, a link and a device, and one too many harms no other', () => {
+test('[RLY-01] limits the calls of a tenant, a link and a device, and an excess call harms no other', () => {
   for (const bound of ['tenants.maxCalls', 'links.maxCalls', 'devices.maxCalls']) {
     const { hostSocket, socket, device, link, call } = oneCall({ [bound]: 2 });
     hostSocket.takeFrames();
@@ -244,7 +244,7 @@ test('[RLY-01] a link without room for a call does not take it from the link tha
   );
 });
 
-test('[RLY-01] refuses the calls of a tenant over its rate one by one, and keeps those that run', () => {
+test('[RLY-01] refuses single calls of a tenant over its rate, and keeps running calls', () => {
   const { hostSocket, cuts, device, link, call } = oneCall({ 'tenants.framesPerSecond': 2 });
   for (let i = 0; i < 3; i++) call(i);
   assert.equal(hostSocket.takeFrames().at(-1)?.kind, FrameKind.REFUSED);

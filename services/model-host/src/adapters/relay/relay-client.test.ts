@@ -228,7 +228,7 @@ test('closes an unused route on both sides', async (t) => {
   assert.notEqual(devices.route('north', 'laptop'), route);
 });
 
-test('an abort ends the waiting with its reason', async (t) => {
+test('an abort ends the wait with its reason', async (t) => {
   const { devices } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   const abort = new AbortController();
   const ready = devices.route('north', 'laptop').ready(abort.signal);
