@@ -211,3 +211,26 @@ test('[HOST-01] reflection describes the services to an independent client, with
     assert.equal(answers[2]?.messageResponse, 'errorResponse');
   }
 });
+
+test('a large request without a token is refused before it is read', async (t) => {
+  const host = await startTestHost(t);
+  const { client } = await connect(host);
+  t.after(() => client.close());
+  // Field 1 is a text in both messages: host of reflection, service of health.
+  const text = Buffer.alloc(20_000, 'a');
+  const request = Buffer.concat([Buffer.from([0x0a, 0xa0, 0x9c, 0x01]), text]);
+  const same = (bytes: Buffer) => bytes;
+  for (const path of [
+    '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo',
+    '/grpc.health.v1.Health/Watch',
+  ]) {
+    const call = client.makeBidiStreamRequest(path, same, same);
+    const ended = new Promise<number>((resolve) => {
+      call.on('status', ({ code }) => resolve(code));
+    });
+    call.on('error', () => {});
+    call.on('data', () => {});
+    call.end(request);
+    assert.equal(await ended, status.RESOURCE_EXHAUSTED, path);
+  }
+});

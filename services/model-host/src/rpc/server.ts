@@ -24,6 +24,8 @@ export interface RpcServerOptions
 
 // The largest turn that chat.ts accepts, and room for its other fields.
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
+// Anybody may ask for health and reflection, without a token.
+const PUBLIC_READ_MAX_BYTES = 16 * 1024;
 // More than one BFF needs on one connection.
 const MAX_STREAMS_PER_CONNECTION = 1000;
 // Above the largest delta: events are small and come one by one, so gzip would only delay them.
@@ -64,7 +66,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
     { requestGate: identityGate(verifyToken, options.observer) },
   );
   // These never end by themselves and would keep the server open.
-  const endless = { shutdownSignal: closing };
+  const endless = { shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };
   router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
   addReflection(router, [AgentService, Health], endless);
 }
