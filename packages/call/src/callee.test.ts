@@ -191,7 +191,7 @@ test('a call without a salt of 16 bytes is malformed', () => {
   }
 });
 
-test('[RLY-05] refuses forgotten calls for ever, even if the clock goes back', () => {
+test('[RLY-05] never accepts a forgotten call again, even if the clock goes back', () => {
   const { callee, sent, journal, log } = setUp({ retentionMs: 100 });
   callTo(callee, 1);
   callee.finished(idOf(1), { status: 'failed', error: new ZlError('tool.failed', 'no') });

@@ -41,7 +41,7 @@ test('a flipped bit anywhere in a checkpoint is noticed', () => {
   }
 });
 
-test('co-signatures of witnesses do no harm, and are not enough', async () => {
+test('witness co-signatures are accepted but are not sufficient', async () => {
   const witness = signerFromPem(generateKeyPair().privatePem);
   const line = (await signCheckpoint(checkpoint, witness)).split('\n\n')[1];
   assert.deepEqual(verifyCheckpoint(note + line, keys).value, checkpoint);
@@ -64,7 +64,7 @@ test('an origin that does not fit into a note is refused', () => {
   assertOrigin('zerolatency/host-1');
 });
 
-test('a P-256 key signs no checkpoint, and none is verified with it', async () => {
+test('a P-256 key can neither sign nor verify a checkpoint', async () => {
   const es256 = signerFromPem(generateKeyPair('ES256').privatePem);
   await assert.rejects(signCheckpoint(checkpoint, es256), { id: 'config.invalid' });
   assert.match(verifyCheckpoint(note, [es256.verifier()]).error ?? '', /no known key/);

@@ -137,7 +137,7 @@ test('a past rewritten with the right key contradicts a checkpoint kept elsewher
   assert.match(report.firstBad?.reason ?? '', /two checkpoints name different ledgers/);
 });
 
-test('a missing checkpoint, and one of another key or origin, is itself the fault', async () => {
+test('a missing checkpoint, or one of another key or origin, is reported as the fault', async () => {
   const { checkpoint } = await written();
   const path = join(scratch.dir, 'checkpoint');
   const reason = async (options: object = {}) => {

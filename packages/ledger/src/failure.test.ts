@@ -6,7 +6,7 @@ import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
 
-test('[AUD-02] after a failed write or fsync nothing more is acknowledged', async () => {
+test('[AUD-02] acknowledges nothing after a failed write or fsync', async () => {
   for (const broken of ['appendFile', 'datasync'] as const) {
     let isBroken = false;
     let told = 0;

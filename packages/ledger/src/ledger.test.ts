@@ -88,7 +88,7 @@ test('[AUD-02] appends that wait while the disk works share its next fsync', asy
   assert.ok(syncs <= 2, `${syncs} fsyncs for 101 records`);
 });
 
-test('a record that nobody waits for keeps its place, and is on disk after close', async () => {
+test('a record appended without waiting keeps its place and is on disk after close', async () => {
   const ledger = await scratch.open();
   assert.equal(ledger.appendSoon(intent(1)), 1);
   const { index } = await ledger.append(intent(2));
@@ -179,7 +179,7 @@ test('a checkpoint covers what is on disk, and its file follows by itself', asyn
   await t.waitFor(() => assert.equal(onFile().value?.size, 2));
 });
 
-test('another key opens a ledger only when it knows the first one', async () => {
+test('a new key opens a ledger only if the previous key is trusted', async () => {
   await (await scratch.open()).close();
   await assert.rejects(scratch.open({ signer: hostKey }), {
     id: 'ledger.corrupt',

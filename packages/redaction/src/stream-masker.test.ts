@@ -168,7 +168,7 @@ test('[RED-01] no planted secret is seen in any output', () => {
   );
 });
 
-test('what is masked is not masked again', () => {
+test('masked text is not masked again', () => {
   fc.assert(
     fc.property(document, ({ text }) => {
       const once = maskText(text).text;
@@ -197,7 +197,7 @@ test('ordinary prose passes unchanged, and only its last word may wait', () => {
   }
 });
 
-test('words that begin like no secret do not wait at all', () => {
+test('words that cannot begin a secret are released at once', () => {
   const masker = new StreamMasker();
   for (const token of ['Hello', ' there', ', the', ' file', ' reads', ':', ' welcome', '!', '\n']) {
     assert.equal(masker.push(token), token);
@@ -214,7 +214,7 @@ test('a secret is replaced as soon as it is certain, and the rest of it dropped'
   assert.deepEqual(masker.found, ['anthropic-key']);
 });
 
-test('what waits is bounded, whatever is sent', () => {
+test('the held-back text is bounded, whatever the input', () => {
   fc.assert(
     fc.property(fragments, fc.nat(200), (text, repeats) => {
       const masker = new StreamMasker(ALL_DETECTORS);
@@ -230,7 +230,7 @@ test('a private key that is cut off loses no prose behind it', () => {
   assert.match(out, /^\[masked:private-key\].*Then more text\.$/);
 });
 
-test('a masker that has ended starts anew', () => {
+test('a masker can be reused after its end', () => {
   const masker = new StreamMasker();
   assert.equal(masker.push('sk-ant-') + masker.end(), 'sk-ant-');
   assert.equal(masker.push('0123456789abcdef0123') + masker.end(), '0123456789abcdef0123');

@@ -13,7 +13,7 @@ import { relayWorld } from './relay-world.ts';
 for (const engine of ['uws', 'ws']) {
   const settings = { 'sockets.engine': engine };
 
-  test(`[RLY-06] a draining relay lets calls end, tells both sides, and exits when its devices have left (${engine})`, async (t) => {
+  test(`[RLY-06] a draining relay lets calls end, notifies both sides, and exits when its devices have left (${engine})`, async (t) => {
     const { clients, lifecycle, relay } = await relayWorld(t, { settings });
     const { client: device, identity } = await clients.device('laptop');
     const host = await clients.host();

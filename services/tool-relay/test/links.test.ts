@@ -53,7 +53,7 @@ for (const engine of ['uws', 'ws']) {
     assert.deepEqual([...data.payload], [...answer]);
   });
 
-  test(`[RLY-01] cuts a device that reads too slowly and tells its hosts (${engine})`, async (t) => {
+  test(`[RLY-01] cuts a device that reads too slowly and notifies its hosts (${engine})`, async (t) => {
     const { clients, host, held, device, metrics } = await hostAndDevice(t, {
       settings: { ...settings, ...UNLIMITED, 'devices.maxQueue': '256KiB' },
     });
@@ -272,7 +272,7 @@ test('[RLY-04] every host with a handle is notified when a device leaves during 
   assert.equal(await other.lost(second.handle), 'DISCONNECTED');
 });
 
-test('a closed handle gets no more frames and can be reused', async (t) => {
+test('a closed handle receives nothing further and can be reused', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
   const { callId } = call(host, held);
   await device.take(FrameKind.CALL);

@@ -254,7 +254,7 @@ for (const [name, open] of engines) {
     );
   });
 
-  test(`${name}: hears every one of many short-lived sockets`, async (t) => {
+  test(`${name}: reports every one of many short-lived sockets`, async (t) => {
     const { dial, settings } = await world(t, open);
     settings.admit = (_request, recorder) => {
       recorder.onMessageDo = (bytes, socket) => socket.send(bytes);
@@ -272,7 +272,7 @@ for (const [name, open] of engines) {
     }
   });
 
-  test(`${name}: pings are answered and pongs are heard`, async (t) => {
+  test(`${name}: pings are answered and pongs are reported`, async (t) => {
     const { connect } = await world(t, open);
     const { client, recorder } = await connect();
     recorder.socket!.ping();

@@ -70,7 +70,7 @@ function sessions(settings: Record<string, unknown> = {}) {
 const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
 
-test('[RLY-02] of two connections the one with the larger epoch stays, in whatever order their leases arrive', async () => {
+test('[RLY-02] the connection with the larger epoch stays, in whatever order the leases arrive', async () => {
   for (const order of [
     [0, 1],
     [1, 0],
