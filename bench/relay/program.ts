@@ -9,7 +9,7 @@ const TICK_US = 10_000;
 
 export interface Program {
   readonly ready: Readonly<Record<string, string>>;
-  /** Of the process, user and system, so far. */
+  /** User and system time that the process has used so far. */
   cpuUs(): number;
   rssBytes(): number;
   stop(): Promise<void>;

@@ -41,7 +41,7 @@ export interface DocumentLifetime {
 
 export interface SignedDocument<T> {
   readonly content: T;
-  /** Of the canonical payload, so that it equals digestOf(content). */
+  /** Covers the canonical payload, so it equals digestOf(content). */
   readonly digest: Digest;
   readonly keyids: readonly string[];
 }

@@ -145,7 +145,7 @@ export class TurnLog {
     return this.#entries[this.#oldest]?.sequence ?? this.nextSequence;
   }
 
-  /** Of the event that is appended next. */
+  /** The number of the event that is appended next. */
   get nextSequence(): number {
     return this.#lastSequence + 1;
   }

@@ -31,7 +31,7 @@ export interface TurnRequest {
   readonly depth: number;
   /** The call that started a nested turn. */
   readonly parentCallId?: string;
-  /** Of the outer turn; nested turns must not widen the limits on calls per turn. */
+  /** Shared with the outer turn; nested turns must not widen the limits on calls per turn. */
   readonly callCounts?: CallCounts;
 }
 

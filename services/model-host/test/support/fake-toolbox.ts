@@ -30,7 +30,7 @@ export interface FakeToolboxes extends Toolboxes {
   /** Calls that were prepared, run and ended, in that order of happening. */
   readonly log: string[];
   readonly running: () => number;
-  /** Of each toolbox, in the order of opening. */
+  /** One for each toolbox, in the order of opening. */
   readonly counts: (CallCounts | undefined)[];
 }
 

@@ -15,9 +15,9 @@ export type McpToolResult = {
 };
 
 interface ReadLimits {
-  /** Of file content, whatever is asked for. */
+  /** Bounds the file content, whatever the call asks for. */
   readonly maxBytes: number;
-  /** Of the result as JSON. */
+  /** Bounds the result as JSON. */
   readonly maxResultBytes: number;
 }
 

@@ -26,7 +26,7 @@ type OnWithheld = (tools: readonly WithheldTool[], count: number) => void;
 const MAX_TOOLS = 512;
 const MAX_DESCRIPTION_CHARS = 4096;
 const MAX_VERSION_CHARS = 64;
-/** Of all schemas of one catalog: a tenth of a second. */
+/** For all schemas of one catalog together: a tenth of a second. */
 const MAX_PATTERNS_SIZE = 100_000;
 /** How many patterns a schema had before it was refused is not known. */
 const REFUSED_PATTERNS_SIZE = 2_500;
