@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
+import type { Identity } from '@zerolatency/identity';
 import type { Outcome } from '@zerolatency/receipts';
 
 /** Progress of a running tool, in units of its own. */
@@ -7,13 +8,6 @@ export interface CallProgress {
   readonly progress: number;
   readonly total?: number;
   readonly message?: string;
-}
-
-/** The user a call is made for. The policies of both ends decide over it. */
-export interface Principal {
-  readonly tenant: string;
-  readonly user: string;
-  readonly roles: readonly string[];
 }
 
 /** What both ends know of a call, apart from where and when. */
@@ -26,7 +20,7 @@ export interface CallRequest extends McpRequest {
   readonly maxBytes: number;
   /** SHA-256 of the policy bundle under which the caller allowed the call. */
   readonly bundleDigest: Uint8Array;
-  readonly principal: Principal;
+  readonly principal: Identity;
   readonly traceparent: string;
 }
 

@@ -3,7 +3,6 @@ export {
   type CallProgress,
   type CallRequest,
   type McpRequest,
-  type Principal,
   requestDigest,
 } from './call.ts';
 export { Callee } from './callee.ts';
