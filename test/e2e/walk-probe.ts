@@ -1,4 +1,4 @@
-import { writeFileSync } from 'node:fs';
+import { renameSync, writeFileSync } from 'node:fs';
 import { Session } from 'node:inspector/promises';
 import { relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -25,7 +25,10 @@ export async function probeWalk(root: string, { started, output }: WalkFiles): P
       .filter(({ functions }) => functions.some(({ ranges }) => ranges.some((r) => r.count > 0)))
       .filter(({ url }) => url.startsWith('file:'))
       .map(({ url }) => relative(root, fileURLToPath(url)));
-    writeFileSync(isRecording ? output : started, JSON.stringify(executed));
+    const file = isRecording ? output : started;
+    // Whole when it appears, because the test waits for it to exist.
+    writeFileSync(`${file}.next`, JSON.stringify(executed));
+    renameSync(`${file}.next`, file);
     isRecording = !isRecording;
   };
   process.on('SIGUSR2', () => void toggle());

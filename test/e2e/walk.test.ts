@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
@@ -43,13 +43,14 @@ test(`one tool call passes at most ${MAX_FILES} files, from the request to the M
   // The first calls also open links, routes and catalogs.
   for (let i = 0; i < 3; i += 1) await call();
 
-  await toggle(system, filesOf(programs, 'started'));
-  await call();
-  const outputs = filesOf(programs, 'output');
-  await toggle(system, outputs);
-
-  const executed = outputs.flatMap((file): string[] => JSON.parse(readFileSync(file, 'utf8')));
-  const walk = [...new Set(executed)].filter(isOnWalk).sort();
+  const recorded = async () => {
+    await toggle(system, filesOf(programs, 'started'));
+    await call();
+    return toggle(system, filesOf(programs, 'output'));
+  };
+  const [one, other] = [await recorded(), await recorded()];
+  // What only one call passed was a timer, or a segment of the ledger that was full.
+  const walk = [...one].filter((file) => other.has(file) && isOnWalk(file)).sort();
   assert.ok(walk.includes('packages/call/src/callee.ts'), 'nothing was recorded');
   assert.ok(walk.length <= MAX_FILES, `${walk.length} files:\n${walk.join('\n')}`);
 });
@@ -68,11 +69,14 @@ function filesOf(programs: string, which: keyof WalkFiles): string[] {
   return SERVICES.map((service) => `${mainOf(service, programs)}.${which}`);
 }
 
-async function toggle({ layout }: System, written: readonly string[]): Promise<void> {
+/** Returns what the services wrote. */
+async function toggle({ layout }: System, written: readonly string[]): Promise<Set<string>> {
+  for (const file of written) rmSync(file, { force: true });
   for (const service of SERVICES) {
     const pid = await runningPid(layout, service);
     assert.ok(pid !== undefined, `${service} does not run`);
     process.kill(pid, 'SIGUSR2');
   }
   await eventually(() => written.every((file) => existsSync(file)));
+  return new Set(written.flatMap((file): string[] => JSON.parse(readFileSync(file, 'utf8'))));
 }
