@@ -30,7 +30,7 @@ export function segmentAt(dir: string, firstIndex: number): Segment {
   return { path: join(dir, name), name, firstIndex };
 }
 
-/** In order; empty where there is no ledger. */
+/** In order; empty when the folder holds no ledger. */
 export async function listSegments(dir: string): Promise<Segment[]> {
   const names = await readdir(dir).catch((reason: NodeJS.ErrnoException) => {
     if (reason.code === 'ENOENT') return [];

@@ -88,7 +88,7 @@ function constraintFault({ versions, hours, paths }: Rule): string | undefined {
 
 export type BundleState = DocumentState<Bundle>;
 
-/** Both are empty where there is no bundle. */
+/** Both are empty when there is no bundle. */
 export type HeldDecision = Decision & { readonly policyId: string; readonly policyDigest: string };
 
 /** Decides by the bundle in force. Without one every tool is denied, and chat continues. */
@@ -108,11 +108,11 @@ export class BundleHolder extends DocumentHolder<Bundle> {
 }
 
 export interface BundleFigures {
-  /** Versions begin at 1; 0 where there is no bundle. */
+  /** Versions begin at 1; 0 when there is no bundle. */
   readonly version: number;
-  /** NaN where there is no bundle. */
+  /** NaN when there is no bundle. */
   readonly ageSeconds: number;
-  /** Negative once expired; 0 where there is no bundle, so that an alert on little time left fires too. */
+  /** Negative once expired; 0 without a bundle, so that an alert on little time left fires too. */
   readonly expiresSeconds: number;
 }
 

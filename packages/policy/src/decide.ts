@@ -220,9 +220,8 @@ function yesIf(condition: boolean): Match {
 }
 
 /**
- * Matches a pattern in which * stands for any run of characters. The leftmost
- * place for each part is the right one, as there are no other wildcards, so it
- * never backtracks over more than one star.
+ * Matches a pattern in which * stands for any run of characters. With no other
+ * wildcard the leftmost place for each part suffices, so nothing backtracks.
  */
 export function matchesGlob(pattern: string, text: string): boolean {
   const [head = '', ...rest] = pattern.split('*');
