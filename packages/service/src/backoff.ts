@@ -1,17 +1,24 @@
-import { ExponentialBackoff } from 'cockatiel';
+import { ExponentialBackoff, halfJitterGenerator } from 'cockatiel';
 
 export interface BackoffRange {
   readonly minMs: number;
   readonly maxMs: number;
 }
 
-/** Exponential with decorrelated jitter, so that peers that failed together do not return together. */
+/**
+ * Doubles from minMs to maxMs, and waits between half of that and all of it: peers that
+ * failed together do not return together, also after they have reached maxMs.
+ */
 export class Backoff {
-  readonly #delays: ExponentialBackoff<unknown>;
-  #next: ReturnType<ExponentialBackoff<unknown>['next']>;
+  readonly #delays: ExponentialBackoff<number>;
+  #next: ReturnType<ExponentialBackoff<number>['next']>;
 
   constructor({ minMs, maxMs }: BackoffRange) {
-    this.#delays = new ExponentialBackoff({ initialDelay: minMs, maxDelay: maxMs });
+    this.#delays = new ExponentialBackoff({
+      generator: halfJitterGenerator,
+      initialDelay: minMs,
+      maxDelay: maxMs,
+    });
     this.#next = this.#delays.next();
   }
 

@@ -28,6 +28,8 @@ interface FakeSocket {
   closed: string;
 }
 
+type Rig = ReturnType<typeof rig>;
+
 /** A connection whose relays and clock the test controls. */
 function rig() {
   const clock = new FakeClock();
@@ -165,6 +167,26 @@ test('[BRG-01] a lost connection is redialled at the next relay, after a growing
   );
   assert.ok(log.every((line) => line === 'attempt failed'));
 });
+
+for (const [life, act] of Object.entries({
+  'carried a call': ({ relay }: Rig) => relay.says(FrameKind.CALL),
+  'lasted two seconds': ({ clock }: Rig) => clock.advance(2_000),
+})) {
+  test(`[BRG-01] relays that die one after another are redialled soon if each ${life}`, async () => {
+    const parts = rig();
+    const { connection, relay, clock } = parts;
+    connection.start();
+    for (let n = 0; n < 20; n++) {
+      relay.open();
+      await relay.challenges();
+      relay.welcomes({ epoch: 3n, heartbeatMs: 5_000 });
+      act(parts);
+      relay.closes(1006);
+      assert.ok(connection.state.name === 'lost' && connection.state.retryInMs <= 100);
+      clock.advance(100);
+    }
+  });
+}
 
 test('a heartbeat longer than a day counts as a day, so that it fits a timer', async () => {
   const { connection, relay, clock } = rig();

@@ -132,8 +132,8 @@ interface Terms {
 const DEFAULT_HEARTBEAT_MS = 30_000;
 /** Far below the longest timer of Node, which would fire at once beyond it. */
 const MAX_HEARTBEAT_MS = 24 * 60 * 60 * 1000;
-/** A connection that lasted this long was not part of a repeating failure. */
-const PROVEN_AFTER_MS = 10_000;
+/** A connection that lasted this long, or carried a call, was not part of a repeating failure. */
+const PROVEN_AFTER_MS = 2_000;
 /** Spreads the devices of a draining relay over the others. */
 const MAX_DRAIN_JITTER_MS = 1_000;
 
@@ -143,8 +143,9 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
   const silenceMs = 2 * Math.min(heartbeatMs || DEFAULT_HEARTBEAT_MS, MAX_HEARTBEAT_MS);
   const sinceMs = clock.monotonicMs();
   let lastHeardMs = sinceMs;
+  let hasCarriedCall = false;
 
-  const isProven = () => clock.monotonicMs() - sinceMs > PROVEN_AFTER_MS;
+  const isProven = () => hasCarriedCall || clock.monotonicMs() - sinceMs >= PROVEN_AFTER_MS;
   const end = (why: string, retryInMs?: number) => {
     if (isProven()) machine.backoff.reset();
     machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
@@ -163,8 +164,10 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
   };
   const hear = (frame: Frame) => {
     if (!isKnownKind(frame.kind)) listener.onIgnored();
-    else if (frame.kind > FrameKind.DRAIN) listener.onFrame(frame);
-    else if (frame.kind === FrameKind.DRAIN) drain(frame);
+    else if (frame.kind > FrameKind.DRAIN) {
+      hasCarriedCall ||= frame.kind === FrameKind.CALL || frame.kind === FrameKind.RESUME;
+      listener.onFrame(frame);
+    } else if (frame.kind === FrameKind.DRAIN) drain(frame);
     else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
   const watch = () => {
