@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { trace } from '@opentelemetry/api';
 import type { ZlError } from '@zerolatency/errors';
 import { callIdFromKey, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
+import { createTracing } from '@zerolatency/service/telemetry';
 import { eventually, frameBytes } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { NO_RELAY_METRICS, relayWorld } from '../../../test/relay/relay-world.ts';
@@ -179,4 +181,46 @@ test('a link ignores and counts frame kinds it does not know', async (t) => {
   await eventually(() => heard.length > 0);
   assert.deepEqual(heard, [FrameKind.CREDIT]);
   assert.equal(ignored, 5);
+});
+
+test('a link belongs to no trace, whichever turn dialled it first', async (t) => {
+  const traceIds: (string | undefined)[] = [];
+  const noteTrace = () => traceIds.push(trace.getActiveSpan()?.spanContext().traceId);
+  const { devices, relays, enrol } = await relayWorld(t, {
+    log: { info() {}, warn: noteTrace },
+  });
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const { tracer } = createTracing({ service: 'test', version: '0' });
+  const heard: (string | undefined)[] = [];
+  await tracer.startActiveSpan('first turn', async () => {
+    const route = devices.route('north', 'laptop');
+    const { device, epoch } = await route.ready(never);
+    const callId = randomBytes(16).toString('hex');
+    route.attach(callId, {
+      onFrame: () => heard.push(trace.getActiveSpan()?.spanContext().traceId),
+      onRouteUp() {},
+      onRouteLost() {},
+    });
+    const head = { kind: FrameKind.CREDIT, flags: 0, device, epoch, offset: 0 };
+    route.send({ ...head, callId: callIdFromKey(callId), payload: NO_PAYLOAD });
+    await eventually(() => heard.length > 0);
+    relay!.cut();
+    await eventually(() => traceIds.length > 0);
+  });
+  assert.deepEqual([heard[0], traceIds[0]], [undefined, undefined]);
+});
+
+test('a clock that is set back does not keep a lost link from being dialled', async (t) => {
+  let nowMs = Date.now();
+  const { devices, relays, enrol } = await relayWorld(t, { nowMs: () => nowMs });
+  const [relay] = relays;
+  relay!.connect(new EchoDevice(await enrol('laptop')));
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  relay!.cut();
+  await eventually(() => route.connection === undefined);
+  // Less than the tolerance of peer tokens and credentials.
+  nowMs -= 30_000;
+  await route.ready(never);
 });

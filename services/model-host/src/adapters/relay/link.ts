@@ -1,4 +1,5 @@
 import { create, toBinary } from '@bufbuild/protobuf';
+import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
@@ -35,7 +36,6 @@ export interface LinkOptions {
   readonly credentials: () => Promise<LinkCredentials>;
   readonly limits: RelayLimits;
   readonly metrics: RelayMetrics;
-  readonly nowMs: () => number;
   readonly onState: (state: LinkState['name'], reason?: ZlError) => void;
 }
 
@@ -90,7 +90,7 @@ export class Link {
       return { error: new ZlError('relay.unreachable', message), retryInMs: 0 };
     }
     if (state.name === 'lost') {
-      const leftMs = state.retryAtMs - this.#options.nowMs();
+      const leftMs = state.retryAtMs - performance.now();
       if (leftMs > 0) return { error: state.reason, retryInMs: leftMs };
     }
     this.#lastHandle += 1;
@@ -136,7 +136,8 @@ export class Link {
         },
       });
     };
-    dial().catch((cause: unknown) => {
+    // The turn that needs the link first must not lend its trace to whatever happens on it later.
+    context.with(ROOT_CONTEXT, dial).catch((cause: unknown) => {
       const why = cause instanceof Error ? cause.message : 'failed';
       const message = `no credentials, or no address to dial, for ${url}: ${why}`;
       const reason = new ZlError('relay.unreachable', message, { cause });
@@ -187,7 +188,7 @@ export class Link {
     if (this.#state.name === 'closed') return;
     // A link that was up is dialled again soon; one that never came up waits longer each time.
     if (this.#state.name !== 'dialling') this.#backoff.reset();
-    const retryAtMs = this.#options.nowMs() + this.#backoff.nextMs();
+    const retryAtMs = performance.now() + this.#backoff.nextMs();
     this.#setState({ name: 'lost', retryAtMs, reason }, reason);
     this.#dropUsers(reason);
   }

@@ -187,7 +187,6 @@ export class LinkPool {
       url,
       metrics,
       limits,
-      nowMs,
       credentials: async () => {
         // Read once, so that a renewal cannot mix two pairs.
         const material = tls.current();
