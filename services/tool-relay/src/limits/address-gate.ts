@@ -1,3 +1,5 @@
+import { networkOf } from '@zerolatency/service/network';
+
 /** More addresses than this within ten seconds are an attack, and the table must stay small. */
 const MAX_ADDRESSES = 20_000;
 /** A home or an office reconnects all at once after a network failure. */
@@ -41,15 +43,4 @@ export class AddressGate {
       if (nowMs - countedAtMs >= BURST_SECONDS * 1000) this.#attempts.delete(address);
     }
   }
-}
-
-/** The first 64 bits of an IPv6 address; any other as it is, IPv4 mapped into IPv6 included. */
-function networkOf(address: string): string {
-  if (!address.includes(':')) return address;
-  const [head = [], tail = []] = address.split('::').map((half) => half.split(':').filter(Boolean));
-  const zeros = Array.from({ length: Math.max(0, 8 - head.length - tail.length) }, () => '0');
-  const network = [...head, ...zeros, ...tail]
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16));
-  return network.some((group) => group > 0) ? network.join(':') : address;
 }
