@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test check generate bench bundle clean
+.PHONY: help up down test attack check generate bench bundle clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -15,6 +15,9 @@ down: $(INSTALLED) ## Stop what `make up` started
 
 test: $(INSTALLED) ## Prove the system
 	@node scripts/test.ts
+
+attack: $(INSTALLED) ## Attack the running programs at length, and print what holds
+	@node scripts/attack.ts
 
 check: $(INSTALLED) ## Formatting, lint, types, contracts, generated code
 	@node scripts/check.ts

@@ -28,10 +28,18 @@ export function report({ name, method, figures }: Report): void {
       `  ${metric.padEnd(44)}${round(value)} ${unit}  against ${round(baseline)}: ${round(ratio)}x${verdict}`,
     );
   }
+  writeReport({ name, method, figures: rows });
+}
+
+/** Writes bench/out/<name>.json, with where and when it was measured. */
+export function writeReport({
+  figures,
+  ...about
+}: Record<'name' | 'method', string> & { readonly figures: readonly object[] }): void {
   mkdirSync('bench/out', { recursive: true });
   writeFileSync(
-    `bench/out/${name}.json`,
-    `${JSON.stringify({ name, method, ...surroundings(), figures: rows }, null, 2)}\n`,
+    `bench/out/${about.name}.json`,
+    `${JSON.stringify({ ...about, ...surroundings(), figures }, null, 2)}\n`,
   );
 }
 

@@ -1,5 +1,5 @@
-// Runs the tests below the given folders or files; all of them by default. The end-to-end
-// tests among them start the services as they are shipped, so those are bundled first.
+// Runs the tests below the given folders or files; all of them by default. The end-to-end tests
+// and attacks among them start the services as they are shipped, so those are bundled first.
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -11,11 +11,16 @@ const EVERYTHING = ['packages', 'services', 'test'];
 /** Their files start processes and wait for them, so they are many at a time or too long in a row. */
 const APART = ['services/device-bridge', 'test'];
 
+const START_BUNDLES = ['test/e2e', 'test/attack'];
+
+/** A long attack needs the machine to itself. Otherwise an end-to-end test starts three services of its own. */
+const PROCESSES_AT_A_TIME = process.env.ZL_ATTACK === 'long' ? 1 : 3;
+
 const given = process.argv.slice(2);
 const places = given.length > 0 ? given.map((place) => relative('.', place)) : EVERYTHING;
 // Once each, also where one place lies in another.
 const files = [...new Set(places.flatMap(testsIn))].sort();
-if (files.some((file) => file.startsWith('test/e2e/'))) {
+if (files.some((file) => isBelow(file, START_BUNDLES))) {
   const { status } = spawnSync(process.execPath, ['scripts/bundle.ts'], { stdio: 'inherit' });
   if (status !== 0) process.exit(1);
 }
@@ -29,8 +34,7 @@ const { status } = spawnSync(
   [
     '--disable-warning=ExperimentalWarning',
     '--test',
-    // Three processes at a time: an end-to-end test starts three services of its own.
-    '--test-concurrency=3',
+    `--test-concurrency=${PROCESSES_AT_A_TIME}`,
     // A process counts as one test, be it of a file or of a whole folder.
     '--test-timeout=300000',
     '--test-reporter=spec',
@@ -49,9 +53,13 @@ function testsIn(place: string): string[] {
     .map((entry) => join(place, entry));
 }
 
+function isBelow(file: string, folders: readonly string[]): boolean {
+  return folders.some((folder) => file.startsWith(`${folder}/`));
+}
+
 /** The source or test folder of a workspace; empty for a file that runs by itself. */
 function folderOf(file: string): string {
-  if (APART.some((place) => file.startsWith(`${place}/`))) return '';
+  if (isBelow(file, APART)) return '';
   return file.split('/').slice(0, 3).join('/');
 }
 

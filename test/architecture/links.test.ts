@@ -16,6 +16,14 @@ test('every link of the docs leads to a file, and to a heading that it has', () 
   assert.deepEqual(broken, []);
 });
 
+test('every attack has its row in docs/security.md', () => {
+  const page = readFileSync('docs/security.md', 'utf8');
+  const missing = globSync('test/attack/*.test.ts').filter(
+    (path) => !page.includes(`](../${path})`),
+  );
+  assert.deepEqual(missing, []);
+});
+
 function leads(path: string, heading: string | undefined): boolean {
   if (!existsSync(path)) return false;
   if (heading === undefined || !path.endsWith('.md')) return true;
