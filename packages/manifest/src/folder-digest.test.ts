@@ -79,6 +79,17 @@ test('[BRG-02] a file that becomes a FIFO after the folder was listed is refused
   await refused;
 });
 
+test('[BRG-02] a file that grows while it is read counts with what was read', async (t) => {
+  const root = program(t);
+  const first = join(root, 'a');
+  writeFileSync(first, '');
+  truncateSync(first, 2 ** 28);
+  const refused = assert.rejects(folderDigest(root, 2 ** 28 + 1024), /more than 268436480 bytes/);
+  await eventually(() => openPaths().includes(first));
+  truncateSync(first, 2 ** 29);
+  await refused;
+});
+
 function openPaths(): string[] {
   return readdirSync('/proc/self/fd').map((fd) => {
     try {

@@ -26,7 +26,8 @@ export async function fileDigest(path: string): Promise<string> {
     if (!(await file.stat()).isFile()) {
       throw new ZlError('manifest.invalid', `${path} is not a regular file`);
     }
-    return await sha256Of(readerOf(file));
+    const content = await sha256Of(readerOf(file), Number.POSITIVE_INFINITY);
+    return content?.sha256 ?? '';
   } finally {
     await file.close();
   }
@@ -37,7 +38,7 @@ export async function fileDigest(path: string): Promise<string> {
  * their relative paths: path, whether the owner may execute it, SHA-256 of its content.
  * Links and special files are refused, because what they lead to is not pinned.
  */
-export async function folderDigest(root: string): Promise<string> {
+export async function folderDigest(root: string, maxBytes = MAX_BYTES): Promise<string> {
   const paths = await listFiles(root);
   const files: FolderFile[] = [];
   let bytes = 0;
@@ -47,14 +48,10 @@ export async function folderDigest(root: string): Promise<string> {
       const stats = await file.stat();
       // It was one when the folder was listed.
       if (!stats.isFile()) throw unfit(root, `${JSON.stringify(path)} is not a regular file`);
-      const { mode, size } = stats;
-      bytes += size;
-      if (bytes > MAX_BYTES) throw unfit(root, `it holds more than ${MAX_BYTES} bytes`);
-      files.push({
-        path,
-        isExecutable: (mode & 0o100) !== 0,
-        sha256: await sha256Of(readerOf(file)),
-      });
+      const content = await sha256Of(readerOf(file), maxBytes - bytes);
+      if (content === undefined) throw unfit(root, `it holds more than ${maxBytes} bytes`);
+      bytes += content.bytes;
+      files.push({ path, isExecutable: (stats.mode & 0o100) !== 0, sha256: content.sha256 });
     } finally {
       await file.close();
     }
@@ -83,10 +80,16 @@ async function listFiles(root: string): Promise<string[]> {
 const readerOf = (file: FileHandle) =>
   file.createReadStream({ autoClose: false, highWaterMark: CHUNK_BYTES });
 
-async function sha256Of(chunks: AsyncIterable<Buffer>): Promise<string> {
+/** Undefined above the bound. The bytes are counted as read, since a file may grow meanwhile. */
+async function sha256Of(chunks: AsyncIterable<Buffer>, maxBytes: number) {
   const hash = createHash('sha256');
-  for await (const chunk of chunks) hash.update(chunk);
-  return hash.digest('hex');
+  let bytes = 0;
+  for await (const chunk of chunks) {
+    bytes += chunk.length;
+    if (bytes > maxBytes) return undefined;
+    hash.update(chunk);
+  }
+  return { sha256: hash.digest('hex'), bytes };
 }
 
 function unfit(root: string, why: string): ZlError {

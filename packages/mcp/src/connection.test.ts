@@ -184,6 +184,27 @@ test('an answer that is not MCP counts as a bad line, and the call times out', a
   assert.equal(badLines, 1);
 });
 
+test('an error of a live server fails its call, whatever is in it', async (t) => {
+  const connection = await start(t, 'answers-with-an-error');
+  const errors: [object, string][] = [
+    [{ code: -32601, message: 'no such method' }, 'tool.unknown'],
+    [{ code: -32602, message: 'bad' }, 'tool.arguments_invalid'],
+    [{ code: -32000, message: 'Connection closed' }, 'tool.failed'],
+    [{ code: -32001, message: 'Request timed out' }, 'tool.failed'],
+    [{ code: 1, message: 'Not connected' }, 'tool.failed'],
+    [{ code: 1.5, message: 'half' }, 'tool.failed'],
+    [{ code: 'E_BUSY', message: 'busy' }, 'tool.failed'],
+    [{ code: -32000 }, 'tool.failed'],
+    [{}, 'tool.failed'],
+  ];
+  for (const [error, id] of errors) {
+    const params = { name: 'echo', arguments: { error } };
+    const call = connection.request('tools/call', params, { timeoutMs: TIMEOUT_MS });
+    await assert.rejects(call, isError(id), JSON.stringify(error));
+  }
+  await connection.ping(TIMEOUT_MS);
+});
+
 test('a banner before the protocol is counted and tolerated', async (t) => {
   let badLines = 0;
   await start(t, 'prints-a-banner', { onBadLine: () => badLines++ });

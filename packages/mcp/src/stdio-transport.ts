@@ -38,6 +38,8 @@ export const DEFAULT_LIMITS: StdioLimits = {
 const UNASKED_WEIGHT = 4;
 /** A process that left the group may hold the pipe open for ever. */
 const PIPE_GRACE_MS = 250;
+/** Of JSON-RPC. */
+const INTERNAL_ERROR = -32603;
 
 export interface CloseReason {
   /** Why the server ended, unless we closed it. */
@@ -257,7 +259,14 @@ function parseMessage(line: string): JSONRPCMessage | undefined {
   } catch {
     return undefined;
   }
+  if (isObject(value) && 'error' in value && isObject(value.error)) mendError(value.error);
   return isMessage(value) ? value : undefined;
+}
+
+/** The client drops an error without a whole code and a message, and its call would time out. */
+function mendError(error: { code?: unknown; message?: unknown }): void {
+  if (!Number.isSafeInteger(error.code)) error.code = INTERNAL_ERROR;
+  if (typeof error.message !== 'string') error.message = 'an error without a message';
 }
 
 function isMessage(value: unknown): value is JSONRPCMessage {

@@ -17,6 +17,7 @@ export type Behaviour =
   | 'drips'
   | 'is-slow'
   | 'reports-an-error'
+  | 'answers-with-an-error'
   | 'is-deaf'
   | 'ignores-sigterm'
   | 'has-a-grandchild'

@@ -16,7 +16,10 @@ const behaviour = process.argv[2] ?? 'well';
 const write = (value: unknown) => process.stdout.write(`${JSON.stringify(value)}\n`);
 const answer = (id: number | undefined, result: unknown) => write({ jsonrpc: '2.0', id, result });
 const notify = (method: string, params?: object) => write({ jsonrpc: '2.0', method, params });
-const never = () => setInterval(() => {}, 1_000_000);
+const parent = process.ppid;
+/** An interrupted test run must not leave it behind. */
+const exitWithParent = () => process.ppid === parent || process.exit(1);
+const never = () => setInterval(exitWithParent, 200);
 
 let callCount = 0;
 let onPong = () => {};
@@ -29,10 +32,16 @@ const calls: Record<string, (request: Request) => void> = {
       content: [{ type: 'text', text: 'it is broken' }],
       _meta: { errorId: 'policy.denied' },
     }),
+  'answers-with-an-error': ({ id, params }) =>
+    write({ jsonrpc: '2.0', id, error: params?.arguments?.error }),
   'exits-on-call': () => process.exit(3),
   'hangs-on-call': () => {},
   'hangs-for-good-on-call': () => {
-    for (;;);
+    const forever = new Int32Array(new SharedArrayBuffer(4));
+    for (;;) {
+      Atomics.wait(forever, 0, 0, 200);
+      exitWithParent();
+    }
   },
   'floods-without-newline': () => flood('x'.repeat(65_536)),
   'floods-with-lines': () => flood('rubbish\n'.repeat(1000)),
@@ -151,7 +160,7 @@ if (behaviour === 'ignores-sigterm') {
 // While it does not read stdin, nothing else keeps it alive.
 if (behaviour === 'is-deaf') never();
 if (behaviour.endsWith('-grandchild')) {
-  const child = spawn(process.execPath, ['-e', 'setInterval(() => {}, 1e6)'], {
+  const child = spawn(process.execPath, ['-e', 'setTimeout(() => {}, 30_000)'], {
     stdio: ['ignore', 'inherit', 'ignore'],
   });
   process.stderr.write(`grandchild ${child.pid}\n`);
