@@ -64,7 +64,7 @@ export interface BridgeSettings {
      */
     readonly maxEntries: number;
     /**
-     * Bytes of results kept until they are acknowledged.
+     * Bytes kept for callers: results until they are acknowledged, outcomes and receipts until they are forgotten. At the limit the bridge takes no new calls.
      */
     readonly maxHeld: string;
     readonly maxResult: string;

@@ -34,6 +34,8 @@ export class CalleeEntry {
   wantsProgress = false;
   /** The outcome was sent since the caller last asked. */
   isSent = false;
+  /** What CalleeEntries has counted of heldBytes. */
+  countedBytes = 0;
 
   constructor(key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'>, state: EntryState) {
     this.callId = key.callId;
@@ -51,6 +53,12 @@ export class CalleeEntry {
   get isSettled(): boolean {
     return 'outcome' in this.state;
   }
+
+  /** An outcome holds a message and a receipt, and stays longer than its result. */
+  get heldBytes(): number {
+    const outcomeBytes = 'outcome' in this.state ? this.state.outcome.length : 0;
+    return this.outbox.result.length + outcomeBytes;
+  }
 }
 
 /** Each sweep costs an fsync, so entries are forgotten many at a time. */
@@ -62,6 +70,7 @@ export class CalleeEntries {
   readonly #retentionMs: number;
   readonly #entries = new Map<string, CalleeEntry>();
   readonly #unsettled = new Set<CalleeEntry>();
+  #heldBytes = 0;
   #sweepAtMs = Number.POSITIVE_INFINITY;
 
   constructor(journal: Journal, retentionMs: number) {
@@ -78,18 +87,28 @@ export class CalleeEntries {
     return this.#unsettled.size;
   }
 
+  /** Results and outcomes in memory. */
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
   get(callId: string): CalleeEntry | undefined {
     return this.#entries.get(callId);
   }
 
   add(entry: CalleeEntry): void {
     this.#entries.set(entry.callId, entry);
-    if (!entry.isSettled) this.#unsettled.add(entry);
+    this.#unsettled.add(entry);
+    this.changed(entry);
     this.#sweepAtMs = Math.min(this.#sweepAtMs, entry.deadlineMs + this.#retentionMs);
   }
 
-  settled(entry: CalleeEntry): void {
-    this.#unsettled.delete(entry);
+  /** The entry has another state or result. */
+  changed(entry: CalleeEntry): void {
+    const { heldBytes } = entry;
+    this.#heldBytes += heldBytes - entry.countedBytes;
+    entry.countedBytes = heldBytes;
+    if (entry.isSettled) this.#unsettled.delete(entry);
   }
 
   /** Calls that still run after their deadline. */
@@ -105,9 +124,9 @@ export class CalleeEntries {
     return wakeMs;
   }
 
-  /** Forgets entries long past their deadline and returns them, so that their bytes can be freed. */
-  sweep(nowMs: number): CalleeEntry[] {
-    if (nowMs < this.#sweepAtMs) return [];
+  /** Forgets entries long past their deadline. */
+  sweep(nowMs: number): void {
+    if (nowMs < this.#sweepAtMs) return;
     const past = [...this.#entries.values()].filter(
       (entry) => entry.isSettled && entry.deadlineMs + this.#retentionMs <= nowMs,
     );
@@ -117,7 +136,6 @@ export class CalleeEntries {
       earliestMs = Math.min(earliestMs, deadlineMs + this.#retentionMs);
     }
     this.#sweepAtMs = Math.max(earliestMs, nowMs + MIN_SWEEP_GAP_MS);
-    return past;
   }
 
   /** The watermark is the latest forgotten deadline: anything higher would refuse too much. */
@@ -125,7 +143,10 @@ export class CalleeEntries {
     let watermarkMs = 0;
     for (const { deadlineMs } of past) watermarkMs = Math.max(watermarkMs, deadlineMs);
     this.#journal.forget(watermarkMs);
-    for (const { callId } of past) this.#entries.delete(callId);
+    for (const { callId, countedBytes } of past) {
+      this.#entries.delete(callId);
+      this.#heldBytes -= countedBytes;
+    }
   }
 }
 
@@ -161,7 +182,6 @@ export function refusalOf(
 interface Load {
   readonly nowMs: number;
   readonly running: number;
-  readonly heldBytes: number;
 }
 
 /** Why a new call fails at once. Unlike a refusal, this is an outcome and is remembered. */
@@ -175,12 +195,9 @@ export function obstacleTo(
     const message = `arrived ${lateMs} ms after its deadline, by the device's clock; it did not run`;
     return new ZlError('tool.timeout', message);
   }
-  const { maxRunning, maxHeldBytes } = limits;
-  if (load.running >= maxRunning) {
-    return new ZlError('limit.exceeded', `the device already runs ${maxRunning} calls`);
-  }
-  if (load.heldBytes < maxHeldBytes) return undefined;
-  return new ZlError('limit.exceeded', `the device already keeps ${maxHeldBytes} bytes of results`);
+  const { maxRunning } = limits;
+  if (load.running < maxRunning) return undefined;
+  return new ZlError('limit.exceeded', `the device already runs ${maxRunning} calls`);
 }
 
 /** Why a result cannot be kept; undefined when it can. */

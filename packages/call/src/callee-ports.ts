@@ -48,7 +48,10 @@ export interface CalleeSink {
 export interface CalleeLimits {
   /** Concurrent calls, received or dispatched. One more fails with limit.exceeded. */
   readonly maxRunning: number;
-  /** Bytes of results kept for callers. A result beyond fails with limit.exceeded. */
+  /**
+   * Bytes of results and outcomes kept for callers. A result beyond fails with
+   * limit.exceeded, and at the limit a new call is refused as BUSY: its outcome is kept too.
+   */
   readonly maxHeldBytes: number;
   /** Entries in all states. One more is refused as BUSY and leaves no entry. */
   readonly maxEntries: number;

@@ -258,13 +258,13 @@ test('a call is aborted at its deadline and times out, whatever its tool reports
 });
 
 test('running calls, bytes of results and entries are bounded', () => {
-  const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 10, maxEntries: 4 });
+  const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 1_000, maxEntries: 4 });
   callTo(callee, 1);
   callTo(callee, 2);
   assert.match(lastOutcome(sent).errorMessage, /runs 1 calls/);
   callee.begin(idOf(1), { durable: true });
-  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(11) });
-  assert.match(lastOutcome(sent).errorMessage, /keeps 10 bytes/);
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(1_001) });
+  assert.match(lastOutcome(sent).errorMessage, /keeps 1000 bytes/);
   assert.deepEqual(log, ['dispatch 1']);
   callTo(callee, 3, { maxBytes: 5 });
   callee.begin(idOf(3), { durable: true });
@@ -284,14 +284,64 @@ test('refuses a call whose entry would have to stay for days, and keeps no entry
 });
 
 test('an acknowledgement frees the bytes of a result', () => {
-  const { callee, sent } = setUp({ maxHeldBytes: 10 });
+  const { callee, sent, said } = setUp({ maxHeldBytes: 100_000 });
   for (let call = 1; call < 20; call += 1) {
     const line = callTo(callee, call);
     callee.begin(idOf(call), { durable: false });
-    callee.finished(idOf(call), { status: 'done', result: Buffer.alloc(10) });
+    callee.finished(idOf(call), { status: 'done', result: Buffer.alloc(60_000) });
     assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
     line.ack();
   }
+  sent.length = 0;
+  lineOf(19, (frame) => callee.frame(frame, 1)).resume(0, 100_000);
+  assert.deepEqual(said(), ['OUTCOME'], 'no byte of the result is left');
+  assert.equal(sent[0]?.offset, 60_000);
+});
+
+test('outcomes count as held bytes until they are forgotten, and a full device takes no new call', () => {
+  const { callee, journal, sent, log } = setUp({ maxHeldBytes: 3_000, retentionMs: 100 });
+  const error = new ZlError('tool.failed', 'x'.repeat(990));
+  let taken = 0;
+  for (let call = 1; call <= 5; call += 1) {
+    const line = callTo(callee, call);
+    if (log.length === taken) break;
+    taken = log.length;
+    callee.begin(idOf(call), { durable: false });
+    callee.finished(idOf(call), { status: 'failed', error });
+    line.ack();
+  }
+  assert.equal(lastRefusal(sent), RefusedReason.BUSY);
+  assert.equal(taken, 3);
+  const again = setUp({ maxHeldBytes: 3_000, retentionMs: 100 }, journal);
+  callTo(again.callee, 6);
+  assert.equal(lastRefusal(again.sent), RefusedReason.BUSY, 'restored outcomes count too');
+  callee.tick(10_100);
+  callTo(callee, 7, { deadlineMs: 20_000 });
+  assert.deepEqual(log.slice(taken), ['dispatch 7']);
+});
+
+test('a Resume sets the credit, so a caller that takes no bytes gets none', () => {
+  const { callee, sent, said } = setUp();
+  callTo(callee, 1);
+  callee.begin(idOf(1), { durable: true });
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(200_000) });
+  sent.length = 0;
+  const line = lineOf(1, (frame) => callee.frame(frame, 1));
+  line.resume(0, 0);
+  assert.deepEqual(said(), ['OUTCOME']);
+  line.credit(70_000);
+  assert.deepEqual(said(), ['OUTCOME', 'DATA', 'DATA'], 'and CREDIT adds to it');
+});
+
+test('the outcome of an acknowledged call states the length of its result after a restart', () => {
+  const { callee, journal } = setUp();
+  const line = callTo(callee, 1);
+  callee.begin(idOf(1), { durable: true });
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(70) });
+  line.ack();
+  const again = setUp({}, journal);
+  lineOf(1, (frame) => again.callee.frame(frame, 1)).resume(0, 0);
+  assert.deepEqual([again.said(), again.sent[0]?.offset], [['OUTCOME'], 70]);
 });
 
 test('a runner cannot report done before a call begins, nor denied afterwards', () => {

@@ -43,7 +43,6 @@ export class Callee {
   readonly #entries: CalleeEntries;
   readonly #sender: CalleeSender;
   readonly #writer: JournalWriter;
-  #heldBytes = 0;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
     this.#journal = journal;
@@ -68,7 +67,6 @@ export class Callee {
     // Read all before writing any: a journal may be read lazily.
     const entries = [...this.#journal.load()].map((row) => this.#writer.restore(row));
     for (const entry of entries) {
-      this.#heldBytes += entry.outbox.result.length;
       this.#entries.add(entry);
       if (!entry.isRunning) continue;
       const error = new ZlError('call.unknown_outcome', 'the bridge stopped while it ran');
@@ -133,7 +131,7 @@ export class Callee {
   sealed(callId: string, seal: Seal): void {
     const entry = this.#entries.get(callId);
     if (entry === undefined || !this.#writer.seal(entry, seal)) return;
-    this.#entries.settled(entry);
+    this.#entries.changed(entry);
     this.#sender.pump(entry);
   }
 
@@ -143,7 +141,7 @@ export class Callee {
       this.#end(entry, { status: 'failed', error });
       this.#sink.abort(entry.callId, 'deadline');
     }
-    for (const entry of this.#entries.sweep(nowMs)) this.#heldBytes -= entry.outbox.free();
+    this.#entries.sweep(nowMs);
   }
 
   #onControl({ kind, offset }: Frame, entry: CalleeEntry): void {
@@ -156,7 +154,7 @@ export class Callee {
         this.#onCancel(entry);
         break;
       case FrameKind.ACK:
-        if (this.#writer.acknowledge(entry)) this.#heldBytes -= entry.outbox.free();
+        if (this.#writer.acknowledge(entry)) this.#entries.changed(entry);
         break;
     }
   }
@@ -173,7 +171,8 @@ export class Callee {
       this.#refuse(callId, refusal ?? RefusedReason.MALFORMED);
     } else if (known) {
       known.wantsProgress = message.call.wantsProgress;
-      this.#sender.answer(known, 0, message.credit);
+      known.outbox.allow(message.credit);
+      this.#sender.answer(known, 0);
     } else {
       this.#accept(message, { request, nowMs, currentEpoch });
     }
@@ -187,7 +186,7 @@ export class Callee {
     entry.epoch = from.currentEpoch;
     entry.wantsProgress = call.wantsProgress;
     entry.outbox.allow(credit);
-    const load = { nowMs: from.nowMs, running: this.running, heldBytes: this.#heldBytes };
+    const load = { nowMs: from.nowMs, running: this.running };
     const error = obstacleTo(call, load, this.#limits);
     this.#entries.add(entry);
     if (error) this.#end(entry, { status: 'failed', error });
@@ -201,7 +200,8 @@ export class Callee {
       this.#sender.write(callId, notSeen(this.#journal.id));
     } else if (sameBytes(message.digest, known.digest)) {
       known.wantsProgress = message.features.includes(PROGRESS_FEATURE);
-      this.#sender.answer(known, offset, Number(message.credit));
+      known.outbox.limitTo(Number(message.credit));
+      this.#sender.answer(known, offset);
     } else {
       this.#refuse(callId, RefusedReason.DIGEST_MISMATCH);
     }
@@ -217,7 +217,8 @@ export class Callee {
   }
 
   get #isFull(): boolean {
-    return this.#entries.size >= this.#limits.maxEntries;
+    const { maxEntries, maxHeldBytes } = this.#limits;
+    return this.#entries.size >= maxEntries || this.#entries.heldBytes >= maxHeldBytes;
   }
 
   #refuse(callId: string, reason: RefusedReason): void {
@@ -226,12 +227,12 @@ export class Callee {
 
   /** Keeps the result, or returns why there is no room for it. */
   #keep(entry: CalleeEntry, call: CalleeCall, result: Uint8Array): ZlError | undefined {
-    const heldBytes = this.#heldBytes + result.length;
+    const heldBytes = this.#entries.heldBytes + result.length;
     const sizes = { resultBytes: result.length, heldBytes };
     const excess = excessOf(call, sizes, this.#limits);
     if (excess) return excess;
     entry.outbox.result = result;
-    this.#heldBytes = heldBytes;
+    this.#entries.changed(entry);
     return undefined;
   }
 
@@ -289,12 +290,11 @@ class CalleeSender {
   }
 
   /** Answers a caller that asks from `offset` on, with an empty DATA when there is nothing new. */
-  answer(entry: CalleeEntry, offset: number, credit: number): void {
+  answer(entry: CalleeEntry, offset: number): void {
     if (this.#epoch === undefined) return;
     entry.epoch = this.#epoch;
     entry.isSent = false;
     entry.outbox.rewind(offset);
-    entry.outbox.allow(credit);
     if (this.pump(entry)) return;
     this.write(entry.callId, { kind: FrameKind.DATA, offset: entry.outbox.sent });
   }

@@ -177,6 +177,30 @@ test('a result with a wrong digest or size is not done', () => {
   assert.equal(large.outcomes[0]?.error?.id, 'tool.result_too_large');
 });
 
+test('[RLY-07] ignores bytes beyond its credit and asks once for each missing offset', () => {
+  const { caller, hear, chunks, kinds } = setUp();
+  caller.routeUp(route, 0);
+  const piece = (offset: number, length: number) =>
+    hear({ kind: FrameKind.DATA, offset, payload: Buffer.alloc(length) });
+  for (let offset = 1_001; offset < 100_000; offset += 1_000) piece(offset, 1_000);
+  assert.deepEqual(kinds(), ['CALL'], 'beyond the credit');
+  for (let round = 0; round < 100; round += 1) {
+    piece(0, 0);
+    piece(500, 10);
+  }
+  assert.deepEqual(kinds(), ['CALL', 'RESUME'], 'one frame seems lost');
+  piece(0, 500);
+  piece(600, 10);
+  assert.deepEqual(kinds(), ['CALL', 'RESUME', 'RESUME'], 'another does');
+  assert.equal(Buffer.concat(chunks).length, 500);
+  const recovered = setUp(setUp().caller.intent(route.journalId));
+  recovered.caller.routeUp(newRoute, 0);
+  for (let offset = 0; offset < 100_000; offset += 1_000) {
+    recovered.hear({ kind: FrameKind.DATA, offset, payload: Buffer.alloc(1_000) }, 4);
+  }
+  assert.deepEqual(recovered.kinds(), ['RESUME'], 'a recovered call takes no bytes');
+});
+
 test('[RLY-05] a restarted host asks for the outcome and never sends the call again', () => {
   const intent = setUp().caller.intent(route.journalId);
   const { caller, sent, hear, outcomes } = setUp(intent);

@@ -73,6 +73,8 @@ export class Caller {
   #state: CallerState = { name: 'validated' };
   #settleByMs: number;
   #isStopping = false;
+  /** The offset that was asked for again when a later one arrived. */
+  #missing: number | undefined;
   /** The device reported done, and bytes of the result are still missing. */
   #stated: CallerOutcome | undefined;
 
@@ -209,9 +211,14 @@ export class Caller {
   }
 
   #onData(offset: number, bytes: Uint8Array, nowMs: number): void {
-    if (offset > this.#inbox.received) {
-      // An earlier frame was lost. One request makes up for all that follow.
-      if (this.#state.name !== 'resuming') this.#resume(nowMs);
+    const { received, granted } = this.#inbox;
+    // Sent to an earlier run of this host, or by a device that keeps no rules.
+    if (offset + bytes.length > granted) return;
+    if (offset > received) {
+      // An earlier frame was lost. One request makes up for all that follow; the timer sends the next.
+      if (this.#state.name === 'resuming' || this.#missing === received) return;
+      this.#missing = received;
+      this.#resume(nowMs);
       return;
     }
     this.#heard(nowMs);

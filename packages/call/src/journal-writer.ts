@@ -46,11 +46,12 @@ export class JournalWriter {
     return true;
   }
 
-  /** Returns true when the bytes of the result can be freed. */
+  /** Frees the bytes of the result. Returns false when there is nothing to acknowledge. */
   acknowledge(entry: CalleeEntry): boolean {
     const { state } = entry;
     if (state.name !== 'finished') return false;
     this.#journal.acknowledged(entry.callId);
+    entry.outbox.free();
     entry.state = { ...state, name: 'acknowledged' };
     return true;
   }
@@ -66,7 +67,8 @@ export class JournalWriter {
     }
     const { outcome } = row;
     if (row.state === 'acknowledged') {
-      return new CalleeEntry(row, { name: 'acknowledged', outcome, resultBytes: 0 });
+      const { resultBytes } = row;
+      return new CalleeEntry(row, { name: 'acknowledged', outcome, resultBytes });
     }
     const resultBytes = row.result.length;
     const entry = new CalleeEntry(row, { name: 'finished', outcome, resultBytes });

@@ -18,7 +18,10 @@ export interface FinishedEntry extends EntryKey {
 export type JournalEntry =
   | (DispatchedEntry & { readonly state: 'dispatched' })
   | (FinishedEntry & { readonly state: 'finished' })
-  | (Omit<FinishedEntry, 'result'> & { readonly state: 'acknowledged' });
+  | (Omit<FinishedEntry, 'result'> & {
+      readonly state: 'acknowledged';
+      readonly resultBytes: number;
+    });
 
 /**
  * What a callee remembers across restarts. Every method returns when the write
@@ -73,8 +76,9 @@ export class MemoryJournal implements Journal {
   acknowledged(callId: string): void {
     const entry = this.#entries.get(callId);
     if (entry?.state !== 'finished') return;
-    const { result: _freed, ...rest } = entry;
-    this.#entries.set(callId, { ...rest, state: 'acknowledged' });
+    const { result, ...rest } = entry;
+    const resultBytes = result.length;
+    this.#entries.set(callId, { ...rest, state: 'acknowledged', resultBytes });
   }
 
   forget(watermarkMs: number): void {

@@ -31,6 +31,15 @@ test('[RLY-07] the inbox accepts no byte beyond its credit and grants credit onl
   assert.equal(inbox.granted, 25, 'never beyond the bound on the whole result');
 });
 
+test('[RLY-07] the outbox keeps no byte of a freed result', () => {
+  const outbox = new ResultOutbox();
+  outbox.result = Buffer.alloc(100);
+  outbox.allow(100);
+  outbox.free();
+  assert.equal(outbox.result.length, 0);
+  assert.equal(outbox.next(), undefined);
+});
+
 test('[RLY-07] the outbox sends within its credit, from any offset', () => {
   const result = Buffer.alloc(200_000, 'abcdefghijklmnopqrstuvwxyz');
   fc.assert(

@@ -26,19 +26,22 @@ export class ResultOutbox {
     return { start, bytes: this.result.subarray(start, end) };
   }
 
+  /** CREDIT and a repeated CALL only add: they may overtake one another. */
   allow(credit: number): void {
     this.#credit = Math.max(this.#credit, credit);
+  }
+
+  /** A RESUME states what its caller takes: less than before after a restart of the host. */
+  limitTo(credit: number): void {
+    this.#credit = credit;
   }
 
   rewind(offset: number): void {
     this.#sent = offset;
   }
 
-  /** Drops the bytes and returns their number. */
-  free(): number {
-    const freed = this.result.length;
+  free(): void {
     this.result = NO_BYTES;
-    return freed;
   }
 }
 

@@ -75,7 +75,7 @@ function copyInto(journal: MemoryJournal, entry: JournalEntry): void {
   } else if (entry.state === 'finished') {
     journal.finished(entry, true);
   } else {
-    journal.finished({ ...entry, result: new Uint8Array(0) }, true);
+    journal.finished({ ...entry, result: new Uint8Array(entry.resultBytes) }, true);
     journal.acknowledged(entry.callId);
   }
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
 import { chmodSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { MemoryJournal } from '@zerolatency/call';
@@ -118,6 +119,30 @@ test('a second process cannot open a journal that is in use', async (t) => {
   child.kill('SIGKILL');
   await exited;
   new SqliteJournal(path, observer).close();
+});
+
+test('a journal of release 0.1.0 opens with its entries and keeps lengths from then on', (t) => {
+  const path = join(tempDir(t), 'journal.db');
+  const before = new SqliteJournal(path, observer);
+  const { id } = before;
+  const entryOf = (callId: string) => ({
+    ...entry(callId),
+    outcome: bytes('o'),
+    result: bytes('result'),
+  });
+  before.finished(entryOf('a'), true);
+  before.acknowledged('a');
+  before.close();
+  const old = new DatabaseSync(path);
+  old.exec('ALTER TABLE entries DROP COLUMN result_bytes');
+  old.close();
+  const journal = new SqliteJournal(path, observer);
+  t.after(() => journal.close());
+  assert.deepEqual(Buffer.from(journal.id), Buffer.from(id));
+  journal.finished(entryOf('b'), true);
+  journal.acknowledged('b');
+  const lengths = [...journal.load()].map((each) => 'resultBytes' in each && each.resultBytes);
+  assert.deepEqual(lengths, [0, 6]);
 });
 
 test('a checkpoint loses nothing', (t) => {

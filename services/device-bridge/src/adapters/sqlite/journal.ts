@@ -16,6 +16,7 @@ const SCHEMA = `
     request BLOB,
     outcome BLOB,
     result BLOB,
+    result_bytes INTEGER,
     PRIMARY KEY (deadline_ms, call_id)
   ) STRICT, WITHOUT ROWID;
 `;
@@ -64,7 +65,7 @@ export class SqliteJournal implements Journal {
        SET state = 'finished', request = NULL, outcome = excluded.outcome, result = excluded.result`,
     );
     this.#acknowledge = database.prepare(
-      `UPDATE entries SET state = 'acknowledged', result = NULL
+      `UPDATE entries SET state = 'acknowledged', result_bytes = length(result), result = NULL
        WHERE deadline_ms = ? AND call_id = ?`,
     );
     this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
@@ -192,7 +193,10 @@ function entryOf(row: Row): JournalEntry {
   const key = { callId, digest: bytesOf(row.digest), deadlineMs };
   if (state === 'dispatched') return { ...key, state, request: bytesOf(row.request) };
   const outcome = bytesOf(row.outcome);
-  if (state === 'acknowledged') return { ...key, state, outcome };
+  if (state === 'acknowledged') {
+    // Null where an older bridge wrote it.
+    return { ...key, state, outcome, resultBytes: Number(row.result_bytes ?? 0) };
+  }
   if (state !== 'finished') throw corrupt();
   return { ...key, state, outcome, result: bytesOf(row.result) };
 }
@@ -242,6 +246,11 @@ function openDatabase(path: string): DatabaseSync {
     // A checkpoint waits for the disk, so it runs when no call does.
     database.exec('PRAGMA wal_autocheckpoint = 0');
     database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
+    const columns = database.prepare("SELECT name FROM pragma_table_info('entries')").all();
+    if (!columns.some(({ name }) => name === 'result_bytes')) {
+      // A journal of release 0.1.0.
+      database.exec('ALTER TABLE entries ADD COLUMN result_bytes INTEGER');
+    }
     return database;
   } catch (cause) {
     database.close();
