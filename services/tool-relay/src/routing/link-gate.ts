@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { AddressGate } from '../limits/address-gate.ts';
+import type { AddressGate } from '@zerolatency/service/network';
 import type { Admission, UpgradeRefusal, UpgradeRequest } from '../sockets/socket-engine.ts';
 import { HostLink, type LinkContext, type LinkObserver } from './host-link.ts';
 

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { AddressGate } from '../limits/address-gate.ts';
+import type { AddressGate } from '@zerolatency/service/network';
 import type { Admission, UpgradeRefusal } from '../sockets/socket-engine.ts';
 import { DeviceSession, type SessionContext, type SessionObserver } from './device-session.ts';
 import { DRAINING } from './disconnect.ts';

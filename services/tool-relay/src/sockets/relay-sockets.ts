@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { AddressGate } from '@zerolatency/service/network';
 import type { RelayConfig } from '../config.ts';
-import { AddressGate } from '../limits/address-gate.ts';
 import { Backlog, type Side } from '../limits/backlog.ts';
 import { Heartbeat } from '../limits/heartbeat.ts';
 import type { Clock, Log } from '../ports.ts';

@@ -1,4 +1,4 @@
-import { networkOf } from '@zerolatency/service/network';
+import { networkOf } from './network-of.ts';
 
 /** More addresses than this within ten seconds are an attack, and the table must stay small. */
 const MAX_ADDRESSES = 20_000;

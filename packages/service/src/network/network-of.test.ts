@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { networkOf } from './network.ts';
+import { networkOf } from './network-of.ts';
 
 test('an IPv4 address is its own network, however it is written', () => {
   for (const spelling of [

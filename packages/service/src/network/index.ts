@@ -1,0 +1,2 @@
+export { AddressGate } from './address-gate.ts';
+export { networkOf } from './network-of.ts';
