@@ -43,6 +43,7 @@ export class Callee {
   readonly #entries: CalleeEntries;
   readonly #sender: CalleeSender;
   readonly #writer: JournalWriter;
+  #isDraining = false;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
     this.#journal = journal;
@@ -73,6 +74,11 @@ export class Callee {
       this.#end(entry, { status: 'unknown', error });
     }
     this.tick(nowMs);
+  }
+
+  /** Takes no new call from now on: it counts as lost on the way, and its caller asks again. */
+  drain(): void {
+    this.#isDraining = true;
   }
 
   attached(epoch: number): void {
@@ -173,7 +179,7 @@ export class Callee {
       known.wantsProgress = message.call.wantsProgress;
       known.outbox.allow(message.credit);
       this.#sender.answer(known, 0);
-    } else {
+    } else if (!this.#isDraining) {
       this.#accept(message, { request, nowMs, currentEpoch });
     }
   }

@@ -58,6 +58,9 @@ const SHUTDOWN_ORDER = [
   'journal',
 ];
 
+/** A host that finds the device should find its tools too. A slow server is announced later. */
+const FIRST_CATALOG_MS = 2_000;
+
 /**
  * The time of day for deadlines and expiry, which other machines name: a laptop
  * that slept must know it. The monotonic clock is for what must not jump.
@@ -98,6 +101,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
     await Promise.all(texts.map((text) => text.close()));
   });
   await servers.start();
+  await supervisor.started(FIRST_CATALOG_MS);
   connection.start();
   return { controlSocket, status };
 }

@@ -78,7 +78,7 @@ export class DeviceCalls {
 
   /** Takes no new calls, and resolves once those that run have ended or the deadline fires. */
   drain(deadline: AbortSignal): Promise<void> {
-    this.#runner.isDraining = true;
+    this.#callee.drain();
     if (this.running === 0 || deadline.aborted) return Promise.resolve();
     return new Promise((resolve) => {
       this.#idle = resolve;

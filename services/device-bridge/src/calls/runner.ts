@@ -91,7 +91,6 @@ export class Runner {
   readonly #deps: RunnerDeps;
   readonly #callee: CalleePort;
   readonly #runs = new Map<string, Run>();
-  isDraining = false;
 
   constructor(deps: RunnerDeps, callee: CalleePort) {
     this.#deps = deps;
@@ -101,9 +100,10 @@ export class Runner {
   dispatch(call: CalleeCall): void {
     const run = new Run(call, this.#startSpan(call), this.#deps.limits.maxResultBytes);
     this.#runs.set(call.callId, run);
-    const target = this.#admit(run);
-    if ('status' in target) this.#finish(run, target);
-    else target.server.semaphore.acquire(() => this.#begin(run, target));
+    const server = this.#deps.servers.find(call.server);
+    // Its tools and its version, which the policy may name, are known once it has started.
+    if (server?.state.name === 'starting') server.onceStarted(() => this.#decide(run));
+    else this.#decide(run);
   }
 
   abort(callId: string, reason: AbortReason): void {
@@ -121,6 +121,12 @@ export class Runner {
     return seal;
   }
 
+  #decide(run: Run): void {
+    const target = this.#admit(run);
+    if ('status' in target) this.#finish(run, target);
+    else target.server.semaphore.acquire(() => this.#begin(run, target));
+  }
+
   #startSpan({ callId, server, principal, traceparent }: CalleeCall): Span {
     const attributes = { call_id: callId, server, tenant: principal.tenant };
     return this.#deps.tracer.startSpan('bridge.call', { attributes }, extract(traceparent));
@@ -130,7 +136,6 @@ export class Runner {
   #admit(run: Run): Target | Finish {
     const { call, request } = run;
     if (request.error !== undefined) return failed(request.error);
-    if (this.isDraining) return failed(new ZlError('server.draining', 'the bridge is stopping'));
     const { name } = request.params;
     const server = this.#deps.servers.find(call.server);
     const ready = server?.state.name === 'ready' ? server.state : undefined;

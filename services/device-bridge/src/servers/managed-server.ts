@@ -63,6 +63,7 @@ export class ManagedServer {
   #state: ServerState = { name: 'starting' };
   readonly #backoff: Backoff;
   #isPinging = false;
+  #onceStarted: (() => void)[] = [];
   #running: Promise<void> | undefined;
 
   constructor(spec: ManifestServer, deps: ServerDeps) {
@@ -81,6 +82,11 @@ export class ManagedServer {
   hasEffects(tool: string): boolean {
     const effects = 'builtin' in this.spec ? BUILTIN_EFFECTS[this.spec.builtin] : this.spec.effects;
     return effects?.[tool] !== 'none';
+  }
+
+  /** Calls back once it is no longer starting, whatever came of that. */
+  onceStarted(then: () => void): void {
+    this.#onceStarted.push(then);
   }
 
   start(): void {
@@ -192,5 +198,7 @@ export class ManagedServer {
       log.info(fields, 'server state');
     }
     onChange();
+    if (state.name === 'starting') return;
+    for (const then of this.#onceStarted.splice(0)) then();
   }
 }

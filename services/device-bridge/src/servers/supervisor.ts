@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import type { ManifestServer } from '@zerolatency/manifest';
 import type { Catalog } from '@zerolatency/proto/bridge';
@@ -44,6 +45,13 @@ export class Supervisor {
   /** Replaces the list of servers that the manifest in force names. */
   follow(wanted: readonly ManifestServer[]): void {
     if (!this.#isStopped) this.#apply({ wanted });
+  }
+
+  /** Resolves once no server is starting, or after `withinMs`. */
+  async started(withinMs: number): Promise<void> {
+    const starting = this.servers.filter(({ state }) => state.name === 'starting');
+    const all = starting.map((server) => new Promise<void>((then) => server.onceStarted(then)));
+    await Promise.race([Promise.all(all), sleep(withinMs, undefined, { ref: false })]);
   }
 
   async stop(deadline?: AbortSignal): Promise<void> {

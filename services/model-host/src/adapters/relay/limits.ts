@@ -2,8 +2,10 @@
 export type RelayLimits = Readonly<typeof DEFAULT_RELAY_LIMITS>;
 
 export const DEFAULT_RELAY_LIMITS = {
-  /** A call that has not been sent waits this long for a device that is reconnecting. */
+  /** A call that has not been sent waits this long for a device that cannot be reached. */
   connectWaitMs: 2000,
+  /** The same after a connection was lost: time for a bridge or a relay pod to restart. */
+  reconnectWaitMs: 5000,
   /** An unused route is closed after this long. */
   routeIdleMs: 300_000,
   /** A link or an RPC that is not answered by then has failed. */

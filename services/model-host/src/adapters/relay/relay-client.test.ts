@@ -127,6 +127,21 @@ test('waits for a device that is reconnecting', async (t) => {
   assert.equal((await ready).epoch, 1);
 });
 
+test('[BRG-01] waits longer for a device whose connection was just lost', async (t) => {
+  const limits = { connectWaitMs: 1, reconnectWaitMs: 3_600_000 };
+  const { devices, device, relay, directory } = await oneDevice(t, { limits });
+  const route = devices.route('north', 'laptop');
+  const call = attach(route);
+  await eventually(() => call.log.length === 1);
+  relay.disconnect(device);
+  await eventually(() => call.log.length === 2);
+  const ready = route.ready(never);
+  const { locates } = directory;
+  await eventually(() => directory.locates > locates + 2);
+  relay.connect(device);
+  assert.equal((await ready).epoch, 2);
+});
+
 test('does not wait for an unknown device', async (t) => {
   const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
   directory.unknown.add('ghost');

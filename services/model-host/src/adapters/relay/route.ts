@@ -69,15 +69,15 @@ export interface RelayRouteOptions {
 export class RelayRoute implements DeviceRoute {
   readonly #options: RelayRouteOptions;
   readonly #users = new Map<string, RouteUser>();
-  readonly #waiters: RouteWaiters;
+  readonly #waiters = new RouteWaiters();
   #state: RouteState = { name: 'idle' };
   readonly #backoff: Backoff;
   #idleTimer: NodeJS.Timeout | undefined;
+  #lostAtMs = Number.NEGATIVE_INFINITY;
 
   constructor(options: RelayRouteOptions) {
     this.#options = options;
     this.#backoff = new Backoff(options.limits.retry);
-    this.#waiters = new RouteWaiters(options.limits.connectWaitMs);
     this.#relax();
   }
 
@@ -93,7 +93,7 @@ export class RelayRoute implements DeviceRoute {
     if (this.#state.name === 'up') return this.#state.connection;
     if (this.#state.name === 'closed') throw CLOSED;
     if (signal.aborted) throw fromUnknown(signal.reason);
-    const ready = this.#waiters.add(signal);
+    const ready = this.#waiters.add(signal, this.#waitMs);
     this.#need();
     try {
       return await ready;
@@ -123,6 +123,12 @@ export class RelayRoute implements DeviceRoute {
     this.#state = { name: 'closed' };
     this.#waiters.rejectAll(CLOSED);
     this.#reportLost();
+  }
+
+  /** A device that was just there is probably restarting, or moving to another pod. */
+  get #waitMs(): number {
+    const { connectWaitMs, reconnectWaitMs } = this.#options.limits;
+    return Math.max(connectWaitMs, this.#lostAtMs + reconnectWaitMs - performance.now());
   }
 
   #need(): void {
@@ -236,6 +242,7 @@ export class RelayRoute implements DeviceRoute {
     if (this.#state.name === 'closed') return;
     const { locator, tenant, deviceId } = this.#options;
     const wasUp = this.#state.name === 'up';
+    if (wasUp) this.#lostAtMs = performance.now();
     this.#leave();
     locator.forget(tenant, deviceId);
     this.#retry(reason, atLeastMs);
@@ -292,25 +299,20 @@ function connectionOf(opened: Opened, device: number, verifier: Verifier): Devic
 
 /** Those who wait for a route to come up before anything of theirs was sent. */
 class RouteWaiters {
-  readonly #waitMs: number;
   readonly #waiters = new Set<PromiseWithResolvers<DeviceConnection>>();
   #last: ZlError | undefined;
-
-  constructor(waitMs: number) {
-    this.#waitMs = waitMs;
-  }
 
   get size(): number {
     return this.#waiters.size;
   }
 
-  async add(signal: AbortSignal): Promise<DeviceConnection> {
+  async add(signal: AbortSignal, waitMs: number): Promise<DeviceConnection> {
     const waiter = Promise.withResolvers<DeviceConnection>();
     const onAbort = () => waiter.reject(fromUnknown(signal.reason));
     const timer = setTimeout(() => {
-      const silent = new ZlError('device.offline', `no answer within ${this.#waitMs} ms`);
+      const silent = new ZlError('device.offline', `no answer within ${waitMs} ms`);
       waiter.reject(this.#last ?? silent);
-    }, this.#waitMs);
+    }, waitMs);
     signal.addEventListener('abort', onAbort);
     this.#waiters.add(waiter);
     try {
