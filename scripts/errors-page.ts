@@ -8,7 +8,7 @@ function section([id, { code, retryable, help }]: [
   string,
   (typeof CATALOGUE)[keyof typeof CATALOGUE],
 ]) {
-  const kind = `\`${code}\`, ${retryable ? 'may be retried' : 'not to be retried'}`;
+  const kind = `\`${code}\`, ${retryable ? 'may be retried unless a tool with effects may have run' : 'not to be retried'}`;
   return `## ${id}\n\n${kind}. ${help}\n`;
 }
 
@@ -21,6 +21,10 @@ A failed RPC carries the id in its details: as \`zerolatency.errors.v1.Error\`, 
 with the id as \`reason\` and the domain \`zerolatency\`. \`google.rpc.BadRequest\` names a wrong field, and
 \`google.rpc.RetryInfo\` marks an error that may be retried; its delay is always one second, to begin a backoff
 with. A failed turn ends with the same \`Error\` as its last event.
+
+The \`retryable\` flag of an \`Error\` depends on the ending and not only on the id. The page names the ids that can
+be retried at all; the flag is false once a tool with effects may have run in the call, in the turn or, for a failed
+RPC, on its stream.
 
 Generated from \`packages/errors/src/catalogue.ts\` by \`make generate\`.
 

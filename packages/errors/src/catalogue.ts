@@ -19,7 +19,7 @@ export type ErrorCode =
 
 interface Entry {
   readonly code: ErrorCode;
-  /** The same request may succeed later, unchanged, without risk of a second effect. */
+  /** The same request may succeed later, unchanged, as long as no call may have had an effect. */
   readonly retryable: boolean;
   readonly help: string;
 }
@@ -263,7 +263,7 @@ export const CATALOGUE = {
   'ledger.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The ledger cannot be written, so no tool may run; check its disk.',
+    help: 'The ledger cannot be written, so no turn and no call may begin; check its disk.',
   },
   'ledger.corrupt': {
     code: 'DATA_LOSS',

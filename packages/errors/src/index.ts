@@ -1,2 +1,9 @@
 export { CATALOGUE, type ErrorCode, type ErrorId, isErrorId } from './catalogue.ts';
-export { type FromUnknownOptions, fromUnknown, toErrorMessage, ZlError } from './zl-error.ts';
+export {
+  type FromUnknownOptions,
+  fromUnknown,
+  type Happened,
+  mostOf,
+  toErrorMessage,
+  ZlError,
+} from './zl-error.ts';

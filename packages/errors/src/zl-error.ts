@@ -1,8 +1,21 @@
 import { CATALOGUE, type ErrorCode, type ErrorId } from './catalogue.ts';
 
+/**
+ * What had happened by the time of an error, from the least to the most: no tool ran, tools
+ * without effects ran, or a tool with effects may have run.
+ */
+export type Happened = 'nothing' | 'no effects' | 'may have run';
+
+export function mostOf(one: Happened, other: Happened): Happened {
+  if (one === 'nothing') return other;
+  return other === 'may have run' ? other : one;
+}
+
 export interface ZlErrorOptions extends ErrorOptions {
   /** The path of the wrong field of a request, such as `start.history[2].role`. */
   readonly field?: string;
+  /** Nothing, when absent. */
+  readonly happened?: Happened;
 }
 
 /** The one error class that crosses a boundary. Its id says what went wrong. */
@@ -10,23 +23,35 @@ export class ZlError extends Error {
   override readonly name = 'ZlError';
   readonly id: ErrorId;
   readonly field: string | undefined;
+  readonly happened: Happened;
 
   constructor(id: ErrorId, message: string, options?: ZlErrorOptions) {
     super(message, options);
     this.id = id;
     this.field = options?.field;
+    this.happened = options?.happened ?? 'nothing';
   }
 
   get code(): ErrorCode {
     return CATALOGUE[this.id].code;
   }
 
+  /** Whether the same request may be repeated without the risk of a second effect. */
   get retryable(): boolean {
-    return CATALOGUE[this.id].retryable;
+    return this.happened !== 'may have run' && CATALOGUE[this.id].retryable;
   }
 
   get help(): string {
     return CATALOGUE[this.id].help;
+  }
+
+  /** This error, as what ended work in which so much had happened. */
+  after(happened: Happened): ZlError {
+    const most = mostOf(this.happened, happened);
+    if (most === this.happened) return this;
+    const { id, message, field, cause, stack } = this;
+    const error = new ZlError(id, message, { cause, happened: most, ...(field && { field }) });
+    return stack === undefined ? error : Object.assign(error, { stack });
   }
 
   /** Anchor in the error catalogue of the documentation. */

@@ -1,4 +1,4 @@
-import type { ZlError } from '@zerolatency/errors';
+import type { Happened, ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
 import type { Outcome } from '@zerolatency/receipts';
 
@@ -19,6 +19,8 @@ export interface ToolDefinition {
 
 export interface ToolResult {
   readonly outcome: Outcome;
+  /** By the call and the turns nested in it. */
+  readonly happened: Happened;
   /** What the model reads, secrets masked; empty unless done. */
   readonly text: string;
   /** The MCP result as JSON, secrets masked; empty unless done. */
@@ -53,6 +55,7 @@ export interface ToolCallProgress {
 /** How a turn ended that a tool started. */
 export interface NestedTurn {
   readonly outcome: 'done' | 'failed' | 'cancelled';
+  readonly happened: Happened;
   /** The answer; empty unless done. */
   readonly text: string;
   /** Set unless done. */

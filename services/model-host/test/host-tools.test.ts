@@ -159,7 +159,7 @@ test('[TOOL-04] a tool of the host that goes on after its call records, reports 
     onProgress: (progress) => reports.push(progress),
     startTurn: async (_text, signal) => {
       turns.push(signal);
-      return { outcome: 'done', text: '' };
+      return { outcome: 'done', happened: 'nothing', text: '' };
     },
   });
   await eventually(() => late !== undefined);
@@ -203,7 +203,7 @@ test('an error of a tool that is too long is masked before it is cut', async (t)
       execute: async () => ({
         outcome: 'done',
         result: { isError: true, content: [{ type: 'text', text }] },
-        ...{ remoteUs: 0, deviceUs: 0, serverUs: 0 },
+        ...{ wasSent: true, remoteUs: 0, deviceUs: 0, serverUs: 0 },
       }),
     }),
     recover: () => undefined,

@@ -47,7 +47,7 @@ export function hostExecutor(...tools: readonly HostTool[]): Executor {
         } catch (reason) {
           const outcome = context.signal.aborted ? 'cancelled' : 'failed';
           const error = fromUnknown(reason, { aborted: 'call.cancelled' });
-          return { outcome, error, remoteUs: 0, deviceUs: 0, serverUs: spent() };
+          return { outcome, error, ...ran(spent()) };
         }
       },
     }),
@@ -57,8 +57,11 @@ export function hostExecutor(...tools: readonly HostTool[]): Executor {
 }
 
 function done(result: Execution['result'] & object, serverUs: number): Execution {
-  const times = { remoteUs: 0, deviceUs: 0, serverUs };
-  return { outcome: 'done', result, resultDigest: digestOf(result), ...times };
+  return { outcome: 'done', result, resultDigest: digestOf(result), ...ran(serverUs) };
+}
+
+function ran(serverUs: number) {
+  return { wasSent: true, remoteUs: 0, deviceUs: 0, serverUs };
 }
 
 function offer(tool: HostTool): ExecutorTool {

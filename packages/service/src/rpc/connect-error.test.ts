@@ -28,6 +28,17 @@ test('[HOST-14] an error keeps its id, message, field and retryable flag across 
   assert.equal(fromConnectError(received(wrong)).field, 'start.text');
 });
 
+test('[HOST-14] an error after which nothing may be repeated says so across the wire', () => {
+  const failed = new ZlError('provider.failed', 'overloaded');
+  for (const happened of ['nothing', 'no effects', 'may have run'] as const) {
+    const sent = received(failed.after(happened));
+    const isRetryable = happened !== 'may have run';
+    assert.equal(sent.findDetails(ErrorSchema)[0]?.retryable, isRetryable);
+    assert.equal(sent.findDetails(RetryInfoSchema).length, isRetryable ? 1 : 0);
+    assert.equal(fromConnectError(sent).retryable, isRetryable);
+  }
+});
+
 test('[HOST-14] every id is sent with the details of google.rpc that fit it', () => {
   for (const id of Object.keys(CATALOGUE) as ErrorId[]) {
     const sent = received(new ZlError(id, 'why', { field: 'a.b' }));

@@ -74,7 +74,9 @@ export function fromConnectError(reason: unknown, options: FromUnknownOptions = 
   if (reason.cause instanceof ZlError) return reason.cause;
   const detail = reason.findDetails(ErrorSchema)[0];
   if (detail !== undefined && isErrorId(detail.id)) {
-    return new ZlError(detail.id, detail.message, { cause: reason, ...fieldOf(reason) });
+    // Only the peer knows what had happened; without its leave nothing may be repeated.
+    const happened = detail.retryable ? 'nothing' : 'may have run';
+    return new ZlError(detail.id, detail.message, { cause: reason, happened, ...fieldOf(reason) });
   }
   const isAbort = reason.code === Code.Canceled && options.aborted !== undefined;
   const id = isAbort ? options.aborted : FOREIGN_IDS[reason.code];

@@ -2,7 +2,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { Outcome } from '@zerolatency/receipts';
 import type { Signer } from '@zerolatency/signing';
 import type { CallLedger, Execution, Executor, OpenCall } from './ports.ts';
-import { recordCall, settledHere, settleRecovered } from './settle.ts';
+import { recordCall, settledUnknown, settleRecovered } from './settle.ts';
 
 export interface CloseOpenIntentsOptions {
   readonly open: readonly OpenCall[];
@@ -37,8 +37,7 @@ async function close(call: OpenCall, options: CloseOpenIntentsOptions): Promise<
   const { facts } = call;
   const execution = await recover(call, options);
   const stopped = new ZlError('call.unknown_outcome', 'the host stopped while it ran');
-  const settlement =
-    execution === undefined ? settledHere('unknown', stopped) : settleRecovered(execution);
+  const settlement = execution === undefined ? settledUnknown(stopped) : settleRecovered(execution);
   const startedMs = Date.parse(facts.startedAt);
   const elapsedUs = () => Math.max(0, Math.round((Date.now() - startedMs) * 1000));
   const { outcome, error, receiptJson } = await recordCall({

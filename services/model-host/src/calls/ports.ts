@@ -61,6 +61,8 @@ export interface DeviceReceipt {
 
 export interface Execution {
   readonly outcome: Outcome;
+  /** False only where the tool was certainly not asked to act. */
+  readonly wasSent: boolean;
   /** Set unless done. */
   readonly error?: ZlError;
   /** Set when done, except for a call recovered after a restart. */

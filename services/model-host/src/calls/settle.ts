@@ -61,13 +61,20 @@ function faultOf(
 
 const NO_RESULT = { resultJson: '', text: '' };
 const NO_TIMES = { remoteUs: 0, deviceUs: 0, serverUs: 0 };
+const NOT_SENT = { ...NO_TIMES, wasSent: false };
 
+/** For a call that was not sent. */
 export function settledHere(
-  outcome: Exclude<Outcome, 'done'>,
+  outcome: 'failed' | 'denied' | 'cancelled',
   error: ZlError,
   onMasked?: OnMasked,
 ): Settlement {
-  return { ...NO_TIMES, ...settledAs(outcome, error, onMasked) };
+  return { ...NOT_SENT, ...settledAs(outcome, error, onMasked) };
+}
+
+/** For a call that may have run. */
+export function settledUnknown(error: ZlError, onMasked?: OnMasked): Settlement {
+  return { ...NO_TIMES, wasSent: true, ...settledAs('unknown', error, onMasked) };
 }
 
 /** An error message quotes foreign text, which may hold a secret. */
@@ -94,8 +101,10 @@ interface RecordCallOptions {
   readonly ledger: CallLedger;
 }
 
-/** Signs and stores the receipt of the call. A call without one is never reported as done. */
-export async function recordCall(options: RecordCallOptions): Promise<ToolResult> {
+type RecordedCall = Omit<ToolResult, 'happened'> & Pick<Execution, 'wasSent'>;
+
+/** Signs and stores the receipt. Without one, a call that may have run is unknown. */
+export async function recordCall(options: RecordCallOptions): Promise<RecordedCall> {
   const { facts, signer, ledger, elapsedUs } = options;
   const { settlement, receipt } = agree(options);
   const { device: _, resultDigest: __, ...reported } = settlement;
@@ -104,16 +113,23 @@ export async function recordCall(options: RecordCallOptions): Promise<ToolResult
     await ledger.conclude(facts, envelope);
     return { ...reported, receiptJson: JSON.stringify(envelope), totalUs: elapsedUs() };
   } catch (reason) {
-    const { message } = fromUnknown(reason);
-    const error = new ZlError(
-      'ledger.failed',
-      `the call ended as ${settlement.outcome}, which cannot be recorded: ${message}`,
-      { cause: reason },
-    );
-    const outcome = settlement.outcome === 'done' ? 'failed' : settlement.outcome;
-    const failed = { ...reported, ...settledAs(outcome, error) };
-    return { ...failed, receiptJson: '', totalUs: elapsedUs() };
+    const unrecorded = { ...reported, ...settledUnrecorded(settlement, reason) };
+    return { ...unrecorded, receiptJson: '', totalUs: elapsedUs() };
   }
+}
+
+/** Whether the tool of an ended call may have acted. */
+export function mayHaveRun({ outcome, wasSent }: Pick<Execution, 'outcome' | 'wasSent'>): boolean {
+  return wasSent && outcome !== 'denied';
+}
+
+function settledUnrecorded(settlement: Settlement, cause: unknown): ReturnType<typeof settledAs> {
+  const { outcome } = settlement;
+  const message = `the call ended as ${outcome}, which cannot be recorded: ${fromUnknown(cause).message}`;
+  if (outcome === 'done' || mayHaveRun(settlement)) {
+    return settledAs('unknown', new ZlError('call.unknown_outcome', message, { cause }));
+  }
+  return settledAs(outcome, new ZlError('ledger.failed', message, { cause }));
 }
 
 /** A device receipt that contradicts the outcome proves nothing. */

@@ -1,12 +1,13 @@
 import { randomBytes } from 'node:crypto';
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { fromUnknown, type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import { type Caps, type HeldDecision, tighter } from '@zerolatency/policy';
 import { argumentsDigest, newArgumentSalt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import { inSpan } from '@zerolatency/service/telemetry';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
+import { EffectTracker } from './effect-tracker.ts';
 import type {
   CallFacts,
   CallLedger,
@@ -18,7 +19,14 @@ import type {
   ToolLimits,
   ToolMetrics,
 } from './ports.ts';
-import { recordCall, type Settlement, settle, settledHere } from './settle.ts';
+import {
+  mayHaveRun,
+  recordCall,
+  type Settlement,
+  settle,
+  settledHere,
+  settledUnknown,
+} from './settle.ts';
 
 export interface ToolCallDeps {
   readonly scope: TurnScope;
@@ -50,6 +58,7 @@ export class ToolCall implements PreparedCall {
   readonly #argumentSalt = newArgumentSalt();
   readonly #deps: ToolCallDeps;
   readonly #args: ToolArguments;
+  readonly #nestedTurns = new EffectTracker();
   #startedMs = 0;
   #found: ExecutorTool | undefined;
   #decision: HeldDecision | undefined;
@@ -159,11 +168,15 @@ export class ToolCall implements PreparedCall {
   ): Promise<Execution> {
     const { scope, nowMs, ledger, metrics } = this.#deps;
     const { tool } = call;
+    const { signal, startTurn } = options;
     const over = new AbortController();
     const bounded = (signal: AbortSignal): ExecutionContext =>
       boundedContext(
         {
           ...options,
+          ...(startTurn && {
+            startTurn: (...turn) => this.#nestedTurns.during(startTurn(...turn)),
+          }),
           signal,
           scope,
           nowMs,
@@ -171,7 +184,6 @@ export class ToolCall implements PreparedCall {
         },
         { over: over.signal, onMasked: metrics.masked },
       );
-    const { signal } = options;
     const execute = (until: AbortSignal) => executor.execute(call, bounded(until));
     try {
       // The call protocol keeps the deadline of a device's call.
@@ -201,7 +213,7 @@ export class ToolCall implements PreparedCall {
     } catch (cause) {
       // The tool has run, and a defect of ours must not lose its receipt.
       const error = new ZlError('call.unknown_outcome', fromUnknown(cause).message, { cause });
-      return settledHere('unknown', error, masked);
+      return settledUnknown(error, masked);
     }
   }
 
@@ -209,9 +221,16 @@ export class ToolCall implements PreparedCall {
     const { signer, ledger } = this.#deps;
     const elapsedUs = () => this.#elapsedUs();
     const facts = this.#facts();
-    const result = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
-    this.#execution?.release?.({ isRecorded: result.receiptJson !== '' });
-    return result;
+    const recorded = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
+    this.#execution?.release?.({ isRecorded: recorded.receiptJson !== '' });
+    const { wasSent, error, ...result } = recorded;
+    const happened = mostOf(this.#nestedTurns.happened, this.#happened(recorded));
+    return { ...result, happened, ...(error && { error: error.after(happened) }) };
+  }
+
+  #happened(recorded: Pick<Execution, 'outcome' | 'wasSent'>): Happened {
+    if (!mayHaveRun(recorded)) return 'nothing';
+    return this.#found?.hasEffects === false ? 'no effects' : 'may have run';
   }
 
   #count({ outcome, error, totalUs, remoteUs, deviceUs }: ToolResult): void {
@@ -321,6 +340,8 @@ interface Deadline {
   readonly nowMs: () => number;
 }
 
+const NO_TIMES = { remoteUs: 0, deviceUs: 0, serverUs: 0 };
+
 /** Stops the execution at its deadline; one that does not stop within the grace is unknown. */
 async function withDeadline(
   execute: (signal: AbortSignal) => Promise<Execution>,
@@ -337,7 +358,7 @@ async function withDeadline(
   let grace: NodeJS.Timeout | undefined;
   const onStop = () => {
     const error = new ZlError('call.unknown_outcome', `${name} did not stop when it was aborted`);
-    const unknown = { outcome: 'unknown', error, remoteUs: 0, deviceUs: 0, serverUs: 0 } as const;
+    const unknown = { outcome: 'unknown', wasSent: true, error, ...NO_TIMES } as const;
     grace = setTimeout(() => abandoned.resolve(unknown), settleByMs - deadlineMs);
   };
   signal.addEventListener('abort', onStop, { once: true });

@@ -18,13 +18,19 @@ const WORK: TurnStart = {
 // Less than a turn may take.
 const TOKEN_LIFE_MS = 1_000;
 
-function opened(t: TestContext, leaving = new AbortController()) {
+interface Opening {
+  readonly leaving?: AbortController;
+  readonly hasEffects?: boolean;
+}
+
+function opened(t: TestContext, { leaving = new AbortController(), hasEffects }: Opening = {}) {
   const release = Promise.withResolvers<object>();
   const rules = `
 - when: { after: results }
   reply: [{ text: fine }]
 - reply: [{ toolCalls: [{ tool: wait }] }]`;
-  const { turns, toolboxes } = turnBench({ rules, tools: { wait: () => release.promise } });
+  const wait = Object.assign(() => release.promise, { hasEffects });
+  const { turns, toolboxes } = turnBench({ rules, tools: { wait } });
   t.after(() => leaving.abort());
   const session = new ChatSession({
     turns,
@@ -38,7 +44,7 @@ function opened(t: TestContext, leaving = new AbortController()) {
   const ended = (async () => {
     for await (const event of session.events()) events.push(event);
   })();
-  return { session, toolboxes, release, events, ended };
+  return { session, turns, toolboxes, release, events, ended };
 }
 
 test('[HOST-11] an idle stream ends when its access token expires', async (t) => {
@@ -59,11 +65,23 @@ test('[HOST-11] a turn that runs when the access token expires finishes and is t
   assert.equal(namesOf(events).at(-1), 'assistantDone');
 });
 
+test('[HOST-14] a stream that ends after a tool with effects ran is not to be repeated', async (t) => {
+  for (const hasEffects of [false, true]) {
+    const { session, turns, toolboxes, release, events, ended } = opened(t, { hasEffects });
+    await session.start(() => WORK);
+    await t.waitFor(() => assert.equal(toolboxes.running(), 1));
+    release.resolve({});
+    void turns.drain(AbortSignal.any([]));
+    await assert.rejects(ended, { id: 'server.draining', retryable: !hasEffects });
+    assert.equal(namesOf(events).at(-1), 'assistantDone');
+  }
+});
+
 test('sets no timer for a client that left at once', async (t) => {
   const leaving = new AbortController();
   leaving.abort();
   const setTimeout = t.mock.method(globalThis, 'setTimeout');
-  const { ended } = opened(t, leaving);
+  const { ended } = opened(t, { leaving });
   await ended;
   assert.equal(setTimeout.mock.callCount(), 0);
 });

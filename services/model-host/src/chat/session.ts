@@ -1,4 +1,4 @@
-import { ZlError } from '@zerolatency/errors';
+import { type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
@@ -46,6 +46,8 @@ export class ChatSession {
   #sessionId = '';
   #current: CurrentTurn | undefined;
   #failure: ZlError | undefined;
+  /** In all turns of this stream. */
+  #happened: Happened = 'nothing';
   #hasFinished = false;
   #isEnded = false;
 
@@ -69,7 +71,7 @@ export class ChatSession {
       if (done) break;
       yield value;
     }
-    if (this.#failure !== undefined) throw this.#failure;
+    if (this.#failure !== undefined) throw this.#failure.after(this.#happened);
   }
 
   /**
@@ -94,7 +96,8 @@ export class ChatSession {
     this.#reader.follow(log);
     const current = { ...running, turnId, survivesDisconnect: asked.survivesDisconnect };
     this.#current = current;
-    void running.ended.then(({ messages: added, state }) => {
+    void running.ended.then(({ messages: added, state, happened }) => {
+      this.#happened = mostOf(this.#happened, happened);
       if (this.#current === current) this.#current = undefined;
       this.#conversation.add([...asked.history, ...(state.at === 'done' ? [said, ...added] : [])]);
     });

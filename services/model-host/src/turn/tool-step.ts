@@ -1,5 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { canonicalText } from '@zerolatency/signing';
+import type { EffectTracker } from '../calls/effect-tracker.ts';
 import type {
   CallOptions,
   PreparedCall,
@@ -21,6 +22,7 @@ export interface ToolStep {
   readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnLog;
+  readonly effects: EffectTracker;
   readonly startTurn: (callId: string) => NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
 }
@@ -42,15 +44,17 @@ const PROGRESS_EVERY_BYTES = 64 * 1024;
  * When cancelled, it still returns only after every call has its outcome.
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
-  const { toolbox, events, startTurn } = step;
+  const { toolbox, events, effects, startTurn } = step;
   const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.tool, args));
   for (const call of prepared) events.started(call, step.step);
   const running = prepared.map((call) =>
-    call.run({
-      signal,
-      onProgress: progressOf(call, events),
-      startTurn: startTurn(call.callId),
-    }),
+    effects.during(
+      call.run({
+        signal,
+        onProgress: progressOf(call, events),
+        startTurn: startTurn(call.callId),
+      }),
+    ),
   );
   const answers: ToolAnswer[] = [];
   for (const [index, { request }] of step.calls.entries()) {

@@ -92,7 +92,7 @@ test('an event is frozen when it enters the log', () => {
   const error = new ZlError('tool.failed', 'broken');
   const times = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
   const nothing = { resultJson: '', text: '', receiptJson: '{}', ...times };
-  events.finished('c', { outcome: 'failed', error, ...nothing });
+  events.finished('c', { outcome: 'failed', happened: 'no effects', error, ...nothing });
   const entry = log.at(1)!;
   assert.throws(() => Object.assign(entry.event.value, { receiptJson: '{"other":1}' }), TypeError);
   assert.ok(entry.event.case === 'toolCallDone');
@@ -244,6 +244,7 @@ test('what a tool writes into progress and errors counts as much as its result',
   const times = { totalUs: 1, remoteUs: 1, deviceUs: 1, serverUs: 1 };
   events.finished('c', {
     outcome: 'failed',
+    happened: 'no effects',
     error,
     ...{ resultJson: '', text: '', receiptJson: '{}', ...times },
   });

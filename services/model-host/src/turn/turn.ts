@@ -1,6 +1,7 @@
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
+import { EffectTracker } from '../calls/effect-tracker.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage, TokenUsage } from '../providers/port.ts';
@@ -56,6 +57,8 @@ export type NestedRequest = Omit<TurnRequest, 'scope'> & {
 
 export interface TurnEnd {
   readonly state: EndState;
+  /** By its calls and the turns nested in it. */
+  readonly happened: Happened;
   /** What the turn adds to the conversation; empty unless it is done. */
   readonly messages: readonly ModelMessage[];
   /** With the turns nested in it. */
@@ -73,6 +76,7 @@ export class Turn {
   readonly #callCounts: CallCounts;
   readonly #startedAtMs: number;
   readonly #clock = new TurnClock();
+  readonly #effects = new EffectTracker();
   #toolbox: Toolbox = UNOPENED;
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
   #calls: readonly AskedCall[] = [];
@@ -97,9 +101,11 @@ export class Turn {
       this.#deps.observer.entered(next, state);
       state = next;
     }
+    const { happened } = this.#effects;
+    if (state.at !== 'done') state = { ...state, error: state.error.after(happened) };
     await this.#reportEnd(state);
     const added = state.at === 'done' ? this.#messages.slice(this.#request.messages.length) : [];
-    return { state, messages: added, usage: this.#budget.spentInAll };
+    return { state, happened, messages: added, usage: this.#budget.spentInAll };
   }
 
   #next(state: TurnState, input: TurnInput): TurnState {
@@ -179,6 +185,7 @@ export class Turn {
         calls: this.#calls,
         step,
         events: this.#events,
+        effects: this.#effects,
         startTurn: (callId) => this.#nestedTurns(callId, share),
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
       },
@@ -202,7 +209,7 @@ export class Turn {
       const left = allowance.shareAmong(1);
       // Set aside until it ends, because a call may start another one meanwhile.
       charge({ inputTokens: left.maxInputTokens, outputTokens: left.maxOutputTokens });
-      const { state, messages, usage } = await this.#deps.runNested(
+      const { state, happened, messages, usage } = await this.#deps.runNested(
         {
           scope,
           model,
@@ -218,9 +225,9 @@ export class Turn {
         inputTokens: usage.inputTokens - left.maxInputTokens,
         outputTokens: usage.outputTokens - left.maxOutputTokens,
       });
-      if (state.at !== 'done') return { outcome: state.at, text: '', error: state.error };
+      if (state.at !== 'done') return { outcome: state.at, happened, text: '', error: state.error };
       const answer = messages.findLast((message) => message.role === 'assistant');
-      return { outcome: 'done', text: answer?.text ?? '' };
+      return { outcome: 'done', happened, text: answer?.text ?? '' };
     };
   }
 

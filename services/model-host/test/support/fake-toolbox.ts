@@ -24,7 +24,9 @@ export interface FakeCall {
 }
 
 /** What a tool of the test does: gives its content, or throws its error. */
-export type FakeTool = (call: FakeCall) => Promise<unknown> | unknown;
+export type FakeTool = ((call: FakeCall) => Promise<unknown> | unknown) & {
+  readonly hasEffects?: boolean;
+};
 
 export interface FakeToolboxes extends Toolboxes {
   /** Calls that were prepared, run and ended, in that order of happening. */
@@ -88,7 +90,8 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
         });
         running -= 1;
         log.push(`ended ${tool}`);
-        return { ...result, receiptJson: '{"payload":"receipt"}', ...TIMES };
+        const happened = tools[tool]?.hasEffects ? 'may have run' : 'no effects';
+        return { ...result, happened, receiptJson: '{"payload":"receipt"}', ...TIMES };
       },
     };
   }

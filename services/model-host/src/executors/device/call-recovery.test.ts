@@ -166,7 +166,7 @@ test('no call is sent while the ledger cannot be written', async (t) => {
   assert.equal(relay.seen.includes(FrameKind.CALL), false);
 });
 
-test('an outcome that cannot be recorded is not reported as done, and the device keeps it', async (t) => {
+test('[RLY-05] an outcome that cannot be recorded is unknown, and the device keeps it', async (t) => {
   const { run, relay, device } = await started(t, {
     wrapLedger: (ledger) => ({
       ...ledger,
@@ -176,8 +176,9 @@ test('an outcome that cannot be recorded is not reported as done, and the device
     }),
   });
   const result = await run('fs.read', { path: '/a' });
-  assertEnds(result, 'failed', 'ledger.failed');
-  assert.match(result.error!.message, /ended as done/);
+  assertEnds(result, 'unknown', 'call.unknown_outcome');
+  assert.match(result.error!.message, /ended as done.* disk is full/);
+  assert.equal(result.resultJson + result.text, '');
   assert.equal(device.executions.size, 1);
   assert.equal(relay.seen.includes(FrameKind.ACK), false);
 });

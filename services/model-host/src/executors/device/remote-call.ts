@@ -76,6 +76,7 @@ export class RemoteCall implements CallerSink, RouteUser {
   #verifier: Verifier | undefined;
   #wasLost = false;
   #isSettled = false;
+  #wasSent: boolean;
   #isStatedByDevice = false;
   #timer: NodeJS.Timeout | undefined;
   #armedForMs = Number.POSITIVE_INFINITY;
@@ -83,6 +84,8 @@ export class RemoteCall implements CallerSink, RouteUser {
   constructor(options: RemoteCallOptions) {
     this.#options = options;
     this.#caller = options.caller(this);
+    // A call of an earlier run is not sent here, and may have been sent there.
+    this.#wasSent = this.#caller.state.name === 'resuming';
   }
 
   /** What the ledger must hold before start(). */
@@ -126,6 +129,7 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   send(frame: Frame): void {
+    this.#wasSent ||= frame.kind === FrameKind.CALL;
     this.#options.route.send(frame);
   }
 
@@ -149,7 +153,8 @@ export class RemoteCall implements CallerSink, RouteUser {
     const { nowMs } = this.#options;
     const remoteUs = Math.round((nowMs() - this.#startedMs) * 1000);
     const { status, deviceUs, serverUs } = outcome;
-    const stated = { remoteUs, deviceUs, serverUs, release: this.#release };
+    const wasSent = this.#wasSent;
+    const stated = { wasSent, remoteUs, deviceUs, serverUs, release: this.#release };
     // The caller may end a call as unknown after the device has stated its outcome.
     const isFromDevice =
       this.#isStatedByDevice && (status !== 'unknown' || outcome.receipt.length > 0);

@@ -33,6 +33,9 @@ export declare type Error = Message<"zerolatency.errors.v1.Error"> & {
 
   /**
    * The same request may succeed later, without the risk of a second effect.
+   * False whatever the id once a tool with effects may have run: in the call
+   * of a tool_call_done, in the turn of an error event, on the stream of a
+   * failed RPC.
    *
    * @generated from field: bool retryable = 3;
    */
