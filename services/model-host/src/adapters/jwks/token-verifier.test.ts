@@ -28,8 +28,49 @@ test('[HOST-11] tenant, user and roles come from a verified token', async (t) =>
   const { issuer, verifier } = await setup(t);
   const token = await issuer.token({ tenant: 'north', user: 'user-1', roles: ['admin'] });
   const identity = { tenant: 'north', user: 'user-1', roles: ['admin'] };
-  assert.deepEqual((await verifier.verify(token)).identity, identity);
-  assert.deepEqual((await verifier.verify(token)).identity, identity, 'from the cache');
+  const verified = await verifier.verify(token);
+  assert.deepEqual(verified.identity, identity);
+  assert.equal(await verifier.verify(token), verified, 'the same one, from the cache');
+});
+
+test('[HOST-11] a token that was verified before is refused once it has expired', async (t) => {
+  const issuer = await makeTokenIssuer(tempDir(t));
+  let nowMs = Date.UTC(2030, 0, 1);
+  const verifier = await openTokenVerifier(issuer, { log, nowMs: () => nowMs });
+  t.after(() => verifier.close());
+  const token = await issuer.token({ nowMs, expiresInMs: 60_000 });
+  const { expiresAtMs } = await verifier.verify(token);
+  nowMs = expiresAtMs - 1;
+  assert.equal((await verifier.verify(token)).expiresAtMs, expiresAtMs);
+  nowMs = expiresAtMs;
+  await refuses(verifier, token, /expired/);
+});
+
+test('[HOST-11] each token keeps its own identity in the cache', async (t) => {
+  const { issuer, verifier } = await setup(t);
+  const users = ['anna', 'bert', 'carl'];
+  const tokens = await Promise.all(users.map((user) => issuer.token({ user })));
+  for (const _ of ['first', 'cached']) {
+    const found = await Promise.all(tokens.map((token) => verifier.verify(token)));
+    assert.deepEqual(
+      found.map(({ identity }) => identity.user),
+      users,
+    );
+  }
+});
+
+test('[HOST-11] a device credential and a peer token are not access tokens, though a trusted key signed them', async (t) => {
+  const { issuer, verifier } = await setup(t);
+  const sign = (typ: string) =>
+    new SignJWT({ ...issuer.claims(), cnf: { jwk: issuer.key.publicJwk }, jti: 'one' })
+      .setProtectedHeader({ alg: 'EdDSA', typ, kid: issuer.key.kid })
+      .sign(issuer.key.privateKey);
+  for (const typ of ['zl-device+jwt', 'zl-peer+jwt', 'zl-proof+jwt', 'logout+jwt']) {
+    await refuses(verifier, await sign(typ), /another type/);
+  }
+  for (const typ of ['JWT', 'at+jwt']) {
+    assert.equal((await verifier.verify(await sign(typ))).identity.user, 'user-1');
+  }
 });
 
 test('[HOST-11] expired, foreign, forged and unsigned tokens are refused', async (t) => {
@@ -96,6 +137,32 @@ test('a removed key invalidates the tokens it signed, even verified ones', async
   const { publicJwk } = makeKey();
   await writeFile(issuer.jwksFile, JSON.stringify({ keys: [publicJwk] }));
   await verifier.check();
+  await refuses(verifier, token, /./);
+});
+
+test('a token that was being verified while its key was removed is not remembered', async (t) => {
+  const jwksFile = join(tempDir(t), 'keys.json');
+  const signer = await generateKeyPair('EdDSA');
+  const jwk = await exportJWK(signer.publicKey);
+  // Without key ids each is tried in turn, and the one that fits is the last.
+  const others = Array.from({ length: 500 }, () => makeKey().publicJwk);
+  const strangers = others.map(({ kid: _, ...key }) => key);
+  await writeFile(jwksFile, JSON.stringify({ keys: [...strangers, jwk] }));
+  const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
+  t.after(() => verifier.close());
+  const token = await new SignJWT({ tenant: 'north', iss: 'i', aud: 'a', sub: 'user-1' })
+    .setProtectedHeader({ alg: 'EdDSA' })
+    .setExpirationTime('1h')
+    .sign(signer.privateKey);
+  let isVerified = false;
+  const verifying = verifier.verify(token).finally(() => {
+    isVerified = true;
+  });
+  await writeFile(jwksFile, JSON.stringify({ keys: strangers.slice(0, 1) }));
+  await verifier.check();
+  await refuses(verifier, 'not.a.token', /./);
+  assert.equal(isVerified, false, 'the keys changed too late to show anything');
+  assert.equal((await verifying).identity.user, 'user-1');
   await refuses(verifier, token, /./);
 });
 
