@@ -57,6 +57,7 @@ function setUp(
   return { callee, journal, sent, log, said };
 }
 
+const at = (nowMs: number) => () => nowMs;
 const idOf = (call: number) => call.toString(16).padStart(32, '0');
 
 /** What a caller would send of that call. */
@@ -86,7 +87,7 @@ function lastOutcome(sent: Frame[]) {
 test('[RLY-05] a known call is answered from the journal and not dispatched again', () => {
   const { callee, log, said } = setUp();
   callTo(callee, 1);
-  assert.ok(callee.begin(idOf(1), { durable: true }));
+  assert.equal(callee.begin(idOf(1), { durable: true }, at(1)), 9_999);
   callTo(callee, 1);
   assert.deepEqual(said(), ['DATA'], 'it lives, and there is no news');
   callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(100_000) });
@@ -122,7 +123,7 @@ test('[RLY-05] an outcome is persisted and sent only after it is sealed, and nev
   const { callee, sent, log, said } = setUp({ retentionMs: 100 }, journal, signing);
   const states = () => [...journal.load()].map(({ state }) => state);
   callTo(callee, 1);
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   callee.finished(idOf(1), { status: 'done', result: Buffer.from('result') });
   assert.equal(callee.running, 1);
   assert.equal(callee.nextWakeMs, 10_100, 'its deadline is no reason to wake any more');
@@ -145,7 +146,7 @@ test('progress is sent while a call runs and leaves no trace in the journal', ()
   callTo(callee, 1);
   callee.progress(idOf(1), { progress: 1 });
   assert.deepEqual(said(), [], 'the call has not begun');
-  callee.begin(idOf(1), { durable: false });
+  callee.begin(idOf(1), { durable: false }, at(1));
   const before = [...journal.load()];
   callee.progress(idOf(1), { progress: 2, total: 4, message: 'half' });
   assert.deepEqual([...journal.load()], before);
@@ -168,7 +169,7 @@ test('a caller receives progress only while its latest Call or Resume names the 
     callee.frame({ ...frame, payload: toBinary(schema, message) }, 1);
   };
   lineOf(1, plain(CallSchema)).call({ ...request, callId: idOf(1) }, 1_000_000);
-  callee.begin(idOf(1), { durable: false });
+  callee.begin(idOf(1), { durable: false }, at(1));
   callee.progress(idOf(1), { progress: 1 });
   assert.deepEqual(said(), []);
   lineOf(1, (frame) => callee.frame(frame, 1)).resume(0, 0);
@@ -207,7 +208,7 @@ test('[RLY-05] after a restart a call that had begun is unknown and any other is
   const before = setUp();
   callTo(before.callee, 1);
   callTo(before.callee, 2);
-  before.callee.begin(idOf(1), { durable: true });
+  before.callee.begin(idOf(1), { durable: true }, at(1));
   const { callee, sent, said } = setUp({}, before.journal);
   const hear = (frame: Frame) => callee.frame(frame, 1);
   lineOf(1, hear).resume(0, 0);
@@ -220,7 +221,7 @@ test('[RLY-05] after a restart a call that had begun is unknown and any other is
 test('[RLY-05] a result survives a restart until it is acknowledged', () => {
   const before = setUp();
   callTo(before.callee, 1);
-  before.callee.begin(idOf(1), { durable: true });
+  before.callee.begin(idOf(1), { durable: true }, at(1));
   before.callee.finished(idOf(1), { status: 'done', result: Buffer.from('abcdef') });
   const { callee, sent, journal } = setUp({}, before.journal);
   const line = lineOf(1, (frame) => callee.frame(frame, 1));
@@ -236,10 +237,10 @@ test('[RLY-05] a result survives a restart until it is acknowledged', () => {
 test('[HOST-05] a call cancelled before it begins never runs, and a running one is aborted', () => {
   const { callee, log, sent } = setUp();
   callTo(callee, 1).cancel();
-  assert.equal(callee.begin(idOf(1), { durable: true }), false);
+  assert.equal(callee.begin(idOf(1), { durable: true }, at(1)), 0);
   assert.equal(lastOutcome(sent).status, OutcomeStatus.CANCELLED);
   const line = callTo(callee, 2);
-  callee.begin(idOf(2), { durable: true });
+  callee.begin(idOf(2), { durable: true }, at(1));
   line.cancel();
   assert.deepEqual(log, ['dispatch 1', 'abort 1 cancelled', 'dispatch 2', 'abort 2 cancelled']);
   assert.equal(callee.running, 1);
@@ -248,7 +249,7 @@ test('[HOST-05] a call cancelled before it begins never runs, and a running one 
 test('a call is aborted at its deadline and times out, whatever its tool reports later', () => {
   const { callee, log, sent, said } = setUp();
   callTo(callee, 1);
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   assert.equal(callee.nextWakeMs, 10_000);
   callee.tick(10_000);
   callee.finished(idOf(1), { status: 'done', result: Buffer.from('late') });
@@ -262,12 +263,12 @@ test('running calls, bytes of results and entries are bounded', () => {
   callTo(callee, 1);
   callTo(callee, 2);
   assert.match(lastOutcome(sent).errorMessage, /runs 1 calls/);
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(1_001) });
   assert.match(lastOutcome(sent).errorMessage, /keeps 1000 bytes/);
   assert.deepEqual(log, ['dispatch 1']);
   callTo(callee, 3, { maxBytes: 5 });
-  callee.begin(idOf(3), { durable: true });
+  callee.begin(idOf(3), { durable: true }, at(1));
   callee.finished(idOf(3), { status: 'done', result: Buffer.alloc(6) });
   assert.equal(lastOutcome(sent).errorId, 'tool.result_too_large');
   callTo(callee, 4);
@@ -287,7 +288,7 @@ test('an acknowledgement frees the bytes of a result', () => {
   const { callee, sent, said } = setUp({ maxHeldBytes: 100_000 });
   for (let call = 1; call < 20; call += 1) {
     const line = callTo(callee, call);
-    callee.begin(idOf(call), { durable: false });
+    callee.begin(idOf(call), { durable: false }, at(1));
     callee.finished(idOf(call), { status: 'done', result: Buffer.alloc(60_000) });
     assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
     line.ack();
@@ -306,7 +307,7 @@ test('outcomes count as held bytes until they are forgotten, and a full device t
     const line = callTo(callee, call);
     if (log.length === taken) break;
     taken = log.length;
-    callee.begin(idOf(call), { durable: false });
+    callee.begin(idOf(call), { durable: false }, at(1));
     callee.finished(idOf(call), { status: 'failed', error });
     line.ack();
   }
@@ -323,7 +324,7 @@ test('outcomes count as held bytes until they are forgotten, and a full device t
 test('a Resume sets the credit, so a caller that takes no bytes gets none', () => {
   const { callee, sent, said } = setUp();
   callTo(callee, 1);
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(200_000) });
   sent.length = 0;
   const line = lineOf(1, (frame) => callee.frame(frame, 1));
@@ -336,7 +337,7 @@ test('a Resume sets the credit, so a caller that takes no bytes gets none', () =
 test('the outcome of an acknowledged call states the length of its result after a restart', () => {
   const { callee, journal } = setUp();
   const line = callTo(callee, 1);
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(70) });
   line.ack();
   const again = setUp({}, journal);
@@ -350,7 +351,7 @@ test('a runner cannot report done before a call begins, nor denied afterwards', 
   assert.throws(() => callee.finished(idOf(1), { status: 'done', result: Buffer.of() }), {
     id: 'internal',
   });
-  callee.begin(idOf(1), { durable: true });
+  callee.begin(idOf(1), { durable: true }, at(1));
   const error = new ZlError('policy.denied', 'no');
   assert.throws(() => callee.finished(idOf(1), { status: 'denied', error }), { id: 'internal' });
 });
@@ -371,8 +372,52 @@ test('[RLY-05] a call that is cancelled at its deadline has timed out', () => {
   let nowMs = 1;
   const line = lineOf(1, (frame) => callee.frame(frame, nowMs));
   line.call({ ...request, callId: idOf(1) }, 0);
-  callee.begin(idOf(1), { durable: false });
+  callee.begin(idOf(1), { durable: false }, at(1));
   nowMs = request.deadlineMs;
   line.cancel();
   assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
+});
+
+test('a call that has waited until its deadline does not begin, though no timer has fired', () => {
+  const { callee, journal, sent, log } = setUp();
+  callTo(callee, 1);
+  assert.equal(callee.begin(idOf(1), { durable: true }, at(10_000)), 0);
+  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
+  assert.equal(lastOutcome(sent).errorMessage, 'did not begin by its deadline');
+  assert.deepEqual(log, ['dispatch 1', 'abort 1 deadline']);
+  assert.deepEqual(
+    [...journal.load()].map(({ state }) => state),
+    ['finished'],
+  );
+});
+
+test('a call whose deadline passes while the journal writes does not run', () => {
+  const { callee, sent } = setUp();
+  callTo(callee, 1);
+  const times = [9_999, 10_000, 10_000];
+  assert.equal(
+    callee.begin(idOf(1), { durable: true }, () => times.shift() ?? 10_001),
+    0,
+  );
+  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
+});
+
+test('[RLY-05] frames of an older epoch change nothing', () => {
+  const { callee, sent, log, said } = setUp();
+  const hear = (frame: Frame) => callee.frame(frame, 1);
+  lineOf(1, hear).call({ ...request, callId: idOf(1) }, 0);
+  callTo(callee, 2);
+  for (const call of [1, 2]) callee.begin(idOf(call), { durable: true }, at(1));
+  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(100) });
+  sent.length = 0;
+  for (const call of [1, 2]) {
+    const old = lineOf(call, (frame) => hear({ ...frame, epoch: 4 }));
+    old.resume(0, 100);
+    old.credit(100);
+    old.cancel();
+    old.ack();
+  }
+  assert.deepEqual([said(), log], [[], ['dispatch 1', 'dispatch 2']]);
+  lineOf(1, hear).credit(100);
+  assert.deepEqual(said(), ['DATA'], 'the result is still there');
 });

@@ -107,10 +107,20 @@ export class Callee {
     }
   }
 
-  /** Called just before the tool can act. False: the tool must not run. */
-  begin(callId: string, { durable }: { readonly durable: boolean }): boolean {
+  /**
+   * Called just before the tool can act. Returns how long it may take; at 0 it must not run.
+   * It reads the clock itself, again after the write: a disk may take seconds.
+   */
+  begin(callId: string, { durable }: { readonly durable: boolean }, now: () => number): number {
     const entry = this.#entries.get(callId);
-    return entry !== undefined && this.#writer.begin(entry, durable);
+    if (entry === undefined) return 0;
+    // Timers stop while the machine sleeps, so no tick need have come at the deadline.
+    if (entry.deadlineMs <= now()) this.tick(now());
+    if (!this.#writer.begin(entry, durable)) return 0;
+    const nowMs = now();
+    if (entry.deadlineMs > nowMs) return entry.deadlineMs - nowMs;
+    this.tick(nowMs);
+    return 0;
   }
 
   /** Reports progress to a caller that wants it: best effort, never journalled. */
@@ -143,7 +153,8 @@ export class Callee {
 
   tick(nowMs: number): void {
     for (const entry of this.#entries.expired(nowMs)) {
-      const error = new ZlError('tool.timeout', 'not finished by its deadline');
+      const what = entry.state.name === 'received' ? 'did not begin' : 'not finished';
+      const error = new ZlError('tool.timeout', `${what} by its deadline`);
       this.#end(entry, { status: 'failed', error });
       this.#sink.abort(entry.callId, 'deadline');
     }

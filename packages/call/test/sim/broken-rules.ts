@@ -45,6 +45,12 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     variant: { journalFor: (disk) => journalLike(disk, { load: () => without(disk, 'finished') }) },
   },
   {
+    rule: 2,
+    how: 'a call begins without a look at the clock',
+    lie: /^began late/,
+    variant: { beginsAt: () => Number.NEGATIVE_INFINITY },
+  },
+  {
     rule: 3,
     how: 'the tool acts before dispatched is persisted',
     lie: /^ran twice/,

@@ -11,6 +11,8 @@ const RETENTION_MS = 500;
 /** Fewer than the calls of some schedules, so that a device can be full. */
 export const MAX_ENTRIES = 2;
 const ABORT_MS = 3;
+/** How soon after a sleep the bridge's timer looks at the clock again. */
+const WAKING_MS = 1_000;
 /** A key in hardware takes its time. */
 const SEAL_MS = 2;
 
@@ -20,6 +22,7 @@ export interface DeviceParts {
   readonly fate: Fate;
   /** As the callee sees its journal. */
   readonly journalFor: (disk: Journal) => Journal;
+  readonly beginsAt: (nowMs: number) => number;
   readonly send: (frame: Frame) => void;
   /** The bridge runs and wants a route. */
   readonly onStart: () => void;
@@ -37,6 +40,8 @@ export class SimDevice {
   /** What its clock adds to true time. */
   #clockMs = CLOCK_START_MS;
   readonly #begun = new Set<string>();
+  #sleptMs = 0;
+  #awakeAtMs = 0;
 
   constructor(parts: DeviceParts) {
     this.#parts = parts;
@@ -57,7 +62,8 @@ export class SimDevice {
 
   /** In true time. */
   get nextWakeMs(): number {
-    return (this.#callee?.nextWakeMs ?? Number.POSITIVE_INFINITY) - this.#clockMs;
+    const wakeMs = (this.#callee?.nextWakeMs ?? Number.POSITIVE_INFINITY) - this.#clockMs;
+    return this.#sleptMs > 0 ? Math.max(wakeMs, this.#awakeAtMs + WAKING_MS) : wakeMs;
   }
 
   get #nowMs(): number {
@@ -109,6 +115,12 @@ export class SimDevice {
     this.#clockMs += byMs;
   }
 
+  sleep(forMs: number): void {
+    const { nowMs } = this.#parts.timeline;
+    this.#sleptMs += Math.max(0, nowMs + forMs - Math.max(nowMs, this.#awakeAtMs));
+    this.#awakeAtMs = Math.max(this.#awakeAtMs, nowMs + forMs);
+  }
+
   attach(epoch: number): void {
     this.#epoch = epoch;
     this.#alive((callee) => callee.attached(epoch));
@@ -120,7 +132,10 @@ export class SimDevice {
   }
 
   hear(frame: Frame): void {
-    this.#alive((callee) => callee.frame(frame, this.#nowMs));
+    const { timeline } = this.#parts;
+    const asleepMs = this.#awakeAtMs - timeline.nowMs;
+    if (asleepMs > 0) timeline.after(asleepMs, () => this.hear(frame));
+    else this.#alive((callee) => callee.frame(frame, this.#nowMs));
   }
 
   tick(): void {
@@ -144,20 +159,27 @@ export class SimDevice {
       );
   }
 
-  /** Later, unless the bridge has come down since. */
+  /** Later, and later still by any sleep, unless the bridge has come down since. */
   #after(delayMs: number, part: (callee: Callee) => void): void {
     const life = this.#life;
+    const sleptMs = this.#sleptMs;
     this.#parts.timeline.after(delayMs, () => {
-      if (life === this.#life) this.#alive(part);
+      if (life !== this.#life) return;
+      if (this.#sleptMs > sleptMs) this.#after(this.#sleptMs - sleptMs, part);
+      else this.#alive(part);
     });
   }
 
-  #dispatch({ callId }: CalleeCall): void {
+  #dispatch({ callId, deadlineMs }: CalleeCall): void {
     const plan = this.#plan(callId);
+    const now = () => this.#parts.beginsAt(this.#nowMs);
     const decide = (callee: Callee) => {
       const error = new ZlError('policy.denied', 'no');
       if (plan.isDenied) callee.finished(callId, { status: 'denied', error });
-      else if (callee.begin(callId, { durable: plan.hasEffects })) this.#run(callId, plan);
+      else if (callee.begin(callId, { durable: plan.hasEffects }, now) > 0) {
+        if (this.#nowMs >= deadlineMs) this.#parts.witness.violate(callId, 'began late');
+        this.#run(callId, plan);
+      }
     };
     if (plan.decideMs > 0) this.#after(plan.decideMs, decide);
     else if (this.#callee) decide(this.#callee);

@@ -44,6 +44,8 @@ export type Step =
       /** The clock is put right again after this long; never, when 0. */
       readonly forMs: number;
     }
+  /** The device's machine sleeps: its timers stop, and frames wait. */
+  | { readonly do: 'sleep'; readonly atMs: number; readonly forMs: number }
   | { readonly do: 'lose'; readonly frame: number }
   | { readonly do: 'repeat'; readonly frame: number; readonly afterMs: number }
   | { readonly do: 'delay'; readonly frame: number; readonly byMs: number };
@@ -60,6 +62,7 @@ const FAULTS = [
   'host dies',
   'wipe',
   'clock',
+  'sleep',
   'lose',
   'repeat',
   'delay',
@@ -125,6 +128,8 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
       return { do: 'die', at: random.pick(HOST_POINTS), nth: random.int(1, 3), ...fall };
     case 'clock':
       return planClock(random, atMs);
+    case 'sleep':
+      return { do: kind, atMs, forMs: aWhileMs };
     case 'lose':
       return { do: kind, frame };
     case 'repeat':

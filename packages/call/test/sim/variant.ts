@@ -12,6 +12,8 @@ export interface Surroundings {
 /** The world around the two machines. A variant that breaks one rule differs in one of these. */
 export interface Variant {
   readonly journalFor: (disk: Journal) => Journal;
+  /** The clock that a call is compared with when it begins. */
+  readonly beginsAt: (nowMs: number) => number;
   readonly fromHost: (frame: Frame, at: Surroundings) => Frame;
   readonly toDevice: (frame: Frame, at: Surroundings) => Frame;
   readonly toHost: (frame: Frame, at: Surroundings) => Frame;
@@ -23,6 +25,7 @@ export interface Variant {
 
 export const FAITHFUL: Variant = {
   journalFor: (disk) => disk,
+  beginsAt: (nowMs) => nowMs,
   fromHost: (frame) => frame,
   toDevice: (frame) => frame,
   toHost: (frame) => frame,

@@ -36,6 +36,7 @@ class World {
       witness,
       fate,
       journalFor: variant.journalFor,
+      beginsAt: variant.beginsAt,
       send: (frame) =>
         network.carry(frame, (it) => this.host.hear(variant.toHost(it, this.#surroundings))),
       onStart: () => this.#relay.connect(),
@@ -127,6 +128,9 @@ class World {
         break;
       case 'clock':
         this.#stepClock(step);
+        break;
+      case 'sleep':
+        this.device.sleep(step.forMs);
         break;
     }
   }

@@ -25,8 +25,8 @@ export interface CallsDeps extends RunnerDeps {
   readonly onFatal: (error: unknown) => void;
 }
 
-/** Node cannot set a timer further ahead. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** A timer stops while the machine sleeps; a deadline that passed meanwhile is seen this soon. */
+const MAX_TIMER_MS = 1_000;
 
 /** All calls of the device: the protocol's state machine, the runner of tools, and time. */
 export class DeviceCalls {
@@ -42,7 +42,8 @@ export class DeviceCalls {
   constructor(deps: CallsDeps) {
     this.#deps = deps;
     this.#runner = new Runner(deps, {
-      begin: (callId, options) => this.#guard(() => this.#callee.begin(callId, options)) ?? false,
+      begin: (callId, options) =>
+        this.#guard(() => this.#callee.begin(callId, options, deps.clock.nowMs)) ?? 0,
       progress: (callId, report) => this.#guard(() => this.#callee.progress(callId, report)),
       finished: (callId, finish) => void this.#input(() => this.#callee.finished(callId, finish)),
     });

@@ -43,7 +43,8 @@ export interface PolicyPort {
 
 /** The part of the callee that the runner drives. */
 export interface CalleePort {
-  begin(callId: string, options: { readonly durable: boolean }): boolean;
+  /** Returns how long the tool may take; at 0 it must not run. */
+  begin(callId: string, options: { readonly durable: boolean }): number;
   progress(callId: string, report: CallProgress): void;
   finished(callId: string, finish: Finish): void;
 }
@@ -183,8 +184,11 @@ export class Runner {
     if (state.name !== 'ready') {
       semaphore.release();
       this.#finish(run, failed(this.#absence(target.server)));
-    } else if (this.#callee.begin(run.call.callId, { durable: target.hasEffects })) {
-      void this.#run(run, state.connection, target).then((finish) => {
+      return;
+    }
+    const leftMs = this.#callee.begin(run.call.callId, { durable: target.hasEffects });
+    if (leftMs > 0) {
+      void this.#run(run, state.connection, { ...target, leftMs }).then((finish) => {
         semaphore.release();
         this.#finish(run, finish);
       });
@@ -194,7 +198,8 @@ export class Runner {
     }
   }
 
-  async #run(run: Run, connection: McpConnection, { server, params, hasEffects }: Target) {
+  async #run(run: Run, connection: McpConnection, target: Target & { readonly leftMs: number }) {
+    const { server, params, hasEffects, leftMs } = target;
     const { maxBytes, traceparent } = run;
     const startMs = performance.now();
     try {
@@ -203,7 +208,7 @@ export class Runner {
         { ...params },
         {
           signal: run.abort.signal,
-          timeoutMs: run.timeoutMs(this.#deps.nowMs(), server.callTimeoutMs),
+          timeoutMs: run.timeoutMs(leftMs, server.callTimeoutMs),
           traceparent,
           meta: { [MAX_BYTES_META]: maxBytes },
           ...(run.call.wantsProgress ? { onProgress: this.#reporter(run) } : {}),
@@ -301,9 +306,9 @@ class Run {
   }
 
   /** How long the server may take: until the deadline, or less by policy or manifest. */
-  timeoutMs(nowMs: number, serverTimeoutMs: number): number {
+  timeoutMs(leftMs: number, serverTimeoutMs: number): number {
     const { timeoutMs = serverTimeoutMs } = this.#caps;
-    return Math.max(1, Math.min(this.call.deadlineMs - nowMs, timeoutMs, serverTimeoutMs));
+    return Math.max(1, Math.min(leftMs, timeoutMs, serverTimeoutMs));
   }
 
   /** The trace context of everything logged about the call. */

@@ -94,7 +94,8 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   dispatch(call: CalleeCall): void {
     const { name, arguments: args } = JSON.parse(Buffer.from(call.params).toString());
     const tool = this.#tools.get(`${call.server}.${name}`);
-    if (tool === undefined || !this.#callee.begin(call.callId, { durable: false })) return;
+    if (tool === undefined || !this.#callee.begin(call.callId, { durable: false }, Date.now))
+      return;
     this.traceparents.push(call.traceparent);
     this.executions.set(call.callId, (this.executions.get(call.callId) ?? 0) + 1);
     const abort = new AbortController();
