@@ -24,6 +24,9 @@ import {
   sameBytes,
 } from './messages.ts';
 
+/** More leases than a device gets within the life of a call. */
+const MAX_COMPLETE_EPOCHS = 64;
+
 interface Standing {
   readonly callId: string;
   readonly known: CalleeEntry | undefined;
@@ -43,6 +46,8 @@ export class Callee {
   readonly #entries: CalleeEntries;
   readonly #sender: CalleeSender;
   readonly #writer: JournalWriter;
+  /** Under which no call is lost: a running callee remembers what its disk may lose. */
+  #completeEpochs: readonly number[];
   #isDraining = false;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
@@ -52,6 +57,7 @@ export class Callee {
     this.#entries = new CalleeEntries(journal, this.#limits.retentionMs);
     this.#sender = new CalleeSender((frame) => sink.send(frame));
     this.#writer = new JournalWriter(journal);
+    this.#completeEpochs = journal.completeEpochs;
   }
 
   /** Calls without a persisted outcome. */
@@ -82,11 +88,17 @@ export class Callee {
   }
 
   attached(epoch: number): void {
+    this.#completeEpochs = [...this.#completeEpochs, epoch].slice(-MAX_COMPLETE_EPOCHS);
     this.#sender.attach(epoch);
   }
 
   detached(): void {
     this.#sender.detach();
+  }
+
+  /** The end of a clean run: nothing may begin after it. */
+  close(): void {
+    this.#journal.complete(this.#completeEpochs);
   }
 
   frame(frame: Frame, nowMs: number): void {
@@ -214,7 +226,7 @@ export class Callee {
     const message = readMessage(ResumeSchema, payload);
     if (message === undefined) return;
     if (known === undefined || !sameBytes(message.journalId, this.#journal.id)) {
-      this.#sender.write(callId, notSeen(this.#journal.id));
+      this.#sender.write(callId, notSeen(this.#journal.id, this.#completeEpochs));
     } else if (sameBytes(message.digest, known.digest)) {
       known.wantsProgress = message.features.includes(PROGRESS_FEATURE);
       known.outbox.limitTo(Number(message.credit));

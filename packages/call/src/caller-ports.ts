@@ -21,6 +21,8 @@ export interface CallIntent {
 
 export interface CallerRequest extends CallRequest {
   readonly settleByMs: number;
+  /** False: running it twice harms nobody. Absent: it may have effects. */
+  readonly hasEffects?: boolean;
 }
 
 /** Called from inside the input that caused it, after the state has changed. */

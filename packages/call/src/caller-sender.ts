@@ -19,6 +19,7 @@ export class CallerSender {
   #journalId: Uint8Array = NO_BYTES;
   #route: Route | undefined;
   #epoch = 0;
+  #sentEpoch = 0;
 
   constructor({ callId, digest }: Subject, send: (frame: Frame) => void) {
     this.#callId = callIdFromKey(callId);
@@ -33,6 +34,11 @@ export class CallerSender {
   /** The epoch of the newest route so far. Frames of older routes are ignored. */
   get epoch(): number {
     return this.#epoch;
+  }
+
+  /** The epoch under which the call was sent last. */
+  get sentEpoch(): number {
+    return this.#sentEpoch;
   }
 
   /** Returns false for a known route and for one older than that. */
@@ -78,6 +84,7 @@ export class CallerSender {
       maxBytes: BigInt(request.maxBytes),
       features: [...FEATURES],
     });
+    this.#sentEpoch = this.#route?.epoch ?? this.#sentEpoch;
     this.#write({ kind: FrameKind.CALL, payload: toBinary(CallSchema, message) });
   }
 

@@ -106,14 +106,41 @@ test('[RLY-05] sends the same call again after not seen, unless it comes from an
   const same = setUp();
   same.caller.routeUp(route, 0);
   same.caller.routeUp(newRoute, 1);
-  same.hear(notSeen(route.journalId), 4);
+  same.hear(notSeen(route.journalId, [3, 4]), 4);
   assert.deepEqual(same.kinds(), ['CALL', 'RESUME', 'CALL']);
   const other = setUp();
   other.caller.routeUp(route, 0);
   other.caller.routeUp(newRoute, 1);
-  other.hear(notSeen(Buffer.alloc(16, 2)), 4);
+  other.hear(notSeen(Buffer.alloc(16, 2), [3, 4]), 4);
   assert.equal(other.outcomes[0]?.status, 'unknown');
   assert.equal(other.outcomes[0]?.error?.id, 'call.unknown_outcome');
+});
+
+test('[RLY-05] a journal that may have lost the call leaves it unknown, unless it has no effects', () => {
+  const outcomeAfter = (subject: CallerRequest, epochs: readonly number[]) => {
+    const { caller, hear, kinds, outcomes } = setUp(subject);
+    caller.routeUp(route, 0);
+    caller.routeUp(newRoute, 1);
+    hear(notSeen(route.journalId, epochs), 4);
+    return outcomes[0]?.error?.id ?? kinds().at(-1);
+  };
+  const sentUnder = route.epoch;
+  assert.equal(outcomeAfter(request, [4]), 'call.unknown_outcome');
+  assert.equal(outcomeAfter({ ...request, hasEffects: true }, [4]), 'call.unknown_outcome');
+  assert.equal(outcomeAfter({ ...request, hasEffects: false }, [4]), 'CALL');
+  assert.equal(outcomeAfter(request, [sentUnder, 4]), 'CALL');
+  assert.equal(outcomeAfter(request, []), 'CALL', 'a bridge of release 0.1.0');
+});
+
+test('[RLY-05] a call that was sent again is judged by its last epoch', () => {
+  const { caller, hear, kinds, outcomes } = setUp();
+  caller.routeUp(route, 0);
+  caller.routeUp(newRoute, 1);
+  hear(notSeen(route.journalId, [3, 4]), 4);
+  caller.routeUp({ ...route, epoch: 5 }, 2);
+  hear(notSeen(route.journalId, [3, 5]), 5);
+  assert.deepEqual(kinds(), ['CALL', 'RESUME', 'CALL', 'RESUME']);
+  assert.equal(outcomes[0]?.status, 'unknown');
 });
 
 test('[RLY-05] a refusal leaves the outcome unknown, and a busy device is asked again', () => {
@@ -212,6 +239,6 @@ test('[RLY-05] a restarted host asks for the outcome and never sends the call ag
   assert.equal(outcomes[0]?.resultBytes, 70);
   const unseen = setUp(intent);
   unseen.caller.routeUp(newRoute, 0);
-  unseen.hear(notSeen(route.journalId), 4);
+  unseen.hear(notSeen(route.journalId, [3, 4]), 4);
   assert.equal(unseen.outcomes[0]?.status, 'unknown');
 });

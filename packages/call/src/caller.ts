@@ -12,12 +12,14 @@ import {
   type Route,
 } from './caller-ports.ts';
 import { CallerSender, SilenceTimer } from './caller-sender.ts';
-import { readDeviceMessage, refusalText } from './messages.ts';
+import { type DeviceMessage, readDeviceMessage, refusalText } from './messages.ts';
 import { ResultInbox } from './result-stream.ts';
 
 type OpenName = 'validated' | 'sent' | 'running' | 'resuming';
 
 export type CallerStateName = OpenName | Outcome;
+
+type NotSeen = Extract<DeviceMessage, { type: 'not seen' }>;
 
 type CallerState =
   | { readonly name: OpenName }
@@ -148,7 +150,7 @@ export class Caller {
     const message = readDeviceMessage(frame);
     if (message.type === 'data') this.#onData(message.offset, message.bytes, nowMs);
     else if (message.type === 'outcome') this.#onOutcome(message.outcome, nowMs);
-    else if (message.type === 'not seen') this.#onNotSeen(message.journalId, nowMs);
+    else if (message.type === 'not seen') this.#onNotSeen(message, nowMs);
     else if (message.type === 'progress') this.#sink.progress?.(message.report);
     else if (message.type === 'refused') this.#onRefused(message.reason, frame.epoch, nowMs);
   }
@@ -237,8 +239,9 @@ export class Caller {
     this.#settleIfWhole();
   }
 
-  #onNotSeen(journalId: Uint8Array, nowMs: number): void {
+  #onNotSeen({ journalId, epochs }: NotSeen, nowMs: number): void {
     if (!this.#sender.isUp) return;
+    const isProof = epochs.length === 0 || epochs.includes(this.#sender.sentEpoch);
     if (!this.#sender.isBoundTo(journalId)) {
       this.#settleUnknown('the device has a new journal');
     } else if (this.#state.name !== 'resuming' || this.#stated) {
@@ -246,6 +249,8 @@ export class Caller {
     } else if (this.#isStopping || this.#request === undefined) {
       // The call may still run: a frame may be on its way to the device.
       this.#settleUnknown('the device did not know the call when asked');
+    } else if (!isProof && this.#request.hasEffects !== false) {
+      this.#settleUnknown('the device restarted, and its journal may have lost the call');
     } else {
       this.#call(nowMs);
     }

@@ -33,6 +33,8 @@ export interface Journal {
   /** 16 random bytes, made with the journal. */
   readonly id: Uint8Array;
   readonly watermarkMs: number;
+  /** The epochs of the last complete(). */
+  readonly completeEpochs: readonly number[];
   load(): Iterable<JournalEntry>;
   /** Inserts. */
   dispatched(entry: DispatchedEntry, durable: boolean): void;
@@ -45,6 +47,8 @@ export interface Journal {
    * every entry whose deadline is not after it.
    */
   forget(watermarkMs: number): void;
+  /** Durable: every call accepted under these epochs is in the journal as it is now. */
+  complete(epochs: readonly number[]): void;
 }
 
 /** A journal in memory, for tests. */
@@ -52,6 +56,7 @@ export class MemoryJournal implements Journal {
   readonly id: Uint8Array;
   readonly #entries = new Map<string, JournalEntry>();
   #watermarkMs = 0;
+  #completeEpochs: readonly number[] = [];
 
   constructor(id: Uint8Array) {
     this.id = id;
@@ -59,6 +64,10 @@ export class MemoryJournal implements Journal {
 
   get watermarkMs(): number {
     return this.#watermarkMs;
+  }
+
+  get completeEpochs(): readonly number[] {
+    return this.#completeEpochs;
   }
 
   load(): Iterable<JournalEntry> {
@@ -86,5 +95,9 @@ export class MemoryJournal implements Journal {
     for (const [callId, { deadlineMs }] of this.#entries) {
       if (deadlineMs <= this.#watermarkMs) this.#entries.delete(callId);
     }
+  }
+
+  complete(epochs: readonly number[]): void {
+    this.#completeEpochs = epochs;
   }
 }

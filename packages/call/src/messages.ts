@@ -83,8 +83,9 @@ export function calleeFrame(callId: string, epoch: number, content: CalleeConten
   };
 }
 
-export function notSeen(journalId: Uint8Array): CalleeContent {
-  const payload = toBinary(NotSeenSchema, create(NotSeenSchema, { journalId }));
+export function notSeen(journalId: Uint8Array, epochs: readonly number[]): CalleeContent {
+  const message = create(NotSeenSchema, { journalId, epochs: epochs.map(BigInt) });
+  const payload = toBinary(NotSeenSchema, message);
   return { kind: FrameKind.NOT_SEEN, payload };
 }
 
@@ -117,7 +118,12 @@ export function outcomePayload(outcome: CalleeOutcome, seal: Seal): Uint8Array {
 export type DeviceMessage =
   | { readonly type: 'data'; readonly offset: number; readonly bytes: Uint8Array }
   | { readonly type: 'outcome'; readonly outcome: CallerOutcome }
-  | { readonly type: 'not seen'; readonly journalId: Uint8Array }
+  | {
+      readonly type: 'not seen';
+      readonly journalId: Uint8Array;
+      /** Under which the journal has lost no call; empty from a bridge that does not say. */
+      readonly epochs: readonly number[];
+    }
   | { readonly type: 'refused'; readonly reason: RefusedReason }
   | { readonly type: 'progress'; readonly report: CallProgress }
   | { readonly type: 'unreadable' };
@@ -134,7 +140,9 @@ export function readDeviceMessage({ kind, offset, payload }: Frame): DeviceMessa
     }
     case FrameKind.NOT_SEEN: {
       const message = readMessage(NotSeenSchema, payload);
-      return message ? { type: 'not seen', journalId: message.journalId } : UNREADABLE;
+      if (message === undefined) return UNREADABLE;
+      const { journalId, epochs } = message;
+      return { type: 'not seen', journalId, epochs: epochs.map(Number) };
     }
     case FrameKind.REFUSED: {
       const message = readMessage(RefusedSchema, payload);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type Schedule, scheduleOf } from './sim/schedule.ts';
+import { type Schedule, type Step, scheduleOf } from './sim/schedule.ts';
 import { printSchedule, shrink } from './sim/shrink.ts';
 import { runOf, violationsOf } from './sim/world.ts';
 
@@ -26,6 +26,23 @@ test('[RLY-05] the simulated worlds produce every outcome', () => {
   for (const status of ['done', 'failed', 'denied', 'cancelled', 'unknown', 'never sent']) {
     assert.ok((seen.get(status) ?? 0) >= 10, `${status}: ${seen.get(status)}`);
   }
+});
+
+test('[RLY-05] a lost call is sent again after a clean restart, and with effects only then', () => {
+  const [plan] = scheduleOf(0);
+  assert.ok(plan?.do === 'call');
+  const call = { ...plan, isDenied: false, decideMs: 0, workMs: 0, resultBytes: 1 };
+  const lost = { do: 'lose', frame: 0 } as const;
+  const fall = { atMs: 20, downMs: 50 };
+  const outcomeAfter = (hasEffects: boolean, end: Step) => {
+    const { violations, calls } = runOf([{ ...call, hasEffects, timeoutMs: 10_000 }, lost, end]);
+    assert.deepEqual(violations, []);
+    return [...calls.values()][0]?.outcome?.status;
+  };
+  const crash = { do: 'bridge crash', isMachine: false, kept: 0, ...fall } as const;
+  assert.equal(outcomeAfter(true, { do: 'restart', ...fall }), 'done');
+  assert.equal(outcomeAfter(true, crash), 'unknown');
+  assert.equal(outcomeAfter(false, crash), 'done');
 });
 
 test('[RLY-07] a long result crosses a small window completely and never faster than it is read', () => {

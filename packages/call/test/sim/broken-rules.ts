@@ -17,7 +17,14 @@ export interface BrokenRule {
   /** What the properties must say of it. */
   readonly lie: RegExp;
   readonly variant: Partial<Variant>;
+  /** The world that the rule protects, where it is not the present one. */
+  readonly world?: Partial<Variant>;
 }
+
+/** A host of release 0.1.0 takes every "not seen" of the call's journal as proof. */
+const EARLIER_HOST: Partial<Variant> = {
+  toHost: (frame) => patch(frame, FrameKind.NOT_SEEN, NotSeenSchema, { epochs: [] }),
+};
 
 /** Each breaks one rule of a call, from outside the machines, and nothing else. */
 export const BROKEN_RULES: readonly BrokenRule[] = [
@@ -58,8 +65,9 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 3,
-    how: 'a tool with effects skips the fsync',
+    how: 'a tool with effects skips the fsync, before a host of release 0.1.0',
     lie: /^ran twice/,
+    world: EARLIER_HOST,
     variant: {
       journalFor: (disk) =>
         journalLike(disk, { dispatched: (entry) => disk.dispatched(entry, false) }),
@@ -100,6 +108,18 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   },
   {
     rule: 6,
+    how: '"not seen" counts whatever the journal has lost',
+    lie: /^ran twice/,
+    variant: EARLIER_HOST,
+  },
+  {
+    rule: 6,
+    how: 'a journal counts as complete after a run that did not end cleanly',
+    lie: /^ran twice/,
+    variant: { journalFor: (disk) => journalLike(disk, { completeEpochs: EVERY_EPOCH }) },
+  },
+  {
+    rule: 6,
     how: 'a refusal is taken as proof that the call never ran',
     lie: /^ended as failed, .*, though it ran/,
     variant: {
@@ -136,6 +156,8 @@ const FAILED_WITHOUT_RUNNING = {
   ),
 };
 
+const EVERY_EPOCH = Array.from({ length: 30 }, (_, epoch) => epoch);
+
 /** The id that a device's first journal gets. */
 const FIRST_JOURNAL = Buffer.alloc(16, 1);
 
@@ -158,7 +180,11 @@ function journalLike(disk: Journal, change: Partial<Journal>): Journal {
     finished: (entry, durable) => disk.finished(entry, durable),
     acknowledged: (callId) => disk.acknowledged(callId),
     forget: (watermarkMs) => disk.forget(watermarkMs),
+    complete: (epochs) => disk.complete(epochs),
     ...change,
+    get completeEpochs() {
+      return change.completeEpochs ?? disk.completeEpochs;
+    },
     get watermarkMs() {
       return change.watermarkMs ?? disk.watermarkMs;
     },

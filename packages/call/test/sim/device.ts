@@ -106,6 +106,21 @@ export class SimDevice {
     this.#stop(fall.downMs);
   }
 
+  /** Its disk loses what it had synced. */
+  rollBack(downMs: number, lost: number): void {
+    const { witness } = this.#parts;
+    witness.machineCrashes += 1;
+    witness.rollbacks += 1;
+    this.#disk.rollBack(lost);
+    this.#stop(downMs);
+  }
+
+  /** A clean end and a new start. */
+  restart(downMs: number): void {
+    this.#alive((callee) => callee.close());
+    this.#stop(downMs);
+  }
+
   wipe(downMs: number): void {
     this.#stop(downMs);
     this.#disk = this.#freshDisk();

@@ -9,23 +9,27 @@ import {
 type Written = (what: 'dispatched' | 'finished' | 'forgot') => void;
 type Write = (journal: MemoryJournal) => void;
 
-/** A journal on a disk: what was not made durable may be lost when the machine crashes. */
+/** A journal on a disk: a crash of the machine loses what was not durable, and a rollback also what was. */
 export class DiskJournal implements Journal {
   readonly id: Uint8Array;
   readonly #afterWrite: Written;
-  #durable: MemoryJournal;
   #live: MemoryJournal;
-  #pending: Write[] = [];
+  #writes: Write[] = [];
+  /** How many of the writes are durable. */
+  #durable = 0;
 
   constructor(id: Uint8Array, afterWrite: Written) {
     this.id = id;
     this.#afterWrite = afterWrite;
-    this.#durable = new MemoryJournal(id);
     this.#live = new MemoryJournal(id);
   }
 
   get watermarkMs(): number {
     return this.#live.watermarkMs;
+  }
+
+  get completeEpochs(): readonly number[] {
+    return this.#live.completeEpochs;
   }
 
   load(): Iterable<JournalEntry> {
@@ -51,31 +55,30 @@ export class DiskJournal implements Journal {
     this.#afterWrite('forgot');
   }
 
+  complete(epochs: readonly number[]): void {
+    this.#write((journal) => journal.complete(epochs), true);
+  }
+
   /** Loses what was not durable, but the first `kept` of those writes. */
   crashMachine(kept: number): void {
-    for (const write of this.#pending.slice(0, kept)) write(this.#durable);
-    this.#pending = [];
+    this.#cutTo(this.#durable + kept);
+  }
+
+  /** Loses the last `lost` durable writes too: a log that was cut, or a snapshot that was restored. */
+  rollBack(lost: number): void {
+    this.#cutTo(Math.max(0, this.#durable - lost));
+  }
+
+  #cutTo(length: number): void {
+    this.#writes = this.#writes.slice(0, length);
+    this.#durable = this.#writes.length;
     this.#live = new MemoryJournal(this.id);
-    this.#live.forget(this.#durable.watermarkMs);
-    for (const entry of this.#durable.load()) copyInto(this.#live, entry);
+    for (const write of this.#writes) write(this.#live);
   }
 
   #write(write: Write, durable: boolean): void {
     write(this.#live);
-    this.#pending.push(write);
-    if (!durable) return;
-    for (const pending of this.#pending) pending(this.#durable);
-    this.#pending = [];
-  }
-}
-
-function copyInto(journal: MemoryJournal, entry: JournalEntry): void {
-  if (entry.state === 'dispatched') {
-    journal.dispatched(entry, true);
-  } else if (entry.state === 'finished') {
-    journal.finished(entry, true);
-  } else {
-    journal.finished({ ...entry, result: new Uint8Array(entry.resultBytes) }, true);
-    journal.acknowledged(entry.callId);
+    this.#writes.push(write);
+    if (durable) this.#durable = this.#writes.length;
   }
 }

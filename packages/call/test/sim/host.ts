@@ -72,6 +72,7 @@ export class SimHost {
         callId,
         deadlineMs,
         settleByMs,
+        hasEffects: plan.hasEffects,
         server: 'sim',
         method: 'tools/call',
         params: Buffer.from('{}'),

@@ -35,7 +35,14 @@ export type Step =
   | { readonly do: 'host crash'; readonly atMs: number; readonly downMs: number }
   | ({ readonly do: 'bridge crash'; readonly atMs: number } & Fall)
   | ({ readonly do: 'die'; readonly at: Point; readonly nth: number } & Fall)
-  | { readonly do: 'wipe'; readonly atMs: number; readonly downMs: number }
+  | { readonly do: 'wipe' | 'restart'; readonly atMs: number; readonly downMs: number }
+  | {
+      readonly do: 'rollback';
+      readonly atMs: number;
+      readonly downMs: number;
+      /** Writes that had been durable. */
+      readonly lost: number;
+    }
   | {
       readonly do: 'clock';
       readonly atMs: number;
@@ -61,6 +68,8 @@ const FAULTS = [
   'bridge dies',
   'host dies',
   'wipe',
+  'restart',
+  'rollback',
   'clock',
   'sleep',
   'lose',
@@ -118,8 +127,11 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
       return { do: kind, atMs, downMs, isTold: random.chance(0.7) };
     case 'relay crash':
     case 'host crash':
+    case 'restart':
     case 'wipe':
       return { do: kind, atMs, downMs };
+    case 'rollback':
+      return { do: kind, atMs, downMs, lost: random.int(1, 6) };
     case 'bridge crash':
       return { do: kind, atMs, ...fall };
     case 'bridge dies':

@@ -17,7 +17,11 @@ export interface Testimony {
   intent?: CallIntent;
   outcome?: CallerOutcome;
   /** As the device told it last. */
-  told?: { readonly outcome: Buffer; readonly machineCrashes: number };
+  told?: {
+    readonly outcome: Buffer;
+    readonly machineCrashes: number;
+    readonly rollbacks: number;
+  };
   granted: number;
 }
 
@@ -26,6 +30,9 @@ export class Witness {
   readonly violations: string[] = [];
   readonly calls = new Map<string, Testimony>();
   machineCrashes = 0;
+  /** The disk lost durable writes. */
+  rollbacks = 0;
+
   planned(callId: string, plan: CallPlan): void {
     this.calls.set(callId, { plan, executions: [], granted: 0 });
   }
@@ -70,11 +77,14 @@ export class Witness {
   /** The device says how the call ended. */
   #told(callId: string, outcome: Uint8Array): void {
     const call = this.#call(callId);
-    const { machineCrashes } = this;
+    const { machineCrashes, rollbacks } = this;
     const before = call.told;
-    call.told = { outcome: Buffer.from(outcome), machineCrashes };
+    call.told = { outcome: Buffer.from(outcome), machineCrashes, rollbacks };
     if (before === undefined || before.outcome.equals(outcome)) return;
-    const mayChange = !call.plan.hasEffects && before.machineCrashes < machineCrashes;
+    // A disk that lost an outcome leaves the device without it, and a call without effects may run again.
+    const mayChange =
+      before.rollbacks < rollbacks ||
+      (!call.plan.hasEffects && before.machineCrashes < machineCrashes);
     if (!mayChange) this.violate(callId, 'was reported with two outcomes');
   }
 

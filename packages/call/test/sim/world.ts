@@ -123,6 +123,12 @@ class World {
       case 'bridge crash':
         this.device.crash(step);
         break;
+      case 'rollback':
+        this.device.rollBack(step.downMs, step.lost);
+        break;
+      case 'restart':
+        this.device.restart(step.downMs);
+        break;
       case 'wipe':
         this.device.wipe(step.downMs);
         break;

@@ -87,8 +87,13 @@ export class DeviceCalls {
     });
   }
 
-  /** Nothing is read or written after this. */
+  /** The clean end: nothing is read or written after it. */
   close(): void {
+    this.#guard(() => this.#callee.close());
+    this.#stop();
+  }
+
+  #stop(): void {
     this.#isDead = true;
     this.#deps.clock.clearTimeout(this.#timer);
   }
@@ -135,7 +140,7 @@ export class DeviceCalls {
 
   #die(error: unknown): void {
     if (this.#isDead) return;
-    this.close();
+    this.#stop();
     this.#deps.onFatal(error);
   }
 

@@ -34,6 +34,7 @@ const MIN_LOG_BYTES = 256 * 1024;
 /** The journal of calls on SQLite: writes survive a crash in the order they were made. */
 export class SqliteJournal implements Journal {
   readonly id: Uint8Array;
+  readonly completeEpochs: readonly number[];
   readonly #database: DatabaseSync;
   readonly #observer: JournalObserver;
   readonly #insert: StatementSync;
@@ -71,6 +72,7 @@ export class SqliteJournal implements Journal {
     this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
     this.id = this.#ownId();
     this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
+    this.completeEpochs = readEpochs(this.#meta('complete_epochs'));
     for (const entry of this.load()) {
       this.#deadlines.set(entry.callId, entry.deadlineMs);
       if (entry.state === 'finished') this.#kept.keep(entry.callId, entry.result.length);
@@ -134,6 +136,10 @@ export class SqliteJournal implements Journal {
     }
   }
 
+  complete(epochs: readonly number[]): void {
+    this.#write(true, 0, () => this.#setMeta.run('complete_epochs', JSON.stringify(epochs)));
+  }
+
   /** Moves the log into the file; call it when nothing waits for the journal. */
   checkpoint({ isIdle }: { readonly isIdle: boolean }): void {
     if (this.#logBytes < (isIdle ? MIN_LOG_BYTES : MAX_LOG_BYTES)) return;
@@ -183,6 +189,13 @@ export class SqliteJournal implements Journal {
   #meta(key: string) {
     return this.#database.prepare('SELECT value FROM meta WHERE key = ?').get(key)?.value;
   }
+}
+
+function readEpochs(text: unknown): number[] {
+  if (typeof text !== 'string') return [];
+  const epochs: unknown = JSON.parse(text);
+  if (Array.isArray(epochs) && epochs.every(Number.isSafeInteger)) return epochs;
+  throw corrupt();
 }
 
 type Row = Readonly<Record<string, unknown>>;

@@ -107,6 +107,7 @@ function requestOf(call: ExecutableCall, { identity }: TurnScope): CallerRequest
     argumentSalt: call.argumentSalt,
     deadlineMs: call.deadlineMs,
     settleByMs: call.settleByMs,
+    hasEffects: tool.hasEffects,
     maxBytes: call.maxBytes,
     bundleDigest: Buffer.from(policyDigest.slice('sha256:'.length), 'hex'),
     principal: { tenant, user, roles },

@@ -288,7 +288,8 @@ export declare type Progress = Message<"zerolatency.bridge.v1.Progress"> & {
 export declare const ProgressSchema: GenMessage<Progress>;
 
 /**
- * The answer to a Resume for a call this journal holds no entry of.
+ * The answer to a Resume for a call this journal holds no entry of. It proves
+ * that the call has not run if the call was sent under one of `epochs`.
  *
  * @generated from message zerolatency.bridge.v1.NotSeen
  */
@@ -299,6 +300,16 @@ export declare type NotSeen = Message<"zerolatency.bridge.v1.NotSeen"> & {
    * @generated from field: bytes journal_id = 1;
    */
   journalId: Uint8Array;
+
+  /**
+   * The epochs of the leases under which this journal has lost no call. A disk
+   * can lose what was synced, so a restarted callee names only the leases of
+   * runs that ended cleanly. A callee of release 0.1.0 names none, and its
+   * answer counts for every epoch.
+   *
+   * @generated from field: repeated uint64 epochs = 2;
+   */
+  epochs: bigint[];
 };
 
 /**
