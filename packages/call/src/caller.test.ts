@@ -242,3 +242,16 @@ test('[RLY-05] a restarted host asks for the outcome and never sends the call ag
   unseen.hear(notSeen(route.journalId, [3, 4]), 4);
   assert.equal(unseen.outcomes[0]?.status, 'unknown');
 });
+
+test('a device that spoke is asked again only after a whole delay', () => {
+  const { caller, hear, kinds } = setUp();
+  caller.routeUp(route, 0);
+  assert.equal(caller.nextWakeMs, 2_000);
+  hear({ kind: FrameKind.DATA }, 3, 1_500);
+  assert.equal(caller.nextWakeMs, 3_500, 'from the last word on');
+  caller.tick(3_500);
+  assert.deepEqual(kinds(), ['CALL', 'RESUME']);
+  assert.equal(caller.nextWakeMs, 7_500, 'and a silent one more rarely each time');
+  hear({ kind: FrameKind.DATA }, 3, 4_000);
+  assert.equal(caller.nextWakeMs, 6_000, 'until it speaks');
+});

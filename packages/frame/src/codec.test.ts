@@ -3,7 +3,15 @@ import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { FrameSchema } from '@zerolatency/proto/frame';
 import fc from 'fast-check';
-import { callIdFromKey, callKey, decodeFrame, encodeFrame, type Frame, NO_CALL } from './index.ts';
+import {
+  callIdFromKey,
+  callKey,
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  isCanonical,
+  NO_CALL,
+} from './index.ts';
 
 const uint32 = fc.integer({ min: 0, max: 0xffff_ffff });
 const uint53 = fc.oneof(fc.maxSafeNat(), fc.constant(Number.MAX_SAFE_INTEGER), fc.nat());
@@ -28,8 +36,12 @@ function generatedBytes(frame: Frame): Uint8Array {
   return toBinary(FrameSchema, create(FrameSchema, message));
 }
 
-/** What the generated codec reads, with the defaults that the proto file gives; undefined if invalid. */
+/**
+ * What the generated codec reads, with the defaults that the proto file gives; undefined if
+ * invalid, or if a known field has the wrong wire type, which the generated codec does not check.
+ */
 function generatedFrame(bytes: Uint8Array): Frame | undefined {
+  if (hasWrongWireType(bytes)) return undefined;
   let message: ReturnType<typeof read>;
   try {
     message = read(bytes);
@@ -52,6 +64,42 @@ function generatedFrame(bytes: Uint8Array): Frame | undefined {
 }
 
 const read = (bytes: Uint8Array) => fromBinary(FrameSchema, bytes);
+
+/** The wire types of the fields 1 to 7, by the proto file and the encoding's specification. */
+const WIRE_TYPES = new Map(
+  [1, 2, 3, 4, 5, 6, 7].map((number, at) => [number, [5, 5, 5, 2, 1, 1, 2][at]]),
+);
+
+/** Walks over the fields by the specification alone, up to the first that cannot be skipped. */
+function hasWrongWireType(bytes: Uint8Array): boolean {
+  let at = 0;
+  const varint = () => {
+    let value = 0n;
+    for (let shift = 0n, byte = 0x80; byte >= 0x80 && at < bytes.length; shift += 7n, at += 1) {
+      byte = bytes[at] ?? 0;
+      value |= BigInt(byte & 0x7f) << shift;
+    }
+    return Number(value & 0xffff_ffffn);
+  };
+  const skip = (wireType: number) => {
+    if (wireType === 0) varint();
+    else if (wireType === 1) at += 8;
+    else if (wireType === 5) at += 4;
+    else if (wireType === 2) {
+      const length = varint();
+      at += length;
+    } else if (wireType === 3) {
+      for (let tag = varint(); (tag & 7) !== 4 && at < bytes.length; tag = varint()) skip(tag & 7);
+    } else at = bytes.length;
+  };
+  while (at < bytes.length) {
+    const tag = varint();
+    const known = WIRE_TYPES.get(tag >>> 3);
+    if (known !== undefined && known !== (tag & 7)) return true;
+    skip(tag & 7);
+  }
+  return false;
+}
 
 /** Plain arrays, so that a Buffer equals a Uint8Array of the same bytes. */
 function plain(frame: Frame | undefined) {
@@ -119,9 +167,52 @@ function field(): fc.Arbitrary<Uint8Array> {
     .map(([value, long]) =>
       Buffer.from(long ? [0x3a, value.length | 0x80, 0, ...value] : [0x3a, value.length, ...value]),
     );
-  const unknown = fc.constantFrom(Buffer.from([0x40, 0x01]), Buffer.from([0x4a, 0x02, 1, 2]));
+  const unknown = fc.constantFrom(
+    Buffer.from([0x40, 0x01]),
+    Buffer.from([0x4a, 0x02, 1, 2]),
+    // A group of field 9 that holds the tag of field 1.
+    Buffer.from([0x4b, 0x0d, 1, 2, 3, 4, 0x4c]),
+  );
   return fc.oneof(fixed32, fixed64, callId, payload, unknown);
 }
+
+test('[RLY-01] a known field of a wrong wire type is malformed, wherever it stands', () => {
+  const body = [[1, 0], new Uint8Array(8).fill(1), [2, 1, 1], [], [], new Uint8Array(4).fill(1)];
+  for (const [number, right] of WIRE_TYPES) {
+    for (const wireType of [0, 1, 2, 3, 5].filter((type) => type !== right)) {
+      const end = wireType === 3 ? [(number << 3) | 4] : [];
+      const wrong = [(number << 3) | wireType, ...(body[wireType] ?? []), ...end];
+      for (const bytes of [
+        wrong,
+        [...wrong, ...encodeFrame(blank)],
+        [...encodeFrame(blank), ...wrong],
+      ]) {
+        const { error } = decodeFrame(Uint8Array.from(bytes));
+        assert.equal(error?.id, 'frame.malformed', `field ${number} of wire type ${wireType}`);
+      }
+    }
+  }
+});
+
+test('only the shortest form of a length is canonical, and any other is read all the same', () => {
+  for (const length of [0, 1, 127, 128, 16_383, 16_384]) {
+    const payload = Buffer.alloc(length, 7);
+    const bytes = encodeFrame({ ...blank, payload });
+    assert.ok(isCanonical(bytes), `${length} bytes`);
+    const head = bytes.subarray(0, 52);
+    const shortest = bytes.subarray(52, bytes.length - length);
+    assert.equal(shortest.length, length < 128 ? 1 : length < 16_384 ? 2 : 3);
+    const last = shortest.length - 1;
+    for (const zeros of [[0], [0x80, 0], [0x80, 0x80, 0]]) {
+      const longer = Buffer.from([...shortest, ...zeros]);
+      longer[last] = (longer[last] ?? 0) | 0x80;
+      const loose = Buffer.concat([head, longer, payload]);
+      assert.equal(isCanonical(loose), false, `${length} in ${longer.length} bytes`);
+      assertReadAlike(loose);
+      assert.equal(decodeFrame(loose).frame?.payload.length, length);
+    }
+  }
+});
 
 test('[RLY-01] a frame over the limit is refused before it is decoded', () => {
   const bytes = encodeFrame({ ...blank, payload: new Uint8Array(1000) });

@@ -1,6 +1,6 @@
 import { type DescMessage, fromBinary, type MessageShape } from '@bufbuild/protobuf';
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire';
 import { ZlError } from '@zerolatency/errors';
-import { FrameSchema } from '@zerolatency/proto/frame';
 import {
   CALL_ID_BYTES,
   CALL_ID_START,
@@ -69,7 +69,7 @@ export type DecodedFrame =
   | { readonly frame: Frame; readonly error?: undefined }
   | { readonly frame?: undefined; readonly error: ZlError };
 
-/** Never throws. A frame that is valid protobuf but not canonical is read as any decoder would. */
+/** Never throws. A frame that is valid protobuf but not canonical is read as any strict decoder would. */
 export function decodeFrame(bytes: Uint8Array, maxFrameBytes = MAX_FRAME_BYTES): DecodedFrame {
   if (bytes.length > maxFrameBytes) {
     const message = `a frame of ${bytes.length} bytes exceeds the limit of ${maxFrameBytes}`;
@@ -97,17 +97,51 @@ function decodeCanonical(bytes: Uint8Array, start: number): DecodedFrame {
 }
 
 function decodeAny(bytes: Uint8Array): DecodedFrame {
-  const message = readMessage(FrameSchema, bytes);
-  if (message === undefined) return malformed('the message is not a protobuf frame');
-  const { kind = 0, flags = 0, device = 0, payload = NO_PAYLOAD } = message;
-  const callId = message.callId?.length ? message.callId : NO_CALL;
-  if (callId.length !== CALL_ID_BYTES) return malformed('call_id must have 16 bytes');
-  const offset = Number(message.offset ?? 0n);
-  const epoch = Number(message.epoch ?? 0n);
-  if (offset > Number.MAX_SAFE_INTEGER || epoch > Number.MAX_SAFE_INTEGER) {
+  const frame = readFields(bytes);
+  if (frame === undefined) return malformed('the message is not a protobuf frame');
+  if (frame.callId.length !== CALL_ID_BYTES) return malformed('call_id must have 16 bytes');
+  if (frame.offset > Number.MAX_SAFE_INTEGER || frame.epoch > Number.MAX_SAFE_INTEGER) {
     return malformed('offset or epoch exceeds 2^53 - 1');
   }
-  return { frame: { kind, flags, device, callId, offset, epoch, payload } };
+  return { frame };
+}
+
+const WIRE_TYPES: readonly (WireType | undefined)[] = [
+  undefined,
+  WireType.Bit32,
+  WireType.Bit32,
+  WireType.Bit32,
+  WireType.LengthDelimited,
+  WireType.Bit64,
+  WireType.Bit64,
+  WireType.LengthDelimited,
+];
+
+/** A known field of a wrong wire type is malformed: decoders differ in what they find in its bytes (ADR 1). */
+function readFields(bytes: Uint8Array): Frame | undefined {
+  const frame = { kind: 0, flags: 0, device: 0, offset: 0, epoch: 0 };
+  let callId = NO_CALL;
+  let payload = NO_PAYLOAD;
+  try {
+    const reader = new BinaryReader(bytes);
+    while (reader.pos < reader.len) {
+      const [number, wireType] = reader.tag();
+      const known = WIRE_TYPES[number];
+      if (known !== undefined && known !== wireType) return undefined;
+      if (number === 1) frame.kind = reader.fixed32();
+      else if (number === 2) frame.flags = reader.fixed32();
+      else if (number === 3) frame.device = reader.fixed32();
+      else if (number === 4) callId = reader.bytes();
+      else if (number === 5) frame.offset = Number(reader.fixed64());
+      else if (number === 6) frame.epoch = Number(reader.fixed64());
+      else if (number === 7) payload = reader.bytes();
+      else reader.skip(wireType, number);
+    }
+  } catch {
+    // The reader throws on malformed input from a peer.
+    return undefined;
+  }
+  return { ...frame, callId: callId.length === 0 ? NO_CALL : callId, payload };
 }
 
 /** Returns undefined for malformed bytes: a peer may send anything. */
