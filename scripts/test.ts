@@ -1,10 +1,10 @@
 // Runs the tests below the given folders or files; all of them by default. The end-to-end tests
 // and attacks among them start the services as they are shipped, so those are bundled first.
 import { spawnSync } from 'node:child_process';
-import { mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import { TestRun } from './test-run.ts';
 
 const EVERYTHING = ['packages', 'services', 'test'];
 
@@ -25,7 +25,9 @@ if (files.some((file) => isBelow(file, START_BUNDLES))) {
   if (status !== 0) process.exit(1);
 }
 
-const suites = mkdtempSync(join(tmpdir(), 'zl-suites-'));
+const run = TestRun.start();
+const suites = join(run.folder, 'suites');
+mkdirSync(suites);
 const programs = [...Map.groupBy(files, folderOf)].flatMap(([folder, among]) =>
   folder === '' ? among : suiteOf(folder, among),
 );
@@ -40,10 +42,12 @@ const { status } = spawnSync(
     '--test-reporter=spec',
     ...programs,
   ],
-  { stdio: 'inherit' },
+  { stdio: 'inherit', env: { ...process.env, TMPDIR: run.folder } },
 );
-rmSync(suites, { recursive: true, force: true });
-process.exitCode = status ?? 1;
+rmSync(suites, { recursive: true });
+const left = await run.end();
+for (const name of left) console.error(`left behind by the tests: ${name}`);
+process.exitCode = left.length > 0 ? 1 : (status ?? 1);
 
 function testsIn(place: string): string[] {
   if (!statSync(place || '.').isDirectory()) return [place];
