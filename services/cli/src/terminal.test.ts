@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { fakeTerminal } from '../test/fake-terminal.ts';
 import { paintFor, printJson, readable } from './terminal.ts';
 
-test('JSON output is one line without control characters', () => {
-  const value = { text: 'a\n\u001b[31m\u007f\u009b31m' };
+test('JSON output is one line without control characters and without what is not seen', () => {
+  const value = { text: 'a\n\u001b[31m\u007f\u009b31m\u202e\u200b' };
   const terminal = fakeTerminal();
   printJson(terminal, value);
   const [line = '', rest] = terminal.output().split('\n');
   assert.equal(rest, '');
-  assert.doesNotMatch(line, /\p{Cc}/u);
+  assert.doesNotMatch(line, /[\p{Cc}\p{Cf}]/u);
   assert.deepEqual(JSON.parse(line), value);
 });
 

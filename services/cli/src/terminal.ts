@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { styleText } from 'node:util';
 import { type ErrorId, fromUnknown, type ZlError } from '@zerolatency/errors';
-import { foreignLine } from './foreign-text.ts';
+import { escapeUnseen, foreignLine } from '@zerolatency/redaction';
 import type { Layout } from './installation/layout.ts';
 
 /** The process as commands see it; they touch nothing else of it. */
@@ -48,20 +48,12 @@ export async function drained({ stdout }: Terminal): Promise<void> {
 }
 
 export function printJson(terminal: Terminal, value: unknown): void {
-  print(terminal, escapeLateControls(JSON.stringify(value)));
+  print(terminal, escapeUnseen(JSON.stringify(value)));
 }
 
 /** Indented JSON. */
 export function readable(value: unknown): string {
-  return JSON.stringify(value, null, 2).split('\n').map(escapeLateControls).join('\n');
-}
-
-/** JSON escapes only C0, but a terminal also obeys DEL and C1. */
-function escapeLateControls(json: string): string {
-  return json.replace(
-    /\p{Cc}/gu,
-    (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  );
+  return JSON.stringify(value, null, 2).split('\n').map(escapeUnseen).join('\n');
 }
 
 const UNREACHABLE: readonly ErrorId[] = ['host.unreachable', 'host.lost', 'relay.unreachable'];

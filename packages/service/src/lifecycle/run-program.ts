@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tracer } from '@opentelemetry/api';
 import { fromUnknown } from '@zerolatency/errors';
+import { foreignText } from '@zerolatency/redaction';
 import { type ConfigSources, readCommandLine } from '../config/index.ts';
 import {
   createLogger,
@@ -141,7 +142,7 @@ async function runMain(own: MainProcess, main: () => Promise<number>): Promise<v
     const { id, message, help, cause } = fromUnknown(reason);
     // The message of a defect is vague on purpose; an operator needs the stack.
     const detail = id === 'internal' && cause instanceof Error ? `\n${cause.stack}` : '';
-    own.stderr.write(`${id}: ${message}${detail}\n${help}\n`);
+    own.stderr.write(foreignText(`${id}: ${message}${detail}\n${help}\n`));
     own.exitCode = 1;
   }
 }

@@ -67,6 +67,14 @@ test('[RED-01] no part of a line shows a secret', () => {
   }
 });
 
+test('[RED-01] a line shows escapes for what reorders text or is not seen', () => {
+  const { log, lines, last } = capture();
+  const hostile = 'a\u202eb\u200bc\u{e0067}\u009b';
+  log.info({ server: hostile, [hostile]: 1, err: new Error(hostile) }, hostile);
+  assert.doesNotMatch(lines[0]?.trimEnd() ?? '', /[\p{Cc}\p{Cf}]/u);
+  assert.equal(last().server, hostile);
+});
+
 test('an error is logged with type, message, stack, id and cause', () => {
   const { log, last } = capture();
   log.error(new ZlError('relay.unreachable', 'no relay', { cause: new TypeError('refused') }));

@@ -1,5 +1,5 @@
 import { isSpanContextValid, trace } from '@opentelemetry/api';
-import type { OnMasked } from '@zerolatency/redaction';
+import { escapeUnseen, type OnMasked } from '@zerolatency/redaction';
 import { type DestinationStream, type Logger, destination as openDestination, pino } from 'pino';
 import { Loggable } from './loggable.ts';
 
@@ -46,7 +46,7 @@ export function createLogger(options: LoggerOptions): Logger {
       },
       mixin: activeSpan,
     },
-    forward === undefined ? destination : forwarding(destination, forward),
+    seen(destination, forward),
   );
   // pino passes a child's bindings to no formatter, so they are masked on the way in.
   const { child, setBindings } = logger;
@@ -60,11 +60,13 @@ export function createLogger(options: LoggerOptions): Logger {
   });
 }
 
-function forwarding(destination: DestinationStream, forward: (line: string) => void) {
+/** Peers, servers and files have a say in a line, and an operator reads it on a terminal. */
+function seen(destination: DestinationStream, forward: (line: string) => void = () => {}) {
   return {
     write(line: string): void {
-      destination.write(line);
-      forward(line);
+      const shown = `${escapeUnseen(line.trimEnd())}\n`;
+      destination.write(shown);
+      forward(shown);
     },
   };
 }

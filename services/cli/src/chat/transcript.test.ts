@@ -62,6 +62,11 @@ test('shows a person streamed text and a line per call', () => {
   assert.equal(show(turn), GOLDEN);
 });
 
+test('[RED-01] an answer keeps a joiner between letters that need it, and nothing else that is not seen', () => {
+  const turn = [say('می'), say('\u200c'), say('خواهم \u202efdp'), say('.a\u200b\u200d'), DONE];
+  assert.match(show(turn as Event[]), /^می\u200cخواهم fdp\.a\n {2}1 step,/);
+});
+
 test('a terminal shows the same text in colour', () => {
   const coloured = show(turn, { isTTY: true });
   assert.ok(coloured.includes(styleText('red', '  ✗ fs.read denied', { validateStream: false })));

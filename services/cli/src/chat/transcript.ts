@@ -7,8 +7,8 @@ import {
   type ToolCallDone,
 } from '@zerolatency/proto/agent';
 import type { Error as TurnError } from '@zerolatency/proto/errors';
+import { ForeignText, foreignLine } from '@zerolatency/redaction';
 import { durationMicros } from '@zerolatency/service/rpc';
-import { foreignLine, foreignText } from '../foreign-text.ts';
 import { type Paint, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 
 /** Shows the events of a turn as they arrive. */
@@ -23,21 +23,23 @@ export function jsonTranscript(terminal: Terminal): Transcript {
 export function terminalTranscript(terminal: Terminal): Transcript {
   const paint = paintFor(terminal);
   const tools = new Map<string, string>();
+  const answer = new ForeignText();
   let isMidLine = false;
-  const line = (text: string) => {
-    if (isMidLine) terminal.stdout.write('\n');
-    isMidLine = false;
-    print(terminal, text);
-  };
   const prose = (text: string) => {
     if (text === '') return;
     terminal.stdout.write(text);
     isMidLine = !text.endsWith('\n');
   };
+  const line = (text: string) => {
+    prose(answer.end());
+    if (isMidLine) terminal.stdout.write('\n');
+    isMidLine = false;
+    print(terminal, text);
+  };
   return ({ event }) => {
     switch (event.case) {
       case 'assistantDelta':
-        return prose(foreignText(event.value.text));
+        return prose(answer.push(event.value.text));
       case 'toolCallStarted': {
         const { callId, tool, argumentsJson } = event.value;
         tools.set(callId, foreignLine(tool));

@@ -9,8 +9,8 @@ import {
   receiptCheck,
   verifyLedger,
 } from '@zerolatency/ledger';
+import { foreignLine } from '@zerolatency/redaction';
 import { readVerifiers } from '../audit/verify-receipt.ts';
-import { foreignLine } from '../foreign-text.ts';
 import { readText } from '../input.ts';
 import {
   drained,

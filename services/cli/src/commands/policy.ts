@@ -1,6 +1,6 @@
 import { type Bundle, POLICY_BUNDLE, type PolicyRequest } from '@zerolatency/policy';
+import { foreignLine } from '@zerolatency/redaction';
 import { ageOf } from '@zerolatency/signing';
-import { foreignLine } from '../foreign-text.ts';
 import { diffBundles, fieldChanges } from '../policy/diff-bundles.ts';
 import { explain } from '../policy/explain.ts';
 import { type LintWarning, lintBundle } from '../policy/lint-bundle.ts';

@@ -1,3 +1,4 @@
+import { foreignLine } from '@zerolatency/redaction';
 import {
   checkDocument,
   type DocumentHead,
@@ -7,7 +8,6 @@ import {
   signerFromPem,
   verifyDocument,
 } from '@zerolatency/signing';
-import { foreignLine } from '../foreign-text.ts';
 import { readDocument, readKeys, readText } from '../input.ts';
 import { writePublic } from '../installation/private-file.ts';
 import { EXIT_STATUS, print, printJson, readable, type Terminal } from '../terminal.ts';

@@ -1,4 +1,4 @@
-import { foreignLine } from '../foreign-text.ts';
+import { foreignLine } from '@zerolatency/redaction';
 import type { Settings } from '../settings.ts';
 import { faultsIn, type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';

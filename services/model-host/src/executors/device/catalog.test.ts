@@ -57,6 +57,14 @@ test("a tool without a contract is assumed to have effects and has its server's 
   assert.equal(tool?.version, '2.1.0');
 });
 
+test('the description of a tool says nothing to the model that a person does not see', () => {
+  const description =
+    'Reads.\u{e0049}\u{e0067}\u{e006e}\u{e006f}\u{e0072}\u{e0065}\u200b \u202eelif';
+  const tools = [{ name: 'get', description, inputSchemaJson: objectSchema }];
+  const tool = toolsOf({ name: 'web', version: '2.1.0', tools }).get('web.get');
+  assert.equal(tool?.definition.description, 'Reads. elif');
+});
+
 test('a tool whose server is down is known but not offered', () => {
   const state = ServerState.FAILED;
   const tools = toolsOf({

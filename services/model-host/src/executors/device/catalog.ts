@@ -9,6 +9,7 @@ import {
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
+import { foreignText } from '@zerolatency/redaction';
 import { LRUCache } from 'lru-cache';
 import type { ExecutorTool } from '../../calls/ports.ts';
 
@@ -85,7 +86,8 @@ export class DeviceCatalogs {
     catalog.tools.set(name, {
       definition: {
         name,
-        description: description.slice(0, MAX_DESCRIPTION_CHARS),
+        // The model reads what a person sees, and no more.
+        description: foreignText(description.slice(0, MAX_DESCRIPTION_CHARS)),
         inputSchema: schema.definition,
       },
       executor: 'device',
