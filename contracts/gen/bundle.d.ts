@@ -71,7 +71,7 @@ export interface Rule {
     readonly timeZone?: string;
   };
   /**
-   * The argument of that name is an absolute path at or below one of the directories. Compared by segments; the tool's own server checks links. A call without the argument is outside.
+   * The argument of that name is an absolute path at or below one of the directories. Compared by segments. The device decides again on the real path of what the server opened, where the server reports it. A call without the argument cannot be decided, and a file with several hard links neither.
    */
   readonly paths?: {
     readonly argument: string;

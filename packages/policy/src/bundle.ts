@@ -8,7 +8,13 @@ import {
 import { validRange } from 'semver';
 import type { Bundle, Rule } from '../../../contracts/gen/bundle.d.ts';
 import schema from '../../../contracts/policy/bundle.schema.json' with { type: 'json' };
-import { type Decision, decide, type PolicyRequest, unavailable } from './decide.ts';
+import {
+  type Decision,
+  decide,
+  type PolicyRequest,
+  restrictedFolders,
+  unavailable,
+} from './decide.ts';
 import { isTimeZone } from './hours.ts';
 import { parseAbsolutePath } from './path-scope.ts';
 
@@ -104,6 +110,12 @@ export class BundleHolder extends DocumentHolder<Bundle> {
     }
     const { state, content, name: policyId, digest: policyDigest } = current;
     return { ...decide(content, request, state), policyId, policyDigest };
+  }
+
+  /** The folders by which the bundle in force restricts the paths of a tool. */
+  restrictedFolders(tool: string, nowMs: number): readonly string[] {
+    const current = this.current(nowMs);
+    return current.state === 'none' ? [] : restrictedFolders(current.content, tool);
   }
 }
 

@@ -15,8 +15,8 @@ import {
   sampleBundle,
   sampleRequest,
 } from '../test/index.ts';
-import { type Caps, POLICY_BUNDLE } from './bundle.ts';
-import { applies, type Decision, decide, tighter } from './decide.ts';
+import { type Caps, POLICY_BUNDLE, type Rule } from './bundle.ts';
+import { applies, type Decision, decide, type OpenedFile, tighter } from './decide.ts';
 
 const CAPS = ['timeoutMs', 'maxBytes', 'callsPerTurn'] as const;
 
@@ -284,15 +284,104 @@ test('[POL-01] a path rule allows only paths that are certainly inside, and deni
     [{ path: 'secret/a' }, false, false],
     [{ path: ['/data/secret/a'] }, false, false],
     [{ path: null }, false, false],
-    [{}, false, true],
-    [{ Path: '/data/secret/a' }, false, true],
-    [JSON.parse('{"__proto__": {"path": "/data/secret/a"}}'), false, true],
-    [null, false, true],
-    [['path'], false, true],
+    [{}, false, false],
+    [{ Path: '/data/other' }, false, false],
+    [JSON.parse('{"__proto__": {"path": "/data/other"}}'), false, false],
+    [null, false, false],
+    [['path'], false, false],
+    ['/data/other', false, false],
   ];
   for (const [args, allowed, letThrough] of cases) {
     const asked = sampleRequest({ arguments: args });
     assert.equal(isAllowed(decide(allowing, asked)), allowed, `allow ${JSON.stringify(args)}`);
     assert.equal(isAllowed(decide(denying, asked)), letThrough, `deny ${JSON.stringify(args)}`);
   }
+});
+
+test('[POL-01] a relative path is judged where it starts, if that is known', () => {
+  const paths = { argument: 'path', within: ['/data/secret'] };
+  const bundle = sampleBundle({ rules: [allow(), deny({ paths })] });
+  const isLetThrough = (path: unknown, base: string) => {
+    const pathBases = new Map([['path', base]]);
+    return isAllowed(decide(bundle, sampleRequest({ arguments: { path }, pathBases })));
+  };
+  assert.equal(isLetThrough('q3.csv', '/data'), true);
+  assert.equal(isLetThrough('secret/q3.csv', '/data'), false);
+  assert.equal(isLetThrough('q3.csv', '/data/secret'), false);
+  assert.equal(isLetThrough('x/../q3.csv', '/data'), false);
+  assert.equal(isLetThrough('~/q3.csv', '/data'), false);
+  assert.equal(isLetThrough('q3.csv', 'data'), false);
+  const elsewhere = sampleRequest({
+    arguments: { path: 'q3.csv' },
+    pathBases: new Map([['to', '/data']]),
+  });
+  assert.equal(isAllowed(decide(bundle, elsewhere)), false);
+});
+
+const OPENED = { argument: 'path', path: '/data/pub/a', links: 1 };
+
+/** The decision on `/data/pub/a` once the server has opened these files for it. */
+function decideOpened(
+  rules: Rule[],
+  files: Partial<OpenedFile>[],
+  folders: [string, string][] = [],
+) {
+  const opened = {
+    files: files.map((file) => ({ ...OPENED, ...file })),
+    realFolders: new Map(folders),
+  };
+  return decide(
+    sampleBundle({ rules }),
+    sampleRequest({ arguments: { path: '/data/pub/a' }, opened }),
+  );
+}
+
+test('[POL-01] a rule about paths judges the opened file as well as the argument', () => {
+  const secret = deny({ paths: { argument: 'path', within: ['/data/secret'] } });
+  const pub = allow({ paths: { argument: 'path', within: ['/data/pub'] } });
+  for (const rules of [[allow(), secret], [pub]]) {
+    const isReleased = (...files: Partial<OpenedFile>[]) => isAllowed(decideOpened(rules, files));
+    assert.equal(isReleased({}), true);
+    assert.equal(isReleased({ path: '/data/secret/a' }), false);
+    assert.equal(isReleased({}, { path: '/data/secret/a' }), false);
+    assert.equal(isReleased({ links: 2 }), false);
+    assert.equal(isReleased({ path: 'pub/a' }), false);
+    assert.equal(isReleased({ path: '/data/secret/a', argument: 'to' }), true);
+  }
+  assert.equal(isAllowed(decideOpened([allow()], [{ links: 2 }])), true);
+  const denied = decideOpened([allow(), secret], [{ path: '/data/secret/a' }]);
+  assert.ok(denied.effect === 'deny' && denied.ruleId === 'no');
+  assert.equal(denied.reason, 'rule no denies the file that was opened');
+  const unallowed = decideOpened([pub], [{ path: '/data/secret/a' }]);
+  assert.ok(unallowed.effect === 'deny' && unallowed.ruleId === null);
+  assert.equal(unallowed.reason, 'no rule allows the file that was opened');
+});
+
+test('[POL-01] the folder of a rule is where its links lead', () => {
+  const secret = deny({ paths: { argument: 'path', within: ['/data/secret'] } });
+  const pub = allow({ paths: { argument: 'path', within: ['/data/pub'] } });
+  const moved = { path: '/disk/a' };
+  assert.equal(isAllowed(decideOpened([allow(), secret], [moved])), true);
+  assert.equal(
+    isAllowed(decideOpened([allow(), secret], [moved], [['/data/secret', '/disk']])),
+    false,
+  );
+  assert.equal(isAllowed(decideOpened([pub], [moved])), false);
+  assert.equal(isAllowed(decideOpened([pub], [moved], [['/data/pub', '/disk']])), true);
+});
+
+test('[POL-01] what a server reports of opened files never widens what is allowed', () => {
+  const path = fc.constantFrom('/data/a', '/etc/passwd', 'a', '/data/../etc');
+  const file = fc.record({
+    argument: fc.constantFrom('path', 'to'),
+    path,
+    links: fc.integer({ min: 1, max: 2 }),
+  });
+  fc.assert(
+    fc.property(rules, request, fc.array(file, { maxLength: 3 }), (some, asked, files) => {
+      const opened = { files, realFolders: new Map() };
+      const before = decide(bundleOf(some), asked);
+      assert.ok(isAsNarrow(decide(bundleOf(some), { ...asked, opened }), before));
+    }),
+  );
 });

@@ -3,7 +3,7 @@ import { documentName } from '@zerolatency/signing';
 import { satisfies, valid } from 'semver';
 import type { Bundle, Caps, Rule } from './bundle.ts';
 import { withinHours } from './hours.ts';
-import { type Match, pathWithin } from './path-scope.ts';
+import { type Match, pathWithin, startingAt } from './path-scope.ts';
 
 /** One tool call, and who asks according to verified credentials. */
 export interface PolicyRequest {
@@ -19,6 +19,25 @@ export interface PolicyRequest {
   readonly nowMs: number;
   /** Earlier calls of the same tool in this turn. A device sees no turns and passes 0. */
   readonly callsThisTurn: number;
+  /** Where relative paths start, by argument, as far as the tool's contract and the device say. */
+  readonly pathBases?: ReadonlyMap<string, string> | undefined;
+  /** Only once the server has opened files, before its result is released. */
+  readonly opened?: Opened | undefined;
+}
+
+/** A file that a server opened for an argument. */
+export interface OpenedFile {
+  readonly argument: string;
+  /** Without links, from the descriptor. */
+  readonly path: string;
+  /** How many names the file has; only one of them is known. */
+  readonly links: number;
+}
+
+export interface Opened {
+  readonly files: readonly OpenedFile[];
+  /** Where the folders that rules name really are, for those that are or lie behind links. */
+  readonly realFolders: ReadonlyMap<string, string>;
 }
 
 export interface Allow {
@@ -71,14 +90,15 @@ export function decide(
   }
   const applying = bundle.rules.filter((rule) => applies(rule, request));
   const denying = applying.find((rule) => rule.effect === 'deny');
-  if (denying !== undefined) return deny(denying.id, `rule ${denying.id} denies it`);
+  const what = request.opened === undefined ? 'it' : 'the file that was opened';
+  if (denying !== undefined) return deny(denying.id, `rule ${denying.id} denies ${what}`);
   const escalating = applying.find((rule) => rule.effect === 'escalate');
   if (escalating !== undefined) return escalate(escalating);
   const allowing = applying.filter((rule) => !inGrace || rule.duringGrace === true);
   const first = allowing[0];
   if (first === undefined) {
     const when = inGrace ? ' while the bundle is past its expiry' : '';
-    return deny(null, `no rule allows it${when}`);
+    return deny(null, `no rule allows ${what}${when}`);
   }
   const caps = tightest(allowing);
   const perTurn = caps.callsPerTurn;
@@ -165,10 +185,20 @@ export const constraints: readonly Constraint[] = [
     match: (hours, { nowMs }) => withinHours(hours, nowMs),
   }),
   constraint('paths', {
-    found: ({ argument }, request) => argumentOf(request, argument),
+    found: ({ argument }, request) => {
+      const asked = argumentOf(request, argument);
+      const opened = openedFor(request, argument);
+      return opened.length === 0 ? asked : { asked, opened };
+    },
     match: ({ argument, within }, request, effect) => {
-      const path = argumentOf(request, argument);
-      return path === undefined ? 'no' : pathWithin(path, within, effect);
+      const base = request.pathBases?.get(argument);
+      const asked = argumentOf(request, argument);
+      const path = base === undefined ? asked : startingAt(base, asked);
+      const real = within.flatMap((folder) => request.opened?.realFolders.get(folder) ?? []);
+      const opened = openedFor(request, argument).map((file) =>
+        openedWithin(file, [...within, ...real], effect),
+      );
+      return gravest([pathWithin(path, within, effect), ...opened], effect);
     },
   }),
   // Reserved for a later version, so nobody can tell whether the condition holds.
@@ -213,6 +243,36 @@ function argumentOf(request: PolicyRequest, name: string): unknown {
   if (typeof values !== 'object' || values === null) return undefined;
   // A property of the prototype is not an argument.
   return Object.getOwnPropertyDescriptor(values, name)?.value;
+}
+
+function openedFor(request: PolicyRequest, argument: string): readonly OpenedFile[] {
+  return request.opened?.files.filter((file) => file.argument === argument) ?? [];
+}
+
+/** Another name of the file may be in any folder. */
+function openedWithin(
+  { path, links }: OpenedFile,
+  folders: readonly string[],
+  effect: Rule['effect'],
+): Match {
+  const match = pathWithin(path, folders, effect);
+  return links === 1 || (effect !== 'allow' && match === 'yes') ? match : 'unclear';
+}
+
+const MATCHES: readonly Match[] = ['no', 'unclear', 'yes'];
+
+/** The match that counts most against the call. */
+function gravest(matches: readonly Match[], effect: Rule['effect']): Match {
+  const order = effect === 'allow' ? MATCHES : MATCHES.toReversed();
+  return order.find((match) => matches.includes(match)) ?? 'unclear';
+}
+
+/** The folders by which the rules for a tool restrict paths. */
+export function restrictedFolders(bundle: Bundle, tool: string): readonly string[] {
+  return bundle.rules.flatMap(({ tools, paths }) => {
+    const concerns = paths !== undefined && tools.some((glob) => matchesGlob(glob, tool));
+    return concerns ? paths.within : [];
+  });
 }
 
 function yesIf(condition: boolean): Match {

@@ -20,6 +20,8 @@ export {
   type Escalate,
   holds,
   matchesGlob,
+  type Opened,
+  type OpenedFile,
   type PolicyRequest,
   tighter,
 } from './decide.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { posix } from 'node:path';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { parseAbsolutePath, pathWithin } from './path-scope.ts';
+import { parseAbsolutePath, pathWithin, startingAt } from './path-scope.ts';
 
 test('a path is within a directory by its whole segments', () => {
   const inside = [
@@ -12,7 +12,7 @@ test('a path is within a directory by its whole segments', () => {
     '/data//a',
     '/data/./a',
     '/data/a.b/c d',
-    '/data/...',
+    '/data/.git/~/50%',
   ];
   for (const path of inside) assert.equal(pathWithin(path, ['/data'], 'allow'), 'yes', path);
   for (const path of ['/', '/dat', '/data2', '/data2/a', '/Data/a', '/x/data/a']) {
@@ -30,6 +30,10 @@ test('a path that two readers could understand differently is unclear', () => {
     ...['/data/a\0', '/data/a\n', '/data/\u007f', '/data\\..\\etc', '/data/\ud800'],
     ...['/data/\uff0e\uff0e/etc', '/data/a\uff0fb', '/data/\u2025/etc'],
     ...['C:data', 'C:\\data\\..\\x', 'C:/data/a:stream', 'C:/data/a.', 'C:/data /x', 'C:/PROGRA~1'],
+    ...['/data/a%20b', '/data/50%41', '/data/a.', '/data/a /x', '/data/...', '/data/a\u00a0'],
+    ...['/data/SALARI~1', '/data/salari~1/x', '/data/\uff05\uff12\uff10', '/data/a\uff0e'],
+    ...['/data/a\u2044b', '/data/a\u2215b', '/data/a\u29f8b', '/data/a\u2216b', '/data/a\ufe68b'],
+    ...['/data/.\u200c./etc', '/data/\u200c/etc', '\\data', 'D:data'],
     ...['\\\\server\\share', '\\\\?\\C:\\data', `/${'a'.repeat(5000)}`],
     ...[undefined, null, 7, true, {}, ['/data/a'], { toString: () => '/data/a' }],
   ];
@@ -42,7 +46,27 @@ test('a path that two readers could understand differently is unclear', () => {
 test('drives are read with either separator', () => {
   assert.equal(pathWithin('C:\\Users\\a\\b', ['c:/Users/a'], 'allow'), 'yes');
   assert.equal(pathWithin('D:\\Users\\a', ['C:/Users'], 'allow'), 'no');
-  assert.equal(pathWithin('/Users/a', ['C:/Users'], 'deny'), 'no');
+});
+
+test('a path without a drive may be on the drive of a deny rule, and is on that of no allow rule', () => {
+  assert.equal(pathWithin('/Users/a', ['C:/Users'], 'deny'), 'yes');
+  assert.equal(pathWithin('/Users/a', ['C:/Users'], 'allow'), 'no');
+  assert.equal(pathWithin('/srv/a', ['C:/Users'], 'deny'), 'no');
+});
+
+test('a relative path starts at its base, and any other path stays as it is', () => {
+  const relative = ['a', './a', '', 'a/../b', 'C/x', '.~/a'];
+  for (const path of relative) assert.equal(startingAt('/data', path), `/data/${path}`);
+  const rooted = ['/a', '//a', '\\a', '\\\\server\\a', 'C:a', 'C:\\a', '~/a', '~root/a', 7, null];
+  for (const path of rooted) assert.equal(startingAt('/data', path), path);
+  const within = (path: string) => pathWithin(startingAt('/data', path), ['/data/a'], 'deny');
+  assert.deepEqual(['b', 'a', 'A/x', '../data/a', '~/a'].map(within), [
+    'no',
+    'yes',
+    'yes',
+    'unclear',
+    'unclear',
+  ]);
 });
 
 test('a deny rule catches spellings that a file system may take for the same', () => {

@@ -11,12 +11,18 @@ interface AbsolutePath {
 
 const MAX_PATH_CHARS = 4096;
 const DRIVE = /^[A-Za-z]:[\\/]/;
+/** Rooted in some way, or below a home directory. */
+const ROOTED = /^(?:[\\/~]|[A-Za-z]:)/;
 // biome-ignore lint/suspicious/noControlCharactersInRegex: the pattern looks for control characters
 const CONTROL = /[\u0000-\u001f\u007f]/;
 /** A server that decodes once more would see a different path. */
 const ENCODED = /%(?:2e|2f|5c|25|00)/i;
 /** Windows takes these for another name: a stream, a trailing dot or space, a short name. */
 const WINDOWS_ALIAS = /:|[. ]$|~\d/;
+/** The same where a file system of Windows is mounted, and any character in percent-encoding. */
+const DOUBTFUL = /%[0-9a-f]{2}|[. ]$|~\d/i;
+/** Slashes, and what conversions to older character sets turn into slashes. */
+const SEPARATOR = /[\\/\u2044\u2215\u2216\u2571\u2572\u27cb\u27cd\u29f5\u29f8\u29f9]/;
 
 /**
  * Whether the path is at or below one of the directories, by its text alone.
@@ -29,7 +35,7 @@ export function pathWithin(
   effect: Rule['effect'],
 ): Match {
   const parsed = parseAbsolutePath(path);
-  if (parsed === undefined) return 'unclear';
+  if (parsed === undefined || parsed.segments.some(isDoubtful)) return 'unclear';
   const inside = directories.some((text) => {
     const directory = parseAbsolutePath(text);
     return directory !== undefined && isWithin(parsed, directory, effect);
@@ -37,7 +43,13 @@ export function pathWithin(
   return inside ? 'yes' : 'no';
 }
 
-/** Undefined for paths that two readers could understand differently. */
+/** The absolute path that a relative one stands for; anything else unchanged. */
+export function startingAt(base: string, path: unknown): unknown {
+  if (typeof path !== 'string' || ROOTED.test(path)) return path;
+  return `${base}/${path}`;
+}
+
+/** Undefined for paths that two readers could understand differently. Bundles in use rely on what it accepts. */
 export function parseAbsolutePath(path: unknown): AbsolutePath | undefined {
   if (typeof path !== 'string' || path.length > MAX_PATH_CHARS) return undefined;
   if (!path.isWellFormed() || CONTROL.test(path) || ENCODED.test(path)) return undefined;
@@ -68,8 +80,16 @@ function looksLikeSeveral(segment: string): boolean {
   return normal !== segment && (/[\\/]/.test(normal) || normal === '.' || normal === '..');
 }
 
+/** Whether a file system or a server may take the name for another one. */
+function isDoubtful(segment: string): boolean {
+  const plain = plainOf(segment);
+  return plain === '' || DOUBTFUL.test(segment) || DOUBTFUL.test(plain) || SEPARATOR.test(plain);
+}
+
 function isWithin(path: AbsolutePath, directory: AbsolutePath, effect: Rule['effect']): boolean {
-  if (path.root !== directory.root) return false;
+  // Windows puts a path without a drive on the current one, which only the server knows.
+  const isOnAnyDrive = effect !== 'allow' && path.root === '';
+  if (path.root !== directory.root && !isOnAnyDrive) return false;
   const same = effect === 'allow' ? Object.is : sameFolded;
   return directory.segments.every((segment, index) => same(segment, path.segments[index]));
 }
@@ -81,7 +101,10 @@ function sameFolded(a: string, b: string | undefined): boolean {
 /** HFS+ ignores invisible characters. */
 const IGNORABLE = /\p{Default_Ignorable_Code_Point}/gu;
 
+function plainOf(segment: string): string {
+  return segment.replace(IGNORABLE, '').normalize('NFKC');
+}
+
 function fold(segment: string): string {
-  const plain = segment.replace(IGNORABLE, '').normalize('NFKC');
-  return plain.toUpperCase().toLowerCase().normalize('NFKC');
+  return plainOf(segment).toUpperCase().toLowerCase().normalize('NFKC');
 }
