@@ -1,22 +1,35 @@
 import {
+  type BigIntStats,
   closeSync,
   constants,
   fstatSync,
+  lstatSync,
   openSync,
   readlinkSync,
   realpathSync,
-  type Stats,
-  statSync,
+  statfsSync,
 } from 'node:fs';
 import { platform } from 'node:os';
 
 /** A file held by a descriptor, and the real path of that descriptor. */
 export interface Located {
-  readonly realPath: string;
-  readonly stats: Stats;
+  /** Undefined when the file no longer has the name by which it was opened. */
+  readonly realPath: string | undefined;
+  /** A regular file of a disk, which can be read without waiting for anyone. */
+  readonly isRegular: boolean;
+  readonly size: number;
+  /** How many names the file has. */
+  readonly links: number;
   /** A descriptor for reading the same file; close() closes it too. */
   open(): number;
   close(): void;
+}
+
+interface Held {
+  readonly descriptor: number;
+  readonly realPath: string;
+  readonly isOfKernel: boolean;
+  open(): number;
 }
 
 /**
@@ -24,41 +37,75 @@ export interface Located {
  * that no rename or symlink between check and use can change the answer.
  */
 export function locate(path: string): Located {
-  switch (platform()) {
-    case 'linux':
-      return locateByProc(path);
-    case 'darwin':
-      return locateWithoutSymlinks(path);
-    default:
-      return locateByIdentity(path);
+  const descriptors: number[] = [];
+  const hold = (opened: string, flags: number): number => {
+    const descriptor = openSync(opened, flags);
+    descriptors.push(descriptor);
+    return descriptor;
+  };
+  const close = () => {
+    for (const descriptor of descriptors.splice(0)) closeSync(descriptor);
+  };
+  try {
+    const { descriptor, realPath, isOfKernel, open } = holderOf(platform())(path, hold);
+    const stats = fstatSync(descriptor, { bigint: true });
+    return {
+      realPath: isNamed(realPath, stats) ? realPath : undefined,
+      isRegular: stats.isFile() && !isOfKernel,
+      size: Number(stats.size),
+      links: Number(stats.nlink),
+      open,
+      close,
+    };
+  } catch (error) {
+    close();
+    throw error;
   }
 }
 
+type Hold = (path: string, flags: number) => number;
+
+function holderOf(system: NodeJS.Platform): (path: string, hold: Hold) => Held {
+  switch (system) {
+    case 'linux':
+      return holdByProc;
+    case 'darwin':
+      return holdWithoutSymlinks;
+    default:
+      return holdByIdentity;
+  }
+}
+
+// A FIFO or a device would otherwise wait for its other end, and a file for the holder of its lease.
+const READ_AT_ONCE = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0);
 // Node has no name for it. The value is the same on every architecture with a Linux binary of Node.
 const O_PATH = 0o10000000;
 
 /** O_PATH holds a file without opening it, so that checking a FIFO or a device has no effect on it. */
-function locateByProc(path: string): Located {
-  const held = openSync(path, O_PATH);
-  try {
-    const link = `/proc/self/fd/${held}`;
-    const realPath = readlinkSync(link);
-    return located(realPath, [held], () => openSync(link, constants.O_RDONLY));
-  } catch (error) {
-    closeSync(held);
-    throw error;
-  }
+function holdByProc(path: string, hold: Hold): Held {
+  const descriptor = hold(path, O_PATH);
+  const link = `/proc/self/fd/${descriptor}`;
+  return {
+    descriptor,
+    realPath: readlinkSync(link),
+    isOfKernel: KERNEL_FILE_SYSTEMS.has(statfsSync(link).type),
+    open: () => hold(link, READ_AT_ONCE),
+  };
 }
+
+/** Their regular files are code that runs when read, and may wait: proc, sysfs, debugfs, tracefs, cgroup. */
+const KERNEL_FILE_SYSTEMS: ReadonlySet<number> = new Set([
+  0x9fa0, 0x62656572, 0x64626720, 0x74726163, 0x27e0eb, 0x63677270,
+]);
 
 // From <sys/fcntl.h> of macOS 11: no component of the path may be a symlink.
 const O_NOFOLLOW_ANY = 0x20000000;
 
 /** macOS has no /proc, but can open a resolved path on condition that it contains no symlink. */
-function locateWithoutSymlinks(path: string): Located {
-  const realPath = realpathSync(path);
-  const flags = constants.O_RDONLY | constants.O_NONBLOCK | O_NOFOLLOW_ANY;
-  const held = openSync(realPath, flags);
-  return located(realPath, [held], () => held);
+function holdWithoutSymlinks(path: string, hold: Hold): Held {
+  const realPath = realpathSync.native(path);
+  const descriptor = hold(realPath, READ_AT_ONCE | O_NOFOLLOW_ANY);
+  return { descriptor, realPath, isOfKernel: false, open: () => descriptor };
 }
 
 /**
@@ -66,31 +113,14 @@ function locateWithoutSymlinks(path: string): Located {
  * Whoever may rename directories inside the roots can still win a race between
  * the two checks, which is why it is the last resort.
  */
-function locateByIdentity(path: string): Located {
-  const held = openSync(path, constants.O_RDONLY | (constants.O_NONBLOCK ?? 0));
-  try {
-    const realPath = realpathSync(path);
-    const named = statSync(realPath, { bigint: true });
-    const opened = fstatSync(held, { bigint: true });
-    const same = named.dev === opened.dev && named.ino === opened.ino;
-    return located(same ? realPath : '', [held], () => held);
-  } catch (error) {
-    closeSync(held);
-    throw error;
-  }
+function holdByIdentity(path: string, hold: Hold): Held {
+  const descriptor = hold(path, READ_AT_ONCE);
+  const realPath = realpathSync.native(path);
+  return { descriptor, realPath, isOfKernel: false, open: () => descriptor };
 }
 
-function located(realPath: string, descriptors: number[], openHeld: () => number): Located {
-  return {
-    realPath,
-    stats: fstatSync(descriptors[0] ?? -1),
-    open() {
-      const descriptor = openHeld();
-      if (!descriptors.includes(descriptor)) descriptors.push(descriptor);
-      return descriptor;
-    },
-    close() {
-      for (const descriptor of descriptors.splice(0)) closeSync(descriptor);
-    },
-  };
+/** The kernel may report the path of a name that is gone, with or without a mark. */
+function isNamed(realPath: string, { dev, ino }: BigIntStats): boolean {
+  const named = lstatSync(realPath, { bigint: true, throwIfNoEntry: false });
+  return named?.dev === dev && named.ino === ino;
 }

@@ -1,7 +1,7 @@
 import { readSync } from 'node:fs';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { Located } from './locate.ts';
-import { openWithin, type Roots } from './roots.ts';
+import { openWithin, type Place, type Roots } from './roots.ts';
 
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 export const ENCODINGS = ['auto', 'text', 'base64'] as const;
@@ -25,25 +25,38 @@ export interface ReadResult {
   readonly truncated: boolean;
 }
 
+type Read =
+  | { readonly result: ReadResult; readonly place: Place; readonly error?: undefined }
+  | { readonly error: ZlError; readonly place?: Place };
+
 /**
  * Reads a range of a file, at most maxBytes of it. Synchronous on purpose: four
  * trips through the thread pool take ten times as long as the reads.
  */
-export function readFileRange(roots: Roots, args: ReadArguments, maxBytes: number): ReadResult {
-  const file = openWithin(roots, args.path);
+export function readFileRange(roots: Roots, args: ReadArguments, maxBytes: number): Read {
+  const opened = openWithin(roots, args.path);
+  if ('error' in opened) return opened;
+  const { file, place } = opened;
   try {
-    const { size } = file.stats;
-    const asked = Math.min(
-      args.length ?? Number.POSITIVE_INFINITY,
-      Math.max(0, size - args.offset),
-    );
-    const bytes = readOrThrow(file, args, Math.min(asked, maxBytes));
-    const { length, encoding, content } = encode(bytes, args, args.offset + bytes.length < size);
-    const range = { offset: args.offset, length, encoding, content };
-    return { path: file.realPath, size, ...range, truncated: length < asked };
+    return { result: { path: place.path, ...readRange(file, args, maxBytes) }, place };
+  } catch (reason) {
+    return { error: fromUnknown(reason), place };
   } finally {
     file.close();
   }
+}
+
+function readRange(file: Located, args: ReadArguments, maxBytes: number) {
+  const { offset } = args;
+  const available = Math.min(args.length ?? Number.POSITIVE_INFINITY, file.size - offset);
+  const wanted = Math.max(0, Math.min(available, maxBytes));
+  const bytes = readOrThrow(file, args, wanted);
+  // A file that was shortened after its size was read ends where the bytes end.
+  const hasShrunk = bytes.length < wanted;
+  const size = hasShrunk ? Math.min(file.size, offset + bytes.length) : file.size;
+  const { length, encoding, content } = encode(bytes, args, offset + bytes.length < size);
+  const truncated = !hasShrunk && length < available;
+  return { size, offset, length, encoding, content, truncated };
 }
 
 function readOrThrow(file: Located, { path, offset }: ReadArguments, length: number): Buffer {
@@ -61,7 +74,6 @@ function readBytes(file: Located, offset: number, length: number): Buffer {
   let filled = 0;
   while (filled < length) {
     const read = readSync(descriptor, buffer, filled, length - filled, offset + filled);
-    // The file was shortened after its size was read.
     if (read === 0) break;
     filled += read;
   }

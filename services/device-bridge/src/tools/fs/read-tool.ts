@@ -1,11 +1,14 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { ENCODINGS, type ReadArguments, type ReadResult, readFileRange } from './read-file.ts';
-import type { Roots } from './roots.ts';
+import type { Place, Roots } from './roots.ts';
 
 const FIELDS = new Set(['path', 'offset', 'length', 'encoding']);
 
 /** The field of _meta in which the bridge limits the length of the whole result. */
 export const MAX_BYTES_META = 'zerolatency/maxBytes';
+
+/** The field of _meta in which the server reports what it opened, by argument, for policy. */
+const OPENED_META = 'zerolatency/opened';
 
 export type McpToolResult = {
   readonly content: { readonly type: 'text'; readonly text: string }[];
@@ -30,7 +33,7 @@ export function callRead(
   try {
     return readToFit(roots, args, limits);
   } catch (reason) {
-    return errorResult(reason);
+    return errorResult(reason, undefined);
   }
 }
 
@@ -40,33 +43,43 @@ function readToFit(roots: Roots, given: Readonly<Record<string, unknown>>, limit
   let maxBytes = Math.min(limits.maxBytes, limits.maxResultBytes);
   for (;;) {
     const read = readFileRange(roots, args, maxBytes);
-    const result = toolResult(read);
-    if (atMost(read) <= limits.maxResultBytes) return result;
+    if (read.error !== undefined) return errorResult(read.error, read.place);
+    const result = toolResult(read.result, read.place);
+    if (atMost(read.result) <= limits.maxResultBytes) return result;
     const resultBytes = Buffer.byteLength(JSON.stringify(result));
     if (resultBytes <= limits.maxResultBytes || maxBytes === 0) return result;
     maxBytes = Math.floor((maxBytes * limits.maxResultBytes * 0.95) / resultBytes);
   }
 }
 
-/** Content appears twice, a byte of it takes at most six bytes of JSON, and the rest is names. */
+/** Content appears twice, the path three times, a unit of either takes at most six bytes of JSON, and the rest is names. */
 function atMost({ length, path }: ReadResult): number {
-  return 12 * (length + path.length) + 1024;
+  return 12 * length + 18 * path.length + 1024;
 }
 
-function toolResult(result: ReadResult): McpToolResult {
+function toolResult(result: ReadResult, place: Place): McpToolResult {
   const { encoding, content, length, size, path } = result;
   const text = encoding === 'text' ? content : `${length} of ${size} bytes of ${path}, as base64`;
-  return { content: [{ type: 'text', text }], structuredContent: { ...result } };
+  return {
+    content: [{ type: 'text', text }],
+    structuredContent: { ...result },
+    _meta: openedMeta(place),
+  };
 }
 
-function errorResult(reason: unknown): McpToolResult {
+/** It reports the place too: whether a file exists or holds text is also for policy to release. */
+function errorResult(reason: unknown, place: Place | undefined): McpToolResult {
   const { id, message } = fromUnknown(reason);
   return {
     isError: true,
     content: [{ type: 'text', text: message }],
     structuredContent: { errorId: id, message },
-    _meta: { errorId: id },
+    _meta: { errorId: id, ...(place && openedMeta(place)) },
   };
+}
+
+function openedMeta({ path, links }: Place) {
+  return { [OPENED_META]: [{ argument: 'path', path, links }] };
 }
 
 /** The bridge may serve a host of another release, so the server checks for itself. */

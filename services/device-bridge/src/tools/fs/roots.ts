@@ -1,10 +1,16 @@
-import { realpathSync, statSync } from 'node:fs';
-import { dirname, resolve, sep } from 'node:path';
+import { readlinkSync, realpathSync, statSync } from 'node:fs';
+import { join, resolve, sep } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { type Located, locate } from './locate.ts';
 
 /** A file saved by rename looks deleted for an instant to whoever holds the old one. */
 const MAX_TRIES = 4;
+/** As the contract says, and the longest path of Linux. */
+const MAX_PATH_CHARS = 4096;
+/** No one keeps files deeper, and resolving a path costs time for each part. */
+const MAX_DEPTH = 256;
+/** As many as Linux follows. */
+const MAX_LINKS = 40;
 
 /** The directories a device offers, as given and resolved. */
 export interface Roots {
@@ -23,7 +29,118 @@ export function openRoots(given: readonly string[]): Roots {
       throw new ZlError('config.invalid', `the root ${root} is not a directory`);
     }
   }
-  return { first, given: absolute, real: absolute.map((root) => realpathSync(root)) };
+  return { first, given: absolute, real: absolute.map((root) => realpathSync.native(root)) };
+}
+
+/** A path leads here, whether or not the file can be read; policy decides on it once more. */
+export interface Place {
+  readonly path: string;
+  /** How many names the file has. */
+  readonly links: number;
+}
+
+type Opened =
+  | { readonly file: Located; readonly place: Place }
+  /** No place is outside the roots. */
+  | { readonly error: ZlError; readonly place?: Place };
+
+/** Opens a regular file inside the roots, whatever the path says and whoever renames meanwhile. */
+export function openWithin(roots: Roots, path: string): Opened {
+  const fault = lengthFault(path);
+  if (fault !== undefined) return { error: fault };
+  const absolute = resolve(roots.first, path);
+  if (absolute.split(sep).length > MAX_DEPTH) {
+    return { error: invalid(`has more than ${MAX_DEPTH} parts`) };
+  }
+  // Otherwise the error for a path outside would reveal whether it exists.
+  if (!isWithin(roots.given, absolute) && !isWithin(roots.real, absolute)) return outside(path);
+  for (let tries = 1; tries <= MAX_TRIES; tries++) {
+    const opened = tryOpen(roots, { path, absolute });
+    if (opened !== undefined) return opened;
+  }
+  return unopened(roots, { path, absolute });
+}
+
+function lengthFault(path: string): ZlError | undefined {
+  if (path.length > MAX_PATH_CHARS) return invalid(`has more than ${MAX_PATH_CHARS} characters`);
+  return path.includes('\0') ? invalid('holds a NUL character') : undefined;
+}
+
+/** Undefined for a file that was deleted or replaced meanwhile. */
+function tryOpen(
+  roots: Roots,
+  { path, absolute }: { readonly path: string; readonly absolute: string },
+): Opened | undefined {
+  let file: Located;
+  try {
+    file = locate(absolute);
+  } catch (cause) {
+    return unopened(roots, { path, absolute, cause });
+  }
+  const { realPath, links, isRegular } = file;
+  if (realPath !== undefined && isRegular && isWithin(roots.real, realPath)) {
+    return { file, place: { path: realPath, links } };
+  }
+  file.close();
+  if (realPath === undefined) return undefined;
+  if (!isWithin(roots.real, realPath)) return outside(path);
+  // Every directory has several links.
+  return { error: notRegular(path), place: { path: realPath, links: 1 } };
+}
+
+function unopened(
+  roots: Roots,
+  { path, absolute, cause }: { path: string; absolute: string; cause?: unknown },
+): Opened {
+  const place = placeOf(absolute);
+  if (!isWithin(roots.real, place)) return outside(path);
+  const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
+  const isSpecial = code === 'ENXIO' || code === 'EOPNOTSUPP';
+  const error = isSpecial ? notRegular(path, cause) : notFound(path, cause);
+  return { error, place: { path: place, links: 1 } };
+}
+
+/** Where a path that cannot be opened leads, as far as its parts and links exist. */
+function placeOf(absolute: string): string {
+  let at = absolute;
+  for (let links = 0; ; links++) {
+    const { real, missing } = deepestExisting(at);
+    const [first, ...rest] = missing;
+    const target = first === undefined ? undefined : linkTarget(join(real, first));
+    if (target === undefined || links === MAX_LINKS) return join(real, ...missing);
+    at = resolve(real, target, ...rest);
+  }
+}
+
+function deepestExisting(path: string): { real: string; missing: readonly string[] } {
+  const parts = path.split(sep);
+  const upTo = (count: number) => parts.slice(0, count).join(sep) || sep;
+  let existing = 1;
+  // Where a part does not resolve, no part below it does, so bisection finds the last one that does.
+  for (let missing = parts.length + 1; missing - existing > 1; ) {
+    const middle = Math.floor((existing + missing) / 2);
+    if (realPathOf(upTo(middle)) === undefined) missing = middle;
+    else existing = middle;
+  }
+  return { real: realPathOf(upTo(existing)) ?? sep, missing: parts.slice(existing) };
+}
+
+function realPathOf(path: string): string | undefined {
+  try {
+    return realpathSync.native(path);
+  } catch {
+    // It does not exist or may not be read.
+    return undefined;
+  }
+}
+
+function linkTarget(path: string): string | undefined {
+  try {
+    return readlinkSync(path);
+  } catch {
+    // It is not a link.
+    return undefined;
+  }
 }
 
 function isWithin(directories: readonly string[], path: string): boolean {
@@ -34,58 +151,18 @@ function isWithin(directories: readonly string[], path: string): boolean {
   });
 }
 
-/** Whether the existing part of a path that cannot be opened lies outside the roots. */
-function leadsOutside(roots: Roots, path: string): boolean {
-  for (let at = path; ; at = dirname(at)) {
-    try {
-      return !isWithin(roots.real, realpathSync(at));
-    } catch {
-      // This part does not exist or may not be read; its parent decides.
-      if (dirname(at) === at) return true;
-    }
-  }
+function outside(path: string): Opened {
+  return { error: new ZlError('fs.outside_roots', `${path} is outside the roots`) };
 }
 
-/** Opens a regular file inside the roots, whatever the path says and whoever renames meanwhile. */
-export function openWithin(roots: Roots, path: string): Located {
-  const absolute = resolve(roots.first, path);
-  // Otherwise the error for a path outside would reveal whether it exists.
-  if (!isWithin(roots.given, absolute) && !isWithin(roots.real, absolute)) throw outside(path);
-  for (let tries = 1; tries <= MAX_TRIES; tries++) {
-    const file = locateOrThrow(roots, { path, absolute });
-    const error = fault(roots, file, path);
-    if (error === undefined) return file;
-    file.close();
-    const deleted = error.id === 'fs.not_found';
-    if (!deleted) throw error;
-  }
-  throw notFound(path);
+function notRegular(path: string, cause?: unknown): ZlError {
+  return new ZlError('fs.not_regular', `${path} is not a regular file`, { cause });
 }
-
-function fault(roots: Roots, { realPath, stats }: Located, path: string): ZlError | undefined {
-  if (!isWithin(roots.real, realPath)) return outside(path);
-  if (!stats.isFile()) return new ZlError('fs.not_regular', `${path} is not a regular file`);
-  return stats.nlink === 0 ? notFound(path) : undefined;
-}
-
-function locateOrThrow(roots: Roots, { path, absolute }: { path: string; absolute: string }) {
-  try {
-    return locate(absolute);
-  } catch (cause) {
-    const code = cause instanceof Error && 'code' in cause ? cause.code : undefined;
-    if (code === 'ERR_INVALID_ARG_VALUE') {
-      throw new ZlError('tool.arguments_invalid', 'path: holds a NUL character', { cause });
-    }
-    if (leadsOutside(roots, absolute)) throw outside(path);
-    if (code === 'ENXIO' || code === 'EOPNOTSUPP') {
-      throw new ZlError('fs.not_regular', `${path} is not a regular file`, { cause });
-    }
-    throw notFound(path, cause);
-  }
-}
-
-const outside = (path: string) => new ZlError('fs.outside_roots', `${path} is outside the roots`);
 
 function notFound(path: string, cause?: unknown): ZlError {
   return new ZlError('fs.not_found', `${path} does not exist or cannot be read`, { cause });
+}
+
+function invalid(problem: string): ZlError {
+  return new ZlError('tool.arguments_invalid', `path: ${problem}`);
 }
