@@ -8,6 +8,8 @@ export interface ToolManifest {
   readonly version: string;
   readonly description: string;
   readonly effects: 'none' | 'local' | 'external';
+  /** Arguments that are paths; a relative one starts at the server's first root. */
+  readonly paths?: readonly string[];
   readonly capabilities: readonly string[];
 }
 

@@ -54,7 +54,10 @@ test('a catalog stays below the bound of a relay, whatever script its schemas ar
   const { tools } = offeredTools(given);
   assert.equal(tools.size, 12);
   const state = { name: 'ready', connection: { serverVersion: '1.0.0' }, tools };
-  const catalog = catalogOf([{ spec: { name: 'fs' }, state } as unknown as ManagedServer]);
+  const pathBases = () => ({ path: '/data' });
+  const server = { spec: { name: 'fs' }, state, pathBases } as unknown as ManagedServer;
+  const catalog = catalogOf([server]);
+  assert.deepEqual(catalog.servers[0]!.tools[0]!.pathBases, { path: '/data' });
   assert.equal(catalog.servers[0]!.tools.length, 8);
   assert.ok(toBinary(CatalogSchema, catalog).length < 256 * 1024);
 });

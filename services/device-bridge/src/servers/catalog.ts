@@ -25,20 +25,26 @@ const STATES = {
 /** What the device offers now; tools beyond the bound are left out. */
 export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
   let bytes = 0;
-  const fits = (tool: OfferedTool) => {
-    for (const text of [tool.name, tool.description, tool.inputSchemaJson]) {
+  const fits = (tool: OfferedTool & { readonly pathBases: Readonly<Record<string, string>> }) => {
+    const bases = Object.entries(tool.pathBases).flat();
+    for (const text of [tool.name, tool.description, tool.inputSchemaJson, ...bases]) {
       bytes += Buffer.byteLength(text);
     }
     bytes += tool.digest.length + 32;
     return bytes <= MAX_CATALOG_BYTES;
   };
-  const listed = [...servers].map(({ spec, state }): MessageInitShape<typeof ServerSchema> => {
+  const listed = [...servers].map((server): MessageInitShape<typeof ServerSchema> => {
+    const { spec, state } = server;
     const ready = state.name === 'ready' ? state : undefined;
+    const tools = [...(ready?.tools.values() ?? [])].map((tool) => ({
+      ...tool,
+      pathBases: server.pathBases(tool.name),
+    }));
     return {
       name: spec.name,
       version: ready?.connection.serverVersion ?? '',
       state: STATES[state.name],
-      tools: [...(ready?.tools.values() ?? [])].filter(fits),
+      tools: tools.filter(fits),
     };
   });
   return create(CatalogSchema, { servers: listed });

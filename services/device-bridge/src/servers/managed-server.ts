@@ -3,6 +3,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { BuiltinServer, ManifestServer } from '@zerolatency/manifest';
 import type { McpConnection } from '@zerolatency/mcp';
 import { Backoff, type BackoffRange } from '@zerolatency/service/backoff';
+import fsRead from '../../../../contracts/tools/fs.read/v1/manifest.json' with { type: 'json' };
 import type { Log } from '../ports.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';
 import { Semaphore } from './semaphore.ts';
@@ -41,8 +42,13 @@ export interface ServerDeps {
   readonly onRestart: (server: string) => void;
 }
 
-const BUILTIN_EFFECTS: Readonly<Record<BuiltinServer['builtin'], Record<string, 'none'>>> = {
-  fs: { read: 'none' },
+interface BuiltinTool {
+  readonly effects: string;
+  readonly paths: readonly string[];
+}
+
+const BUILTIN_TOOLS: Readonly<Record<BuiltinServer['builtin'], Record<string, BuiltinTool>>> = {
+  fs: { read: fsRead },
 };
 
 const DEFAULT_CALL_TIMEOUT_MS = 60_000;
@@ -80,8 +86,19 @@ export class ManagedServer {
 
   /** A tool that is not declared free of effects counts as having them. */
   hasEffects(tool: string): boolean {
-    const effects = 'builtin' in this.spec ? BUILTIN_EFFECTS[this.spec.builtin] : this.spec.effects;
-    return effects?.[tool] !== 'none';
+    const { spec } = this;
+    const effects =
+      'builtin' in spec ? BUILTIN_TOOLS[spec.builtin][tool]?.effects : spec.effects?.[tool];
+    return effects !== 'none';
+  }
+
+  /** Where relative paths start, by argument. Only the built-in servers' contracts say so. */
+  pathBases(tool: string): Readonly<Record<string, string>> {
+    if (!('builtin' in this.spec)) return {};
+    const { builtin, settings } = this.spec;
+    const { paths = [] } = BUILTIN_TOOLS[builtin][tool] ?? {};
+    const [first = ''] = settings.roots;
+    return Object.fromEntries(paths.map((argument) => [argument, first]));
   }
 
   /** Calls back once it is no longer starting, whatever came of that. */

@@ -1,6 +1,6 @@
 import type { Validator } from '@zerolatency/contracts';
 import type { ZlError } from '@zerolatency/errors';
-import type { Deny } from '@zerolatency/policy';
+import type { Deny, PolicyRequest } from '@zerolatency/policy';
 import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
 import type { Digest, Envelope } from '@zerolatency/signing';
@@ -13,6 +13,8 @@ export interface ExecutorTool {
   readonly toolName: string;
   /** The policy decides by it; empty when the server states none. */
   readonly version: string;
+  /** Where relative paths start, by argument: the contract names the arguments, and the device the folder. */
+  readonly pathBases?: PolicyRequest['pathBases'];
   /** False while its server is down; the model does not see it then. */
   readonly isReady: boolean;
   /** The intent of such a call is durable before the call is sent. */

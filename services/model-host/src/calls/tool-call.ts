@@ -30,7 +30,7 @@ import {
 
 export interface ToolCallDeps {
   readonly scope: TurnScope;
-  readonly decide: (tool: string, version: string, args: unknown) => HeldDecision;
+  readonly decide: (tool: string, found: ExecutorTool | undefined, args: unknown) => HeldDecision;
   readonly find: (tool: string) => { tool: ExecutorTool; executor: ExecutorScope } | undefined;
   readonly ledger: CallLedger;
   readonly signer: Signer;
@@ -126,7 +126,7 @@ export class ToolCall implements PreparedCall {
 
   #decide(): HeldDecision {
     const { decide, ledger } = this.#deps;
-    const decision = decide(this.tool, this.#found?.version ?? '', this.#args.value);
+    const decision = decide(this.tool, this.#found, this.#args.value);
     this.#decision = decision;
     if (decision.effect !== 'allow') ledger.denied(this.#facts(), decision);
     return decision;

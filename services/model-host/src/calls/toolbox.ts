@@ -112,10 +112,11 @@ export class CallDecider {
     return mayBeAllowed(this.#options.policy.current(request.nowMs), request);
   }
 
-  decide(tool: string, version: string, args: unknown): HeldDecision {
+  decide(tool: string, found: ExecutorTool | undefined, args: unknown): HeldDecision {
     const { policy, metrics, counts, maxCalls } = this.#options;
     const startedMs = performance.now();
-    const request = { ...this.#request(tool, version), arguments: args };
+    const { version = '', pathBases } = found ?? {};
+    const request = { ...this.#request(tool, version), pathBases, arguments: args };
     const decision = policy.decide(request);
     metrics.decided(decision.effect, performance.now() - startedMs);
     counts.set(tool, request.callsThisTurn + 1);

@@ -94,6 +94,7 @@ export class DeviceCatalogs {
       server: server.name,
       toolName: tool.name,
       version,
+      pathBases: pathBasesOf(tool, contract),
       isReady: server.state === ServerState.READY,
       // Without a promise a tool may have any effect.
       hasEffects: contract?.manifest.effects !== 'none',
@@ -118,6 +119,17 @@ export class DeviceCatalogs {
     const named = major === undefined ? undefined : this.#contracts.find(name, Number(major));
     return named ?? this.#contracts.find(name);
   }
+}
+
+/** A device that names a folder for any other argument has no say. */
+function pathBasesOf({ pathBases }: Tool, contract: ToolContract | undefined) {
+  const named = contract?.manifest.paths ?? [];
+  return new Map(
+    named.flatMap((argument) => {
+      const base = pathBases[argument];
+      return base === undefined ? [] : [[argument, base] as const];
+    }),
+  );
 }
 
 interface Catalog {

@@ -229,6 +229,13 @@ export declare type Tool = Message<"zerolatency.bridge.v1.Tool"> & {
    * @generated from field: bytes digest = 4;
    */
   digest: Uint8Array;
+
+  /**
+   * Where relative paths start, by argument. Other arguments take none, or nobody knows.
+   *
+   * @generated from field: map<string, string> path_bases = 15;
+   */
+  pathBases: { [key: string]: string };
 };
 
 /**
