@@ -44,6 +44,10 @@ export interface BridgeSettings {
      * Public keys (*.pem) that bundles are signed with: Ed25519 or P-256, SPKI PEM.
      */
     readonly keysDir: string;
+    /**
+     * Files with several names, where rules restrict paths. refuse: another name may be in a folder that a rule denies. allow: the name that was opened decides alone.
+     */
+    readonly hardLinks: 'refuse' | 'allow';
   };
   readonly servers: {
     /**

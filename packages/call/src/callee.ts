@@ -146,12 +146,14 @@ export class Callee {
   finished(callId: string, finish: Finish): void {
     const entry = this.#entries.get(callId);
     if (entry === undefined || !('call' in entry.state)) return;
-    const hasBegun = entry.state.name === 'dispatched';
-    if (finish.status === (hasBegun ? 'denied' : 'done')) {
+    const { state } = entry;
+    const hasBegun = state.name === 'dispatched';
+    // What has had effects was not denied.
+    if (hasBegun ? finish.status === 'denied' && state.durable : finish.status === 'done') {
       throw new ZlError('internal', `a call cannot be ${finish.status}: begun is ${hasBegun}`);
     }
     const excess =
-      finish.status === 'done' ? this.#keep(entry, entry.state.call, finish.result) : undefined;
+      finish.status === 'done' ? this.#keep(entry, state.call, finish.result) : undefined;
     this.#end(entry, excess ? { status: 'failed', error: excess } : finish);
   }
 

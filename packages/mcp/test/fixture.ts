@@ -18,6 +18,7 @@ export type Behaviour =
   | 'is-slow'
   | 'reports-an-error'
   | 'answers-with-an-error'
+  | 'answers-as-told'
   | 'is-deaf'
   | 'ignores-sigterm'
   | 'has-a-grandchild'

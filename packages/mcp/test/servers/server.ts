@@ -34,6 +34,7 @@ const calls: Record<string, (request: Request) => void> = {
     }),
   'answers-with-an-error': ({ id, params }) =>
     write({ jsonrpc: '2.0', id, error: params?.arguments?.error }),
+  'answers-as-told': ({ id, params }) => answer(id, params?.arguments?.result),
   'exits-on-call': () => process.exit(3),
   'hangs-on-call': () => {},
   'hangs-for-good-on-call': () => {

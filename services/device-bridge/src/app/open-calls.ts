@@ -1,8 +1,10 @@
 import type { Tracer } from '@opentelemetry/api';
 import type { Frame } from '@zerolatency/frame';
+import type { BundleHolder } from '@zerolatency/policy';
 import { watchFiles } from '@zerolatency/service/files';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger } from '@zerolatency/service/telemetry';
+import { realFolders } from '../adapters/files/real-folders.ts';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
 import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
@@ -27,7 +29,7 @@ interface CallsParts {
   readonly tracer: Tracer;
   readonly journal: SqliteJournal;
   readonly device: Device & Pick<RunnerDeps, 'signer'> & Pick<ConnectionDeps, 'loadIdentity'>;
-  readonly policy: PolicyPort;
+  readonly policy: Pick<BundleHolder, 'decide' | 'restrictedFolders'>;
   readonly servers: Supervisor;
   readonly bridgeVersion: string;
   readonly onLive: () => void;
@@ -35,7 +37,7 @@ interface CallsParts {
 
 /** The device's calls and the connection they arrive on, which has not been started. */
 export async function openCalls(config: BridgeConfig, parts: CallsParts) {
-  const calls = openDeviceCalls(config.calls, parts, (frame) => connection.send(frame));
+  const calls = openDeviceCalls(config, parts, (frame) => connection.send(frame));
   const connection = await openConnection(config, parts, listenerOf(parts, calls));
   return { calls, connection };
 }
@@ -45,24 +47,18 @@ const CHECKPOINT_MS = 500;
 const IDLE_MS = 1_000;
 
 function openDeviceCalls(
-  limits: BridgeConfig['calls'],
+  config: BridgeConfig,
   parts: CallsParts,
   send: (frame: Frame) => void,
 ): DeviceCalls {
-  const { lifecycle, log, clock, metrics, journal, policy, device } = parts;
+  const { lifecycle, log, clock, metrics, journal, device } = parts;
   const calls = new DeviceCalls({
     ...parts,
-    limits,
+    limits: config.calls,
     send,
     nowMs: clock.nowMs,
     signer: device.signer,
-    policy: {
-      decide(request) {
-        const decision = policy.decide(request);
-        metrics.decided(decision.effect);
-        return decision;
-      },
-    },
+    policy: policyPort(parts, config.policy),
     onEnded: (ended) => {
       metrics.callEnded(ended);
       logEnded(log, ended);
@@ -85,6 +81,25 @@ function openDeviceCalls(
     calls.close();
   });
   return calls;
+}
+
+function policyPort(
+  { policy, metrics, clock }: CallsParts,
+  { hardLinks }: BridgeConfig['policy'],
+): PolicyPort {
+  return {
+    decide(request) {
+      const decision = policy.decide(request);
+      metrics.decided(decision.effect);
+      return decision;
+    },
+    async opened(tool, files) {
+      const folders = policy.restrictedFolders(tool, clock.nowMs());
+      if (folders.length === 0) return undefined;
+      const counted = hardLinks === 'allow' ? files.map((file) => ({ ...file, links: 1 })) : files;
+      return { files: counted, realFolders: await realFolders(folders) };
+    },
+  };
 }
 
 function logEnded(log: Logger, { callId, tool, ending, seconds }: EndedCall): void {

@@ -18,7 +18,7 @@ import type {
 } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import type { McpConnection, Progress } from '@zerolatency/mcp';
-import type { Caps, HeldDecision, PolicyRequest } from '@zerolatency/policy';
+import type { Caps, HeldDecision, Opened, OpenedFile, PolicyRequest } from '@zerolatency/policy';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import { extract, inject } from '@zerolatency/service/telemetry';
 import type { Digest, Signer } from '@zerolatency/signing';
@@ -26,10 +26,12 @@ import type { ManagedServer } from '../servers/managed-server.ts';
 import {
   endOfFailure,
   finishOf,
+  openedFiles,
   type ReadableRequest,
   readToolRequest,
   type ToolParams,
   type ToolRequest,
+  withheld,
 } from './tool-request.ts';
 
 export interface Device {
@@ -39,6 +41,8 @@ export interface Device {
 
 export interface PolicyPort {
   decide(request: PolicyRequest): HeldDecision;
+  /** For a decision on what a tool opened; undefined when no rule restricts its paths. */
+  opened(tool: string, files: readonly OpenedFile[]): Promise<Opened | undefined>;
 }
 
 /** The part of the callee that the runner drives. */
@@ -142,7 +146,8 @@ export class Runner {
     const ready = server?.state.name === 'ready' ? server.state : undefined;
     run.isOffered = ready?.tools.has(name) ?? false;
     const version = ready?.connection.serverVersion ?? '';
-    const decision = this.#authorize(call, request, version);
+    run.pathBases = new Map(Object.entries(server?.pathBases(name) ?? {}));
+    const decision = this.#authorize(call, request, { version, pathBases: run.pathBases });
     run.decision = decision;
     if (decision.effect !== 'allow') {
       return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
@@ -155,11 +160,16 @@ export class Runner {
   }
 
   /** The device's own decision, whatever the caller's was. */
-  #authorize({ principal }: CalleeCall, request: ReadableRequest, version: string): HeldDecision {
+  #authorize(
+    { principal }: CalleeCall,
+    request: ReadableRequest,
+    facts: Pick<PolicyRequest, 'version' | 'pathBases' | 'opened'>,
+  ): HeldDecision {
     const { policy, device, nowMs } = this.#deps;
     const { tenant, user, roles } = principal;
     const decision = policy.decide({
-      ...{ tenant, user, roles, version, tool: request.tool },
+      ...facts,
+      ...{ tenant, user, roles, tool: request.tool },
       arguments: request.params.arguments,
       deviceId: device.id,
       nowMs: nowMs(),
@@ -215,12 +225,29 @@ export class Runner {
         },
       );
       run.serverUs = microseconds(startMs);
-      return finishOf(result, run.call.server, maxBytes);
+      const files = openedFiles(result);
+      const denied = files.length > 0 && (await this.#denyOpened(run, connection, files));
+      return denied ? withheld(denied, hasEffects) : finishOf(result, run.call.server, maxBytes);
     } catch (reason) {
       run.serverUs = microseconds(startMs);
       if (reason instanceof ZlError && reason.id === 'tool.timeout') void server.suspectHang();
       return endOfFailure(reason, hasEffects);
     }
+  }
+
+  /** Decides again, on the files that the server opened; undefined when the result may be released. */
+  async #denyOpened(
+    run: Run,
+    { serverVersion: version }: McpConnection,
+    files: readonly OpenedFile[],
+  ) {
+    const { call, request } = run;
+    const opened = await this.#deps.policy.opened(request.tool, files);
+    if (opened === undefined || request.error !== undefined) return undefined;
+    const decision = this.#authorize(call, request, { version, pathBases: run.pathBases, opened });
+    if (decision.effect === 'allow') return undefined;
+    run.decision = decision;
+    return decision;
   }
 
   #reporter({ call }: Run): (step: Progress) => void {
@@ -279,6 +306,7 @@ class Run {
   readonly #startMs = performance.now();
   readonly #maxResultBytes: number;
   decision: HeldDecision | undefined;
+  pathBases: PolicyRequest['pathBases'];
   /** Whether the device offered the tool when the call arrived. */
   isOffered = false;
   serverUs = 0;

@@ -1,5 +1,6 @@
 import type { CalleeCall, Finish } from '@zerolatency/call';
 import { type ErrorId, fromUnknown, isErrorId, ZlError } from '@zerolatency/errors';
+import type { Decision, OpenedFile } from '@zerolatency/policy';
 import { argumentsDigest } from '@zerolatency/receipts';
 import { canonicalJson, type Digest } from '@zerolatency/signing';
 
@@ -113,6 +114,40 @@ function errorIdOf(result: object, server: string): ErrorId {
   const id = isObject(meta) ? meta.errorId : undefined;
   if (typeof id !== 'string' || !isErrorId(id)) return 'tool.failed';
   return id.startsWith(`${server}.`) || id === 'tool.arguments_invalid' ? id : 'tool.failed';
+}
+
+/** The field of _meta in which a server reports the files it opened, by argument. */
+const OPENED_META = 'zerolatency/opened';
+/** Policy compares each with the folders of every rule. */
+const MAX_FILES = 64;
+
+/** What a result says that the server opened; empty when it says nothing. */
+export function openedFiles(result: object): readonly OpenedFile[] {
+  const meta = '_meta' in result ? result._meta : undefined;
+  const report = isObject(meta) ? meta[OPENED_META] : undefined;
+  if (report === undefined) return [];
+  if (Array.isArray(report) && report.length <= MAX_FILES && report.every(isOpenedFile)) {
+    return report;
+  }
+  throw new ZlError('tool.result_invalid', 'the report of opened files is malformed');
+}
+
+function isOpenedFile(value: unknown): value is OpenedFile {
+  if (!isObject(value)) return false;
+  const { argument, path, links } = value;
+  return typeof argument === 'string' && typeof path === 'string' && Number.isSafeInteger(links);
+}
+
+/** How a call ends whose result policy does not release. Only a tool without effects has changed nothing. */
+export function withheld(decision: Exclude<Decision, { effect: 'allow' }>, hasEffects: boolean) {
+  const { errorId, reason } = decision;
+  const finish: Finish = hasEffects
+    ? {
+        status: 'failed',
+        error: new ZlError(errorId, `${reason}; the tool has run, and its result is withheld`),
+      }
+    : { status: 'denied', error: new ZlError(errorId, reason) };
+  return finish;
 }
 
 /** Turns a failed request into the end of a call that had begun. */
