@@ -12,12 +12,18 @@ import { ResultOutbox } from './result-stream.ts';
  *
  * `received` is in memory only. Journalling and `dispatched` are one write: a
  * call that has not begun has not run, and after a restart "not seen" says so.
- * `sealing` waits for the receipt: the outcome is fixed, and neither persisted nor sent.
+ * `sealing` waits for the receipt, and on a full disk for room: the outcome is fixed, and
+ * neither persisted nor sent.
  */
 export type EntryState =
   | { readonly name: 'received'; readonly call: CalleeCall; readonly request: Uint8Array }
   | { readonly name: 'dispatched'; readonly call: CalleeCall; readonly durable: boolean }
-  | { readonly name: 'sealing'; readonly stated: CalleeOutcome; readonly durable: boolean }
+  | {
+      readonly name: 'sealing';
+      readonly stated: CalleeOutcome;
+      readonly durable: boolean;
+      readonly hasBegun: boolean;
+    }
   | { readonly name: 'finished'; readonly outcome: Uint8Array; readonly resultBytes: number }
   | { readonly name: 'acknowledged'; readonly outcome: Uint8Array; readonly resultBytes: number };
 
@@ -103,6 +109,13 @@ export class CalleeEntries {
     this.#sweepAtMs = Math.min(this.#sweepAtMs, entry.deadlineMs + this.#retentionMs);
   }
 
+  /** As if the call had never arrived. */
+  remove(entry: CalleeEntry): void {
+    this.#entries.delete(entry.callId);
+    this.#unsettled.delete(entry);
+    this.#heldBytes -= entry.countedBytes;
+  }
+
   /** The entry has another state or result. */
   changed(entry: CalleeEntry): void {
     const { heldBytes } = entry;
@@ -127,6 +140,7 @@ export class CalleeEntries {
   /** Forgets entries long past their deadline. */
   sweep(nowMs: number): void {
     if (nowMs < this.#sweepAtMs) return;
+    this.#sweepAtMs = nowMs + MIN_SWEEP_GAP_MS;
     const past = [...this.#entries.values()].filter(
       (entry) => entry.isSettled && entry.deadlineMs + this.#retentionMs <= nowMs,
     );
@@ -143,10 +157,7 @@ export class CalleeEntries {
     let watermarkMs = 0;
     for (const { deadlineMs } of past) watermarkMs = Math.max(watermarkMs, deadlineMs);
     this.#journal.forget(watermarkMs);
-    for (const { callId, countedBytes } of past) {
-      this.#entries.delete(callId);
-      this.#heldBytes -= countedBytes;
-    }
+    for (const entry of past) this.remove(entry);
   }
 }
 

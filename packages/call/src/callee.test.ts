@@ -276,6 +276,45 @@ test('running calls, bytes of results and entries are bounded', () => {
   assert.equal(lastRefusal(sent), RefusedReason.BUSY);
 });
 
+test('on a full disk nothing begins, and an outcome waits until the journal takes it', () => {
+  const journal = new (class extends MemoryJournal {
+    isFull = false;
+    override dispatched(...entry: Parameters<MemoryJournal['dispatched']>) {
+      this.#write(() => super.dispatched(...entry));
+    }
+    override finished(...entry: Parameters<MemoryJournal['finished']>) {
+      this.#write(() => super.finished(...entry));
+    }
+    #write(write: () => void) {
+      if (this.isFull) throw new ZlError('journal.failed', 'full');
+      write();
+    }
+  })(JOURNAL_ID);
+  const { callee, sent, said } = setUp({}, journal);
+  const begin = (call: number) => callee.begin(idOf(call), { durable: true }, () => 1);
+  callTo(callee, 1);
+  assert.ok(begin(1));
+  journal.isFull = true;
+  callTo(callee, 2);
+  assert.equal(begin(2), 0);
+  assert.equal(lastRefusal(sent), RefusedReason.BUSY);
+  lineOf(2, (frame) => callee.frame(frame, 1)).resume(0, 0);
+  assert.equal(said().at(-1), 'NOT_SEEN');
+  callTo(callee, 3);
+  const denied = new ZlError('policy.denied', 'no');
+  callee.finished(idOf(3), { status: 'denied', error: denied });
+  assert.equal(lastRefusal(sent), RefusedReason.BUSY, 'a denial that is not kept is not told');
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('{}') });
+  const { length } = sent;
+  callee.tick(callee.nextWakeMs);
+  assert.equal(callee.running, 1);
+  journal.isFull = false;
+  callee.tick(callee.nextWakeMs);
+  assert.deepEqual(said().slice(length), ['DATA', 'OUTCOME']);
+  callTo(callee, 2);
+  assert.ok(begin(2), 'the caller asked again');
+});
+
 test('refuses a call whose entry would have to stay for days, and keeps no entry', () => {
   const { callee, sent, log } = setUp({ maxEntries: 1 });
   callTo(callee, 1, { deadlineMs: Number.MAX_SAFE_INTEGER });

@@ -11,19 +11,13 @@ import {
   type Finish,
   type Seal,
 } from './callee-ports.ts';
+import { CalleeSender } from './callee-sender.ts';
 import type { Journal } from './journal.ts';
 import { JournalWriter } from './journal-writer.ts';
-import {
-  type CalleeContent,
-  type CallMessage,
-  calleeFrame,
-  notSeen,
-  progressContent,
-  readCall,
-  refused,
-  sameBytes,
-} from './messages.ts';
+import { type CallMessage, notSeen, readCall, refused, sameBytes } from './messages.ts';
 
+/** How often a write is tried again for which the journal had no room. */
+const RETRY_WRITE_MS = 1_000;
 /** More leases than a device gets within the life of a call. */
 const MAX_COMPLETE_EPOCHS = 64;
 
@@ -49,6 +43,9 @@ export class Callee {
   /** Under which no call is lost: a running callee remembers what its disk may lose. */
   #completeEpochs: readonly number[];
   #isDraining = false;
+  /** Outcomes of calls that ran, for which the journal had no room. */
+  readonly #unwritten = new Map<CalleeEntry, Seal>();
+  #retryAtMs = 0;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
     this.#journal = journal;
@@ -66,7 +63,8 @@ export class Callee {
   }
 
   get nextWakeMs(): number {
-    return this.#entries.nextWakeMs;
+    const { nextWakeMs } = this.#entries;
+    return this.#unwritten.size === 0 ? nextWakeMs : Math.min(nextWakeMs, this.#retryAtMs);
   }
 
   /** Once, before the first attached(). Rule 4: a dispatched call without an outcome is unknown. */
@@ -98,7 +96,7 @@ export class Callee {
 
   /** The end of a clean run: nothing may begin after it. */
   close(): void {
-    this.#journal.complete(this.#completeEpochs);
+    this.#tryToWrite(() => this.#journal.complete(this.#completeEpochs));
   }
 
   frame(frame: Frame, nowMs: number): void {
@@ -128,7 +126,9 @@ export class Callee {
     if (entry === undefined) return 0;
     // Timers stop while the machine sleeps, so no tick need have come at the deadline.
     if (entry.deadlineMs <= now()) this.tick(now());
-    if (!this.#writer.begin(entry, durable)) return 0;
+    const hasBegun = this.#tryToWrite(() => this.#writer.begin(entry, durable));
+    if (hasBegun === undefined) this.#drop(entry);
+    if (!hasBegun) return 0;
     const nowMs = now();
     if (entry.deadlineMs > nowMs) return entry.deadlineMs - nowMs;
     this.tick(nowMs);
@@ -160,9 +160,7 @@ export class Callee {
   /** The receipt of an outcome that the sink had to seal. */
   sealed(callId: string, seal: Seal): void {
     const entry = this.#entries.get(callId);
-    if (entry === undefined || !this.#writer.seal(entry, seal)) return;
-    this.#entries.changed(entry);
-    this.#sender.pump(entry);
+    if (entry !== undefined) this.#seal(entry, seal);
   }
 
   tick(nowMs: number): void {
@@ -172,7 +170,8 @@ export class Callee {
       this.#end(entry, { status: 'failed', error });
       this.#sink.abort(entry.callId, 'deadline');
     }
-    this.#entries.sweep(nowMs);
+    this.#tryToWrite(() => this.#entries.sweep(nowMs));
+    this.#retryWrites(nowMs);
   }
 
   #onControl({ kind, offset }: Frame, entry: CalleeEntry): void {
@@ -185,7 +184,9 @@ export class Callee {
         this.#onCancel(entry);
         break;
       case FrameKind.ACK:
-        if (this.#writer.acknowledge(entry)) this.#entries.changed(entry);
+        // Without room the journal keeps the result a while longer, which harms nobody.
+        this.#tryToWrite(() => this.#writer.acknowledge(entry));
+        this.#entries.changed(entry);
         break;
     }
   }
@@ -271,62 +272,45 @@ export class Callee {
     const ended = this.#writer.end(entry, finish);
     if (ended !== undefined) this.#sink.seal(ended.call, ended.stated);
   }
-}
 
-/** Sends the callee's frames, and only to callers that asked under the current epoch. */
-class CalleeSender {
-  readonly #send: (frame: Frame) => void;
-  #epoch: number | undefined;
-
-  constructor(send: (frame: Frame) => void) {
-    this.#send = send;
-  }
-
-  /** The epoch of the lease; undefined while the device is not attached. */
-  get epoch(): number | undefined {
-    return this.#epoch;
-  }
-
-  attach(epoch: number): void {
-    this.#epoch = epoch;
-  }
-
-  detach(): void {
-    this.#epoch = undefined;
-  }
-
-  write(callId: string, content: CalleeContent): void {
-    if (this.#epoch !== undefined) this.#send(calleeFrame(callId, this.#epoch, content));
-  }
-
-  /** Sends everything new that credit allows. Returns false when there was nothing. */
-  pump(entry: CalleeEntry): boolean {
-    if (this.#epoch === undefined || entry.epoch !== this.#epoch) return false;
-    let sent = false;
-    for (let chunk = entry.outbox.next(); chunk; chunk = entry.outbox.next()) {
-      sent = true;
-      const { start, bytes } = chunk;
-      this.write(entry.callId, { kind: FrameKind.DATA, offset: start, payload: bytes });
-    }
+  /** Returns false when the journal has no room for the outcome. */
+  #seal(entry: CalleeEntry, seal: Seal): boolean {
     const { state } = entry;
-    if (entry.isSent || !('outcome' in state)) return sent;
-    entry.isSent = true;
-    const { outcome, resultBytes } = state;
-    this.write(entry.callId, { kind: FrameKind.OUTCOME, offset: resultBytes, payload: outcome });
+    const isSealed = this.#tryToWrite(() => this.#writer.seal(entry, seal));
+    if (isSealed === undefined) {
+      if (state.name === 'sealing' && state.hasBegun) this.#unwritten.set(entry, seal);
+      else this.#drop(entry);
+      return false;
+    }
+    if (!isSealed) return true;
+    this.#entries.changed(entry);
+    this.#sender.pump(entry);
     return true;
   }
 
-  progress(entry: CalleeEntry, report: CallProgress): void {
-    if (entry.epoch === this.#epoch) this.write(entry.callId, progressContent(report));
+  /** The clock may have been set back since the last attempt. */
+  #retryWrites(nowMs: number): void {
+    if (nowMs < this.#retryAtMs && this.#retryAtMs <= nowMs + RETRY_WRITE_MS) return;
+    this.#retryAtMs = nowMs + RETRY_WRITE_MS;
+    for (const [entry, seal] of this.#unwritten) {
+      this.#unwritten.delete(entry);
+      if (!this.#seal(entry, seal)) return;
+    }
   }
 
-  /** Answers a caller that asks from `offset` on, with an empty DATA when there is nothing new. */
-  answer(entry: CalleeEntry, offset: number): void {
-    if (this.#epoch === undefined) return;
-    entry.epoch = this.#epoch;
-    entry.isSent = false;
-    entry.outbox.rewind(offset);
-    if (this.pump(entry)) return;
-    this.write(entry.callId, { kind: FrameKind.DATA, offset: entry.outbox.sent });
+  /** A call that has not begun and that the journal has no room for: its caller asks again. */
+  #drop(entry: CalleeEntry): void {
+    this.#entries.remove(entry);
+    this.#refuse(entry.callId, RefusedReason.BUSY);
+  }
+
+  /** Returns undefined when the journal had no room; the write then did nothing. */
+  #tryToWrite<T>(write: () => T): T | undefined {
+    try {
+      return write();
+    } catch (error) {
+      if (error instanceof ZlError && error.id === 'journal.failed') return undefined;
+      throw error;
+    }
   }
 }

@@ -30,7 +30,7 @@ export class JournalWriter {
     const stated = statedOutcome(finish);
     // "It never ran" stays true only if it is remembered.
     const durable = state.name === 'received' || state.durable;
-    entry.state = { name: 'sealing', stated, durable };
+    entry.state = { name: 'sealing', stated, durable, hasBegun: state.name === 'dispatched' };
     return { call: state.call, stated };
   }
 
@@ -46,14 +46,13 @@ export class JournalWriter {
     return true;
   }
 
-  /** Frees the bytes of the result. Returns false when there is nothing to acknowledge. */
-  acknowledge(entry: CalleeEntry): boolean {
+  /** Frees the bytes of the result. */
+  acknowledge(entry: CalleeEntry): void {
     const { state } = entry;
-    if (state.name !== 'finished') return false;
-    this.#journal.acknowledged(entry.callId);
+    if (state.name !== 'finished') return;
     entry.outbox.free();
     entry.state = { ...state, name: 'acknowledged' };
-    return true;
+    this.#journal.acknowledged(entry.callId);
   }
 
   /** Restores an entry that an earlier run of this callee wrote. */
@@ -61,7 +60,7 @@ export class JournalWriter {
     if (row.state === 'dispatched') {
       const call = readCall(row.callId, row.request)?.call;
       if (call === undefined) {
-        throw new ZlError('internal', `the journal's request of call ${row.callId} is unreadable`);
+        throw new ZlError('journal.corrupt', `the request of call ${row.callId} is unreadable`);
       }
       return new CalleeEntry(row, { name: 'dispatched', call, durable: true });
     }

@@ -27,7 +27,8 @@ export type JournalEntry =
  * What a callee remembers across restarts. Every method returns when the write
  * is done and would survive a crash of the process; a durable one would also
  * survive a crash of the machine. A write that survives implies every earlier
- * one did.
+ * one did. A write throws journal.failed when it did nothing and may succeed
+ * later, as on a full disk; any other error is fatal.
  */
 export interface Journal {
   /** 16 random bytes, made with the journal. */

@@ -270,6 +270,16 @@ export const CATALOGUE = {
     retryable: false,
     help: 'A record was altered, lost or reordered; the message names the first bad one.',
   },
+  'journal.failed': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The bridge cannot write its journal of calls, so no tool runs; free space on the disk of its state directory.',
+  },
+  'journal.corrupt': {
+    code: 'DATA_LOSS',
+    retryable: false,
+    help: 'The journal of calls was damaged, deleted or replaced, and the bridge goes on with a new one. Calls that were under way are unknown: look at the device before you repeat them. Check the disk.',
+  },
   'receipt.invalid': {
     code: 'DATA_LOSS',
     retryable: false,

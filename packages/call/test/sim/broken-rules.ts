@@ -5,6 +5,7 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf';
+import { ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { CallSchema, NotSeenSchema, OutcomeSchema, OutcomeStatus } from '@zerolatency/proto/call';
 import type { Journal, JournalEntry } from '../../src/index.ts';
@@ -79,6 +80,28 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     lie: /^was reported with two outcomes/,
     variant: {
       journalFor: (disk) => journalLike(disk, { finished: (entry) => disk.finished(entry, false) }),
+    },
+  },
+  {
+    rule: 3,
+    how: 'a tool acts although a full disk took no entry',
+    lie: /^ran twice/,
+    variant: {
+      journalFor: (disk) =>
+        journalLike(disk, {
+          dispatched: (entry, durable) => ignoreFull(() => disk.dispatched(entry, durable)),
+        }),
+    },
+  },
+  {
+    rule: 3,
+    how: 'an outcome is reported although a full disk did not take it',
+    lie: /^was reported with two outcomes/,
+    variant: {
+      journalFor: (disk) =>
+        journalLike(disk, {
+          finished: (entry, durable) => ignoreFull(() => disk.finished(entry, durable)),
+        }),
     },
   },
   {
@@ -189,6 +212,15 @@ function journalLike(disk: Journal, change: Partial<Journal>): Journal {
       return change.watermarkMs ?? disk.watermarkMs;
     },
   };
+}
+
+function ignoreFull(write: () => void): void {
+  try {
+    write();
+  } catch (reason) {
+    // A planned death goes on.
+    if (!(reason instanceof ZlError)) throw reason;
+  }
 }
 
 function without(disk: Journal, state: JournalEntry['state']): JournalEntry[] {

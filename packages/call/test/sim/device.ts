@@ -126,6 +126,14 @@ export class SimDevice {
     this.#disk = this.#freshDisk();
   }
 
+  fillDisk(forMs: number): void {
+    const disk = this.#disk;
+    disk.isFull = true;
+    this.#parts.timeline.after(forMs, () => {
+      disk.isFull = false;
+    });
+  }
+
   stepClock(byMs: number): void {
     this.#clockMs += byMs;
   }

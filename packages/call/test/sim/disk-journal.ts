@@ -1,3 +1,4 @@
+import { ZlError } from '@zerolatency/errors';
 import {
   type DispatchedEntry,
   type FinishedEntry,
@@ -17,6 +18,7 @@ export class DiskJournal implements Journal {
   #writes: Write[] = [];
   /** How many of the writes are durable. */
   #durable = 0;
+  isFull = false;
 
   constructor(id: Uint8Array, afterWrite: Written) {
     this.id = id;
@@ -77,6 +79,7 @@ export class DiskJournal implements Journal {
   }
 
   #write(write: Write, durable: boolean): void {
+    if (this.isFull) throw new ZlError('journal.failed', 'the disk is full');
     write(this.#live);
     this.#writes.push(write);
     if (durable) this.#durable = this.#writes.length;

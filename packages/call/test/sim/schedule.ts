@@ -43,6 +43,7 @@ export type Step =
       /** Writes that had been durable. */
       readonly lost: number;
     }
+  | { readonly do: 'full disk'; readonly atMs: number; readonly forMs: number }
   | {
       readonly do: 'clock';
       readonly atMs: number;
@@ -70,6 +71,7 @@ const FAULTS = [
   'wipe',
   'restart',
   'rollback',
+  'full disk',
   'clock',
   'sleep',
   'lose',
@@ -138,6 +140,8 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
       return { do: 'die', at: random.pick(BRIDGE_POINTS), nth: random.int(1, 3), ...fall };
     case 'host dies':
       return { do: 'die', at: random.pick(HOST_POINTS), nth: random.int(1, 3), ...fall };
+    case 'full disk':
+      return { do: kind, atMs, forMs: downMs };
     case 'clock':
       return planClock(random, atMs);
     case 'sleep':

@@ -132,6 +132,9 @@ class World {
       case 'wipe':
         this.device.wipe(step.downMs);
         break;
+      case 'full disk':
+        this.device.fillDisk(step.forMs);
+        break;
       case 'clock':
         this.#stepClock(step);
         break;
