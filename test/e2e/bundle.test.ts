@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
 import { bundles, runTurn, startSystem } from './system.ts';
 
-test('[HOST-01] [OPS-02] the bundled services run a turn outside the project', async (t) => {
+test('[HOST-01] the bundled services run a turn outside the project', async (t) => {
   // A bundle must not need the folders above it.
   const programs = tempDir(t);
   cpSync(bundles, programs, { recursive: true });

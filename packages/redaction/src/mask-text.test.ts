@@ -96,6 +96,15 @@ test('the time to mask grows with the text, not with its square', () => {
     '://a',
     '\\',
     '-----BEGIN ',
+    '\u200b',
+    '\u200ba',
+    '%41',
+    '\\u0041',
+    'c2st',
+    'deadbeef',
+    'c2stYW50LTAxMjM0NTY3\n',
+    `${'c2stYW50LTA='.repeat(3)} `,
+    `${'QUtJQQ'.repeat(170)} `,
   ];
   const plainMs = Math.max(0.5, fastestMs('plain text '.repeat(160_000 / 11)));
   for (const piece of hostile) {

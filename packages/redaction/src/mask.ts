@@ -1,6 +1,8 @@
+import { encodedSecrets } from './encoded.ts';
 import { ALL_DETECTORS, type DetectorName } from './matcher.ts';
 import { isSecretName } from './matchers/secret-value.ts';
-import { StreamMasker } from './stream-masker.ts';
+import { type FoundSecret, SecretScanner } from './secret-scanner.ts';
+import { ESCAPE, View } from './view.ts';
 
 export interface Masked {
   readonly text: string;
@@ -17,11 +19,40 @@ export interface MaskOptions {
   readonly onMasked?: OnMasked | undefined;
 }
 
-/** Replaces every secret found by a placeholder such as [masked:jwt]. */
+/** Replaces every secret found, as it stands or encoded, by a placeholder such as [masked:jwt]. */
 export function maskText(text: string, { detectors, onMasked }: MaskOptions = {}): Masked {
-  const masker = new StreamMasker(detectors ?? ALL_DETECTORS, onMasked);
-  const masked = masker.push(text) + masker.end();
-  return { text: masked, found: masker.found };
+  const found = new Set<DetectorName>();
+  let masked = '';
+  let at = 0;
+  for (const { name, from, to } of secretsOf(text, detectors ?? ALL_DETECTORS)) {
+    if (name === undefined) continue;
+    masked += `${text.slice(at, from)}[masked:${name}]`;
+    at = to;
+    found.add(name);
+    onMasked?.(name);
+  }
+  return { text: masked + text.slice(at), found: [...found] };
+}
+
+/** Apart from each other, in the order of the text. */
+function secretsOf(text: string, detectors: readonly DetectorName[]): readonly FoundSecret[] {
+  const plain = secretsSeen(text, View.plain(), detectors);
+  const escaped = ESCAPE.test(text) ? secretsSeen(text, View.unescaped(), detectors) : [];
+  const encoded = encodedSecrets(text, detectors);
+  if (escaped.length === 0 && encoded.length === 0) return plain;
+  const apart: FoundSecret[] = [];
+  for (const secret of [...plain, ...escaped, ...encoded].sort((a, b) => a.from - b.from)) {
+    const last = apart.at(-1);
+    if (last === undefined || secret.from >= last.to) apart.push(secret);
+    else if (secret.to > last.to) apart[apart.length - 1] = { ...last, to: secret.to };
+  }
+  return apart;
+}
+
+function secretsSeen(text: string, view: View, detectors: readonly DetectorName[]): FoundSecret[] {
+  return new SecretScanner(detectors)
+    .scan(view.read(text), true)
+    .map(({ name, from, to }) => ({ name, from: view.startOf(from), to: view.endOf(to) }));
 }
 
 /** Deeper values are cut off: nothing legitimate nests so deep, and the stack is finite. */

@@ -110,6 +110,7 @@ const fragments = fc
           'none',
           ')',
         ],
+        ...['\u200b', '\u200d\u00ad', '\u{e0041}', 'ｓｋ－', '：', '\u{1d4fc}', '\u{1d4fc}k-ant-'],
       ),
       chars(ALPHANUMERICS, 1, 30),
       fc.string({ maxLength: 5 }),

@@ -1,43 +1,35 @@
-import {
-  type DetectorName,
-  isIn,
-  LOOKBEHIND_CHARS,
-  type Matcher,
-  STREAM_DETECTORS,
-  type Swallow,
-  WORD_CHARS,
-} from './matcher.ts';
-import { AUTHORIZATION, JWT, URL_PASSWORD } from './matchers/credentials.ts';
-import { PREFIXED_KEYS, PRIVATE_KEY } from './matchers/keys.ts';
-import { CARD, EMAIL } from './matchers/personal.ts';
-import { SECRET_VALUE } from './matchers/secret-value.ts';
+import { type DetectorName, STREAM_DETECTORS } from './matcher.ts';
+import { SecretScanner } from './secret-scanner.ts';
+import { View } from './view.ts';
 
-type Dispatch = readonly (readonly Matcher[] | undefined)[];
-
-const dispatchTables = new WeakMap<readonly DetectorName[], Dispatch>();
+const HALF_CHARACTER = /[\ud800-\udbff]$/;
 
 /**
  * Masks a text that arrives in pieces. What comes out is the same however it
  * was cut. Only text that may yet turn out to be the start of a secret waits;
  * a secret is replaced as soon as it is certain, and its rest is dropped as it
- * comes, so that memory does not depend on its length.
+ * comes. `maskText` also finds encoded secrets, for which a stream would have to wait.
  */
 export class StreamMasker {
-  readonly #dispatch: Dispatch;
+  readonly #detectors: readonly DetectorName[];
   readonly #found = new Set<DetectorName>();
   readonly #onMasked: ((detector: DetectorName) => void) | undefined;
-  /** Some text already given out, to look back at; from #at on what waits. */
-  #buffer = '';
-  #at = 0;
-  #swallow: Swallow | undefined;
+  #scanner: SecretScanner;
+  #view = View.plain();
+  /** What waits, and where in the text it begins. */
+  #held = '';
+  #heldFrom = 0;
+  /** The first half of a surrogate pair. */
+  #half = '';
 
   /** onMasked is called for each secret as it is replaced. */
   constructor(
     detectors: readonly DetectorName[] = STREAM_DETECTORS,
     onMasked?: (detector: DetectorName) => void,
   ) {
-    this.#dispatch = dispatchFor(detectors);
+    this.#detectors = detectors;
     this.#onMasked = onMasked;
+    this.#scanner = new SecretScanner(detectors);
   }
 
   /** In order of first appearance. */
@@ -46,97 +38,44 @@ export class StreamMasker {
   }
 
   get heldChars(): number {
-    return this.#buffer.length - this.#at;
+    return this.#held.length + this.#half.length;
   }
 
   /** What may be shown now. */
   push(chunk: string): string {
-    this.#buffer += chunk;
-    return this.#advance(false);
+    const text = this.#half + chunk;
+    this.#half = HALF_CHARACTER.exec(text)?.[0] ?? '';
+    return this.#show(text.slice(0, text.length - this.#half.length), false);
   }
 
   /** The rest. The masker is then ready for another text. */
   end(): string {
-    const rest = this.#advance(true);
-    this.#buffer = '';
-    this.#at = 0;
-    this.#swallow = undefined;
+    const rest = this.#show(this.#half, true);
+    this.#scanner = new SecretScanner(this.#detectors);
+    this.#view = View.plain();
+    this.#held = '';
+    this.#heldFrom = 0;
+    this.#half = '';
     return rest;
   }
 
-  #advance(final: boolean): string {
-    const text = this.#buffer;
+  #show(piece: string, final: boolean): string {
+    const text = this.#held + piece;
+    const secrets = this.#scanner.scan(this.#view.read(piece), final);
     let shown = '';
-    let at = this.#at;
-    let from = at;
-    while (at < text.length) {
-      if (this.#swallow !== undefined) {
-        const { end, over } = this.#swallow(text, at, final);
-        at = end;
-        from = end;
-        if (!over) break;
-        this.#swallow = undefined;
-        continue;
+    let from = 0;
+    for (const { name, from: start, to } of secrets) {
+      if (name !== undefined) {
+        shown += `${text.slice(from, this.#view.startOf(start) - this.#heldFrom)}[masked:${name}]`;
+        this.#found.add(name);
+        this.#onMasked?.(name);
       }
-      const found = this.#matchAt(text, at, final);
-      if (found === 'more') break;
-      if (found === undefined) {
-        at++;
-        continue;
-      }
-      const { match, name } = found;
-      shown += `${text.slice(from, at + match.keep)}[masked:${name}]`;
-      this.#found.add(name);
-      this.#onMasked?.(name);
-      this.#swallow = match.swallow;
-      at = match.end;
-      from = at;
+      from = this.#view.endOf(to) - this.#heldFrom;
     }
-    shown += text.slice(from, at);
-    const keepFrom = Math.max(0, at - LOOKBEHIND_CHARS);
-    this.#buffer = text.slice(keepFrom);
-    this.#at = at - keepFrom;
+    const decided = final ? text.length : this.#view.endOf(this.#scanner.decided) - this.#heldFrom;
+    shown += text.slice(from, decided);
+    this.#held = text.slice(decided);
+    this.#heldFrom += decided;
     return shown;
   }
-
-  #matchAt(text: string, at: number, final: boolean) {
-    const candidates = this.#dispatch[text.charCodeAt(at)];
-    if (candidates === undefined) return undefined;
-    // No detector matches from within a word, and most characters are there.
-    if (isIn(WORD_CHARS, text, at) && isIn(WORD_CHARS, text, at - 1)) return undefined;
-    for (const matcher of candidates) {
-      const verdict = matcher.match(text, at, final);
-      if (verdict === 'more') return 'more';
-      if (verdict !== 'no') return { match: verdict, name: matcher.name };
-    }
-    return undefined;
-  }
 }
-
-/** Matchers by the character they start with, made once per list of detectors. */
-function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
-  const known = dispatchTables.get(detectors);
-  if (known !== undefined) return known;
-  const table: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
-  for (const matcher of MATCHERS) {
-    if (!detectors.includes(matcher.name)) continue;
-    for (const char of matcher.starts) {
-      const code = char.charCodeAt(0);
-      table[code] = [...(table[code] ?? []), matcher];
-    }
-  }
-  dispatchTables.set(detectors, table);
-  return table;
-}
-
-/** In order of precedence where two begin at the same character. */
-const MATCHERS: readonly Matcher[] = [
-  PRIVATE_KEY,
-  JWT,
-  AUTHORIZATION,
-  ...PREFIXED_KEYS,
-  URL_PASSWORD,
-  SECRET_VALUE,
-  CARD,
-  EMAIL,
-];

@@ -7,6 +7,7 @@ import {
   type Verdict,
 } from '../matcher.ts';
 import { swallowQuoted, swallowRun } from '../swallow.ts';
+import { fold } from '../view.ts';
 
 const MIN_VALUE_CHARS = 4;
 const MIN_LOOSE_CHARS = 6;
@@ -104,6 +105,7 @@ const HARMLESS_NAME = /(?:page|next|continuation|sync|max|first|per|input|output
 /** The working directory, in a listing of the environment. */
 const WORKING_DIRECTORY = /(?:^|[^A-Za-z_])(?:OLD)?PWD$/;
 
-export function isSecretName(name: string): boolean {
+export function isSecretName(given: string): boolean {
+  const name = fold(given);
   return SECRET_NAME.test(name) && !HARMLESS_NAME.test(name) && !WORKING_DIRECTORY.test(name);
 }

@@ -47,7 +47,7 @@ const readFile = async (path: string) => {
   throw new Error(`ENOENT: ${path}`);
 };
 
-test('a secret is read from where its reference says', async () => {
+test('[OPS-02] a secret is read from where its reference says', async () => {
   const sources = { env: { KEY: 'hunter3', EMPTY: '' }, readFile };
   assert.equal(await resolveSecret({ file: '/run/key' }, sources), 'hunter2');
   assert.equal(await resolveSecret({ env: 'KEY' }, sources), 'hunter3');
