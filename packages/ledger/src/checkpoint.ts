@@ -155,10 +155,14 @@ export class Checkpointer {
     if (checkpoint.size === this.#writtenSize) return;
     const note = await signCheckpoint(checkpoint, signer);
     // Checked after signing, which may take a while: two writers would spoil the chain.
-    if (!lock.isHeld()) throw new ZlError('ledger.failed', 'the lock file was removed or replaced');
+    if (!lock.isHeld()) throw lockLost();
     await writeAtomically(join(dir, CHECKPOINT_FILE), note, fsync);
     this.#writtenSize = checkpoint.size;
   }
+}
+
+export function lockLost(): ZlError {
+  return new ZlError('ledger.failed', 'the lock file or its folder was removed or replaced');
 }
 
 export async function readCheckpointNote(dir: string): Promise<string | undefined> {

@@ -1,8 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { intent, receipt, useLedgerDirectory } from '../test/ledger-fixture.ts';
+import { intent, receipt, useLedgerDirectory, watchedDisk } from '../test/ledger-fixture.ts';
 import type { LedgerObserver } from './commit-queue.ts';
-import { openSegmentFile } from './commit-queue.ts';
 
 const scratch = useLedgerDirectory();
 
@@ -42,15 +41,9 @@ test('[AUD-02] a record that the disk refuses is reported neither as recorded no
   let isFull = false;
   const ledger = await scratch.open({
     observer,
-    openFile: async (path) => {
-      const file = await openSegmentFile(path);
-      return {
-        appendFile: (bytes) =>
-          isFull ? Promise.reject(new Error('disk full')) : file.appendFile(bytes),
-        datasync: () => file.datasync(),
-        close: () => file.close(),
-      };
-    },
+    disk: watchedDisk((operation) => {
+      if (isFull && operation === 'appendFile') throw new Error('disk full');
+    }),
   });
   isFull = true;
   await assert.rejects(ledger.append(intent(1)), /disk full/);

@@ -1,6 +1,5 @@
-import { open } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { syncDirectory } from '@zerolatency/service/files';
+import type { LedgerDisk, SegmentFile } from './disk.ts';
 import type { RecordKind } from './record.ts';
 import type { Segment } from './segments.ts';
 
@@ -14,17 +13,6 @@ export interface LedgerObserver {
   synced(seconds: number): void;
 }
 
-/** The part of a file handle that appending needs. */
-export interface SegmentFile {
-  appendFile(bytes: Uint8Array): Promise<void>;
-  datasync(): Promise<void>;
-  close(): Promise<void>;
-}
-
-export type OpenSegmentFile = (path: string) => Promise<SegmentFile>;
-
-export const openSegmentFile: OpenSegmentFile = (path) => open(path, 'a', 0o600);
-
 export interface Commit {
   readonly kind: RecordKind;
   readonly line: Uint8Array;
@@ -35,7 +23,7 @@ export interface Commit {
 
 interface Options {
   readonly fsync: boolean;
-  readonly openFile: OpenSegmentFile;
+  readonly disk: LedgerDisk;
   /** Runs when a batch is closed; the function it returns runs once the batch is on disk. */
   readonly onBatch: () => () => void;
   readonly onFailure: (reason: unknown) => void;
@@ -65,8 +53,9 @@ export class CommitQueue {
 
   /** Appends to a file that exists. */
   async continue(path: string): Promise<void> {
-    this.#file = await this.#options.openFile(path);
-    // The next checkpoint must not cover records that are only in the page cache.
+    this.#file = await this.#options.disk.open(path);
+    // The next checkpoint must not cover records that are only in the page cache, and what
+    // recovery cut off must not come back.
     if (this.#options.fsync) await this.#file.datasync();
   }
 
@@ -151,7 +140,7 @@ export class CommitQueue {
   async #begin(segment: Segment): Promise<void> {
     await this.#file?.close();
     this.#file = undefined;
-    this.#file = await this.#options.openFile(segment.path);
-    if (this.#options.fsync) await syncDirectory(dirname(segment.path));
+    this.#file = await this.#options.disk.open(segment.path);
+    if (this.#options.fsync) await this.#options.disk.syncFolder(dirname(segment.path));
   }
 }

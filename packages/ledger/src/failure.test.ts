@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
-import { openSegmentFile } from './commit-queue.ts';
+import { intent, keys, useLedgerDirectory, watchedDisk } from '../test/ledger-fixture.ts';
+import { realDisk } from './disk.ts';
 import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();
@@ -10,19 +10,10 @@ test('[AUD-02] acknowledges nothing after a failed write or fsync', async () => 
   for (const broken of ['appendFile', 'datasync'] as const) {
     let isBroken = false;
     let told = 0;
-    const openFile = async (path: string) => {
-      const file = await openSegmentFile(path);
-      const run = async (name: string, work: () => Promise<void>) => {
-        if (isBroken && name === broken) throw new Error('no space left on device');
-        await work();
-      };
-      return {
-        appendFile: (bytes: Uint8Array) => run('appendFile', () => file.appendFile(bytes)),
-        datasync: () => run('datasync', () => file.datasync()),
-        close: () => file.close(),
-      };
-    };
-    const ledger = await scratch.open({ fsync: true, openFile, onFailure: () => told++ });
+    const disk = watchedDisk((operation) => {
+      if (isBroken && operation === broken) throw new Error('no space left on device');
+    });
+    const ledger = await scratch.open({ fsync: true, disk, onFailure: () => told++ });
     const before = ledger.size;
     isBroken = true;
     const waiting = [ledger.append(intent(1)), ledger.append(intent(2))];
@@ -44,8 +35,8 @@ test('[AUD-02] acknowledges nothing after a failed write or fsync', async () => 
 
 test('a full disk fails the ledger, and its file can be opened again', async (t) => {
   if (process.platform !== 'linux') return t.skip('needs /dev/full');
-  const openFile = () => openSegmentFile('/dev/full');
+  const disk = { ...realDisk, open: () => realDisk.open('/dev/full') };
   const failure = { id: 'ledger.failed', message: /ENOSPC/ };
-  await assert.rejects(scratch.open({ openFile, fsync: false }), failure);
+  await assert.rejects(scratch.open({ disk, fsync: false }), failure);
   await scratch.open();
 });

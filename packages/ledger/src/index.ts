@@ -2,7 +2,8 @@ export type {
   Checkpoint,
   CheckpointVerdict,
 } from './checkpoint.ts';
-export type { LedgerObserver, OpenSegmentFile, SegmentFile } from './commit-queue.ts';
+export type { LedgerObserver } from './commit-queue.ts';
+export type { LedgerDisk, SegmentFile } from './disk.ts';
 export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';
 export { type LedgerRow, peekReceipt, readLedger } from './read.ts';
 export type {

@@ -5,13 +5,15 @@ import { ZlError } from '@zerolatency/errors';
 import { acquireLock, type Lock } from '@zerolatency/service/processes';
 import { type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
 import type { Chain } from './chain.ts';
-import { assertOrigin, type Checkpoint, Checkpointer, signCheckpoint } from './checkpoint.ts';
 import {
-  CommitQueue,
-  type LedgerObserver,
-  type OpenSegmentFile,
-  openSegmentFile,
-} from './commit-queue.ts';
+  assertOrigin,
+  type Checkpoint,
+  Checkpointer,
+  lockLost,
+  signCheckpoint,
+} from './checkpoint.ts';
+import { CommitQueue, type LedgerObserver } from './commit-queue.ts';
+import { type LedgerDisk, realDisk } from './disk.ts';
 import {
   type EncodedRecord,
   encodeRecord,
@@ -22,7 +24,7 @@ import {
   RECORD_VERSION,
   type RecordContent,
 } from './record.ts';
-import { type Recovered, recover } from './recover.ts';
+import { type Acknowledged, type Recovered, recover } from './recover.ts';
 import { segmentAt } from './segments.ts';
 import type { MerkleFrontier } from './tree.ts';
 
@@ -42,7 +44,7 @@ export interface LedgerOptions {
   readonly nowMs?: () => number;
   /** Called once, with the error that made the ledger unusable. */
   readonly onFailure?: (error: ZlError) => void;
-  readonly openFile?: OpenSegmentFile;
+  readonly disk?: LedgerDisk;
   readonly observer?: LedgerObserver;
 }
 
@@ -86,7 +88,7 @@ export class Ledger {
   #closing: Promise<void> | undefined;
 
   constructor(options: LedgerOptions, lock: Lock, recovered: Recovered) {
-    const { fsync = true, openFile = openSegmentFile } = options;
+    const { fsync = true, disk = realDisk } = options;
     const onFailure = (reason: unknown) => this.#fail(reason);
     this.#options = options;
     this.#fsync = fsync;
@@ -99,7 +101,7 @@ export class Ledger {
     this.cutBytes = recovered.cutBytes;
     this.#queue = new CommitQueue({
       fsync,
-      openFile,
+      disk,
       onBatch: () => this.#closeBatch(),
       onFailure,
       observer: options.observer,
@@ -123,6 +125,17 @@ export class Ledger {
   /** How many records would survive a crash of the machine. */
   get size(): number {
     return this.#durable.size;
+  }
+
+  /**
+   * For a ledger that has failed: the same folder with the records that were acknowledged, and
+   * no others. Rejects while that cannot be written or is not there; may be tried again.
+   */
+  async reopen(): Promise<Ledger> {
+    // It rejects with the failure, which its owner has.
+    await this.close().catch(() => {});
+    const { size } = this.#durable;
+    return open(this.#options, { ledgerId: this.#chain.ledgerId, size });
   }
 
   /** Continues where the last writer stopped; openLedger calls it. */
@@ -264,6 +277,8 @@ export class Ledger {
   #closeBatch(): () => void {
     const frontier = this.#chain.frontier.copy();
     return () => {
+      // A removed folder takes writes until its files are closed.
+      if (!this.#lock.isHeld()) throw lockLost();
       this.#durable = frontier;
       this.#checkpointer.soon();
     };
@@ -291,19 +306,32 @@ export class Ledger {
  * ledger.corrupt. Rejects with ledger.failed while another process holds the ledger.
  */
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
-  const { dir, origin, signer, keys = [] } = options;
+  const { dir, origin } = options;
   assertOrigin(origin);
-  await mkdir(dir, { recursive: true, mode: 0o700 });
-  const lock = acquireLock(join(dir, 'lock'), heldBy);
+  await mkdir(dir, { recursive: true, mode: 0o700 }).catch(refuse);
+  return open(options);
+}
+
+async function open(options: LedgerOptions, acknowledged?: Acknowledged): Promise<Ledger> {
+  const { dir, origin, signer, keys = [], disk = realDisk } = options;
+  let lock: Lock | undefined;
   try {
-    const recovered = await recover({ dir, origin, keys: [signer.verifier(), ...keys] });
+    lock = acquireLock(join(dir, 'lock'), heldBy);
+    const known = [signer.verifier(), ...keys];
+    const recovered = await recover({ dir, origin, disk, keys: known, acknowledged });
     const ledger = new Ledger(options, lock, recovered);
     await ledger.start(recovered);
     return ledger;
   } catch (reason) {
-    lock.release();
-    throw reason;
+    lock?.abandon();
+    return refuse(reason);
   }
+}
+
+function refuse(reason: unknown): never {
+  if (reason instanceof ZlError) throw reason;
+  const what = reason instanceof Error ? reason.message : String(reason);
+  throw new ZlError('ledger.failed', `the ledger cannot be opened: ${what}`, { cause: reason });
 }
 
 function heldBy(pid: number | undefined): ZlError {

@@ -1,9 +1,9 @@
-import { open, rm } from 'node:fs/promises';
+import { stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { syncDirectory } from '@zerolatency/service/files';
 import type { Verifier } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
 import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
+import type { LedgerDisk } from './disk.ts';
 import { parseRecord } from './record.ts';
 import { type Line, listSegments, readLines, type Segment } from './segments.ts';
 
@@ -18,37 +18,53 @@ export interface Recovered {
   readonly checkpoint?: Checkpoint;
 }
 
+/** What a ledger had acknowledged when it failed. */
+export interface Acknowledged {
+  readonly ledgerId: string;
+  readonly size: number;
+}
+
+interface RecoverOptions {
+  readonly dir: string;
+  readonly origin: string;
+  readonly keys: readonly Verifier[];
+  readonly disk: LedgerDisk;
+  /** Records beyond are cut: after a failed fsync they may be in the page cache and not on disk. */
+  readonly acknowledged?: Acknowledged | undefined;
+}
+
 interface Damage {
   readonly segment: Segment;
   readonly line: Line;
-  readonly kind: ChainFault['kind'] | 'checkpoint';
+  readonly kind: ChainFault['kind'] | 'checkpoint' | 'unacknowledged';
   readonly reason: string;
 }
 
 /** Reads what is needed to append again: from the segment that the last checkpoint covers. */
-export async function recover(options: {
-  readonly dir: string;
-  readonly origin: string;
-  readonly keys: readonly Verifier[];
-}): Promise<Recovered> {
-  const { dir } = options;
+export async function recover(options: RecoverOptions): Promise<Recovered> {
+  const { dir, disk, acknowledged } = options;
   const checkpoint = await readCheckpoint(options);
   const segments = await listSegments(dir);
   const from = segments.findLastIndex((segment) => segment.firstIndex <= (checkpoint?.size ?? 0));
   const unchecked = segments.slice(Math.max(0, from));
-  const scan = new Scan(checkpoint);
+  const scan = new Scan(checkpoint, acknowledged?.size);
   let cutBytes = 0;
   for (const [i, segment] of unchecked.entries()) {
     const damage = await scan.read(segment);
     if (damage === undefined) continue;
-    if (i !== unchecked.length - 1 || !(await isTorn(damage, scan, checkpoint)))
+    if (damage.kind === 'unacknowledged') {
+      for (const { path } of unchecked.splice(i + 1)) await disk.remove(path);
+      await disk.syncFolder(dir);
+    } else if (i !== unchecked.length - 1 || !(await isTorn(damage, scan, checkpoint))) {
       throw corrupt(damage);
-    cutBytes = await cut(damage);
+    }
+    cutBytes = await cut(damage, disk);
   }
   if (scan.size < (checkpoint?.size ?? 0)) {
     throw new ZlError('ledger.corrupt', `record ${scan.size} is missing: a checkpoint covers it`);
   }
   const { chain } = scan;
+  if (acknowledged !== undefined) assertSame(acknowledged, scan);
   if (checkpoint !== undefined && chain.size > 0 && chain.ledgerId !== checkpoint.ledgerId) {
     throw new ZlError(
       'ledger.corrupt',
@@ -62,22 +78,33 @@ export async function recover(options: {
     return { chain, segment: last, segmentBytes, cutBytes, checkpoint };
   }
   // A crash fell between the creation of the file and its first record.
-  await rm(last.path);
-  await syncDirectory(dir);
+  await disk.remove(last.path);
+  await disk.syncFolder(dir);
   const rest = await recover(options);
   return { ...rest, cutBytes: rest.cutBytes + cutBytes };
 }
 
+/** A folder that was replaced or restored while the ledger was open is not continued. */
+function assertSame({ ledgerId, size }: Acknowledged, scan: Scan): void {
+  if (size === 0 || (scan.size >= size && scan.chain.ledgerId === ledgerId)) return;
+  throw new ZlError(
+    'ledger.corrupt',
+    `the folder held ${size} records of ledger ${ledgerId} and now holds ${scan.size}: it was removed, replaced or cut. Restore it, or restart to go on with what is there`,
+  );
+}
+
 class Scan {
   readonly #checkpoint: Checkpoint | undefined;
+  readonly #maxSize: number;
   #chain: Chain | undefined;
   #firstIndex = 0;
   /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
 
-  constructor(checkpoint: Checkpoint | undefined) {
+  constructor(checkpoint: Checkpoint | undefined, maxSize = Number.POSITIVE_INFINITY) {
     this.#checkpoint = checkpoint;
+    this.#maxSize = maxSize;
   }
 
   get chain(): Chain {
@@ -95,6 +122,7 @@ class Scan {
     if (this.#chain === undefined) this.#firstIndex = segment.firstIndex;
     for await (const line of readLines(segment.path)) {
       const isFirst = this.segmentLines === 0;
+      if (this.size >= this.#maxSize) return { segment, line, ...UNACKNOWLEDGED };
       if (isFirst) this.#begin(line, segment);
       const { fault } = this.chain.step(line, isFirst);
       if (fault !== undefined) return { segment, line, ...fault };
@@ -120,6 +148,7 @@ class Scan {
   }
 }
 
+const UNACKNOWLEDGED = { kind: 'unacknowledged', reason: 'was not acknowledged' } as const;
 const OTHER_ROOT = { kind: 'checkpoint', reason: 'differs from the checkpoint' } as const;
 
 /**
@@ -137,23 +166,18 @@ async function isTorn(damage: Damage, scan: Scan, checkpoint?: Checkpoint): Prom
   return true;
 }
 
-async function cut({ segment, line }: Damage): Promise<number> {
-  const handle = await open(segment.path, 'r+');
+async function cut({ segment, line }: Damage, disk: LedgerDisk): Promise<number> {
+  const { size } = await stat(segment.path);
+  const file = await disk.open(segment.path);
   try {
-    const { size } = await handle.stat();
-    await handle.truncate(line.start);
-    await handle.sync();
-    return size - line.start;
+    await file.truncate(line.start);
   } finally {
-    await handle.close();
+    await file.close();
   }
+  return size - line.start;
 }
 
-async function readCheckpoint(options: {
-  readonly dir: string;
-  readonly origin: string;
-  readonly keys: readonly Verifier[];
-}): Promise<Checkpoint | undefined> {
+async function readCheckpoint(options: RecoverOptions): Promise<Checkpoint | undefined> {
   const note = await readCheckpointNote(options.dir);
   if (note === undefined) return undefined;
   const { value, error } = verifyCheckpoint(note, options.keys);

@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
 import { signReceipt } from '@zerolatency/receipts';
 import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { type LedgerDisk, realDisk } from '../src/disk.ts';
 import type { Ledger, LedgerOptions } from '../src/ledger.ts';
 import { openLedger } from '../src/ledger.ts';
 import type { LedgerEntry } from '../src/record.ts';
@@ -40,6 +41,36 @@ export function useLedgerDirectory() {
     rmSync(scratch.dir, { recursive: true });
   });
   return scratch;
+}
+
+export type DiskOperation = keyof LedgerDisk | 'appendFile' | 'truncate' | 'datasync';
+
+/** The real disk, which calls `before` before each operation; what that throws, the disk reports. */
+export function watchedDisk(before: (operation: DiskOperation, path: string) => void): LedgerDisk {
+  return {
+    async open(path) {
+      before('open', path);
+      const file = await realDisk.open(path);
+      const run = async (operation: DiskOperation, work: () => Promise<void>) => {
+        before(operation, path);
+        await work();
+      };
+      return {
+        appendFile: (bytes) => run('appendFile', () => file.appendFile(bytes)),
+        truncate: (bytes) => run('truncate', () => file.truncate(bytes)),
+        datasync: () => run('datasync', () => file.datasync()),
+        close: () => file.close(),
+      };
+    },
+    async remove(path) {
+      before('remove', path);
+      await realDisk.remove(path);
+    },
+    async syncFolder(dir) {
+      before('syncFolder', dir);
+      await realDisk.syncFolder(dir);
+    },
+  };
 }
 
 export function callId(number: number): string {

@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync } from 'node:fs';
+import { closeSync, openSync, rmSync, statSync } from 'node:fs';
 import process, { pid } from 'node:process';
 import type { DatabaseSync } from 'node:sqlite';
 
@@ -9,30 +9,53 @@ export interface Lock {
   /** False once the file was removed or replaced, since another process may then lock the new one. */
   isHeld(): boolean;
   release(): void;
+  /** For a start that failed: leaves no file that was not there before. */
+  abandon(): void;
 }
 
 /** What to throw when another process holds the lock; its pid is not always known. */
 type Refusal = (holderPid: number | undefined) => Error;
 
-/** The file stays when the lock is released: two processes could lock two files of the same name. */
+/** The file stays when the lock is released; only its holder may remove it. */
 export function acquireLock(path: string, refusal: Refusal): Lock {
-  createPrivate(path);
+  const isNew = createPrivate(path);
+  const inode = inodeOf(path);
   const { DatabaseSync } = loadSqlite();
   const database = new DatabaseSync(path);
-  const inode = inodeOf(path);
   try {
     hold(database);
   } catch (reason) {
     const holder = isBusy(reason) ? holderOf(database) : undefined;
+    if (isNew && !isBusy(reason)) removeIfFree(database, path);
     database.close();
     throw isBusy(reason) ? refusal(holder) : reason;
   }
-  return {
+  if (inodeOf(path) !== inode) {
+    // Its last holder removed the file, so another process may hold the one that is there now.
+    database.close();
+    return acquireLock(path, refusal);
+  }
+  const lock: Lock = {
     isHeld: () => database.isOpen && inodeOf(path) === inode,
     release: () => {
       if (database.isOpen) database.close();
     },
+    abandon: () => {
+      if (isNew && lock.isHeld()) rmSync(path);
+      lock.release();
+    },
   };
+  return lock;
+}
+
+/** On a full disk the lock can be taken and the pid not be written. */
+function removeIfFree(database: DatabaseSync, path: string): void {
+  try {
+    database.exec('BEGIN IMMEDIATE');
+    rmSync(path);
+  } catch {
+    // Another process holds it by now, or the disk refuses this too; the first error is reported.
+  }
 }
 
 /**
@@ -60,11 +83,13 @@ function holderOf(database: DatabaseSync): number | undefined {
 }
 
 /** Never opens a file that exists: closing it would drop this process's lock on it. */
-function createPrivate(path: string): void {
+function createPrivate(path: string): boolean {
   try {
     closeSync(openSync(path, 'ax', 0o600));
+    return true;
   } catch (reason) {
     if (!(reason instanceof Error && 'code' in reason && reason.code === 'EEXIST')) throw reason;
+    return false;
   }
 }
 
