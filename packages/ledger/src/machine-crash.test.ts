@@ -93,7 +93,7 @@ class Machine {
 /** Record index to leaf hash. */
 type Acknowledged = Map<number, string>;
 
-const GROUPS = 5;
+const GROUPS = 3;
 let folders = 0;
 const newFolder = () => join(scratch.dir, `disk-${folders++}`);
 
@@ -169,6 +169,6 @@ test('[AUD-02] crashes of the process and the machine, one after another, lose n
       const last = machine.restart(newFolder(), 0, Number.POSITIVE_INFINITY);
       await assertKept(last, acknowledged);
     }),
-    { numRuns: 60, endOnFailure: true },
+    { numRuns: 25, endOnFailure: true },
   );
 });

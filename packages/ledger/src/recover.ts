@@ -52,12 +52,10 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   for (const [i, segment] of unchecked.entries()) {
     const damage = await scan.read(segment);
     if (damage === undefined) continue;
-    if (damage.kind === 'unacknowledged') {
-      for (const { path } of unchecked.splice(i + 1)) await disk.remove(path);
-      await disk.syncFolder(dir);
-    } else if (i !== unchecked.length - 1 || !(await isTorn(damage, scan, checkpoint))) {
-      throw corrupt(damage);
-    }
+    if (acknowledged !== undefined) assertSame(acknowledged, scan);
+    const isTail = i === unchecked.length - 1 || damage.kind === 'unacknowledged';
+    if (!isTail || !(await isTorn(damage, scan, checkpoint))) throw corrupt(damage);
+    await removeSegments(unchecked.splice(i + 1), options);
     cutBytes = await cut(damage, disk);
   }
   if (scan.size < (checkpoint?.size ?? 0)) {
@@ -78,8 +76,7 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
     return { chain, segment: last, segmentBytes, cutBytes, checkpoint };
   }
   // A crash fell between the creation of the file and its first record.
-  await disk.remove(last.path);
-  await disk.syncFolder(dir);
+  await removeSegments([last], options);
   const rest = await recover(options);
   return { ...rest, cutBytes: rest.cutBytes + cutBytes };
 }
@@ -151,12 +148,14 @@ class Scan {
 const UNACKNOWLEDGED = { kind: 'unacknowledged', reason: 'was not acknowledged' } as const;
 const OTHER_ROOT = { kind: 'checkpoint', reason: 'differs from the checkpoint' } as const;
 
+const CUTTABLE: ReadonlySet<Damage['kind']> = new Set(['cut', 'unreadable', 'unacknowledged']);
+
 /**
- * Whether the damage can be a write that a crash cut short: it is not a
- * record, no checkpoint covers it, and no later line says that it was on disk.
+ * Whether the damage can be a write that a crash or failure cut short: it is not a record that
+ * was acknowledged, no checkpoint covers it, and no later line says that it was on disk.
  */
 async function isTorn(damage: Damage, scan: Scan, checkpoint?: Checkpoint): Promise<boolean> {
-  if (damage.kind !== 'cut' && damage.kind !== 'unreadable') return false;
+  if (!CUTTABLE.has(damage.kind)) return false;
   if (checkpoint !== undefined && checkpoint.size > scan.size) return false;
   for await (const line of readLines(damage.segment.path)) {
     if (line.start < damage.line.start) continue;
@@ -164,6 +163,15 @@ async function isTorn(damage: Damage, scan: Scan, checkpoint?: Checkpoint): Prom
     if (record !== undefined && record.synced > scan.size) return false;
   }
   return true;
+}
+
+async function removeSegments(
+  segments: readonly Segment[],
+  { dir, disk }: RecoverOptions,
+): Promise<void> {
+  if (segments.length === 0) return;
+  for (const { path } of segments) await disk.remove(path);
+  await disk.syncFolder(dir);
 }
 
 async function cut({ segment, line }: Damage, disk: LedgerDisk): Promise<number> {

@@ -31,6 +31,11 @@ export function useLedgerDirectory() {
       opened.push(ledger);
       return ledger;
     },
+    async reopen(ledger: Ledger): Promise<Ledger> {
+      const again = await ledger.reopen();
+      opened.push(again);
+      return again;
+    },
     files: () => readdirSync(scratch.dir).sort(),
   };
   beforeEach(() => {

@@ -4,6 +4,7 @@ export { eventually } from './eventually.ts';
 export { FakeClock, type FakeTimer } from './fake-clock.ts';
 export { type FaultProxy, faultProxy } from './fault-proxy.ts';
 export { type FrameFields, frameBytes, onFrames } from './frames.ts';
+export { type FullDisk, fullDisk } from './full-disk.ts';
 export { makeKey, type TestKey } from './key.ts';
 export { nodeLauncher } from './node-launcher.ts';
 export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';

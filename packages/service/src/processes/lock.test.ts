@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { existsSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
@@ -87,4 +87,16 @@ test('a holder whose file was removed or replaced learns of it', (t) => {
   assert.equal(second.isHeld(), false);
   first.release();
   second.release();
+});
+
+test('a start that failed leaves no file of its own, and never that of another', (t) => {
+  const { acquire, path } = lockIn(t);
+  acquire().abandon();
+  assert.equal(existsSync(path), false);
+  const lock = acquire();
+  assert.throws(acquire);
+  assert.equal(lock.isHeld(), true);
+  lock.release();
+  acquire().abandon();
+  assert.equal(existsSync(path), true);
 });

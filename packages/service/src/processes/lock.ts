@@ -48,13 +48,17 @@ export function acquireLock(path: string, refusal: Refusal): Lock {
   return lock;
 }
 
-/** On a full disk the lock can be taken and the pid not be written. */
+/**
+ * On a full disk not even an empty file can be locked. Reading it keeps others from writing
+ * their pid into it until the file is gone.
+ */
 function removeIfFree(database: DatabaseSync, path: string): void {
   try {
-    database.exec('BEGIN IMMEDIATE');
-    rmSync(path);
+    database.exec('BEGIN');
+    const { user_version: holder } = database.prepare('PRAGMA user_version').get() ?? {};
+    if (holder === 0) rmSync(path);
   } catch {
-    // Another process holds it by now, or the disk refuses this too; the first error is reported.
+    // Another process is just taking it, or the disk refuses this too; the first error is reported.
   }
 }
 
