@@ -27,7 +27,7 @@ export interface ReadResult {
 
 type Read =
   | { readonly result: ReadResult; readonly place: Place; readonly error?: undefined }
-  | { readonly error: ZlError; readonly place?: Place };
+  | { readonly error: ZlError; readonly place?: Place; readonly result?: undefined };
 
 /**
  * Reads a range of a file, at most maxBytes of it. Synchronous on purpose: four
