@@ -25,4 +25,4 @@ export {
   type PolicyRequest,
   tighter,
 } from './decide.ts';
-export { parseAbsolutePath } from './path-scope.ts';
+export { parseAbsolutePath, pathWithin } from './path-scope.ts';

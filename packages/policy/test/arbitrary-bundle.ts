@@ -98,6 +98,18 @@ export function bundleOf(some: readonly Rule[]): Bundle {
   return sampleBundle({ rules: some });
 }
 
+const opened = fc.record({
+  files: fc.array(
+    fc.record({
+      argument: fc.constantFrom('path', 'to'),
+      path,
+      links: fc.integer({ min: 1, max: 2 }),
+    }),
+    { maxLength: 2 },
+  ),
+  realFolders: fc.constantFrom(new Map(), new Map([['/etc', '/data/b']])),
+});
+
 export const request: fc.Arbitrary<PolicyRequest> = fc.record({
   tool,
   version: fc.constantFrom('1.0.0', '1.6.0-beta.1', '2.3.4', ''),
@@ -112,6 +124,8 @@ export const request: fc.Arbitrary<PolicyRequest> = fc.record({
   deviceId: device,
   nowMs: fc.integer({ min: NOW - 10 ** 8, max: NOW + 10 ** 8 }),
   callsThisTurn: fc.nat(3),
+  pathBases: optional(fc.constant(new Map([['path', '/data']]))),
+  opened: rarely(opened),
 });
 
 /** As the rule would come out of JSON. */

@@ -64,12 +64,16 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
 
 function addExplain(policy: Command, { terminal, finish, layout }: CommandContext): void {
   const collect = (value: string, before: string[] = []) => [...before, value];
+  const collectPaths = (value: string, before: NamedPath[] = []) => [...before, parsePath(value)];
   policy
     .command('explain')
     .description('explain a decision, rule by rule')
     .argument('[bundle.json]', 'signed or not (default: the one of this installation)')
     .requiredOption('--tool <name>', 'such as fs.read')
     .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
+    .option('--root <argument=folder>', 'where relative paths of the argument start', collectPaths)
+    .option('--opened <argument=path>', 'a file that the server opened for it', collectPaths)
+    .option('--links <number>', 'how many names the opened files have', parseCount, 1)
     .option('--tool-version <semver>', 'the version of the tool', '1.0.0')
     .option('--tenant <name>', 'the tenant of the user', LOCAL.tenant)
     .option('--user <name>', 'who asks', LOCAL.user)
@@ -96,6 +100,11 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
             deviceId: o.device,
             nowMs: o.at ?? Date.now(),
             callsThisTurn: o.calls,
+            pathBases: new Map(o.root?.map(({ argument, path }: NamedPath) => [argument, path])),
+            opened: o.opened && {
+              files: o.opened.map((file: NamedPath) => ({ ...file, links: o.links })),
+              realFolders: new Map(),
+            },
           },
         }),
       ),
@@ -108,6 +117,17 @@ function parseArguments(text: string): unknown {
   } catch {
     throw new InvalidArgumentError(`It is not JSON; write it like '{"path":"/tmp/a.txt"}'.`);
   }
+}
+
+interface NamedPath {
+  readonly argument: string;
+  readonly path: string;
+}
+
+function parsePath(text: string): NamedPath {
+  const [, argument, path] = /^([^=]+)=(.+)$/s.exec(text) ?? [];
+  if (argument !== undefined && path !== undefined) return { argument, path };
+  throw new InvalidArgumentError('It names no argument; write it like path=/srv/reports.');
 }
 
 function parseTime(text: string): number {

@@ -59,6 +59,17 @@ test('[POL-07] a constraint that cannot be decided is shown as such', () => {
   assert.match(details.join('\n'), /cannot be decided, so the deny holds/);
 });
 
+test('[POL-07] the files that a server opened are shown beside the argument', () => {
+  const secret = deny({ paths: { argument: 'path', within: ['/data/secret'] } });
+  const files = [{ argument: 'path', path: '/data/secret/a', links: 1 }];
+  const opened = { files, realFolders: new Map() };
+  const asked = sampleRequest({ arguments: { path: '/data/pub/a' }, opened });
+  const { decision, rules: explained } = explain(sampleBundle({ rules: [secret] }), asked);
+  assert.ok(decision.effect === 'deny' && decision.ruleId === 'no');
+  const detail = explained[0]?.reasons.at(-1)?.detail ?? '';
+  assert.match(detail, /the call has .*"\/data\/pub\/a".*"\/data\/secret\/a".*, so it holds/);
+});
+
 test('[POL-07] an escalation and a reserved condition are shown as they are', () => {
   const when = { language: 'cedar', source: 'true' } as const;
   const bundle = sampleBundle({ rules: [allow({ when }), escalate()] });

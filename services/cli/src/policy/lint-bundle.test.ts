@@ -56,6 +56,8 @@ test('[POL-07] rules that cannot work as intended are named', () => {
   assert.deepEqual(lint({ rules: [allow({ caps: CAPS, egress: ['example.com'] })] }), [
     'read: never-applies',
   ]);
+  const paths = { argument: 'path', within: ['/data', '/data/My%20Files'] };
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS, paths })] }), ['read: never-applies']);
   assert.deepEqual(lint({ rules: [escalate()] }), []);
   const wider = allow({ id: 'wider', tools: ['fs.*'], caps: { maxBytes: 9 } });
   assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), wider] }), ['read: caps-overlap']);

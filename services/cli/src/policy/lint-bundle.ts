@@ -1,4 +1,4 @@
-import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
+import { type Bundle, POLICY_BUNDLE, pathWithin, type Rule } from '@zerolatency/policy';
 import { ageOf } from '@zerolatency/signing';
 import { covers } from './rule-cover.ts';
 
@@ -82,6 +82,10 @@ function* lintRule(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
       'never-applies',
       'this version cannot hold when or egress, so it allows nothing',
     );
+  }
+  for (const folder of rule.paths?.within ?? []) {
+    if (pathWithin(folder, [folder], 'allow') === 'yes') continue;
+    yield about(rule.id, 'never-applies', `every path in ${folder} is in doubt, so it allows none`);
   }
   if (rule.caps === undefined) yield about(rule.id, 'caps-missing', 'it allows without caps');
   if (isUnconditional(rule)) {
