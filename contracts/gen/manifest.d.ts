@@ -37,6 +37,10 @@ export interface CommandServer {
    * Folders whose whole content must be as it was signed, such as the code that a script imports. The hash covers the relative path, the owner's execute permission and the content of every file; a folder with a link in it is refused. `zl manifest hash <folder>` computes it.
    */
   readonly folders?: readonly Pinned[];
+  /**
+   * Accepts that code this server runs is not pinned. Without it, an interpreter whose script lies in none of the folders does not start.
+   */
+  readonly unpinned?: true;
   readonly args: readonly string[];
   /**
    * The server's whole environment.
@@ -59,7 +63,7 @@ export interface CommandServer {
   };
   readonly limits?: Limits;
   /**
-   * Reserved: bridges cannot enforce a sandbox yet, so a manifest that requires one is refused.
+   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without.
    */
   readonly sandbox?: 'none' | 'required';
   readonly grants?: Grants;
@@ -73,15 +77,29 @@ export interface Limits {
   readonly startTimeoutMs?: number;
   readonly callTimeoutMs?: number;
   readonly maxConcurrentCalls?: number;
+  /**
+   * Private memory of each process in a sandbox, and the size of its /tmp; 1 GiB by default.
+   */
+  readonly maxMemoryBytes?: number;
+  /**
+   * Processes and threads in a sandbox; 256 by default.
+   */
+  readonly maxProcesses?: number;
 }
 /**
- * Reserved: what a sandboxed server may reach. Not enforced yet, and without effect unless a sandbox is required.
+ * What a sandboxed server may reach beyond its own program, the roots of its settings and the system's libraries.
  */
 export interface Grants {
+  /**
+   * Files and folders it may read.
+   */
   readonly read?: readonly string[];
+  /**
+   * Files and folders it may read and change. What is pinned stays read-only.
+   */
   readonly write?: readonly string[];
   /**
-   * Host names, each with an optional port.
+   * ["*"]: the network of the device. Host names are reserved: no sandbox can restrict hosts yet, so a manifest that names them is refused unless the server runs without a sandbox.
    */
   readonly network?: readonly string[];
 }
@@ -109,7 +127,7 @@ export interface BuiltinServer {
   };
   readonly limits?: Limits;
   /**
-   * Reserved: bridges cannot enforce a sandbox yet, so a manifest that requires one is refused.
+   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without.
    */
   readonly sandbox?: 'none' | 'required';
   readonly grants?: Grants;

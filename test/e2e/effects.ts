@@ -15,6 +15,7 @@ import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
 
+const project = join(import.meta.dirname, '../..');
 const fixtures = join(import.meta.dirname, 'fixtures');
 const NO_WARNING = '--disable-warning=ExperimentalWarning';
 
@@ -35,11 +36,20 @@ export function effectsServer(layout: Layout, name: string): AddedServer {
 
 /** Lets the device start more servers and the model call all their tools. */
 export async function addServers(layout: Layout, added: readonly AddedServer[]): Promise<void> {
-  const program = { command: nodeLauncher, sha256: await fileDigest(nodeLauncher) };
-  const env = { allow: [], set: {} };
+  const grants = {
+    read: ['node_modules', 'packages', 'test/e2e/fixtures'].map((path) => join(project, path)),
+    write: [tracePath(layout)],
+  };
+  const program = {
+    command: nodeLauncher,
+    sha256: await fileDigest(nodeLauncher),
+    unpinned: true,
+    env: { allow: [], set: {} },
+    grants,
+  } as const;
   await signManifestWith(layout, (manifest) => {
     const servers = added.map(({ args, ...server }) => {
-      return { ...program, env, args: [NO_WARNING, ...args], ...server };
+      return { ...program, args: [NO_WARNING, ...args], ...server };
     });
     const all = [...manifest.servers, ...servers];
     return { ...manifest, version: manifest.version + 1, servers: all };

@@ -1,13 +1,12 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { platform } from 'node:os';
 
-/** The processes of an installation: those whose command line names its folder. */
+/** The processes of an installation: those whose command line names its folder, without those that make sandboxes. */
 export function processesOf(home: string): number[] {
   return readdirSync('/proc').flatMap((entry) => {
     const pid = Number(entry);
-    return Number.isInteger(pid) && pid !== process.pid && commandLine(pid).includes(home)
-      ? pid
-      : [];
+    const command = Number.isInteger(pid) && pid !== process.pid ? commandLine(pid) : '';
+    return command.includes(home) && !/^\S*bwrap /.test(command) ? pid : [];
   });
 }
 

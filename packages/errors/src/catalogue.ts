@@ -145,6 +145,11 @@ export const CATALOGUE = {
     retryable: true,
     help: 'The MCP server is not running; see "zl devices" and the bridge log.',
   },
+  'tool.sandbox_unavailable': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The server manifest requires a sandbox that this device cannot make: install bubblewrap 0.8 or later (apt install bubblewrap) and allow user namespaces; the message says which is missing.',
+  },
   'tool.server_protocol': {
     code: 'INTERNAL',
     retryable: false,

@@ -6,3 +6,4 @@ export {
   type ManifestServer,
   SERVER_MANIFEST,
 } from './manifest.ts';
+export { unpinnedCode } from './unpinned-code.ts';

@@ -108,10 +108,16 @@ test('[BRG-02] a built-in server has typed settings and no command', async () =>
   }
 });
 
-test('[BRG-02] a manifest that requires a sandbox is refused, because nothing would enforce it', async () => {
+test('[BRG-02] a manifest grants a sandbox the whole network or none of it', async () => {
+  const hosts = { network: ['example.com'] };
+  const refused = /server fs: grants.network: a sandbox cannot restrict hosts/;
+  await assert.rejects(sign({ servers: [server({ grants: hosts })] }), refused);
   await assert.rejects(
-    sign({ servers: [server({ sandbox: 'required' })] }),
-    /server fs: sandbox: this version cannot enforce a sandbox/,
+    sign({ servers: [server({ sandbox: 'required', grants: hosts })] }),
+    refused,
   );
-  await sign({ servers: [server({ sandbox: 'none', grants: { network: ['example.com'] } })] });
+  await sign({ servers: [server({ sandbox: 'none', grants: hosts })] });
+  await sign({ servers: [server({ sandbox: 'required', grants: { network: ['*'] } })] });
+  const odd = { read: ['/a/../b'] };
+  await assert.rejects(sign({ servers: [server({ grants: odd })] }), /not a plain absolute path/);
 });

@@ -43,8 +43,11 @@ function checkManifest(value: unknown) {
 }
 
 function serverFault(server: ManifestServer): string | undefined {
-  // Fail closed: a server that needs a sandbox must not run without one.
-  if (server.sandbox === 'required') return 'sandbox: this version cannot enforce a sandbox';
+  const { sandbox, grants: { network = [] } = {} } = server;
+  // Fail closed: whoever names hosts means those and no others.
+  if (sandbox !== 'none' && network.some((host) => host !== '*')) {
+    return 'grants.network: a sandbox cannot restrict hosts yet; grant ["*"] or nothing';
+  }
   const odd = pathsOf(server).find((path) => parseAbsolutePath(path) === undefined);
   if (odd !== undefined) return `${JSON.stringify(odd)} is not a plain absolute path`;
   if ('builtin' in server) return undefined;
@@ -54,8 +57,9 @@ function serverFault(server: ManifestServer): string | undefined {
 }
 
 function pathsOf(server: ManifestServer): readonly string[] {
-  if ('builtin' in server) return server.settings.roots;
+  const { read = [], write = [] } = server.grants ?? {};
+  if ('builtin' in server) return [...server.settings.roots, ...read, ...write];
   const { command, cwd, files = [], folders = [] } = server;
   const pinned = [...files, ...folders].map(({ path }) => path);
-  return [command, ...(cwd === undefined ? [] : [cwd]), ...pinned];
+  return [command, ...(cwd === undefined ? [] : [cwd]), ...pinned, ...read, ...write];
 }

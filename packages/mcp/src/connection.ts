@@ -35,6 +35,8 @@ export interface McpOptions {
   readonly onBadLine?: () => void;
   /** Reports each process as soon as it exists; its group has the same id. */
   readonly onSpawn?: (pid: number) => void;
+  /** Ends what a process left outside its group, before the server counts as ended. */
+  readonly onExit?: () => Promise<void>;
   /** At most twice a second, whatever the server sends. */
   readonly onToolsChanged?: () => void;
   /** Closes the server, whether it has started or not. */
@@ -109,6 +111,7 @@ function open(options: McpOptions): StdioConnection {
     onStderr: options.onStderr ?? (() => {}),
     onBadLine: options.onBadLine ?? (() => {}),
     onSpawn: options.onSpawn,
+    onExit: options.onExit,
   });
   return new StdioConnection(options, transport, limits);
 }

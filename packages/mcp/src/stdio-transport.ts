@@ -51,6 +51,8 @@ interface TransportOptions extends GroupCommand {
   readonly onStderr: (line: string) => void;
   readonly onBadLine: () => void;
   readonly onSpawn?: ((pid: number) => void) | undefined;
+  /** Ends what the process left outside its group. */
+  readonly onExit?: (() => Promise<void>) | undefined;
 }
 
 /**
@@ -236,10 +238,15 @@ export class StdioTransport implements Transport {
         const how = signal === null ? `with status ${code}` : `by ${signal}`;
         this.#failure ??= new ZlError('tool.server_down', `the server ended ${how}`);
       }
-      this.#finish();
+      void this.#endRest().then(() => this.#finish());
     };
     const timer = setTimeout(finish, PIPE_GRACE_MS);
     this.#child?.once('close', finish);
+  }
+
+  async #endRest(): Promise<void> {
+    // Whoever ends it reports what it could not end; the server's end does not wait for that.
+    await this.#options.onExit?.().catch(() => {});
   }
 
   #finish(): void {

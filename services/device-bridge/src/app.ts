@@ -16,8 +16,10 @@ import {
 import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
 import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
+import { Containments } from './adapters/processes/containments.ts';
 import { serverLauncher } from './adapters/processes/launch-server.ts';
 import { Leftovers } from './adapters/processes/leftovers.ts';
+import { ownCgroup } from './adapters/processes/process-tree.ts';
 import { SqliteJournal } from './adapters/sqlite/journal.ts';
 import { openCalls } from './app/open-calls.ts';
 import type { BridgeConfig } from './config.ts';
@@ -27,6 +29,7 @@ import { Supervisor, type SupervisorDeps } from './servers/supervisor.ts';
 import { type BridgeStatus, type ManifestState, statusOf } from './status.ts';
 
 const VERSION = manifest.version;
+const DEFAULT_PATH = '/usr/local/bin:/usr/bin:/bin';
 
 export interface BridgeDeps {
   readonly lifecycle: Lifecycle;
@@ -114,7 +117,7 @@ async function openParts(
   const journal = openJournal(config, deps);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
-  const servers = openServers(config, {
+  const servers = await openServers(config, {
     log,
     environment: deps.env,
     version: VERSION,
@@ -181,8 +184,8 @@ async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
 }
 
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */
-function openServers(
-  { servers, stateDir }: Pick<BridgeConfig, 'servers' | 'stateDir'>,
+async function openServers(
+  { servers, stateDir, device }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device'>,
   deps: Omit<SupervisorDeps, 'backoff' | 'launch'> & {
     readonly log: Log;
     readonly environment: Readonly<Record<string, string | undefined>>;
@@ -193,9 +196,15 @@ function openServers(
   for (const server of leftovers.end()) {
     deps.log.warn({ server }, 'a server that an earlier bridge left behind was killed');
   }
+  const containments = await Containments.open({
+    stateDir,
+    hidden: [stateDir, device.keyFile, device.credentialFile],
+    searchPath: deps.environment.PATH ?? DEFAULT_PATH,
+    cgroup: await ownCgroup(),
+  });
   const supervisor = new Supervisor({
     ...deps,
-    launch: serverLauncher({ ...deps, leftovers }),
+    launch: serverLauncher({ ...deps, containments, leftovers }),
     backoff: servers.backoff,
   });
   const holder = new DocumentHolder(SERVER_MANIFEST, {
@@ -219,6 +228,7 @@ function openServers(
     async stop(deadline: AbortSignal) {
       watch?.close();
       await supervisor.stop(deadline);
+      await containments.close();
     },
   };
 }

@@ -5,7 +5,8 @@ import { platform } from 'node:os';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { eventually } from '@zerolatency/testing';
+import { fixtureServer } from '@zerolatency/mcp/testing';
+import { eventually, tempDir } from '@zerolatency/testing';
 import { makeRig, type Rig } from '../test/bridge-rig.ts';
 import { fixtureSpec, fsSpec } from '../test/manifests.ts';
 import type { BridgeStatus } from './status.ts';
@@ -98,7 +99,8 @@ test(
   '[BRG-02] a server that outlives a killed bridge is ended by the next one',
   linuxOnly,
   async (t) => {
-    const rig = await makeRig(t, { servers: () => [fixtureSpec('ignores-sigterm')] });
+    const servers = () => [fixtureSpec('ignores-sigterm', { sandbox: 'none' })];
+    const rig = await makeRig(t, { servers });
     const first = await startProcess(t, rig);
     await rig.relay.offering('ignores-sigterm.echo');
     const [server] = first.pids();
@@ -107,6 +109,23 @@ test(
     assert.equal(isRunning(server!), true);
     await startProcess(t, rig);
     await eventually(() => !isRunning(server!));
+  },
+);
+
+test(
+  '[BRG-02] a sandboxed server ends with a killed bridge, whatever it ignores',
+  linuxOnly,
+  async (t) => {
+    const mark = tempDir(t);
+    const { args } = fixtureServer('ignores-sigterm');
+    const server = fixtureSpec('ignores-sigterm', { sandbox: 'required', args: [...args, mark] });
+    const rig = await makeRig(t, { servers: () => [server] });
+    const { child } = await startProcess(t, rig);
+    await rig.relay.offering('ignores-sigterm.echo');
+    const running = () => spawnSync('pgrep', ['-f', mark], { encoding: 'utf8' }).stdout;
+    assert.notEqual(running(), '');
+    child.kill('SIGKILL');
+    await eventually(() => running() === '');
   },
 );
 

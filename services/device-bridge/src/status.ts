@@ -57,16 +57,19 @@ function connectionStatus(state: ConnectionState) {
   }
 }
 
-function serverStatus({ spec: { name }, state }: ManagedServer) {
+function serverStatus({ spec, state }: ManagedServer) {
+  const server = { name: spec.name, ...('unpinned' in spec && { unpinned: true }) };
   switch (state.name) {
     case 'ready': {
-      const { pid, serverVersion: version } = state.connection;
-      return { name, state: state.name, version, pid, tools: [...state.tools.keys()] };
+      const { connection, containment, tools } = state;
+      const { pid, serverVersion: version } = connection;
+      const names = [...tools.keys()];
+      return { ...server, state: state.name, version, pid, containment, tools: names };
     }
     case 'failed':
-      return { name, state: state.name, errorId: state.error.id, why: state.error.message };
+      return { ...server, state: state.name, errorId: state.error.id, why: state.error.message };
     default:
-      return { name, state: state.name };
+      return { ...server, state: state.name };
   }
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import type { BuiltinServer, CommandServer, Manifest, ManifestServer } from '@zerolatency/manifest';
 import { type Behaviour, fixtureServer } from '@zerolatency/mcp/testing';
 import { nodeLauncher } from '@zerolatency/testing';
@@ -22,7 +23,9 @@ export function fixtureSpec(
   const { name, args } = fixtureServer(behaviour);
   const files = args.slice(0, 1).map((path) => ({ path, sha256: sha256Of(path) }));
   const base = { name, command: nodeLauncher, sha256: sha256Of(nodeLauncher), args, files };
-  return { ...base, env: { allow: [], set: {} }, ...more };
+  // Where the launcher finds Node.
+  const grants = { read: [join(import.meta.dirname, '../../../node_modules')] };
+  return { ...base, unpinned: true, env: { allow: [], set: {} }, grants, ...more };
 }
 
 /** The built-in fs server over one root. */

@@ -5,6 +5,7 @@ import type { McpConnection } from '@zerolatency/mcp';
 import { Backoff, type BackoffRange } from '@zerolatency/service/backoff';
 import fsRead from '../../../../contracts/tools/fs.read/v1/manifest.json' with { type: 'json' };
 import type { Log } from '../ports.ts';
+import type { ContainmentKind } from '../sandbox/containment.ts';
 import { type OfferedTool, offeredTools } from './catalog.ts';
 import { Semaphore } from './semaphore.ts';
 
@@ -17,9 +18,15 @@ import { Semaphore } from './semaphore.ts';
  */
 export type ServerState =
   | { readonly name: 'starting' }
-  | { readonly name: 'ready'; readonly connection: McpConnection; readonly tools: ToolMap }
+  | ({ readonly name: 'ready'; readonly tools: ToolMap } & LaunchedServer)
   | { readonly name: 'failed'; readonly error: ZlError; readonly retryInMs: number }
   | { readonly name: 'draining' | 'stopped' };
+
+/** A server's process. */
+export interface LaunchedServer {
+  readonly connection: McpConnection;
+  readonly containment: ContainmentKind;
+}
 
 export type ToolMap = ReadonlyMap<string, OfferedTool>;
 
@@ -32,7 +39,7 @@ export interface LaunchOptions {
 }
 
 /** Starts one process of a server; rejects unless its files are the signed ones. */
-export type Launch = (spec: ManifestServer, options: LaunchOptions) => Promise<McpConnection>;
+export type Launch = (spec: ManifestServer, options: LaunchOptions) => Promise<LaunchedServer>;
 
 export interface ServerDeps {
   readonly launch: Launch;
@@ -167,39 +174,39 @@ export class ManagedServer {
   /** Runs one process from start to end and returns why it ended; undefined when we ended it. */
   async #liveOnce(): Promise<ZlError | undefined> {
     this.#setState({ name: 'starting' });
-    let connection: McpConnection | undefined;
+    let launched: LaunchedServer | undefined;
     try {
-      connection = await this.#deps.launch(this.spec, {
+      launched = await this.#deps.launch(this.spec, {
         // A change before the first list needs no second one.
-        onToolsChanged: () => connection && void this.#toolsChanged(connection),
+        onToolsChanged: () => launched && void this.#toolsChanged(launched),
         signal: this.#stopping.signal,
         kill: this.#killing.signal,
       });
       const readySinceMs = performance.now();
-      await this.#offer(connection);
-      const { error } = await connection.closed;
+      await this.#offer(launched);
+      const { error } = await launched.connection.closed;
       if (performance.now() - readySinceMs > PROVEN_AFTER_MS) this.#backoff.reset();
       return error;
     } catch (reason) {
-      await connection?.close();
+      await launched?.connection.close();
       return fromUnknown(reason);
     }
   }
 
-  async #offer(connection: McpConnection): Promise<void> {
-    const { tools, refused } = offeredTools(await connection.listTools());
+  async #offer(launched: LaunchedServer): Promise<void> {
+    const { tools, refused } = offeredTools(await launched.connection.listTools());
     for (const { tool, why } of refused) {
       this.#deps.log.warn({ server: this.spec.name, tool, why }, 'a tool is not offered');
     }
     if (this.#isLeaving) return;
-    this.#setState({ name: 'ready', connection, tools });
+    this.#setState({ name: 'ready', ...launched, tools });
   }
 
-  async #toolsChanged(connection: McpConnection): Promise<void> {
+  async #toolsChanged(launched: LaunchedServer): Promise<void> {
     try {
-      await this.#offer(connection);
+      await this.#offer(launched);
     } catch (reason) {
-      connection.fail(fromUnknown(reason));
+      launched.connection.fail(fromUnknown(reason));
     }
   }
 

@@ -9,6 +9,7 @@ import { type Catalog, ServerState } from '@zerolatency/proto/bridge';
 import { eventually, tempDir } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { fixtureSpec, fsSpec, sha256Of } from '../../test/manifests.ts';
+import { Containments } from '../adapters/processes/containments.ts';
 import { serverLauncher } from '../adapters/processes/launch-server.ts';
 import type { ManagedServer } from './managed-server.ts';
 import {
@@ -21,13 +22,28 @@ import {
 
 const quiet = { debug() {}, info() {}, warn() {} };
 
+async function contain(t: TestContext) {
+  const containments = await Containments.open({
+    stateDir: tempDir(t),
+    hidden: [],
+    searchPath: process.env.PATH ?? '',
+    cgroup: undefined,
+  });
+  t.after(() => containments.close());
+  return containments;
+}
+
 function supervise(t: TestContext, specs: readonly ManifestServer[]) {
+  const containments = contain(t);
   const catalogs: Catalog[] = [];
   const restarts: string[] = [];
   const supervisor = new Supervisor({
     launch: serverLauncher({
       environment: { ALLOWED: 'yes', SECRET: 'no' },
       version: '0.1.0',
+      containments: {
+        contain: async (spec, program) => (await containments).contain(spec, program),
+      },
       leftovers: { started() {}, ended() {} },
       log: quiet,
     }),
@@ -60,7 +76,8 @@ test('[BRG-02] a server gets its fixed arguments and only the allowed environmen
   const { server, supervisor } = only(t, 'well', { env });
   const result = await call(server);
   assert.ok('content' in result && Array.isArray(result.content));
-  assert.deepEqual(JSON.parse(result.content[0].text).env, { ALLOWED: 'yes', FIXED: '1' });
+  const { PWD: _, ZL_CONTAINED_BY: __, ...given } = JSON.parse(result.content[0].text).env;
+  assert.deepEqual(given, { ALLOWED: 'yes', FIXED: '1' });
   const [told] = supervisor.catalog.servers;
   assert.equal(told!.state, ServerState.READY);
   assert.equal(told!.version, '1.2.3');
@@ -102,6 +119,22 @@ test('[BRG-02] a server whose imported code has changed does not start until it 
   assert.match(failed.error.message, /program is not as it was signed/);
   copyFileSync(script, imported);
   await ready(server);
+});
+
+test('[BRG-02] an interpreter whose code is not pinned does not start, unless that is accepted', async (t) => {
+  const { unpinned: _, ...spec } = fixtureSpec('well');
+  const { supervisor } = supervise(t, [spec]);
+  const { error } = await eventually(() => {
+    const { state } = supervisor.find('well')!;
+    return state.name === 'failed' ? state : undefined;
+  });
+  assert.equal(error.id, 'manifest.invalid');
+  assert.match(
+    error.message,
+    /is in no pinned folder: pin its folder in `folders`, or set `unpinned`/,
+  );
+  supervisor.follow([{ ...spec, unpinned: true }]);
+  await eventually(() => supervisor.find('well')?.state.name === 'ready');
 });
 
 test('[BRG-02] a built-in server needs no hash, and knows which of its tools have effects', async (t) => {
@@ -277,7 +310,8 @@ test('[BRG-02] a server dropped while it starts, waits or hangs ends, and may re
   const { supervisor } = supervise(t, specs);
   for (const wanted of [[], specs, specs.slice(1), [], specs.slice(2)]) supervisor.follow(wanted);
   await eventually(() => supervisor.leaving.length === 0);
-  await pidOf(supervisor.find('well'));
+  // The dropped one has the name until it has ended.
+  await eventually(() => supervisor.find('well')?.state.name === 'ready');
   assert.deepEqual(
     supervisor.servers.map(({ spec }) => spec.name),
     ['well'],

@@ -5,29 +5,35 @@ import {
   type CommandServer,
   fileDigest,
   folderDigest,
+  unpinnedCode,
 } from '@zerolatency/manifest';
 import { connectMcp } from '@zerolatency/mcp';
 import type { Log } from '../../ports.ts';
+import type { Program } from '../../sandbox/containment.ts';
 import type { Launch } from '../../servers/managed-server.ts';
+import type { Containments } from './containments.ts';
 import type { Leftovers } from './leftovers.ts';
 
 interface LauncherDeps {
   /** The bridge's own environment, of which a server gets what the manifest allows. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  readonly containments: Pick<Containments, 'contain'>;
   readonly leftovers: Pick<Leftovers, 'started' | 'ended'>;
   readonly log: Pick<Log, 'debug' | 'warn'>;
 }
 
 /** Starts servers as child processes, from the signed files and with what the manifest gives them. */
-export function serverLauncher({ environment, version, leftovers, log }: LauncherDeps): Launch {
+export function serverLauncher(deps: LauncherDeps): Launch {
+  const { environment, version, containments, leftovers, log } = deps;
   return async (spec, { onToolsChanged, signal, kill }) => {
     const { name, limits } = spec;
     if ('command' in spec) await checkFiles(spec);
     const program = 'command' in spec ? programOf(spec, environment) : builtinProgram(spec);
+    const containment = await containments.contain(spec, program);
     try {
       const connection = await connectMcp({
-        transport: { kind: 'stdio', ...program },
+        transport: { kind: 'stdio', ...containment.program },
         client: { name: 'zerolatency-device-bridge', version },
         limits: definedOf({
           maxLineBytes: limits?.maxLineBytes,
@@ -35,13 +41,17 @@ export function serverLauncher({ environment, version, leftovers, log }: Launche
         }),
         onStderr: (line) => log.debug({ server: name, line }, 'server stderr'),
         onSpawn: (pid) => leftovers.started(name, pid),
+        onExit: () =>
+          containment.end().catch((error: unknown) => {
+            log.warn({ server: name, err: error }, 'processes of the server are left');
+          }),
         onBadLine: () => log.warn({ server: name }, 'the server printed a line that is not MCP'),
         onToolsChanged,
         signal,
         kill,
       });
       void connection.closed.then(() => leftovers.ended(name));
-      return connection;
+      return { connection, containment: containment.kind };
     } catch (error) {
       leftovers.ended(name);
       throw error;
@@ -49,26 +59,39 @@ export function serverLauncher({ environment, version, leftovers, log }: Launche
   };
 }
 
+const IS_BUNDLED = !import.meta.url.endsWith('.ts');
 /** The built-in servers' programs: scripts in the source tree, or bundled beside the bridge. */
 const BUILTIN_SCRIPTS = {
-  fs: import.meta.url.endsWith('.ts') ? '../../tools/fs/fs-server.ts' : './fs-server.mjs',
+  fs: IS_BUNDLED ? './fs-server.mjs' : '../../tools/fs/fs-server.ts',
 } as const;
+/** What these scripts import. */
+const BUILTIN_CODE = IS_BUNDLED
+  ? ['.']
+  : ['../..', '../../../../../packages', '../../../../../contracts', '../../../../../node_modules'];
 
-function builtinProgram({ builtin, settings }: BuiltinServer) {
+const here = (path: string) => fileURLToPath(new URL(path, import.meta.url)).replace(/\/$/, '');
+
+function builtinProgram({ builtin, settings }: BuiltinServer): Program {
   const { roots, maxReadBytes } = settings;
-  const script = fileURLToPath(new URL(BUILTIN_SCRIPTS[builtin], import.meta.url));
-  const args = ['--disable-warning=ExperimentalWarning', script];
+  const args = ['--disable-warning=ExperimentalWarning', here(BUILTIN_SCRIPTS[builtin])];
   for (const root of roots) args.push('--root', root);
   if (maxReadBytes !== undefined) args.push('--max-bytes', `${maxReadBytes}`);
-  return { command: process.execPath, args, env: {} };
+  return { command: process.execPath, args, env: {}, code: BUILTIN_CODE.map(here) };
 }
 
-function programOf({ command, args, cwd, env }: CommandServer, own: LauncherDeps['environment']) {
+function programOf(server: CommandServer, own: LauncherDeps['environment']): Program {
+  const { command, args, cwd, env, files = [], folders = [] } = server;
   const allowed = env.allow.flatMap((name) => {
     const value = own[name];
     return value === undefined ? [] : [[name, value] as const];
   });
-  return { command, args, cwd, env: { ...Object.fromEntries(allowed), ...env.set } };
+  return {
+    command,
+    args,
+    cwd,
+    env: { ...Object.fromEntries(allowed), ...env.set },
+    code: [...files, ...folders].map(({ path }) => path),
+  };
 }
 
 /**
@@ -82,6 +105,10 @@ async function checkFiles(server: CommandServer): Promise<void> {
     ...[{ path: command, sha256 }, ...files].map((file) => check(name, file, fileDigest)),
     ...folders.map((folder) => check(name, folder, folderDigest)),
   ]);
+  const loose = server.unpinned ? undefined : await unpinnedCode(server);
+  if (loose === undefined) return;
+  const remedy = 'pin its folder in `folders`, or set `unpinned`';
+  throw new ZlError('manifest.invalid', `${name}: ${loose} is in no pinned folder: ${remedy}`);
 }
 
 async function check(

@@ -1,0 +1,224 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:net';
+import { platform } from 'node:os';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import type { CommandServer } from '@zerolatency/manifest';
+import { nodeLauncher, tempDir } from '@zerolatency/testing';
+import { sha256Of } from '../../../test/manifests.ts';
+import { Containments } from './containments.ts';
+import { serverLauncher } from './launch-server.ts';
+import { ownCgroup } from './process-tree.ts';
+
+const options = { skip: platform() === 'linux' ? false : 'sandboxes need Linux' };
+const project = fileURLToPath(new URL('../../../../..', import.meta.url));
+const script = join(project, 'packages/mcp/test/servers/hostile-server.ts');
+
+interface Start {
+  readonly more?: Partial<CommandServer>;
+  readonly searchPath?: string;
+  readonly hasCgroup?: boolean;
+}
+
+/** The attacker's own server, as a bridge starts it, over a folder with the bridge's files. */
+async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Start = {}) {
+  const dir = tempDir(t);
+  const stateDir = join(dir, 'state');
+  mkdirSync(stateDir);
+  const key = join(dir, 'device-key.pem');
+  for (const path of [key, join(stateDir, 'journal.db')]) writeFileSync(path, 'secret');
+  const open = async () =>
+    Containments.open({
+      stateDir,
+      hidden: [stateDir, key],
+      searchPath: searchPath ?? process.env.PATH ?? '',
+      cgroup: hasCgroup ? await ownCgroup() : undefined,
+    });
+  const containments = await open();
+  t.after(() => containments.close());
+  const launch = serverLauncher({
+    environment: {},
+    version: '0',
+    containments,
+    leftovers: { started() {}, ended() {} },
+    log: { debug() {}, warn() {} },
+  });
+  const spec: CommandServer = {
+    name: 'hostile',
+    command: nodeLauncher,
+    sha256: sha256Of(nodeLauncher),
+    args: ['--disable-warning=ExperimentalWarning', script],
+    files: [{ path: script, sha256: sha256Of(script) }],
+    unpinned: true,
+    env: { allow: [], set: {} },
+    ...more,
+    grants: {
+      ...more?.grants,
+      read: [join(project, 'node_modules'), ...(more?.grants?.read ?? [])],
+    },
+  };
+  const stop = new AbortController();
+  const { connection, containment } = await launch(spec, {
+    onToolsChanged() {},
+    signal: stop.signal,
+    kill: new AbortController().signal,
+  });
+  t.after(async () => {
+    stop.abort();
+    await connection.closed;
+  });
+  const call = async (name: string, args: Record<string, string> = {}) => {
+    const request = { name, arguments: args };
+    const answer = await connection.request('tools/call', request, { timeoutMs: 20_000 });
+    assert.ok('content' in answer && Array.isArray(answer.content));
+    return JSON.parse(answer.content[0].text);
+  };
+  return { stateDir, key, connection, containment, call, open };
+}
+
+const isMarked = (mark: string) =>
+  spawnSync('pgrep', ['-f', mark], { encoding: 'utf8' }).stdout.trim() !== '';
+
+test(
+  '[BRG-02] a sandboxed server sees its own processes and no file of the bridge',
+  options,
+  async (t) => {
+    const { key, stateDir, containment, call } = await start(t, { more: { sandbox: 'required' } });
+    assert.equal(containment, 'sandbox');
+    const own = [key, join(stateDir, 'journal.db'), `/proc/${process.pid}/environ`, '/etc/shadow'];
+    assert.deepEqual(await call('read', { paths: [script, ...own].join() }), [script]);
+    assert.ok((await call('processes')).length < 8);
+    assert.ok((await call('descriptors')).length < 40);
+    await call('kill-parent', { pid: `${process.pid}` });
+    assert.equal(await call('fine'), 'fine');
+  },
+);
+
+test(
+  '[BRG-02] what is granted lies where it lies outside, also behind a link',
+  options,
+  async (t) => {
+    const data = tempDir(t);
+    writeFileSync(join(data, 'a.txt'), 'a');
+    const link = join(tempDir(t), 'link');
+    symlinkSync(data, link);
+    const inLink = join(link, 'a.txt');
+    const grants = { read: [link] };
+    const { call } = await start(t, { more: { sandbox: 'required', grants } });
+    const seen = [join(data, 'a.txt'), inLink];
+    assert.deepEqual(await call('read', { paths: seen.join() }), seen);
+  },
+);
+
+test('[BRG-02] a grant above the files of the bridge shows all but those', options, async (t) => {
+  const above = tempDir(t);
+  const stateDir = join(above, 'state');
+  mkdirSync(stateDir);
+  const [key, journal, other] = [
+    join(above, 'key'),
+    join(stateDir, 'journal'),
+    join(above, 'other'),
+  ];
+  for (const path of [key, journal, other]) writeFileSync(path, 'content');
+  const containments = await Containments.open({
+    stateDir,
+    hidden: [stateDir, key],
+    searchPath: process.env.PATH ?? '',
+    cgroup: undefined,
+  });
+  const program = { command: '/bin/cat', args: [other, key, journal], env: {}, code: [] };
+  const spec: CommandServer = {
+    name: 'cat',
+    command: '/bin/cat',
+    sha256: '',
+    args: [],
+    env: { allow: [], set: {} },
+    grants: { read: [above] },
+  };
+  const { program: contained } = await containments.contain(spec, program);
+  const run = spawnSync(contained.command, contained.args, { env: {}, encoding: 'utf8' });
+  assert.equal(run.stdout, 'content');
+  assert.match(run.stderr, /journal: No such file/);
+  const writing = { ...spec, grants: { write: [above] } };
+  await assert.rejects(containments.contain(writing, program), {
+    id: 'manifest.invalid',
+    message: /holds files of the bridge/,
+  });
+});
+
+test(
+  '[BRG-02] a sandboxed server reaches the network only when it is granted',
+  options,
+  async (t) => {
+    const listener = createServer((socket) => socket.destroy());
+    await new Promise<void>((resolve) => listener.listen(0, '127.0.0.1', resolve));
+    t.after(() => listener.close());
+    const address = listener.address();
+    assert.ok(typeof address === 'object' && address !== null);
+    const port = `${address.port}`;
+    const alone = await start(t, { more: { sandbox: 'required' } });
+    assert.equal(await alone.call('connect', { port }), 'refused');
+    const granted = await start(t, { more: { sandbox: 'required', grants: { network: ['*'] } } });
+    assert.equal(await granted.call('connect', { port }), 'connected');
+  },
+);
+
+test('[BRG-02] the memory of a sandboxed process is bounded', options, async (t) => {
+  const more = { sandbox: 'required', limits: { maxMemoryBytes: 2 ** 28 } } as const;
+  const { call } = await start(t, { more });
+  // V8 refuses the allocation, or aborts when it needs memory for itself.
+  const held = await call('hog', { most: '32' }).catch((error: unknown) => {
+    assert.match(String(error), /the server ended with status 13[34]/);
+    return 0;
+  });
+  assert.ok(held < 16, `${held} times 16 MiB`);
+});
+
+const KINDS = {
+  sandbox: { more: { sandbox: 'required' } },
+  cgroup: { more: { sandbox: 'none' } },
+  'process group': { more: { sandbox: 'none' }, hasCgroup: false },
+} as const;
+
+for (const [kind, how] of Object.entries(KINDS)) {
+  test(`[BRG-02] a daemon that a server left ends with it (${kind})`, options, async (t) => {
+    const mark = tempDir(t);
+    const { call, connection, containment } = await start(t, how);
+    if (containment !== kind) return t.skip(`contained by a ${containment} here`);
+    await call('daemonise', { mark });
+    assert.ok(isMarked(mark));
+    await connection.close();
+    assert.equal(isMarked(mark), false);
+  });
+
+  if (kind === 'sandbox') continue;
+  test(
+    `[BRG-02] a daemon of a killed bridge ends when the next one starts (${kind})`,
+    options,
+    async (t) => {
+      const mark = tempDir(t);
+      const { call, open, containment } = await start(t, how);
+      if (containment !== kind) return t.skip(`contained by a ${containment} here`);
+      await call('daemonise', { mark });
+      await open();
+      assert.equal(isMarked(mark), false);
+    },
+  );
+}
+
+test(
+  '[BRG-02] a server that requires a sandbox does not start without one, and says what to install',
+  options,
+  async (t) => {
+    const refused = start(t, { more: { sandbox: 'required' }, searchPath: '/nonexistent' });
+    await assert.rejects(refused, {
+      id: 'tool.sandbox_unavailable',
+      message: /hostile requires a sandbox: bubblewrap is not installed \(apt install bubblewrap\)/,
+    });
+    const { containment } = await start(t, { searchPath: '/nonexistent' });
+    assert.notEqual(containment, 'sandbox');
+  },
+);
