@@ -179,8 +179,9 @@ test('no imports form a cycle', () => {
 });
 
 test('only main.ts and programs touch the process', () => {
-  // Programs that a service starts have a main of their own; a lock names its process; a process group is killed as one.
-  const allowed = /(^|\/)(main\.ts$|fs-server\.ts$|service\/src\/processes\/|process-group\.ts$)/;
+  // Programs that a service starts have a main of their own; a lock names its process; groups and trees of processes are killed as one.
+  const allowed =
+    /(^|\/)(main\.ts$|fs-server\.ts$|service\/src\/processes\/|process-(group|tree)\.ts$)/;
   const wrong = product.filter(
     (source) =>
       !allowed.test(source.path) &&
