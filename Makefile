@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test attack check generate bench bundle clean
+.PHONY: help up down test attack mutate check generate bench bundle clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -18,6 +18,9 @@ test: $(INSTALLED) ## Prove the system
 
 attack: $(INSTALLED) ## Attack the running programs at length, and print what holds
 	@node scripts/attack.ts
+
+mutate: $(INSTALLED) ## Change critical code in small ways, and print what no test notices
+	@node scripts/mutate.ts
 
 check: $(INSTALLED) ## Formatting, lint, types, contracts, generated code
 	@node scripts/check.ts
