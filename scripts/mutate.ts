@@ -13,6 +13,7 @@ import { TestRun } from './test-run.ts';
 const MAX_SAMPLE = 400;
 const SEED = 1;
 const MIN_KILLED_SHARE = 0.93;
+const PROGRESS_EVERY = 25;
 /** How much longer than usual the tests of a mutant may take. */
 const PATIENCE = 4;
 const MIN_TIMEOUT_MS = 15_000;
@@ -34,6 +35,7 @@ if (chosen.length === 0) throw new Error(`no mutants of ${values.file} in the li
 const run = TestRun.start();
 const queue = [...chosen];
 const survivors: Mutant[] = [];
+let tested = 0;
 const timeouts = new Map<readonly string[], Promise<number>>();
 await Promise.all(Array.from({ length: Math.min(2, availableParallelism()) }, work));
 await run.end();
@@ -72,6 +74,9 @@ async function work(_: unknown, index: number): Promise<void> {
       console.log(`survived  ${describe(mutant)}`);
     }
     bench.write(file, source);
+    tested++;
+    if (tested % PROGRESS_EVERY === 0)
+      console.error(`${tested} of ${chosen.length} mutants tested`);
   }
 }
 

@@ -14,7 +14,11 @@ const APART = ['services/device-bridge', 'test'];
 const START_BUNDLES = ['test/e2e', 'test/attack'];
 
 /** A long attack needs the machine to itself. Otherwise an end-to-end test starts three services of its own. */
-const PROCESSES_AT_A_TIME = process.env.ZL_ATTACK === 'long' ? 1 : 3;
+const isLongAttack = process.env.ZL_ATTACK === 'long';
+const PROCESSES_AT_A_TIME = isLongAttack ? 1 : 3;
+
+/** A process counts as one test, be it of a file or of a whole folder. */
+const TIMEOUT_MS = isLongAttack ? 1_800_000 : 300_000;
 
 const given = process.argv.slice(2);
 const places = given.length > 0 ? given.map((place) => relative('.', place)) : EVERYTHING;
@@ -37,8 +41,7 @@ const { status } = spawnSync(
     '--disable-warning=ExperimentalWarning',
     '--test',
     `--test-concurrency=${PROCESSES_AT_A_TIME}`,
-    // A process counts as one test, be it of a file or of a whole folder.
-    '--test-timeout=300000',
+    `--test-timeout=${TIMEOUT_MS}`,
     '--test-reporter=spec',
     ...programs,
   ],

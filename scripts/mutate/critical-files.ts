@@ -19,7 +19,14 @@ export const CRITICAL: readonly CriticalFiles[] = [
   { files: 'packages/ledger/src/*.ts', tests: ['packages/ledger/src/*.test.ts'] },
   { files: 'packages/contracts/src/*.ts', tests: ['packages/contracts/src/*.test.ts'] },
   { files: 'packages/receipts/src/*.ts', tests: ['packages/receipts/src/*.test.ts'] },
-  { files: 'packages/redaction/src/**/*.ts', tests: ['packages/redaction/src/*.test.ts'] },
+  {
+    files: 'packages/redaction/src/foreign-text.ts',
+    tests: ['packages/redaction/src/foreign-text.test.ts'],
+  },
+  {
+    files: 'packages/redaction/src/{[!f]*,matchers/*}.ts',
+    tests: ['packages/redaction/src/{mask*,encoded,stream-masker}.test.ts'],
+  },
   {
     files: 'services/device-bridge/src/adapters/sqlite/*.ts',
     tests: ['services/device-bridge/src/adapters/sqlite/*.test.ts'],
