@@ -23,6 +23,7 @@ export async function makeMaterial(engine: string) {
     admin: { port: 0 },
     devices: { connectsPerAddress: 1e6, ...noLimit },
     tenants: { maxDevices: 1e6, ...noLimit },
+    links: noLimit,
     log: { level: 'error' },
   };
   writeFileSync(configFile, JSON.stringify(config));

@@ -17,7 +17,7 @@ export interface RelaySettings {
      */
     readonly advertisedUrl: string;
     /**
-     * auto: uws if its native binary loads, otherwise ws.
+     * auto: ws. uws is faster and does not hold against hostile devices (ADR 4).
      */
     readonly engine: 'auto' | 'uws' | 'ws';
     readonly maxFrame: string;
@@ -63,15 +63,15 @@ export interface RelaySettings {
   readonly devices: {
     readonly max: number;
     /**
-     * Sockets that have not proved who they are.
+     * Connections that have not proved who they are; beyond it the oldest is closed. At most a quarter of the connections that the descriptor limit allows.
      */
     readonly maxUnproved: number;
     /**
-     * From the open socket to a live session.
+     * From the accepted connection to the proof.
      */
     readonly handshake: string;
     /**
-     * New sockets per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+     * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
      */
     readonly connectsPerAddress: number;
     readonly maxCatalog: string;
@@ -109,9 +109,14 @@ export interface RelaySettings {
     readonly maxHandles: number;
     readonly maxCalls: number;
     /**
-     * Bytes queued for a slow host before its link is closed.
+     * Bytes queued for a slow host before its link is closed. A device may fill half of what is free.
      */
     readonly maxQueue: string;
+    /**
+     * Frames one host may send, pings and pongs included.
+     */
+    readonly framesPerSecond: number;
+    readonly bytesPerSecond: string;
   };
   readonly lease: {
     readonly ttl: string;

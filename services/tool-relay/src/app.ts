@@ -6,7 +6,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
 import { MemoryDirectory } from './adapters/memory-directory/memory-directory.ts';
 import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
-import { loadNative, openUwsEngine } from './adapters/uws/engine.ts';
+import { openUwsEngine } from './adapters/uws/engine.ts';
 import { openWsEngine } from './adapters/ws/engine.ts';
 import type { RelayConfig } from './config.ts';
 import type { Directory } from './directory/directory.ts';
@@ -15,6 +15,7 @@ import { RelayMeters } from './metrics.ts';
 import type { Clock } from './ports.ts';
 import { LiveDevices } from './routing/live-devices.ts';
 import { serveRpc } from './rpc/server.ts';
+import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
 
@@ -22,6 +23,7 @@ const SERVICE = 'tool-relay';
 const VERSION = manifest.version;
 
 export interface RelayDeps {
+  readonly machine: Machine;
   readonly lifecycle: Lifecycle;
   readonly log: Logger;
   readonly registry: Registry;
@@ -56,6 +58,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const sockets = await createSockets(config, deps, { tls, directory, devices, meters });
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
+    unproved: () => sockets.unproved,
+    isAccepting: () => sockets.isAccepting,
     liveDevices: () => devices.size,
     links: () => sockets.links,
     handles: () => sockets.handles,
@@ -96,9 +100,8 @@ function openDirectory({ relayId, leaseTtlMs }: RelayConfig, linkUrl: () => stri
   return new MemoryDirectory({ relayId, linkUrl, ttlMs: leaseTtlMs, clock });
 }
 
-/** uWebSockets.js handles several times the messages per core, where its binary loads. */
-async function chooseEngine(wanted: 'auto' | 'uws' | 'ws'): Promise<OpenSocketEngine> {
-  if (wanted === 'auto') return (await loadNative()) === undefined ? openWsEngine : openUwsEngine;
+/** uWebSockets.js does not hold against hostile devices (ADR 4). */
+function chooseEngine(wanted: 'auto' | 'uws' | 'ws'): OpenSocketEngine {
   return wanted === 'uws' ? openUwsEngine : openWsEngine;
 }
 
@@ -117,7 +120,8 @@ async function createSockets(config: RelayConfig, deps: RelayDeps, parts: Socket
   lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
   return new RelaySockets({
     config,
-    openEngine: await chooseEngine(config.sockets.engine),
+    capacity: capacityOf(config, deps.machine),
+    openEngine: chooseEngine(config.sockets.engine),
     devices,
     directory,
     clock,
@@ -136,12 +140,22 @@ function components(
 ): Record<string, ComponentCheck> {
   return {
     sockets: async () => ({
-      status: sockets.engineName === 'closed' ? 'down' : 'ok',
-      detail: `${sockets.engineName}, ${devices.size} devices, ${sockets.links} links`,
+      status: statusOf(sockets),
+      detail: [
+        sockets.engineName,
+        `${devices.size} devices`,
+        `${sockets.links} links`,
+        ...(sockets.isAccepting ? [] : ['file descriptors are used up, so none are accepted']),
+      ].join(', '),
     }),
     directory: async () => {
       await directory.locate({ tenant: '-', deviceId: '-' });
       return { status: 'ok', detail: 'memory' };
     },
   };
+}
+
+function statusOf({ engineName, isAccepting }: RelaySockets): 'ok' | 'degraded' | 'down' {
+  if (engineName === 'closed') return 'down';
+  return isAccepting ? 'ok' : 'degraded';
 }

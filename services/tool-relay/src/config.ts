@@ -54,7 +54,11 @@ function compile(settings: RelaySettings, printable: string) {
       bytesPerSecond: parseBytes(devices.bytesPerSecond),
     },
     tenants: { ...tenants, bytesPerSecond: parseBytes(tenants.bytesPerSecond) },
-    links: { ...links, maxQueueBytes: parseBytes(links.maxQueue) },
+    links: {
+      ...links,
+      maxQueueBytes: parseBytes(links.maxQueue),
+      bytesPerSecond: parseBytes(links.bytesPerSecond),
+    },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
     log: settings.log,
     drain: {
@@ -65,7 +69,7 @@ function compile(settings: RelaySettings, printable: string) {
     printable,
   };
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
-  for (const side of ['devices', 'tenants'] as const) {
+  for (const side of ['devices', 'tenants', 'links'] as const) {
     if (compiled[side].bytesPerSecond >= compiled.sockets.maxFrameBytes) continue;
     // Such a frame could never pass.
     throw new ZlError('config.invalid', `${side}.bytesPerSecond is less than sockets.maxFrame`);

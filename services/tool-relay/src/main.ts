@@ -6,6 +6,11 @@ import { CONFIG_FILE_ENV, readRelayConfig } from './config.ts';
 // token, which carries a certificate chain.
 process.env.UWS_HTTP_MAX_HEADERS_SIZE ??= String(16 * 1024);
 
+const machine = {
+  availableBytes: process.availableMemory(),
+  maxDescriptors: descriptorLimitOf(process.report.getReport()),
+};
+
 await runProgram(process, {
   service: 'tool-relay',
   version: manifest.version,
@@ -13,6 +18,12 @@ await runProgram(process, {
   readConfig: readRelayConfig,
   async start(config, deps) {
     const { startRelay } = await import('./app.ts');
-    deps.announce(await startRelay(config, deps));
+    deps.announce(await startRelay(config, { ...deps, machine }));
   },
 });
+
+/** Windows has no such limit. */
+function descriptorLimitOf(report: object): number {
+  const { open_files: files } = Reflect.get(report, 'userLimits') ?? {};
+  return typeof files?.soft === 'number' ? files.soft : Number.POSITIVE_INFINITY;
+}

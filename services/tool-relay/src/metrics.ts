@@ -2,12 +2,15 @@ import type { ErrorId } from '@zerolatency/errors';
 import { gaugeFrom, metric, metricFrom, type Registry } from '@zerolatency/service/telemetry';
 import type { Side } from './limits/backlog.ts';
 import type { LostReason } from './routing/relay-frames.ts';
-import type { SessionMetrics } from './sessions/device-session.ts';
 import type { SessionEnd } from './sessions/disconnect.ts';
+import type { Unadmitted } from './sockets/arrivals.ts';
+import type { SocketMetrics } from './sockets/relay-sockets.ts';
 
 /** What is open, read when it is scraped. */
 export interface OpenCounts {
   deviceSockets(): number;
+  unproved(): number;
+  isAccepting(): boolean;
   liveDevices(): number;
   links(): number;
   handles(): number;
@@ -20,13 +23,14 @@ const SIDES = ['host', 'device'] as const;
  * Forwarding a frame only adds to two numbers: a labelled counter costs as much
  * as the rest of routing it. They become counters when they are scraped.
  */
-export class RelayMeters implements SessionMetrics {
+export class RelayMeters implements SocketMetrics {
   readonly #registry: Registry;
   readonly #passed = { host: { frames: 0, bytes: 0 }, device: { frames: 0, bytes: 0 } };
   readonly #refused;
   readonly #ignored;
   readonly #routeLost;
   readonly #sessions;
+  readonly #unadmitted;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -34,6 +38,7 @@ export class RelayMeters implements SessionMetrics {
     this.#ignored = metric(registry, 'zl_relay_frames_ignored_total');
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
+    this.#unadmitted = metric(registry, 'zl_relay_unadmitted_total');
     const passed = this.#passed;
     metricFrom(registry, 'zl_relay_frames_total', () =>
       SIDES.map((from) => [{ from }, passed[from].frames]),
@@ -65,9 +70,15 @@ export class RelayMeters implements SessionMetrics {
     this.#sessions.labels({ reason }).inc();
   }
 
+  unadmitted(reason: Unadmitted): void {
+    this.#unadmitted.labels({ reason }).inc();
+  }
+
   observe(counts: OpenCounts): void {
     const registry = this.#registry;
     gaugeFrom(registry, 'zl_relay_device_sockets_open', () => counts.deviceSockets());
+    gaugeFrom(registry, 'zl_relay_unproved_open', () => counts.unproved());
+    gaugeFrom(registry, 'zl_relay_accepting', () => (counts.isAccepting() ? 1 : 0));
     gaugeFrom(registry, 'zl_relay_devices_live', () => counts.liveDevices());
     gaugeFrom(registry, 'zl_relay_links_open', () => counts.links());
     gaugeFrom(registry, 'zl_relay_handles_open', () => counts.handles());

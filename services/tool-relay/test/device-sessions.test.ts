@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
 import { test } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { FrameKind } from '@zerolatency/frame';
@@ -9,16 +8,9 @@ import { FrameSchema } from '@zerolatency/proto/frame';
 import { eventually, frameBytes, makeKey } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { SignJWT } from 'jose';
-import type { DeviceClient } from './device-client.ts';
 import { RELAY_ID, relayWorld } from './relay-world.ts';
 
 const REFUSED_CODE = { code: 4401, reason: 'device.credential_invalid' };
-async function statusOf({ native }: DeviceClient): Promise<number> {
-  const [, response] = await once(native, 'unexpected-response');
-  native.terminate();
-  return response.statusCode;
-}
-
 const MALFORMED_CODE = { code: 4400, reason: 'frame.malformed' };
 
 for (const engine of ['uws', 'ws']) {
@@ -212,7 +204,7 @@ test('[RLY-01] a device that sends no hello in time is disconnected', async (t) 
 });
 
 test('[RLY-01] cuts a device that misses two heartbeats, but not one that answers pings', async (t) => {
-  const settings = { 'sockets.heartbeat': '40ms' };
+  const settings = { 'sockets.heartbeat': '400ms' };
   const { clients, metrics } = await relayWorld(t, { settings });
   const alive = await clients.device('alive');
   const silent = await clients.device('silent');
@@ -224,7 +216,9 @@ test('[RLY-01] cuts a device that misses two heartbeats, but not one that answer
 });
 
 test('a session ends when its credential expires', async (t) => {
-  const { clients, enrolment } = await relayWorld(t, { settings: { 'sockets.heartbeat': '40ms' } });
+  const { clients, enrolment } = await relayWorld(t, {
+    settings: { 'sockets.heartbeat': '400ms' },
+  });
   // Expired by its claim, but admitted within the clock tolerance.
   const device = await enrolment.device({ deviceId: 'laptop', expiresInMs: -28_000 });
   const client = await clients.live(device);
@@ -242,24 +236,39 @@ test("[RLY-01] a flood of frames ends only its own device's session", async (t) 
   assert.match(await metrics(), /zl_relay_sessions_total\{.*reason="limit".*\} 1/);
 });
 
-test('[RLY-01] bounds connections per address, sockets, and devices per tenant', async (t) => {
+test('[RLY-01] bounds connections per address, and devices per tenant', async (t) => {
   const settings = {
     'devices.connectsPerAddress': 1,
-    'devices.maxUnproved': 2,
     'tenants.maxDevices': 1,
   };
-  const { clients, enrolment } = await relayWorld(t, { settings });
+  const { clients, enrolment, metrics } = await relayWorld(t, { settings });
   const first = await clients.device('first');
   const { client: other } = await clients.device('other', 'south');
   const second = clients.dialDevice();
   await second.prove(await enrolment.device({ deviceId: 'second' }));
   assert.deepEqual(await second.end(), { code: 4429, reason: 'limit.exceeded' });
   assert.deepEqual([first.client.closed, other.closed], [undefined, undefined]);
-  for (let i = 0; i < 2; i++) await clients.dialDevice().challenge();
-  assert.equal(await statusOf(clients.dialDevice()), 503);
-  // The burst is ten, of which six are used.
-  while ((await statusOf(clients.dialDevice())) === 503);
-  assert.equal(await statusOf(clients.dialDevice()), 429);
+  // The burst is ten, of which three are used.
+  for (let i = 0; i < 7; i++) await clients.dialDevice().challenge();
+  assert.equal((await clients.dialDevice().end()).code, 1006);
+  assert.match(await metrics(), /zl_relay_unadmitted_total\{reason="rate".*\} 1/);
+});
+
+test('[RLY-01] the oldest unproved socket makes room for a device', async (t) => {
+  const settings = { 'devices.maxUnproved': 4 };
+  const { clients, metrics } = await relayWorld(t, { settings });
+  const strangers = [];
+  for (let i = 0; i < 4; i++) {
+    const stranger = clients.dialDevice();
+    await stranger.challenge();
+    strangers.push(stranger);
+  }
+  assert.equal((await strangers[0]?.end())?.code, 1006);
+  const { client } = await clients.device('honest');
+  assert.equal((await strangers[1]?.end())?.code, 1006);
+  assert.deepEqual([client.closed, strangers[2]?.closed], [undefined, undefined]);
+  assert.match(await metrics(), /zl_relay_unadmitted_total\{reason="evicted".*\} 2/);
+  assert.match(await metrics(), /zl_relay_unproved_open\{.*\} 2/);
 });
 
 test('[RLY-01] arbitrary bytes from a stranger make no session live and do not stop the relay', async (t) => {

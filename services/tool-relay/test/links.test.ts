@@ -31,6 +31,8 @@ const UNLIMITED = {
   'devices.framesPerSecond': 10_000_000,
   'tenants.bytesPerSecond': '64GiB',
   'tenants.framesPerSecond': 10_000_000,
+  'links.bytesPerSecond': '64GiB',
+  'links.framesPerSecond': 10_000_000,
 };
 
 const ofCall = (callId: Uint8Array) => (frame: Frame) => Buffer.compare(frame.callId, callId) === 0;
@@ -75,25 +77,46 @@ for (const engine of ['uws', 'ws']) {
     assert.equal(other.client.closed, undefined);
   });
 
-  test(`[RLY-01] a host that reads too slowly loses its link, and only that host (${engine})`, async (t) => {
-    const { clients, host, held, device, metrics } = await hostAndDevice(t, {
+  test(`[RLY-01] cuts a device that sends more than its host reads, and keeps the link (${engine})`, async (t) => {
+    const { clients, host, held, device } = await hostAndDevice(t, {
       settings: { ...settings, ...UNLIMITED, 'links.maxQueue': '256KiB' },
     });
+    await clients.device('quiet');
+    const quiet = await host.open('north', 'quiet');
     const { callId } = call(host, held);
     await device.take(FrameKind.CALL);
-    const other = await clients.host();
     host.native.pause();
     const payload = Buffer.alloc(64 * 1024);
     const flood = setInterval(() => {
       for (let i = 0; i < 20; i++) device.send({ kind: FrameKind.DATA, callId, payload });
     }, 5);
     t.after(() => clearInterval(flood));
+    assert.deepEqual(await device.end(), { code: 4429, reason: 'limit.exceeded' });
+    clearInterval(flood);
+    host.native.resume();
+    assert.equal(await host.lost(held.handle), 'DISCONNECTED');
+    assert.equal((await host.open('north', 'quiet')).epoch, quiet.epoch);
+  });
+
+  test(`[RLY-01] a host that reads too slowly loses its link, and only that host (${engine})`, async (t) => {
+    const { clients, enrolment, metrics } = await relayWorld(t, {
+      settings: { ...settings, ...UNLIMITED, 'links.maxQueue': '256KiB' },
+    });
+    const tools = [{ name: 'read', description: 'x'.repeat(200 * 1024) }];
+    const identity = await enrolment.device({ deviceId: 'laptop' });
+    await clients.live(identity, { catalog: { servers: [{ name: 'fs', tools }] } });
+    const host = await clients.host();
+    const other = await clients.host();
+    host.native.pause();
+    const flood = setInterval(() => {
+      for (let i = 0; i < 20; i++) host.sendOpen('north', 'laptop');
+    }, 5);
+    t.after(() => clearInterval(flood));
     await eventually(async () => /zl_relay_links_open\{.*\} 1/.test(await metrics()));
     clearInterval(flood);
     host.native.resume();
     assert.equal((await host.end()).code, 1006);
-    const again = await other.open('north', 'laptop');
-    assert.equal(again.epoch, held.epoch);
+    await other.open('north', 'laptop');
   });
 }
 

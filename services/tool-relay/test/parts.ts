@@ -2,6 +2,7 @@ import type { ErrorId } from '@zerolatency/errors';
 import { type RelayConfig, readRelayConfig } from '../src/config.ts';
 import { Backlog, type Side } from '../src/limits/backlog.ts';
 import { Heartbeat } from '../src/limits/heartbeat.ts';
+import { LargeHellos } from '../src/limits/hello-allowance.ts';
 import type { LostReason } from '../src/routing/relay-frames.ts';
 import type { SessionMetrics } from '../src/sessions/device-session.ts';
 import type { SessionEnd } from '../src/sessions/disconnect.ts';
@@ -75,6 +76,7 @@ export function sharedParts(settings: Settings = {}) {
     metrics: new CountedMetrics(),
     log: silentLog,
     backlog: new Backlog(),
+    largeHellos: new LargeHellos(config.devices.maxCatalogBytes),
     heartbeat: new Heartbeat(config.sockets.heartbeatMs),
     heartbeatMs: config.sockets.heartbeatMs,
     maxFrameBytes: config.sockets.maxFrameBytes,

@@ -9,6 +9,7 @@ import { clientTlsOptions } from '@zerolatency/service/tls';
 import { makeAuthority, makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { type RelayAddresses, startRelay } from '../src/app.ts';
 import { readRelayConfig } from '../src/config.ts';
+import type { Machine } from '../src/sockets/capacity.ts';
 import { DeviceClient, type HelloFields } from './device-client.ts';
 import { HostClient } from './host-client.ts';
 
@@ -16,10 +17,14 @@ export const RELAY_ID = 'relay-under-test';
 
 export interface WorldOptions {
   readonly settings?: Readonly<Record<string, JsonValue>>;
+  readonly machine?: Partial<Machine>;
 }
 
 /** A relay in this process with real sockets and TLS, and its clients. */
-export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions = {}) {
+export async function relayWorld(
+  t: TestContext,
+  { settings = {}, machine: limits }: WorldOptions = {},
+) {
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
   const enrolment = await makeEnrolment(dir);
@@ -47,7 +52,8 @@ export async function relayWorld(t: TestContext, { settings = {} }: WorldOptions
   });
   const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
   const { tracer } = createTracing({ service: 'tool-relay', version: '0.1.0' });
-  const relay = await startRelay(config, { lifecycle, log, registry, tracer });
+  const machine = { availableBytes: 2 ** 34, maxDescriptors: 20_000, ...limits };
+  const relay = await startRelay(config, { lifecycle, log, registry, tracer, machine });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });
   t.after(async () => {

@@ -1,7 +1,7 @@
 import { networkOf } from './network-of.ts';
 
-/** More addresses than this within ten seconds are an attack, and the table must stay small. */
-const MAX_ADDRESSES = 20_000;
+/** More networks than this within ten seconds are an attack, and the table must stay small. */
+const MAX_NETWORKS = 20_000;
 /** A home or an office reconnects all at once after a network failure. */
 const BURST_SECONDS = 10;
 
@@ -13,22 +13,16 @@ interface Attempts {
 /** Limits how often one address may connect, or one /64 of IPv6, which is what a subscriber has. */
 export class AddressGate {
   readonly #perSecond: number;
+  /** The one seen longest ago comes first. */
   readonly #attempts = new Map<string, Attempts>();
 
   constructor(perSecond: number) {
     this.#perSecond = perSecond;
   }
 
-  admit(from: string, nowMs: number): boolean {
-    const address = networkOf(from);
+  admit(address: string, nowMs: number): boolean {
+    const attempts = this.#attemptsOf(networkOf(address), nowMs);
     const burst = this.#perSecond * BURST_SECONDS;
-    let attempts = this.#attempts.get(address);
-    if (attempts === undefined) {
-      if (this.#attempts.size >= MAX_ADDRESSES) this.#forgetIdle(nowMs);
-      if (this.#attempts.size >= MAX_ADDRESSES) return false;
-      attempts = { left: burst, countedAtMs: nowMs };
-      this.#attempts.set(address, attempts);
-    }
     const earned = ((nowMs - attempts.countedAtMs) / 1000) * this.#perSecond;
     attempts.left = Math.min(burst, attempts.left + earned);
     attempts.countedAtMs = nowMs;
@@ -37,10 +31,22 @@ export class AddressGate {
     return true;
   }
 
-  /** An address with all its attempts back is the same as one never seen. */
-  #forgetIdle(nowMs: number): void {
-    for (const [address, { countedAtMs }] of this.#attempts) {
-      if (nowMs - countedAtMs >= BURST_SECONDS * 1000) this.#attempts.delete(address);
+  /**
+   * A full table forgets whoever was seen longest ago. To refuse newcomers instead would let an attacker
+   * with many networks, such as an IPv6 /48, lock everybody out.
+   */
+  #attemptsOf(network: string, nowMs: number): Attempts {
+    const known = this.#attempts.get(network);
+    if (known !== undefined) {
+      this.#attempts.delete(network);
+    } else if (this.#attempts.size >= MAX_NETWORKS) {
+      for (const oldest of this.#attempts.keys()) {
+        this.#attempts.delete(oldest);
+        break;
+      }
     }
+    const attempts = known ?? { left: this.#perSecond * BURST_SECONDS, countedAtMs: nowMs };
+    this.#attempts.set(network, attempts);
+    return attempts;
   }
 }

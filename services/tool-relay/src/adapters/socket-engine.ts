@@ -29,6 +29,12 @@ export const UNKNOWN_PATH = answer(
   `WebSockets are at ${Object.values(ENDPOINT_PATHS).join(' and ')}`,
 );
 
+export const TOO_MANY_CONNECTIONS = answer(
+  429,
+  'limit.exceeded',
+  'too many connections from this address',
+);
+
 export function refusalAnswer({ status, error }: UpgradeRefusal): UpgradeAnswer {
   return answer(status, error.id, error.message);
 }

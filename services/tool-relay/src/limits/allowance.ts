@@ -5,35 +5,62 @@ export interface Rate {
 
 /** One second's worth may arrive at once. */
 const BURST_MS = 1000;
+/** Peers that write the header and the payload of a frame apart are read twice. */
+const READS_PER_FRAME = 2;
+/** Large frames arrive in TLS records of up to 16 KiB; some stacks begin with smaller ones. */
+const BYTES_PER_READ = 4096;
 
-/** Two token buckets, for the frames and the bytes that a peer may send. */
+/** Token buckets for the frames and the bytes that a peer may send, and the reads that they take. */
 export class Allowance {
   readonly #rate: Rate;
   #frames: number;
   #bytes: number;
+  #reads: number;
   #filledAtMs: number;
 
   constructor(rate: Rate, nowMs: number) {
     this.#rate = rate;
     this.#frames = rate.framesPerSecond;
     this.#bytes = rate.bytesPerSecond;
+    this.#reads = readsPerSecond(rate);
     this.#filledAtMs = nowMs;
   }
 
-  /** Returns false, and takes nothing, when either bucket has too little. */
+  /** Returns false, and takes nothing, when there is too little for a frame of this size. */
   take(bytes: number, nowMs: number): boolean {
-    if (nowMs !== this.#filledAtMs) this.#fill(nowMs);
+    this.#fill(nowMs);
     if (this.#frames < 1 || this.#bytes < bytes) return false;
     this.#frames -= 1;
     this.#bytes -= bytes;
     return true;
   }
 
+  /** A frame of any kind whose bytes have been read. */
+  takeFrame(nowMs: number): boolean {
+    return this.take(0, nowMs);
+  }
+
+  /** A read may overdraw: where one frame ends in it, the next begins. */
+  takeRead(bytes: number, nowMs: number): boolean {
+    this.#fill(nowMs);
+    if (this.#reads < 1 || this.#bytes <= 0) return false;
+    this.#reads -= 1;
+    this.#bytes -= bytes;
+    return true;
+  }
+
   #fill(nowMs: number): void {
+    if (nowMs === this.#filledAtMs) return;
     const share = Math.min(BURST_MS, nowMs - this.#filledAtMs) / BURST_MS;
     const { framesPerSecond, bytesPerSecond } = this.#rate;
+    const reads = readsPerSecond(this.#rate);
     this.#frames = Math.min(framesPerSecond, this.#frames + share * framesPerSecond);
     this.#bytes = Math.min(bytesPerSecond, this.#bytes + share * bytesPerSecond);
+    this.#reads = Math.min(reads, this.#reads + share * reads);
     this.#filledAtMs = nowMs;
   }
+}
+
+function readsPerSecond({ framesPerSecond, bytesPerSecond }: Rate): number {
+  return framesPerSecond * READS_PER_FRAME + bytesPerSecond / BYTES_PER_READ;
 }

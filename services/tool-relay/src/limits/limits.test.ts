@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import { Allowance } from './allowance.ts';
 import { Backlog } from './backlog.ts';
 import { Heartbeat } from './heartbeat.ts';
+import { HelloAllowance, LargeHellos } from './hello-allowance.ts';
 
 test('[RLY-01] no span of time takes more than a burst plus the rate', () => {
   const rate = { framesPerSecond: 10, bytesPerSecond: 1000 };
@@ -34,6 +35,39 @@ test('an idle allowance refills to its burst and no further', () => {
   assert.equal(allowance.take(0, 0), false);
   assert.ok(allowance.take(50, 60_000) && allowance.take(50, 60_000));
   assert.equal(allowance.take(1, 60_000), false);
+});
+
+test('[RLY-01] a read may overdraw the bytes of a second, and reads are counted too', () => {
+  const rate = { framesPerSecond: 10, bytesPerSecond: 4096 };
+  const allowance = new Allowance(rate, 0);
+  assert.ok(allowance.takeRead(4000, 0));
+  assert.ok(allowance.takeRead(4000, 0));
+  assert.equal(allowance.takeRead(1, 0), false);
+  assert.ok(allowance.takeRead(1, 1000));
+  const small = new Allowance(rate, 0);
+  const taken = Array.from({ length: 100 }, () => small.takeRead(1, 0));
+  assert.equal(taken.filter(Boolean).length, 21);
+});
+
+test('[RLY-01] an unproved device may send one hello, and the oldest large one makes room', () => {
+  const large = new LargeHellos(256 * 1024);
+  const evicted: number[] = [];
+  const hellos = Array.from(
+    { length: 65 },
+    (_, index) => new HelloAllowance(large, () => evicted.push(index)),
+  );
+  for (const hello of hellos) assert.ok(hello.takeRead(16 * 1024));
+  assert.deepEqual(evicted, []);
+  for (const hello of hellos) assert.ok(hello.takeRead(1));
+  assert.deepEqual(evicted, [0]);
+  hellos[1]?.close();
+  const [first, second] = hellos;
+  assert.equal(second?.takeRead(300 * 1024), false);
+  const controls = Array.from({ length: 10 }, () => first?.takeFrame());
+  assert.equal(controls.filter(Boolean).length, 8);
+  const slow = new HelloAllowance(large, () => {});
+  const reads = Array.from({ length: 1000 }, () => slow.takeRead(1));
+  assert.equal(reads.filter(Boolean).length, 512);
 });
 
 test('every pulse beats once per interval, and not after it has left', () => {

@@ -11,10 +11,12 @@ import {
 } from '@zerolatency/frame';
 import { OpenSchema } from '@zerolatency/proto/link';
 import type { LinkLimits } from '../config.ts';
+import { Allowance } from '../limits/allowance.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { Socket, SocketEndReason, SocketListener } from '../sockets/socket-engine.ts';
+import { LinkQueue, type QueuedByDevice } from './link-queue.ts';
 import type { DeviceHandle, LiveDevice, RoutingMetrics } from './live-device.ts';
 import type { LiveDevices } from './live-devices.ts';
 import { canonicalFrame, drainFrame, type LostReason, routeLostFrame } from './relay-frames.ts';
@@ -49,6 +51,8 @@ export class HostLink implements SocketListener, Pulse {
   readonly #context: LinkContext;
   readonly #observer: LinkObserver;
   readonly #handles = new Map<number, OpenHandle>();
+  readonly #allowance: Allowance;
+  readonly #queue: LinkQueue;
   #socket: Socket | undefined;
   #slot = 0;
   #missedBeats = 0;
@@ -57,6 +61,8 @@ export class HostLink implements SocketListener, Pulse {
     this.hostName = hostName;
     this.#context = context;
     this.#observer = observer;
+    this.#allowance = new Allowance(context.limits, context.clock.monotonicMs());
+    this.#queue = new LinkQueue(context.limits.maxQueueBytes);
     this.usage = { calls: 0, maxCalls: context.limits.maxCalls };
   }
 
@@ -74,8 +80,13 @@ export class HostLink implements SocketListener, Pulse {
     this.#observer.onGone(this);
   }
 
-  onPong(): void {
-    this.#missedBeats = 0;
+  onRead(bytes: number): void {
+    if (!this.#allowance.takeRead(bytes, this.#context.clock.monotonicMs())) this.#overAllowance();
+  }
+
+  onControl(kind: 'ping' | 'pong'): void {
+    if (kind === 'pong') this.#missedBeats = 0;
+    if (!this.#allowance.takeFrame(this.#context.clock.monotonicMs())) this.#overAllowance();
   }
 
   onEnd(end: SocketEndReason): void {
@@ -85,6 +96,10 @@ export class HostLink implements SocketListener, Pulse {
 
   onMessage(bytes: Buffer): void {
     this.#missedBeats = 0;
+    if (!this.#allowance.takeFrame(this.#context.clock.monotonicMs())) {
+      this.#overAllowance();
+      return;
+    }
     const frame = canonicalFrame(bytes, this.#context.maxFrameBytes);
     if (frame === undefined) {
       this.#malformed('the message is not a frame');
@@ -164,11 +179,18 @@ export class HostLink implements SocketListener, Pulse {
   }
 
   #handleOn(device: LiveDevice, number: number): OpenHandle {
+    const queued: QueuedByDevice = { bytes: 0, earlierBytes: 0, sinceBytes: 0 };
     return {
       number,
       device,
       usage: this.usage,
-      deliver: (frame) => this.#send(frame),
+      answer: (frame) => this.#send(frame),
+      forward: (frame) => {
+        const queuedBytes = this.#socket?.queuedBytes ?? 0;
+        if (!this.#queue.add(queued, frame.length, queuedBytes)) return false;
+        this.#send(frame);
+        return true;
+      },
       lost: (reason) => this.#lost(number, reason),
     };
   }
@@ -183,6 +205,13 @@ export class HostLink implements SocketListener, Pulse {
     const handle = this.#handles.get(number);
     this.#handles.delete(number);
     handle?.device.close(handle);
+  }
+
+  #overAllowance(): void {
+    this.#refuse('limit.exceeded');
+    const why = 'more than links.framesPerSecond or links.bytesPerSecond';
+    this.#context.log.warn({ host: this.hostName, link: this.linkId, why }, 'link over its limit');
+    this.end(4429, 'limit.exceeded');
   }
 
   #malformed(why: string): void {

@@ -1,5 +1,4 @@
 import { ZlError } from '@zerolatency/errors';
-import type { AddressGate } from '@zerolatency/service/network';
 import type { Admission, UpgradeRefusal, UpgradeRequest } from '../sockets/socket-engine.ts';
 import { HostLink, type LinkContext, type LinkObserver } from './host-link.ts';
 
@@ -12,13 +11,11 @@ export interface HostVerifier {
 export class LinkGate implements LinkObserver {
   readonly #context: LinkContext;
   readonly #verifier: HostVerifier;
-  readonly #addresses: AddressGate;
   readonly #links = new Set<HostLink>();
 
-  constructor(context: LinkContext, verifier: HostVerifier, addresses: AddressGate) {
+  constructor(context: LinkContext, verifier: HostVerifier) {
     this.#context = context;
     this.#verifier = verifier;
-    this.#addresses = addresses;
   }
 
   get size(): number {
@@ -31,8 +28,8 @@ export class LinkGate implements LinkObserver {
     return sum;
   }
 
-  admit({ address, authorization }: UpgradeRequest): Admission {
-    const refusal = this.#refusal(address);
+  admit({ arrival, authorization }: UpgradeRequest): Admission {
+    const refusal = this.#refusal();
     if (refusal !== undefined) return { refusal };
     const host = this.#verifier.verify(authorization);
     if ('error' in host) return { refusal: { status: 401, error: host.error } };
@@ -40,6 +37,7 @@ export class LinkGate implements LinkObserver {
       const why = `"${host.name}" is not in links.allowedHosts`;
       return { refusal: { status: 403, error: new ZlError('identity.forbidden', why) } };
     }
+    arrival.proved();
     const link = new HostLink(host.name, this.#context, this);
     this.#links.add(link);
     return { listener: link };
@@ -57,16 +55,10 @@ export class LinkGate implements LinkObserver {
     for (const link of [...this.#links]) link.end(1012, 'server.draining');
   }
 
-  #refusal(address: string): UpgradeRefusal | undefined {
-    const { limits, clock, isDraining } = this.#context;
+  #refusal(): UpgradeRefusal | undefined {
+    const { limits, isDraining } = this.#context;
     if (isDraining()) {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };
-    }
-    if (!this.#addresses.admit(address, clock.monotonicMs())) {
-      return {
-        status: 429,
-        error: new ZlError('limit.exceeded', 'too many connection attempts from this address'),
-      };
     }
     if (this.#links.size >= limits.max) {
       return { status: 503, error: new ZlError('limit.exceeded', 'too many links on this pod') };

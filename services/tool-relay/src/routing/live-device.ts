@@ -2,7 +2,6 @@ import type { ErrorId } from '@zerolatency/errors';
 import { callKeyOf, FrameKind, kindOf, setDevice } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
 import type { Lease } from '../directory/directory.ts';
-import type { Allowance } from '../limits/allowance.ts';
 import type { Backlog, Side } from '../limits/backlog.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { TenantUsage } from './live-devices.ts';
@@ -25,8 +24,10 @@ export interface DeviceHandle {
   readonly number: number;
   /** The calls routed to the link, over all its handles. */
   readonly usage: { calls: number; readonly maxCalls: number };
-  /** Takes over the bytes. */
-  deliver(frame: Uint8Array): void;
+  /** Answers the host. Takes over the bytes. */
+  answer(frame: Uint8Array): void;
+  /** Passes on what the device sends. Returns false when the host reads too slowly for as much of this device. */
+  forward(frame: Uint8Array): boolean;
   /** The device is gone. Reports it to the host. */
   lost(reason: LostReason): void;
 }
@@ -42,10 +43,9 @@ export interface LiveDeviceOptions {
   readonly socket: Socket;
   readonly limits: DeviceLimits;
   readonly tenant: TenantUsage;
-  readonly allowance: Allowance;
   readonly metrics: RoutingMetrics;
   readonly backlog: Backlog;
-  readonly session: { cut(reason: 'slow' | 'superseded'): void };
+  readonly session: { cut(reason: 'slow' | 'superseded' | 'flooding'): void };
   readonly opened: OpenedFields;
 }
 
@@ -75,7 +75,7 @@ export class LiveDevice {
   open(handle: DeviceHandle): void {
     this.#handles ??= new Set();
     this.#handles.add(handle);
-    handle.deliver(openedFrame(handle.number, this.#opened));
+    handle.answer(openedFrame(handle.number, this.#opened));
   }
 
   close(handle: DeviceHandle): void {
@@ -86,7 +86,7 @@ export class LiveDevice {
   changeCatalog(catalog: Uint8Array): void {
     this.#opened = { ...this.#opened, catalog };
     for (const handle of [...(this.#handles ?? [])]) {
-      handle.deliver(openedFrame(handle.number, this.#opened));
+      this.#forward(handle, openedFrame(handle.number, this.#opened));
     }
   }
 
@@ -124,7 +124,7 @@ export class LiveDevice {
     if (!mayPass) {
       metrics.refused('host', 'limit.exceeded');
       // The host retries with backoff. A frame of another kind is made good by its RESUME.
-      if (opensRoute) handle.deliver(busyFrame(handle.number, frame, this.#opened));
+      if (opensRoute) handle.answer(busyFrame(handle.number, frame, this.#opened));
       return;
     }
     setDevice(frame, 0);
@@ -154,18 +154,21 @@ export class LiveDevice {
     }
     setDevice(frame, handle.number);
     metrics.passed('device', frame.length);
-    handle.deliver(frame);
+    this.#forward(handle, frame);
   }
 
-  /** Returns false when the device or its tenant has exceeded its rate. */
-  mayReceive(bytes: number, nowMs: number): boolean {
-    const { allowance, tenant } = this.#options;
-    return allowance.take(bytes, nowMs) && tenant.fromDevices.take(bytes, nowMs);
+  /** Returns false when the devices of the tenant have together exceeded its rate. */
+  tenantMaySend(bytes: number, nowMs: number): boolean {
+    return this.#options.tenant.fromDevices.take(bytes, nowMs);
   }
 
   forgetUnusedRoutes(nowMs: number): void {
     const beforeMs = nowMs - ROUTE_IDLE_MS;
     this.#deleteRoutes((route) => route.usedAtMs < beforeMs);
+  }
+
+  #forward(handle: DeviceHandle, frame: Uint8Array): void {
+    if (!handle.forward(frame)) this.#options.session.cut('flooding');
   }
 
   #bind(callKey: string, handle: DeviceHandle, nowMs: number): boolean {

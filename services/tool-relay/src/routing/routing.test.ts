@@ -8,7 +8,6 @@ import { type FrameFields, frameBytes } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
 import { sharedParts } from '../../test/parts.ts';
-import { Allowance } from '../limits/allowance.ts';
 import { HostLink } from './host-link.ts';
 import { LiveDevice } from './live-device.ts';
 import { LiveDevices } from './live-devices.ts';
@@ -54,7 +53,6 @@ function switchboard(settings: Record<string, unknown> = {}) {
       metrics,
       backlog,
       limits: config.devices,
-      allowance: new Allowance(config.devices, 0),
       session: { cut: (reason) => cuts.push(reason) },
       opened: {
         epoch: lastEpoch,
@@ -266,21 +264,47 @@ test('[RLY-01] cuts a device over its queue limit while a host sends to it', () 
   assert.deepEqual(cuts, ['slow']);
 });
 
-test('[RLY-01] cuts a host over its queue limit while a device sends to it', () => {
-  const { hostSocket, device, call } = oneCall({ 'links.maxQueue': '1KiB' });
+test('[RLY-01] cuts a host over its queue limit while the relay answers it', () => {
+  const { hostSocket, device, link, call } = oneCall({ 'links.maxQueue': '1KiB' });
   call(0);
   hostSocket.queuedBytes = 1025;
-  device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  link.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 2 }));
   assert.equal(hostSocket.closed, 'terminated');
   assert.equal(device.calls, 0);
   device.changeCatalog(new Uint8Array());
+});
+
+test('[RLY-01] cuts a device that fills the queue of a link, and keeps the link', () => {
+  const { hostSocket, device, cuts, call } = oneCall({ 'links.maxQueue': '1KiB' });
+  call(0);
+  const send = () =>
+    device.fromDevice(frameBuffer({ kind: FrameKind.DATA, callId: callIds[0]! }), 0);
+  for (let sent = 1; sent <= 6 && cuts.length === 0; sent++) {
+    hostSocket.queuedBytes = 60 * sent;
+    send();
+  }
+  assert.deepEqual([cuts, hostSocket.closed], [['flooding'], undefined]);
+});
+
+test('[RLY-01] a link over its frames or bytes per second is closed, pings and pongs included', () => {
+  for (const act of ['frame', 'control', 'read'] as const) {
+    const settings = { 'links.framesPerSecond': 20, 'links.bytesPerSecond': '1MiB' };
+    const { hostSocket, link, metrics } = oneCall(settings);
+    for (let i = 0; i < 400 && hostSocket.closed === undefined; i++) {
+      if (act === 'read') link.onRead(16_384);
+      else if (act === 'control') link.onControl('pong');
+      else link.onMessage(frameBuffer({ kind: FrameKind.ACK, device: 9, callId: callIds[0]! }));
+    }
+    assert.deepEqual(hostSocket.closed, { code: 4429, reason: 'limit.exceeded' }, act);
+    assert.equal(metrics.refusals.at(-1), 'host limit.exceeded');
+  }
 });
 
 test('cuts a host that misses two heartbeats', () => {
   const { hostSocket, link, device } = oneCall();
   link.beat();
   link.beat();
-  link.onPong();
+  link.onControl('pong');
   link.beat();
   link.beat();
   assert.equal(hostSocket.closed, undefined);

@@ -5,6 +5,7 @@ import type { DeviceLimits } from '../config.ts';
 import type { Directory, Lease } from '../directory/directory.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
+import { HelloAllowance, type LargeHellos } from '../limits/hello-allowance.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { RoutingMetrics } from '../routing/live-device.ts';
 import type { LiveDevices } from '../routing/live-devices.ts';
@@ -14,7 +15,12 @@ import {
   drainFrame,
   welcomeFrame,
 } from '../routing/relay-frames.ts';
-import type { Socket, SocketEndReason, SocketListener } from '../sockets/socket-engine.ts';
+import type {
+  ArrivalEnd,
+  Socket,
+  SocketEndReason,
+  SocketListener,
+} from '../sockets/socket-engine.ts';
 import * as disconnects from './disconnect.ts';
 import { type Hello, type HelloVerifier, type ProvedDevice, readHello } from './hello.ts';
 import { LiveSession } from './live-session.ts';
@@ -37,6 +43,7 @@ export interface SessionContext {
   readonly directory: Pick<Directory, 'acquire' | 'release' | 'describe'>;
   readonly heartbeat: Heartbeat;
   readonly backlog: Backlog;
+  readonly largeHellos: LargeHellos;
   readonly clock: Clock;
   readonly metrics: SessionMetrics;
   readonly log: Log;
@@ -55,13 +62,16 @@ export class DeviceSession implements SocketListener, Pulse {
   #state: SessionState = { name: 'challenged', nonce: randomBytes(NONCE_BYTES) };
   #socket: Socket | undefined;
   #live: LiveSession | undefined;
-  #handshakeTimer: NodeJS.Timeout | undefined;
+  readonly #helloAllowance: HelloAllowance;
   #slot = 0;
   #missedBeats = 0;
 
   constructor(context: SessionContext, observer: SessionObserver) {
     this.#context = context;
     this.#observer = observer;
+    this.#helloAllowance = new HelloAllowance(context.largeHellos, () =>
+      this.end(disconnects.EVICTED),
+    );
   }
 
   get state(): SessionState['name'] {
@@ -69,14 +79,13 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   onOpen(socket: Socket): void {
-    const { limits, relayId } = this.#context;
+    const { relayId } = this.#context;
     if (this.#state.name !== 'challenged') {
       // The session ended during the upgrade.
       socket.terminate();
       return;
     }
     this.#socket = socket;
-    this.#handshakeTimer = setTimeout(() => this.end(disconnects.TOO_LATE), limits.handshakeMs);
     socket.send(challengeFrame(this.#state.nonce, relayId));
   }
 
@@ -84,8 +93,14 @@ export class DeviceSession implements SocketListener, Pulse {
     this.end(disconnects.bySocket('closed'));
   }
 
-  onPong(): void {
-    this.#missedBeats = 0;
+  onRead(bytes: number): void {
+    const mayRead = this.#live?.takeRead(bytes) ?? this.#helloAllowance.takeRead(bytes);
+    if (!mayRead) this.end(this.#overAllowance());
+  }
+
+  onControl(kind: 'ping' | 'pong'): void {
+    if (kind === 'pong') this.#missedBeats = 0;
+    this.#takeFrame();
   }
 
   onEnd(end: SocketEndReason): void {
@@ -95,6 +110,7 @@ export class DeviceSession implements SocketListener, Pulse {
 
   onMessage(bytes: Buffer): void {
     this.#missedBeats = 0;
+    if (!this.#takeFrame()) return;
     const frame = canonicalFrame(bytes, this.#context.maxFrameBytes);
     if (frame === undefined) {
       this.end(disconnects.malformed('the message is not a frame'));
@@ -117,8 +133,15 @@ export class DeviceSession implements SocketListener, Pulse {
     }
   }
 
-  cut(reason: 'slow' | 'superseded'): void {
-    this.end(reason === 'slow' ? disconnects.SLOW : disconnects.SUPERSEDED);
+  cut(reason: disconnects.Cut): void {
+    this.end(disconnects.CUTS[reason]);
+  }
+
+  /** Returns false when the session is over already. */
+  endUnproved(why: ArrivalEnd): boolean {
+    if (this.#state.name === 'gone' || this.#socket === undefined) return false;
+    this.end(why === 'late' ? disconnects.TOO_LATE : disconnects.EVICTED);
+    return true;
   }
 
   /** Running calls go on while the device moves to another pod. A device that is not live leaves at once. */
@@ -130,7 +153,7 @@ export class DeviceSession implements SocketListener, Pulse {
   end(disconnect: disconnects.Disconnect): void {
     const wasDraining = this.#state.name === 'draining';
     if (!this.#apply({ type: 'ended', end: disconnect.end })) return;
-    clearTimeout(this.#handshakeTimer);
+    this.#helloAllowance.close();
     const socket = this.#socket;
     const live = this.#live;
     this.#socket = undefined;
@@ -143,6 +166,16 @@ export class DeviceSession implements SocketListener, Pulse {
     }
     this.#report(disconnect, live?.device.lease);
     this.#observer.onGone(this, live !== undefined);
+  }
+
+  #takeFrame(): boolean {
+    const mayTake = this.#live?.takeFrame() ?? this.#helloAllowance.takeFrame();
+    if (!mayTake) this.end(this.#overAllowance());
+    return mayTake;
+  }
+
+  #overAllowance(): disconnects.Disconnect {
+    return this.#live === undefined ? disconnects.NOT_A_HELLO : disconnects.TOO_FAST;
   }
 
   #onHello(bytes: Uint8Array): disconnects.Disconnect | undefined {
@@ -191,7 +224,7 @@ export class DeviceSession implements SocketListener, Pulse {
       await directory.release(lease);
       return;
     }
-    clearTimeout(this.#handshakeTimer);
+    this.#helloAllowance.close();
     this.#live = new LiveSession(this.#context, {
       hello,
       lease,

@@ -6,6 +6,7 @@ import type { SocketEndReason } from '../sockets/socket-engine.ts';
 export type SessionEnd =
   | 'disconnected'
   | 'slow'
+  | 'evicted'
   | 'silent'
   | 'superseded'
   | 'refused'
@@ -25,6 +26,9 @@ export interface Disconnect {
 export const SLOW: Disconnect = { end: 'slow' };
 export const SILENT: Disconnect = { end: 'silent' };
 
+/** Gone at once: it made room for another peer. */
+export const EVICTED: Disconnect = { end: 'evicted' };
+
 export const SUPERSEDED: Disconnect = {
   end: 'superseded',
   code: 4409,
@@ -36,6 +40,15 @@ export const DRAINING: Disconnect = {
   code: 1012,
   error: new ZlError('server.draining', 'this relay is shutting down'),
 };
+
+export const TOO_FAST = overLimit('the device exceeded its frames or bytes per second');
+
+export const TENANT_TOO_FAST = overLimit('the tenant exceeded its frames or bytes per second');
+
+export const NOT_A_HELLO = overLimit('the device sent more than a hello before it was proved');
+
+/** Why routing cuts a device. */
+export type Cut = 'slow' | 'superseded' | 'flooding';
 
 export const TENANT_FULL = overLimit('the tenant has reached its device limit on this pod');
 
@@ -49,6 +62,12 @@ export const EXPIRED: Disconnect = {
   end: 'refused',
   code: 4401,
   error: new ZlError('device.credential_invalid', 'the credential has expired'),
+};
+
+export const CUTS: Readonly<Record<Cut, Disconnect>> = {
+  slow: SLOW,
+  superseded: SUPERSEDED,
+  flooding: overLimit('the device sends more than its host reads'),
 };
 
 export function refused(error: ZlError): Disconnect {

@@ -6,7 +6,7 @@ import { LiveDevice } from '../routing/live-device.ts';
 import type { LostReason } from '../routing/relay-frames.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { SessionContext } from './device-session.ts';
-import { type Disconnect, malformed, overLimit, unreadable } from './disconnect.ts';
+import { type Cut, type Disconnect, malformed, TENANT_TOO_FAST, unreadable } from './disconnect.ts';
 import { type Hello, readCatalog } from './hello.ts';
 
 /** Reading a large catalog delays every call by milliseconds. A bridge starts its servers one by one. */
@@ -20,13 +20,14 @@ export interface LiveSessionOptions {
   readonly lease: Lease;
   readonly description: DeviceDescription;
   readonly socket: Socket;
-  readonly session: { cut(reason: 'slow' | 'superseded'): void; end(disconnect: Disconnect): void };
+  readonly session: { cut(reason: Cut): void; end(disconnect: Disconnect): void };
 }
 
 /** The live part of a device session: its lease, and its place in routing. */
 export class LiveSession {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
+  readonly #allowance: Allowance;
   readonly #lease: Lease;
   readonly #session: LiveSessionOptions['session'];
   /** Allocated lazily: most devices never change their catalog. */
@@ -38,6 +39,7 @@ export class LiveSession {
     const { lease, socket, session } = options;
     const { journalId, credential, catalog, features } = options.hello;
     this.#context = context;
+    this.#allowance = new Allowance(limits, clock.monotonicMs());
     this.#lease = lease;
     this.#description = options.description;
     this.#session = session;
@@ -50,20 +52,25 @@ export class LiveSession {
       metrics,
       backlog,
       tenant,
-      allowance: new Allowance(limits, clock.monotonicMs()),
       opened: { epoch: lease.epoch, journalId, credential, catalog, deviceFeatures: features },
     });
     const earlier = devices.put(this.device, tenant);
     earlier?.supersede();
   }
 
+  takeRead(bytes: number): boolean {
+    return this.#allowance.takeRead(bytes, this.#context.clock.monotonicMs());
+  }
+
+  takeFrame(): boolean {
+    return this.#allowance.takeFrame(this.#context.clock.monotonicMs());
+  }
+
   /** Takes a canonical frame. Returns why the session must end, if it must. */
   receive(frame: Uint8Array): Disconnect | undefined {
     const { device } = this;
     const nowMs = this.#context.clock.monotonicMs();
-    if (!device.mayReceive(frame.length, nowMs)) {
-      return overLimit('the device or its tenant exceeded its frames or bytes per second');
-    }
+    if (!device.tenantMaySend(frame.length, nowMs)) return TENANT_TOO_FAST;
     const kind = kindOf(frame);
     if (kind >= FrameKind.DATA && kind < END_OF_CALLEE_KINDS) {
       device.fromDevice(frame, nowMs);

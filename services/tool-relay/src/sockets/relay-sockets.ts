@@ -1,14 +1,16 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { AddressGate } from '@zerolatency/service/network';
 import type { RelayConfig } from '../config.ts';
 import { Backlog, type Side } from '../limits/backlog.ts';
 import { Heartbeat } from '../limits/heartbeat.ts';
+import { LargeHellos } from '../limits/hello-allowance.ts';
 import type { Clock, Log } from '../ports.ts';
 import { type HostVerifier, LinkGate } from '../routing/link-gate.ts';
 import type { LiveDevices } from '../routing/live-devices.ts';
 import { DeviceGate } from '../sessions/device-gate.ts';
 import type { SessionContext, SessionMetrics } from '../sessions/device-session.ts';
 import type { HelloVerifier } from '../sessions/hello.ts';
+import { Arrivals, type Unadmitted } from './arrivals.ts';
+import type { Capacity } from './capacity.ts';
 import type { OpenSocketEngine, SocketEngine, SocketEngineOptions } from './socket-engine.ts';
 
 /** Close frames need a moment to reach the peers before the sockets are cut. */
@@ -16,8 +18,13 @@ const LINGER_MS = 100;
 /** The engine's idle timeout is for sockets that the heartbeat misses. */
 const IDLE_HEARTBEATS = 3;
 
+export interface SocketMetrics extends SessionMetrics {
+  unadmitted(why: Unadmitted): void;
+}
+
 export interface RelaySocketsOptions {
   readonly config: RelayConfig;
+  readonly capacity: Capacity;
   readonly openEngine: OpenSocketEngine;
   readonly tls: SocketEngineOptions['tls'];
   readonly devices: LiveDevices;
@@ -25,7 +32,7 @@ export interface RelaySocketsOptions {
   readonly helloVerifier: HelloVerifier;
   readonly hostVerifier: HostVerifier;
   readonly clock: Clock;
-  readonly metrics: SessionMetrics;
+  readonly metrics: SocketMetrics;
   readonly log: Log;
 }
 
@@ -36,16 +43,17 @@ export class RelaySockets {
   readonly #backlog = new Backlog();
   readonly #deviceGate: DeviceGate;
   readonly #linkGate: LinkGate;
+  readonly #arrivals: Arrivals;
   #engine: SocketEngine | undefined;
   #timer: NodeJS.Timeout | undefined;
   #isDraining = false;
+  #isAccepting = true;
 
   constructor(options: RelaySocketsOptions) {
     this.#options = options;
     const { config, devices, clock, metrics, log } = options;
     const { heartbeatMs, maxFrameBytes } = config.sockets;
     this.#heartbeat = new Heartbeat(heartbeatMs);
-    const addresses = new AddressGate(config.devices.connectsPerAddress);
     const shared = {
       devices,
       clock,
@@ -55,22 +63,26 @@ export class RelaySockets {
       heartbeat: this.#heartbeat,
       backlog: this.#backlog,
     };
+    this.#arrivals = new Arrivals({
+      max: options.capacity.maxUnproved,
+      proveWithinMs: config.devices.handshakeMs,
+      connectsPerAddress: config.devices.connectsPerAddress,
+      monotonicMs: clock.monotonicMs,
+      onUnadmitted: (why) => metrics.unadmitted(why),
+    });
     const { directory, helloVerifier, hostVerifier } = options;
-    this.#deviceGate = new DeviceGate(
-      {
-        ...shared,
-        heartbeatMs,
-        directory,
-        relayId: config.relayId,
-        limits: config.devices,
-        verifier: helloVerifier,
-      },
-      addresses,
-    );
+    this.#deviceGate = new DeviceGate({
+      ...shared,
+      heartbeatMs,
+      directory,
+      relayId: config.relayId,
+      limits: config.devices,
+      verifier: helloVerifier,
+      largeHellos: new LargeHellos(config.devices.maxCatalogBytes),
+    });
     this.#linkGate = new LinkGate(
       { ...shared, limits: config.links, isDraining: () => this.#isDraining },
       hostVerifier,
-      addresses,
     );
   }
 
@@ -80,6 +92,15 @@ export class RelaySockets {
 
   get deviceSockets(): number {
     return this.#deviceGate.size;
+  }
+
+  get unproved(): number {
+    return this.#arrivals.size;
+  }
+
+  /** False at the limit of file descriptors. */
+  get isAccepting(): boolean {
+    return this.#isAccepting;
   }
 
   get links(): number {
@@ -96,19 +117,22 @@ export class RelaySockets {
 
   /** Returns the port. */
   async open(): Promise<number> {
-    const { config, openEngine, tls, log } = this.#options;
+    const { config, capacity, openEngine, tls, log } = this.#options;
     const { host, port, maxFrameBytes, heartbeatMs } = config.sockets;
     this.#engine = await openEngine({
       host,
       port,
       tls,
       maxMessageBytes: maxFrameBytes,
+      maxConnections: capacity.maxConnections,
       idleTimeoutMs: IDLE_HEARTBEATS * heartbeatMs,
+      arrive: (address, cut) => this.#arrivals.arrive(address, cut),
       admit: (request) =>
         request.endpoint === 'device'
-          ? this.#deviceGate.admit(request.address)
+          ? this.#deviceGate.admit(request.arrival)
           : this.#linkGate.admit(request),
       onFailure: (err) => log.error({ err }, 'socket handler failed'),
+      onAccepting: (isAccepting) => this.#changeAccepting(isAccepting),
     });
     this.#timer = setInterval(() => this.#heartbeat.tick(), this.#heartbeat.tickMs);
     this.#timer.unref();
@@ -122,6 +146,14 @@ export class RelaySockets {
       // A file watch triggered it, so no caller can be informed. The old certificate stays.
       this.#options.log.warn({ err }, 'socket engine kept the old certificate');
     }
+  }
+
+  #changeAccepting(isAccepting: boolean): void {
+    this.#isAccepting = isAccepting;
+    const { maxConnections } = this.#options.capacity;
+    const { log } = this.#options;
+    if (isAccepting) log.info({ maxConnections }, 'accepting connections again');
+    else log.warn({ maxConnections }, 'not accepting connections: file descriptors are used up');
   }
 
   /** Gives devices and hosts time to move to another pod, then closes the rest. */

@@ -7,8 +7,22 @@ export const ENDPOINT_PATHS: Readonly<Record<Endpoint, string>> = {
   link: '/v1/link',
 };
 
+/** Why the relay gives up a peer that has not proved who it is. */
+export type ArrivalEnd = 'late' | 'evicted';
+
+/** A peer that has connected and has not proved who it is. */
+export interface Arrival {
+  /** Ends the peer's socket; returns false when there is none yet, or no longer. */
+  endSocket: (why: ArrivalEnd) => boolean;
+  /** From now on the peer has all the time it wants. */
+  proved(): void;
+  /** The connection is closed. */
+  gone(): void;
+}
+
 /** What is known about a WebSocket before it exists. */
 export interface UpgradeRequest {
+  readonly arrival: Arrival;
   readonly endpoint: Endpoint;
   readonly address: string;
   /** Value of the Authorization header, or empty. */
@@ -42,9 +56,14 @@ export type SocketEndReason = 'closed' | 'text_message' | 'too_large';
 
 export interface SocketListener {
   onOpen(socket: Socket): void;
+  /**
+   * Bytes have arrived; the messages in them follow. An engine that cannot see this calls it with
+   * the size of each message instead.
+   */
+  onRead(bytes: number): void;
   /** The listener may write to the bytes, and must copy what it keeps. */
   onMessage(bytes: Buffer): void;
-  onPong(): void;
+  onControl(kind: 'ping' | 'pong'): void;
   /** Called once, unless we ended the socket ourselves. */
   onEnd(end: SocketEndReason): void;
   /** The upgrade was admitted, but the socket never opened. */
@@ -60,12 +79,21 @@ export interface SocketEngineOptions {
     current(): { readonly cert: string; readonly key: string; readonly ca: string };
   };
   readonly maxMessageBytes: number;
+  /** At this many connections the engine stops accepting, until some have closed. */
+  readonly maxConnections: number;
   /** Cuts a socket that stays silent this long, in case the heartbeat misses it. */
   readonly idleTimeoutMs: number;
+  /**
+   * A peer connects; called as early as the engine can see it. `cut` closes the connection.
+   * Returns undefined when the peer must go at once.
+   */
+  readonly arrive: (address: string, cut: () => void) => Arrival | undefined;
   /** Synchronous: uWebSockets.js cannot resume an upgrade safely after it has read on. */
   readonly admit: (request: UpgradeRequest) => Admission;
   /** Receives defects of ours, in an upgrade or in a listener. */
   readonly onFailure: (error: unknown) => void;
+  /** Called when the engine stops accepting connections, and when it begins again. */
+  readonly onAccepting: (isAccepting: boolean) => void;
 }
 
 /** Terminates TLS and WebSockets. */

@@ -20,6 +20,7 @@ import {
   deliver,
   INTERNAL_ERROR,
   refusalAnswer,
+  TOO_MANY_CONNECTIONS,
   UNKNOWN_PATH,
   type UpgradeAnswer,
 } from '../socket-engine.ts';
@@ -127,22 +128,29 @@ function behaviour(
         peer.close(1009, 'frame.too_large');
         peer.listener.onEnd('too_large');
       } else {
+        peer.listener.onRead(message.byteLength);
+        if (!peer.isOpen) return;
         deliver({ socket: peer, listener: peer.listener }, Buffer.from(message), options.onFailure);
       }
     },
     ping: (native) => {
       const { peer } = native.getUserData();
-      if (!peer.isOpen || peer.pinged()) return;
-      peer.terminate();
-      peer.listener.onEnd('closed');
+      if (!peer.isOpen) return;
+      if (peer.pinged()) {
+        peer.listener.onControl('ping');
+      } else {
+        peer.terminate();
+        peer.listener.onEnd('closed');
+      }
     },
     pong: (native) => {
       const { peer } = native.getUserData();
-      if (peer.isOpen) peer.listener.onPong();
+      if (peer.isOpen) peer.listener.onControl('pong');
     },
     drain: (native) => native.getUserData().peer.drained(),
     close: (native, code, message) => {
-      const { peer } = native.getUserData();
+      const { peer, arrival } = native.getUserData();
+      arrival.gone();
       if (!peer.closed()) return;
       const isTooBig = code === 1006 && Buffer.from(message).toString('latin1') === TOO_BIG;
       peer.listener.onEnd(isTooBig ? 'too_large' : 'closed');
@@ -162,12 +170,19 @@ function upgradeHandler(
     const authorization = req.getHeader('authorization');
     const address = Buffer.from(res.getRemoteAddressAsText()).toString('latin1');
     try {
-      const { listener, refusal } = options.admit({ endpoint, address, authorization });
+      // This is the first that uWebSockets.js shows of a connection, and it cuts a slow one itself.
+      const arrival = options.arrive(address, () => {});
+      if (arrival === undefined) {
+        respond(res, TOO_MANY_CONNECTIONS);
+        return;
+      }
+      const { listener, refusal } = options.admit({ arrival, endpoint, address, authorization });
       if (listener === undefined) {
+        arrival.gone();
         respond(res, refusalAnswer(refusal));
         return;
       }
-      const data: UserData = { peer: new UwsSocket(listener, outbox) };
+      const data: UserData = { peer: new UwsSocket(listener, outbox), arrival };
       res.upgrade(data, header('key'), header('protocol'), header('extensions'), context);
     } catch (error) {
       // An exception must not reach native code.

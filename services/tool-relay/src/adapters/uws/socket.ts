@@ -1,9 +1,10 @@
 import type { WebSocket } from 'uWebSockets.js';
-import type { Socket, SocketListener } from '../../sockets/socket-engine.ts';
+import type { Arrival, Socket, SocketListener } from '../../sockets/socket-engine.ts';
 
 /** What uWebSockets.js stores with a socket. */
 export interface UserData {
   readonly peer: UwsSocket;
+  readonly arrival: Arrival;
 }
 
 type Native = WebSocket<UserData>;

@@ -1,10 +1,11 @@
-import { once } from 'node:events';
 import type { IncomingMessage } from 'node:http';
-import { createServer, type Server } from 'node:https';
+import { createServer } from 'node:https';
+import type { Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { reloadServerTls, serverTlsOptions } from '@zerolatency/service/tls';
 import { WebSocketServer } from 'ws';
 import {
+  type Arrival,
   ENDPOINT_PATHS,
   type Endpoint,
   type SocketEngine,
@@ -17,14 +18,17 @@ import {
   UNKNOWN_PATH,
   type UpgradeAnswer,
 } from '../socket-engine.ts';
+import { Acceptor } from './acceptor.ts';
 import { WsSocket } from './socket.ts';
 
-/** The time a peer has to complete its upgrade request. */
+/** The arrival ends a slow handshake or request; this is for requests that are refused. */
 const REQUEST_TIMEOUT_MS = 10_000;
 /** A peer token with its certificate chain, and room for headers that proxies add. */
 const MAX_HEADER_BYTES = 16 * 1024;
 /** The time a peer has to answer our close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** Proxies may send a message in parts. Empty parts cost us time and the sender nothing. */
+const MAX_FRAGMENTS = 64;
 
 export async function openWsEngine(options: SocketEngineOptions): Promise<SocketEngine> {
   const { tls } = options;
@@ -46,14 +50,22 @@ export async function openWsEngine(options: SocketEngineOptions): Promise<Socket
     },
   );
   const sockets = new WebSocketServer(socketOptions(options));
-  server.on('upgrade', upgradeHandler(sockets, options));
-  server.listen(options.port, options.host);
-  await once(server, 'listening');
+  const arrivals = new Arrivals(options);
+  server.on('upgrade', upgradeHandler({ server: sockets, arrivals, options }));
+  const acceptor = await Acceptor.open({
+    ...options,
+    onConnection: (connection) => {
+      if (arrivals.begin(connection)) server.emit('connection', connection);
+    },
+  });
   return {
     name: 'ws',
-    port: portOf(server),
+    port: acceptor.port,
     reloadTls: () => reloadServerTls(server, tls.current()),
-    close: () => closeServer(server, sockets),
+    close: async () => {
+      for (const socket of sockets.clients) socket.terminate();
+      await acceptor.close();
+    },
   };
 }
 
@@ -62,40 +74,71 @@ function socketOptions({ maxMessageBytes }: SocketEngineOptions) {
     noServer: true,
     perMessageDeflate: false,
     maxPayload: maxMessageBytes,
+    maxFragments: MAX_FRAGMENTS,
     closeTimeout: CLOSE_TIMEOUT_MS,
     // Text messages are refused unread.
     skipUTF8Validation: true,
   };
 }
 
-async function closeServer(server: Server, sockets: WebSocketServer): Promise<void> {
-  for (const socket of sockets.clients) socket.terminate();
-  if (!server.listening) return;
-  server.close();
-  server.closeAllConnections();
-  await once(server, 'close');
+/** Leads from a connection, which exists before TLS, to its upgrade request, which comes after. */
+class Arrivals {
+  readonly #arrive: SocketEngineOptions['arrive'];
+  readonly #byPeer = new Map<string, Arrival>();
+
+  constructor({ arrive }: SocketEngineOptions) {
+    this.#arrive = arrive;
+  }
+
+  /** Returns false when the peer must go. */
+  begin(connection: TcpSocket): boolean {
+    const peer = peerOf(connection);
+    const arrival = this.#arrive(connection.remoteAddress ?? '', () => connection.destroy());
+    if (arrival === undefined) {
+      connection.destroy();
+      return false;
+    }
+    this.#byPeer.set(peer, arrival);
+    connection.once('close', () => {
+      this.#byPeer.delete(peer);
+      arrival.gone();
+    });
+    return true;
+  }
+
+  of(connection: TcpSocket): Arrival | undefined {
+    return this.#byPeer.get(peerOf(connection));
+  }
 }
 
-function portOf(server: Server): number {
-  const address = server.address();
-  return typeof address === 'object' && address !== null ? address.port : 0;
+/** No two connections of a port have the same. */
+function peerOf({ remoteAddress, remotePort, localAddress }: TcpSocket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress}`;
 }
 
 type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
-function upgradeHandler(server: WebSocketServer, options: SocketEngineOptions): UpgradeHandler {
+interface Upgrades {
+  readonly server: WebSocketServer;
+  readonly arrivals: Arrivals;
+  readonly options: SocketEngineOptions;
+}
+
+function upgradeHandler(upgrades: Upgrades): UpgradeHandler {
+  const { arrivals, options } = upgrades;
   return (request, socket, head) => {
     socket.on('error', ignore);
     const endpoint = endpointOf(request);
-    if (endpoint === undefined) {
+    const arrival = arrivals.of(request.socket);
+    if (endpoint === undefined || arrival === undefined) {
       refuse(socket, UNKNOWN_PATH);
       return;
     }
     const { authorization = '' } = request.headers;
     const address = request.socket.remoteAddress ?? '';
     try {
-      const { listener, refusal } = options.admit({ endpoint, address, authorization });
-      if (listener !== undefined) accept({ request, socket, head }, listener, { server, options });
+      const { listener, refusal } = options.admit({ arrival, endpoint, address, authorization });
+      if (listener !== undefined) accept({ request, socket, head }, listener, upgrades);
       else refuse(socket, refusalAnswer(refusal));
     } catch (error) {
       options.onFailure(error);
@@ -113,7 +156,7 @@ interface Handshake {
 function accept(
   { request, socket, head }: Handshake,
   listener: SocketListener,
-  { server, options }: { readonly server: WebSocketServer; readonly options: SocketEngineOptions },
+  { server, options }: Upgrades,
 ): void {
   const abandon = () => listener.onAbandoned();
   // ws answers a bad handshake itself and then never calls back.
@@ -122,7 +165,10 @@ function accept(
     socket.off('close', abandon);
     socket.off('error', ignore);
     request.socket.setTimeout(options.idleTimeoutMs, () => native.terminate());
-    new WsSocket(native, listener, options.onFailure).opened();
+    const peer = new WsSocket(native, listener, options.onFailure);
+    // Before ws reads the same bytes.
+    request.socket.prependListener('data', ({ length }: Buffer) => peer.read(length));
+    peer.opened();
   });
 }
 

@@ -3,12 +3,15 @@ import type { Socket, SocketListener } from '../../sockets/socket-engine.ts';
 import { deliver } from '../socket-engine.ts';
 
 const BINARY = { binary: true, compress: false } as const;
+/** What a peer may still send after our close frame: it may not have seen it yet. */
+const MAX_READ_WHILE_CLOSING_BYTES = 64 * 1024;
 const TOO_LARGE = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
 
 export class WsSocket implements Socket {
   readonly #native: WebSocket;
   readonly #listener: SocketListener;
   #isOpen = true;
+  #readWhileClosingBytes = 0;
 
   constructor(native: WebSocket, listener: SocketListener, onFailure: (error: unknown) => void) {
     this.#native = native;
@@ -23,8 +26,11 @@ export class WsSocket implements Socket {
         deliver({ socket: this, listener }, data as Buffer, onFailure);
       }
     });
+    native.on('ping', () => {
+      if (this.#isOpen) listener.onControl('ping');
+    });
     native.on('pong', () => {
-      if (this.#isOpen) listener.onPong();
+      if (this.#isOpen) listener.onControl('pong');
     });
     native.on('error', (error) => {
       // ws has already sent close code 1009. A close event follows every other error.
@@ -39,6 +45,15 @@ export class WsSocket implements Socket {
 
   opened(): void {
     this.#listener.onOpen(this);
+  }
+
+  read(bytes: number): void {
+    if (this.#isOpen) {
+      this.#listener.onRead(bytes);
+      return;
+    }
+    this.#readWhileClosingBytes += bytes;
+    if (this.#readWhileClosingBytes > MAX_READ_WHILE_CLOSING_BYTES) this.#native.terminate();
   }
 
   get queuedBytes(): number {

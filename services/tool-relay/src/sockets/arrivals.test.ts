@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type TestContext, test } from 'node:test';
+import { Arrivals, type Unadmitted } from './arrivals.ts';
+
+function arrivals(t: TestContext, max: number, proveWithinMs = 60_000) {
+  const ended: Unadmitted[] = [];
+  const cut: string[] = [];
+  const world = new Arrivals({
+    max,
+    proveWithinMs,
+    connectsPerAddress: 1000,
+    monotonicMs: () => 0,
+    onUnadmitted: (why) => ended.push(why),
+  });
+  const arrive = (address: string, name = address) => {
+    const arrival = world.arrive(address, () => cut.push(name));
+    t.after(() => arrival?.gone());
+    return arrival!;
+  };
+  return { world, arrive, ended, cut };
+}
+
+test('[RLY-01] strangers take the places of the oldest strangers, and none of those kept for proved networks', (t) => {
+  const { world, arrive, ended, cut } = arrivals(t, 8);
+  arrive('192.0.2.1').proved();
+  const names = Array.from({ length: 20 }, (_, index) => `198.51.100.${index}`);
+  for (const name of names) arrive(name);
+  assert.deepEqual(cut, names.slice(0, 14));
+  assert.equal(world.size, 6);
+  arrive('192.0.2.1', 'returning');
+  arrive('192.0.2.1', 'again');
+  assert.deepEqual(cut, names.slice(0, 14));
+  for (const name of names) arrive(name);
+  assert.equal(cut.includes('returning'), false);
+  assert.equal(world.size, 8);
+  // More of one network than its share stand in line with strangers.
+  arrive('192.0.2.1', 'third');
+  assert.equal(world.size, 8);
+  assert.ok(ended.every((why) => why === 'evicted'));
+});
+
+test('[RLY-01] a peer that proved itself or left makes room, and is not ended', (t) => {
+  const { world, arrive, cut } = arrivals(t, 4);
+  const peers = ['a', 'b', 'c'].map((name) => arrive(name));
+  peers[0]?.proved();
+  peers[1]?.gone();
+  assert.equal(world.size, 1);
+  for (const name of ['d', 'e']) arrive(name);
+  assert.deepEqual(cut, []);
+  arrive('f');
+  assert.deepEqual(cut, ['c']);
+});
+
+test('[RLY-01] a peer that is late is ended by its socket, or cut where that is gone', async (t) => {
+  const { world, arrive, ended } = arrivals(t, 4, 5);
+  const events = new EventTarget();
+  const reasons: string[] = [];
+  arrive('a').endSocket = (why) => {
+    reasons.push(why);
+    events.dispatchEvent(new Event('ended'));
+    return true;
+  };
+  await once(events, 'ended');
+  assert.deepEqual([reasons, ended, world.size], [['late'], ['late'], 0]);
+});

@@ -1,0 +1,159 @@
+import { once } from 'node:events';
+import { copyFileSync } from 'node:fs';
+import type { TestContext } from 'node:test';
+import { eventually, makeAuthority, tempDir } from '@zerolatency/testing';
+import { WebSocket } from 'ws';
+import { loadNative, openUwsEngine } from '../src/adapters/uws/engine.ts';
+import { openWsEngine } from '../src/adapters/ws/engine.ts';
+import type {
+  Admission,
+  Arrival,
+  OpenSocketEngine,
+  Socket,
+  SocketEndReason,
+  SocketListener,
+  UpgradeRequest,
+} from '../src/sockets/socket-engine.ts';
+
+export const MAX_MESSAGE_BYTES = 64 * 1024;
+export const MAX_CONNECTIONS = 40;
+
+/** Records what it hears. */
+export class Recorder implements SocketListener {
+  readonly messages: Buffer[] = [];
+  readonly ends: SocketEndReason[] = [];
+  socket: Socket | undefined;
+  readBytes = 0;
+  readonly controls: string[] = [];
+  abandoned = 0;
+  onReadDo: (socket: Socket) => void = () => {};
+  onControlDo: (socket: Socket) => void = () => {};
+  onMessageDo: (bytes: Buffer, socket: Socket) => void = () => {};
+
+  onOpen(socket: Socket): void {
+    this.socket = socket;
+  }
+
+  onMessage(bytes: Buffer): void {
+    this.messages.push(Buffer.from(bytes));
+    this.onMessageDo(bytes, this.socket!);
+  }
+
+  onRead(bytes: number): void {
+    this.readBytes += bytes;
+    this.onReadDo(this.socket!);
+  }
+
+  onControl(kind: 'ping' | 'pong'): void {
+    this.controls.push(kind);
+    this.onControlDo(this.socket!);
+  }
+
+  onEnd(end: SocketEndReason): void {
+    this.ends.push(end);
+  }
+
+  onAbandoned(): void {
+    this.abandoned += 1;
+  }
+}
+
+class RecordedArrival implements Arrival {
+  readonly address: string;
+  readonly cut: () => void;
+  endSocket = () => false;
+  isProved = false;
+  timesGone = 0;
+
+  constructor(address: string, cut: () => void) {
+    this.address = address;
+    this.cut = cut;
+  }
+
+  proved(): void {
+    this.isProved = true;
+  }
+
+  gone(): void {
+    this.timesGone += 1;
+  }
+}
+
+type Admit = (request: UpgradeRequest, recorder: Recorder) => Admission;
+
+export async function engineWorld(t: TestContext, open: OpenSocketEngine) {
+  const dir = tempDir(t);
+  const authority = await makeAuthority(dir);
+  const files = await authority.server();
+  let material = { cert: files.cert, key: files.key, ca: files.ca };
+  const recorders: Recorder[] = [];
+  const requests: UpgradeRequest[] = [];
+  const failures: unknown[] = [];
+  const arrivals: RecordedArrival[] = [];
+  const accepting: boolean[] = [];
+  const settings: { admit: Admit; refusesArrivals: boolean } = {
+    admit: (_request, recorder) => ({ listener: recorder }),
+    refusesArrivals: false,
+  };
+  const engine = await open({
+    host: '127.0.0.1',
+    port: 0,
+    tls: { certFile: files.certFile, keyFile: files.keyFile, current: () => material },
+    maxMessageBytes: MAX_MESSAGE_BYTES,
+    idleTimeoutMs: 60_000,
+    onFailure: (error) => failures.push(error),
+    onAccepting: (isAccepting) => accepting.push(isAccepting),
+    maxConnections: MAX_CONNECTIONS,
+    arrive: (address, cut) => {
+      const arrival = new RecordedArrival(address, cut);
+      arrivals.push(arrival);
+      return settings.refusesArrivals ? undefined : arrival;
+    },
+    admit: (request) => {
+      requests.push(request);
+      const recorder = new Recorder();
+      recorders.push(recorder);
+      return settings.admit(request, recorder);
+    },
+  });
+  t.after(() => engine.close());
+  const dial = (path = '/v1/device', headers: Record<string, string> = {}) => {
+    const url = `wss://localhost:${engine.port}${path}`;
+    const client = new WebSocket(url, { ca: authority.ca, headers });
+    t.after(() => client.terminate());
+    client.on('error', () => {});
+    return client;
+  };
+  const connect = async (path?: string) => {
+    const index = recorders.length;
+    const client = dial(path);
+    await once(client, 'open');
+    return { client, recorder: await eventually(() => recorders[index]) };
+  };
+  const renew = async () => {
+    const next = await authority.server();
+    copyFileSync(next.certFile, files.certFile);
+    copyFileSync(next.keyFile, files.keyFile);
+    material = { cert: next.cert, key: next.key, ca: next.ca };
+    engine.reloadTls();
+    return next;
+  };
+  return {
+    engine,
+    dial,
+    connect,
+    recorders,
+    arrivals,
+    accepting,
+    requests,
+    failures,
+    settings,
+    renew,
+    files,
+    authority,
+  };
+}
+
+/** Every engine that this platform has. */
+export const ENGINES: [string, OpenSocketEngine][] = [['ws', openWsEngine]];
+if ((await loadNative()) !== undefined) ENGINES.unshift(['uws', openUwsEngine]);
