@@ -12,6 +12,7 @@ export interface HostSettings {
      */
     readonly cleartext: boolean;
     readonly tls?: TlsFiles;
+    readonly connections: Connections;
   };
   /**
    * Probes, metrics and the component report, over plain HTTP.
@@ -47,12 +48,15 @@ export interface HostSettings {
     readonly maxToolResult: string;
   };
   /**
-   * Turns that run at once in this pod.
+   * Turns that run, and chat streams that are open, at once in this pod.
    */
   readonly limits: {
     readonly turnsPerPod: number;
     readonly turnsPerTenant: number;
     readonly turnsPerUser: number;
+    readonly streamsPerPod: number;
+    readonly streamsPerTenant: number;
+    readonly streamsPerUser: number;
   };
   readonly models: {
     /**
@@ -142,6 +146,43 @@ export interface TlsFiles {
   readonly certFile: string;
   readonly keyFile: string;
   readonly caFile: string;
+}
+/**
+ * What the listener holds for clients, before and after it knows who they are.
+ */
+export interface Connections {
+  /**
+   * Less when the limit on open files is lower; a log line at the start says so.
+   */
+  readonly max: number;
+  /**
+   * From one IPv4 address or IPv6 /64. Behind a proxy all clients share its address.
+   */
+  readonly perAddress: number;
+  /**
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+   */
+  readonly connectsPerAddress: number;
+  /**
+   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   */
+  readonly maxUnproved: number;
+  /**
+   * Streams without an access token on one connection: health and reflection.
+   */
+  readonly maxUnprovedStreams: number;
+  /**
+   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   */
+  readonly handshake: string;
+  /**
+   * A connection without an open stream is closed after this.
+   */
+  readonly idle: string;
+  /**
+   * A stream is closed when its client takes nothing of a response for this long.
+   */
+  readonly stalled: string;
 }
 export interface Model {
   readonly provider: string;

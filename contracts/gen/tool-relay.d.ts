@@ -36,6 +36,7 @@ export interface RelaySettings {
      * Names in client certificates.
      */
     readonly allowedClients: readonly string[];
+    readonly connections: Connections;
   };
   /**
    * Probes, metrics and the component report, over plain HTTP.
@@ -142,4 +143,37 @@ export interface TlsFiles {
   readonly certFile: string;
   readonly keyFile: string;
   readonly caFile: string;
+}
+/**
+ * What the listener holds for clients, before and after it knows who they are.
+ */
+export interface Connections {
+  /**
+   * Less when the limit on open files is lower; a log line at the start says so.
+   */
+  readonly max: number;
+  /**
+   * From one IPv4 address or IPv6 /64. Behind a proxy all clients share its address.
+   */
+  readonly perAddress: number;
+  /**
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+   */
+  readonly connectsPerAddress: number;
+  /**
+   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   */
+  readonly maxUnproved: number;
+  /**
+   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   */
+  readonly handshake: string;
+  /**
+   * A connection without an open stream is closed after this.
+   */
+  readonly idle: string;
+  /**
+   * A stream is closed when its client takes nothing of a response for this long.
+   */
+  readonly stalled: string;
 }

@@ -27,11 +27,14 @@ function namedIn(folder: string): string[] {
 /** What runProgram makes for every service. */
 const everywhere = namedIn('packages/service/src/telemetry/');
 
-/** What packages/service makes for the services that call exposeCertificate. */
-function certificateOf(service: string): string[] {
+/** What packages/service makes for the services that call these. */
+function sharedBy(service: string): string[] {
   const own = product.filter(({ path }) => path.startsWith(`services/${service}/src/`));
-  const isExposed = own.some(({ text }) => text.includes('exposeCertificate('));
-  return isExposed ? namedIn('packages/service/src/tls/') : [];
+  const calls = (name: string) => own.some(({ text }) => text.includes(`${name}(`));
+  return [
+    ...(calls('exposeCertificate') ? namedIn('packages/service/src/tls/') : []),
+    ...(calls('exposeListener') ? namedIn('packages/service/src/rpc/') : []),
+  ];
 }
 
 for (const service of SERVICES) {
@@ -39,7 +42,7 @@ for (const service of SERVICES) {
     const promised = metrics.filter((metric) => metric.services.includes(service));
     assert.ok(promised.length > 0, 'it exports nothing of the contract');
     assert.deepEqual(
-      [...everywhere, ...certificateOf(service), ...namedIn(`services/${service}/src/`)].sort(),
+      [...everywhere, ...sharedBy(service), ...namedIn(`services/${service}/src/`)].sort(),
       promised.map(({ name }) => name).sort(),
     );
   });

@@ -1,5 +1,5 @@
-import { serveAdmin } from '@zerolatency/service/lifecycle';
-import type { HttpServer } from '@zerolatency/service/rpc';
+import { type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
+import { exposeListener, type HttpServer, watchListener } from '@zerolatency/service/rpc';
 import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
@@ -9,7 +9,7 @@ import { openScript } from './adapters/mock-provider/script.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
-import { TurnSlots } from './limits/turn-slots.ts';
+import { Slots } from './limits/slots.ts';
 import { exposeRunning, turnMetrics } from './metrics.ts';
 import { Models } from './providers/models.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -23,6 +23,9 @@ export interface HostAddresses {
 
 /** What a shutdown closes, first to last: turns end while their tools, policy and ledger still work. */
 const SHUTDOWN_ORDER = ['turns', 'rpc', 'admin', 'token verifier', 'devices', 'policy', 'ledger'];
+
+/** More than one BFF needs on one connection. */
+const MAX_STREAMS_PER_CONNECTION = 1000;
 
 /** Resolves when the host can take turns. The drain closes everything it opens. */
 export async function startHost(config: HostConfig, deps: HostDeps): Promise<HostAddresses> {
@@ -40,14 +43,16 @@ export async function serveHost(
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
   const turns = await openTurns(config, { ...deps, tools });
-  const { components } = tools;
   const { lifecycle, log, registry } = deps;
+  let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
+  const components = { ...tools.components, rpc: () => rpcStatus() };
   const admin = await serveAdmin({
     ...{ ...config.admin, lifecycle, registry, log, components },
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
   const rpc = await openRpc(config, deps, { turns, verifier });
+  rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
 }
@@ -63,7 +68,7 @@ async function openTurns(
   const turns = new Turns({
     models: new Models(config.models.aliases, config.models.default, providers),
     limits,
-    slots: new TurnSlots(config.limits),
+    slots: new Slots('turns', config.limits.turns),
     toolboxes: tools.toolboxes,
     recorder: tools.recorder,
     bounds: { maxCallsPerStep, maxToolResultBytes },
@@ -85,6 +90,9 @@ async function openRpc(
     ...config.rpc,
     tls,
     turns,
+    limits: { ...config.rpc.connections, maxStreams: MAX_STREAMS_PER_CONNECTION },
+    listener: watchListener(registry, log),
+    streams: new Slots('streams', config.limits.streams),
     observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,
     serving: lifecycle,

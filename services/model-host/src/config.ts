@@ -27,14 +27,25 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, turn, tools, relay, drain, ...rest } = settings;
+  const { rpc, turn, tools, limits, relay, drain, ...rest } = settings;
+  const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
     ...rest,
     digest: configDigest(settings),
     /** For people, secrets masked. */
     printable: describeConfig(settings, configSchema),
-    rpc: { host: rpc.host, port: rpc.port, tls: rpcTls(rpc) },
+    rpc: {
+      host: rpc.host,
+      port: rpc.port,
+      tls: rpcTls(rpc),
+      connections: {
+        ...connections,
+        handshakeMs: parseDurationMs(handshake),
+        idleMs: parseDurationMs(idle),
+        stalledMs: parseDurationMs(stalled),
+      },
+    },
     turn: {
       ...guardrails,
       timeoutMs: parseDurationMs(turnTimeout),
@@ -46,6 +57,18 @@ function compile(settings: HostSettings) {
       timeoutMs: parseDurationMs(tools.timeout),
       maxResultBytes: parseBytes(tools.maxResult),
       callsPerTurn: tools.callsPerTurn,
+    },
+    limits: {
+      turns: {
+        Pod: limits.turnsPerPod,
+        Tenant: limits.turnsPerTenant,
+        User: limits.turnsPerUser,
+      },
+      streams: {
+        Pod: limits.streamsPerPod,
+        Tenant: limits.streamsPerTenant,
+        User: limits.streamsPerUser,
+      },
     },
     drain: { deadlineMs: parseDurationMs(drain.deadline) },
   };

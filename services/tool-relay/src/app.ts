@@ -1,5 +1,6 @@
 import type { Tracer } from '@opentelemetry/api';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import { exposeListener } from '@zerolatency/service/rpc';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
@@ -65,6 +66,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     handles: () => sockets.handles,
     queuedBytes: (to) => sockets.queuedBytes(to),
   });
+  let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const admin = await serveAdmin({
     ...config.admin,
     lifecycle,
@@ -73,7 +75,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     service: SERVICE,
     version: VERSION,
     configDigest: config.digest,
-    components: components(sockets, devices, directory),
+    components: { ...components(sockets, devices, directory), rpc: () => rpcStatus() },
   });
   lifecycle.onDrain('admin', () => admin.close());
   const rpc = await serveRpc({
@@ -83,7 +85,9 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     serving: lifecycle,
     registry,
     tracer,
+    log,
   });
+  rpcStatus = exposeListener(registry, rpc);
   lifecycle.onDrain('rpc', (deadline) => rpc.close(deadline));
   const keeper = new LeaseKeeper({ directory, holders: devices, ttlMs: config.leaseTtlMs, log });
   keeper.start();

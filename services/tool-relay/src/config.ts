@@ -34,7 +34,8 @@ export function readRelayConfig(sources: ConfigSources): RelayConfig {
 }
 
 function compile(settings: RelaySettings, printable: string) {
-  const { sockets, devices, tenants, links, drain } = settings;
+  const { sockets, rpc, devices, tenants, links, drain } = settings;
+  const { handshake, idle, stalled, ...connections } = rpc.connections;
   const compiled = {
     relayId: settings.relayId || hostname(),
     tls: settings.tls,
@@ -43,7 +44,15 @@ function compile(settings: RelaySettings, printable: string) {
       maxFrameBytes: parseBytes(sockets.maxFrame),
       heartbeatMs: parseDurationMs(sockets.heartbeat),
     },
-    rpc: settings.rpc,
+    rpc: {
+      ...rpc,
+      connections: {
+        ...connections,
+        handshakeMs: parseDurationMs(handshake),
+        idleMs: parseDurationMs(idle),
+        stalledMs: parseDurationMs(stalled),
+      },
+    },
     admin: settings.admin,
     enrolment: settings.enrolment,
     devices: {

@@ -7,8 +7,13 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
 } from 'node:http2';
-import type { AddressInfo, Socket } from 'node:net';
+import type { Socket } from 'node:net';
+import { ZlError } from '@zerolatency/errors';
 import { reloadServerTls, serverTlsOptions, type TlsWatch } from '@zerolatency/service/tls';
+import { Accepting, spareDescriptors } from './accepting.ts';
+import { answerError } from './answer-error.ts';
+import { type Connection, type CutReason, UNPROVED_CONCURRENT_STREAMS } from './connection.ts';
+import { Connections, type ListenerLimits } from './connections.ts';
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -17,76 +22,147 @@ export interface HttpServerOptions {
   readonly tls: TlsWatch | undefined;
   /** Every client shows a certificate of our authority. Then there is no HTTP/1.1. */
   readonly requireClient?: boolean;
-  /** HTTP/2 itself tells clients the limit. */
-  readonly maxStreamsPerConnection: number;
+  readonly limits: ListenerLimits;
+  readonly observer: ListenerObserver;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+}
+
+export interface ListenerObserver {
+  /** A connection or stream was refused or closed; the network is whom it came from. */
+  cut(reason: CutReason, network: string): void;
+  /** Fewer connections than configured fit into the limit on file descriptors. */
+  fewDescriptors(connections: number): void;
+  /** False while the process has no file descriptors left. */
+  accepting(isAccepting: boolean): void;
 }
 
 export interface HttpServer {
   readonly url: string;
   readonly port: number;
+  readonly connections: Pick<Connections, 'size' | 'unproved'>;
+  readonly isAccepting: boolean;
+  /** The connection of a request. */
+  connectionOf(request: Http2ServerRequest): Connection | undefined;
   /** Takes no new streams, waits for the open ones, and cuts them at the deadline. */
   close(deadline: AbortSignal): Promise<void>;
 }
 
 // Headers, queues and buffers of one connection, in megabytes.
 const MAX_SESSION_MEMORY = 32;
-// After this long without traffic the client has forgotten the connection or vanished.
-const IDLE_SESSION_MS = 10 * 60 * 1000;
 // A reset overtakes trailers that are still on their way to the socket.
 const RESET_AFTER_MS = 1000;
-// An error sent at the deadline still has to reach its reader.
-const FLUSH_GRACE_MS = 500;
+// TCP notices a peer of HTTP/1.1 that vanished without a word.
+const TCP_KEEP_ALIVE_MS = 60_000;
 
 /** HTTP/2, and under TLS HTTP/1.1 as well. */
 export async function listen(options: HttpServerOptions): Promise<HttpServer> {
-  const { tls, host, port, handler } = options;
+  const { tls, host, observer, requireClient = false } = options;
+  const limits = { ...options.limits, max: affordable(options) };
+  const connections = new Connections({
+    ...{ limits, isProvedByTls: requireClient },
+    onCut: (reason, network) => observer.cut(reason, network),
+  });
   const server =
-    tls === undefined ? createPlainServer(limitsOf(options)) : secureServer(tls, options);
+    tls === undefined ? createPlainServer(http2Options(limits)) : secureServer(tls, options);
+  guard(server, connections);
   server.on('request', (request, response) => {
-    endWithResponse(request);
-    try {
-      handler(request, response);
-    } catch {
-      // Connect throws on an authority that is not a valid URL. Uncaught, any stranger could end the process.
-      response.writeHead(400);
-      response.end();
-    }
+    serve({ request, response, connection: connections.of(request) }, options);
   });
-  const connections = trackConnections(server);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, () => resolve());
+  const accepting = new Accepting(server, {
+    ...options,
+    onChange: (isAccepting) => observer.accepting(isAccepting),
   });
-  // Listening on TCP always gives an address with a port.
-  const { port: boundPort } = server.address() as AddressInfo;
+  const port = await accepting.start();
   const urlHost = host.includes(':') ? `[${host}]` : host;
   return {
-    port: boundPort,
-    url: `${tls === undefined ? 'http' : 'https'}://${urlHost}:${boundPort}`,
-    close: async (deadline) => {
-      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      await connections.close(closed, deadline);
+    port,
+    url: `${tls === undefined ? 'http' : 'https'}://${urlHost}:${port}`,
+    connections,
+    get isAccepting() {
+      return accepting.isAccepting;
     },
+    connectionOf: (request) => connections.of(request),
+    close: (deadline) => connections.close(accepting.close(), deadline),
   };
 }
 
-function limitsOf({ maxStreamsPerConnection }: HttpServerOptions) {
-  const settings = { maxConcurrentStreams: maxStreamsPerConnection };
-  return { settings, maxSessionMemory: MAX_SESSION_MEMORY };
+/** Files, relays and providers need descriptors too, and a stranger must not take the last. */
+function affordable({ limits, observer }: HttpServerOptions): number {
+  const spare = spareDescriptors();
+  if (spare >= limits.max) return limits.max;
+  observer.fewDescriptors(spare);
+  return spare;
+}
+
+function http2Options({ maxStreams }: ListenerLimits) {
+  const maxConcurrentStreams = Math.min(maxStreams, UNPROVED_CONCURRENT_STREAMS);
+  return { settings: { maxConcurrentStreams }, maxSessionMemory: MAX_SESSION_MEMORY };
 }
 
 function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureServer {
-  const { requireClient = false } = options;
+  const { requireClient = false, limits } = options;
   const certificate = serverTlsOptions(tls.current(), { requireClient });
   const server = createSecureServer({
-    ...limitsOf(options),
+    ...http2Options(limits),
     ...certificate,
+    handshakeTimeout: limits.handshakeMs,
     allowHTTP1: !requireClient,
   });
-  const unsubscribe = tls.subscribe((material) => reloadServerTls(server, material));
-  server.once('close', unsubscribe);
+  // What http.createServer() takes as options; this one only reads the properties.
+  Object.assign(server, {
+    headersTimeout: limits.handshakeMs,
+    requestTimeout: limits.stalledMs,
+    connectionsCheckingInterval: limits.handshakeMs / 4,
+  });
+  // The server cannot be collected while the watch holds it, and both end with the program.
+  tls.subscribe((material) => reloadServerTls(server, material));
   return server;
+}
+
+/** Lets the server see only sockets that are admitted. */
+function guard(server: Http2Server | Http2SecureServer, connections: Connections): void {
+  const accept = server.listeners('connection');
+  server.removeAllListeners('connection');
+  server.on('connection', (socket: Socket) => {
+    if (!connections.admit(socket)) {
+      socket.destroy();
+      return;
+    }
+    socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
+    for (const listener of accept) listener.call(server, socket);
+  });
+  server.prependListener('secureConnection', (socket: Socket) => connections.secure(socket));
+  server.on('session', (session) => connections.open(session));
+}
+
+interface Exchange {
+  readonly request: Http2ServerRequest;
+  readonly response: Http2ServerResponse;
+  readonly connection: Connection | undefined;
+}
+
+function serve(exchange: Exchange, { handler, limits, observer }: HttpServerOptions): void {
+  const { request, response, connection } = exchange;
+  endWithResponse(request);
+  const refusal = connection?.begin(request, response);
+  if (connection !== undefined && refusal !== undefined) {
+    observer.cut(refusal, connection.network);
+    if (refusal === 'flood') connection.destroy();
+    else answerError(request, response, tooManyStreams(limits));
+    return;
+  }
+  try {
+    handler(request, response);
+  } catch {
+    // Connect throws on an authority that is not a valid URL. Uncaught, any stranger could end the process.
+    response.writeHead(400);
+    response.end();
+  }
+}
+
+function tooManyStreams({ maxUnprovedStreams: max }: ListenerLimits): ZlError {
+  const why = `${max} streams without an access token are open on this connection`;
+  return new ZlError('limit.exceeded', `${why}, rpc.connections.maxUnprovedStreams is ${max}`);
 }
 
 /**
@@ -105,35 +181,4 @@ function endWithResponse({ stream }: Http2ServerRequest): void {
     const timer = setTimeout(reset, RESET_AFTER_MS);
     stream.once('close', () => clearTimeout(timer));
   });
-}
-
-function trackConnections(server: Http2Server | Http2SecureServer) {
-  const sockets = new Set<Socket>();
-  const sessions = new Set<{ close(): void }>();
-  server.on('connection', (socket: Socket) => {
-    sockets.add(socket);
-    socket.once('close', () => sockets.delete(socket));
-  });
-  server.on('session', (session) => {
-    sessions.add(session);
-    // Open streams continue; new ones need a new connection.
-    session.setTimeout(IDLE_SESSION_MS, () => session.close());
-    session.once('close', () => sessions.delete(session));
-  });
-  return {
-    async close(closed: Promise<void>, deadline: AbortSignal): Promise<void> {
-      for (const session of sessions) session.close();
-      let timer: NodeJS.Timeout | undefined;
-      const cutSoon = () => {
-        timer = setTimeout(() => {
-          for (const socket of sockets) socket.destroy();
-        }, FLUSH_GRACE_MS);
-      };
-      if (deadline.aborted) cutSoon();
-      else deadline.addEventListener('abort', cutSoon, { once: true });
-      await closed;
-      deadline.removeEventListener('abort', cutSoon);
-      clearTimeout(timer);
-    },
-  };
 }

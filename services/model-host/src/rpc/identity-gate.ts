@@ -1,6 +1,6 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
-import type { ProvenIdentity } from '@zerolatency/identity';
+import type { Identity, ProvenIdentity } from '@zerolatency/identity';
 import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 
 export interface RefusalObserver {
@@ -15,18 +15,42 @@ const identityKey = createContextKey<ProvenIdentity | undefined>(undefined, {
   description: 'the verified identity',
 });
 
+/** Tells the listener that the peer of this connection has been authenticated. */
+export const proveKey = createContextKey<() => void>(() => {}, {
+  description: 'what to do once the peer is authenticated',
+});
+
+/** Bounds the streams of an identity over all its connections. */
+export interface StreamSlots {
+  /** @throws ZlError limit.exceeded. Returns what gives the slot back. */
+  take(identity: Identity): () => void;
+}
+
+export interface GateOptions {
+  readonly verifyToken: VerifyAccessToken;
+  readonly streams: StreamSlots;
+  readonly observer: RefusalObserver;
+}
+
 /** Runs before the body is read, so that a stranger costs no more than headers. */
-export function identityGate(
-  verify: VerifyAccessToken,
-  { refused }: RefusalObserver,
-): (context: HandlerContext) => Promise<void> {
+export function identityGate({
+  verifyToken,
+  streams,
+  observer,
+}: GateOptions): (context: HandlerContext) => Promise<void> {
   return async (context) => {
     try {
       const token = bearerToken(context.requestHeader.get('authorization'));
-      context.values.set(identityKey, await verify(token));
+      const proven = await verifyToken(token);
+      context.values.get(proveKey)();
+      const release = streams.take(proven.identity);
+      // The signal aborts when the stream ends, however it does.
+      if (context.signal.aborted) release();
+      context.signal.addEventListener('abort', release, { once: true });
+      context.values.set(identityKey, proven);
     } catch (reason) {
       const error = fromConnectError(reason);
-      refused({ method: methodOf(context), error });
+      observer.refused({ method: methodOf(context), error });
       throw toConnectError(error);
     }
   };

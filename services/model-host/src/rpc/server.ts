@@ -1,4 +1,5 @@
-import type { ConnectRouter } from '@connectrpc/connect';
+import type { Http2ServerRequest } from 'node:http2';
+import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
 import { compressionGzip, connectNodeAdapter } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
@@ -13,11 +14,19 @@ import {
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
 import { type ChatDeps, chat, MAX_TEXT_BYTES, streamChat } from './chat.ts';
-import { identityGate, type VerifyAccessToken } from './identity-gate.ts';
+import {
+  identityGate,
+  proveKey,
+  type StreamSlots,
+  type VerifyAccessToken,
+} from './identity-gate.ts';
 
 export interface RpcServerOptions
   extends Pick<HttpServerOptions, 'host' | 'port' | 'tls'>,
     ChatDeps {
+  readonly limits: HttpServerOptions['limits'];
+  readonly listener: HttpServerOptions['observer'];
+  readonly streams: StreamSlots;
   readonly verifyToken: VerifyAccessToken;
   readonly serving: Serving;
 }
@@ -26,8 +35,6 @@ export interface RpcServerOptions
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
 // Anybody may ask for health and reflection, without a token.
 const PUBLIC_READ_MAX_BYTES = 16 * 1024;
-// More than one BFF needs on one connection.
-const MAX_STREAMS_PER_CONNECTION = 1000;
 // Above the largest delta: events are small and come one by one, so gzip would only delay them.
 const COMPRESS_MIN_BYTES = 64 * 1024;
 
@@ -35,20 +42,18 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
   const handler = connectNodeAdapter({
     routes: (router) => route(router, options, closing.signal),
+    contextValues: (request) => {
+      const connection = server.connectionOf(request as Http2ServerRequest);
+      return createContextValues().set(proveKey, () => connection?.prove());
+    },
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: READ_MAX_BYTES,
     grpcWeb: false,
     fallback: answerUnimplemented((error) => options.observer.refused({ method: 'other', error })),
   });
-  const { host, port, tls } = options;
-  const server = await listen({
-    host,
-    port,
-    tls,
-    maxStreamsPerConnection: MAX_STREAMS_PER_CONNECTION,
-    handler,
-  });
+  const { host, port, tls, limits, listener: observer } = options;
+  const server = await listen({ host, port, tls, limits, observer, handler });
   return {
     ...server,
     close: (deadline) => {
@@ -59,11 +64,11 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 }
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
-  const { verifyToken, serving } = options;
+  const { serving } = options;
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },
-    { requestGate: identityGate(verifyToken, options.observer) },
+    { requestGate: identityGate(options) },
   );
   // These never end by themselves and would keep the server open.
   const endless = { shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
-import type { TurnSlots } from '../limits/turn-slots.ts';
+import type { Slots } from '../limits/slots.ts';
 import type { TurnScope } from '../ports.ts';
 import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
@@ -31,7 +31,7 @@ export interface TurnWatch {
 export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'runNested'> {
   readonly models: Models;
   readonly limits: TurnLimits;
-  readonly slots: TurnSlots;
+  readonly slots: Slots;
   /** Without a traceparent the turn's span is a child of the active one. */
   readonly watch: (
     scope: TurnScope,

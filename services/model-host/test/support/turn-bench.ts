@@ -3,7 +3,7 @@ import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
-import { TurnSlots } from '../../src/limits/turn-slots.ts';
+import { Slots } from '../../src/limits/slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
@@ -62,7 +62,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
       new Map([['mock', model]]),
     ),
     limits: GENEROUS_LIMITS,
-    slots: new TurnSlots({ turnsPerPod: 100, turnsPerTenant: 100, turnsPerUser: 100 }),
+    slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),
     toolboxes,
     recorder,
     bounds: { maxCallsPerStep: 4, maxToolResultBytes: 1000 },

@@ -18,11 +18,19 @@ import {
   fromConnectError,
   type HttpServer,
   healthService,
+  type ListenerLimits,
   listen,
   type Serving,
   toConnectError,
+  watchListener,
 } from '@zerolatency/service/rpc';
-import { extract, inSpan, metric, type Registry } from '@zerolatency/service/telemetry';
+import {
+  extract,
+  inSpan,
+  type Logger,
+  metric,
+  type Registry,
+} from '@zerolatency/service/telemetry';
 import type { TlsWatch } from '@zerolatency/service/tls';
 import { type DeviceLookup, relayService } from './relay-service.ts';
 
@@ -31,6 +39,8 @@ export interface RpcServerOptions {
   readonly port: number;
   readonly allowedClients: readonly string[];
   readonly tls: TlsWatch;
+  readonly connections: Omit<ListenerLimits, 'maxStreams' | 'maxUnprovedStreams'>;
+  readonly log: Logger;
   readonly directory: DeviceLookup;
   readonly serving: Serving;
   readonly registry: Registry;
@@ -40,7 +50,7 @@ export interface RpcServerOptions {
 /** A request only names a device. */
 const READ_MAX_BYTES = 16 * 1024;
 /** A host looks up one device per stream. */
-const MAX_STREAMS_PER_CONNECTION = 256;
+const MAX_STREAMS = 256;
 const CALLER = createContextKey<string>('', { description: 'name in the client certificate' });
 
 /** gRPC and Connect over HTTP/2, for clients with a certificate of our authority. */
@@ -60,7 +70,9 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     port,
     tls,
     requireClient: true,
-    maxStreamsPerConnection: MAX_STREAMS_PER_CONNECTION,
+    // TLS has authenticated whoever opens a stream.
+    limits: { ...options.connections, maxStreams: MAX_STREAMS, maxUnprovedStreams: MAX_STREAMS },
+    observer: watchListener(options.registry, options.log),
     handler,
   });
   return {

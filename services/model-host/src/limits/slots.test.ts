@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
-import { TurnSlots } from './turn-slots.ts';
+import { Slots } from './slots.ts';
 
 const SOMEONE = { tenant: 'north', user: 'user-1' };
 
-test('a user, a tenant and the pod each have a limit, and the error names it', () => {
-  const slots = new TurnSlots({ turnsPerPod: 4, turnsPerTenant: 3, turnsPerUser: 2 });
+test('[HOST-12] a user, a tenant and the pod each have a limit, and the error names it', () => {
+  const slots = new Slots('turns', { Pod: 4, Tenant: 3, User: 2 });
   slots.take(SOMEONE);
   slots.take(SOMEONE);
   assert.throws(() => slots.take(SOMEONE), refusedBy('turnsPerUser'));
@@ -18,7 +18,7 @@ test('a user, a tenant and the pod each have a limit, and the error names it', (
 });
 
 test('releasing a slot twice frees one', () => {
-  const slots = new TurnSlots({ turnsPerPod: 9, turnsPerTenant: 9, turnsPerUser: 1 });
+  const slots = new Slots('turns', { Pod: 9, Tenant: 9, User: 1 });
   const giveBack = slots.take(SOMEONE);
   giveBack();
   giveBack();
@@ -34,7 +34,7 @@ test('whatever is taken and released, no limit is exceeded and no count is left 
   });
   fc.assert(
     fc.property(fc.array(fc.tuple(who, fc.boolean()), { maxLength: 60 }), (moves) => {
-      const slots = new TurnSlots({ turnsPerPod: 5, turnsPerTenant: 3, turnsPerUser: 2 });
+      const slots = new Slots('turns', { Pod: 5, Tenant: 3, User: 2 });
       const held: (() => void)[] = [];
       for (const [identity, gives] of moves) {
         if (gives) held.shift()?.();

@@ -1,20 +1,22 @@
 import { ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
 
-export interface TurnSlotLimits {
-  readonly turnsPerPod: number;
-  readonly turnsPerTenant: number;
-  readonly turnsPerUser: number;
+export interface SlotLimits {
+  readonly Pod: number;
+  readonly Tenant: number;
+  readonly User: number;
 }
 
-/** Bounds the turns that run at once: in this pod, per tenant and per user. */
-export class TurnSlots {
-  readonly #limits: TurnSlotLimits;
+/** Bounds the turns or streams that are open at once: in this pod, per tenant and per user. */
+export class Slots {
+  readonly #what: 'turns' | 'streams';
+  readonly #limits: SlotLimits;
   readonly #perTenant = new Map<string, number>();
   readonly #perUser = new Map<string, number>();
   #taken = 0;
 
-  constructor(limits: TurnSlotLimits) {
+  constructor(what: 'turns' | 'streams', limits: SlotLimits) {
+    this.#what = what;
     this.#limits = limits;
   }
 
@@ -26,9 +28,9 @@ export class TurnSlots {
   take({ tenant, user }: Pick<Identity, 'tenant' | 'user'>): () => void {
     // JSON keeps ("a", "b:c") and ("a:b", "c") apart.
     const userKey = JSON.stringify([tenant, user]);
-    this.#check(this.#taken, 'turnsPerPod');
-    this.#check(this.#perTenant.get(tenant) ?? 0, 'turnsPerTenant');
-    this.#check(this.#perUser.get(userKey) ?? 0, 'turnsPerUser');
+    this.#check(this.#taken, 'Pod');
+    this.#check(this.#perTenant.get(tenant) ?? 0, 'Tenant');
+    this.#check(this.#perUser.get(userKey) ?? 0, 'User');
     this.#taken += 1;
     add(this.#perTenant, tenant, 1);
     add(this.#perUser, userKey, 1);
@@ -42,12 +44,10 @@ export class TurnSlots {
     };
   }
 
-  #check(taken: number, limit: keyof TurnSlotLimits): void {
-    if (taken < this.#limits[limit]) return;
-    throw new ZlError(
-      'limit.exceeded',
-      `${taken} turns are running, limits.${limit} is ${this.#limits[limit]}`,
-    );
+  #check(taken: number, scope: keyof SlotLimits): void {
+    if (taken < this.#limits[scope]) return;
+    const limit = `limits.${this.#what}Per${scope} is ${this.#limits[scope]}`;
+    throw new ZlError('limit.exceeded', `${taken} ${this.#what} are open, ${limit}`);
   }
 }
 

@@ -1,0 +1,254 @@
+import {
+  constants,
+  type Http2ServerRequest,
+  type Http2ServerResponse,
+  type ServerHttp2Session,
+} from 'node:http2';
+import type { Socket } from 'node:net';
+
+export interface ConnectionLimits {
+  /** HTTP/2 itself tells clients the limit. */
+  readonly maxStreams: number;
+  /** Streams of a peer that has shown no access token, on one connection. */
+  readonly maxUnprovedStreams: number;
+  /** From the open socket to the first request, and between requests until one is authenticated. */
+  readonly handshakeMs: number;
+  /** Without an open stream. */
+  readonly idleMs: number;
+  /** A part of a response that nobody takes, or a request without a token that is not complete. */
+  readonly stalledMs: number;
+}
+
+/** Why a connection, or one of its streams, was refused or closed: a metric label. */
+export const CUT_REASONS = [
+  'total',
+  'address',
+  'rate',
+  'evicted',
+  'handshake',
+  'idle',
+  'silent',
+  'flood',
+  'stalled',
+  'streams',
+] as const;
+
+export type CutReason = (typeof CUT_REASONS)[number];
+
+/** Before a peer is authenticated: what most clients open at once before they know our limit. */
+export const UNPROVED_CONCURRENT_STREAMS = 100;
+/** A peer that sends nothing for this long is asked whether it is there. */
+const ASK_AFTER_MS = 60_000;
+const ANSWER_WITHIN_MS = 20_000;
+/** Requests without a valid token, and PING and SETTINGS frames: a burst, then so many a second. */
+const UNPROVED_REQUESTS = { burst: UNPROVED_CONCURRENT_STREAMS, perSecond: 20 };
+const CONTROL_FRAMES = { burst: 200, perSecond: 10 };
+/** More than an acknowledgement takes, so the server has sent something else as well. */
+const DATA_SENT_BYTES = 100;
+
+interface Exchange {
+  readonly request: Http2ServerRequest;
+  readonly response: Http2ServerResponse;
+  readonly isUnproved: boolean;
+  readonly begunMs: number;
+  unsentBytes: number;
+  unsentSinceMs: number;
+}
+
+/** One connection of a listener: what it holds open, and for how long it may go on. */
+export class Connection {
+  readonly network: string;
+  readonly #clock: () => number;
+  readonly #limits: ConnectionLimits;
+  readonly #exchanges = new Set<Exchange>();
+  #socket: Socket;
+  readonly #requests: Bucket;
+  readonly #controls: Bucket;
+  #onProved: (() => void) | undefined;
+  #isProvedByTls = false;
+  #session: ServerHttp2Session | undefined;
+  #quietSinceMs: number;
+  #readBytes = 0;
+  #readSinceMs: number;
+  #isAsked = false;
+  #isDraining = false;
+  #writtenBytes = 0;
+
+  constructor(
+    socket: Socket,
+    options: {
+      readonly network: string;
+      readonly limits: ConnectionLimits;
+      readonly clock: () => number;
+      readonly onProved: () => void;
+    },
+  ) {
+    const { network, limits, clock, onProved } = options;
+    const nowMs = clock();
+    this.network = network;
+    this.#socket = socket;
+    this.#limits = limits;
+    this.#clock = clock;
+    this.#quietSinceMs = nowMs;
+    this.#readSinceMs = nowMs;
+    this.#requests = new Bucket(UNPROVED_REQUESTS, nowMs);
+    this.#controls = new Bucket(CONTROL_FRAMES, nowMs);
+    this.#onProved = onProved;
+  }
+
+  get isDraining(): boolean {
+    return this.#isDraining;
+  }
+
+  get isProved(): boolean {
+    return this.#onProved === undefined;
+  }
+
+  /** The peer has shown who it is. */
+  prove(): void {
+    if (this.#onProved === undefined) return;
+    this.#onProved();
+    this.#onProved = undefined;
+    this.#allowStreams();
+  }
+
+  /** TLS is complete; its socket stands for the one it was made of. */
+  secure(socket: Socket, { isProof }: { readonly isProof: boolean }): void {
+    this.#socket = socket;
+    this.#isProvedByTls = isProof;
+    if (isProof) this.prove();
+  }
+
+  attach(session: ServerHttp2Session): void {
+    this.#session = session;
+    if (this.isProved) this.#allowStreams();
+  }
+
+  /** False when the peer sends more PING and SETTINGS frames than anybody needs. */
+  takeControlFrame(): boolean {
+    const writtenBytes = this.#socket.bytesWritten;
+    const hasSentData = writtenBytes - this.#writtenBytes > DATA_SENT_BYTES;
+    this.#writtenBytes = writtenBytes;
+    // Clients of gRPC measure the path with a PING for each burst of data.
+    return hasSentData || this.#controls.take(this.#clock());
+  }
+
+  /** Undefined when the request may be served. */
+  begin(
+    request: Http2ServerRequest,
+    response: Http2ServerResponse,
+  ): 'flood' | 'streams' | undefined {
+    const nowMs = this.#clock();
+    if (!this.isProved && !this.#requests.take(nowMs)) return 'flood';
+    const isUnproved = !this.#isProvedByTls && request.headers.authorization === undefined;
+    const exchange = {
+      ...{ request, response, isUnproved, begunMs: nowMs },
+      ...{ unsentBytes: 0, unsentSinceMs: nowMs },
+    };
+    const unproved = [...this.#exchanges].filter((each) => each.isUnproved).length;
+    this.#exchanges.add(exchange);
+    response.once('close', () => {
+      this.#exchanges.delete(exchange);
+      this.#quietSinceMs = this.#clock();
+      if (this.#isDraining) this.drain();
+    });
+    return isUnproved && unproved >= this.#limits.maxUnprovedStreams ? 'streams' : undefined;
+  }
+
+  /** Closes streams that are stalled, and says how many. */
+  cutStalled(): number {
+    const nowMs = this.#clock();
+    let cut = 0;
+    for (const exchange of this.#exchanges) {
+      if (!this.#isStalled(exchange, nowMs)) continue;
+      cut += 1;
+      const { stream } = exchange.response;
+      // HTTP/1.1 has a response and no stream.
+      if (stream === undefined) this.#socket.destroy();
+      else stream.close(constants.NGHTTP2_CANCEL);
+    }
+    return cut;
+  }
+
+  /** Why the connection is to be closed now. */
+  overdue(): 'handshake' | 'idle' | 'silent' | undefined {
+    const nowMs = this.#clock();
+    if (this.#exchanges.size > 0) return this.#isSilent(nowMs) ? 'silent' : undefined;
+    const quietMs = nowMs - this.#quietSinceMs;
+    if (!this.isProved) return quietMs > this.#limits.handshakeMs ? 'handshake' : undefined;
+    return quietMs > this.#limits.idleMs ? 'idle' : undefined;
+  }
+
+  /** Open streams end by themselves; new ones need a new connection. */
+  drain(): void {
+    this.#isDraining = true;
+    this.#session?.close();
+    if (this.#session === undefined && this.#exchanges.size === 0) this.#socket.destroy();
+  }
+
+  /** Ends the connection with all its streams, and tells a peer of HTTP/2 why. */
+  destroy(): void {
+    this.#session?.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    this.#session?.destroy();
+    if (this.#session === undefined) this.#socket.destroy();
+  }
+
+  cut(): void {
+    this.#socket.destroy();
+  }
+
+  #allowStreams(): void {
+    // The peer may have left while its token was verified.
+    if (this.#session === undefined || this.#session.destroyed) return;
+    this.#session.settings({ maxConcurrentStreams: this.#limits.maxStreams });
+  }
+
+  #isStalled(exchange: Exchange, nowMs: number): boolean {
+    const { request, response, isUnproved, begunMs } = exchange;
+    const unsentBytes = (response.stream ?? response).writableLength;
+    if (unsentBytes === 0 || unsentBytes !== exchange.unsentBytes) {
+      exchange.unsentBytes = unsentBytes;
+      exchange.unsentSinceMs = nowMs;
+    }
+    const { stalledMs, handshakeMs } = this.#limits;
+    if (isUnproved && !request.complete && nowMs - begunMs > stalledMs) return true;
+    return nowMs - exchange.unsentSinceMs > (this.isProved ? stalledMs : handshakeMs);
+  }
+
+  /** A peer that vanished without a word would hold its streams for ever. */
+  #isSilent(nowMs: number): boolean {
+    const { bytesRead } = this.#socket;
+    if (bytesRead !== this.#readBytes) {
+      this.#readBytes = bytesRead;
+      this.#readSinceMs = nowMs;
+      this.#isAsked = false;
+    }
+    const silentMs = nowMs - this.#readSinceMs;
+    // HTTP/1.1 has no way to ask; TCP keep-alive notices its peers.
+    if (this.#session === undefined || silentMs <= ASK_AFTER_MS) return false;
+    if (!this.#isAsked) this.#session.ping(() => {});
+    this.#isAsked = true;
+    return silentMs > ASK_AFTER_MS + ANSWER_WITHIN_MS;
+  }
+}
+
+class Bucket {
+  readonly #rate: { readonly burst: number; readonly perSecond: number };
+  #left: number;
+  #filledMs: number;
+
+  constructor(rate: { readonly burst: number; readonly perSecond: number }, nowMs: number) {
+    this.#rate = rate;
+    this.#left = rate.burst;
+    this.#filledMs = nowMs;
+  }
+
+  take(nowMs: number): boolean {
+    const { burst, perSecond } = this.#rate;
+    this.#left = Math.min(burst, this.#left + ((nowMs - this.#filledMs) / 1000) * perSecond);
+    this.#filledMs = nowMs;
+    if (this.#left < 1) return false;
+    this.#left -= 1;
+    return true;
+  }
+}

@@ -1,0 +1,52 @@
+import { gaugeFrom, type Logger, metric, type Registry } from '@zerolatency/service/telemetry';
+import type { ComponentCheck } from '../lifecycle/admin-server.ts';
+import { CUT_REASONS, type CutReason } from './connection.ts';
+import type { HttpServer, ListenerObserver } from './http-server.ts';
+
+/** An attack must not fill the log as well. */
+const LOG_EVERY_MS = 60_000;
+
+/** Counts and logs what a listener refuses. */
+export function watchListener(registry: Registry, log: Logger): ListenerObserver {
+  const total = metric(registry, 'zl_rpc_cut_total');
+  const byReason = new Map(CUT_REASONS.map((reason) => [reason, total.labels({ reason })]));
+  // A rate sees the first one only where there was a zero before it.
+  for (const counter of byReason.values()) counter.inc(0);
+  const unlogged = new Map<CutReason, number>();
+  const loggedMs = new Map<CutReason, number>();
+  return {
+    cut(reason, network) {
+      byReason.get(reason)?.inc();
+      const count = (unlogged.get(reason) ?? 0) + 1;
+      unlogged.set(reason, count);
+      const nowMs = performance.now();
+      if (nowMs - (loggedMs.get(reason) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return;
+      loggedMs.set(reason, nowMs);
+      unlogged.delete(reason);
+      log.warn({ reason, count, network }, 'RPC connections or streams cut; at most once a minute');
+    },
+    fewDescriptors: (connections) =>
+      log.warn(
+        { connections },
+        'rpc.connections.max exceeds what the limit on open files allows; raise "ulimit -n"',
+      ),
+    accepting(isAccepting) {
+      if (isAccepting) log.info({}, 'RPC connections are accepted again');
+      else log.error({}, 'no file descriptors left: RPC connections are not accepted');
+    },
+  };
+}
+
+/** What is open, for scrapes and for the component report. */
+export function exposeListener(registry: Registry, server: HttpServer): ComponentCheck {
+  const { connections } = server;
+  gaugeFrom(registry, 'zl_rpc_connections_open', () => connections.size);
+  gaugeFrom(registry, 'zl_rpc_connections_unproved', () => connections.unproved);
+  gaugeFrom(registry, 'zl_rpc_accepting', () => Number(server.isAccepting));
+  return async () => ({
+    status: server.isAccepting ? 'ok' : 'degraded',
+    detail: server.isAccepting
+      ? `${connections.size} connections, ${connections.unproved} not authenticated`
+      : 'no file descriptors left: connections are not accepted',
+  });
+}
