@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync, writeFileSync } from 'node:fs';
+import {
+  copyFileSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type Bundle, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
@@ -222,6 +230,41 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
           'policy.changed active',
         ],
       );
+    },
+  );
+
+  await t.test(
+    '[POL-01] [POL-04] [TOOL-04] a link inside the root leads around no rule, and both ends sign the denial',
+    async () => {
+      const { files: root, state } = layout.device;
+      const secret = 'forty thousand a month';
+      mkdirSync(join(root, 'salaries'));
+      mkdirSync(join(root, 'pub'));
+      writeFileSync(join(root, 'salaries', 'q3'), secret);
+      writeFileSync(join(root, 'pub', 'q3'), 'public');
+      symlinkSync('../salaries', join(root, 'pub', 'folder'));
+      const paths = { argument: 'path', within: [join(root, 'salaries')] };
+      const rules = [allow, { ...DENY, id: 'no-salaries', paths }];
+      await publish('host', { version: 7, rules });
+      await publish('device', { version: 11, rules });
+      assert.equal(callOf(await read(system, 'pub/q3')).outcome, 'DONE');
+      const asked = await read(system, 'salaries/q3');
+      assert.equal((await receiptOf(system, asked)).device, undefined);
+      const turn = await read(system, 'pub/folder/q3');
+      const { receipt, device } = await receiptOf(system, turn);
+      assert.deepEqual(
+        [receipt.outcome, receipt.errorId, device?.outcome, device?.policyId],
+        ['denied', 'policy.denied', 'denied', 'local@11'],
+      );
+      assert.match(callOf(turn).errorMessage, /no-salaries denies the file that was opened/);
+      assert.equal((await system.zl('audit', 'verify', '--json')).status, 0);
+      for (const dir of [state, layout.host.state]) {
+        for (const name of readdirSync(dir, { recursive: true, encoding: 'utf8' })) {
+          const path = join(dir, name);
+          if (!statSync(path).isFile()) continue;
+          assert.ok(!readFileSync(path).includes(secret), path);
+        }
+      }
     },
   );
 });

@@ -103,12 +103,15 @@ function unopened(
 /** Where a path that cannot be opened leads, as far as its parts and links exist. */
 function placeOf(absolute: string): string {
   let at = absolute;
+  // Nothing below a link that does not resolve exists, so it is set aside.
+  const below: string[] = [];
   for (let links = 0; ; links++) {
     const { real, missing } = deepestExisting(at);
     const [first, ...rest] = missing;
     const target = first === undefined ? undefined : linkTarget(join(real, first));
-    if (target === undefined || links === MAX_LINKS) return join(real, ...missing);
-    at = resolve(real, target, ...rest);
+    if (target === undefined || links === MAX_LINKS) return join(real, ...missing, ...below);
+    below.unshift(...rest);
+    at = resolve(real, target);
   }
 }
 
