@@ -25,6 +25,8 @@ const HIDDEN: readonly [what: string, text: string, shown: string][] = [
     'ＡＰＩ＿ＫＥＹ：hunter2022 x',
     'ＡＰＩ＿ＫＥＹ：[masked:secret] x',
   ],
+  ['that a full-width quote does not end', 'password=hunter＂22 x', 'password=[masked:secret] x'],
+  ['in full-width forms and escapes', 'ｓｋ-ant-%30123456789abcdef0123456789 x', `${MASK} x`],
   ['in mathematical letters', KEY.replace('sk', '𝓼𝔨'), MASK],
   ['in percent escapes', `?q=%73k-ant%2D0123456789abcdef0123456789&x`, `?q=${MASK}&x`],
   [
