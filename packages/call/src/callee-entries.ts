@@ -31,7 +31,10 @@ export type EntryState =
 export class CalleeEntry {
   readonly callId: string;
   readonly digest: Uint8Array;
+  /** The first deadline of the call, which the watermark covers once the entry is forgotten. */
   readonly deadlineMs: number;
+  /** When the call's time is over by this run's clock. */
+  readonly endsMs: number;
   readonly outbox = new ResultOutbox();
   state: EntryState;
   /** The epoch of the caller's last CALL or RESUME: output goes only to a route the caller used. */
@@ -43,10 +46,14 @@ export class CalleeEntry {
   /** What CalleeEntries has counted of heldBytes. */
   countedBytes = 0;
 
-  constructor(key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'>, state: EntryState) {
+  constructor(
+    key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'> & { readonly endsMs: number },
+    state: EntryState,
+  ) {
     this.callId = key.callId;
     this.digest = key.digest;
     this.deadlineMs = key.deadlineMs;
+    this.endsMs = key.endsMs;
     this.state = state;
   }
 
@@ -106,7 +113,7 @@ export class CalleeEntries {
     this.#entries.set(entry.callId, entry);
     this.#unsettled.add(entry);
     this.changed(entry);
-    this.#sweepAtMs = Math.min(this.#sweepAtMs, entry.deadlineMs + this.#retentionMs);
+    this.#sweepAtMs = Math.min(this.#sweepAtMs, this.#forgetAtMs(entry));
   }
 
   /** As if the call had never arrived. */
@@ -126,13 +133,13 @@ export class CalleeEntries {
 
   /** Calls that still run after their deadline. */
   expired(nowMs: number): CalleeEntry[] {
-    return [...this.#unsettled].filter((entry) => entry.isRunning && entry.deadlineMs <= nowMs);
+    return [...this.#unsettled].filter((entry) => entry.isRunning && entry.endsMs <= nowMs);
   }
 
   get nextWakeMs(): number {
     let wakeMs = this.#sweepAtMs;
-    for (const { isRunning, deadlineMs } of this.#unsettled) {
-      if (isRunning) wakeMs = Math.min(wakeMs, deadlineMs);
+    for (const { isRunning, endsMs } of this.#unsettled) {
+      if (isRunning) wakeMs = Math.min(wakeMs, endsMs);
     }
     return wakeMs;
   }
@@ -142,14 +149,19 @@ export class CalleeEntries {
     if (nowMs < this.#sweepAtMs) return;
     this.#sweepAtMs = nowMs + MIN_SWEEP_GAP_MS;
     const past = [...this.#entries.values()].filter(
-      (entry) => entry.isSettled && entry.deadlineMs + this.#retentionMs <= nowMs,
+      (entry) => entry.isSettled && this.#forgetAtMs(entry) <= nowMs,
     );
     if (past.length > 0) this.#forget(past);
     let earliestMs = Number.POSITIVE_INFINITY;
-    for (const { deadlineMs } of this.#entries.values()) {
-      earliestMs = Math.min(earliestMs, deadlineMs + this.#retentionMs);
+    for (const entry of this.#entries.values()) {
+      earliestMs = Math.min(earliestMs, this.#forgetAtMs(entry));
     }
     this.#sweepAtMs = Math.max(earliestMs, nowMs + MIN_SWEEP_GAP_MS);
+  }
+
+  /** After both deadlines, so the watermark stays behind the clock by which new deadlines are stated. */
+  #forgetAtMs({ deadlineMs, endsMs }: CalleeEntry): number {
+    return Math.max(deadlineMs, endsMs) + this.#retentionMs;
   }
 
   /** The watermark is the latest forgotten deadline: anything higher would refuse too much. */
@@ -179,12 +191,13 @@ export function refusalOf(
   journal: Journal,
 ): RefusedReason | undefined {
   if (message === undefined) return RefusedReason.MALFORMED;
-  const { call, journalId } = message;
+  const { call, journalId, firstDeadlineMs } = message;
   if (!sameBytes(journalId, journal.id)) return RefusedReason.OTHER_JOURNAL;
   if (epoch < currentEpoch) return RefusedReason.OLD_EPOCH;
-  if (call.deadlineMs <= journal.watermarkMs) return RefusedReason.PAST_WATERMARK;
+  if (firstDeadlineMs <= journal.watermarkMs) return RefusedReason.PAST_WATERMARK;
   if (known === undefined) {
-    if (call.deadlineMs > latestDeadlineMs) return RefusedReason.DEADLINE_TOO_FAR;
+    if (Math.max(call.deadlineMs, firstDeadlineMs) > latestDeadlineMs)
+      return RefusedReason.DEADLINE_TOO_FAR;
     return isFull ? RefusedReason.BUSY : undefined;
   }
   return sameBytes(known.digest, call.digest) ? undefined : RefusedReason.DIGEST_MISMATCH;

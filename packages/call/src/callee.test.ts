@@ -2,87 +2,22 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { callIdFromKey, type Frame } from '@zerolatency/frame';
+import { CallSchema, OutcomeStatus, RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import {
-  CallSchema,
-  OutcomeSchema,
-  OutcomeStatus,
-  RefusedReason,
-  RefusedSchema,
-  ResumeSchema,
-} from '@zerolatency/proto/call';
+  at,
+  callTo,
+  idOf,
+  JOURNAL_ID,
+  lastOutcome,
+  lastRefusal,
+  lineOf,
+  request,
+  setUp,
+} from '../test/callee-rig.ts';
 import { CallerSender } from './caller-sender.ts';
-import { Callee, type CalleeLimits, MemoryJournal, requestDigest } from './index.ts';
+import { MemoryJournal, requestDigest } from './index.ts';
 import { readDeviceMessage } from './messages.ts';
-
-const JOURNAL_ID = Buffer.alloc(16, 1);
-const request = {
-  callId: '',
-  deadlineMs: 10_000,
-  server: 'fs',
-  method: 'tools/call',
-  params: Buffer.from('{}'),
-  argumentSalt: Buffer.alloc(16, 3),
-  maxBytes: 300_000,
-  bundleDigest: Buffer.alloc(32),
-  principal: { tenant: 'north', user: 'user-1', roles: [] },
-  traceparent: '',
-};
-
-function setUp(
-  limits: Partial<CalleeLimits> = {},
-  journal = new MemoryJournal(JOURNAL_ID),
-  signing?: (() => void)[],
-) {
-  const sent: Frame[] = [];
-  const log: string[] = [];
-  const callee = new Callee(
-    journal,
-    {
-      send: (frame) => sent.push(frame),
-      dispatch: ({ callId }) => log.push(`dispatch ${callId.slice(-1)}`),
-      abort: (callId, reason) => log.push(`abort ${callId.slice(-1)} ${reason}`),
-      seal: ({ callId }, { status }) => {
-        const sign = () =>
-          callee.sealed(callId, { receipt: Buffer.from(status), deviceUs: 1.4, serverUs: 0 });
-        if (signing === undefined) sign();
-        else signing.push(sign);
-      },
-    },
-    limits,
-  );
-  callee.recover(0);
-  callee.attached(5);
-  const said = () => sent.map(({ kind }) => FrameKind[kind]);
-  return { callee, journal, sent, log, said };
-}
-
-const at = (nowMs: number) => () => nowMs;
-const idOf = (call: number) => call.toString(16).padStart(32, '0');
-
-/** What a caller would send of that call. */
-function lineOf(call: number, send: (frame: Frame) => void, journalId = JOURNAL_ID) {
-  const callId = idOf(call);
-  const line = new CallerSender({ callId, digest: requestDigest(request) }, send);
-  line.bind(journalId);
-  line.take({ device: 0, epoch: 5, journalId });
-  return line;
-}
-
-function callTo(callee: Callee, call: number, change: Partial<typeof request> = {}) {
-  const line = lineOf(call, (frame) => callee.frame(frame, 1));
-  line.call({ ...request, callId: idOf(call), ...change }, 1_000_000);
-  return line;
-}
-
-function lastRefusal(sent: Frame[]): RefusedReason {
-  return fromBinary(RefusedSchema, sent.at(-1)?.payload ?? Buffer.of()).reason;
-}
-
-function lastOutcome(sent: Frame[]) {
-  const frame = sent.findLast(({ kind }) => kind === FrameKind.OUTCOME);
-  return fromBinary(OutcomeSchema, frame?.payload ?? Buffer.of());
-}
 
 test('[RLY-05] a known call is answered from the journal and not dispatched again', () => {
   const { callee, log, said } = setUp();
@@ -99,9 +34,9 @@ test('[RLY-05] a known call is answered from the journal and not dispatched agai
 test('[RLY-05] refuses calls for another journal, of an older epoch or with another digest', () => {
   const { callee, sent, log } = setUp();
   const hear = (frame: Frame) => callee.frame(frame, 1);
-  lineOf(1, hear, Buffer.alloc(16, 2)).call({ ...request, callId: idOf(1) }, 0);
+  lineOf(1, hear, Buffer.alloc(16, 2)).call({ ...request, callId: idOf(1) }, 0, 1);
   assert.equal(lastRefusal(sent), RefusedReason.OTHER_JOURNAL);
-  lineOf(1, (frame) => hear({ ...frame, epoch: 4 })).call({ ...request, callId: idOf(1) }, 0);
+  lineOf(1, (frame) => hear({ ...frame, epoch: 4 })).call({ ...request, callId: idOf(1) }, 0, 1);
   assert.equal(lastRefusal(sent), RefusedReason.OLD_EPOCH);
   callTo(callee, 1, { method: 'tools/list' });
   assert.equal(lastRefusal(sent), RefusedReason.MALFORMED, 'the digest is of another request');
@@ -164,11 +99,11 @@ test('a caller receives progress only while its latest Call or Resume names the 
   const { callee, said } = setUp();
   const plain = (schema: typeof CallSchema | typeof ResumeSchema) => (frame: Frame) => {
     const message = fromBinary(schema, frame.payload);
-    assert.deepEqual(message.features, ['progress']);
+    assert.ok(message.features.includes('progress'));
     message.features = [];
     callee.frame({ ...frame, payload: toBinary(schema, message) }, 1);
   };
-  lineOf(1, plain(CallSchema)).call({ ...request, callId: idOf(1) }, 1_000_000);
+  lineOf(1, plain(CallSchema)).call({ ...request, callId: idOf(1) }, 1_000_000, 1);
   callee.begin(idOf(1), { durable: false }, at(1));
   callee.progress(idOf(1), { progress: 1 });
   assert.deepEqual(said(), []);
@@ -187,7 +122,7 @@ test('a call without a salt of 16 bytes is malformed', () => {
     const line = new CallerSender({ callId: idOf(1), digest }, (frame) => callee.frame(frame, 1));
     line.bind(JOURNAL_ID);
     line.take({ device: 0, epoch: 5, journalId: JOURNAL_ID });
-    line.call({ ...request, argumentSalt, callId: idOf(1) }, 0);
+    line.call({ ...request, argumentSalt, callId: idOf(1) }, 0, 1);
     assert.equal(lastRefusal(sent), RefusedReason.MALFORMED);
   }
 });
@@ -246,18 +181,6 @@ test('[HOST-05] a call cancelled before it begins never runs, and a running one 
   assert.equal(callee.running, 1);
 });
 
-test('a call is aborted at its deadline and times out, whatever its tool reports later', () => {
-  const { callee, log, sent, said } = setUp();
-  callTo(callee, 1);
-  callee.begin(idOf(1), { durable: true }, at(1));
-  assert.equal(callee.nextWakeMs, 10_000);
-  callee.tick(10_000);
-  callee.finished(idOf(1), { status: 'done', result: Buffer.from('late') });
-  assert.deepEqual(said(), ['OUTCOME']);
-  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
-  assert.deepEqual(log, ['dispatch 1', 'abort 1 deadline']);
-});
-
 test('running calls, bytes of results and entries are bounded', () => {
   const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 1_000, maxEntries: 4 });
   callTo(callee, 1);
@@ -313,14 +236,6 @@ test('on a full disk nothing begins, and an outcome waits until the journal take
   assert.deepEqual(said().slice(length), ['DATA', 'OUTCOME']);
   callTo(callee, 2);
   assert.ok(begin(2), 'the caller asked again');
-});
-
-test('refuses a call whose entry would have to stay for days, and keeps no entry', () => {
-  const { callee, sent, log } = setUp({ maxEntries: 1 });
-  callTo(callee, 1, { deadlineMs: Number.MAX_SAFE_INTEGER });
-  assert.equal(lastRefusal(sent), RefusedReason.DEADLINE_TOO_FAR);
-  callTo(callee, 2);
-  assert.deepEqual(log, ['dispatch 2']);
 });
 
 test('an acknowledgement frees the bytes of a result', () => {
@@ -406,45 +321,10 @@ test('[RLY-01] the callee neither throws nor dispatches on arbitrary input', () 
   assert.deepEqual(log, []);
 });
 
-test('[RLY-05] a call that is cancelled at its deadline has timed out', () => {
-  const { callee, sent } = setUp();
-  let nowMs = 1;
-  const line = lineOf(1, (frame) => callee.frame(frame, nowMs));
-  line.call({ ...request, callId: idOf(1) }, 0);
-  callee.begin(idOf(1), { durable: false }, at(1));
-  nowMs = request.deadlineMs;
-  line.cancel();
-  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
-});
-
-test('a call that has waited until its deadline does not begin, though no timer has fired', () => {
-  const { callee, journal, sent, log } = setUp();
-  callTo(callee, 1);
-  assert.equal(callee.begin(idOf(1), { durable: true }, at(10_000)), 0);
-  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
-  assert.equal(lastOutcome(sent).errorMessage, 'did not begin by its deadline');
-  assert.deepEqual(log, ['dispatch 1', 'abort 1 deadline']);
-  assert.deepEqual(
-    [...journal.load()].map(({ state }) => state),
-    ['finished'],
-  );
-});
-
-test('a call whose deadline passes while the journal writes does not run', () => {
-  const { callee, sent } = setUp();
-  callTo(callee, 1);
-  const times = [9_999, 10_000, 10_000];
-  assert.equal(
-    callee.begin(idOf(1), { durable: true }, () => times.shift() ?? 10_001),
-    0,
-  );
-  assert.equal(lastOutcome(sent).errorId, 'tool.timeout');
-});
-
 test('[RLY-05] frames of an older epoch change nothing', () => {
   const { callee, sent, log, said } = setUp();
   const hear = (frame: Frame) => callee.frame(frame, 1);
-  lineOf(1, hear).call({ ...request, callId: idOf(1) }, 0);
+  lineOf(1, hear).call({ ...request, callId: idOf(1) }, 0, 1);
   callTo(callee, 2);
   for (const call of [1, 2]) callee.begin(idOf(call), { durable: true }, at(1));
   callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(100) });

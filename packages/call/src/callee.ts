@@ -46,6 +46,8 @@ export class Callee {
   /** Outcomes of calls that ran, for which the journal had no room. */
   readonly #unwritten = new Map<CalleeEntry, Seal>();
   #retryAtMs = 0;
+  /** What the journal's clock adds to the one that the inputs are given by. */
+  #leadMs = 0;
 
   constructor(journal: Journal, sink: CalleeSink, limits: Partial<CalleeLimits> = {}) {
     this.#journal = journal;
@@ -64,13 +66,17 @@ export class Callee {
 
   get nextWakeMs(): number {
     const { nextWakeMs } = this.#entries;
-    return this.#unwritten.size === 0 ? nextWakeMs : Math.min(nextWakeMs, this.#retryAtMs);
+    const wakeMs = this.#unwritten.size === 0 ? nextWakeMs : Math.min(nextWakeMs, this.#retryAtMs);
+    return wakeMs - this.#leadMs;
   }
 
   /** Once, before the first attached(). Rule 4: a dispatched call without an outcome is unknown. */
   recover(nowMs: number): void {
+    // A clock that was set back before this run must not refuse the deadlines that follow from it.
+    this.#leadMs = Math.max(0, this.#journal.watermarkMs - nowMs);
+    const journalMs = this.#journalMs(nowMs);
     // Read all before writing any: a journal may be read lazily.
-    const entries = [...this.#journal.load()].map((row) => this.#writer.restore(row));
+    const entries = [...this.#journal.load()].map((row) => this.#writer.restore(row, journalMs));
     for (const entry of entries) {
       this.#entries.add(entry);
       if (!entry.isRunning) continue;
@@ -109,7 +115,7 @@ export class Callee {
     } else if (frame.epoch < epoch) {
       // A stalled owner of an older lease is ignored.
     } else if (frame.kind === FrameKind.RESUME) {
-      this.#onResume(frame, callId, entry);
+      this.#onResume(frame, { callId, known: entry, currentEpoch: epoch }, nowMs);
     } else if (entry) {
       // A caller cancels at its deadline too; a call past the deadline has timed out by our clock.
       if (frame.kind === FrameKind.CANCEL) this.tick(nowMs);
@@ -125,13 +131,13 @@ export class Callee {
     const entry = this.#entries.get(callId);
     if (entry === undefined) return 0;
     // Timers stop while the machine sleeps, so no tick need have come at the deadline.
-    if (entry.deadlineMs <= now()) this.tick(now());
+    if (entry.endsMs <= this.#journalMs(now())) this.tick(now());
     const hasBegun = this.#tryToWrite(() => this.#writer.begin(entry, durable));
     if (hasBegun === undefined) this.#drop(entry);
     if (!hasBegun) return 0;
-    const nowMs = now();
-    if (entry.deadlineMs > nowMs) return entry.deadlineMs - nowMs;
-    this.tick(nowMs);
+    const leftMs = entry.endsMs - this.#journalMs(now());
+    if (leftMs > 0) return leftMs;
+    this.tick(now());
     return 0;
   }
 
@@ -164,14 +170,20 @@ export class Callee {
   }
 
   tick(nowMs: number): void {
-    for (const entry of this.#entries.expired(nowMs)) {
+    const journalMs = this.#journalMs(nowMs);
+    for (const entry of this.#entries.expired(journalMs)) {
       const what = entry.state.name === 'received' ? 'did not begin' : 'not finished';
       const error = new ZlError('tool.timeout', `${what} by its deadline`);
       this.#end(entry, { status: 'failed', error });
       this.#sink.abort(entry.callId, 'deadline');
     }
-    this.#tryToWrite(() => this.#entries.sweep(nowMs));
-    this.#retryWrites(nowMs);
+    this.#tryToWrite(() => this.#entries.sweep(journalMs));
+    this.#retryWrites(journalMs);
+  }
+
+  /** The clock by which callers state deadlines to this journal. */
+  #journalMs(nowMs: number): number {
+    return nowMs + this.#leadMs;
   }
 
   #onControl({ kind, offset }: Frame, entry: CalleeEntry): void {
@@ -194,9 +206,10 @@ export class Callee {
   #onCall(frame: Frame, { callId, known, currentEpoch }: Standing, nowMs: number): void {
     // A copy: the call outlives the buffer of the frame.
     const request = Uint8Array.from(frame.payload);
-    const message = readCall(callId, request);
+    const journalMs = this.#journalMs(nowMs);
+    const message = readCall(callId, request, journalMs);
     const { epoch } = frame;
-    const latestDeadlineMs = nowMs + this.#limits.maxAheadMs;
+    const latestDeadlineMs = journalMs + this.#limits.maxAheadMs;
     const arrival = { epoch, currentEpoch, known, isFull: this.#isFull, latestDeadlineMs };
     const refusal = refusalOf(message, arrival, this.#journal);
     if (message === undefined || refusal !== undefined) {
@@ -206,30 +219,39 @@ export class Callee {
       known.outbox.allow(message.credit);
       this.#sender.answer(known, 0);
     } else if (!this.#isDraining) {
-      this.#accept(message, { request, nowMs, currentEpoch });
+      this.#accept(message, { request, journalMs, currentEpoch });
     }
   }
 
   #accept(
-    { call, credit }: CallMessage,
-    from: { readonly request: Uint8Array; readonly nowMs: number; readonly currentEpoch: number },
+    { call, credit, firstDeadlineMs }: CallMessage,
+    from: {
+      readonly request: Uint8Array;
+      readonly journalMs: number;
+      readonly currentEpoch: number;
+    },
   ): void {
-    const entry = new CalleeEntry(call, { name: 'received', call, request: from.request });
+    const { callId, digest, deadlineMs: endsMs } = call;
+    const key = { callId, digest, deadlineMs: firstDeadlineMs, endsMs };
+    const entry = new CalleeEntry(key, { name: 'received', call, request: from.request });
     entry.epoch = from.currentEpoch;
     entry.wantsProgress = call.wantsProgress;
     entry.outbox.allow(credit);
-    const load = { nowMs: from.nowMs, running: this.running };
+    const load = { nowMs: from.journalMs, running: this.running };
     const error = obstacleTo(call, load, this.#limits);
     this.#entries.add(entry);
     if (error) this.#end(entry, { status: 'failed', error });
     else this.#sink.dispatch(call);
   }
 
-  #onResume({ offset, payload }: Frame, callId: string, known: CalleeEntry | undefined): void {
+  #onResume({ offset, payload }: Frame, { callId, known }: Standing, nowMs: number): void {
     const message = readMessage(ResumeSchema, payload);
     if (message === undefined) return;
     if (known === undefined || !sameBytes(message.journalId, this.#journal.id)) {
-      this.#sender.write(callId, notSeen(this.#journal.id, this.#completeEpochs));
+      const { id: journalId } = this.#journal;
+      const journalMs = this.#journalMs(nowMs);
+      const epochs = this.#completeEpochs;
+      this.#sender.write(callId, notSeen({ journalId, epochs, journalMs }));
     } else if (sameBytes(message.digest, known.digest)) {
       known.wantsProgress = message.features.includes(PROGRESS_FEATURE);
       known.outbox.limitTo(Number(message.credit));
@@ -288,9 +310,8 @@ export class Callee {
     return true;
   }
 
-  /** The clock may have been set back since the last attempt. */
   #retryWrites(nowMs: number): void {
-    if (nowMs < this.#retryAtMs && this.#retryAtMs <= nowMs + RETRY_WRITE_MS) return;
+    if (nowMs < this.#retryAtMs) return;
     this.#retryAtMs = nowMs + RETRY_WRITE_MS;
     for (const [entry, seal] of this.#unwritten) {
       this.#unwritten.delete(entry);

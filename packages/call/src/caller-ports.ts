@@ -7,6 +7,8 @@ export interface Route {
   readonly device: number;
   readonly epoch: number;
   readonly journalId: Uint8Array;
+  /** What the journal's clock shows now, or less; absent for a device that does not state it. */
+  readonly journalNowMs?: () => number;
 }
 
 /** The content of the ledger's intent record, written before the call is sent (rule 8). */

@@ -20,6 +20,8 @@ export class CallerSender {
   #route: Route | undefined;
   #epoch = 0;
   #sentEpoch = 0;
+  /** The same in every CALL: a later one would pass the watermark that covers the first. */
+  #journalDeadlineMs: number | undefined;
 
   constructor({ callId, digest }: Subject, send: (frame: Frame) => void) {
     this.#callId = callIdFromKey(callId);
@@ -67,7 +69,7 @@ export class CallerSender {
     return this.#journalId !== NO_BYTES;
   }
 
-  call(request: CallRequest, credit: number): void {
+  call(request: CallRequest, credit: number, nowMs: number): void {
     const { server, method, params, argumentSalt, bundleDigest, traceparent, principal } = request;
     const message = create(CallSchema, {
       digest: this.#digest,
@@ -83,9 +85,23 @@ export class CallerSender {
       traceparent,
       maxBytes: BigInt(request.maxBytes),
       features: [...FEATURES],
+      ...this.#timing(Math.floor(request.deadlineMs - nowMs)),
     });
     this.#sentEpoch = this.#route?.epoch ?? this.#sentEpoch;
     this.#write({ kind: FrameKind.CALL, payload: toBinary(CallSchema, message) });
+  }
+
+  /** Nothing for a journal whose clock was not known when the call was sent first. */
+  #timing(timeLeftMs: number) {
+    const sentJournalMs = Math.floor(this.#route?.journalNowMs?.() ?? 0);
+    const leftMs = Math.max(0, timeLeftMs);
+    this.#journalDeadlineMs ??= sentJournalMs === 0 ? 0 : sentJournalMs + leftMs;
+    if (this.#journalDeadlineMs === 0) return {};
+    return {
+      timeLeftMs: BigInt(leftMs),
+      sentJournalMs: BigInt(sentJournalMs),
+      journalDeadlineMs: BigInt(this.#journalDeadlineMs),
+    };
   }
 
   resume(offset: number, credit: number): void {

@@ -106,12 +106,12 @@ test('[RLY-05] sends the same call again after not seen, unless it comes from an
   const same = setUp();
   same.caller.routeUp(route, 0);
   same.caller.routeUp(newRoute, 1);
-  same.hear(notSeen(route.journalId, [3, 4]), 4);
+  same.hear(notSeen({ journalId: route.journalId, epochs: [3, 4], journalMs: 0 }), 4);
   assert.deepEqual(same.kinds(), ['CALL', 'RESUME', 'CALL']);
   const other = setUp();
   other.caller.routeUp(route, 0);
   other.caller.routeUp(newRoute, 1);
-  other.hear(notSeen(Buffer.alloc(16, 2), [3, 4]), 4);
+  other.hear(notSeen({ journalId: Buffer.alloc(16, 2), epochs: [3, 4], journalMs: 0 }), 4);
   assert.equal(other.outcomes[0]?.status, 'unknown');
   assert.equal(other.outcomes[0]?.error?.id, 'call.unknown_outcome');
 });
@@ -121,7 +121,7 @@ test('[RLY-05] a journal that may have lost the call leaves it unknown, unless i
     const { caller, hear, kinds, outcomes } = setUp(subject);
     caller.routeUp(route, 0);
     caller.routeUp(newRoute, 1);
-    hear(notSeen(route.journalId, epochs), 4);
+    hear(notSeen({ journalId: route.journalId, epochs, journalMs: 0 }), 4);
     return outcomes[0]?.error?.id ?? kinds().at(-1);
   };
   const sentUnder = route.epoch;
@@ -136,9 +136,9 @@ test('[RLY-05] a call that was sent again is judged by its last epoch', () => {
   const { caller, hear, kinds, outcomes } = setUp();
   caller.routeUp(route, 0);
   caller.routeUp(newRoute, 1);
-  hear(notSeen(route.journalId, [3, 4]), 4);
+  hear(notSeen({ journalId: route.journalId, epochs: [3, 4], journalMs: 0 }), 4);
   caller.routeUp({ ...route, epoch: 5 }, 2);
-  hear(notSeen(route.journalId, [3, 5]), 5);
+  hear(notSeen({ journalId: route.journalId, epochs: [3, 5], journalMs: 0 }), 5);
   assert.deepEqual(kinds(), ['CALL', 'RESUME', 'CALL', 'RESUME']);
   assert.equal(outcomes[0]?.status, 'unknown');
 });
@@ -239,7 +239,7 @@ test('[RLY-05] a restarted host asks for the outcome and never sends the call ag
   assert.equal(outcomes[0]?.resultBytes, 70);
   const unseen = setUp(intent);
   unseen.caller.routeUp(newRoute, 0);
-  unseen.hear(notSeen(route.journalId, [3, 4]), 4);
+  unseen.hear(notSeen({ journalId: route.journalId, epochs: [3, 4], journalMs: 0 }), 4);
   assert.equal(unseen.outcomes[0]?.status, 'unknown');
 });
 
@@ -254,4 +254,28 @@ test('a device that spoke is asked again only after a whole delay', () => {
   assert.equal(caller.nextWakeMs, 7_500, 'and a silent one more rarely each time');
   hear({ kind: FrameKind.DATA }, 3, 4_000);
   assert.equal(caller.nextWakeMs, 6_000, 'until it speaks');
+});
+
+test('a call states what is left of its time, and the same first deadline in every CALL', () => {
+  const { caller, sent, hear } = setUp();
+  const timingOf = (frame: Frame | undefined) => {
+    const call = fromBinary(CallSchema, frame?.payload ?? Buffer.of());
+    return [call.timeLeftMs, call.sentJournalMs, call.journalDeadlineMs, call.deadlineUnixMs];
+  };
+  caller.routeUp({ ...route, journalNowMs: () => 500_000.9 }, 1_000);
+  assert.deepEqual(timingOf(sent[0]), [9_000n, 500_000n, 509_000n, 10_000n]);
+  caller.routeUp({ ...newRoute, journalNowMs: () => 77 }, 4_000);
+  hear(notSeen({ journalId: route.journalId, epochs: [3, 4], journalMs: 77 }), 4, 4_500);
+  assert.deepEqual(timingOf(sent.at(-1)), [5_500n, 77n, 509_000n, 10_000n]);
+});
+
+test('a call that was first sent without the clock of the journal never states it', () => {
+  const { caller, sent, hear } = setUp();
+  caller.routeUp(route, 0);
+  caller.routeUp({ ...newRoute, journalNowMs: () => 500_000 }, 1);
+  hear(notSeen({ journalId: route.journalId, epochs: [3, 4], journalMs: 500_000 }), 4);
+  const calls = sent.filter(({ kind }) => kind === FrameKind.CALL);
+  assert.equal(calls.length, 2);
+  for (const { payload } of calls)
+    assert.equal(fromBinary(CallSchema, payload).journalDeadlineMs, 0n);
 });

@@ -194,7 +194,7 @@ export class Caller {
     if (this.#request === undefined) return;
     this.#become({ name: 'sent' });
     this.#silence.restart(nowMs);
-    this.#sender.call(this.#request, this.#inbox.granted);
+    this.#sender.call(this.#request, this.#inbox.granted, nowMs);
   }
 
   #resume(nowMs: number): void {

@@ -30,3 +30,4 @@ export {
   type JournalEntry,
   MemoryJournal,
 } from './journal.ts';
+export { JournalClock } from './journal-clock.ts';

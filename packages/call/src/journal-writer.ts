@@ -56,9 +56,11 @@ export class JournalWriter {
   }
 
   /** Restores an entry that an earlier run of this callee wrote. */
-  restore(row: JournalEntry): CalleeEntry {
+  restore(stored: JournalEntry, nowMs: number): CalleeEntry {
+    // However the clock was set meanwhile, a caller has the whole retention to ask.
+    const row = { ...stored, endsMs: nowMs };
     if (row.state === 'dispatched') {
-      const call = readCall(row.callId, row.request)?.call;
+      const call = readCall(row.callId, row.request, row.deadlineMs)?.call;
       if (call === undefined) {
         throw new ZlError('journal.corrupt', `the request of call ${row.callId} is unreadable`);
       }

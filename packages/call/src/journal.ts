@@ -1,6 +1,7 @@
 interface EntryKey {
   readonly callId: string;
   readonly digest: Uint8Array;
+  /** As the first CALL stated it; the watermark is compared with it. */
   readonly deadlineMs: number;
 }
 

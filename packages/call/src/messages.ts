@@ -9,6 +9,7 @@ import {
   readMessage,
 } from '@zerolatency/frame';
 import {
+  type Call,
   CallSchema,
   NotSeenSchema,
   type Outcome as OutcomeMessage,
@@ -35,21 +36,26 @@ export interface CallMessage {
   readonly call: CalleeCall;
   readonly journalId: Uint8Array;
   readonly credit: number;
+  /** The deadline that the watermark is compared with: the same in every CALL of the call. */
+  readonly firstDeadlineMs: number;
 }
 
 /**
  * Returns undefined for a malformed payload. The parts of a call are views into
- * `payload`, so it must outlive the call.
+ * `payload`, so it must outlive the call. It arrives at `nowMs` by the journal's clock.
  */
-export function readCall(callId: string, payload: Uint8Array): CallMessage | undefined {
+export function readCall(
+  callId: string,
+  payload: Uint8Array,
+  nowMs: number,
+): CallMessage | undefined {
   const message = readMessage(CallSchema, payload);
   if (message === undefined || message.digest.length !== DIGEST_BYTES) return undefined;
   const { digest, journalId, server, method, params, argumentSalt } = message;
   if (argumentSalt.length !== ARGUMENT_SALT_BYTES) return undefined;
-  const deadlineMs = Number(message.deadlineUnixMs);
-  if (!Number.isSafeInteger(deadlineMs) || deadlineMs === 0 || server === '' || method === '') {
-    return undefined;
-  }
+  const { deadlineMs, firstDeadlineMs } = deadlinesOf(message, nowMs);
+  if (!Number.isSafeInteger(firstDeadlineMs) || firstDeadlineMs === 0) return undefined;
+  if (server === '' || method === '') return undefined;
   if (!sameBytes(digest, requestDigest({ server, method, params, argumentSalt }))) return undefined;
   const { tenant = '', user = '', roles = [] } = message.principal ?? {};
   const call: CalleeCall = {
@@ -66,7 +72,18 @@ export function readCall(callId: string, payload: Uint8Array): CallMessage | und
     traceparent: message.traceparent,
     wantsProgress: message.features.includes(PROGRESS_FEATURE),
   };
-  return { call, journalId, credit: Number(message.credit) };
+  return { call, journalId, credit: Number(message.credit), firstDeadlineMs };
+}
+
+/** By the journal's clock, or by the caller's where the caller does not know the journal's. */
+function deadlinesOf(message: Call, nowMs: number) {
+  const firstDeadlineMs = Number(message.journalDeadlineMs);
+  if (firstDeadlineMs === 0) {
+    const deadlineMs = Number(message.deadlineUnixMs);
+    return { deadlineMs, firstDeadlineMs: deadlineMs };
+  }
+  const sentMs = Math.min(Number(message.sentJournalMs), nowMs);
+  return { deadlineMs: sentMs + Number(message.timeLeftMs), firstDeadlineMs };
 }
 
 export type CalleeContent = Pick<Frame, 'kind'> & Partial<Pick<Frame, 'offset' | 'payload'>>;
@@ -83,10 +100,21 @@ export function calleeFrame(callId: string, epoch: number, content: CalleeConten
   };
 }
 
-export function notSeen(journalId: Uint8Array, epochs: readonly number[]): CalleeContent {
-  const message = create(NotSeenSchema, { journalId, epochs: epochs.map(BigInt) });
-  const payload = toBinary(NotSeenSchema, message);
-  return { kind: FrameKind.NOT_SEEN, payload };
+interface NotSeenFields {
+  readonly journalId: Uint8Array;
+  /** Under which the journal has lost no call; empty from a bridge that does not say. */
+  readonly epochs: readonly number[];
+  /** What the journal's clock shows; 0 from a bridge that does not say. */
+  readonly journalMs: number;
+}
+
+export function notSeen({ journalId, epochs, journalMs }: NotSeenFields): CalleeContent {
+  const message = create(NotSeenSchema, {
+    journalId,
+    epochs: epochs.map(BigInt),
+    journalMs: BigInt(Math.floor(journalMs)),
+  });
+  return { kind: FrameKind.NOT_SEEN, payload: toBinary(NotSeenSchema, message) };
 }
 
 export function refused(reason: RefusedReason, journalId: Uint8Array): CalleeContent {
@@ -118,12 +146,7 @@ export function outcomePayload(outcome: CalleeOutcome, seal: Seal): Uint8Array {
 export type DeviceMessage =
   | { readonly type: 'data'; readonly offset: number; readonly bytes: Uint8Array }
   | { readonly type: 'outcome'; readonly outcome: CallerOutcome }
-  | {
-      readonly type: 'not seen';
-      readonly journalId: Uint8Array;
-      /** Under which the journal has lost no call; empty from a bridge that does not say. */
-      readonly epochs: readonly number[];
-    }
+  | ({ readonly type: 'not seen' } & NotSeenFields)
   | { readonly type: 'refused'; readonly reason: RefusedReason }
   | { readonly type: 'progress'; readonly report: CallProgress }
   | { readonly type: 'unreadable' };
@@ -141,8 +164,13 @@ export function readDeviceMessage({ kind, offset, payload }: Frame): DeviceMessa
     case FrameKind.NOT_SEEN: {
       const message = readMessage(NotSeenSchema, payload);
       if (message === undefined) return UNREADABLE;
-      const { journalId, epochs } = message;
-      return { type: 'not seen', journalId, epochs: epochs.map(Number) };
+      const { journalId, epochs, journalMs } = message;
+      return {
+        type: 'not seen',
+        journalId,
+        epochs: epochs.map(Number),
+        journalMs: Number(journalMs),
+      };
     }
     case FrameKind.REFUSED: {
       const message = readMessage(RefusedSchema, payload);

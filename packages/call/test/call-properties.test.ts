@@ -32,7 +32,8 @@ test('[RLY-05] a lost call is sent again after a clean restart, and with effects
   const [plan] = scheduleOf(0);
   assert.ok(plan?.do === 'call');
   const call = { ...plan, isDenied: false, decideMs: 0, workMs: 0, resultBytes: 1 };
-  const lost = { do: 'lose', frame: 0 } as const;
+  // The first CALL, after a question about the clock and its answer.
+  const lost = { do: 'lose', frame: 2 } as const;
   const fall = { atMs: 20, downMs: 50 };
   const outcomeAfter = (hasEffects: boolean, end: Step) => {
     const { violations, calls } = runOf([{ ...call, hasEffects, timeoutMs: 10_000 }, lost, end]);

@@ -18,15 +18,18 @@ test('every rule of a call has a variant that breaks it', () => {
   assert.deepEqual([...rules].sort(), [1, 2, 3, 4, 5, 6, 7, 8]);
 });
 
-function catches({ lie, variant, world = {} }: BrokenRule, t: TestContext): void {
+function catches({ lie, variant, faults, world = {} }: BrokenRule, t: TestContext): void {
   const lieOf = (schedule: Schedule) => {
     const broken = { ...world, ...variant };
     const found = violationsOf(schedule, broken).find((violation) => lie.test(violation));
     return found !== undefined && violationsOf(schedule, world).length === 0 ? found : undefined;
   };
   for (let seed = 0; seed < MAX_SEEDS; seed += 1) {
-    if (lieOf(scheduleOf(seed)) === undefined) continue;
-    const shortest = shrink(scheduleOf(seed), (candidate) => lieOf(candidate) !== undefined);
+    if (lieOf(scheduleOf(seed, faults)) === undefined) continue;
+    const shortest = shrink(
+      scheduleOf(seed, faults),
+      (candidate) => lieOf(candidate) !== undefined,
+    );
     assert.deepEqual(violationsOf(shortest, world), [], 'the rule, kept, prevents exactly this');
     t.diagnostic(`seed ${seed}: ${lieOf(shortest)}\n${printSchedule(shortest)}`);
     return;

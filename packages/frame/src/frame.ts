@@ -57,11 +57,14 @@ export function isKnownKind(kind: number): boolean {
 /** The PROGRESS frame. */
 export const PROGRESS_FEATURE = 'progress';
 
+/** A callee that states its journal's clock in NOT_SEEN, and reads deadlines by it in CALL. */
+export const JOURNAL_CLOCK_FEATURE = 'journal-clock';
+
 /**
  * What hosts name in Call and Resume, and bridges in Hello. A name stands for
  * one frame kind or one change of behaviour, and never changes its meaning.
  */
-export const FEATURES: readonly string[] = [PROGRESS_FEATURE];
+export const FEATURES: readonly string[] = [PROGRESS_FEATURE, JOURNAL_CLOCK_FEATURE];
 
 /**
  * Where the fields of a canonical frame are (frame.proto): each tag is one

@@ -10,6 +10,7 @@ export {
   type Frame,
   isCanonical,
   isKnownKind,
+  JOURNAL_CLOCK_FEATURE,
   kindOf,
   MAX_FRAME_BYTES,
   NO_CALL,

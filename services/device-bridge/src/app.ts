@@ -14,6 +14,7 @@ import {
   watchDocument,
 } from '@zerolatency/signing';
 import manifest from '../package.json' with { type: 'json' };
+import { steadyClock } from './adapters/clock/steady-clock.ts';
 import { serveText } from './adapters/control/serve-text.ts';
 import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
 import { Containments } from './adapters/processes/containments.ts';
@@ -65,11 +66,12 @@ const SHUTDOWN_ORDER = [
 const FIRST_CATALOG_MS = 2_000;
 
 /**
- * The time of day for deadlines and expiry, which other machines name: a laptop
- * that slept must know it. The monotonic clock is for what must not jump.
+ * The time of day is for expiry, which other machines name; the steady clock for deadlines, which
+ * callers state by it; the monotonic one for what the machine's sleep must not end.
  */
 const clock = {
   nowMs: () => Date.now(),
+  steadyMs: steadyClock(),
   monotonicMs: () => performance.now(),
   setTimeout: (run: () => void, delayMs: number): unknown => setTimeout(run, delayMs),
   clearTimeout: (timer: unknown) => clearTimeout(timer as NodeJS.Timeout | undefined),

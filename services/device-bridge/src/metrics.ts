@@ -17,6 +17,7 @@ export class BridgeMetrics {
   readonly #ignored;
   readonly #restarts;
   readonly #connected;
+  readonly #skew;
   readonly #servers;
   readonly #decisions;
   readonly #bundlesRefused;
@@ -31,6 +32,7 @@ export class BridgeMetrics {
     this.#ignored = metric(registry, 'zl_bridge_frames_ignored_total').labels();
     this.#restarts = metric(registry, 'zl_bridge_server_restarts_total');
     this.#connected = metric(registry, 'zl_bridge_connected').labels();
+    this.#skew = metric(registry, 'zl_bridge_clock_skew_seconds').labels();
     this.#servers = metric(registry, 'zl_bridge_servers');
     this.#decisions = metric(registry, 'zl_policy_decisions_total');
     const bundlesRefused = metric(registry, 'zl_policy_bundles_refused_total');
@@ -48,6 +50,10 @@ export class BridgeMetrics {
 
   connected(isConnected: boolean): void {
     this.#connected.set(isConnected ? 1 : 0);
+  }
+
+  clockSkew(aheadMs: number): void {
+    this.#skew.set(aheadMs / 1000);
   }
 
   callEnded({ tool, ending, seconds }: EndedCall): void {

@@ -44,7 +44,12 @@ export function statusOf(parts: StatusParts) {
 function connectionStatus(state: ConnectionState) {
   switch (state.name) {
     case 'live':
-      return { state: state.name, relay: state.wire.relay, epoch: state.epoch };
+      return {
+        state: state.name,
+        relay: state.wire.relay,
+        epoch: state.epoch,
+        clockSkewMs: state.skewMs,
+      };
     case 'dialling':
     case 'proving':
       return { state: state.name, relay: state.wire.relay };

@@ -71,9 +71,11 @@ export function relayMetrics(registry: Registry): RelayMetrics {
   const links = metric(registry, 'zl_host_links_open').labels();
   const roundTrip = metric(registry, 'zl_host_to_device_rtt_ms').labels({ hop: 'link' });
   const ignored = metric(registry, 'zl_host_frames_ignored_total').labels();
+  const skew = metric(registry, 'zl_host_device_clock_skew_seconds').labels();
   return {
     linksOpen: (change) => links.inc(change),
     linkRoundTrip: (ms) => roundTrip.observe(ms),
+    deviceSkew: (aheadMs) => skew.observe(Math.abs(aheadMs) / 1000),
     frameIgnored: () => ignored.inc(),
   };
 }

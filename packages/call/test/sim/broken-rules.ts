@@ -9,7 +9,7 @@ import { ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind } from '@zerolatency/frame';
 import { CallSchema, NotSeenSchema, OutcomeSchema, OutcomeStatus } from '@zerolatency/proto/call';
 import type { Journal, JournalEntry } from '../../src/index.ts';
-import { CLOCK_START_MS } from './timeline.ts';
+import type { Fault } from './schedule.ts';
 import type { Variant } from './variant.ts';
 
 export interface BrokenRule {
@@ -17,6 +17,8 @@ export interface BrokenRule {
   readonly how: string;
   /** What the properties must say of it. */
   readonly lie: RegExp;
+  /** The kinds of fault that must meet, where all kinds together would take too many worlds. */
+  readonly faults?: readonly Fault[];
   readonly variant: Partial<Variant>;
   /** The world that the rule protects, where it is not the present one. */
   readonly world?: Partial<Variant>;
@@ -31,14 +33,40 @@ const EARLIER_HOST: Partial<Variant> = {
 export const BROKEN_RULES: readonly BrokenRule[] = [
   {
     rule: 1,
-    how: 'a call carries a time to live instead of an absolute deadline',
+    how: 'a call carries a time to live instead of a deadline',
     lie: /^ran /,
     variant: {
-      toDevice: (frame, { nowMs }) =>
+      toDevice: (frame, { deviceMs }) =>
         patch(frame, FrameKind.CALL, CallSchema, {
-          deadlineUnixMs: BigInt(Math.round(CLOCK_START_MS + nowMs) + 5_000),
+          timeLeftMs: 5_000n,
+          sentJournalMs: BigInt(deviceMs),
+          journalDeadlineMs: BigInt(deviceMs + 5_000),
         }),
     },
+  },
+  {
+    rule: 1,
+    how: 'the time of a call runs from its arrival',
+    lie: /^began after its deadline/,
+    variant: {
+      toDevice: (frame, { deviceMs }) =>
+        patch(frame, FrameKind.CALL, CallSchema, { sentJournalMs: BigInt(deviceMs) }),
+    },
+  },
+  {
+    rule: 1,
+    how: "a deadline is stated by the caller's clock",
+    lie: /^could be \w+ and is|^began after its deadline/,
+    variant: {
+      fromHost: (frame) =>
+        patch(frame, FrameKind.CALL, CallSchema, { journalDeadlineMs: 0n, timeLeftMs: 0n }),
+    },
+  },
+  {
+    rule: 2,
+    how: "a deadline is compared with the device's time of day",
+    lie: /^could be \w+ and is|^began after its deadline/,
+    variant: { isClockSteady: false },
   },
   {
     rule: 2,
@@ -55,7 +83,7 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
   {
     rule: 2,
     how: 'a call begins without a look at the clock',
-    lie: /^began late/,
+    lie: /^began after its deadline/,
     variant: { beginsAt: () => Number.NEGATIVE_INFINITY },
   },
   {
@@ -116,6 +144,8 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     rule: 5,
     how: 'entries are forgotten without a watermark',
     lie: /^ran /,
+    // The clock is ahead after a restart, and the caller is cut off until the entry is forgotten.
+    faults: ['clock', 'restart', 'cut'],
     variant: { journalFor: (disk) => journalLike(disk, { watermarkMs: 0 }) },
   },
   {

@@ -12,7 +12,7 @@ const RETENTION_MS = 500;
 export const MAX_ENTRIES = 2;
 const ABORT_MS = 3;
 /** How soon after a sleep the bridge's timer looks at the clock again. */
-const WAKING_MS = 1_000;
+export const WAKING_MS = 1_000;
 /** A key in hardware takes its time. */
 const SEAL_MS = 2;
 
@@ -23,6 +23,9 @@ export interface DeviceParts {
   /** As the callee sees its journal. */
   readonly journalFor: (disk: Journal) => Journal;
   readonly beginsAt: (nowMs: number) => number;
+  readonly isClockSteady: boolean;
+  /** How far its time of day is off. */
+  readonly skewMs: number;
   readonly send: (frame: Frame) => void;
   /** The bridge runs and wants a route. */
   readonly onStart: () => void;
@@ -37,14 +40,17 @@ export class SimDevice {
   #callee: Callee | undefined;
   #epoch: number | undefined;
   #life = 0;
-  /** What its clock adds to true time. */
-  #clockMs = CLOCK_START_MS;
+  /** What its time of day adds to true time. */
+  #clockMs: number;
+  /** What its bridge's clock adds: the time of day at its start, and unchanged from then on. */
+  #steadyMs = 0;
   readonly #begun = new Set<string>();
   #sleptMs = 0;
   #awakeAtMs = 0;
 
   constructor(parts: DeviceParts) {
     this.#parts = parts;
+    this.#clockMs = CLOCK_START_MS + parts.skewMs;
     this.#disk = this.#freshDisk();
   }
 
@@ -62,16 +68,21 @@ export class SimDevice {
 
   /** In true time. */
   get nextWakeMs(): number {
-    const wakeMs = (this.#callee?.nextWakeMs ?? Number.POSITIVE_INFINITY) - this.#clockMs;
+    const wakeMs = (this.#callee?.nextWakeMs ?? Number.POSITIVE_INFINITY) - this.#aheadMs;
     return this.#sleptMs > 0 ? Math.max(wakeMs, this.#awakeAtMs + WAKING_MS) : wakeMs;
   }
 
-  get #nowMs(): number {
-    return this.#parts.timeline.nowMs + this.#clockMs;
+  get nowMs(): number {
+    return this.#parts.timeline.nowMs + this.#aheadMs;
+  }
+
+  get #aheadMs(): number {
+    return this.#parts.isClockSteady ? this.#steadyMs : this.#clockMs;
   }
 
   start(): void {
     if (this.#callee) return;
+    this.#steadyMs = this.#clockMs;
     const { send, fate, witness } = this.#parts;
     const life = this.#life;
     const callee = new Callee(
@@ -89,7 +100,7 @@ export class SimDevice {
       { retentionMs: RETENTION_MS, maxEntries: MAX_ENTRIES },
     );
     this.#callee = callee;
-    this.#alive(() => callee.recover(this.#nowMs));
+    this.#alive(() => callee.recover(this.nowMs));
     if (this.#callee === undefined) return;
     this.#parts.onStart();
   }
@@ -158,11 +169,11 @@ export class SimDevice {
     const { timeline } = this.#parts;
     const asleepMs = this.#awakeAtMs - timeline.nowMs;
     if (asleepMs > 0) timeline.after(asleepMs, () => this.hear(frame));
-    else this.#alive((callee) => callee.frame(frame, this.#nowMs));
+    else this.#alive((callee) => callee.frame(frame, this.nowMs));
   }
 
   tick(): void {
-    this.#alive((callee) => callee.tick(this.#nowMs));
+    this.#alive((callee) => callee.tick(this.nowMs));
   }
 
   #stop(downMs: number): void {
@@ -193,14 +204,13 @@ export class SimDevice {
     });
   }
 
-  #dispatch({ callId, deadlineMs }: CalleeCall): void {
+  #dispatch({ callId }: CalleeCall): void {
     const plan = this.#plan(callId);
-    const now = () => this.#parts.beginsAt(this.#nowMs);
+    const now = () => this.#parts.beginsAt(this.nowMs);
     const decide = (callee: Callee) => {
       const error = new ZlError('policy.denied', 'no');
       if (plan.isDenied) callee.finished(callId, { status: 'denied', error });
       else if (callee.begin(callId, { durable: plan.hasEffects }, now) > 0) {
-        if (this.#nowMs >= deadlineMs) this.#parts.witness.violate(callId, 'began late');
         this.#run(callId, plan);
       }
     };
@@ -211,7 +221,7 @@ export class SimDevice {
   #run(callId: string, { workMs }: CallPlan): void {
     const { witness, fate } = this.#parts;
     this.#begun.add(callId);
-    const result = witness.executed(callId);
+    const result = witness.executed(callId, this.#parts.timeline.nowMs);
     fate.pass('acted');
     this.#after(workMs, (callee) => callee.finished(callId, { status: 'done', result }));
   }

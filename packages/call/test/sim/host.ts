@@ -5,6 +5,7 @@ import {
   type CallerOutcome,
   type CallerSink,
   type CallIntent,
+  JournalClock,
   type Route,
 } from '../../src/index.ts';
 import { type Fate, live } from './death.ts';
@@ -13,10 +14,13 @@ import { CLOCK_START_MS, type Timeline } from './timeline.ts';
 import type { Witness } from './witness.ts';
 
 const GRACE_MS = 1_000;
+const RECOVERY_MS = 4_000;
 const WINDOW_BYTES = 64;
 export const MAX_BYTES = 400;
 const LIMITS = { windowBytes: WINDOW_BYTES, cancelGraceMs: 1_500, probeMs: 100, maxProbeMs: 800 };
 const CONSUME_MS = 2;
+/** A question about the journal's clock can be lost like any other frame. */
+const ASK_AGAIN_MS = 50;
 
 export interface HostParts {
   readonly timeline: Timeline;
@@ -25,6 +29,8 @@ export interface HostParts {
   readonly send: (frame: Frame) => void;
   readonly onStart: () => void;
   readonly recordsIntentFirst: boolean;
+  /** How far its clock is off. */
+  readonly skewMs: number;
   readonly onSettled: (callId: string, outcome: CallerOutcome) => void;
 }
 
@@ -33,6 +39,10 @@ interface LiveCall {
   readonly chunks: Uint8Array[];
   readonly isRecovered: boolean;
   readonly settleByMs: number;
+  /** What the host's clock added to true time when the call began; setting it changes nothing for the call. */
+  readonly clockMs: number;
+  /** The caller is of release 0.1.0: it states its deadline by its own clock. */
+  readonly isOlder: boolean;
   unreadBytes: number;
 }
 
@@ -44,28 +54,34 @@ export class SimHost {
   #route: Route | undefined;
   #life = 0;
   #isUp = true;
+  #clock: { readonly clock: JournalClock; readonly route: Route } | undefined;
   /** What its clock adds to true time. */
-  #clockMs = CLOCK_START_MS;
+  #clockMs: number;
 
   constructor(parts: HostParts) {
     this.#parts = parts;
+    this.#clockMs = CLOCK_START_MS + parts.skewMs;
   }
 
   /** In true time. */
   get nextWakeMs(): number {
     let wakeMs = Number.POSITIVE_INFINITY;
-    for (const { caller } of this.#live.values()) wakeMs = Math.min(wakeMs, caller.nextWakeMs);
-    return wakeMs - this.#clockMs;
+    for (const { caller, clockMs } of this.#live.values()) {
+      wakeMs = Math.min(wakeMs, caller.nextWakeMs - clockMs);
+    }
+    return wakeMs;
   }
 
-  get #nowMs(): number {
-    return this.#parts.timeline.nowMs + this.#clockMs;
+  #nowMs({ clockMs }: Pick<LiveCall, 'clockMs'>): number {
+    return this.#parts.timeline.nowMs + clockMs;
   }
 
   call(callId: string, plan: CallPlan): void {
     if (!this.#isUp) return;
-    this.#parts.witness.planned(callId, plan);
-    const deadlineMs = this.#nowMs + plan.timeoutMs;
+    const { witness, timeline } = this.#parts;
+    witness.planned(callId, plan, timeline.nowMs);
+    const clockMs = this.#clockMs;
+    const deadlineMs = this.#nowMs({ clockMs }) + plan.timeoutMs;
     const settleByMs = deadlineMs + GRACE_MS;
     const caller = new Caller(
       {
@@ -85,18 +101,22 @@ export class SimHost {
       this.#sinkOf(callId),
       LIMITS,
     );
-    this.#live.set(callId, { caller, chunks: [], isRecovered: false, settleByMs, unreadBytes: 0 });
-    if (this.#route) this.#offer(caller, this.#route);
+    const { isOlder } = plan;
+    const call = { caller, chunks: [], isRecovered: false, settleByMs, clockMs, isOlder };
+    this.#live.set(callId, { ...call, unreadBytes: 0 });
+    if (this.#route) this.#offer(callId, this.#route);
   }
 
   cancel(callId: string): void {
-    this.#alive(() => this.#live.get(callId)?.caller.cancel(this.#nowMs));
+    const call = this.#live.get(callId);
+    if (call) this.#alive(() => call.caller.cancel(this.#nowMs(call)));
   }
 
   crash({ downMs }: { readonly downMs: number }): void {
     this.#isUp = false;
     this.#life += 1;
     this.#route = undefined;
+    this.#clock = undefined;
     this.#live.clear();
     this.#parts.timeline.after(downMs, () => this.#start());
   }
@@ -107,30 +127,44 @@ export class SimHost {
 
   routeUp(route: Route): void {
     if (!this.#isUp) return;
-    this.#route = route;
-    for (const { caller } of [...this.#live.values()]) this.#offer(caller, route);
+    const { send, timeline } = this.#parts;
+    const clock = new JournalClock(route, { send, monotonicMs: () => timeline.nowMs });
+    this.#clock = { clock, route: { ...route, journalNowMs: () => clock.nowMs() } };
+    this.#ask(clock);
+  }
+
+  #ask(clock: JournalClock): void {
+    if (this.#clock?.clock !== clock || this.#route === this.#clock.route) return;
+    void clock.ask();
+    this.#parts.timeline.after(ASK_AGAIN_MS, () => this.#ask(clock));
   }
 
   routeLost(): void {
     this.#route = undefined;
-    this.#each((caller) => caller.routeLost(this.#nowMs));
+    this.#clock = undefined;
+    this.#each((call, nowMs) => call.caller.routeLost(nowMs));
   }
 
   hear(frame: Frame): void {
+    if (this.#clock?.clock.hear(frame) && this.#route !== this.#clock.route) {
+      this.#route = this.#clock.route;
+      for (const callId of [...this.#live.keys()]) this.#offer(callId, this.#route);
+    }
     const call = this.#live.get(callKey(frame.callId));
-    if (call) this.#alive(() => call.caller.frame(frame, this.#nowMs));
+    if (call) this.#alive(() => call.caller.frame(frame, this.#nowMs(call)));
   }
 
   tick(): void {
-    this.#each((caller) => {
-      if (caller.nextWakeMs <= this.#nowMs) caller.tick(this.#nowMs);
+    this.#each(({ caller }, nowMs) => {
+      if (caller.nextWakeMs <= nowMs) caller.tick(nowMs);
     });
   }
 
   /** Calls whose outcome is not stated although their time is over. */
   overdue(): string[] {
-    const late = [...this.#live.values()].filter(({ caller, settleByMs }) => {
-      return caller.nextWakeMs < Number.POSITIVE_INFINITY && settleByMs < this.#nowMs;
+    const late = [...this.#live.values()].filter((call) => {
+      const { caller, settleByMs } = call;
+      return caller.nextWakeMs < Number.POSITIVE_INFINITY && settleByMs < this.#nowMs(call);
     });
     return late.map(({ caller }) => caller.callId);
   }
@@ -139,16 +173,23 @@ export class SimHost {
     this.#isUp = true;
     for (const intent of this.#open.values()) {
       const { callId } = intent;
+      const clockMs = this.#clockMs;
       // Time to ask, however long the host was away.
-      const settleByMs = Math.max(intent.settleByMs, this.#nowMs + GRACE_MS);
+      const settleByMs = this.#nowMs({ clockMs }) + RECOVERY_MS;
       const caller = Caller.recover({ ...intent, settleByMs }, this.#sinkOf(callId), LIMITS);
-      this.#live.set(callId, { caller, chunks: [], isRecovered: true, settleByMs, unreadBytes: 0 });
+      const call = { caller, chunks: [], isRecovered: true, settleByMs, clockMs, isOlder: false };
+      this.#live.set(callId, { ...call, unreadBytes: 0 });
     }
     this.#parts.onStart();
   }
 
-  #offer(caller: Caller, route: Route): void {
+  #offer(callId: string, known: Route): void {
     const { witness, fate, recordsIntentFirst } = this.#parts;
+    const call = this.#live.get(callId);
+    if (call === undefined) return;
+    const { caller, isOlder } = call;
+    const { journalNowMs: _unknown, ...plain } = known;
+    const route = isOlder ? plain : known;
     this.#alive(() => {
       const isFirst = caller.state.name === 'validated';
       const intend = () => {
@@ -159,7 +200,7 @@ export class SimHost {
         fate.pass('intended');
       };
       if (recordsIntentFirst) intend();
-      caller.routeUp(route, this.#nowMs);
+      caller.routeUp(route, this.#nowMs(call));
       if (!recordsIntentFirst) intend();
     });
   }
@@ -200,9 +241,9 @@ export class SimHost {
     };
   }
 
-  #each(part: (caller: Caller) => void): void {
+  #each(part: (call: LiveCall, nowMs: number) => void): void {
     this.#alive(() => {
-      for (const { caller } of [...this.#live.values()]) part(caller);
+      for (const call of [...this.#live.values()]) part(call, this.#nowMs(call));
     });
   }
 

@@ -7,6 +7,8 @@ export interface CallPlan {
   readonly call: number;
   readonly hasEffects: boolean;
   readonly isDenied: boolean;
+  /** The caller is of release 0.1.0. */
+  readonly isOlder: boolean;
   /** Keeps working when it is asked to stop. */
   readonly isStubborn: boolean;
   readonly timeoutMs: number;
@@ -52,6 +54,8 @@ export type Step =
       /** The clock is put right again after this long; never, when 0. */
       readonly forMs: number;
     }
+  /** Its clock is wrong from the beginning. */
+  | { readonly do: 'skew'; readonly of: 'host' | 'device'; readonly byMs: number }
   /** The device's machine sleeps: its timers stop, and frames wait. */
   | { readonly do: 'sleep'; readonly atMs: number; readonly forMs: number }
   | { readonly do: 'lose'; readonly frame: number }
@@ -74,24 +78,27 @@ const FAULTS = [
   'full disk',
   'clock',
   'sleep',
+  'skew',
   'lose',
   'repeat',
   'delay',
 ] as const;
-type Fault = (typeof FAULTS)[number];
+export type Fault = (typeof FAULTS)[number];
 
 const PERSON_MS = 6_000;
 const LONG_MS = 15_000;
+const HOURS_MS = 3 * 60 * 60 * 1000;
 /** About as many frames as a call needs, so that a fault often hits one. */
 const FRAMES = 30;
 
-export function scheduleOf(seed: number): Schedule {
+/** With these kinds of fault alone, where they are given. */
+export function scheduleOf(seed: number, only?: readonly Fault[]): Schedule {
   const random = new Random(seed);
   const steps: Step[] = [];
   const calls = random.int(1, 3);
   for (let call = 0; call < calls; call += 1) steps.push(planCall(random, call));
   // Few kinds of fault and many of each: that is where rare meetings happen.
-  const kinds = FAULTS.filter(() => random.chance(0.25));
+  const kinds = only ?? FAULTS.filter(() => random.chance(0.25));
   const faults = kinds.length > 0 ? random.int(1, 8) : 0;
   for (let fault = 0; fault < faults; fault += 1) {
     steps.push(planFault(random, kinds[random.int(0, kinds.length - 1)] ?? 'cut', calls));
@@ -106,6 +113,7 @@ function planCall(random: Random, call: number): CallPlan {
     call,
     hasEffects: random.chance(0.5),
     isDenied: random.chance(0.1),
+    isOlder: random.chance(0.1),
     isStubborn: random.chance(0.3),
     timeoutMs: random.pick([2_000, 5_000, 10_000]),
     decideMs: random.chance(0.7) ? 0 : random.int(1, 1_000),
@@ -119,8 +127,8 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
   const downMs = random.chance(0.8) ? random.int(1, 1_000) : random.int(1_000, 8_000);
   const kept = random.chance(0.5) ? 0 : random.int(1, 3);
   const fall = { downMs, isMachine: random.chance(0.6), kept };
-  // The first frame is a CALL, and the one that can do most harm.
-  const frame = random.pick([0, 0, random.int(0, 4), random.int(0, FRAMES)]);
+  // The first CALL, after a question about the clock and its answer, can do most harm.
+  const frame = random.pick([2, 2, random.int(0, 6), random.int(0, FRAMES)]);
   const aWhileMs = random.int(1, random.pick([50, 3_000, LONG_MS]));
   switch (kind) {
     case 'cancel':
@@ -144,6 +152,8 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
       return { do: kind, atMs, forMs: downMs };
     case 'clock':
       return planClock(random, atMs);
+    case 'skew':
+      return { do: kind, of: random.pick(['host', 'device']), byMs: planSkew(random) };
     case 'sleep':
       return { do: kind, atMs, forMs: aWhileMs };
     case 'lose':
@@ -153,6 +163,10 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
     case 'delay':
       return { do: kind, frame, byMs: aWhileMs };
   }
+}
+
+function planSkew(random: Random): number {
+  return random.pick([-1, 1]) * random.int(1, random.pick([LONG_MS, HOURS_MS]));
 }
 
 function planClock(random: Random, atMs: number): Step {

@@ -6,7 +6,8 @@ export interface Surroundings {
   readonly journalId: Uint8Array;
   /** The epoch of the device's socket; undefined while it has none. */
   readonly epoch: number | undefined;
-  readonly nowMs: number;
+  /** The clock of the device's bridge. */
+  readonly deviceMs: number;
 }
 
 /** The world around the two machines. A variant that breaks one rule differs in one of these. */
@@ -21,6 +22,8 @@ export interface Variant {
   readonly recordsIntentFirst: boolean;
   readonly hostTicks: boolean;
   readonly retriesUnknown: boolean;
+  /** The bridge's clock does not change when the device's time of day is set. */
+  readonly isClockSteady: boolean;
 }
 
 export const FAITHFUL: Variant = {
@@ -33,4 +36,5 @@ export const FAITHFUL: Variant = {
   recordsIntentFirst: true,
   hostTicks: true,
   retriesUnknown: false,
+  isClockSteady: true,
 };

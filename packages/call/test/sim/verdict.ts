@@ -1,4 +1,4 @@
-import { MAX_ENTRIES, type SimDevice } from './device.ts';
+import { MAX_ENTRIES, type SimDevice, WAKING_MS } from './device.ts';
 import { MAX_BYTES } from './host.ts';
 import type { Network } from './network.ts';
 import type { CallPlan, Schedule } from './schedule.ts';
@@ -25,7 +25,7 @@ export function checkEnd({ witness, network, device }: Ended, schedule: Schedule
   if (disturbedMs === undefined || witness.calls.size > MAX_ENTRIES) return;
   for (const [callId, { plan, outcome }] of witness.calls) {
     const readyMs = Math.max(plan.atMs, disturbedMs) + plan.decideMs + plan.workMs + CALM_MS;
-    if (readyMs > plan.atMs + plan.timeoutMs) continue;
+    if (plan.isOlder || readyMs > plan.atMs + plan.timeoutMs) continue;
     const expected = expectedOf(plan);
     if (outcome?.status !== expected) {
       witness.violate(callId, `could be ${expected} and is ${outcome?.status}`);
@@ -43,6 +43,12 @@ function disturbedUntil(schedule: Schedule, lastFaultMs: number): number | undef
   let untilMs = lastFaultMs;
   for (const step of schedule) {
     if (step.do === 'call' || 'frame' in step) continue;
+    // No clock that is wrong, or set while calls run, is a disturbance.
+    if (step.do === 'clock' || step.do === 'skew') continue;
+    if (step.do === 'sleep') {
+      untilMs = Math.max(untilMs, step.atMs) + step.forMs + WAKING_MS;
+      continue;
+    }
     if (step.do !== 'cut' && step.do !== 'relay crash') return undefined;
     untilMs = Math.max(untilMs, step.atMs + step.downMs);
   }

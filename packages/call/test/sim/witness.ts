@@ -14,6 +14,8 @@ interface Execution {
 export interface Testimony {
   readonly plan: CallPlan;
   readonly executions: Execution[];
+  /** In true time. A caller of release 0.1.0 has none, because its clock and the device's may differ. */
+  readonly deadlineMs: number;
   intent?: CallIntent;
   outcome?: CallerOutcome;
   /** As the device told it last. */
@@ -33,18 +35,20 @@ export class Witness {
   /** The disk lost durable writes. */
   rollbacks = 0;
 
-  planned(callId: string, plan: CallPlan): void {
-    this.calls.set(callId, { plan, executions: [], granted: 0 });
+  planned(callId: string, plan: CallPlan, nowMs: number): void {
+    const deadlineMs = plan.isOlder ? Number.POSITIVE_INFINITY : nowMs + plan.timeoutMs;
+    this.calls.set(callId, { plan, executions: [], deadlineMs, granted: 0 });
   }
 
   /** The tool acts. Gives back what it will produce, which is different each time. */
-  executed(callId: string): Buffer {
+  executed(callId: string, nowMs: number): Buffer {
     const call = this.#call(callId);
     const { plan, executions, outcome } = call;
     const last = executions.at(-1);
     const result = bytesOf(`${callId} ${executions.length}`, plan.resultBytes);
     const { machineCrashes } = this;
     executions.push({ machineCrashes, result });
+    if (nowMs >= call.deadlineMs) this.violate(callId, 'began after its deadline');
     if (call.intent === undefined) this.violate(callId, 'ran without an intent in the ledger');
     if (outcome && outcome.status !== 'unknown') {
       this.violate(callId, `ran after it had ended as ${outcome.status}`);

@@ -10,7 +10,7 @@ import { checkEnd } from './verdict.ts';
 import { Witness } from './witness.ts';
 
 /** Longer than every deadline, retention and clock step together; time in which nothing happens is free. */
-const HORIZON_MS = 1_000_000;
+const HORIZON_MS = 30_000_000;
 /** A machine that wakes more often than this at one moment would never sleep again. */
 const MAX_WAKES_AT_ONCE = 1_000;
 
@@ -37,6 +37,8 @@ class World {
       fate,
       journalFor: variant.journalFor,
       beginsAt: variant.beginsAt,
+      isClockSteady: variant.isClockSteady,
+      skewMs: skewOf(schedule, 'device'),
       send: (frame) =>
         network.carry(frame, (it) => this.host.hear(variant.toHost(it, this.#surroundings))),
       onStart: () => this.#relay.connect(),
@@ -51,6 +53,7 @@ class World {
           this.device.hear(variant.toDevice(it, this.#surroundings)),
         ),
       onStart: () => this.#relay.tellRoute(),
+      skewMs: skewOf(schedule, 'host'),
       recordsIntentFirst: variant.recordsIntentFirst,
       onSettled: (callId, { status }) => {
         const plan = witness.calls.get(callId)?.plan;
@@ -89,8 +92,8 @@ class World {
   }
 
   get #surroundings(): Surroundings {
-    const { nowMs } = this.#timeline;
-    return { journalId: this.device.journal.id, epoch: this.device.epoch, nowMs };
+    const { journal, epoch, nowMs: deviceMs } = this.device;
+    return { journalId: journal.id, epoch, deviceMs };
   }
 
   #stepClock({ of, byMs, forMs }: Extract<Step, { do: 'clock' }>): void {
@@ -156,6 +159,13 @@ export function runOf(schedule: Schedule, variant: Partial<Variant> = {}): Witne
 /** What the protocol promised and did not hold; nothing when all is well. */
 export function violationsOf(schedule: Schedule, variant: Partial<Variant> = {}): string[] {
   return runOf(schedule, variant).violations;
+}
+
+function skewOf(schedule: Schedule, end: 'host' | 'device'): number {
+  return schedule.reduce(
+    (sumMs, step) => (step.do === 'skew' && step.of === end ? sumMs + step.byMs : sumMs),
+    0,
+  );
 }
 
 function callIdOf(call: number): string {

@@ -154,6 +154,7 @@ function listenerOf({ log, metrics, onLive }: CallsParts, calls: DeviceCalls): C
     onLost: () => calls.detached(),
     onState: (state) => {
       metrics.connected(state.name === 'live');
+      if (state.name === 'live' && state.skewMs !== undefined) metrics.clockSkew(state.skewMs);
       logConnection(log, state);
     },
     onAttempt: (outcome) => metrics.attempted(outcome),
@@ -165,7 +166,15 @@ function logConnection(log: Log, state: ConnectionState): void {
   const fields = { connection: state.name };
   switch (state.name) {
     case 'live':
-      log.info({ ...fields, relay: state.wire.relay, epoch: state.epoch }, 'live');
+      log.info(
+        {
+          ...fields,
+          relay: state.wire.relay,
+          epoch: state.epoch,
+          clockSkewMs: state.skewMs,
+        },
+        'live',
+      );
       break;
     case 'lost':
       log.warn({ ...fields, why: state.why, retryInMs: state.retryInMs }, 'connection lost');

@@ -10,7 +10,8 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { Runner, type RunnerDeps } from './runner.ts';
 
 export interface CallsClock {
-  nowMs(): number;
+  /** Never steps, and counts the sleep of the machine. */
+  steadyMs(): number;
   setTimeout(run: () => void, delayMs: number): unknown;
   clearTimeout(timer: unknown): void;
 }
@@ -43,7 +44,7 @@ export class DeviceCalls {
     this.#deps = deps;
     this.#runner = new Runner(deps, {
       begin: (callId, options) =>
-        this.#guard(() => this.#callee.begin(callId, options, deps.clock.nowMs)) ?? 0,
+        this.#guard(() => this.#callee.begin(callId, options, deps.clock.steadyMs)) ?? 0,
       progress: (callId, report) => this.#guard(() => this.#callee.progress(callId, report)),
       finished: (callId, finish) => void this.#input(() => this.#callee.finished(callId, finish)),
     });
@@ -61,7 +62,7 @@ export class DeviceCalls {
 
   /** Call it once, before the first connection. */
   recover(): void {
-    this.#input(() => this.#callee.recover(this.#deps.clock.nowMs()));
+    this.#input(() => this.#callee.recover(this.#deps.clock.steadyMs()));
   }
 
   attached(epoch: number): void {
@@ -74,7 +75,7 @@ export class DeviceCalls {
 
   frame(frame: Frame): void {
     this.#lastFrameMs = performance.now();
-    this.#input(() => this.#callee.frame(frame, this.#deps.clock.nowMs()));
+    this.#input(() => this.#callee.frame(frame, this.#deps.clock.steadyMs()));
   }
 
   /** Takes no new calls, and resolves once those that run have ended or the deadline fires. */
@@ -153,8 +154,11 @@ export class DeviceCalls {
     this.#timerAtMs = atMs;
     const wake = () => {
       this.#timerAtMs = Number.POSITIVE_INFINITY;
-      this.#input(() => this.#callee.tick(clock.nowMs()));
+      this.#input(() => this.#callee.tick(clock.steadyMs()));
     };
-    this.#timer = clock.setTimeout(wake, Math.min(MAX_TIMER_MS, Math.max(0, atMs - clock.nowMs())));
+    this.#timer = clock.setTimeout(
+      wake,
+      Math.min(MAX_TIMER_MS, Math.max(0, atMs - clock.steadyMs())),
+    );
   }
 }

@@ -69,7 +69,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
         else fail('the relay sent a malformed challenge');
       });
     } else if (kind === FrameKind.WELCOME) {
-      const welcome = readWelcome(payload);
+      const welcome = readWelcome(payload, clock.nowMs());
       if (welcome === undefined) fail('the relay sent a malformed welcome');
       else machine.become(() => live(machine, wire, welcome));
     } else if (!isKnownKind(kind)) {
@@ -114,10 +114,11 @@ async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8
   return toBinary(HelloSchema, create(HelloSchema, message));
 }
 
-function readWelcome(payload: Uint8Array) {
+function readWelcome(payload: Uint8Array, nowMs: number) {
   try {
-    const { epoch, heartbeatMs } = fromBinary(WelcomeSchema, payload);
-    return { epoch: Number(epoch), heartbeatMs };
+    const { epoch, heartbeatMs, unixMs } = fromBinary(WelcomeSchema, payload);
+    const skewMs = unixMs === 0n ? undefined : nowMs - Number(unixMs);
+    return { epoch: Number(epoch), heartbeatMs, skewMs };
   } catch {
     // Not a Welcome; the caller drops the relay.
     return undefined;

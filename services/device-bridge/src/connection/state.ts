@@ -30,6 +30,8 @@ export interface LiveState extends Leaving {
   readonly name: 'live';
   readonly wire: Wire;
   readonly epoch: number;
+  /** What the device's time of day was ahead of the relay's; undefined when the relay does not state it. */
+  readonly skewMs: number | undefined;
   send(frame: Frame): void;
 }
 
@@ -126,6 +128,7 @@ export function refusalOf({ code, reason }: SocketEnd): ZlError | undefined {
 interface Terms {
   readonly epoch: number;
   readonly heartbeatMs: number;
+  readonly skewMs: number | undefined;
 }
 
 /** For a relay that names none, so that a dead socket is still noticed. */
@@ -138,7 +141,8 @@ const PROVEN_AFTER_MS = 2_000;
 const MAX_DRAIN_JITTER_MS = 1_000;
 
 /** Passes frames both ways until the socket ends or falls silent, or the relay drains. */
-export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms): LiveState {
+export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
+  const { epoch, heartbeatMs, skewMs } = terms;
   const { clock, limits, listener } = machine.deps;
   const silenceMs = 2 * Math.min(heartbeatMs || DEFAULT_HEARTBEAT_MS, MAX_HEARTBEAT_MS);
   const sinceMs = clock.monotonicMs();
@@ -197,6 +201,7 @@ export function live(machine: Machine, wire: Wire, { epoch, heartbeatMs }: Terms
     name: 'live',
     wire,
     epoch,
+    skewMs,
     send: (frame) => {
       wire.send(encodeFrame(frame));
       if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');

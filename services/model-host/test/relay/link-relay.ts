@@ -31,6 +31,7 @@ export interface RelayedDevice {
   readonly journalId: Uint8Array;
   readonly catalog: Catalog;
   readonly credential: string;
+  readonly features?: readonly string[];
   attach(epoch: number, send: (frame: Frame) => void): void;
   detach(): void;
   receive(frame: Frame): void;
@@ -197,6 +198,7 @@ export class LinkRelay extends SocketServer {
       journalId: device.journalId,
       catalog: device.catalog,
       credential: device.credential,
+      deviceFeatures: [...(device.features ?? [])],
     });
     const payload = toBinary(OpenedSchema, opened);
     this.#send(link, { kind: FrameKind.OPENED, device: handle, epoch, payload });

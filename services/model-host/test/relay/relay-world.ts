@@ -31,6 +31,7 @@ export interface RelayWorld {
 export const NO_RELAY_METRICS: RelayMetrics = {
   linksOpen() {},
   linkRoundTrip() {},
+  deviceSkew() {},
   frameIgnored() {},
 };
 

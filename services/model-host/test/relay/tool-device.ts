@@ -9,7 +9,7 @@ import {
   MemoryJournal,
 } from '@zerolatency/call';
 import { fromUnknown } from '@zerolatency/errors';
-import type { Frame } from '@zerolatency/frame';
+import { FEATURES, type Frame } from '@zerolatency/frame';
 import {
   type Catalog,
   CatalogSchema,
@@ -39,6 +39,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   catalog: Catalog;
   /** The number of executions of each call. */
   readonly executions = new Map<string, number>();
+  readonly features = FEATURES;
   readonly traceparents: string[] = [];
   /** Changes a receipt before `signer` signs it. */
   forge: (receipt: Receipt) => Receipt = (receipt) => receipt;

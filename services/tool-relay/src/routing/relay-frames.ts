@@ -55,13 +55,14 @@ export interface WelcomeFields {
   readonly epoch: number;
   readonly heartbeatMs: number;
   readonly maxFrameBytes: number;
+  readonly unixMs: number;
 }
 
-export function welcomeFrame({ epoch, heartbeatMs, maxFrameBytes }: WelcomeFields): Uint8Array {
+export function welcomeFrame({ epoch, unixMs, ...limits }: WelcomeFields): Uint8Array {
   const message = create(WelcomeSchema, {
     epoch: BigInt(epoch),
-    heartbeatMs,
-    maxFrameBytes,
+    unixMs: BigInt(unixMs),
+    ...limits,
   });
   return control(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
 }

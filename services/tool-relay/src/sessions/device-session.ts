@@ -236,9 +236,9 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   #welcome(socket: Socket, { epoch, tenant, deviceId }: Lease): void {
-    const { heartbeat, heartbeatMs, maxFrameBytes, log } = this.#context;
+    const { heartbeat, heartbeatMs, maxFrameBytes, clock, log } = this.#context;
     this.#slot = heartbeat.join(this);
-    socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes }));
+    socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes, unixMs: clock.unixMs() }));
     log.info({ tenant, deviceId, epoch }, 'device live');
     this.#observer.onLive();
   }

@@ -19,6 +19,8 @@ import { type LinkCredentials, LinkSocket } from './link-socket.ts';
 export interface RelayMetrics {
   linksOpen(change: 1 | -1): void;
   linkRoundTrip(ms: number): void;
+  /** A device's clock was read: what it is ahead of ours. */
+  deviceSkew(aheadMs: number): void;
   /** The kind of a frame is not one this release knows. */
   frameIgnored(): void;
 }

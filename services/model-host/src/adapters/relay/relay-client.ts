@@ -38,7 +38,8 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
   const locator = new DeviceLocator({ urls, tls, timeoutMs: limits.dialTimeoutMs });
   const links = new LinkPool({ tls, limits, metrics, log, nowMs });
   const checkCredential = credentialCheck(deviceKeys, nowMs);
-  const routes = new DeviceRouteTable({ locator, links, checkCredential, limits });
+  const onClock = (journalMs: number) => metrics.deviceSkew(journalMs - nowMs());
+  const routes = new DeviceRouteTable({ locator, links, checkCredential, limits, onClock });
   return {
     route: (tenant, deviceId) => routes.get(tenant, deviceId),
     list: (tenant, signal) => locator.list(tenant, signal),

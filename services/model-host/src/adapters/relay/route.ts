@@ -1,6 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf';
+import { JournalClock } from '@zerolatency/call';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { callKey, type Frame, FrameKind } from '@zerolatency/frame';
+import { callKey, type Frame, FrameKind, JOURNAL_CLOCK_FEATURE } from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
 import type { Verifier } from '@zerolatency/signing';
@@ -24,7 +25,12 @@ type RouteState =
   | { readonly name: 'idle' }
   | { readonly name: 'locating'; readonly abort: AbortController }
   | Opening
-  | { readonly name: 'up'; readonly hop: Hop; connection: DeviceConnection }
+  | {
+      readonly name: 'up';
+      readonly hop: Hop;
+      readonly clock: JournalClock | undefined;
+      connection: DeviceConnection;
+    }
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'closed' };
 
@@ -35,6 +41,7 @@ interface Opening {
   hop?: Hop;
   /** The last one, while its credential is being checked. */
   opened?: Opened;
+  clock?: JournalClock | undefined;
 }
 
 interface Hop {
@@ -61,6 +68,8 @@ export interface RelayRouteOptions {
   readonly links: LinkPool;
   readonly checkCredential: CredentialCheck;
   readonly limits: RelayLimits;
+  /** The clock of the device's journal was read. */
+  readonly onClock: (journalMs: number) => void;
   /** The route is closed because nobody used it for a while. */
   readonly onIdle: () => void;
 }
@@ -191,7 +200,9 @@ export class RelayRoute implements DeviceRoute {
 
   #onFrame(frame: Frame): void {
     if (frame.kind !== FrameKind.OPENED) {
-      this.#users.get(callKey(frame.callId))?.onFrame(frame);
+      const user = this.#users.get(callKey(frame.callId));
+      if (user !== undefined) user.onFrame(frame);
+      else if ('clock' in this.#state) this.#state.clock?.hear(frame);
       return;
     }
     const opened = decodeOpened(frame.payload);
@@ -208,7 +219,7 @@ export class RelayRoute implements DeviceRoute {
         new ZlError('device.offline', 'the relay holds another connection of the device now'),
       );
     } else if (state.name === 'up') {
-      state.connection = connectionOf(opened, state.hop.handle, state.connection.verifier);
+      state.connection = connectionOf(opened, { ...state, verifier: state.connection.verifier });
     } else if (known !== undefined) {
       // The catalog changed while the credential is being checked.
       state.opened = opened;
@@ -222,18 +233,34 @@ export class RelayRoute implements DeviceRoute {
 
   #check(state: Opening, hop: Hop, opened: Opened): void {
     state.opened = opened;
+    const clock = this.#clockOf(hop, opened);
+    state.clock = clock;
     const { checkCredential, tenant, deviceId } = this.#options;
-    checkCredential(opened.credential, { tenant, deviceId }).then((verified) => {
+    const checked = checkCredential(opened.credential, { tenant, deviceId });
+    // Asked meanwhile: no call is sent before the device's clock is known.
+    Promise.all([checked, clock?.ask()]).then(([verified]) => {
       if (this.#state !== state) return;
       if ('error' in verified) this.#lose(verified.error);
-      else this.#up(hop, connectionOf(state.opened ?? opened, hop.handle, verified.verifier));
+      else this.#up(state, connectionOf(state.opened ?? opened, { ...verified, hop, clock }));
     });
   }
 
-  #up(hop: Hop, connection: DeviceConnection): void {
-    if (this.#state.name === 'opening') clearTimeout(this.#state.timer);
+  #clockOf(hop: Hop, opened: Opened): JournalClock | undefined {
+    if (!opened.deviceFeatures.includes(JOURNAL_CLOCK_FEATURE)) return undefined;
+    const { epoch, journalId } = opened;
+    const route = { device: hop.handle, epoch: Number(epoch), journalId };
+    return new JournalClock(route, {
+      send: (frame) => hop.link.send(frame),
+      monotonicMs: () => performance.now(),
+      onRead: this.#options.onClock,
+    });
+  }
+
+  #up({ timer, clock, hop }: Opening, connection: DeviceConnection): void {
+    if (hop === undefined) return;
+    clearTimeout(timer);
     this.#backoff.reset();
-    this.#state = { name: 'up', hop, connection };
+    this.#state = { name: 'up', hop, clock, connection };
     this.#waiters.resolveAll(connection);
     for (const user of [...this.#users.values()]) user.onRouteUp(connection);
   }
@@ -285,10 +312,17 @@ function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
   }
 }
 
+interface ConnectionParts {
+  readonly hop: Hop;
+  readonly verifier: Verifier;
+  readonly clock: JournalClock | undefined;
+}
+
 /** The public key is the one in the verified credential of the same message. */
-function connectionOf(opened: Opened, device: number, verifier: Verifier): DeviceConnection {
+function connectionOf(opened: Opened, { hop, verifier, clock }: ConnectionParts): DeviceConnection {
   return {
-    device,
+    ...(clock && { journalNowMs: () => clock.nowMs() }),
+    device: hop.handle,
     epoch: Number(opened.epoch),
     journalId: opened.journalId,
     servers: opened.catalog?.servers ?? [],

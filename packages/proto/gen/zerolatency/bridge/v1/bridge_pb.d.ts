@@ -127,6 +127,14 @@ export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
    * @generated from field: repeated string features = 4;
    */
   features: string[];
+
+  /**
+   * The relay's clock, so that the device can show how far its own is off. No
+   * deadline depends on it.
+   *
+   * @generated from field: uint64 unix_ms = 6;
+   */
+  unixMs: bigint;
 };
 
 /**

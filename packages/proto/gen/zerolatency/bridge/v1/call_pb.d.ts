@@ -31,7 +31,8 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
   journalId: Uint8Array;
 
   /**
-   * Absolute. A call that arrives later is refused.
+   * Absolute, by the caller's clock. It counts only without journal_deadline_ms:
+   * a call that then arrives later, by the callee's clock, does not run.
    *
    * @generated from field: uint64 deadline_unix_ms = 3;
    */
@@ -107,6 +108,31 @@ export declare type Call = Message<"zerolatency.bridge.v1.Call"> & {
    * @generated from field: repeated string features = 13;
    */
   features: string[];
+
+  /**
+   * What was left of the call's time when the caller sent this Call.
+   *
+   * @generated from field: uint64 time_left_ms = 25;
+   */
+  timeLeftMs: bigint;
+
+  /**
+   * What the journal's clock showed then at least: an earlier reading of
+   * NotSeen.journal_ms, and the time since. The time left runs from here, so that
+   * a delay on the way uses it up, or from the arrival if that is earlier.
+   *
+   * @generated from field: uint64 sent_journal_ms = 26;
+   */
+  sentJournalMs: bigint;
+
+  /**
+   * sent_journal_ms and time_left_ms of the first Call with this id, added: the
+   * deadline that is compared with the journal's watermark. It is the same in
+   * every Call with this id. 0: the caller does not know the journal's clock.
+   *
+   * @generated from field: uint64 journal_deadline_ms = 27;
+   */
+  journalDeadlineMs: bigint;
 };
 
 /**
@@ -310,6 +336,14 @@ export declare type NotSeen = Message<"zerolatency.bridge.v1.NotSeen"> & {
    * @generated from field: repeated uint64 epochs = 2;
    */
   epochs: bigint[];
+
+  /**
+   * What the journal's clock shows: milliseconds that never step back while the
+   * device is connected, and go on while its machine sleeps.
+   *
+   * @generated from field: uint64 journal_ms = 3;
+   */
+  journalMs: bigint;
 };
 
 /**
