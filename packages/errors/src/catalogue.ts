@@ -268,7 +268,7 @@ export const CATALOGUE = {
   'ledger.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The ledger cannot be written, so no turn and no call may begin; check its disk.',
+    help: 'No turn and no call may begin without the ledger; free space on its disk, or mend what the message names. A host that runs goes on by itself.',
   },
   'ledger.corrupt': {
     code: 'DATA_LOSS',

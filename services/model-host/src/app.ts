@@ -71,6 +71,7 @@ async function openTurns(
     slots: new Slots('turns', config.limits.turns),
     toolboxes: tools.toolboxes,
     recorder: tools.recorder,
+    assertWritable: tools.assertWritable,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
     watch: watchTurns({ tracer, metrics: turnMetrics(registry), log }),

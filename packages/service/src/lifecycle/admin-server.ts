@@ -113,9 +113,8 @@ async function answerTo(options: AdminOptions, request: IncomingMessage): Promis
   }
 }
 
-function readiness({ accepting, state }: Lifecycle): Answer {
-  const reasons = accepting ? [] : [`state is ${state}`];
-  return json(accepting ? 200 : 503, { ready: accepting, reasons });
+function readiness({ accepting, obstacles }: Lifecycle): Answer {
+  return json(accepting ? 200 : 503, { ready: accepting, reasons: obstacles });
 }
 
 /** Always 200: the reader decides what the report means. */

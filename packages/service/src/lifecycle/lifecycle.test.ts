@@ -142,3 +142,19 @@ test('whatever hooks do, all of them are run and the shutdown ends', async () =>
     { numRuns: 50 },
   );
 });
+
+test('a paused service takes no new work until every pause is over, and says why', () => {
+  const lifecycle = new Lifecycle();
+  lifecycle.markReady();
+  const seen: boolean[] = [];
+  lifecycle.onChange(() => seen.push(lifecycle.accepting));
+  const goOn = lifecycle.pause('the disk is full');
+  const goOnToo = lifecycle.pause('the clock is wrong');
+  assert.deepEqual(lifecycle.obstacles, ['the disk is full', 'the clock is wrong']);
+  goOn();
+  assert.equal(lifecycle.accepting, false);
+  goOnToo();
+  goOnToo();
+  assert.deepEqual(lifecycle.obstacles, []);
+  assert.deepEqual(seen, [false, true]);
+});

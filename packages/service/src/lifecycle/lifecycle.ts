@@ -31,6 +31,7 @@ export class Lifecycle {
   readonly #stopped = Promise.withResolvers<void>();
   readonly #hooks = new Set<Hook>();
   readonly #listeners = new Set<(state: RunStateName) => void>();
+  readonly #obstacles = new Set<{ readonly reason: string }>();
   readonly #failures: { name: string; error: unknown }[] = [];
   readonly #forceGraceMs: number;
   readonly #onHookError: (name: string, error: unknown) => void;
@@ -53,7 +54,13 @@ export class Lifecycle {
 
   /** Whether new work may begin. */
   get accepting(): boolean {
-    return this.#state.name === 'ready';
+    return this.#state.name === 'ready' && this.#obstacles.size === 0;
+  }
+
+  /** Why no new work may begin; empty when it may. */
+  get obstacles(): string[] {
+    const reasons = [...this.#obstacles].map(({ reason }) => reason);
+    return this.#state.name === 'ready' ? reasons : [`state is ${this.#state.name}`, ...reasons];
   }
 
   /** Fires when what still runs must end now. Its reason is a ZlError. */
@@ -75,7 +82,14 @@ export class Lifecycle {
     this.#apply({ name: 'ready' });
   }
 
-  /** Returns a function that removes the listener. */
+  /** Takes no new work until the returned function is called, and goes on with the rest. */
+  pause(reason: string): () => void {
+    const obstacle = { reason };
+    this.#changeObstacles(() => this.#obstacles.add(obstacle));
+    return () => this.#changeObstacles(() => this.#obstacles.delete(obstacle));
+  }
+
+  /** Called when the state or `accepting` changes. Returns a function that removes the listener. */
   onChange(listener: (state: RunStateName) => void): () => void {
     this.#listeners.add(listener);
     return () => this.#listeners.delete(listener);
@@ -159,6 +173,16 @@ export class Lifecycle {
     const before = this.#state;
     this.#state = transition(before, event);
     if (this.#state.name === before.name) return;
+    this.#tell();
+  }
+
+  #changeObstacles(change: () => void): void {
+    const before = this.accepting;
+    change();
+    if (this.accepting !== before) this.#tell();
+  }
+
+  #tell(): void {
     for (const listener of this.#listeners) listener(this.#state.name);
   }
 }

@@ -124,8 +124,12 @@ function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields
     if (isAnnounced) return;
     isAnnounced = true;
     const print = () => stdout.write(`${JSON.stringify({ event: 'ready', ...fields })}\n`);
-    if (lifecycle.accepting) print();
-    else lifecycle.onChange((state) => void (state === 'ready' && print()));
+    if (lifecycle.accepting) return print();
+    const stop = lifecycle.onChange(() => {
+      if (!lifecycle.accepting) return;
+      stop();
+      print();
+    });
   };
 }
 

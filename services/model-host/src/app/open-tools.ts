@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { watchKeySet } from '@zerolatency/identity';
-import { type Ledger, openLedger, type RecordBodies } from '@zerolatency/ledger';
+import type { RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
 import { resolveSecret } from '@zerolatency/service/config';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
@@ -17,10 +17,12 @@ import {
   watchDocument,
 } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
+import { HostLedger } from '../adapters/ledger/host-ledger.ts';
 import {
   createCallLedger,
   createRecorder,
   openCalls,
+  policyEntry,
   recordPolicy,
 } from '../adapters/ledger/records.ts';
 import { createRelayClient, type RelayClient } from '../adapters/relay/relay-client.ts';
@@ -50,6 +52,8 @@ export interface HostDeps {
 export interface OpenedTools {
   readonly toolboxes: Toolboxes;
   readonly recorder: Recorder;
+  /** Throws while nothing can be recorded. */
+  assertWritable(): void;
   readonly components: Readonly<Record<string, ComponentCheck>>;
 }
 
@@ -67,9 +71,11 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const key = await resolveSecret(config.ledger.key, { env: deps.env, readFile: readText });
   const signer = signerFromPem(key);
   const { log, registry, tracer } = deps;
-  const ledger = await openHostLedger(config, { ...deps, signer });
+  let onReopened = () => {};
+  const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
   const onChange = recordPolicy(ledger, log);
   const policy = await openPolicy(config.policy, { ...deps, onChange });
+  ledger.resumeWith(() => policyEntry(policy.current(Date.now())));
   const devices = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
   const metrics = toolMetrics(registry);
@@ -83,7 +89,14 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
         log.warn({ ...device, withheld }, `${count} tools of the device are not offered`),
     }),
   ];
-  await closeEarlierCalls({ open: openCalls(ledger), executors, ledger: callLedger, signer }, log);
+  const closeEarlier = () => {
+    const open = openCalls(ledger).filter(({ facts }) => !callLedger.isUnderWay(facts.callId));
+    return closeEarlierCalls({ open, executors, ledger: callLedger, signer }, log);
+  };
+  await closeEarlier();
+  onReopened = () => {
+    closeEarlier().catch((err) => log.error({ err }, 'calls without a receipt were not closed'));
+  };
   const toolboxes = createToolboxes({
     executors,
     policy,
@@ -96,6 +109,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   return {
     toolboxes,
     recorder: createRecorder(ledger),
+    assertWritable: () => ledger.assertWritable(),
     components: {
       ledger: ledgerCheck(ledger),
       policy: policyCheck(policy),
@@ -104,11 +118,11 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   };
 }
 
-/** Calls that a host left open when it died get their receipts before anything new begins. */
+/** Calls that ended without a receipt, because the host died or its ledger failed, get theirs. */
 async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): Promise<void> {
   if (calls.open.length === 0) return;
   const outcomes = await closeOpenIntents(calls);
-  log.warn({ outcomes }, 'calls of an earlier run were closed');
+  log.warn({ outcomes }, 'calls without a receipt were closed');
 }
 
 async function openDevices(
@@ -158,15 +172,24 @@ const MAX_REASON_CHARS = 1024;
 /** Opens the ledger and records the host's start, and its stop when it drains. */
 async function openHostLedger(
   config: HostConfig,
-  deps: HostDeps & { readonly signer: Signer },
-): Promise<Ledger> {
+  deps: HostDeps & { readonly signer: Signer; readonly onReopened: () => void },
+): Promise<HostLedger> {
   const { lifecycle, log, registry, signer } = deps;
-  const ledger = await openLedger({
+  let goOn = () => {};
+  const ledger = await HostLedger.open({
     dir: config.ledger.dir,
     origin: config.ledger.origin,
     signer,
-    onFailure: (err) => log.error({ err }, 'the ledger accepts no more records'),
     observer: ledgerMetrics(registry),
+    onFailed: (err) => {
+      log.error({ err }, 'the ledger takes no records, so no turn begins until it does');
+      goOn = lifecycle.pause(`the ledger cannot be written: ${err.message}`);
+    },
+    onReopened: () => {
+      log.warn({ records: ledger.size }, 'the ledger takes records again');
+      goOn();
+      deps.onReopened();
+    },
   });
   exposeLedger(registry, () => ledger.size);
   const host: HostStarted = { version: manifest.version, configDigest: config.digest };
@@ -176,7 +199,7 @@ async function openHostLedger(
   return ledger;
 }
 
-async function closeWith(ledger: Ledger, body: HostStarted): Promise<void> {
+async function closeWith(ledger: HostLedger, body: HostStarted): Promise<void> {
   try {
     ledger.appendSoon({ kind: 'host.stopped', body });
   } finally {
@@ -190,10 +213,11 @@ function reasonOf({ detail }: Lifecycle): { reason?: string } {
   return { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() };
 }
 
-function ledgerCheck(ledger: Ledger): ComponentCheck {
+function ledgerCheck(ledger: HostLedger): ComponentCheck {
   return async () => {
-    const { state, size } = ledger;
-    return { status: state === 'open' ? 'ok' : 'down', detail: `${state}, ${size} records` };
+    const { failure, size } = ledger;
+    if (failure === undefined) return { status: 'ok', detail: `open, ${size} records` };
+    return { status: 'down', detail: `${failure.message}. ${failure.help}` };
   };
 }
 

@@ -32,6 +32,8 @@ export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'runNested'> {
   readonly models: Models;
   readonly limits: TurnLimits;
   readonly slots: Slots;
+  /** Throws while a turn could not be recorded. */
+  readonly assertWritable: () => void;
   /** Without a traceparent the turn's span is a child of the active one. */
   readonly watch: (
     scope: TurnScope,
@@ -69,6 +71,7 @@ export class Turns {
     if (this.draining.aborted) {
       throw new ZlError('server.draining', 'this pod takes no new turns');
     }
+    this.#deps.assertWritable();
     const model = this.#deps.models.resolve(ask.model);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
     const release = this.#deps.slots.take(ask.identity);

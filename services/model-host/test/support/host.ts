@@ -81,7 +81,7 @@ export async function startTestHost(
       }),
       tracer: tracing.tracer,
     },
-    async () => ({ toolboxes, recorder, components: {} }),
+    async () => ({ toolboxes, recorder, assertWritable() {}, components: {} }),
   );
   lifecycle.markReady();
   t.after(() => lifecycle.shutdown({ reason: 'test over', deadlineMs: 0 }));

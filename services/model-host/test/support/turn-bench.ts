@@ -65,6 +65,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
     slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),
     toolboxes,
     recorder,
+    assertWritable() {},
     bounds: { maxCallsPerStep: 4, maxToolResultBytes: 1000 },
     nowMs: () => 0,
     watch: () => ({ observer: quiet, within: (run) => run() }),

@@ -8,10 +8,18 @@ import type { Recorder, TurnRecord } from '../../ports.ts';
 /** The contract of policy.denied bounds the reason. */
 const MAX_REASON_CHARS = 1024;
 
-export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): CallLedger {
+export interface HostCallLedger extends CallLedger {
+  /** Whether a call of this process has an intent and will still have its receipt. */
+  isUnderWay(callId: string): boolean;
+}
+
+export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): HostCallLedger {
+  const underWay = new Set<string>();
   return {
+    isUnderWay: (callId) => underWay.has(callId),
     intend(facts, target, durable) {
       const { startedAt: _, ...known } = facts;
+      underWay.add(facts.callId);
       const body = {
         ...known,
         argumentSalt: hexOf(facts.argumentSalt),
@@ -46,12 +54,13 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
     },
     conclude({ callId, argumentSalt }, receipt) {
       const body = { callId, argumentSalt: hexOf(argumentSalt), receipt };
-      return ledger.append({ kind: 'call.receipt', body }).then(nothing, refuse);
+      const concluded = ledger.append({ kind: 'call.receipt', body }).then(nothing, refuse);
+      return concluded.finally(() => underWay.delete(callId));
     },
   };
 }
 
-/** The calls that an earlier run of this host left without a receipt. */
+/** The calls that were left without a receipt before the ledger was opened. */
 export function openCalls(ledger: Pick<Ledger, 'openIntents'>): OpenCall[] {
   return ledger.openIntents().map(openCall);
 }
@@ -103,14 +112,19 @@ export function recordPolicy(
   log: { error(fields: object, message: string): void },
 ): (now: BundleState) => void {
   return (now) => {
-    const body = policyBody(now);
+    const entry = policyEntry(now);
     try {
-      ledger.appendSoon({ kind: 'policy.changed', body });
+      ledger.appendSoon(entry);
     } catch (err) {
-      // The decision may stand: a ledger that refuses this record refuses every call's intent too.
-      log.error({ err, ...body }, 'a change of policy could not be recorded');
+      // The decision may stand: a ledger that refuses this record refuses every call's intent too,
+      // and when it is opened again the policy comes first.
+      log.error({ err, ...entry.body }, 'a change of policy could not be recorded');
     }
   };
+}
+
+export function policyEntry(now: BundleState) {
+  return { kind: 'policy.changed', body: policyBody(now) } as const;
 }
 
 function policyBody(now: BundleState): RecordBodies['policy.changed'] {
