@@ -1,5 +1,5 @@
 import type { BundleState } from '@zerolatency/policy';
-import type { Device } from './calls/runner.ts';
+import type { Device } from './calls/run.ts';
 import type { ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 

@@ -8,7 +8,8 @@ import { realFolders } from '../adapters/files/real-folders.ts';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
 import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
-import type { Device, EndedCall, PolicyPort, RunnerDeps } from '../calls/runner.ts';
+import type { Device } from '../calls/run.ts';
+import type { EndedCall, PolicyPort, RunnerDeps } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
 import { Connection } from '../connection/connection.ts';
 import type {
