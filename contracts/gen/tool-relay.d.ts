@@ -114,7 +114,7 @@ export interface RelaySettings {
      */
     readonly maxQueue: string;
     /**
-     * Frames one host may send, pings and pongs included.
+     * Frames one host may send; a hundred of a second may be pings and pongs.
      */
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;

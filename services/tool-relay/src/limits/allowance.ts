@@ -9,6 +9,8 @@ const BURST_MS = 1000;
 const READS_PER_FRAME = 2;
 /** Large frames arrive in TLS records of up to 16 KiB; some stacks begin with smaller ones. */
 const BYTES_PER_READ = 4096;
+/** Of the frames of a second, at most so many may be pings and pongs: a peer needs a few in a minute. */
+const MAX_CONTROLS_PER_SECOND = 100;
 
 /** Token buckets for the frames and the bytes that a peer may send, and the reads that they take. */
 export class Allowance {
@@ -35,9 +37,18 @@ export class Allowance {
     return true;
   }
 
-  /** A frame of any kind whose bytes have been read. */
-  takeFrame(nowMs: number): boolean {
+  /** A message whose bytes have been read. */
+  takeMessage(nowMs: number): boolean {
     return this.take(0, nowMs);
+  }
+
+  /** A ping or pong. */
+  takeControl(nowMs: number): boolean {
+    this.#fill(nowMs);
+    const frames = Math.max(1, this.#rate.framesPerSecond / MAX_CONTROLS_PER_SECOND);
+    if (this.#frames < frames) return false;
+    this.#frames -= frames;
+    return true;
   }
 
   /** A read may overdraw: where one frame ends in it, the next begins. */

@@ -49,6 +49,18 @@ test('[RLY-01] a read may overdraw the bytes of a second, and reads are counted 
   assert.equal(taken.filter(Boolean).length, 21);
 });
 
+test('[RLY-01] a second takes at most a hundred pings and pongs, whatever its frames', () => {
+  for (const [framesPerSecond, expected] of [
+    [100_000, 100],
+    [20, 20],
+  ] as const) {
+    const allowance = new Allowance({ framesPerSecond, bytesPerSecond: 1 }, 0);
+    const taken = Array.from({ length: 500 }, () => allowance.takeControl(0));
+    assert.equal(taken.filter(Boolean).length, expected);
+    assert.equal(allowance.takeMessage(0), false);
+  }
+});
+
 test('[RLY-01] an unproved device may send one hello, and the oldest large one makes room', () => {
   const large = new LargeHellos(256 * 1024);
   const evicted: number[] = [];

@@ -86,7 +86,7 @@ export class HostLink implements SocketListener, Pulse {
 
   onControl(kind: 'ping' | 'pong'): void {
     if (kind === 'pong') this.#missedBeats = 0;
-    if (!this.#allowance.takeFrame(this.#context.clock.monotonicMs())) this.#overAllowance();
+    if (!this.#allowance.takeControl(this.#context.clock.monotonicMs())) this.#overAllowance();
   }
 
   onEnd(end: SocketEndReason): void {
@@ -96,7 +96,7 @@ export class HostLink implements SocketListener, Pulse {
 
   onMessage(bytes: Buffer): void {
     this.#missedBeats = 0;
-    if (!this.#allowance.takeFrame(this.#context.clock.monotonicMs())) {
+    if (!this.#allowance.takeMessage(this.#context.clock.monotonicMs())) {
       this.#overAllowance();
       return;
     }

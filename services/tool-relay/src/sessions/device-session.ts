@@ -100,7 +100,8 @@ export class DeviceSession implements SocketListener, Pulse {
 
   onControl(kind: 'ping' | 'pong'): void {
     if (kind === 'pong') this.#missedBeats = 0;
-    this.#takeFrame();
+    const mayTake = this.#live?.takeControl() ?? this.#helloAllowance.takeFrame();
+    if (!mayTake) this.end(this.#overAllowance());
   }
 
   onEnd(end: SocketEndReason): void {
@@ -110,7 +111,11 @@ export class DeviceSession implements SocketListener, Pulse {
 
   onMessage(bytes: Buffer): void {
     this.#missedBeats = 0;
-    if (!this.#takeFrame()) return;
+    const mayTake = this.#live?.takeMessage() ?? this.#helloAllowance.takeFrame();
+    if (!mayTake) {
+      this.end(this.#overAllowance());
+      return;
+    }
     const frame = canonicalFrame(bytes, this.#context.maxFrameBytes);
     if (frame === undefined) {
       this.end(disconnects.malformed('the message is not a frame'));
@@ -166,12 +171,6 @@ export class DeviceSession implements SocketListener, Pulse {
     }
     this.#report(disconnect, live?.device.lease);
     this.#observer.onGone(this, live !== undefined);
-  }
-
-  #takeFrame(): boolean {
-    const mayTake = this.#live?.takeFrame() ?? this.#helloAllowance.takeFrame();
-    if (!mayTake) this.end(this.#overAllowance());
-    return mayTake;
   }
 
   #overAllowance(): disconnects.Disconnect {

@@ -62,8 +62,12 @@ export class LiveSession {
     return this.#allowance.takeRead(bytes, this.#context.clock.monotonicMs());
   }
 
-  takeFrame(): boolean {
-    return this.#allowance.takeFrame(this.#context.clock.monotonicMs());
+  takeMessage(): boolean {
+    return this.#allowance.takeMessage(this.#context.clock.monotonicMs());
+  }
+
+  takeControl(): boolean {
+    return this.#allowance.takeControl(this.#context.clock.monotonicMs());
   }
 
   /** Takes a canonical frame. Returns why the session must end, if it must. */
