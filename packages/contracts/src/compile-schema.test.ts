@@ -109,6 +109,18 @@ test('[TOOL-02] a schema that is too large, too deep or too wide is refused', ()
   refused({ type: 'array', uniqueItems: true, items: {} }, /uniqueItems without maxItems/);
 });
 
+test('[TOOL-02] a schema at a limit is accepted, and one beyond it refused', () => {
+  const nested = (levels: number): object =>
+    levels === 0 ? { type: 'string' } : { not: nested(levels - 1) };
+  compileSchema(nested(32), 'contract');
+  refused(nested(33), /nested deeper than 32/);
+  const large = (bytes: number) => ({
+    description: 'x'.repeat(bytes - '{"description":""}'.length),
+  });
+  compileSchema(large(131_072), 'contract');
+  refused(large(131_073), /larger than 131072 bytes/);
+});
+
 test('[TOOL-02] references to other documents and to themselves are refused', () => {
   refused({ $ref: 'https://example.com/schema.json' }, /only #\/\.\.\. inside/);
   refused({ $ref: 'other.json#/a' }, /only #/);

@@ -148,6 +148,7 @@ test('a receipt of a later version is refused as newer, and one of another type 
   const later = await sealed(RECEIPT_TYPE.replace('v1', 'v2'));
   refused(later, /host: version 2 of the receipt is newer than this program/);
   refused(JSON.stringify(later, null, 2), /version 2 of the receipt is newer/);
+  refused(Buffer.from(JSON.stringify(later)), /version 2 of the receipt is newer/);
   refused(await sealed('application/json'), /payloadType is not/);
 });
 
