@@ -1,6 +1,6 @@
 import { foreignLine } from '@zerolatency/redaction';
 import type { Settings } from '../settings.ts';
-import { faultsIn, type Probe, probeAdmin, probeControlSocket } from '../status/probe.ts';
+import { faultsIn, type Probe, probeAdmin, probeControlSocket, skewIn } from '../status/probe.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 
 export async function status(
@@ -45,7 +45,7 @@ function printComponent(terminal: Terminal, probe: Probe, { status, rpc }: Addre
   const { name, health, report, error } = probe;
   const version = typeof report?.version === 'string' ? foreignLine(report.version) : '';
   const place = rpc === undefined ? status : `${rpc}  admin ${status}`;
-  const why = error ?? (health === 'ok' ? '' : faultsIn(report));
+  const why = error ?? (health === 'ok' ? skewIn(report) : faultsIn(report));
   print(
     terminal,
     `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}${why === '' ? '' : `\n         ${foreignLine(why)}`}`,

@@ -108,6 +108,17 @@ export function faultsIn(report: Report = {}): string {
   ].join('; ');
 }
 
+/** Calls go on whatever the clock shows; what people and policies read of it is wrong. */
+const NOTABLE_SKEW_MS = 30_000;
+
+/** How far a component's clock is off. Empty when nobody would notice. */
+export function skewIn({ clockSkewMs }: Report = {}): string {
+  if (typeof clockSkewMs !== 'number' || Math.abs(clockSkewMs) < NOTABLE_SKEW_MS) return '';
+  const [unitMs, unit] = Math.abs(clockSkewMs) < 7_200_000 ? [60_000, 'min'] : [3_600_000, 'h'];
+  const size = Number((Math.abs(clockSkewMs) / unitMs).toFixed(1));
+  return `its clock is ${size} ${unit} ${clockSkewMs > 0 ? 'ahead of' : 'behind'} the relay's`;
+}
+
 /** A component has a status; an MCP server, the policy and the manifest have a state. */
 function isFaulty({ status, state }: Report): boolean {
   return status !== 'ok' && state !== 'ready' && state !== 'active';
