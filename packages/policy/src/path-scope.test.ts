@@ -43,6 +43,12 @@ test('a path that two readers could understand differently is unclear', () => {
   }
 });
 
+test('a path may have 4,096 characters', () => {
+  const longest = `/data/${'a'.repeat(4_090)}`;
+  assert.equal(pathWithin(longest, ['/data'], 'allow'), 'yes');
+  assert.equal(pathWithin(`${longest}a`, ['/data'], 'allow'), 'unclear');
+});
+
 test('drives are read with either separator', () => {
   assert.equal(pathWithin('C:\\Users\\a\\b', ['c:/Users/a'], 'allow'), 'yes');
   assert.equal(pathWithin('D:\\Users\\a', ['C:/Users'], 'allow'), 'no');

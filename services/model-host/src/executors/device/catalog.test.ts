@@ -50,6 +50,20 @@ test("[POL-04] a tool has its server's version and the contract of that major ve
   }
 });
 
+test('[POL-01] a device states where relative paths start, for the arguments that the contract names', () => {
+  const tool = (name: string, pathBases: Record<string, string>) => [
+    { name, inputSchemaJson: objectSchema, pathBases },
+  ];
+  const tools = toolsOf(
+    { name: 'fs', version: '1.0.0', tools: tool('read', { path: '/srv', encoding: '/' }) },
+    { name: 'web', tools: tool('get', { path: '/srv' }) },
+  );
+  assert.deepEqual(tools.get('fs.read')?.pathBases, new Map([['path', '/srv']]));
+  assert.deepEqual(tools.get('web.get')?.pathBases, new Map());
+  const silent = toolsOf({ name: 'fs', tools: [{ name: 'read', inputSchemaJson: objectSchema }] });
+  assert.deepEqual(silent.get('fs.read')?.pathBases, new Map());
+});
+
 test("a tool without a contract is assumed to have effects and has its server's version", () => {
   const tools = [{ name: 'get', inputSchemaJson: objectSchema }];
   const tool = toolsOf({ name: 'web', version: '2.1.0', tools }).get('web.get');
