@@ -65,10 +65,13 @@ test('rules that a schema cannot express are checked too', () => {
   const hours = { from: '09:00', to: '17:00', timeZone: 'Mars/Olympus' };
   assert.match(faultOfRule(allow({ hours })), /is not a time zone/);
   assert.match(faultOfRule(allow({ hours: { from: '09:00', to: '09:00' } })), /are the same/);
-  for (const path of ['data', '/data/../etc', '/data/%2e%2e']) {
+  const alike = ['/a\uff0fb', '/\uff0e/b', '/\uff0e\uff0e/b'];
+  for (const path of ['data', '/data/../etc', '/data/%2e%2e', ...alike]) {
     const paths = { argument: 'path', within: ['/ok', path] };
     assert.match(faultOfRule(allow({ paths })), /is not a plain absolute path/);
   }
+  const paths = { argument: 'path', within: ['/\uff21\uff0e\uff21/b'] };
+  assert.ok('content' in checkDocument(POLICY_BUNDLE, sampleBundle({ rules: [allow({ paths })] })));
   assert.match(faultOfRule(deny({ caps: { maxBytes: 1 } })), /cannot have caps/);
   assert.match(faultOfRule(deny({ duringGrace: true })), /duringGrace is for allow rules/);
   assert.match(faultOfRule(deny({ egress: [] })), /cannot have egress/);

@@ -74,7 +74,7 @@ function isName(segment: string): boolean {
   return segment !== '' && segment !== '.';
 }
 
-/** Full-width dots and slashes turn into the plain ones where a server normalises. */
+/** Full-width dots and slashes turn into the plain ones where a server normalises; no rule may name such a folder. */
 function looksLikeSeveral(segment: string): boolean {
   const normal = segment.normalize('NFKC');
   return normal !== segment && (/[\\/]/.test(normal) || normal === '.' || normal === '..');

@@ -110,6 +110,33 @@ test('[POL-01] a rule whose folder is a link closes the folder that it leads to'
   assertRead(await read(at('pub', 'q3')));
 });
 
+test('[POL-01] rules and a root may name a folder by a link above it', async (t) => {
+  const alias = (root: string) => `${root}-alias`;
+  const rig = await runRig(t, {
+    servers(root) {
+      symlinkSync(root, alias(root));
+      return [fsSpec(alias(root))];
+    },
+    rules: [],
+  });
+  mkdirSync(join(rig.root, 'salaries'));
+  mkdirSync(join(rig.root, 'pub'));
+  writeFileSync(join(rig.root, 'salaries', 'q3'), SECRET);
+  writeFileSync(join(rig.root, 'pub', 'q3'), 'public');
+  symlinkSync('../salaries', join(rig.root, 'pub', 'folder'));
+  await rig.relay.offering('fs.read');
+  const read = (path: string) => rig.host.call({ args: { path } });
+  const rulesOf = [denySalaries(alias(rig.root)), allowPub(alias(rig.root))];
+  for (const [index, rules] of rulesOf.entries()) {
+    await rig.install({ version: index + 2, rules: [...rules] });
+    await eventually(() => JSON.stringify(rig.bridge.status().policy).includes(`@${index + 2}`));
+    assertRead(await read('pub/q3'));
+    assertRead(await read(join(alias(rig.root), 'pub', 'q3')));
+    assertDenied(await read('pub/folder/q3'), /the file that was opened/);
+  }
+  assertDenied(await read(join(rig.root, 'pub', 'q3')), /no rule allows it/);
+});
+
 test('[POL-01] a relative path is judged below the root of fs.read', async (t) => {
   const { root, read, follow } = await office(t);
   await follow(denySalaries(root));
