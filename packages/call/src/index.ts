@@ -31,3 +31,4 @@ export {
   MemoryJournal,
 } from './journal.ts';
 export { JournalClock } from './journal-clock.ts';
+export { isReadableRequest } from './journal-writer.ts';

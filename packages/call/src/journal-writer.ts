@@ -3,8 +3,13 @@ import { ZlError } from '@zerolatency/errors';
 import { NO_BYTES } from './call.ts';
 import { CalleeEntry } from './callee-entries.ts';
 import type { CalleeCall, CalleeOutcome, Finish, Seal } from './callee-ports.ts';
-import type { Journal, JournalEntry } from './journal.ts';
+import type { DispatchedEntry, Journal, JournalEntry } from './journal.ts';
 import { boundedText, outcomePayload, readCall } from './messages.ts';
+
+/** Whether a callee can answer for a call by the request in its journal. */
+export function isReadableRequest({ callId, request, deadlineMs }: DispatchedEntry): boolean {
+  return readCall(callId, request, deadlineMs) !== undefined;
+}
 
 /** Writes each step of a call to the journal before anyone acts on it (rule 3). */
 export class JournalWriter {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, readFileSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
 import { SERVER_MANIFEST } from '@zerolatency/manifest';
 import { signDocument, signerFromPem } from '@zerolatency/signing';
-import { eventually, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
+import { eventually, fullDisk, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
 import { makeRig, runRig, startRigBridge } from '../test/bridge-rig.ts';
 import { fixtureSpec, manifestOf } from '../test/manifests.ts';
 
@@ -193,4 +193,51 @@ test('a bridge does not become another device while it runs', async (t) => {
   });
   assert.match(String('why' in status && status.why), /now names laptop of south: restart/);
   assert.equal(rig.relay.hellos, 1);
+});
+
+test('[BRG-01] a bridge starts with a new journal in place of a damaged one', async (t) => {
+  const rig = await makeRig(t, well);
+  const { stop } = await startRigBridge(t, rig);
+  const before = (await rig.relay.offering('well.echo')).hello.journalId;
+  await stop();
+  writeFileSync(join(rig.config.stateDir, 'journal.db'), 'x'.repeat(10_000));
+  await startRigBridge(t, rig);
+  const session = await rig.relay.offering('well.echo');
+  assert.notDeepEqual(session.hello.journalId, before);
+  assert.equal((await rig.host.call({ server: 'well', tool: 'echo' })).status, 'done');
+});
+
+test('[BRG-01] a bridge whose journal is deleted stops, and the call it ran is unknown', async (t) => {
+  const rig = await makeRig(t, { servers: () => [fixtureSpec('is-slow')] });
+  const { bridge, lifecycle } = await startRigBridge(t, rig);
+  await rig.relay.offering('is-slow.echo');
+  const running = rig.host.start({ server: 'is-slow', tool: 'echo' });
+  await eventually(() => bridge.status().journal.running === 1);
+  rmSync(join(rig.config.stateDir, 'journal.db'));
+  await eventually(() => lifecycle.state === 'failed');
+  await startRigBridge(t, rig);
+  assert.equal((await running.answer).status, 'unknown');
+});
+
+test('[BRG-01] no tool runs while the disk is full, and calls go on when there is space', async (t) => {
+  const disk = fullDisk(t, { bytes: 2_000_000 });
+  if (disk === undefined) {
+    t.skip('only root may mount a small file system; adapters/sqlite tests the journal without');
+    return;
+  }
+  const rig = await runRig(t, { ...well, settings: { stateDir: join(disk.dir, 'state') } });
+  await rig.relay.offering('well.echo');
+  disk.fill();
+  const call = rig.host.start({ server: 'well', tool: 'echo' });
+  const { journal } = await eventually(() => {
+    const status = rig.bridge.status();
+    return 'errorId' in status.journal ? status : undefined;
+  });
+  assert.deepEqual(
+    ['errorId' in journal && journal.errorId, journal.running],
+    ['journal.failed', 0],
+  );
+  disk.empty();
+  assert.equal((await call.answer).status, 'done');
+  assert.ok(!('errorId' in rig.bridge.status().journal));
 });

@@ -21,7 +21,8 @@ import { Containments } from './adapters/processes/containments.ts';
 import { serverLauncher } from './adapters/processes/launch-server.ts';
 import { Leftovers } from './adapters/processes/leftovers.ts';
 import { ownCgroup } from './adapters/processes/process-tree.ts';
-import { SqliteJournal } from './adapters/sqlite/journal.ts';
+import type { SqliteJournal } from './adapters/sqlite/journal.ts';
+import { openJournal } from './adapters/sqlite/open-journal.ts';
 import { openCalls } from './app/open-calls.ts';
 import type { BridgeConfig } from './config.ts';
 import { BridgeMetrics } from './metrics.ts';
@@ -94,7 +95,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
       manifest: servers.manifest(),
       servers: supervisor.servers,
       leaving: supervisor.leaving,
-      journal: { id: journal.id, running: calls.running },
+      journal: { id: journal.id, running: calls.running, failure: journal.failure },
       policy: policy.current(Date.now()),
     });
   const controlSocket = join(config.stateDir, 'control.sock');
@@ -116,7 +117,7 @@ async function openParts(
   deps: Omit<BridgeDeps, 'onLive'> & Metered & { readonly onLive: () => void },
 ) {
   const { lifecycle, log, metrics, tracer, onLive } = deps;
-  const journal = openJournal(config, deps);
+  const journal = openCallJournal(config, deps);
   const device = await openDevice(config.device);
   const policy = await openPolicy(config, deps);
   const servers = await openServers(config, {
@@ -139,17 +140,32 @@ async function openParts(
 }
 
 /** Opened first: its lock keeps a second bridge out of the directory. */
-function openJournal(
+function openCallJournal(
   { stateDir }: BridgeConfig,
-  { lifecycle, metrics }: Pick<BridgeDeps, 'lifecycle'> & Metered,
+  { lifecycle, log, metrics }: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
 ): SqliteJournal {
   mkdirSync(stateDir, { recursive: true, mode: 0o700 });
-  const journal = new SqliteJournal(join(stateDir, 'journal.db'), {
-    wrote: (durable, seconds) => metrics.journalWrote(durable, seconds),
+  let isFailing = false;
+  const journal = openJournal(join(stateDir, 'journal.db'), {
+    wrote(durable, seconds) {
+      metrics.journalWrote(durable, seconds);
+      if (isFailing) log.info({}, 'the journal can be written again');
+      isFailing = false;
+    },
+    failed(error) {
+      metrics.journalFailed();
+      if (!isFailing) log.error(fieldsOf(error), error.message);
+      isFailing = true;
+    },
+    corrupt: (error) => log.error(fieldsOf(error), error.message),
   });
   metrics.journal(journal);
   lifecycle.onDrain('journal', async () => journal.close());
   return journal;
+}
+
+function fieldsOf({ id: errorId, help }: ZlError) {
+  return { errorId, help };
 }
 
 async function openPolicy(

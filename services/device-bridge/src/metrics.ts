@@ -22,6 +22,7 @@ export class BridgeMetrics {
   readonly #decisions;
   readonly #bundlesRefused;
   readonly #writes;
+  readonly #writeFailures;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -37,6 +38,7 @@ export class BridgeMetrics {
     this.#decisions = metric(registry, 'zl_policy_decisions_total');
     const bundlesRefused = metric(registry, 'zl_policy_bundles_refused_total');
     this.#bundlesRefused = childBy((reason: RefusalReason) => bundlesRefused.labels({ reason }));
+    this.#writeFailures = metric(registry, 'zl_bridge_journal_write_failures_total').labels();
     const writes = metric(registry, 'zl_bridge_journal_write_duration_seconds');
     this.#writes = {
       yes: writes.labels({ durable: 'yes' }),
@@ -86,6 +88,10 @@ export class BridgeMetrics {
       const count = servers.filter((server) => server.state.name === state).length;
       this.#servers.labels({ state }).set(count);
     }
+  }
+
+  journalFailed(): void {
+    this.#writeFailures.inc();
   }
 
   journalWrote(durable: boolean, seconds: number): void {

@@ -1,3 +1,4 @@
+import type { ZlError } from '@zerolatency/errors';
 import type { BundleState } from '@zerolatency/policy';
 import type { Device } from './calls/run.ts';
 import type { ConnectionState } from './connection/state.ts';
@@ -17,7 +18,12 @@ interface StatusParts {
   readonly servers: readonly ManagedServer[];
   /** Names of servers that left the manifest and still run calls. */
   readonly leaving: readonly string[];
-  readonly journal: { readonly id: Uint8Array; readonly running: number };
+  readonly journal: {
+    readonly id: Uint8Array;
+    readonly running: number;
+    /** Why no tool runs: the journal cannot be written. */
+    readonly failure: ZlError | undefined;
+  };
   readonly policy: BundleState;
 }
 
@@ -36,7 +42,7 @@ export function statusOf(parts: StatusParts) {
     manifest,
     servers: servers.map(serverStatus),
     leaving,
-    journal: { id: Buffer.from(journal.id).toString('hex'), running: journal.running },
+    journal: journalStatus(journal),
     policy: policyStatus(policy),
   };
 }
@@ -60,6 +66,11 @@ function connectionStatus(state: ConnectionState) {
     default:
       return { state: state.name };
   }
+}
+
+function journalStatus({ id, running, failure }: StatusParts['journal']) {
+  const status = { id: Buffer.from(id).toString('hex'), running };
+  return failure === undefined ? status : { ...status, errorId: failure.id, why: failure.message };
 }
 
 function serverStatus({ spec, state }: ManagedServer) {

@@ -1,4 +1,5 @@
 import type { Tracer } from '@opentelemetry/api';
+import { fromUnknown } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import type { BundleHolder } from '@zerolatency/policy';
 import { watchFiles } from '@zerolatency/service/files';
@@ -43,7 +44,7 @@ export async function openCalls(config: BridgeConfig, parts: CallsParts) {
   return { calls, connection };
 }
 
-const CHECKPOINT_MS = 500;
+const MAINTAIN_MS = 500;
 /** A checkpoint blocks the bridge for tens of milliseconds, so it waits for a pause. */
 const IDLE_MS = 1_000;
 
@@ -66,19 +67,25 @@ function openDeviceCalls(
     },
     onRefused: (frame) => metrics.callRefused(frame),
     onFatal: (error) => {
-      log.error({ err: error }, 'an outcome can be neither journalled nor sealed');
+      const { id: errorId, help } = fromUnknown(error);
+      log.error({ errorId, help, err: error }, 'calls cannot go on: the bridge stops');
       void lifecycle.shutdown({ reason: 'calls cannot go on', deadlineMs: 0, error });
     },
   });
   metrics.callsRunning(() => calls.running);
   calls.recover();
-  const checkpoints = setInterval(() => {
-    journal.checkpoint({ isIdle: calls.idleMs > IDLE_MS });
-  }, CHECKPOINT_MS);
-  checkpoints.unref();
+  const maintenance = setInterval(() => {
+    try {
+      journal.maintain({ isIdle: calls.idleMs > IDLE_MS });
+    } catch (error) {
+      // The journal is gone, and a call that ran from now on would be forgotten.
+      calls.fail(error);
+    }
+  }, MAINTAIN_MS);
+  maintenance.unref();
   lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));
   lifecycle.onDrain('call journal', async () => {
-    clearInterval(checkpoints);
+    clearInterval(maintenance);
     calls.close();
   });
   return calls;

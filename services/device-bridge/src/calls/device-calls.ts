@@ -88,6 +88,11 @@ export class DeviceCalls {
     });
   }
 
+  /** For what the journal's owner finds: the calls cannot go on with it. */
+  fail(error: unknown): void {
+    this.#die(error);
+  }
+
   /** The clean end: nothing is read or written after it. */
   close(): void {
     this.#guard(() => this.#callee.close());

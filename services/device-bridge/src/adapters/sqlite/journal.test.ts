@@ -10,7 +10,7 @@ import { tempDir } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { SqliteJournal } from './journal.ts';
 
-const observer = { wrote() {} };
+const observer = { wrote() {}, failed() {} };
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
 /** A call has one deadline: a is due at 1, b at 2 and so on. */
 const entry = (callId: string) => ({
@@ -91,7 +91,7 @@ test('[BRG-01] entries written before SIGKILL are there afterwards', async (t) =
   const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
   const script = `
     import { SqliteJournal } from ${JSON.stringify(module)};
-    const journal = new SqliteJournal(${JSON.stringify(path)}, { wrote() {} });
+    const journal = new SqliteJournal(${JSON.stringify(path)}, { wrote() {}, failed() {} });
     const digest = new Uint8Array(32);
     for (let n = 0; n < 50; n++) {
       const entry = { callId: 'call' + n, digest, deadlineMs: 1000 };
@@ -109,7 +109,7 @@ test('a second process cannot open a journal that is in use', async (t) => {
   const module = fileURLToPath(new URL('./journal.ts', import.meta.url));
   const script = `
     import { SqliteJournal } from ${JSON.stringify(module)};
-    new SqliteJournal(${JSON.stringify(path)}, { wrote() {} });
+    new SqliteJournal(${JSON.stringify(path)}, { wrote() {}, failed() {} });
     process.stdout.write('open');
     setInterval(() => {}, 1e6);`;
   const child = spawn(process.execPath, ['--input-type=module', '-e', script]);
@@ -152,7 +152,7 @@ test('a checkpoint loses nothing', (t) => {
   for (let n = 0; n < 10; n++) {
     journal.finished({ ...entry(`c${n}`), outcome: bytes('o'), result }, false);
   }
-  journal.checkpoint({ isIdle: true });
+  journal.maintain({ isIdle: true });
   journal.close();
   const again = new SqliteJournal(path, observer);
   t.after(() => again.close());

@@ -1,28 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, openSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import { loadSqlite } from '@zerolatency/service/processes';
-
-/** Ordered by deadline: entries arrive nearly in that order, and are forgotten in it. */
-const SCHEMA = `
-  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
-  CREATE TABLE IF NOT EXISTS entries (
-    call_id TEXT NOT NULL,
-    digest BLOB NOT NULL,
-    deadline_ms INTEGER NOT NULL,
-    state TEXT NOT NULL CHECK (state IN ('dispatched', 'finished', 'acknowledged')),
-    request BLOB,
-    outcome BLOB,
-    result BLOB,
-    result_bytes INTEGER,
-    PRIMARY KEY (deadline_ms, call_id)
-  ) STRICT, WITHOUT ROWID;
-`;
+import { FileIdentities, isDamage, isOutOfRoom, openDatabase } from './database.ts';
 
 export interface JournalObserver {
   wrote(durable: boolean, seconds: number): void;
+  /** A write found no room. It did nothing, and the next one may succeed. */
+  failed(error: ZlError): void;
 }
 
 const MAX_ACKNOWLEDGED = 64;
@@ -46,13 +31,21 @@ export class SqliteJournal implements Journal {
   readonly #deadlines = new Map<string, number>();
   readonly #acknowledged: string[] = [];
   readonly #kept = new KeptResults();
-  #watermarkMs: number;
+  readonly #path: string;
+  readonly #files: FileIdentities;
+  #watermarkMs = 0;
+  #failure: ZlError | undefined;
   #isFull = false;
   #logBytes = 0;
+  /** The log still has results that are not kept any more. */
+  #hasDropped = false;
 
+  /** Throws journal.corrupt when it cannot answer for what it holds. */
   constructor(path: string, observer: JournalObserver) {
     const database = openDatabase(path);
+    this.#path = path;
     this.#database = database;
+    this.#files = new FileIdentities([path, `${path}-wal`]);
     this.#observer = observer;
     this.#setMeta = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
     this.#insert = database.prepare(
@@ -70,13 +63,21 @@ export class SqliteJournal implements Journal {
        WHERE deadline_ms = ? AND call_id = ?`,
     );
     this.#forget = database.prepare('DELETE FROM entries WHERE deadline_ms <= ?');
-    this.id = this.#ownId();
-    this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
-    this.completeEpochs = readEpochs(this.#meta('complete_epochs'));
-    for (const entry of this.load()) {
-      this.#deadlines.set(entry.callId, entry.deadlineMs);
-      if (entry.state === 'finished') this.#kept.keep(entry.callId, entry.result.length);
+    try {
+      this.id = this.#ownId();
+      this.#watermarkMs = Number(this.#meta('watermark_ms') ?? 0);
+      this.completeEpochs = readEpochs(this.#meta('complete_epochs'));
+      for (const entry of this.load()) this.#take(entry);
+    } catch (cause) {
+      database.close();
+      if (cause instanceof ZlError || !isDamage(cause)) throw cause;
+      throw new ZlError('journal.corrupt', `${path} is damaged`, { cause });
     }
+  }
+
+  /** Why the last write found no room; undefined when it did. */
+  get failure(): ZlError | undefined {
+    return this.#failure;
   }
 
   get watermarkMs(): number {
@@ -93,35 +94,35 @@ export class SqliteJournal implements Journal {
   }
 
   *load(): Iterable<JournalEntry> {
-    this.#flush();
+    this.#drop();
     const rows = this.#database.prepare('SELECT * FROM entries').iterate();
     for (const row of rows) yield entryOf(row);
   }
 
   dispatched({ callId, digest, deadlineMs, request }: DispatchedEntry, durable: boolean): void {
-    this.#deadlines.set(callId, deadlineMs);
     this.#write(durable, request.length, () => {
       this.#insert.run(callId, digest, deadlineMs, request);
     });
+    this.#deadlines.set(callId, deadlineMs);
   }
 
   finished({ callId, digest, deadlineMs, ...entry }: FinishedEntry, durable: boolean): void {
-    this.#deadlines.set(callId, deadlineMs);
     this.#write(durable, entry.outcome.length + entry.result.length, () => {
       this.#finish.run(callId, digest, deadlineMs, entry.outcome, entry.result);
     });
+    this.#deadlines.set(callId, deadlineMs);
     this.#kept.keep(callId, entry.result.length);
   }
 
   acknowledged(callId: string): void {
     // Losing it is harmless, so several share one commit.
     this.#acknowledged.push(callId);
-    if (this.#acknowledged.length >= MAX_ACKNOWLEDGED) this.#flush();
+    if (this.#acknowledged.length >= MAX_ACKNOWLEDGED) this.#drop();
   }
 
   forget(watermarkMs: number): void {
     const next = Math.max(watermarkMs, this.#watermarkMs);
-    this.#flush();
+    this.#drop();
     this.#write(true, 0, () => {
       this.#database.exec('BEGIN IMMEDIATE');
       this.#setMeta.run('watermark_ms', next);
@@ -133,6 +134,7 @@ export class SqliteJournal implements Journal {
       if (deadlineMs > next) continue;
       this.#deadlines.delete(callId);
       this.#kept.free(callId);
+      this.#hasDropped = true;
     }
   }
 
@@ -140,42 +142,90 @@ export class SqliteJournal implements Journal {
     this.#write(true, 0, () => this.#setMeta.run('complete_epochs', JSON.stringify(epochs)));
   }
 
-  /** Moves the log into the file; call it when nothing waits for the journal. */
-  checkpoint({ isIdle }: { readonly isIdle: boolean }): void {
-    if (this.#logBytes < (isIdle ? MIN_LOG_BYTES : MAX_LOG_BYTES)) return;
-    this.#logBytes = 0;
-    this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
+  /**
+   * Drops what is acknowledged and, when it is time, moves the log into the file; call it
+   * often. Throws journal.corrupt when the files are not those that were opened.
+   */
+  maintain({ isIdle }: { readonly isIdle: boolean }): void {
+    this.#files.check();
+    try {
+      this.#drop();
+      const isDue = this.#logBytes >= (isIdle ? MIN_LOG_BYTES : MAX_LOG_BYTES);
+      if (isDue || (isIdle && this.#hasDropped)) this.#checkpoint();
+    } catch (error) {
+      // Without room the log stays, and the next call tries again.
+      if (error !== this.#failure) throw error;
+    }
   }
 
   close(): void {
-    this.#flush();
+    // SQLite would delete the log of whoever has taken the journal's place.
+    if (!this.#files.areInPlace) return;
+    try {
+      this.#drop();
+    } catch (error) {
+      if (error !== this.#failure) throw error;
+    }
     this.#database.close();
   }
 
-  #flush(): void {
+  #checkpoint(): void {
+    this.#attempt(() => this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)'));
+    this.#logBytes = 0;
+    this.#hasDropped = false;
+  }
+
+  #drop(): void {
     if (this.#acknowledged.length === 0) return;
-    const callIds = this.#acknowledged.splice(0);
     this.#write(false, 0, () => {
       this.#database.exec('BEGIN IMMEDIATE');
-      for (const callId of callIds) {
+      for (const callId of this.#acknowledged) {
         this.#acknowledge.run(this.#deadlines.get(callId) ?? 0, callId);
       }
       this.#database.exec('COMMIT');
     });
-    for (const callId of callIds) this.#kept.free(callId);
+    for (const callId of this.#acknowledged.splice(0)) this.#kept.free(callId);
+    this.#hasDropped = true;
   }
 
+  /** What is durable must also be found again, so the files must be in their place. */
   #write(durable: boolean, bytes: number, run: () => void): void {
     const startMs = performance.now();
+    if (durable) this.#files.check();
+    this.#attempt(() => this.#commit(durable, run));
+    // Each commit writes whole pages.
+    this.#logBytes += bytes + 4096;
+    this.#observer.wrote(durable, (performance.now() - startMs) / 1000);
+  }
+
+  #commit(durable: boolean, run: () => void): void {
     if (this.#isFull !== durable) {
       // In WAL mode, FULL waits for the disk at each commit and NORMAL never.
       this.#database.exec(`PRAGMA synchronous = ${durable ? 'FULL' : 'NORMAL'}`);
       this.#isFull = durable;
     }
     run();
-    // Each commit writes whole pages.
-    this.#logBytes += bytes + 4096;
-    this.#observer.wrote(durable, (performance.now() - startMs) / 1000);
+  }
+
+  /** Throws journal.failed when there is no room. */
+  #attempt(write: () => void): void {
+    try {
+      write();
+      this.#failure = undefined;
+    } catch (cause) {
+      if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
+      if (!isOutOfRoom(cause)) throw cause;
+      const message = `${this.#path} cannot be written: ${cause.message}`;
+      this.#failure = new ZlError('journal.failed', message, { cause });
+      this.#observer.failed(this.#failure);
+      throw this.#failure;
+    }
+  }
+
+  #take(entry: JournalEntry): void {
+    const { callId, deadlineMs } = entry;
+    this.#deadlines.set(callId, deadlineMs);
+    if (entry.state === 'finished') this.#kept.keep(callId, entry.result.length);
   }
 
   #ownId(): Uint8Array {
@@ -219,7 +269,7 @@ function bytesOf(value: unknown): Uint8Array {
   throw corrupt();
 }
 
-const corrupt = () => new ZlError('internal', 'the journal contains a malformed entry');
+const corrupt = () => new ZlError('journal.corrupt', 'the journal contains a malformed entry');
 
 /** The size of unacknowledged results, kept as a sum: asking SQLite would read every row. */
 class KeptResults {
@@ -240,36 +290,5 @@ class KeptResults {
   free(callId: string): void {
     this.#bytes -= this.#sizes.get(callId) ?? 0;
     this.#sizes.delete(callId);
-  }
-}
-
-/**
- * Opens for this process alone: two bridges with one journal would each answer
- * for calls that the other ran. The operating system holds the lock and releases
- * it with the process, however that ends.
- */
-function openDatabase(path: string): DatabaseSync {
-  // It holds arguments and results, which SQLite would create readable for every user.
-  if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600));
-  const { DatabaseSync } = loadSqlite();
-  const database = new DatabaseSync(path);
-  try {
-    database.exec('PRAGMA locking_mode = EXCLUSIVE');
-    database.exec('PRAGMA journal_mode = WAL');
-    // A checkpoint waits for the disk, so it runs when no call does.
-    database.exec('PRAGMA wal_autocheckpoint = 0');
-    database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
-    const columns = database.prepare("SELECT name FROM pragma_table_info('entries')").all();
-    if (!columns.some(({ name }) => name === 'result_bytes')) {
-      // A journal of release 0.1.0.
-      database.exec('ALTER TABLE entries ADD COLUMN result_bytes INTEGER');
-    }
-    return database;
-  } catch (cause) {
-    database.close();
-    if (cause instanceof Error && /locked|busy/i.test(cause.message)) {
-      throw new ZlError('config.invalid', `another bridge is using ${path}`, { cause });
-    }
-    throw new ZlError('internal', `cannot open the journal ${path}`, { cause });
   }
 }

@@ -1,0 +1,128 @@
+import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import type { DatabaseSync } from 'node:sqlite';
+import { ZlError } from '@zerolatency/errors';
+import { loadSqlite } from '@zerolatency/service/processes';
+
+/** Ordered by deadline: entries arrive nearly in that order, and are forgotten in it. */
+const SCHEMA = `
+  CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value ANY) STRICT, WITHOUT ROWID;
+  CREATE TABLE IF NOT EXISTS entries (
+    call_id TEXT NOT NULL,
+    digest BLOB NOT NULL,
+    deadline_ms INTEGER NOT NULL,
+    state TEXT NOT NULL CHECK (state IN ('dispatched', 'finished', 'acknowledged')),
+    request BLOB,
+    outcome BLOB,
+    result BLOB,
+    result_bytes INTEGER,
+    PRIMARY KEY (deadline_ms, call_id)
+  ) STRICT, WITHOUT ROWID;
+`;
+
+/** Result codes of SQLite; the low byte is the primary one. */
+const SQLITE_BUSY = 5;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_NOTADB = 26;
+/** How SQLite reports a quota or a limit on file sizes. */
+const SQLITE_IOERR_WRITE = 778;
+
+type SqliteError = Error & { readonly errcode: number };
+
+function isSqliteError(reason: unknown): reason is SqliteError {
+  return reason instanceof Error && 'errcode' in reason && typeof reason.errcode === 'number';
+}
+
+/** The file is not a journal any more. */
+export function isDamage(reason: unknown): boolean {
+  if (!isSqliteError(reason)) return false;
+  const primary = reason.errcode & 0xff;
+  return primary === SQLITE_CORRUPT || primary === SQLITE_NOTADB;
+}
+
+/** The write did nothing, and may succeed when there is space. A sync that failed is no such case. */
+export function isOutOfRoom(reason: unknown): reason is SqliteError {
+  if (!isSqliteError(reason)) return false;
+  return reason.errcode === SQLITE_FULL || reason.errcode === SQLITE_IOERR_WRITE;
+}
+
+/**
+ * Opens for this process alone: two bridges with one journal would each answer
+ * for calls that the other ran. The operating system holds the lock and releases
+ * it with the process, however that ends.
+ */
+export function openDatabase(path: string): DatabaseSync {
+  // It holds arguments and results, which SQLite would create readable for every user.
+  if (!existsSync(path)) closeSync(openSync(path, 'ax', 0o600));
+  const { DatabaseSync } = loadSqlite();
+  const database = new DatabaseSync(path);
+  try {
+    database.exec('PRAGMA locking_mode = EXCLUSIVE');
+    database.exec('PRAGMA journal_mode = WAL');
+    // A checkpoint waits for the disk, so it runs when no call does.
+    database.exec('PRAGMA wal_autocheckpoint = 0');
+    // Dropped results are overwritten and not only unlinked.
+    database.exec('PRAGMA secure_delete = ON');
+    checkPages(database);
+    database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
+    const columns = database.prepare("SELECT name FROM pragma_table_info('entries')").all();
+    if (!columns.some(({ name }) => name === 'result_bytes')) {
+      // A journal of release 0.1.0.
+      database.exec('ALTER TABLE entries ADD COLUMN result_bytes INTEGER');
+    }
+    return database;
+  } catch (cause) {
+    database.close();
+    throw openingError(path, cause);
+  }
+}
+
+/** Reads every page, so that damage shows before a call depends on it. */
+function checkPages(database: DatabaseSync): void {
+  const found = database.prepare('PRAGMA quick_check(1)').get()?.quick_check;
+  if (found !== 'ok') throw new ZlError('journal.corrupt', `its pages are damaged: ${found}`);
+}
+
+function openingError(path: string, cause: unknown): ZlError {
+  if (cause instanceof ZlError) return cause;
+  if (isDamage(cause)) return new ZlError('journal.corrupt', `${path} is damaged`, { cause });
+  if (isSqliteError(cause) && (cause.errcode & 0xff) === SQLITE_BUSY) {
+    return new ZlError('config.invalid', `another bridge is using ${path}`, { cause });
+  }
+  if (isOutOfRoom(cause)) {
+    const message = `${path} cannot be written: ${cause.message}`;
+    return new ZlError('journal.failed', message, { cause });
+  }
+  return new ZlError('internal', `cannot open the journal ${path}`, { cause });
+}
+
+/** Notices that a file was deleted, or another one put in its place. */
+export class FileIdentities {
+  readonly #identities: ReadonlyMap<string, string>;
+
+  constructor(paths: readonly string[]) {
+    this.#identities = new Map(paths.map((path) => [path, identityOf(path)]));
+  }
+
+  get areInPlace(): boolean {
+    return this.#moved() === undefined;
+  }
+
+  check(): void {
+    const path = this.#moved();
+    if (path === undefined) return;
+    throw new ZlError('journal.corrupt', `${path} was deleted or replaced while the bridge ran`);
+  }
+
+  #moved(): string | undefined {
+    for (const [path, identity] of this.#identities) {
+      if (identityOf(path) !== identity) return path;
+    }
+    return undefined;
+  }
+}
+
+function identityOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? 'none' : `${found.dev}:${found.ino}`;
+}
