@@ -40,6 +40,8 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   /** The number of executions of each call. */
   readonly executions = new Map<string, number>();
   readonly features = FEATURES;
+  /** How far its clock is ahead of this process's. */
+  aheadMs = 0;
   readonly traceparents: string[] = [];
   /** Changes a receipt before `signer` signs it. */
   forge: (receipt: Receipt) => Receipt = (receipt) => receipt;
@@ -80,8 +82,10 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   }
 
   receive(frame: Frame): void {
-    this.#callee.frame(frame, Date.now());
+    this.#callee.frame(frame, this.#nowMs());
   }
+
+  readonly #nowMs = () => Date.now() + this.aheadMs;
 
   /** Advances the device's clock, for example past a deadline. */
   passTime(nowMs: number): void {
@@ -95,7 +99,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   dispatch(call: CalleeCall): void {
     const { name, arguments: args } = JSON.parse(Buffer.from(call.params).toString());
     const tool = this.#tools.get(`${call.server}.${name}`);
-    if (tool === undefined || !this.#callee.begin(call.callId, { durable: false }, Date.now))
+    if (tool === undefined || !this.#callee.begin(call.callId, { durable: false }, this.#nowMs))
       return;
     this.traceparents.push(call.traceparent);
     this.executions.set(call.callId, (this.executions.get(call.callId) ?? 0) + 1);

@@ -7,6 +7,7 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { heldTool, readTool, stuckTool } from '../../../test/relay/offered-tools.ts';
+import { NO_RELAY_METRICS } from '../../../test/relay/relay-world.ts';
 import { assertEnds, started } from '../../../test/relay/started.ts';
 import { ToolDevice } from '../../../test/relay/tool-device.ts';
 import { never, SCOPE } from '../../../test/relay/tool-world.ts';
@@ -45,6 +46,19 @@ test('[RLY-06] a call survives the death of the relay it ran through', async (t)
   assertEnds(result, 'done');
   assert.match(result.resultJson, /survived/);
   assert.deepEqual([...device.executions.values()], [1]);
+});
+
+test('[RLY-05] a device whose clock is hours off runs calls within their time', async (t) => {
+  const skews: number[] = [];
+  const metrics = { ...NO_RELAY_METRICS, deviceSkew: (aheadMs: number) => skews.push(aheadMs) };
+  for (const aheadMs of [3 * 3_600_000, -3 * 3_600_000]) {
+    const { run, relay, other, device } = await started(t, { relay: { metrics } });
+    relay.disconnect(device);
+    device.aheadMs = aheadMs;
+    other.connect(device);
+    assertEnds(await run('fs.read', { path: '/a' }), 'done');
+    assert.ok(Math.abs((skews.at(-1) ?? 0) - aheadMs) < 60_000, `${skews.at(-1)}`);
+  }
 });
 
 test('repeated and reordered frames change nothing', async (t) => {
