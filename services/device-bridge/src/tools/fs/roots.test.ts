@@ -47,12 +47,25 @@ function world(t: TestContext) {
   return { dir, roots, at, refused, read, readWell };
 }
 
-/** Reads while something happens at an instant that no other process could be sure to meet. */
+/** Reads while something happens between the check and the read. */
 function readWhile<T>(act: () => void, read: () => T): T {
+  const isReopened = (path: string) => path.startsWith('/proc/self/fd/');
+  return withOpens({ before: (path) => isReopened(path) && act() }, read);
+}
+
+interface AtOpen {
+  before?(path: string): void;
+  after?(path: string): void;
+}
+
+/** Acts at instants that no other process could be sure to meet. */
+function withOpens<T>({ before, after }: AtOpen, read: () => T): T {
   const { openSync } = fs;
   fs.openSync = (path, ...rest) => {
-    if (String(path).startsWith('/proc/self/fd/')) act();
-    return openSync(path, ...rest);
+    before?.(String(path));
+    const descriptor = openSync(path, ...rest);
+    after?.(String(path));
+    return descriptor;
   };
   syncBuiltinESMExports();
   try {
@@ -66,6 +79,7 @@ function readWhile<T>(act: () => void, read: () => T): T {
 test('[BRG-03] a path that is longer or deeper than any file is refused unresolved', (t) => {
   const { refused, at } = world(t);
   const unresolved = ['tool.arguments_invalid', undefined];
+  assert.equal(refused('x'.repeat(4096))[0], 'fs.not_found');
   assert.deepEqual(refused('x'.repeat(4097)), unresolved);
   assert.deepEqual(refused('a/'.repeat(50_000)), unresolved);
   assert.deepEqual(refused('a/'.repeat(2_048)), unresolved);
@@ -93,6 +107,35 @@ test('[BRG-03] a path that cannot be opened is reported where its links lead', (
   assert.deepEqual(refused('out'), ['fs.outside_roots', undefined]);
   assert.deepEqual(refused('out/x'), ['fs.outside_roots', undefined]);
   assert.deepEqual(refused('loop'), ['fs.not_found', at('loop')]);
+});
+
+test('[BRG-03] a root is named as it was given or as it is, and by no other link', (t) => {
+  const { dir, at, refused } = world(t);
+  symlinkSync(at(), join(dir, 'alias'));
+  assert.deepEqual(refused(join(dir, 'alias', 'hello.txt')), ['fs.outside_roots', undefined]);
+  const aliased = openRoots([join(dir, 'alias')]);
+  for (const path of ['hello.txt', at('hello.txt'), join(dir, 'alias', 'hello.txt')]) {
+    const opened = openWithin(aliased, path);
+    assert.ok('file' in opened, path);
+    opened.file.close();
+  }
+});
+
+test('[BRG-03] a file that is replaced as it is opened is opened again, a few times', (t) => {
+  const { at, read } = world(t);
+  const path = at('hello.txt');
+  const readReplacing = (times: number) => {
+    let left = times;
+    const after = (opened: string) => {
+      if (opened !== path || left-- <= 0) return;
+      writeFileSync(at('new'), 'hello');
+      renameSync(at('new'), path);
+    };
+    return withOpens({ after }, () => read('hello.txt'));
+  };
+  assert.equal(readReplacing(3).result?.content, 'hello');
+  const { error, place } = readReplacing(100);
+  assert.deepEqual([error?.id, place?.path], ['fs.not_found', path]);
 });
 
 test('[BRG-03] a file is reported with the number of its names', (t) => {
