@@ -52,56 +52,63 @@ function hpackText(text: string): Buffer {
   return Buffer.concat([Buffer.from([...length, rest]), bytes]);
 }
 
+interface Frame {
+  readonly type: number;
+  readonly stream: number;
+  readonly payload: Buffer;
+}
+
 /** A client of HTTP/2 that sends the frames it is told, and nothing by itself. */
 export class Http2Peer {
   readonly socket: TLSSocket;
-  readonly received: { type: number; flags: number; stream: number; payload: Buffer }[] = [];
-  bytesRead = 0;
+  /** Resolves when the server has closed the connection. */
+  readonly closed: Promise<void>;
   readonly #counts = new Map<number, number>();
+  #goaway: number | undefined;
   #rest = Buffer.alloc(0);
+  #onFrame: () => void = () => {};
 
   private constructor(socket: TLSSocket) {
     this.socket = socket;
+    this.closed = new Promise((resolve) => socket.once('close', () => resolve()));
+    socket.on('data', (chunk) => this.#read(chunk));
   }
 
   static async open(
-    { port, ca }: { port: number; ca: string },
+    { port, ca }: { readonly port: number; readonly ca: string },
     settings = Buffer.alloc(0),
   ): Promise<Http2Peer> {
-    const socket = connect({
-      host: '127.0.0.1',
-      servername: 'localhost',
-      port,
-      ca,
-      ALPNProtocols: ['h2'],
-    });
+    const options = { host: '127.0.0.1', servername: 'localhost', port, ca };
+    const socket = connect({ ...options, ALPNProtocols: ['h2'] });
     socket.on('error', () => {});
     await once(socket, 'secureConnect');
     const peer = new Http2Peer(socket);
-    socket.on('data', (chunk) => peer.#read(chunk));
     socket.write(PREFACE);
     socket.write(frame(FRAME.settings, { payload: settings }));
     return peer;
-  }
-
-  count(type: number): number {
-    return this.#counts.get(type) ?? 0;
   }
 
   get isOpen(): boolean {
     return !this.socket.destroyed && this.socket.writable;
   }
 
-  /** Writes as fast as the server takes it, until the time is over or the connection. */
-  async flood(bytes: Buffer, forMs: number): Promise<number> {
-    const endMs = performance.now() + forMs;
-    let sent = 0;
-    while (this.isOpen && performance.now() < endMs) {
-      sent += 1;
-      await new Promise((resolve) => this.socket.write(bytes, resolve));
-      await new Promise(setImmediate);
+  /** The code of the first GOAWAY. */
+  get goaway(): number | undefined {
+    return this.#goaway;
+  }
+
+  /** Frames received of a type. */
+  count(type: number): number {
+    return this.#counts.get(type) ?? 0;
+  }
+
+  /** Resolves once it holds after a frame was received. */
+  async until(holds: () => boolean): Promise<void> {
+    while (!holds()) {
+      await new Promise<void>((resolve) => {
+        this.#onFrame = resolve;
+      });
     }
-    return sent;
   }
 
   close(): void {
@@ -109,21 +116,24 @@ export class Http2Peer {
   }
 
   #read(chunk: Buffer): void {
-    this.bytesRead += chunk.length;
     this.#rest = Buffer.concat([this.#rest, chunk]);
-    while (this.#rest.length >= 9) {
-      const length = this.#rest.readUIntBE(0, 3);
-      if (this.#rest.length < 9 + length) return;
-      const type = this.#rest[3]!;
-      this.#counts.set(type, this.count(type) + 1);
-      if (this.received.length > 10000) this.received.length = 0;
-      this.received.push({
-        type,
-        flags: this.#rest[4]!,
-        stream: this.#rest.readUInt32BE(5),
-        payload: this.#rest.subarray(9, 9 + length),
-      });
-      this.#rest = this.#rest.subarray(9 + length);
+    for (let next = this.#take(); next !== undefined; next = this.#take()) {
+      this.#counts.set(next.type, this.count(next.type) + 1);
+      if (next.type === FRAME.goaway) this.#goaway ??= next.payload.readUInt32BE(4);
     }
+    this.#onFrame();
+  }
+
+  #take(): Frame | undefined {
+    const rest = this.#rest;
+    if (rest.length < 9) return undefined;
+    const end = 9 + rest.readUIntBE(0, 3);
+    if (rest.length < end) return undefined;
+    this.#rest = rest.subarray(end);
+    return {
+      type: rest.readUInt8(3),
+      stream: rest.readUInt32BE(5),
+      payload: rest.subarray(9, end),
+    };
   }
 }

@@ -25,12 +25,14 @@ const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
     'zl_host_deltas_merged_total',
     'zl_host_frames_ignored_total',
     'zl_policy_bundles_refused_total',
+    'zl_rpc_cut_total',
   ],
   'tool-relay': [
     'zl_relay_frames_ignored_total',
     'zl_relay_frames_refused_total',
     'zl_relay_route_lost_total',
     'zl_relay_sessions_total',
+    'zl_rpc_cut_total',
     // The relay reads no payload, so it masks nothing.
     'zl_masked_secrets_total',
   ],

@@ -6,6 +6,7 @@ import {
   type Http2Server,
   type Http2ServerRequest,
   type Http2ServerResponse,
+  type IncomingHttpHeaders,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { ZlError } from '@zerolatency/errors';
@@ -151,12 +152,28 @@ function serve(exchange: Exchange, { handler, limits, observer }: HttpServerOpti
     else answerError(request, response, tooManyStreams(limits));
     return;
   }
+  capDeadline(request.headers);
   try {
     handler(request, response);
   } catch {
     // Connect throws on an authority that is not a valid URL. Uncaught, any stranger could end the process.
     response.writeHead(400);
     response.end();
+  }
+}
+
+/** A timer set further ahead than this fires at once, so a deadline in a year would have passed. */
+const MAX_TIMER_S = Math.floor((2 ** 31 - 1) / 1000);
+const UNIT_SECONDS = new Map(Object.entries({ H: 3600, M: 60, S: 1 }));
+
+function capDeadline(headers: IncomingHttpHeaders): void {
+  const { 'grpc-timeout': grpc, 'connect-timeout-ms': connectMs } = headers;
+  // The smaller units of gRPC cannot say as much.
+  const [, amount, unit = ''] = /^(\d{1,8})([HMS])$/.exec(String(grpc)) ?? [];
+  const grpcS = Number(amount) * (UNIT_SECONDS.get(unit) ?? 0);
+  if (grpcS > MAX_TIMER_S) headers['grpc-timeout'] = `${MAX_TIMER_S}S`;
+  if (Number(connectMs) > MAX_TIMER_S * 1000) {
+    headers['connect-timeout-ms'] = String(MAX_TIMER_S * 1000);
   }
 }
 

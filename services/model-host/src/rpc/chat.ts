@@ -83,6 +83,9 @@ async function* serveChat(
     });
     void readRequests(session, requests, deps.observer.masked);
     for await (const event of session.events()) yield { event };
+    const { reason } = context.signal;
+    // Whoever set a deadline learns that it has passed, and not that all is well.
+    if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) throw reason;
   } catch (reason) {
     error = fromConnectError(reason, { aborted: 'turn.cancelled' });
     throw toConnectError(error);

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { connect as connectTcp, type Socket } from 'node:net';
+import { type TestContext, test } from 'node:test';
+import { connect as connectTls } from 'node:tls';
+import { eventually } from '@zerolatency/testing';
+import { figure, size } from './attack.ts';
+import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
+import { FRAME, frame, Http2Peer, headerBlock } from './http2-peer.ts';
+
+const CHAT = '/zerolatency.agent.v1.AgentService/Chat';
+/** The fields of a request, and one message of gRPC or Connect. */
+const GRPC = { ':method': 'POST', ':scheme': 'https', ':authority': 'localhost' };
+
+interface Silent {
+  readonly name: string;
+  /** Resolves once the host has closed the connection. */
+  open(host: AttackedHost): Promise<unknown>;
+}
+
+/** Also after an error. */
+function closed(socket: Socket): Promise<void> {
+  return new Promise((resolve) => socket.once('close', () => resolve()));
+}
+
+/** Sends the text, then a byte at a time, until the host has closed the connection. */
+async function drip(host: AttackedHost, text: string): Promise<void> {
+  const { port, ca } = host;
+  const options = { host: '127.0.0.1', servername: 'localhost', port, ca };
+  const socket = connectTls({ ...options, ALPNProtocols: ['http/1.1'] });
+  socket.on('error', () => {});
+  socket.resume();
+  socket.write(text);
+  const timer = setInterval(() => socket.write('x'), 20);
+  await closed(socket);
+  clearInterval(timer);
+}
+
+const SILENT: readonly Silent[] = [
+  {
+    name: 'TCP without TLS',
+    async open({ port }) {
+      const socket = connectTcp(port, '127.0.0.1').on('error', () => {});
+      socket.resume();
+      await closed(socket);
+    },
+  },
+  {
+    name: 'half a TLS handshake',
+    async open({ port }) {
+      const socket = connectTcp(port, '127.0.0.1').on('error', () => {});
+      // The head of a ClientHello that never comes whole.
+      socket.write(Buffer.from('160301020001000001fc0303', 'hex'));
+      socket.resume();
+      await closed(socket);
+    },
+  },
+  {
+    name: 'HTTP/2 without a request',
+    async open(host) {
+      const peer = await Http2Peer.open(host);
+      await peer.closed;
+    },
+  },
+  { name: 'headers of HTTP/1.1 in drips', open: (host) => drip(host, 'GET / HTTP/1.1\r\nx: ') },
+  {
+    name: 'a body of HTTP/1.1 in drips',
+    open: async (host) =>
+      drip(
+        host,
+        `POST ${CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/connect+json\r\n` +
+          `authorization: Bearer ${await host.issuer.token()}\r\ncontent-length: 100000\r\n\r\n`,
+      ),
+  },
+];
+
+test('[HOST-12] silent and slow connections are closed, and a quiet stream is not', {
+  timeout: 120_000,
+}, async (t) => {
+  const host = await startAttackedHost(t, {
+    settings: {
+      'rpc.connections.handshake': '600ms',
+      'rpc.connections.idle': '600ms',
+      'rpc.connections.stalled': '600ms',
+      'rpc.connections.perAddress': 1000,
+    },
+  });
+  const headers = { authorization: `Bearer ${await host.issuer.token({ user: 'quiet' })}` };
+  const leaving = new AbortController();
+  const quiet = host
+    .client()
+    .chat({ start: { text: 'hang' } }, { headers, signal: leaving.signal })
+    [Symbol.asyncIterator]();
+  await quiet.next();
+  const count = size({ short: 10, long: 60 });
+  const attack = Promise.all(
+    SILENT.flatMap(({ open }) => Array.from({ length: count }, () => open(host))),
+  );
+  const turns = await turnsDuring(host, attack);
+  await attack;
+  assert.deepEqual(turns.failures, []);
+  assert.equal(await host.metric('zl_host_turns_running'), 1, 'the quiet stream was closed');
+  leaving.abort();
+  await assert.rejects(Promise.resolve(quiet.next()));
+  await eventually(async () => (await host.metric('zl_rpc_connections_open')) === 0);
+  const about = { attack: 'silent and slow connections' };
+  const opened = count * SILENT.length;
+  figure(t, { ...about, name: 'connections, all closed', value: opened, unit: 'connections' });
+  figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
+});
+
+const FLOODS: Readonly<Record<string, (index: number) => Buffer>> = {
+  PING: () => frame(FRAME.ping, { payload: Buffer.alloc(8) }),
+  SETTINGS: () => frame(FRAME.settings, { payload: Buffer.from([0, 4, 0, 1, 0, 0]) }),
+  'rapid reset': (index) => {
+    const stream = 2 * index + 1;
+    const payload = headerBlock({ ...GRPC, ':path': CHAT, 'content-type': 'application/grpc' });
+    return Buffer.concat([
+      frame(FRAME.headers, { flags: 4, stream, payload }),
+      frame(FRAME.reset, { stream, payload: Buffer.from([0, 0, 0, 8]) }),
+    ]);
+  },
+  'bad tokens': (index) => {
+    const fields = { ...GRPC, ':path': CHAT, 'content-type': 'application/grpc' };
+    const payload = headerBlock({ ...fields, authorization: 'Bearer a.b.c' });
+    return frame(FRAME.headers, { flags: 5, stream: 2 * index + 1, payload });
+  },
+  CONTINUATION: (index) => {
+    if (index > 0)
+      return frame(FRAME.continuation, { stream: 1, payload: headerBlock({ a: 'b' }) });
+    return frame(FRAME.headers, { stream: 1, payload: headerBlock(GRPC) });
+  },
+  'empty DATA': (index) => {
+    const payload = headerBlock({ ...GRPC, ':path': CHAT, 'content-type': 'application/grpc' });
+    if (index === 0) return frame(FRAME.headers, { flags: 4, stream: 1, payload });
+    return frame(FRAME.data, { stream: 1 });
+  },
+};
+
+const MOST_FRAMES = size({ short: 5_000, long: 50_000 });
+
+/** Sends batches, each after the host has answered the one before, so that no queue fills up. */
+async function flood(t: TestContext, host: AttackedHost, make: (index: number) => Buffer) {
+  const peer = await Http2Peer.open(host);
+  t.after(() => peer.close());
+  let sent = 0;
+  while (peer.isOpen && sent < MOST_FRAMES) {
+    const batch = Array.from({ length: 50 }, () => make(sent++));
+    const pongs = peer.count(FRAME.ping);
+    peer.socket.write(Buffer.concat([...batch, frame(FRAME.ping, { payload: Buffer.alloc(8) })]));
+    await Promise.race([peer.closed, peer.until(() => peer.count(FRAME.ping) > pongs)]);
+  }
+  return { peer, sent };
+}
+
+test('[HOST-12] a flood of frames ends its connection, and no turn fails', {
+  timeout: 120_000,
+}, async (t) => {
+  const host = await startAttackedHost(t);
+  for (const [name, make] of Object.entries(FLOODS)) {
+    const attack = flood(t, host, make);
+    const turns = await turnsDuring(host, attack);
+    const { peer, sent } = await attack;
+    assert.equal(peer.isOpen, false, `${name}: open after ${sent} frames`);
+    assert.deepEqual(turns.failures, [], name);
+    figure(t, {
+      attack: `flood of ${name}`,
+      ...{ name: 'frames until closed', value: sent, unit: 'frames' },
+    });
+  }
+  assert.ok((await host.metric('zl_rpc_cut_total', { reason: 'flood' })) >= 3);
+});
