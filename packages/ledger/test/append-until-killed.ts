@@ -1,4 +1,4 @@
-import { readFileSync, writeSync } from 'node:fs';
+import { readFileSync } from 'node:fs';
 import { signerFromPem } from '@zerolatency/signing';
 import { openLedger } from '../src/ledger.ts';
 import { intent, ORIGIN, receipt } from './ledger-fixture.ts';
@@ -15,7 +15,8 @@ async function appendForever(): Promise<never> {
     const number = next++;
     for (const entry of [intent(number), await receipt(number)]) {
       const { index, leafHash } = await ledger.append(entry);
-      writeSync(1, `${index} ${leafHash}\n`);
+      // Waits for a reader that is behind, where writeSync would fail.
+      process.stdout.write(`${index} ${leafHash}\n`);
     }
   }
 }
