@@ -48,6 +48,8 @@ export interface SystemOptions {
   readonly prepare?: (layout: Layout) => Promise<void>;
   /** The folder of the bundles to start. */
   readonly programs?: string;
+  /** Run the bridge as `zl up` does, under a supervisor that restarts it. */
+  readonly isSupervised?: boolean;
 }
 
 /** Where scripts/test.ts bundles the services before it runs these tests. */
@@ -71,11 +73,11 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   });
   const layout = layoutOf(join(tempDir(t), '.zl'));
   stopWithTests(layout.home);
-  const { programs = bundles } = options;
+  const { programs = bundles, isSupervised = false } = options;
   await installPrograms(layout);
   await options.prepare?.(layout);
   const settings = await readSettings(layout.settings);
-  system = systemOf(layout, { settings, sessions, programs });
+  system = systemOf(layout, { settings, sessions, programs, isSupervised });
   for (const service of SERVICES) await system.start(service);
   await system.healthy();
   return system;
@@ -83,16 +85,22 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
 
 interface SystemParts {
   readonly programs: string;
+  readonly isSupervised: boolean;
   readonly settings: Settings;
   readonly sessions: ChatStream[];
 }
 
-function systemOf(layout: Layout, { settings, sessions, programs }: SystemParts): System {
+function systemOf(layout: Layout, parts: SystemParts): System {
+  const { settings, sessions, programs, isSupervised } = parts;
   return {
     layout,
     settings,
     start: (service) =>
-      startService(terminal, layout, { service, main: mainOf(service, programs) }),
+      startService(terminal, layout, {
+        service,
+        main: mainOf(service, programs),
+        isSupervised: isSupervised && service === 'device-bridge',
+      }),
     async kill(service) {
       const pid = await runningPid(layout, service);
       if (pid === undefined) throw new Error(`${service} is not running`);

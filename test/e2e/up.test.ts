@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { tempDir } from '@zerolatency/testing';
+import { eventually, tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
@@ -36,8 +36,8 @@ test('the commands of a newcomer', options, async (t) => {
       }
       // Colours are for terminals only.
       assert.ok(!stdout.includes('\u001b['));
-      // Three services and one MCP server.
-      assert.equal(running().length, 4, running().map(commandLine).join('\n'));
+      // Three services, the bridge's supervisor and one MCP server.
+      assert.equal(running().length, 5, running().map(commandLine).join('\n'));
     },
   );
 
@@ -77,14 +77,24 @@ test('the commands of a newcomer', options, async (t) => {
   );
 
   await t.test('[CLI-01] zl up restarts only what has died', async () => {
-    const before = running();
-    const bridge = before.find((pid) => commandLine(pid).includes('device-bridge/src/main.ts'));
-    process.kill(bridge!, 'SIGKILL');
+    const relay = running().find((pid) => commandLine(pid).includes('tool-relay/src/main.ts'));
+    process.kill(relay!, 'SIGKILL');
     const { status, stdout, stderr } = await zl('up');
     assert.equal(status, 0, stdout + stderr);
-    assert.match(stdout, /^Started device-bridge\. /m);
+    assert.match(stdout, /^Started tool-relay\. /m);
     assert.match(stdout, /Receipt verified/);
-    assert.equal(running().length, 4, running().map(commandLine).join('\n'));
+    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+  });
+
+  await t.test('[BRG-02] [CLI-01] a bridge that dies is restarted without a zl up', async () => {
+    const isBridge = (pid: number) =>
+      /^\S+ \S+ \S+device-bridge\/src\/main\.ts/.test(commandLine(pid));
+    const bridge = running().find(isBridge);
+    process.kill(bridge!, 'SIGKILL');
+    await eventually(() => running().some((pid) => pid !== bridge && isBridge(pid)));
+    await eventually(async () => (await zl('status')).status === 0);
+    assert.match((await zl('up')).stdout, /^Already running\.$/m);
+    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
   });
 
   await t.test('[CLI-01] zl down leaves no process and can be repeated', async () => {
@@ -101,7 +111,7 @@ test('the commands of a newcomer', options, async (t) => {
       const { status, stdout } = await zl('audit', 'verify', '--json');
       assert.equal(status, 0, stdout);
       const { openIntents, byKind } = JSON.parse(stdout);
-      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 5]);
+      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 6]);
     },
   );
 });

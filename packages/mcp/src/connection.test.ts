@@ -232,6 +232,12 @@ test('a server that does not read its stdin is broken once too much is pending',
   await assertGone(connection, 'tool.server_protocol');
 });
 
+test('a server that closes its stdout and lives is ended at once', async (t) => {
+  const connection = await start(t, 'closes-stdout');
+  await callFails(connection, 'tool.server_protocol');
+  await assertGone(connection, 'tool.server_protocol');
+});
+
 test('a server that ignores SIGTERM is killed', async (t) => {
   const connection = await start(t, 'ignores-sigterm');
   await connection.close();

@@ -38,6 +38,8 @@ export const DEFAULT_LIMITS: StdioLimits = {
 const UNASKED_WEIGHT = 4;
 /** A process that left the group may hold the pipe open for ever. */
 const PIPE_GRACE_MS = 250;
+/** As long as a server may take to exit once it has closed its stdout. */
+const STDOUT_GRACE_MS = 1_000;
 /** Of JSON-RPC. */
 const INTERNAL_ERROR = -32603;
 
@@ -116,6 +118,7 @@ export class StdioTransport implements Transport {
     });
     child.once('exit', (code, signal) => this.#onExit(code, signal));
     child.stdout?.on('data', (chunk: Buffer) => this.#onStdout(chunk));
+    child.stdout?.once('end', () => this.#onStdoutEnd());
     child.stderr?.on('data', stderrLines(this.#options.onStderr));
     // A write to a server that just died; its exit gives the reason.
     child.stdin?.on('error', () => {});
@@ -159,6 +162,14 @@ export class StdioTransport implements Transport {
     if (this.#splitter.push(chunk, (line) => this.#onLine(line))) return;
     const bound = this.#options.limits.maxLineBytes;
     this.fail(new ZlError('tool.server_protocol', `a line of stdout exceeds ${bound} bytes`));
+  }
+
+  /** A process that ends closes it as well, a moment before its exit is known. */
+  #onStdoutEnd(): void {
+    const timer = setTimeout(() => {
+      this.fail(new ZlError('tool.server_protocol', 'the server closed its stdout'));
+    }, STDOUT_GRACE_MS);
+    this.#child?.once('exit', () => clearTimeout(timer));
   }
 
   #onLine(line: string): void {

@@ -20,6 +20,7 @@ export type Behaviour =
   | 'answers-with-an-error'
   | 'answers-as-told'
   | 'is-deaf'
+  | 'closes-stdout'
   | 'ignores-sigterm'
   | 'has-a-grandchild'
   | 'leaves-a-grandchild'

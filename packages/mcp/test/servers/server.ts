@@ -38,6 +38,10 @@ const calls: Record<string, (request: Request) => void> = {
     write({ jsonrpc: '2.0', id, error: params?.arguments?.error }),
   'answers-as-told': ({ id, params }) => answer(id, params?.arguments?.result),
   'exits-on-call': () => process.exit(3),
+  'closes-stdout': () => {
+    process.stdout.end();
+    never();
+  },
   'hangs-on-call': () => {},
   'hangs-for-good-on-call': () => {
     const forever = new Int32Array(new SharedArrayBuffer(4));

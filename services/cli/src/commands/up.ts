@@ -72,7 +72,7 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
   const started: string[] = [];
   for (const service of SERVICES) {
     if ((await runningPid(layout, service)) !== undefined) continue;
-    await startService(terminal, layout, { service });
+    await startService(terminal, layout, { service, isSupervised: service === 'device-bridge' });
     started.push(service);
   }
   return started;

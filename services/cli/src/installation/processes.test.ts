@@ -7,7 +7,7 @@ import { markOf } from '@zerolatency/service/processes';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { layoutOf } from './layout.ts';
-import { runningPid, startService, stopService } from './processes.ts';
+import { lastLogLine, runningPid, startService, stopService } from './processes.ts';
 
 const SERVICE = 'tool-relay';
 
@@ -81,4 +81,38 @@ test('reports a service that cannot be started', async (t) => {
   });
   await assert.rejects(started, { id: 'internal', message: /tool-relay.*ENOENT/ });
   assert.equal(await runningPid(layout, SERVICE), undefined);
+});
+
+test('a supervised service is restarted after a crash, and stops when it is asked to', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const main = `${layout.home}/main.ts`;
+  await writeFile(
+    main,
+    "process.on('SIGTERM', () => process.exit(0)); console.log('pid', process.pid); setInterval(() => {}, 1000);",
+  );
+  const pids = async () => {
+    const log = await readFile(layout.log(SERVICE), 'utf8').catch(() => '');
+    return [...log.matchAll(/^pid (\d+)$/gm)].map(([, pid]) => Number(pid));
+  };
+  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
+  t.after(() => stopService(fakeTerminal(), layout, { service: SERVICE, deadlineMs: 30_000 }));
+  for (let life = 1; life <= 3; life++) {
+    await eventually(async () => (await pids()).length === life);
+    if (life < 3) process.kill((await pids()).at(-1)!, 'SIGKILL');
+  }
+  const stopped = await stopService(fakeTerminal(), layout, {
+    service: SERVICE,
+    deadlineMs: 30_000,
+  });
+  assert.equal(stopped, 'stopped');
+  assert.equal(markOf((await pids()).at(-1)!), undefined);
+});
+
+test('a supervised service that cannot start is not restarted', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const main = `${layout.home}/main.ts`;
+  await writeFile(main, "console.error('config.invalid: no'); process.exitCode = 1;");
+  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
+  await eventually(async () => (await runningPid(layout, SERVICE)) === undefined);
+  assert.equal(await lastLogLine(layout, SERVICE), 'config.invalid: no');
 });

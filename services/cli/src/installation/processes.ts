@@ -23,6 +23,9 @@ function sourceOf(service: Service): string {
   return join(projectRoot, 'services', service, 'src', 'main.ts');
 }
 
+/** Restarts what it runs. A bridge runs programs of others, and one of them may end it. */
+const SUPERVISOR = join(projectRoot, 'services', 'cli', 'src', 'supervisor', 'main.ts');
+
 const KILL_TIMEOUT_MS = 5_000;
 
 /** The process id of a service that this installation started and that still runs. */
@@ -47,20 +50,27 @@ export async function lastLogLine(layout: Layout, service: Service): Promise<str
   return log.trimEnd().split('\n').at(-1) ?? '';
 }
 
+interface StartOptions {
+  readonly service: Service;
+  readonly main?: string;
+  /** Restart it when it fails; then the process of the service is its supervisor. */
+  readonly isSupervised?: boolean;
+}
+
 /** Starts the service in the background, in its own process group, with a log file. */
 export async function startService(
   terminal: Terminal,
   layout: Layout,
-  { service, main = sourceOf(service) }: { readonly service: Service; readonly main?: string },
+  { service, main = sourceOf(service), isSupervised = false }: StartOptions,
 ): Promise<void> {
   const logFile = layout.log(service);
   await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, 'a', 0o600);
-  const child = spawn(
-    terminal.nodePath,
-    ['--disable-warning=ExperimentalWarning', main, '--config', CONFIG_FILES[service](layout)],
-    { cwd: layout.home, detached: true, stdio: ['ignore', log, log] },
-  );
+  const node = [terminal.nodePath, '--disable-warning=ExperimentalWarning'];
+  const program = [...node, main, '--config', CONFIG_FILES[service](layout)];
+  const [command = '', ...args] = isSupervised ? [...node, SUPERVISOR, ...program] : program;
+  const stdio = ['ignore', log, log] as const;
+  const child = spawn(command, args, { cwd: layout.home, detached: true, stdio: [...stdio] });
   closeSync(log);
   await once(child, 'spawn').catch((cause: Error) => {
     throw new ZlError('internal', `cannot start ${service}: ${cause.message}`, { cause });

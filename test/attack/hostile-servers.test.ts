@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { platform } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { runningPid } from '../../services/cli/src/installation/processes.ts';
+import { addServers, configOf, editConfig } from '../e2e/effects.ts';
+import { callTool, type System, startSystem } from '../e2e/system.ts';
+import { figure, size } from './attack.ts';
+
+const project = join(import.meta.dirname, '../..');
+const script = join(project, 'packages/mcp/test/servers/hostile-server.ts');
+const hostile = {
+  name: 'hostile',
+  args: [script],
+  grants: { read: [join(project, 'node_modules'), script] },
+  limits: { callTimeoutMs: size({ short: 1_500, long: 5_000 }) },
+};
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const ROUNDS = size({ short: 1, long: 20 });
+/** A bridge that runs, several lines of the longest kind, and what a collector has not freed yet. */
+const MAX_GROWTH_MIB = 256;
+
+/** Which bound ends a flood first depends on the machine; its call may have had effects. */
+const ENDED = /^(FAILED tool\.(server_protocol|timeout)|UNKNOWN call\.unknown_outcome)$/;
+const ANSWERED = /^DONE/;
+const ATTACKS = {
+  'kill-parent': ANSWERED,
+  progress: ENDED,
+  requests: ENDED,
+  'answers-twice': ANSWERED,
+  'answers-others': ANSWERED,
+  'changes-tools': ENDED,
+  'endless-pages': ANSWERED,
+  'fills-stderr': /^(DONE|FAILED tool\.timeout)/,
+  'fills-stdout': ENDED,
+  'huge-line': ENDED,
+  'deep-json': ENDED,
+  'closes-stdout': ENDED,
+  deaf: ENDED,
+} as const;
+
+test(
+  '[BRG-02] calls of other servers succeed while a server attacks its bridge',
+  options,
+  async (t) => {
+    const system = await startSystem(t, {
+      async prepare(layout) {
+        await addServers(layout, [hostile]);
+        // A server that fails again and again would be left alone for longer and longer.
+        const { servers } = await configOf(layout.device.config);
+        const backoff = { minBackoff: '10ms', maxBackoff: '100ms' };
+        await editConfig(layout.device.config, { servers: { ...servers, ...backoff } });
+      },
+    });
+    const { layout } = system;
+    const bridge = await runningPid(layout, 'device-bridge');
+    assert.ok(bridge !== undefined);
+    const beforeMib = peakMib(bridge);
+    let isOver = false;
+    const honest = repeated(
+      () => callTool(system, 'fs.read', { path: 'welcome.txt' }),
+      () => isOver,
+    );
+    for (let round = 0; round < ROUNDS; round++) {
+      for (const [attack, ending] of Object.entries(ATTACKS)) {
+        await mounted(system, { attack, bridge, ending });
+      }
+    }
+    isOver = true;
+    const outcomes = await honest;
+    assert.deepEqual(new Set(outcomes.map(({ outcome }) => outcome)), new Set(['DONE']));
+    assert.equal(await runningPid(layout, 'device-bridge'), bridge);
+    const grownMib = peakMib(bridge) - beforeMib;
+    assert.ok(grownMib < MAX_GROWTH_MIB, `${grownMib} MiB`);
+    const attack = 'hostile MCP server';
+    figure(t, {
+      attack,
+      name: 'calls of fs.read meanwhile, all done',
+      value: outcomes.length,
+      unit: 'calls',
+    });
+    figure(t, {
+      attack,
+      name: 'memory of the bridge grew by at most',
+      value: grownMib,
+      unit: 'MiB',
+    });
+  },
+);
+
+test(
+  '[BRG-01] [BRG-02] a bridge that its own server kills is back for the next call',
+  options,
+  async (t) => {
+    const system = await startSystem(t, {
+      isSupervised: true,
+      prepare: (layout) => addServers(layout, [{ ...hostile, sandbox: 'none' }]),
+    });
+    const attack = 'server that kills its bridge';
+    const kills = size({ short: 2, long: 20 });
+    let slowestMs = 0;
+    for (let kill = 0; kill < kills; kill++) {
+      const { outcome, errorId } = await callTool(system, 'hostile.kill-parent', {});
+      // It has effects for all the bridge knows, and ran.
+      assert.deepEqual([outcome, errorId], ['UNKNOWN', 'call.unknown_outcome']);
+      const killedMs = performance.now();
+      const isBack = async () =>
+        (await callTool(system, 'fs.read', { path: 'welcome.txt' })).outcome === 'DONE';
+      await eventually(isBack, { timeoutMs: 30_000, everyMs: 50 });
+      await hostileAgain(system);
+      slowestMs = Math.max(slowestMs, performance.now() - killedMs);
+    }
+    const restarts = (await system.log('device-bridge')).match(/"signal":"SIGKILL"/g)?.length;
+    assert.equal(restarts, kills);
+    figure(t, { attack, name: 'kills, each followed by calls', value: kills, unit: 'kills' });
+    figure(t, { attack, name: 'slowest recovery', value: slowestMs / 1000, unit: 's' });
+  },
+);
+
+/** Attacks until the call ends as it must: what the attack before left may end the first ones. */
+async function mounted(
+  system: System,
+  { attack, bridge, ending }: { attack: string; bridge: number; ending: RegExp },
+): Promise<void> {
+  const endings: string[] = [];
+  const hasEnded = async () => {
+    await hostileAgain(system);
+    const { outcome, errorId } = await callTool(system, `hostile.${attack}`, { pid: `${bridge}` });
+    endings.push(`${outcome} ${errorId}`);
+    return ending.test(`${outcome} ${errorId}`);
+  };
+  await eventually(hasEnded, { timeoutMs: 30_000 }).catch(() => {
+    assert.fail(`${attack}: ${endings.join()}`);
+  });
+}
+
+/** Calls until it is over, one after another. */
+async function repeated<T>(call: () => Promise<T>, isOver: () => boolean): Promise<T[]> {
+  const results: T[] = [];
+  while (!isOver()) results.push(await call());
+  return results;
+}
+
+function hostileAgain(system: System): Promise<unknown> {
+  const isDone = async () => (await callTool(system, 'hostile.fine', {})).outcome === 'DONE';
+  return eventually(isDone, { timeoutMs: 20_000, everyMs: 100 });
+}
+
+function peakMib(pid: number): number {
+  const [, kib] = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];
+  return Number(kib) / 1024;
+}
