@@ -41,20 +41,31 @@ export class CalleeEntry {
   epoch = 0;
   /** As that CALL or RESUME said. */
   wantsProgress = false;
+  /** The name of the host that made the call; empty where its relay names no hosts. */
+  readonly host: string;
   /** The outcome was sent since the caller last asked. */
   isSent = false;
   /** What CalleeEntries has counted of heldBytes. */
   countedBytes = 0;
 
   constructor(
-    key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'> & { readonly endsMs: number },
+    key: Pick<CalleeCall, 'callId' | 'digest' | 'deadlineMs'> & {
+      readonly endsMs: number;
+      readonly host: string;
+    },
     state: EntryState,
   ) {
     this.callId = key.callId;
     this.digest = key.digest;
     this.deadlineMs = key.deadlineMs;
     this.endsMs = key.endsMs;
+    this.host = key.host;
     this.state = state;
+  }
+
+  /** Only the host that made a call may ask for it, stop it or free its result. */
+  belongsTo(host: string): boolean {
+    return this.host === '' || host === '' || this.host === host;
   }
 
   /** No outcome is fixed yet. */

@@ -16,7 +16,7 @@ import {
   setUp,
 } from '../test/callee-rig.ts';
 import { CallerSender } from './caller-sender.ts';
-import { MemoryJournal, requestDigest } from './index.ts';
+import { type Callee, MemoryJournal, requestDigest } from './index.ts';
 import { readDeviceMessage } from './messages.ts';
 
 test('[RLY-05] a known call is answered from the journal and not dispatched again', () => {
@@ -339,4 +339,36 @@ test('[RLY-05] frames of an older epoch change nothing', () => {
   assert.deepEqual([said(), log], [[], ['dispatch 1', 'dispatch 2']]);
   lineOf(1, hear).credit(100);
   assert.deepEqual(said(), ['DATA'], 'the result is still there');
+});
+
+test('[RLY-05] only the host that made a call may ask for it, stop it or free its result, also after a restart', () => {
+  const journal = new MemoryJournal(JOURNAL_ID);
+  const { callee, sent, log } = setUp({}, journal);
+  const from = (to: Callee, host: string) => lineOf(1, (frame) => to.frame(frame, 1, host));
+  const touch = (to: Callee, host: string) => {
+    const sender = from(to, host);
+    sender.call({ ...request, callId: idOf(1) }, 0, 1);
+    sender.resume(0, 100);
+    sender.cancel();
+    sender.ack();
+  };
+  from(callee, 'pool').call({ ...request, callId: idOf(1) }, 100, 1);
+  callee.begin(idOf(1), { durable: true }, at(1));
+  touch(callee, 'stranger');
+  assert.deepEqual(log, ['dispatch 1'], 'it is neither run again nor stopped');
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('result') });
+  const restarted = setUp({}, journal);
+  for (const { callee: each, sent: answers } of [{ callee, sent }, restarted]) {
+    const { length } = answers;
+    touch(each, 'stranger');
+    assert.equal(lastRefusal(answers), RefusedReason.OTHER_HOST);
+    assert.equal(answers.length, length + 2);
+  }
+  assert.deepEqual(
+    [...journal.load()].map(({ state }) => state),
+    ['finished'],
+  );
+  const { length } = restarted.sent;
+  from(restarted.callee, 'pool').resume(0, 100);
+  assert.deepEqual(restarted.said().slice(length), ['DATA', 'OUTCOME']);
 });

@@ -26,6 +26,7 @@ interface Standing {
   readonly known: CalleeEntry | undefined;
   /** The epoch of the lease. */
   readonly currentEpoch: number;
+  readonly host: string;
 }
 
 /**
@@ -105,17 +106,22 @@ export class Callee {
     this.#tryToWrite(() => this.#journal.complete(this.#completeEpochs));
   }
 
-  frame(frame: Frame, nowMs: number): void {
+  /** `host` is the name of the host that sent the frame; empty where the relay names none. */
+  frame(frame: Frame, nowMs: number, host = ''): void {
     const { epoch } = this.#sender;
     if (epoch === undefined) return;
     const callId = callKey(frame.callId);
     const entry = this.#entries.get(callId);
-    if (frame.kind === FrameKind.CALL) {
-      this.#onCall(frame, { callId, known: entry, currentEpoch: epoch }, nowMs);
+    const standing = { callId, known: entry, currentEpoch: epoch, host };
+    if (entry?.belongsTo(host) === false) {
+      const isAsked = frame.kind === FrameKind.CALL || frame.kind === FrameKind.RESUME;
+      if (isAsked) this.#refuse(callId, RefusedReason.OTHER_HOST);
+    } else if (frame.kind === FrameKind.CALL) {
+      this.#onCall(frame, standing, nowMs);
     } else if (frame.epoch < epoch) {
       // A stalled owner of an older lease is ignored.
     } else if (frame.kind === FrameKind.RESUME) {
-      this.#onResume(frame, { callId, known: entry, currentEpoch: epoch }, nowMs);
+      this.#onResume(frame, standing, nowMs);
     } else if (entry) {
       // A caller cancels at its deadline too; a call past the deadline has timed out by our clock.
       if (frame.kind === FrameKind.CANCEL) this.tick(nowMs);
@@ -203,7 +209,8 @@ export class Callee {
     }
   }
 
-  #onCall(frame: Frame, { callId, known, currentEpoch }: Standing, nowMs: number): void {
+  #onCall(frame: Frame, standing: Standing, nowMs: number): void {
+    const { callId, known, currentEpoch, host } = standing;
     // A copy: the call outlives the buffer of the frame.
     const request = Uint8Array.from(frame.payload);
     const journalMs = this.#journalMs(nowMs);
@@ -219,7 +226,7 @@ export class Callee {
       known.outbox.allow(message.credit);
       this.#sender.answer(known, 0);
     } else if (!this.#isDraining) {
-      this.#accept(message, { request, journalMs, currentEpoch });
+      this.#accept(message, { request, journalMs, currentEpoch, host });
     }
   }
 
@@ -229,10 +236,11 @@ export class Callee {
       readonly request: Uint8Array;
       readonly journalMs: number;
       readonly currentEpoch: number;
+      readonly host: string;
     },
   ): void {
     const { callId, digest, deadlineMs: endsMs } = call;
-    const key = { callId, digest, deadlineMs: firstDeadlineMs, endsMs };
+    const key = { callId, digest, deadlineMs: firstDeadlineMs, endsMs, host: from.host };
     const entry = new CalleeEntry(key, { name: 'received', call, request: from.request });
     entry.epoch = from.currentEpoch;
     entry.wantsProgress = call.wantsProgress;

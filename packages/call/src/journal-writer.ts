@@ -21,9 +21,10 @@ export class JournalWriter {
 
   /** Returns false when the call is not waiting to begin. */
   begin(entry: CalleeEntry, durable: boolean): boolean {
-    const { state, callId, digest, deadlineMs } = entry;
+    const { state, callId, digest, deadlineMs, host } = entry;
     if (state.name !== 'received') return false;
-    this.#journal.dispatched({ callId, digest, deadlineMs, request: state.request }, durable);
+    const { request } = state;
+    this.#journal.dispatched({ callId, digest, deadlineMs, host, request }, durable);
     entry.state = { name: 'dispatched', call: state.call, durable };
     return true;
   }
@@ -41,12 +42,12 @@ export class JournalWriter {
 
   /** Persists the outcome with its receipt. Returns false when the call is not waiting for one. */
   seal(entry: CalleeEntry, seal: Seal): boolean {
-    const { state, callId, digest, deadlineMs } = entry;
+    const { state, callId, digest, deadlineMs, host } = entry;
     if (state.name !== 'sealing') return false;
     const { stated, durable } = state;
     const { result } = entry.outbox;
     const outcome = outcomePayload(stated, seal);
-    this.#journal.finished({ callId, digest, deadlineMs, outcome, result }, durable);
+    this.#journal.finished({ callId, digest, deadlineMs, host, outcome, result }, durable);
     entry.state = { name: 'finished', outcome, resultBytes: result.length };
     return true;
   }

@@ -3,6 +3,8 @@ interface EntryKey {
   readonly digest: Uint8Array;
   /** As the first CALL stated it; the watermark is compared with it. */
   readonly deadlineMs: number;
+  /** The name of the host that made the call; empty where it is not known. */
+  readonly host: string;
 }
 
 export interface DispatchedEntry extends EntryKey {

@@ -207,6 +207,8 @@ export function refusalText(reason: RefusedReason): string {
       return 'the device has forgotten calls of that deadline';
     case RefusedReason.DIGEST_MISMATCH:
       return 'the device knows the call id with other arguments';
+    case RefusedReason.OTHER_HOST:
+      return 'the call belongs to another host';
     case RefusedReason.DEADLINE_TOO_FAR:
       return 'the deadline is too far ahead by the clock of the device';
     case RefusedReason.MALFORMED:

@@ -7,7 +7,7 @@ import { FrameKind } from '@zerolatency/proto/frame';
 export interface Frame {
   readonly kind: number;
   readonly flags: number;
-  /** Handle of the device on a link; 0 on a device socket. */
+  /** On a link the handle of the device; on a device socket the number of the host, or 0. */
   readonly device: number;
   /** 16 bytes; all zero where the frame belongs to no call. */
   readonly callId: Uint8Array;
@@ -59,6 +59,9 @@ export const PROGRESS_FEATURE = 'progress';
 
 /** A callee that states its journal's clock in NOT_SEEN, and reads deadlines by it in CALL. */
 export const JOURNAL_CLOCK_FEATURE = 'journal-clock';
+
+/** The HOST frame, which only bridges read. */
+export const HOSTS_FEATURE = 'hosts';
 
 /**
  * What hosts name in Call and Resume, and bridges in Hello. A name stands for

@@ -8,6 +8,7 @@ export {
   epochOf,
   FEATURES,
   type Frame,
+  HOSTS_FEATURE,
   isCanonical,
   isKnownKind,
   JOURNAL_CLOCK_FEATURE,

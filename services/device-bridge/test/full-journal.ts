@@ -13,7 +13,13 @@ export function fillsUp(
   const id = Buffer.from(journal.id);
   const request = new Uint8Array(10_000);
   const digest = Buffer.from('d');
-  const call = (n: number) => ({ callId: `call ${n}`, digest, deadlineMs: 1_000, request });
+  const call = (n: number) => ({
+    callId: `call ${n}`,
+    digest,
+    deadlineMs: 1_000,
+    host: '',
+    request,
+  });
   journal.dispatched(call(0), true);
   full();
   const failed = { id: 'journal.failed' };

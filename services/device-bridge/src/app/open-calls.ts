@@ -153,7 +153,7 @@ async function openConnection(
 
 function listenerOf({ log, metrics, onLive }: CallsParts, calls: DeviceCalls): ConnectionListener {
   return {
-    onFrame: (frame) => calls.frame(frame),
+    onFrame: (frame, host) => calls.frame(frame, host),
     onIgnored: () => metrics.frameIgnored(),
     onLive: (epoch) => {
       calls.attached(epoch);

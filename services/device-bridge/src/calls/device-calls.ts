@@ -73,9 +73,9 @@ export class DeviceCalls {
     this.#input(() => this.#callee.detached());
   }
 
-  frame(frame: Frame): void {
+  frame(frame: Frame, host: string): void {
     this.#lastFrameMs = performance.now();
-    this.#input(() => this.#callee.frame(frame, this.#deps.clock.steadyMs()));
+    this.#input(() => this.#callee.frame(frame, this.#deps.clock.steadyMs(), host));
   }
 
   /** Takes no new calls, and resolves once those that run have ended or the deadline fires. */

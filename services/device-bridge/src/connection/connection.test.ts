@@ -9,6 +9,7 @@ import {
   ChallengeSchema,
   DrainSchema,
   HelloSchema,
+  HostSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
@@ -35,7 +36,7 @@ function rig() {
   const clock = new FakeClock();
   const sockets: FakeSocket[] = [];
   const log: string[] = [];
-  const frames: Frame[] = [];
+  const frames: { frame: Frame; host: string }[] = [];
   const ignored: string[] = [];
   let identity: () => Promise<{ credential: string; key: typeof privateKey }> = async () => ({
     credential: 'credential',
@@ -78,7 +79,7 @@ function rig() {
     listener: {
       onLive: (epoch) => log.push(`live ${epoch}`),
       onLost: () => log.push('lost'),
-      onFrame: (frame) => frames.push(frame),
+      onFrame: (frame, host) => frames.push({ frame, host }),
       onIgnored: () => ignored.push(connection.state.name),
       onState: () => {},
       onAttempt: (outcome) => log.push(`attempt ${outcome}`),
@@ -322,7 +323,7 @@ test('call frames are received and catalogs are sent only while live', async () 
   await goLive();
   relay.says(FrameKind.CALL);
   assert.deepEqual(
-    frames.map(({ kind }) => kind),
+    frames.map(({ frame }) => frame.kind),
     [FrameKind.CALL],
   );
   connection.announce(create(CatalogSchema, {}));
@@ -438,6 +439,44 @@ test('[BRG-01] ignores and reports frame kinds it does not know, before and afte
   assert.deepEqual(log, ['attempt live', 'live 3']);
   assert.equal(connection.state.name, 'live');
 });
+
+test('[BRG-01] a frame carries the name of the host that its relay introduced', async () => {
+  const { connection, relay, frames, goLive } = rig();
+  await goLive();
+  const introduce = (number: number, name: string) =>
+    relay.says(FrameKind.HOST, toBinary(HostSchema, create(HostSchema, { number, name })));
+  const call = (device: number) =>
+    relay.socket.events.onMessage(
+      encodeFrame({ ...controlFrame(FrameKind.CALL, new Uint8Array()), device }),
+    );
+  introduce(1, 'pool');
+  introduce(2, 'other');
+  for (const number of [0, 1, 2]) call(number);
+  assert.deepEqual(
+    frames.map(({ host }) => host),
+    ['', 'pool', 'other'],
+  );
+  call(3);
+  assert.notEqual(connection.state.name, 'live', 'nobody introduced host 3');
+});
+
+for (const [what, number, name] of [
+  ['twice', 1, 'other'],
+  ['as number 0', 0, 'pool'],
+  ['without a name', 2, ''],
+] as const) {
+  test(`the bridge leaves a relay that introduces a host ${what}`, async () => {
+    const { connection, relay, goLive } = rig();
+    await goLive();
+    for (const host of [
+      { number: 1, name: 'pool' },
+      { number, name },
+    ]) {
+      relay.says(FrameKind.HOST, toBinary(HostSchema, create(HostSchema, host)));
+    }
+    assert.notEqual(connection.state.name, 'live');
+  });
+}
 
 test('a frame on a closed socket does not end a refusal', async () => {
   const { connection, relay, goLive } = rig();

@@ -6,6 +6,7 @@ import {
   FEATURES,
   type Frame,
   FrameKind,
+  HOSTS_FEATURE,
   isKnownKind,
   NO_CALL,
 } from '@zerolatency/frame';
@@ -109,7 +110,7 @@ async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8
   const proof = await signPossession(key, { nonce, audience, nowMs: deps.clock.nowMs() });
   const { journalId, bridgeVersion } = deps;
   const catalog = deps.catalog();
-  const features = [...FEATURES];
+  const features = [...FEATURES, HOSTS_FEATURE];
   const message = { credential, proof, journalId, bridgeVersion, catalog, features };
   return toBinary(HelloSchema, create(HelloSchema, message));
 }

@@ -1,8 +1,15 @@
 import type { KeyObject } from 'node:crypto';
 import { fromBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { decodeFrame, encodeFrame, type Frame, FrameKind, isKnownKind } from '@zerolatency/frame';
-import { type Catalog, DrainSchema } from '@zerolatency/proto/bridge';
+import {
+  decodeFrame,
+  encodeFrame,
+  type Frame,
+  FrameKind,
+  isKnownKind,
+  readMessage,
+} from '@zerolatency/frame';
+import { type Catalog, DrainSchema, HostSchema } from '@zerolatency/proto/bridge';
 import type { Backoff } from '@zerolatency/service/backoff';
 import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
 
@@ -86,7 +93,8 @@ export interface ConnectionClock {
 export interface ConnectionListener {
   onLive(epoch: number): void;
   onLost(): void;
-  onFrame(frame: Frame): void;
+  /** `host` is the name of the host that sent it; empty where the relay names none. */
+  onFrame(frame: Frame, host: string): void;
   /** The kind of a frame is not one this release knows. */
   onIgnored(): void;
   onState(state: ConnectionState): void;
@@ -137,6 +145,8 @@ const DEFAULT_HEARTBEAT_MS = 30_000;
 const MAX_HEARTBEAT_MS = 24 * 60 * 60 * 1000;
 /** A connection that lasted this long, or carried a call, was not part of a repeating failure. */
 const PROVEN_AFTER_MS = 2_000;
+/** Far more than a relay lets in; a device remembers each until its connection ends. */
+const MAX_HOSTS = 1024;
 /** Spreads the devices of a draining relay over the others. */
 const MAX_DRAIN_JITTER_MS = 1_000;
 
@@ -148,6 +158,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   const sinceMs = clock.monotonicMs();
   let lastHeardMs = sinceMs;
   let hasCarriedCall = false;
+  const hosts = new Map([[0, '']]);
 
   const isProven = () => hasCarriedCall || clock.monotonicMs() - sinceMs >= PROVEN_AFTER_MS;
   const end = (why: string, retryInMs?: number) => {
@@ -166,12 +177,23 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     // A relay that drains right after each welcome would be dialled in a loop.
     end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
   };
+  const introduce = ({ payload }: Frame) => {
+    const { number = 0, name = '' } = readMessage(HostSchema, payload) ?? {};
+    if (hosts.has(number) || name === '' || hosts.size > MAX_HOSTS) {
+      drop('the relay introduced a host twice, without a name, or one too many');
+    } else {
+      hosts.set(number, name);
+    }
+  };
   const hear = (frame: Frame) => {
     if (!isKnownKind(frame.kind)) listener.onIgnored();
-    else if (frame.kind > FrameKind.DRAIN) {
+    else if (frame.kind > FrameKind.HOST) {
       hasCarriedCall ||= frame.kind === FrameKind.CALL || frame.kind === FrameKind.RESUME;
-      listener.onFrame(frame);
-    } else if (frame.kind === FrameKind.DRAIN) drain(frame);
+      const host = hosts.get(frame.device);
+      if (host === undefined) drop(`the relay did not introduce its host ${frame.device}`);
+      else listener.onFrame(frame, host);
+    } else if (frame.kind === FrameKind.HOST) introduce(frame);
+    else if (frame.kind === FrameKind.DRAIN) drain(frame);
     else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
   const watch = () => {

@@ -183,6 +183,7 @@ export class HostLink implements SocketListener, Pulse {
     return {
       number,
       device,
+      hostName: this.hostName,
       usage: this.usage,
       answer: (frame) => this.#send(frame),
       forward: (frame) => {

@@ -1,11 +1,17 @@
 import type { ErrorId } from '@zerolatency/errors';
-import { callKeyOf, FrameKind, kindOf, setDevice } from '@zerolatency/frame';
+import { callKeyOf, FrameKind, HOSTS_FEATURE, kindOf, setDevice } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
 import type { Lease } from '../directory/directory.ts';
 import type { Backlog, Side } from '../limits/backlog.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { TenantUsage } from './live-devices.ts';
-import { busyFrame, type LostReason, type OpenedFields, openedFrame } from './relay-frames.ts';
+import {
+  busyFrame,
+  hostFrame,
+  type LostReason,
+  type OpenedFields,
+  openedFrame,
+} from './relay-frames.ts';
 
 /** A call without a frame for this long is over, even if neither end said so. */
 const ROUTE_IDLE_MS = 15 * 60 * 1000;
@@ -22,6 +28,7 @@ export interface RoutingMetrics {
 export interface DeviceHandle {
   /** The device's number on the link. */
   readonly number: number;
+  readonly hostName: string;
   /** The calls routed to the link, over all its handles. */
   readonly usage: { calls: number; readonly maxCalls: number };
   /** Answers the host. Takes over the bytes. */
@@ -58,6 +65,8 @@ export class LiveDevice {
   #handles: Set<DeviceHandle> | undefined;
   /** By call id. */
   #routes: Map<string, CallRoute> | undefined;
+  /** The numbers under which hosts were introduced to a device that wants to know them. */
+  #hostNumbers: Map<string, number> | undefined;
   #opened: OpenedFields;
 
   constructor(options: LiveDeviceOptions) {
@@ -110,11 +119,11 @@ export class LiveDevice {
     const callKey = callKeyOf(frame);
     const route = this.#routes?.get(callKey);
     const opensRoute = kind === FrameKind.CALL || kind === FrameKind.RESUME;
+    if (route !== undefined && !mayUse(route, handle, opensRoute)) {
+      metrics.refused('host', 'identity.forbidden');
+      return;
+    }
     if (!opensRoute && route !== undefined) {
-      if (route.handle !== handle) {
-        metrics.refused('host', 'identity.forbidden');
-        return;
-      }
       if (kind === FrameKind.ACK) this.#unbind(callKey, handle);
       else route.usedAtMs = nowMs;
     }
@@ -127,7 +136,7 @@ export class LiveDevice {
       if (opensRoute) handle.answer(busyFrame(handle.number, frame, this.#opened));
       return;
     }
-    setDevice(frame, 0);
+    setDevice(frame, this.#hostNumber(handle));
     metrics.passed('host', frame.length);
     const queuedBytes = socket.send(frame);
     if (queuedBytes === 0) return;
@@ -167,6 +176,18 @@ export class LiveDevice {
     this.#deleteRoutes((route) => route.usedAtMs < beforeMs);
   }
 
+  /** Introduces a host to the device before its first frame. */
+  #hostNumber({ hostName }: DeviceHandle): number {
+    if (!this.#opened.deviceFeatures.includes(HOSTS_FEATURE)) return 0;
+    this.#hostNumbers ??= new Map();
+    const known = this.#hostNumbers.get(hostName);
+    if (known !== undefined) return known;
+    const number = this.#hostNumbers.size + 1;
+    this.#hostNumbers.set(hostName, number);
+    this.#options.socket.send(hostFrame(number, hostName));
+    return number;
+  }
+
   #forward(handle: DeviceHandle, frame: Uint8Array): void {
     if (!handle.forward(frame)) this.#options.session.cut('flooding');
   }
@@ -204,4 +225,9 @@ export class LiveDevice {
       if (isOver(route)) this.#unbind(callKey, route.handle);
     }
   }
+}
+
+/** A host may resume its call over another link; another host may not touch it. */
+function mayUse(route: CallRoute, handle: DeviceHandle, opensRoute: boolean): boolean {
+  return opensRoute ? route.handle.hostName === handle.hostName : route.handle === handle;
 }

@@ -14,6 +14,7 @@ import {
   CatalogSchema,
   ChallengeSchema,
   DrainSchema,
+  HostSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
@@ -69,6 +70,10 @@ export function welcomeFrame({ epoch, unixMs, ...limits }: WelcomeFields): Uint8
 
 export function drainFrame(closeAfterMs: number): Uint8Array {
   return control(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs })));
+}
+
+export function hostFrame(number: number, name: string): Uint8Array {
+  return control(FrameKind.HOST, toBinary(HostSchema, create(HostSchema, { number, name })));
 }
 
 export interface OpenedFields {

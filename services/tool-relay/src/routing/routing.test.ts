@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
-import { callKey, FrameKind } from '@zerolatency/frame';
+import { callKey, FrameKind, HOSTS_FEATURE } from '@zerolatency/frame';
+import { HostSchema } from '@zerolatency/proto/bridge';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { OpenSchema } from '@zerolatency/proto/link';
 import { type FrameFields, frameBytes } from '@zerolatency/testing';
@@ -28,19 +29,19 @@ function frameBuffer(fields: FrameFields): Buffer {
 }
 
 /** Links and devices over sockets in memory. */
-function switchboard(settings: Record<string, unknown> = {}) {
+function switchboard(settings: Record<string, unknown> = {}, hosts = ['host', 'host']) {
   const parts = sharedParts(settings);
   const { config, clock, metrics, backlog } = parts;
   const devices = new LiveDevices(config.tenants, clock.monotonicMs);
-  const links = Array.from({ length: LINKS }, (_, index) => {
+  const links = hosts.map((host) => {
     const socket = new InMemorySocket();
     const context = { ...parts, limits: config.links, devices, isDraining: () => false };
-    const link = new HostLink(`host-${index}`, context, { onGone: () => {} });
+    const link = new HostLink(host, context, { onGone: () => {} });
     link.onOpen(socket);
     return { link, socket };
   });
   let lastEpoch = 0;
-  const connect = (index: number) => {
+  const connect = (index: number, deviceFeatures: readonly string[] = []) => {
     lastEpoch += 1;
     const socket = new InMemorySocket();
     const lease = { ...ADDRESSES[index]!, epoch: lastEpoch };
@@ -59,7 +60,7 @@ function switchboard(settings: Record<string, unknown> = {}) {
         journalId: new Uint8Array(16),
         credential: `${lease.tenant}/${lease.deviceId}`,
         catalog: new Uint8Array(),
-        deviceFeatures: [],
+        deviceFeatures,
       },
     });
     devices.put(device, tenant);
@@ -312,4 +313,43 @@ test('cuts a host that misses two heartbeats', () => {
   assert.equal(hostSocket.closed, 'terminated');
   assert.equal(hostSocket.pings, 4);
   assert.equal(device.calls, 0);
+});
+
+test('[RLY-05] a host may not touch the call of another host, and the device knows them apart', () => {
+  const board = switchboard({}, ['pool', 'pool', 'stranger']);
+  const { socket } = board.connect(0, [HOSTS_FEATURE]);
+  const [callId = new Uint8Array()] = callIds;
+  const say = (link: number, kind: FrameKind) =>
+    board.links[link]!.link.onMessage(frameBuffer({ kind, device: 1, callId, epoch: 1 }));
+  const payload = toBinary(OpenSchema, create(OpenSchema, ADDRESSES[0]));
+  for (const { link } of board.links) {
+    link.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
+  }
+  say(0, FrameKind.CALL);
+  for (const kind of [FrameKind.RESUME, FrameKind.CALL, FrameKind.CANCEL, FrameKind.ACK]) {
+    say(2, kind);
+  }
+  say(1, FrameKind.RESUME);
+  const [introduced, ...passed] = socket.takeFrames();
+  assert.equal(introduced?.kind, FrameKind.HOST);
+  const { number, name } = fromBinary(HostSchema, introduced.payload);
+  assert.deepEqual([number, name], [1, 'pool']);
+  assert.deepEqual(
+    passed.map(({ kind, device }) => [kind, device]),
+    [
+      [FrameKind.CALL, 1],
+      [FrameKind.RESUME, 1],
+    ],
+  );
+  say(1, FrameKind.ACK);
+  // The route is gone, so only the device can tell whose call it was.
+  say(2, FrameKind.RESUME);
+  assert.deepEqual(
+    socket.takeFrames().map(({ kind, device }) => [kind, device]),
+    [
+      [FrameKind.ACK, 1],
+      [FrameKind.HOST, 0],
+      [FrameKind.RESUME, 2],
+    ],
+  );
 });

@@ -20,7 +20,7 @@ import { SqliteJournal } from './journal.ts';
 import { openJournal } from './open-journal.ts';
 
 const bytes = (text: string) => new Uint8Array(Buffer.from(text));
-const key = (callId: string) => ({ callId, digest: bytes('d'), deadlineMs: 1_000 });
+const key = (callId: string) => ({ callId, digest: bytes('d'), deadlineMs: 1_000, host: '' });
 
 function observed() {
   const damages: ZlError[] = [];

@@ -15,6 +15,7 @@ const SCHEMA = `
     outcome BLOB,
     result BLOB,
     result_bytes INTEGER,
+    host TEXT,
     PRIMARY KEY (deadline_ms, call_id)
   ) STRICT, WITHOUT ROWID;
 `;
@@ -66,9 +67,10 @@ export function openDatabase(path: string): DatabaseSync {
     checkPages(database);
     database.exec(`BEGIN EXCLUSIVE; ${SCHEMA} COMMIT`);
     const columns = database.prepare("SELECT name FROM pragma_table_info('entries')").all();
-    if (!columns.some(({ name }) => name === 'result_bytes')) {
-      // A journal of release 0.1.0.
-      database.exec('ALTER TABLE entries ADD COLUMN result_bytes INTEGER');
+    // A journal of release 0.1.0 lacks these.
+    for (const added of ['result_bytes INTEGER', 'host TEXT']) {
+      if (columns.some(({ name }) => added.startsWith(`${name} `))) continue;
+      database.exec(`ALTER TABLE entries ADD COLUMN ${added}`);
     }
     return database;
   } catch (cause) {

@@ -17,6 +17,7 @@ const entry = (callId: string) => ({
   callId,
   digest: bytes('d'),
   deadlineMs: callId.charCodeAt(0) - 96,
+  host: `host of ${callId}`,
 });
 
 type Step = { readonly op: string; readonly id: string; readonly atMs: number };
@@ -94,7 +95,7 @@ test('[BRG-01] entries written before SIGKILL are there afterwards', async (t) =
     const journal = new SqliteJournal(${JSON.stringify(path)}, { wrote() {}, failed() {} });
     const digest = new Uint8Array(32);
     for (let n = 0; n < 50; n++) {
-      const entry = { callId: 'call' + n, digest, deadlineMs: 1000 };
+      const entry = { callId: 'call' + n, digest, deadlineMs: 1000, host: '' };
       journal.dispatched({ ...entry, request: new Uint8Array(100) }, n % 10 === 0);
     }
     process.kill(process.pid, 'SIGKILL');`;
@@ -134,7 +135,8 @@ test('a journal of release 0.1.0 opens with its entries and keeps lengths from t
   before.acknowledged('a');
   before.close();
   const old = new DatabaseSync(path);
-  old.exec('ALTER TABLE entries DROP COLUMN result_bytes');
+  for (const added of ['result_bytes', 'host'])
+    old.exec(`ALTER TABLE entries DROP COLUMN ${added}`);
   old.close();
   const journal = new SqliteJournal(path, observer);
   t.after(() => journal.close());
@@ -143,6 +145,8 @@ test('a journal of release 0.1.0 opens with its entries and keeps lengths from t
   journal.acknowledged('b');
   const lengths = [...journal.load()].map((each) => 'resultBytes' in each && each.resultBytes);
   assert.deepEqual(lengths, [0, 6]);
+  const hosts = [...journal.load()].map(({ host }) => host);
+  assert.deepEqual(hosts, ['', 'host of b']);
 });
 
 test('a checkpoint loses nothing', (t) => {

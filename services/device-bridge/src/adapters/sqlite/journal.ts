@@ -49,12 +49,12 @@ export class SqliteJournal implements Journal {
     this.#observer = observer;
     this.#setMeta = database.prepare('INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)');
     this.#insert = database.prepare(
-      `INSERT INTO entries (call_id, digest, deadline_ms, state, request)
-       VALUES (?, ?, ?, 'dispatched', ?)`,
+      `INSERT INTO entries (call_id, digest, deadline_ms, host, state, request)
+       VALUES (?, ?, ?, ?, 'dispatched', ?)`,
     );
     this.#finish = database.prepare(
-      `INSERT INTO entries (call_id, digest, deadline_ms, state, outcome, result)
-       VALUES (?, ?, ?, 'finished', ?, ?)
+      `INSERT INTO entries (call_id, digest, deadline_ms, host, state, outcome, result)
+       VALUES (?, ?, ?, ?, 'finished', ?, ?)
        ON CONFLICT (deadline_ms, call_id) DO UPDATE
        SET state = 'finished', request = NULL, outcome = excluded.outcome, result = excluded.result`,
     );
@@ -99,16 +99,18 @@ export class SqliteJournal implements Journal {
     for (const row of rows) yield entryOf(row);
   }
 
-  dispatched({ callId, digest, deadlineMs, request }: DispatchedEntry, durable: boolean): void {
+  dispatched(entry: DispatchedEntry, durable: boolean): void {
+    const { callId, digest, deadlineMs, host, request } = entry;
     this.#write(durable, request.length, () => {
-      this.#insert.run(callId, digest, deadlineMs, request);
+      this.#insert.run(callId, digest, deadlineMs, host, request);
     });
     this.#deadlines.set(callId, deadlineMs);
   }
 
-  finished({ callId, digest, deadlineMs, ...entry }: FinishedEntry, durable: boolean): void {
+  finished(entry: FinishedEntry, durable: boolean): void {
+    const { callId, digest, deadlineMs, host } = entry;
     this.#write(durable, entry.outcome.length + entry.result.length, () => {
-      this.#finish.run(callId, digest, deadlineMs, entry.outcome, entry.result);
+      this.#finish.run(callId, digest, deadlineMs, host, entry.outcome, entry.result);
     });
     this.#deadlines.set(callId, deadlineMs);
     this.#kept.keep(callId, entry.result.length);
@@ -253,7 +255,8 @@ type Row = Readonly<Record<string, unknown>>;
 function entryOf(row: Row): JournalEntry {
   const { call_id: callId, deadline_ms: deadlineMs, state } = row;
   if (typeof callId !== 'string' || typeof deadlineMs !== 'number') throw corrupt();
-  const key = { callId, digest: bytesOf(row.digest), deadlineMs };
+  const host = typeof row.host === 'string' ? row.host : '';
+  const key = { callId, digest: bytesOf(row.digest), deadlineMs, host };
   if (state === 'dispatched') return { ...key, state, request: bytesOf(row.request) };
   const outcome = bytesOf(row.outcome);
   if (state === 'acknowledged') {

@@ -273,6 +273,33 @@ export declare type Drain = Message<"zerolatency.bridge.v1.Drain"> & {
 export declare const DrainSchema: GenMessage<Drain>;
 
 /**
+ * Introduces a host before the first frame that the relay forwards from it.
+ *
+ * @generated from message zerolatency.bridge.v1.Host
+ */
+export declare type Host = Message<"zerolatency.bridge.v1.Host"> & {
+  /**
+   * Stands in the head of each of its frames on this socket; never 0.
+   *
+   * @generated from field: uint32 number = 1;
+   */
+  number: number;
+
+  /**
+   * Its name, as its certificate states it.
+   *
+   * @generated from field: string name = 2;
+   */
+  name: string;
+};
+
+/**
+ * Describes the message zerolatency.bridge.v1.Host.
+ * Use `create(HostSchema)` to create a new message.
+ */
+export declare const HostSchema: GenMessage<Host>;
+
+/**
  * Whether a server takes calls.
  *
  * @generated from enum zerolatency.bridge.v1.ServerState

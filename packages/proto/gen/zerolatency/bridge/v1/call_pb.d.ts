@@ -494,6 +494,13 @@ export enum RefusedReason {
    * @generated from enum value: REFUSED_REASON_DEADLINE_TOO_FAR = 7;
    */
   DEADLINE_TOO_FAR = 7,
+
+  /**
+   * The call belongs to another host.
+   *
+   * @generated from enum value: REFUSED_REASON_OTHER_HOST = 8;
+   */
+  OTHER_HOST = 8,
 }
 
 /**

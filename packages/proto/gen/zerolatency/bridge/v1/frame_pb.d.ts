@@ -38,7 +38,8 @@ export declare type Frame = Message<"zerolatency.bridge.v1.Frame"> & {
   flags?: number | undefined;
 
   /**
-   * The handle a host chose for a device in OPEN; 0 on a device socket.
+   * On a link the handle that the host chose for a device in OPEN. On a device
+   * socket the number of the host that HOST introduced, or 0.
    *
    * @generated from field: optional fixed32 device = 3;
    */
@@ -131,6 +132,13 @@ export enum FrameKind {
    * @generated from enum value: FRAME_KIND_DRAIN = 5;
    */
   DRAIN = 5,
+
+  /**
+   * Relay to device: Host. Needs the feature "hosts" of the bridge.
+   *
+   * @generated from enum value: FRAME_KIND_HOST = 6;
+   */
+  HOST = 6,
 
   /**
    * Host to relay: Open.
