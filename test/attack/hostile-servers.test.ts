@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { platform } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import { runningPid } from '../../services/cli/src/installation/processes.ts';
+import { findBubblewrap } from '../../services/device-bridge/src/adapters/processes/bubblewrap.ts';
 import { addServers, configOf, editConfig } from '../e2e/effects.ts';
 import { callTool, type System, startSystem } from '../e2e/system.ts';
 import { figure, size } from './attack.ts';
@@ -15,9 +15,11 @@ const hostile = {
   name: 'hostile',
   args: [script],
   grants: { read: [join(project, 'node_modules'), script] },
+  sandbox: 'required',
   limits: { callTimeoutMs: size({ short: 1_500, long: 5_000 }) },
-};
-const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+} as const;
+const sandbox = await findBubblewrap(process.env.PATH ?? '');
+const options = { timeout: 300_000, skip: 'why' in sandbox ? sandbox.why : false };
 const ROUNDS = size({ short: 1, long: 20 });
 /** A bridge that runs, several lines of the longest kind, and what a collector has not freed yet. */
 const MAX_GROWTH_MIB = 256;

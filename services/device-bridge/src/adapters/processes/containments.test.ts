@@ -178,6 +178,40 @@ test('[BRG-02] the memory of a sandboxed process is bounded', options, async (t)
   assert.ok(held < 16, `${held} times 16 MiB`);
 });
 
+test('[BRG-02] the processes of a sandbox are bounded', options, async (t) => {
+  const stateDir = tempDir(t);
+  const searchPath = process.env.PATH ?? '';
+  const containments = await Containments.open({
+    stateDir,
+    hidden: [],
+    searchPath,
+    cgroup: undefined,
+  });
+  const args = ['-c', 'for i in $(seq 40); do sleep 5 & echo $i; done'];
+  const program = { command: '/bin/sh', args, env: {}, code: [] };
+  const spec: CommandServer = {
+    name: 'forks',
+    command: '/bin/sh',
+    sha256: '',
+    args,
+    env: { allow: [], set: {} },
+    sandbox: 'required',
+    limits: { maxProcesses: 10 },
+  };
+  const { program: contained } = await containments.contain(spec, program);
+  // The kernel does not hold root to it.
+  const nobody = process.getuid?.() === 0 ? { uid: 65_534, gid: 65_534 } : {};
+  const started = spawnSync(contained.command, contained.args, {
+    env: {},
+    encoding: 'utf8',
+    cwd: '/',
+    ...nobody,
+  });
+  assert.match(started.stderr, /Cannot fork|Resource temporarily unavailable/);
+  const forks = started.stdout.trim().split('\n').length;
+  assert.ok(forks > 1 && forks < 10, `${forks} of 40`);
+});
+
 const KINDS = {
   sandbox: { more: { sandbox: 'required' } },
   cgroup: { more: { sandbox: 'none' } },
