@@ -10,7 +10,8 @@ export interface AcceptingOptions {
 }
 
 const PROBE_EVERY_MS = 1000;
-/** So many must be free before connections are accepted again. */
+/** With fewer than these free no connection is accepted; with more it is again. */
+const DESCRIPTORS_TO_ACCEPT = 4;
 const DESCRIPTORS_TO_RESUME = 8;
 /** Kept for files, relays and providers: this many, or a quarter of the limit. */
 const RESERVED_DESCRIPTORS = 64;
@@ -94,7 +95,9 @@ export class Accepting {
   async #probe(): Promise<void> {
     const { signal } = this.#closing;
     while (await sleep(PROBE_EVERY_MS, true, { signal, ref: false }).catch(() => false)) {
-      const hasSpare = await canOpen(this.#isAccepting ? 1 : DESCRIPTORS_TO_RESUME);
+      const hasSpare = await canOpen(
+        this.#isAccepting ? DESCRIPTORS_TO_ACCEPT : DESCRIPTORS_TO_RESUME,
+      );
       if (signal.aborted) return;
       if (!hasSpare) this.#pause();
       else if (!this.#isAccepting) await this.#resume();
