@@ -195,6 +195,11 @@ export const CATALOGUE = {
     retryable: false,
     help: 'The bundle is unsigned, altered, expired, superseded by a newer one, or malformed.',
   },
+  'clock.behind': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'Set the clock of this machine. If it was ahead when the later time was seen, write {"reset":true} into the floor file of the document, next to the journal or at policy.stateFile.',
+  },
   'device.unknown': {
     code: 'NOT_FOUND',
     retryable: false,

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { execFileSync } from 'node:child_process';
+import { mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { openFloorFile, watchDocument } from '@zerolatency/signing';
@@ -186,6 +187,81 @@ test('an unreadable key file leaves keys and bundle as they are', async (t) => {
   await check();
   assert.equal(holder.current(clock.nowMs()).state, 'active');
   assert.match(logged.at(-1)!, /public key PEM cannot be read/);
+});
+
+const UNREADABLE: Record<string, (path: string) => void> = {
+  'is a FIFO': (path) => execFileSync('mkfifo', [path]),
+  'is a folder': (path) => mkdirSync(path),
+  'is too large': (path) => execFileSync('truncate', ['-s', '10M', path]),
+};
+
+for (const [what, replace] of Object.entries(UNREADABLE)) {
+  test(`[POL-02] a bundle that ${what} is reported and hides no revoked key`, async (t) => {
+    const { start, put, clock, paths, events } = setUp(t);
+    put(await signed());
+    const { holder, check, refusal } = await start();
+    rmSync(paths.envelope);
+    replace(paths.envelope);
+    await check();
+    assert.equal(refusal()?.reason, 'unreadable');
+    assert.equal(holder.current(clock.nowMs()).state, 'active');
+    rmSync(join(paths.keys, 'one.pem'));
+    await check();
+    assert.equal(holder.current(clock.nowMs()).state, 'none');
+    assert.deepEqual(events, ['default@1 active', 'refused: unreadable', 'none']);
+  });
+}
+
+test('[POL-02] a key file that is a FIFO is reported and hides no revoked key', async (t) => {
+  const { start, put, clock, paths, events } = setUp(t);
+  put(await signed());
+  const { holder, check } = await start();
+  execFileSync('mkfifo', [join(paths.keys, 'two.pem')]);
+  await check();
+  rmSync(join(paths.keys, 'one.pem'));
+  await check();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.ok(events.some((event) => event.startsWith('refused: ')));
+});
+
+test('[POL-02] an unreadable bundle in force goes stale and expires', async (t) => {
+  const { start, put, clock, paths, events } = setUp(t);
+  put(await signed({ graceMs: DAY_MS }));
+  const { check } = await start();
+  rmSync(paths.envelope);
+  mkdirSync(paths.envelope);
+  for (const days of [7, 1]) {
+    clock.advance(days * DAY_MS);
+    await check();
+  }
+  const states = events.filter((event) => event.startsWith('default@1'));
+  assert.deepEqual(states, ['default@1 active', 'default@1 stale', 'default@1 expired']);
+});
+
+test('[POL-02] a clock that is set back brings no stale bundle back to life', async (t) => {
+  const { start, put, clock, events, paths } = setUp(t);
+  put(await signed({ graceMs: DAY_MS }));
+  const running = await start();
+  clock.advance(7 * DAY_MS);
+  await running.check();
+  clock.advance(-6 * DAY_MS);
+  await running.check();
+  assert.equal(running.holder.current(clock.nowMs()).state, 'stale');
+  await eventually(() => JSON.parse(readFileSync(paths.floor, 'utf8')).seenMs > NOW + DAY_MS);
+  running.close();
+  const { holder, refusal } = await start();
+  assert.equal(holder.current(clock.nowMs()).state, 'none');
+  assert.deepEqual([refusal()?.id, refusal()?.reason], ['clock.behind', 'clock_behind']);
+  assert.ok(events.includes('refused: clock_behind'));
+});
+
+test('[POL-02] a clock that is a minute back changes nothing', async (t) => {
+  const { start, put, clock } = setUp(t);
+  put(await signed());
+  (await start()).close();
+  clock.advance(-60_000);
+  const { holder } = await start();
+  assert.equal(holder.current(clock.nowMs()).state, 'active');
 });
 
 test('the watch polls by itself', async (t) => {

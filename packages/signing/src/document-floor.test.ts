@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdirSync, writeFileSync } from 'node:fs';
+import { readdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
@@ -24,6 +24,35 @@ test('an interrupted save leaves the previous floor', async (t) => {
   assert.deepEqual(await openFloorFile(path).load(), FLOOR);
   await openFloorFile(path).save({ ...FLOOR, version: 9 });
   assert.equal((await openFloorFile(path).load())?.version, 9);
+});
+
+test('[POL-02] a floor that was there and is missing is refused until it is restored or reset', async (t) => {
+  const path = join(tempDir(t), 'floor.json');
+  let isMarked = false;
+  const mark = {
+    isSet: () => isMarked,
+    set: () => {
+      isMarked = true;
+    },
+  };
+  const file = openFloorFile(path, mark);
+  assert.equal(await file.load(), undefined, 'the first start');
+  await file.save(FLOOR);
+  rmSync(path);
+  await assert.rejects(file.load(), /is missing, and was there before: restore it, or write/);
+  writeFileSync(path, '{"reset":true}');
+  assert.equal(await file.load(), undefined);
+  await file.save({ ...FLOOR, seenMs: 5 });
+  assert.deepEqual(await file.load(), { ...FLOOR, seenMs: 5 });
+});
+
+test('[POL-02] a floor of an earlier release is marked when it is read', async (t) => {
+  const path = join(tempDir(t), 'floor.json');
+  await openFloorFile(path).save(FLOOR);
+  const marked: string[] = [];
+  const mark = { isSet: () => false, set: () => void marked.push('set') };
+  assert.deepEqual(await openFloorFile(path, mark).load(), FLOOR);
+  assert.deepEqual(marked, ['set']);
 });
 
 test('an unreadable floor is an error and never a guess', async (t) => {

@@ -7,6 +7,8 @@ export interface Floor {
   readonly id: string;
   readonly version: number;
   readonly digest: string;
+  /** The latest time at which the document was in force; absent in a floor of release 0.1.0. */
+  readonly seenMs?: number;
 }
 
 /** Where the floor survives a restart. */
@@ -33,12 +35,32 @@ export function memoryFloor(): FloorPort {
   };
 }
 
-/** Remove the file to let an installation follow another document. */
-export function openFloorFile(path: string): FloorPort {
+/** Remembers, apart from the file, that an installation has a floor. */
+export interface FloorMark {
+  isSet(): boolean;
+  set(): void;
+}
+
+/**
+ * `{"reset":true}` in the file lets an installation follow another document. Where the file
+ * is gone and the mark is set, somebody removed it, and no document is accepted.
+ */
+export function openFloorFile(path: string, mark?: FloorMark): FloorPort {
   return {
-    load: () => load(path),
-    save: ({ id, version, digest }) =>
-      writeAtomically(path, `${JSON.stringify({ id, version, digest })}\n`),
+    async load() {
+      const floor = await load(path);
+      if (floor === 'missing' && mark?.isSet()) {
+        const remedy = 'restore it, or write {"reset":true} into it to accept any version again';
+        throw new ZlError('config.invalid', `${path} is missing, and was there before: ${remedy}`);
+      }
+      if (floor === 'missing' || floor === 'reset') return undefined;
+      mark?.set();
+      return floor;
+    },
+    async save({ id, version, digest, seenMs }) {
+      await writeAtomically(path, `${JSON.stringify({ id, version, digest, seenMs })}\n`);
+      mark?.set();
+    },
   };
 }
 
@@ -66,12 +88,12 @@ export function rollbackFault(
   return { reason: 'wrong_predecessor', message };
 }
 
-async function load(path: string): Promise<Floor | undefined> {
+async function load(path: string): Promise<Floor | 'missing' | 'reset'> {
   let text: string;
   try {
     text = await readFile(path, 'utf8');
   } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return 'missing';
     throw reason;
   }
   const floor = parse(text);
@@ -80,7 +102,7 @@ async function load(path: string): Promise<Floor | undefined> {
   return floor;
 }
 
-function parse(text: string): Floor | undefined {
+function parse(text: string): Floor | 'reset' | undefined {
   let value: unknown;
   try {
     value = JSON.parse(text);
@@ -89,10 +111,13 @@ function parse(text: string): Floor | undefined {
     return undefined;
   }
   if (typeof value !== 'object' || value === null) return undefined;
+  if ('reset' in value && value.reset === true) return 'reset';
   if (!('id' in value && 'version' in value && 'digest' in value)) return undefined;
   const { id, version, digest } = value;
   if (typeof id !== 'string' || typeof digest !== 'string') return undefined;
-  return typeof version === 'number' && Number.isSafeInteger(version)
-    ? { id, version, digest }
-    : undefined;
+  if (typeof version !== 'number' || !Number.isSafeInteger(version)) return undefined;
+  if (!('seenMs' in value)) return { id, version, digest };
+  const { seenMs } = value;
+  if (typeof seenMs !== 'number') return undefined;
+  return { id, version, digest, seenMs };
 }

@@ -5,8 +5,10 @@ import {
   type DocumentHead,
   type DocumentKind,
   type DocumentRefusal,
+  DocumentRefused,
   documentName,
   lifetimeOf,
+  MAX_CLOCK_SKEW_MS,
   openDocument,
   refuse,
   type SignedDocument,
@@ -37,7 +39,17 @@ export interface DocumentHolderOptions {
   readonly keys?: readonly string[];
 }
 
+/** How often the floor is written again so that it knows the time. */
+const SEEN_EVERY_MS = 60 * 60 * 1000;
+
 type Listener<T> = (now: DocumentState<T>) => void;
+
+function clockFault(nowMs: number, seenMs: number): DocumentRefused | undefined {
+  if (nowMs >= seenMs - MAX_CLOCK_SKEW_MS) return undefined;
+  const [now, seen] = [nowMs, seenMs].map((ms) => new Date(ms).toISOString());
+  const message = `the clock shows ${now}, and a document was in force at ${seen}`;
+  return new DocumentRefused('clock.behind', 'clock_behind', message);
+}
 
 /**
  * The document in force.
@@ -48,8 +60,9 @@ type Listener<T> = (now: DocumentState<T>) => void;
  *     +---- its key is no longer trusted ---- any of them
  *
  * An offer takes effect whole or not at all. Time alone moves the state to the
- * right, and back when the clock is set back. A kind without a lifetime stays
- * active. Whoever looks first, by note() or by an offer, notices the change.
+ * right, and back when the clock is set back, but never behind the time that the
+ * floor has seen. A kind without a lifetime stays active. Whoever looks first, by
+ * note() or by an offer, notices the change.
  */
 export class DocumentHolder<T extends DocumentHead> {
   readonly kind: DocumentKind<T>;
@@ -58,6 +71,8 @@ export class DocumentHolder<T extends DocumentHead> {
   #keys: readonly string[];
   #held: SignedDocument<T> | undefined;
   #envelopeText = '';
+  /** Of the floor: a document that was stale by then is not active again. */
+  #seenMs = 0;
   #lastOffer: Promise<unknown> = Promise.resolve();
   #noted: { readonly held: SignedDocument<T> | undefined; readonly state: string } | undefined;
 
@@ -74,6 +89,7 @@ export class DocumentHolder<T extends DocumentHead> {
 
   /** Reads the clock and reports what has changed. */
   note(nowMs: number): DocumentState<T> {
+    this.#keepTime(nowMs);
     const now = this.current(nowMs);
     if (this.#noted?.state === now.state && this.#noted.held === this.#held) return now;
     this.#noted = { held: this.#held, state: now.state };
@@ -86,7 +102,7 @@ export class DocumentHolder<T extends DocumentHead> {
     if (this.#held === undefined) return { state: 'none' };
     const { content, digest } = this.#held;
     const { expiresAtMs } = lifetimeOf(this.kind, content);
-    const state = ageOf(this.kind, content, nowMs);
+    const state = ageOf(this.kind, content, Math.max(nowMs, this.#seenMs));
     return { state, content, digest, name: documentName(content), expiresAtMs };
   }
 
@@ -117,7 +133,16 @@ export class DocumentHolder<T extends DocumentHead> {
   async #consider(envelopeText: string, nowMs: number): Promise<Offer<T>> {
     try {
       const floor = await this.#floor.load();
-      const verified = verifyDocument(this.kind, envelopeText, { keys: this.#keys, nowMs, floor });
+      this.#seenMs = Math.max(this.#seenMs, floor?.seenMs ?? 0);
+      const behind = clockFault(nowMs, this.#seenMs);
+      if (behind !== undefined) {
+        return { error: behind, dropped: this.#dropUntrusted(nowMs) };
+      }
+      const verified = verifyDocument(this.kind, envelopeText, {
+        keys: this.#keys,
+        nowMs: Math.max(nowMs, this.#seenMs),
+        floor,
+      });
       if ('error' in verified) return { ...verified, dropped: this.#dropUntrusted(nowMs) };
       if (this.#held?.digest === verified.digest) {
         // Another key may have signed the same content.
@@ -126,7 +151,9 @@ export class DocumentHolder<T extends DocumentHead> {
       }
       const { id, version } = verified.content;
       // First, so that no crash can bring an older version back.
-      await this.#floor.save({ id, version, digest: verified.digest });
+      const seenMs = Math.max(nowMs, this.#seenMs);
+      await this.#floor.save({ id, version, digest: verified.digest, seenMs });
+      this.#seenMs = seenMs;
       this.#held = verified;
       this.#envelopeText = envelopeText;
       this.note(nowMs);
@@ -136,6 +163,17 @@ export class DocumentHolder<T extends DocumentHead> {
       const refusal = refuse(this.kind, 'unreadable', why, { cause });
       return { ...refusal, dropped: this.#dropUntrusted(nowMs) };
     }
+  }
+
+  #keepTime(nowMs: number): void {
+    if (this.#held === undefined || nowMs < this.#seenMs + SEEN_EVERY_MS) return;
+    this.#seenMs = nowMs;
+    const { content, digest } = this.#held;
+    const { id, version } = content;
+    // A floor that cannot be written is reported by the next offer.
+    this.#lastOffer = this.#lastOffer
+      .then(() => this.#floor.save({ id, version, digest, seenMs: nowMs }))
+      .catch(() => {});
   }
 
   #dropUntrusted(nowMs: number): boolean {

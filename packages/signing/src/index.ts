@@ -7,7 +7,13 @@ export {
   MAX_VALUE_DEPTH,
   sha256,
 } from './canonical-json.ts';
-export { type Floor, type FloorPort, memoryFloor, openFloorFile } from './document-floor.ts';
+export {
+  type Floor,
+  type FloorMark,
+  type FloorPort,
+  memoryFloor,
+  openFloorFile,
+} from './document-floor.ts';
 export {
   DocumentHolder,
   type DocumentHolderOptions,

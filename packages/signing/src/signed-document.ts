@@ -64,6 +64,8 @@ export const REFUSAL_REASONS = [
   'rolled_back',
   /** Follows another document than the one accepted before. */
   'wrong_predecessor',
+  /** The clock is far behind a time at which a document was in force. */
+  'clock_behind',
 ] as const;
 
 export type RefusalReason = (typeof REFUSAL_REASONS)[number];
@@ -93,7 +95,7 @@ interface VerifyRules {
 }
 
 /** How far the signer's clock may be ahead of ours. */
-const MAX_CLOCK_SKEW_MS = 5 * 60 * 1000;
+export const MAX_CLOCK_SKEW_MS = 5 * 60 * 1000;
 
 /** Returns the envelope as JSON text. Throws for content that no reader would accept. */
 export async function signDocument<T extends DocumentHead>(

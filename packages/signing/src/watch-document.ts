@@ -1,6 +1,6 @@
-import { readdir, stat } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type Contents, watchFiles } from '@zerolatency/service/files';
+import { type Contents, fileFault, watchFiles } from '@zerolatency/service/files';
 import type { DocumentHolder } from './document-holder.ts';
 import { type DocumentHead, DocumentRefused, refuse } from './signed-document.ts';
 
@@ -45,14 +45,21 @@ export async function watchDocument<T extends DocumentHead>(
     const { name, expiresAtMs: expiredAtMs } = now;
     log.warn({ [holder.kind.logField]: name, expiredAtMs }, `${holder.kind.name} is ${now.state}`);
   });
+  let fault: Error | undefined;
   const files = watchFiles({
-    files: async () => [
-      ...(keysDir === undefined ? [] : await pemFiles(keysDir)),
-      ...((await isMissing(file)) ? [] : [file]),
-    ],
+    // A file that cannot be read must not hide that a key was revoked meanwhile.
+    files: async () => {
+      fault = undefined;
+      const paths = [...(keysDir === undefined ? [] : await pemFiles(keysDir)), file];
+      const faults = await Promise.all(paths.map(fileFault));
+      fault = faults.find((found) => found !== undefined);
+      return paths.filter((_, index) => faults[index] === undefined);
+    },
     pollMs,
     onChange: async (contents) => {
       await offer(options, contents, nowMs());
+      // Thrown, so that the watch tries again.
+      if (fault !== undefined) throw fault;
       refusal = undefined;
     },
     onError: (reason) => {
@@ -79,7 +86,7 @@ export async function watchDocument<T extends DocumentHead>(
   };
 }
 
-/** Throws the refusal, so that the watch tries again. */
+/** Throws the refusal, so that the watch tries again. Without the document only the keys count. */
 async function offer<T extends DocumentHead>(
   options: WatchDocumentOptions<T>,
   contents: Contents,
@@ -91,8 +98,7 @@ async function offer<T extends DocumentHead>(
   const keys = [...contents.keys()].filter((path) => path !== file).map(textOf);
   if (!contents.has(file)) {
     if (keysDir !== undefined && (await holder.trust(keys, nowMs))) warnDropped(options);
-    await stat(file);
-    throw new Error(`${file} has only just appeared`);
+    return;
   }
   const offered = await holder.offer(textOf(file), nowMs, keysDir === undefined ? undefined : keys);
   if ('unchanged' in offered) return;
@@ -108,16 +114,6 @@ async function offer<T extends DocumentHead>(
 function warnDropped<T extends DocumentHead>({ holder, file, log }: WatchDocumentOptions<T>): void {
   const { name, withoutIt } = holder.kind;
   log.warn({ file }, `the key of the ${name} is no longer trusted: ${withoutIt}`);
-}
-
-/** A missing file must not hide that a key was revoked meanwhile. */
-async function isMissing(file: string): Promise<boolean> {
-  try {
-    await stat(file);
-    return false;
-  } catch (reason) {
-    return reason instanceof Error && 'code' in reason && reason.code === 'ENOENT';
-  }
 }
 
 function asRefusal<T extends DocumentHead>(

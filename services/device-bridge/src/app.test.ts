@@ -241,3 +241,15 @@ test('[BRG-01] no tool runs while the disk is full, and calls go on when there i
   assert.equal((await call.answer).status, 'done');
   assert.ok(!('errorId' in rig.bridge.status().journal));
 });
+
+test('[POL-02] a bridge whose floor was removed accepts no bundle, and says so in its status', async (t) => {
+  const rig = await makeRig(t, well);
+  const { stop } = await startRigBridge(t, rig);
+  await rig.relay.offering('well.echo');
+  await stop();
+  rmSync(join(rig.config.stateDir, 'policy-floor.json'));
+  const { bridge } = await startRigBridge(t, rig);
+  const { policy } = bridge.status();
+  assert.equal(policy.state, 'none');
+  assert.match('why' in policy ? policy.why : '', /is missing, and was there before/);
+});

@@ -43,6 +43,11 @@ export interface BridgeDeps {
   readonly onLive?: (status: BridgeStatus) => void;
 }
 
+/** The journal remembers which floors this installation has. */
+interface Journalled {
+  readonly journal: Pick<SqliteJournal, 'mark'>;
+}
+
 interface Metered {
   readonly metrics: BridgeMetrics;
 }
@@ -84,7 +89,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   const onLive = () => deps.onLive?.(status());
   const parts = await openParts(config, { ...deps, metrics, onLive });
-  const { device, journal, calls, servers, connection, policy } = parts;
+  const { device, journal, calls, servers, connection, policy, policyRefusal } = parts;
   const { supervisor } = servers;
   const status = () =>
     statusOf({
@@ -97,6 +102,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
       leaving: supervisor.leaving,
       journal: { id: journal.id, running: calls.running, failure: journal.failure },
       policy: policy.current(Date.now()),
+      policyRefusal: policyRefusal(),
     });
   const controlSocket = join(config.stateDir, 'control.sock');
   const texts = await Promise.all([
@@ -119,9 +125,10 @@ async function openParts(
   const { lifecycle, log, metrics, tracer, onLive } = deps;
   const journal = openCallJournal(config, deps);
   const device = await openDevice(config.device);
-  const policy = await openPolicy(config, deps);
+  const { policy, policyRefusal } = await openPolicy(config, { ...deps, journal });
   const servers = await openServers(config, {
     log,
+    journal,
     environment: deps.env,
     version: VERSION,
     onRestart: (server) => metrics.serverRestarted(server),
@@ -136,7 +143,7 @@ async function openParts(
     servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
-  return { journal, device, policy, servers, calls, connection };
+  return { journal, device, policy, policyRefusal, servers, calls, connection };
 }
 
 /** Opened first: its lock keeps a second bridge out of the directory. */
@@ -170,10 +177,11 @@ function fieldsOf({ id: errorId, help }: ZlError) {
 
 async function openPolicy(
   { policy, stateDir }: BridgeConfig,
-  deps: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
+  deps: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered & Journalled,
 ) {
-  const { lifecycle, log, metrics } = deps;
-  const holder = new BundleHolder({ floor: openFloorFile(join(stateDir, 'policy-floor.json')) });
+  const { lifecycle, log, metrics, journal } = deps;
+  const floor = openFloorFile(join(stateDir, 'policy-floor.json'), journal.mark('policy_floor'));
+  const holder = new BundleHolder({ floor });
   const watch = await watchDocument({
     holder,
     file: policy.bundleFile,
@@ -183,7 +191,7 @@ async function openPolicy(
   });
   metrics.bundle((nowMs) => holder.current(nowMs));
   lifecycle.onDrain('policy', async () => watch.close());
-  return holder;
+  return { policy: holder, policyRefusal: watch.refusal };
 }
 
 /** `loadIdentity` reads the credential from its file each time. */
@@ -204,11 +212,12 @@ async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */
 async function openServers(
   { servers, stateDir, device }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device'>,
-  deps: Omit<SupervisorDeps, 'backoff' | 'launch'> & {
-    readonly log: Log;
-    readonly environment: Readonly<Record<string, string | undefined>>;
-    readonly version: string;
-  },
+  deps: Omit<SupervisorDeps, 'backoff' | 'launch'> &
+    Journalled & {
+      readonly log: Log;
+      readonly environment: Readonly<Record<string, string | undefined>>;
+      readonly version: string;
+    },
 ) {
   const leftovers = new Leftovers(join(stateDir, 'servers'));
   for (const server of leftovers.end()) {
@@ -226,7 +235,10 @@ async function openServers(
     backoff: servers.backoff,
   });
   const holder = new DocumentHolder(SERVER_MANIFEST, {
-    floor: openFloorFile(join(stateDir, 'manifest-floor.json')),
+    floor: openFloorFile(
+      join(stateDir, 'manifest-floor.json'),
+      deps.journal.mark('manifest_floor'),
+    ),
   });
   holder.onChange((now) => supervisor.follow(now.state === 'none' ? [] : now.content.servers));
   let watch: DocumentWatch | undefined;
@@ -234,9 +246,10 @@ async function openServers(
     supervisor,
     manifest(): ManifestState {
       const now = holder.current(Date.now());
-      if (now.state !== 'none')
-        return { state: 'active', manifestId: now.name, digest: now.digest };
-      return { state: 'none', why: watch?.refusal()?.message ?? 'it has not been read yet' };
+      const why = watch?.refusal()?.message;
+      if (now.state === 'none') return { state: 'none', why: why ?? 'it has not been read yet' };
+      const active = { state: 'active', manifestId: now.name, digest: now.digest } as const;
+      return why === undefined ? active : { ...active, why };
     },
     /** Resolves after the first look at the manifest, whatever it found. */
     async start() {

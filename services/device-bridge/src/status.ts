@@ -7,7 +7,12 @@ import type { ManagedServer } from './servers/managed-server.ts';
 export type ManifestState =
   /** `why` is what was wrong with the file when it was last read. */
   | { readonly state: 'none'; readonly why: string }
-  | { readonly state: 'active'; readonly manifestId: string; readonly digest: string };
+  | {
+      readonly state: 'active';
+      readonly manifestId: string;
+      readonly digest: string;
+      readonly why?: string;
+    };
 
 interface StatusParts {
   readonly version: string;
@@ -25,6 +30,8 @@ interface StatusParts {
     readonly failure: ZlError | undefined;
   };
   readonly policy: BundleState;
+  /** What is wrong with the bundle's file, which may hold a revocation. */
+  readonly policyRefusal: ZlError | undefined;
 }
 
 export type BridgeStatus = ReturnType<typeof statusOf>;
@@ -32,7 +39,7 @@ export type BridgeStatus = ReturnType<typeof statusOf>;
 /** The status of this device that `zl status` shows. */
 export function statusOf(parts: StatusParts) {
   const { version, configDigest, device, connection, manifest, servers, leaving } = parts;
-  const { journal, policy } = parts;
+  const { journal, policy, policyRefusal } = parts;
   return {
     service: 'device-bridge',
     version,
@@ -43,7 +50,7 @@ export function statusOf(parts: StatusParts) {
     servers: servers.map(serverStatus),
     leaving,
     journal: journalStatus(journal),
-    policy: policyStatus(policy),
+    policy: policyStatus(policy, policyRefusal),
   };
 }
 
@@ -70,7 +77,8 @@ function connectionStatus(state: ConnectionState) {
 
 function journalStatus({ id, running, failure }: StatusParts['journal']) {
   const status = { id: Buffer.from(id).toString('hex'), running };
-  return failure === undefined ? status : { ...status, errorId: failure.id, why: failure.message };
+  if (failure === undefined) return status;
+  return { ...status, state: 'failing' as const, errorId: failure.id, why: failure.message };
 }
 
 function serverStatus({ spec, state }: ManagedServer) {
@@ -89,7 +97,12 @@ function serverStatus({ spec, state }: ManagedServer) {
   }
 }
 
-function policyStatus(policy: BundleState) {
+function policyStatus(policy: BundleState, refusal: ZlError | undefined) {
+  const held = heldPolicy(policy);
+  return refusal === undefined ? held : { ...held, errorId: refusal.id, why: refusal.message };
+}
+
+function heldPolicy(policy: BundleState) {
   if (policy.state === 'none') return { state: policy.state };
   const { state, name: policyId, digest, expiresAtMs } = policy;
   return { state, policyId, digest, expiresAt: new Date(expiresAtMs).toISOString() };

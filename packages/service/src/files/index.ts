@@ -1,2 +1,2 @@
-export { type Contents, type FileWatch, watchFiles } from './watch-files.ts';
+export { type Contents, type FileWatch, fileFault, watchFiles } from './watch-files.ts';
 export { syncDirectory, writeAtomically } from './write-atomically.ts';

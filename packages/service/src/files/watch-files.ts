@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile, stat } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, readFile, stat } from 'node:fs/promises';
 
 /** Certificates, keys and policy bundles are far smaller; it bounds what a wrong path costs. */
 const MAX_BYTES = 4 * 1024 * 1024;
@@ -100,13 +101,29 @@ interface Fingerprint {
   readonly isRecent: boolean;
 }
 
+/** Why a file cannot be watched; undefined when it can. */
+export async function fileFault(file: string): Promise<Error | undefined> {
+  try {
+    await statOf(file);
+    await access(file, constants.R_OK);
+    return undefined;
+  } catch (reason) {
+    return reason instanceof Error ? reason : new Error(String(reason));
+  }
+}
+
+async function statOf(file: string) {
+  const found = await stat(file, { bigint: true });
+  if (!found.isFile()) throw new Error(`${file} is not a regular file`);
+  if (found.size > MAX_BYTES) throw new Error(`${file} is larger than ${MAX_BYTES} bytes`);
+  return found;
+}
+
 async function fingerprint(files: readonly string[]): Promise<Fingerprint> {
   const recentMs = Date.now() - RECENT_MS;
   const parts = await Promise.all(
     files.map(async (file) => {
-      const found = await stat(file, { bigint: true });
-      if (!found.isFile()) throw new Error(`${file} is not a regular file`);
-      if (found.size > MAX_BYTES) throw new Error(`${file} is larger than ${MAX_BYTES} bytes`);
+      const found = await statOf(file);
       return {
         text: [file, found.dev, found.ino, found.size, found.mtimeNs, found.ctimeNs].join('|'),
         isRecent: Number(found.ctimeMs) > recentMs,

@@ -106,6 +106,17 @@ test('a bridge is healthy when it is live, has policy and manifest and all its s
       'degraded',
       'manifest is none: signed by 0 known keys',
     ],
+    [
+      bridge('live', 'ready', { policy: { state: 'active', why: 'it is a FIFO' } }),
+      'degraded',
+      'policy is active: it is a FIFO',
+    ],
+    [
+      bridge('live', 'ready', { journal: { state: 'failing', why: 'the disk is full' } }),
+      'degraded',
+      'journal is failing: the disk is full',
+    ],
+    [bridge('live', 'ready', { journal: { running: 1 } }), 'ok', ''],
     [bridge('live', 'ready'), 'ok', ''],
   ] as const) {
     const close = await serveControl(t, made, report);

@@ -99,12 +99,14 @@ function healthOf(report: Report): Probe['health'] {
 export function faultsIn(report: Report = {}): string {
   const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
   const parts = [...recordsIn(report.components), ...recordsIn(report.servers)];
-  const documents = (['policy', 'manifest'] as const).flatMap((name) =>
-    recordsIn([report[name]]).map((each) => ({ ...each, name })),
-  );
+  const named = (name: 'policy' | 'manifest' | 'journal') =>
+    recordsIn([report[name]]).map((each): Report => ({ ...each, name }));
+  const documents = [...named('policy'), ...named('manifest')].filter(isFaultyDocument);
+  // A journal has a state only when it fails.
+  const journals = named('journal').filter(({ state }) => state !== undefined);
   return [
     ...own.map(({ state, why }) => `${state}: ${why}`),
-    ...[...parts, ...documents].filter(isFaulty).map(describeFault),
+    ...[...parts.filter(isFaulty), ...documents, ...journals].map(describeFault),
   ].join('; ');
 }
 
@@ -119,7 +121,12 @@ export function skewIn({ clockSkewMs }: Report = {}): string {
   return `its clock is ${size} ${unit} ${clockSkewMs > 0 ? 'ahead of' : 'behind'} the relay's`;
 }
 
-/** A component has a status; an MCP server, the policy and the manifest have a state. */
+/** A document in force is at fault too when a later file in its place was refused. */
+function isFaultyDocument({ state, why }: Report): boolean {
+  return state !== 'active' || typeof why === 'string';
+}
+
+/** A component has a status, and an MCP server a state. */
 function isFaulty({ status, state }: Report): boolean {
   return status !== 'ok' && state !== 'ready' && state !== 'active';
 }

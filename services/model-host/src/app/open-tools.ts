@@ -1,7 +1,10 @@
+import { existsSync, writeFileSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
+import type { ZlError } from '@zerolatency/errors';
 import { watchKeySet } from '@zerolatency/identity';
 import type { RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
@@ -10,6 +13,8 @@ import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { watchTls } from '@zerolatency/service/tls';
 import {
+  type DocumentWatch,
+  type FloorMark,
   memoryFloor,
   openFloorFile,
   type Signer,
@@ -74,7 +79,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   let onReopened = () => {};
   const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
   const onChange = recordPolicy(ledger, log);
-  const policy = await openPolicy(config.policy, { ...deps, onChange });
+  const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
   ledger.resumeWith(() => policyEntry(policy.current(Date.now())));
   const devices = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
@@ -112,7 +117,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     assertWritable: () => ledger.assertWritable(),
     components: {
       ledger: ledgerCheck(ledger),
-      policy: policyCheck(policy),
+      policy: policyCheck,
       ...relayCheck(devices),
     },
   };
@@ -223,37 +228,48 @@ function ledgerCheck(ledger: HostLedger): ComponentCheck {
 
 /** Resolves after the bundle was read once; onChange precedes the first decision under a new state. */
 async function openPolicy(
-  config: HostConfig['policy'],
+  { policy: { bundleFile: file, keysDir, stateFile }, ledger }: HostConfig,
   deps: HostDeps & { readonly onChange: (now: BundleState) => void },
-): Promise<BundleHolder> {
+) {
   const { lifecycle, log, registry, onChange } = deps;
-  const { bundleFile: file, keysDir, stateFile } = config;
   const holder = new BundleHolder({
-    floor: stateFile === '' ? memoryFloor() : openFloorFile(stateFile),
+    floor: stateFile === '' ? memoryFloor() : openFloorFile(stateFile, floorMark(ledger.dir)),
   });
+  let watch: DocumentWatch | undefined;
   holder.onChange(onChange);
   const refused = bundleRefusals(registry);
   if (file === '') {
     holder.note(Date.now());
   } else {
-    const watch = await watchDocument({
+    watch = await watchDocument({
       holder,
       file,
       ...(keysDir === '' ? {} : { keysDir }),
       log,
       onRefused: ({ reason }) => refused(reason),
     });
-    lifecycle.onDrain('policy', async () => watch.close());
+    lifecycle.onDrain('policy', async () => watch?.close());
   }
   exposeBundle(registry, (nowMs) => holder.current(nowMs));
-  return holder;
+  const policyCheck: ComponentCheck = async () =>
+    policyReport(holder.current(Date.now()), watch?.refusal());
+  return { policy: holder, policyCheck };
 }
 
-function policyCheck(policy: BundleHolder): ComponentCheck {
-  return async () => {
-    const held = policy.current(Date.now());
-    if (held.state === 'none') return { status: 'degraded', detail: 'no bundle: tools are denied' };
-    const status = held.state === 'active' ? 'ok' : 'degraded';
-    return { status, detail: `${held.name} is ${held.state}` };
+/** A file that is refused may hold a revocation, whatever is in force. */
+function policyReport(held: BundleState, refusal: ZlError | undefined) {
+  const state =
+    held.state === 'none' ? 'no bundle: tools are denied' : `${held.name} is ${held.state}`;
+  const detail = refusal === undefined ? state : `${state}; ${refusal.message}. ${refusal.help}`;
+  const isGood = held.state === 'active' && refusal === undefined;
+  return { status: isGood ? ('ok' as const) : ('degraded' as const), detail };
+}
+
+/** The ledger's folder remembers that the floor was there. */
+function floorMark(ledgerDir: string): FloorMark {
+  const file = join(ledgerDir, 'policy-floor.mark');
+  return {
+    isSet: () => existsSync(file),
+    set: () => writeFileSync(file, '', { flag: 'a' }),
   };
 }

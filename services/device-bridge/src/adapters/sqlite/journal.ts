@@ -144,31 +144,41 @@ export class SqliteJournal implements Journal {
     this.#write(true, 0, () => this.#setMeta.run('complete_epochs', JSON.stringify(epochs)));
   }
 
+  /** A fact that outlives the file it is about. Without room it is kept another time. */
+  mark(name: string): { isSet(): boolean; set(): void } {
+    const key = `mark_${name}`;
+    const isSet = () => this.#meta(key) !== undefined;
+    const set = () => this.#write(true, 0, () => this.#setMeta.run(key, 1));
+    return { isSet, set: () => (isSet() ? undefined : this.#unlessFull(set)) };
+  }
+
   /**
    * Drops what is acknowledged and, when it is time, moves the log into the file; call it
    * often. Throws journal.corrupt when the files are not those that were opened.
    */
   maintain({ isIdle }: { readonly isIdle: boolean }): void {
     this.#files.check();
-    try {
+    this.#unlessFull(() => {
       this.#drop();
       const isDue = this.#logBytes >= (isIdle ? MIN_LOG_BYTES : MAX_LOG_BYTES);
       if (isDue || (isIdle && this.#hasDropped)) this.#checkpoint();
-    } catch (error) {
-      // Without room the log stays, and the next call tries again.
-      if (error !== this.#failure) throw error;
-    }
+    });
   }
 
   close(): void {
     // SQLite would delete the log of whoever has taken the journal's place.
     if (!this.#files.areInPlace) return;
+    this.#unlessFull(() => this.#drop());
+    this.#database.close();
+  }
+
+  /** For what may wait until there is room. */
+  #unlessFull(write: () => void): void {
     try {
-      this.#drop();
+      write();
     } catch (error) {
       if (error !== this.#failure) throw error;
     }
-    this.#database.close();
   }
 
   #checkpoint(): void {
