@@ -77,9 +77,9 @@ export class Accepting {
   #pause(): void {
     if (!this.#isAccepting) return;
     this.#isAccepting = false;
-    this.#options.onChange(false);
     // Only the listening socket: an HTTP server would close its idle connections too.
     Server.prototype.close.call(this.#server);
+    this.#options.onChange(false);
   }
 
   async #resume(): Promise<void> {
