@@ -14,7 +14,7 @@ function setUp() {
     { device: 7, epoch: 3, journalId },
     {
       send: (frame) => asked.push(frame),
-      monotonicMs: () => nowMs,
+      steadyMs: () => nowMs,
       onRead: (journalMs) => read.push(journalMs),
     },
   );

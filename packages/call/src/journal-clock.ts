@@ -11,13 +11,16 @@ const MAX_AGE_MS = 600_000;
 
 export interface JournalClockOptions {
   readonly send: (frame: Frame) => void;
-  readonly monotonicMs: () => number;
+  /** Never steps, and counts the sleep of the machine: the journal's clock goes on meanwhile. */
+  readonly steadyMs: () => number;
   readonly onRead?: (journalMs: number) => void;
+  /** The question was refused, as one too many for the relay. */
+  readonly onRefused?: () => void;
 }
 
 /**
  * A caller's reading of the journal's clock on one route. It resumes a call that nobody made, and
- * NOT_SEEN states the time: the reading is early by the way back and never late.
+ * NOT_SEEN states the time: the reading is early by the way back.
  */
 export class JournalClock {
   readonly #route: Route;
@@ -34,11 +37,11 @@ export class JournalClock {
 
   /** Resolves with the first answer. */
   ask(): Promise<void> {
-    const { send, monotonicMs } = this.#options;
+    const { send, steadyMs } = this.#options;
     // A late answer to an earlier question would put the clock back.
     const callId = randomBytes(CALL_ID_BYTES).toString('hex');
     this.#callId = callIdFromKey(callId);
-    this.#askedMs = monotonicMs();
+    this.#askedMs = steadyMs();
     const sender = new CallerSender({ callId, digest: new Uint8Array(DIGEST_BYTES) }, send);
     sender.bind(this.#route.journalId);
     sender.take(this.#route);
@@ -49,11 +52,13 @@ export class JournalClock {
   /** Returns true for the answer. One of another epoch may be of another clock. */
   hear(frame: Frame): boolean {
     if (this.#callId === undefined || !sameBytes(frame.callId, this.#callId)) return false;
+    if (frame.epoch !== this.#route.epoch) return false;
     const message = readDeviceMessage(frame);
-    if (frame.epoch !== this.#route.epoch || message.type !== 'not seen') return false;
-    const { monotonicMs, onRead } = this.#options;
+    const { steadyMs, onRead, onRefused } = this.#options;
+    if (message.type === 'refused') onRefused?.();
+    if (message.type !== 'not seen') return false;
     this.#callId = undefined;
-    this.#aheadMs = message.journalMs - monotonicMs();
+    this.#aheadMs = message.journalMs - steadyMs();
     onRead?.(message.journalMs);
     this.#read.resolve();
     return true;
@@ -61,7 +66,7 @@ export class JournalClock {
 
   /** Only after the first answer. */
   nowMs(): number {
-    const ownMs = this.#options.monotonicMs();
+    const ownMs = this.#options.steadyMs();
     if (ownMs - this.#askedMs > MAX_AGE_MS) void this.ask();
     return ownMs + this.#aheadMs;
   }

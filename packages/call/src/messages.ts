@@ -163,14 +163,11 @@ export function readDeviceMessage({ kind, offset, payload }: Frame): DeviceMessa
     }
     case FrameKind.NOT_SEEN: {
       const message = readMessage(NotSeenSchema, payload);
-      if (message === undefined) return UNREADABLE;
-      const { journalId, epochs, journalMs } = message;
-      return {
-        type: 'not seen',
-        journalId,
-        epochs: epochs.map(Number),
-        journalMs: Number(journalMs),
-      };
+      const journalMs = Number(message?.journalMs);
+      // A caller states deadlines by it, and a larger one could not be sent.
+      if (message === undefined || !Number.isSafeInteger(journalMs)) return UNREADABLE;
+      const { journalId, epochs } = message;
+      return { type: 'not seen', journalId, epochs: epochs.map(Number), journalMs };
     }
     case FrameKind.REFUSED: {
       const message = readMessage(RefusedSchema, payload);

@@ -5,6 +5,7 @@ import { ZlError } from '@zerolatency/errors';
 import { SERVER_MANIFEST } from '@zerolatency/manifest';
 import { BundleHolder } from '@zerolatency/policy';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
+import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import {
   DocumentHolder,
@@ -14,7 +15,7 @@ import {
   watchDocument,
 } from '@zerolatency/signing';
 import manifest from '../package.json' with { type: 'json' };
-import { steadyClock } from './adapters/clock/steady-clock.ts';
+
 import { serveText } from './adapters/control/serve-text.ts';
 import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
 import { Containments } from './adapters/processes/containments.ts';

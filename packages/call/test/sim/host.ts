@@ -128,7 +128,7 @@ export class SimHost {
   routeUp(route: Route): void {
     if (!this.#isUp) return;
     const { send, timeline } = this.#parts;
-    const clock = new JournalClock(route, { send, monotonicMs: () => timeline.nowMs });
+    const clock = new JournalClock(route, { send, steadyMs: () => timeline.nowMs });
     this.#clock = { clock, route: { ...route, journalNowMs: () => clock.nowMs() } };
     this.#ask(clock);
   }

@@ -18,6 +18,7 @@ import {
   ToolSchema,
 } from '@zerolatency/proto/bridge';
 import { argumentsDigest, type Receipt, signReceipt } from '@zerolatency/receipts';
+import { steadyClock } from '@zerolatency/service/steady-clock';
 import { canonicalJson, type Digest, type Signer, signerFromPem } from '@zerolatency/signing';
 import type { TestDevice } from '@zerolatency/testing';
 import type { RelayedDevice } from './link-relay.ts';
@@ -42,6 +43,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
   readonly features = FEATURES;
   /** How far its clock is ahead of this process's. */
   aheadMs = 0;
+  readonly #steadyMs = steadyClock();
   readonly traceparents: string[] = [];
   /** Changes a receipt before `signer` signs it. */
   forge: (receipt: Receipt) => Receipt = (receipt) => receipt;
@@ -85,7 +87,7 @@ export class ToolDevice implements RelayedDevice, CalleeSink {
     this.#callee.frame(frame, this.#nowMs());
   }
 
-  readonly #nowMs = () => Date.now() + this.aheadMs;
+  readonly #nowMs = () => this.#steadyMs() + this.aheadMs;
 
   /** Advances the device's clock, for example past a deadline. */
   passTime(nowMs: number): void {

@@ -4,6 +4,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind, JOURNAL_CLOCK_FEATURE } from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
+import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { Verifier } from '@zerolatency/signing';
 import type {
   DeviceConnection,
@@ -50,6 +51,7 @@ interface Hop {
 }
 
 const CLOSED = new ZlError('server.draining', 'the route to the device is closed');
+const BUSY = new ZlError('limit.exceeded', 'the relay takes no more calls to the device now');
 
 interface OpenedDevice {
   readonly epoch: number | bigint;
@@ -176,11 +178,7 @@ export class RelayRoute implements DeviceRoute {
 
   #open(owner: LocatedRelay): void {
     const { links, limits, tenant, deviceId } = this.#options;
-    const timer = setTimeout(
-      () =>
-        this.#lose(new ZlError('relay.unreachable', `${owner.relayId} does not open the device`)),
-      limits.dialTimeoutMs,
-    );
+    const timer = setTimeout(() => this.#lose(silenceOf(state)), limits.dialTimeoutMs);
     const state: Opening = { name: 'opening', owner, timer };
     this.#state = state;
     const link = links.to(owner);
@@ -251,8 +249,11 @@ export class RelayRoute implements DeviceRoute {
     const route = { device: hop.handle, epoch: Number(epoch), journalId };
     return new JournalClock(route, {
       send: (frame) => hop.link.send(frame),
-      monotonicMs: () => performance.now(),
+      steadyMs: steadyClock(),
       onRead: this.#options.onClock,
+      onRefused: () => {
+        if (this.#state.name === 'opening') this.#lose(BUSY);
+      },
     });
   }
 
@@ -302,6 +303,12 @@ export class RelayRoute implements DeviceRoute {
   #reportLost(): void {
     for (const user of [...this.#users.values()]) user.onRouteLost();
   }
+}
+
+function silenceOf({ owner, opened }: Opening): ZlError {
+  return opened === undefined
+    ? new ZlError('relay.unreachable', `${owner.relayId} does not open the device`)
+    : new ZlError('device.offline', 'the device does not state its clock');
 }
 
 function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {

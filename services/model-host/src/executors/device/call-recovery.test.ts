@@ -1,16 +1,19 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
 import { MemoryJournal } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind } from '@zerolatency/frame';
+import { NotSeenSchema, RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually } from '@zerolatency/testing';
 import { heldTool, readTool, stuckTool } from '../../../test/relay/offered-tools.ts';
 import { NO_RELAY_METRICS } from '../../../test/relay/relay-world.ts';
 import { assertEnds, started } from '../../../test/relay/started.ts';
 import { ToolDevice } from '../../../test/relay/tool-device.ts';
-import { never, SCOPE } from '../../../test/relay/tool-world.ts';
+import { never, SCOPE, toolWorld } from '../../../test/relay/tool-world.ts';
+import { readArguments } from '../../turn/tool-step.ts';
 
 test('[RLY-04] a call whose route is lost during the result resumes on another relay and runs once', async (t) => {
   const text = 'x'.repeat(400_000);
@@ -59,6 +62,48 @@ test('[RLY-05] a device whose clock is hours off runs calls within their time', 
     assertEnds(await run('fs.read', { path: '/a' }), 'done');
     assert.ok(Math.abs((skews.at(-1) ?? 0) - aheadMs) < 60_000, `${skews.at(-1)}`);
   }
+});
+
+test('[RLY-05] a device that states an impossible clock is not called, and the host goes on', async (t) => {
+  const limits = { connectWaitMs: 200, dialTimeoutMs: 100 };
+  const { relay, other, device, toolboxes, scope } = await toolWorld(t, {
+    tools: [readTool()],
+    relay: { limits },
+  });
+  const { journalId } = device;
+  const message = create(NotSeenSchema, { journalId, journalMs: 2n ** 64n - 1n });
+  const payload = toBinary(NotSeenSchema, message);
+  relay.tamper = (frame) => [frame.kind === FrameKind.NOT_SEEN ? { ...frame, payload } : frame];
+  const open = async () => {
+    const toolbox = await toolboxes.open(scope, never);
+    return toolbox.prepare('fs.read', readArguments('{"path":"/a"}')).run({ signal: never });
+  };
+  await assert.rejects(open(), {
+    id: 'device.offline',
+    message: 'the device does not state its clock',
+  });
+  relay.disconnect(device);
+  other.connect(device);
+  assertEnds(await open(), 'done');
+});
+
+test('[RLY-05] a device that takes no more calls is said to be busy, and called when it has room', async (t) => {
+  const limits = { connectWaitMs: 200 };
+  const { relay, device, toolboxes, scope } = await toolWorld(t, {
+    tools: [readTool()],
+    relay: { limits },
+  });
+  const { journalId } = device;
+  const message = create(RefusedSchema, { reason: RefusedReason.BUSY, journalId });
+  const payload = toBinary(RefusedSchema, message);
+  let isBusy = true;
+  relay.tamper = (frame) => {
+    if (frame.kind !== FrameKind.NOT_SEEN || !isBusy) return [frame];
+    return [{ ...frame, kind: FrameKind.REFUSED, payload }];
+  };
+  await assert.rejects(toolboxes.open(scope, never), { id: 'limit.exceeded' });
+  isBusy = false;
+  await toolboxes.open(scope, never);
 });
 
 test('repeated and reordered frames change nothing', async (t) => {
