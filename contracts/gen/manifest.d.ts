@@ -4,7 +4,10 @@
  * The MCP servers a device may start, and nothing else. Payload of a DSSE envelope of type application/vnd.zerolatency.manifest.v2+json, in canonical JSON (RFC 8785).
  */
 export interface Manifest {
-  readonly schema: 'zerolatency.manifest/v2';
+  /**
+   * Under v2 a server that names no sandbox runs without one, and code that is not pinned is accepted; v2 has no unpinned, maxMemoryBytes and maxProcesses.
+   */
+  readonly schema: 'zerolatency.manifest/v2' | 'zerolatency.manifest/v3';
   readonly id: string;
   readonly version: number;
   /**
@@ -63,7 +66,7 @@ export interface CommandServer {
   };
   readonly limits?: Limits;
   /**
-   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without.
+   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without; under v2, a program without one.
    */
   readonly sandbox?: 'none' | 'required';
   readonly grants?: Grants;
@@ -127,7 +130,7 @@ export interface BuiltinServer {
   };
   readonly limits?: Limits;
   /**
-   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without.
+   * required: the server does not start without a sandbox. none: it runs without one. When absent it runs in one on devices that can, and otherwise without; under v2, a program without one.
    */
   readonly sandbox?: 'none' | 'required';
   readonly grants?: Grants;

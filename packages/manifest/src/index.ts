@@ -5,5 +5,7 @@ export {
   type Manifest,
   type ManifestServer,
   SERVER_MANIFEST,
+  serversOf,
 } from './manifest.ts';
+export { isBelow, pathsOutsideSandbox, SYSTEM_PATHS } from './sandbox-view.ts';
 export { unpinnedCode } from './unpinned-code.ts';

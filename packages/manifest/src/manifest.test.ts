@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { NOW, policyKey, signed } from '@zerolatency/policy/testing';
 import { digestOf, signDocument, signerFromPem, verifyDocument } from '@zerolatency/signing';
 import { makeKey } from '@zerolatency/testing';
-import { type CommandServer, type Manifest, SERVER_MANIFEST } from './index.ts';
+import { type CommandServer, type Manifest, SERVER_MANIFEST, serversOf } from './index.ts';
 
 const keys = [policyKey.publicPem];
 const HASH = 'ab'.repeat(32);
@@ -25,7 +25,7 @@ function server(changes: Partial<CommandServer> = {}): CommandServer {
 
 function manifest(changes: Partial<Manifest> = {}): Manifest {
   return {
-    schema: 'zerolatency.manifest/v2',
+    schema: 'zerolatency.manifest/v3',
     id: 'laptops',
     version: 1,
     issuedAt: new Date(NOW).toISOString(),
@@ -120,4 +120,34 @@ test('[BRG-02] a manifest grants a sandbox the whole network or none of it', asy
   await sign({ servers: [server({ sandbox: 'required', grants: { network: ['*'] } })] });
   const odd = { read: ['/a/../b'] };
   await assert.rejects(sign({ servers: [server({ grants: odd })] }), /not a plain absolute path/);
+});
+
+test('[BRG-02] a manifest signed before sandboxes means what it meant', async () => {
+  const schema = 'zerolatency.manifest/v2';
+  const grants = { network: ['example.com'] };
+  const fs = { name: 'files', builtin: 'fs', settings: { roots: ['/data'] } } as const;
+  const required = server({ name: 'held', sandbox: 'required' });
+  const signed = await sign({ schema, servers: [server({ grants }), { ...fs, grants }, required] });
+  const verified = verifyDocument(SERVER_MANIFEST, signed, { keys, nowMs: NOW });
+  assert.ok('content' in verified);
+  assert.deepEqual(serversOf(verified.content), [
+    server({ grants, sandbox: 'none', unpinned: true }),
+    fs,
+    { ...required, unpinned: true },
+  ]);
+  assert.deepEqual(serversOf(manifest()), [server()]);
+});
+
+test('[BRG-02] a manifest of version 2 has no field of version 3', async () => {
+  const later = [
+    { unpinned: true },
+    { limits: { maxMemoryBytes: 2 ** 30 } },
+    { limits: { maxProcesses: 8 } },
+  ] as const;
+  for (const changes of later) {
+    const servers = [server(changes)];
+    await sign({ servers });
+    const old = sign({ schema: 'zerolatency.manifest/v2', servers });
+    await assert.rejects(old, /server fs: .* need the schema zerolatency.manifest\/v3/);
+  }
 });

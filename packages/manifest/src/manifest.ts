@@ -22,9 +22,24 @@ export const SERVER_MANIFEST: DocumentKind<Manifest> = {
   logField: 'manifest',
   errorId: 'manifest.invalid',
   payloadType: 'application/vnd.zerolatency.manifest.v2+json',
-  schema: 'zerolatency.manifest/v2',
+  schema: 'zerolatency.manifest/v3',
   check: checkManifest,
 };
+
+/**
+ * The servers as their manifest means them. Version 2 was signed before servers ran in sandboxes
+ * and before interpreters needed pinned folders, so there neither is implied.
+ */
+export function serversOf({ schema, servers }: Manifest): readonly ManifestServer[] {
+  return schema === 'zerolatency.manifest/v2' ? servers.map(fromVersion2) : servers;
+}
+
+function fromVersion2(server: ManifestServer): ManifestServer {
+  const { grants, sandbox = 'none', ...rest } = server;
+  if (!('builtin' in rest)) return { ...rest, sandbox, unpinned: true, ...(grants && { grants }) };
+  // The bridge knows what its own servers need; their grants had no effect.
+  return sandbox === 'none' ? rest : { ...rest, sandbox, ...(grants && { grants }) };
+}
 
 /** Checks the shape, and what a schema cannot express. */
 function checkManifest(value: unknown) {
@@ -33,13 +48,23 @@ function checkManifest(value: unknown) {
   const content = shape.value;
   if (Number.isNaN(Date.parse(content.issuedAt))) return { fault: 'issuedAt is not a date' };
   const names = new Set<string>();
-  for (const server of content.servers) {
+  const later = content.servers.find(isOfVersion3);
+  if (content.schema === 'zerolatency.manifest/v2' && later !== undefined) {
+    const fields = 'unpinned, maxMemoryBytes and maxProcesses';
+    return { fault: `server ${later.name}: ${fields} need the schema zerolatency.manifest/v3` };
+  }
+  for (const server of serversOf(content)) {
     if (names.has(server.name)) return { fault: `two servers are named ${server.name}` };
     names.add(server.name);
     const fault = serverFault(server);
     if (fault !== undefined) return { fault: `server ${server.name}: ${fault}` };
   }
   return { content };
+}
+
+function isOfVersion3(server: ManifestServer): boolean {
+  const { maxMemoryBytes, maxProcesses } = server.limits ?? {};
+  return 'unpinned' in server || maxMemoryBytes !== undefined || maxProcesses !== undefined;
 }
 
 function serverFault(server: ManifestServer): string | undefined {

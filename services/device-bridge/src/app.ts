@@ -2,7 +2,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
 import { ZlError } from '@zerolatency/errors';
-import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import { SERVER_MANIFEST, serversOf } from '@zerolatency/manifest';
 import { BundleHolder } from '@zerolatency/policy';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import { steadyClock } from '@zerolatency/service/steady-clock';
@@ -241,7 +241,7 @@ async function openServers(
       deps.journal.mark('manifest_floor'),
     ),
   });
-  holder.onChange((now) => supervisor.follow(now.state === 'none' ? [] : now.content.servers));
+  holder.onChange((now) => supervisor.follow(now.state === 'none' ? [] : serversOf(now.content)));
   let watch: DocumentWatch | undefined;
   return {
     supervisor,

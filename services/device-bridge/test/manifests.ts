@@ -35,5 +35,5 @@ export function fsSpec(root: string, more: Partial<BuiltinServer> = {}): Builtin
 
 export function manifestOf(servers: readonly ManifestServer[]): Manifest {
   const issuedAt = '2026-01-01T00:00:00Z';
-  return { schema: 'zerolatency.manifest/v2', id: 'test', version: 1, issuedAt, servers };
+  return { schema: 'zerolatency.manifest/v3', id: 'test', version: 1, issuedAt, servers };
 }

@@ -3,7 +3,7 @@ import { createHash } from 'node:crypto';
 import { mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { folderDigest } from '@zerolatency/manifest';
+import { fileDigest, folderDigest } from '@zerolatency/manifest';
 import { installed } from '../../test/installed.ts';
 
 test('signs the file as it is, and warns about its hashes', async (t) => {
@@ -13,9 +13,15 @@ test('signs the file as it is, and warns about its hashes', async (t) => {
   const sha256 = createHash('sha256')
     .update(await readFile(nodePath))
     .digest('hex');
-  const server = { command: nodePath, args: [], env: { allow: [], set: {} } };
+  const server = {
+    command: nodePath,
+    args: [],
+    env: { allow: [], set: {} },
+    grants: { network: [] },
+    unpinned: true,
+  };
   const manifest = {
-    schema: 'zerolatency.manifest/v2',
+    schema: 'zerolatency.manifest/v3',
     id: 'office',
     version: 3,
     issuedAt: '2026-01-02T03:04:05Z',
@@ -32,7 +38,14 @@ test('signs the file as it is, and warns about its hashes', async (t) => {
   assert.match(signed.stdout, /^signed office@3 with [0-9a-f]{16} into /);
   assert.deepEqual(
     signed.stderr.split('\n').map((line) => line.replace(/".*" (cannot|here).*/, '$1')),
-    ['warning: server other: here', 'warning: server absent: cannot', ''],
+    [
+      'warning: server good: it is unpinned, so what it loads may change after signing',
+      'warning: server other: here',
+      'warning: server other: it is unpinned, so what it loads may change after signing',
+      'warning: server absent: cannot',
+      'warning: server absent: it is unpinned, so what it loads may change after signing',
+      '',
+    ],
   );
   const shown = await zl(['manifest', 'show', at('signed.json')]);
   assert.deepEqual(JSON.parse(shown.stdout), manifest);
@@ -40,6 +53,49 @@ test('signs the file as it is, and warns about its hashes', async (t) => {
   assert.equal((await zl(verify)).status, 0);
   const { valid, servers } = JSON.parse((await zl([...verify, '--json'])).stdout);
   assert.deepEqual({ valid, servers }, { valid: true, servers: ['good', 'other', 'absent'] });
+});
+
+test('[BRG-02] signing says what a sandbox keeps from a server, and which code is not pinned', async (t) => {
+  const { zl, dir, nodePath } = await installed(t);
+  const at = (name: string) => join(dir, name);
+  const script = at('server.js');
+  await writeFile(script, '');
+  await zl(['policy', 'keygen', '--out', at('key')]);
+  const sha256 = await fileDigest(nodePath);
+  const pinned = { path: dir, sha256: await folderDigest(dir).catch(() => sha256) };
+  const server = { command: nodePath, sha256, args: [script], env: { allow: [], set: {} } };
+  const warnings = async (schema: string, servers: readonly object[]) => {
+    const head = { schema, id: 'office', version: 1, issuedAt: '2026-01-02T03:04:05Z' };
+    await writeFile(at('manifest.json'), JSON.stringify({ ...head, servers }));
+    const sign = ['manifest', 'sign', at('manifest.json'), '--key', at('key/private.pem')];
+    const { stderr } = await zl([...sign, '--out', at('signed.json')]);
+    return stderr.split('\n').filter((line) => line !== '' && !line.includes('sha256'));
+  };
+  const of = (...lines: string[]) => lines.map((line) => `warning: server s: ${line}`);
+  const loose = { ...server, name: 's' };
+  assert.deepEqual(
+    await warnings('zerolatency.manifest/v3', [loose]),
+    of(
+      `it will not start, because "${script}" is in no pinned folder; pin its folder in "folders", or set "unpinned"`,
+      `its sandbox hides "${script}"; grant it, if it reads or writes there`,
+      'its sandbox has no network; grant "network": ["*"] if it needs one, else []',
+    ),
+  );
+  const data = { args: [script, '--data=/srv/data', '/srv/other'], folders: [pinned] };
+  const grants = { read: ['/srv/data'], network: ['*'] };
+  assert.deepEqual(
+    await warnings('zerolatency.manifest/v3', [{ ...loose, ...data, grants }]),
+    of('its sandbox hides "/srv/other"; grant it, if it reads or writes there'),
+  );
+  assert.deepEqual(
+    await warnings('zerolatency.manifest/v3', [{ ...loose, unpinned: true, sandbox: 'none' }]),
+    of(
+      'it is unpinned, so what it loads may change after signing',
+      'it runs without a sandbox and can do what the user can',
+    ),
+  );
+  const old = 'implies neither sandboxes nor pinned imports';
+  assert.match((await warnings('zerolatency.manifest/v2', [loose])).join('\n'), new RegExp(old));
 });
 
 test('the manifest of the installation verifies, and an altered or incomplete one does not', async (t) => {
@@ -53,7 +109,7 @@ test('the manifest of the installation verifies, and an altered or incomplete on
   const altered = await zl(['manifest', 'verify', '--json']);
   assert.equal(altered.status, 1);
   assert.equal(JSON.parse(altered.stdout).error.id, 'manifest.invalid');
-  await writeFile(join(dir, 'm.json'), JSON.stringify({ schema: 'zerolatency.manifest/v2' }));
+  await writeFile(join(dir, 'm.json'), JSON.stringify({ schema: 'zerolatency.manifest/v3' }));
   const sign = ['manifest', 'sign', join(dir, 'm.json'), '--key', layout.manifestKey];
   const incomplete = await zl([...sign, '--out', join(dir, 'out.json')]);
   assert.equal(incomplete.status, 1);
@@ -71,7 +127,7 @@ test('the content of a manifest cannot control the terminal', async (t) => {
     sha256: '0'.repeat(64),
   };
   const manifest = {
-    schema: 'zerolatency.manifest/v2',
+    schema: 'zerolatency.manifest/v3',
     id: 'office',
     version: 1,
     issuedAt: '2026-01-02T03:04:05Z',

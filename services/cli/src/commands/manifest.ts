@@ -1,11 +1,15 @@
 import { stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import {
+  type CommandServer,
   fileDigest,
   folderDigest,
   type Manifest,
   type ManifestServer,
+  pathsOutsideSandbox,
   SERVER_MANIFEST,
+  serversOf,
+  unpinnedCode,
 } from '@zerolatency/manifest';
 import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
 import {
@@ -21,7 +25,7 @@ export function manifestSign(
   file: string,
   options: SignOptions,
 ): Promise<number> {
-  return signFile(terminal, SERVER_MANIFEST, file, { ...options, warningsOf: hashWarnings });
+  return signFile(terminal, SERVER_MANIFEST, file, { ...options, warningsOf: warningsAbout });
 }
 
 export function manifestVerify(
@@ -62,16 +66,48 @@ function programOf(server: ManifestServer) {
 }
 
 /** Only warnings, because a manifest may be meant for other machines. */
-async function hashWarnings({ servers }: Manifest): Promise<string[]> {
-  const warnings = servers.flatMap((server) => {
-    if ('builtin' in server) return [];
-    const { name, command, sha256, files = [], folders = [] } = server;
+async function warningsAbout(manifest: Manifest): Promise<string[]> {
+  const isOld = manifest.schema === 'zerolatency.manifest/v2';
+  const old = `the schema ${manifest.schema} implies neither sandboxes nor pinned imports; sign ${SERVER_MANIFEST.schema} once every bridge reads it`;
+  const each = serversOf(manifest).map(async (server) => {
+    const { name } = server;
+    const hashes = 'builtin' in server ? [] : await hashWarnings(server);
+    const others = isOld ? [] : [await codeWarning(server), ...sandboxWarnings(server)];
     return [
-      ...[{ path: command, sha256 }, ...files].map((file) => hashWarning(name, file, fileDigest)),
-      ...folders.map((folder) => hashWarning(name, folder, folderDigest)),
+      ...hashes,
+      ...others.flatMap((it) => (it === undefined ? [] : `server ${name}: ${it}`)),
     ];
   });
-  return (await Promise.all(warnings)).flat();
+  return [...(isOld ? [old] : []), ...(await Promise.all(each)).flat()];
+}
+
+async function codeWarning(server: ManifestServer): Promise<string | undefined> {
+  if ('builtin' in server) return undefined;
+  const loose = await unpinnedCode(server);
+  if (server.unpinned) return 'it is unpinned, so what it loads may change after signing';
+  if (loose === undefined) return undefined;
+  const remedy = 'pin its folder in "folders", or set "unpinned"';
+  return `it will not start, because ${JSON.stringify(loose)} is in no pinned folder; ${remedy}`;
+}
+
+/** An empty list of hosts says that none are needed. */
+function sandboxWarnings(server: ManifestServer): string[] {
+  const { sandbox, grants } = server;
+  if (sandbox === 'none') return ['it runs without a sandbox and can do what the user can'];
+  if ('builtin' in server) return [];
+  const paths = pathsOutsideSandbox(server).map(
+    (path) => `its sandbox hides ${JSON.stringify(path)}; grant it, if it reads or writes there`,
+  );
+  const remedy = 'grant "network": ["*"] if it needs one, else []';
+  return [...paths, ...(grants?.network ? [] : [`its sandbox has no network; ${remedy}`])];
+}
+
+async function hashWarnings({ name, command, sha256, files = [], folders = [] }: CommandServer) {
+  const warnings = await Promise.all([
+    ...[{ path: command, sha256 }, ...files].map((file) => hashWarning(name, file, fileDigest)),
+    ...folders.map((folder) => hashWarning(name, folder, folderDigest)),
+  ]);
+  return warnings.flat();
 }
 
 async function hashWarning(

@@ -43,7 +43,7 @@ export function firstBundle(nowMs: number): Bundle {
 /** The one MCP server a local bridge may start at first: the bridge's own, for files. */
 export function firstManifest(layout: Layout): Manifest {
   return {
-    schema: 'zerolatency.manifest/v2',
+    schema: 'zerolatency.manifest/v3',
     id: 'local',
     version: 1,
     issuedAt: new Date().toISOString(),

@@ -2,39 +2,10 @@ import { execFile } from 'node:child_process';
 import { access, constants, lstat, readlink, realpath } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { isBelow, SYSTEM_PATHS } from '@zerolatency/manifest';
 import type { Program, Reach } from '../../sandbox/containment.ts';
 
 const run = promisify(execFile);
-
-/** Programs and libraries of the system, and the few settings that libraries read. */
-const SYSTEM = [
-  '/usr',
-  '/bin',
-  '/sbin',
-  '/lib',
-  '/lib32',
-  '/lib64',
-  '/nix/store',
-  '/gnu/store',
-  ...[
-    'alternatives',
-    'ca-certificates',
-    'crypto-policies',
-    'group',
-    'hosts',
-    'ld.so.cache',
-    'ld.so.conf',
-    'ld.so.conf.d',
-    'localtime',
-    'nsswitch.conf',
-    'passwd',
-    'pki',
-    'resolv.conf',
-    'ssl/certs',
-    'ssl/openssl.cnf',
-    'timezone',
-  ].map((name) => `/etc/${name}`),
-];
 
 /** What programs read of /dev is given by --dev. */
 const SHARED_MEMORY = '/dev/shm';
@@ -112,7 +83,7 @@ async function mountArgs(reach: Reach, size: readonly string[]): Promise<string[
       mounts.set(real, [`--${how}-try`, real, real]);
     }
   };
-  await bind('ro-bind', SYSTEM);
+  await bind('ro-bind', SYSTEM_PATHS);
   mounts.set('/proc', ['--proc', '/proc']);
   mounts.set('/dev', ['--dev', '/dev']);
   await bind('ro-bind', reach.readable);
@@ -127,10 +98,6 @@ async function mountArgs(reach: Reach, size: readonly string[]): Promise<string[
 }
 
 const depthOf = (path: string) => path.split('/').filter((part) => part !== '').length;
-
-/** Whether the path lies in the folder, or is it. */
-export const isBelow = (path: string, folder: string) =>
-  path === folder || path.startsWith(folder === '/' ? '/' : `${folder}/`);
 
 /**
  * The path without links, and the links on the way: in the sandbox every real path must be the

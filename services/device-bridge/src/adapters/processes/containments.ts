@@ -2,7 +2,7 @@ import { mkdir, readdir, rmdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import type { ManifestServer } from '@zerolatency/manifest';
+import { isBelow, type ManifestServer } from '@zerolatency/manifest';
 import { sha256 } from '@zerolatency/signing';
 import {
   type Containment,
@@ -10,7 +10,7 @@ import {
   type Program,
   reachOf,
 } from '../../sandbox/containment.ts';
-import { bubblewrapArgs, findBubblewrap, isBelow, realOf } from './bubblewrap.ts';
+import { bubblewrapArgs, findBubblewrap, realOf } from './bubblewrap.ts';
 import { endCgroup, endMarked } from './process-tree.ts';
 
 interface ContainmentsOptions {
