@@ -15,8 +15,11 @@ import type { WalkFiles } from './walk-probe.ts';
 const ROOT = join(import.meta.dirname, '../..');
 const PROBE = pathToFileURL(join(import.meta.dirname, 'walk-probe.ts')).href;
 
-/** What a reader opens to follow one call. A change that needs more has cut a thought in two. */
-const MAX_FILES = 60;
+/**
+ * What a reader opens to follow one call. A change that needs more has cut a thought in two.
+ * The last four are the journal's clock, effects, a run's receipt and a ledger that reopens.
+ */
+const MAX_FILES = 64;
 
 /** Serves all code alike, or wires it, so that nobody opens it to follow a call. */
 const SUPPORT = [

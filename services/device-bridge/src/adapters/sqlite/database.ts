@@ -1,4 +1,4 @@
-import { closeSync, existsSync, openSync, statSync } from 'node:fs';
+import { closeSync, existsSync, openSync } from 'node:fs';
 import type { DatabaseSync } from 'node:sqlite';
 import { ZlError } from '@zerolatency/errors';
 import { loadSqlite } from '@zerolatency/service/processes';
@@ -96,35 +96,4 @@ function openingError(path: string, cause: unknown): ZlError {
     return new ZlError('journal.failed', message, { cause });
   }
   return new ZlError('internal', `cannot open the journal ${path}`, { cause });
-}
-
-/** Notices that a file was deleted, or another one put in its place. */
-export class FileIdentities {
-  readonly #identities: ReadonlyMap<string, string>;
-
-  constructor(paths: readonly string[]) {
-    this.#identities = new Map(paths.map((path) => [path, identityOf(path)]));
-  }
-
-  get areInPlace(): boolean {
-    return this.#moved() === undefined;
-  }
-
-  check(): void {
-    const path = this.#moved();
-    if (path === undefined) return;
-    throw new ZlError('journal.corrupt', `${path} was deleted or replaced while the bridge ran`);
-  }
-
-  #moved(): string | undefined {
-    for (const [path, identity] of this.#identities) {
-      if (identityOf(path) !== identity) return path;
-    }
-    return undefined;
-  }
-}
-
-function identityOf(path: string): string {
-  const found = statSync(path, { throwIfNoEntry: false });
-  return found === undefined ? 'none' : `${found.dev}:${found.ino}`;
 }

@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
+import { statSync } from 'node:fs';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { DispatchedEntry, FinishedEntry, Journal, JournalEntry } from '@zerolatency/call';
 import { ZlError } from '@zerolatency/errors';
-import { FileIdentities, isDamage, isOutOfRoom, openDatabase } from './database.ts';
+import { isDamage, isOutOfRoom, openDatabase } from './database.ts';
 
 export interface JournalObserver {
   wrote(durable: boolean, seconds: number): void;
@@ -304,4 +305,35 @@ class KeptResults {
     this.#bytes -= this.#sizes.get(callId) ?? 0;
     this.#sizes.delete(callId);
   }
+}
+
+/** Notices that a file was deleted, or another one put in its place. */
+class FileIdentities {
+  readonly #identities: ReadonlyMap<string, string>;
+
+  constructor(paths: readonly string[]) {
+    this.#identities = new Map(paths.map((path) => [path, identityOf(path)]));
+  }
+
+  get areInPlace(): boolean {
+    return this.#moved() === undefined;
+  }
+
+  check(): void {
+    const path = this.#moved();
+    if (path === undefined) return;
+    throw new ZlError('journal.corrupt', `${path} was deleted or replaced while the bridge ran`);
+  }
+
+  #moved(): string | undefined {
+    for (const [path, identity] of this.#identities) {
+      if (identityOf(path) !== identity) return path;
+    }
+    return undefined;
+  }
+}
+
+function identityOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found === undefined ? 'none' : `${found.dev}:${found.ino}`;
 }
