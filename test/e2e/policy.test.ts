@@ -4,6 +4,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -204,8 +205,15 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
       await writePublic(files.device, await envelopeOf({ version: 8 }));
       for (const service of ['model-host', 'device-bridge'] as const) await system.start(service);
       // Both report this fault and no other.
-      const wrong = ['policy is degraded: no bundle: tools are denied', '', 'policy is none'];
-      await eventually(async () => (await wrongWith(system)).join('|') === wrong.join('|'), {
+      const older = 'policy bundle refused: its version';
+      const wrong = [
+        `policy is degraded: no bundle: tools are denied; ${older} 4 is older than 5`,
+        '',
+        `policy is none: ${older} 8 is older than 9`,
+      ];
+      const isSaid = (text: string, index: number) =>
+        wrong[index] === '' ? text === '' : text.startsWith(wrong[index] ?? 'nothing');
+      await eventually(async () => (await wrongWith(system)).every(isSaid), {
         timeoutMs: 20_000,
       });
       const byHost = await read(system);
@@ -265,6 +273,27 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
           assert.ok(!readFileSync(path).includes(secret), path);
         }
       }
+    },
+  );
+
+  await t.test(
+    '[POL-02] a host whose floor was removed accepts no bundle until it is reset',
+    async () => {
+      const floor = join(layout.host.state, 'policy-floor.json');
+      await system.stop('model-host');
+      rmSync(floor);
+      await system.start('model-host');
+      const isMissing = async () => {
+        const [host = ''] = await wrongWith(system);
+        return host.includes(`${floor} is missing, and was there before`);
+      };
+      await eventually(isMissing, { timeoutMs: 20_000, everyMs: 50 });
+      assert.equal(callOf(await read(system)).errorId, 'policy.unavailable');
+      await system.stop('model-host');
+      writeFileSync(floor, '{"reset":true}');
+      await system.start('model-host');
+      await system.healthy();
+      assert.equal(callOf(await read(system)).outcome, 'DONE');
     },
   );
 });

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { addEffectsServer, traceOf } from '../e2e/effects.ts';
+import { callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
+import { figure, size } from './attack.ts';
+
+const ROUNDS = size({ short: 1, long: 10 });
+const FILES = ['journal.db', 'journal.db-wal'];
+
+/** What becomes of the journal while the bridge is down. */
+const LOSSES: Record<string, (dir: string, saved: string) => void> = {
+  'is restored from an earlier snapshot': restore,
+  'loses its write-ahead log': (dir) => rmSync(join(dir, 'journal.db-wal'), { force: true }),
+  'is overwritten': (dir) => writeFileSync(join(dir, 'journal.db'), 'x'.repeat(20_000)),
+  'is deleted': (dir) => {
+    for (const name of FILES) rmSync(join(dir, name), { force: true });
+  },
+};
+
+function restore(to: string, from: string): void {
+  for (const name of FILES) {
+    if (existsSync(join(from, name))) copyFileSync(join(from, name), join(to, name));
+    else rmSync(join(to, name), { force: true });
+  }
+}
+
+test('[BRG-01] a journal that lost what it had synced runs no call twice', async (t) => {
+  const system = await startSystem(t, { prepare: addEffectsServer });
+  const { state } = system.layout.device;
+  // Enough that a checkpoint has been made and the log is not all there is.
+  await callTool(system, 'fs.read', { path: 'welcome.txt' });
+  let calls = 0;
+  let begun = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const [what, lose] of Object.entries(LOSSES)) {
+      const key = `round${round}.${calls++}`;
+      const saved = join(system.layout.home, 'snapshot');
+      copyFiles(state, saved);
+      const { outcome, began } = await interrupted(system, key, () => lose(state, saved));
+      assert.deepEqual([began, outcome], [1, 'UNKNOWN'], `the journal ${what}`);
+      begun += began;
+      const read = await callTool(system, 'fs.read', { path: 'welcome.txt' });
+      assert.equal(read.outcome, 'DONE', `after the journal ${what}`);
+    }
+  }
+  const attack = { attack: 'lost journal' };
+  figure(t, { ...attack, name: 'calls with effects, all unknown', value: calls, unit: 'calls' });
+  figure(t, { ...attack, name: 'times they began', value: begun, unit: 'times' });
+});
+
+function copyFiles(from: string, to: string): void {
+  rmSync(to, { recursive: true, force: true });
+  mkdirSync(to);
+  restore(to, from);
+}
+
+/** A call that runs when its bridge is killed and the journal loses it. */
+async function interrupted(system: System, key: string, lose: () => void) {
+  const session = await system.chat();
+  const args = { key, waitMs: 'released', size: '10' };
+  const turn = runTurn(session, `call effects.act ${JSON.stringify(args)}`);
+  await eventually(() => traceOf(system.layout, key).includes('began'), { timeoutMs: 20_000 });
+  await system.kill('device-bridge');
+  lose();
+  await system.start('device-bridge');
+  const { calls } = await turn;
+  session.close();
+  await system.healthy();
+  const began = traceOf(system.layout, key).filter((step) => step === 'began').length;
+  return { outcome: calls[0]?.outcome, began };
+}
