@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import fc from 'fast-check';
-import { compileSchema } from './compile-schema.ts';
+import { compileSchema, prepareSchema } from './compile-schema.ts';
 
 const OBJECT = {
   type: 'object',
@@ -85,9 +85,6 @@ test('a long list of choices is cut in the message, and each choice is shown as 
 test('[TOOL-02] a schema that is too large, too deep or too wide is refused', () => {
   let deep: object = { type: 'string' };
   for (let i = 0; i < 40; i++) deep = { not: deep };
-  const wide = Object.fromEntries(
-    Array.from({ length: 4_100 }, (_, i) => [`p${i}`, { type: 'null' }]),
-  );
   const patterns = Object.fromEntries(
     Array.from({ length: 8 }, (_, i) => [`p${i}`, { type: 'string', pattern: `${i}{700,}` }]),
   );
@@ -100,7 +97,9 @@ test('[TOOL-02] a schema that is too large, too deep or too wide is refused', ()
     doubling.$defs[`d${i}`] = { allOf: [{ $ref }, { $ref }] };
   }
   refused(deep, /nested deeper than 32/);
-  refused({ type: 'object', properties: wide }, /more than 4000 keywords/);
+  refused({ type: 'object', properties: properties(500, { type: 'null' }) }, TOO_MANY_PARTS);
+  refused({ type: 'object', properties: properties(1_000, true) }, TOO_MANY_PARTS);
+  refused({ dependentRequired: { a: Object.keys(properties(1_000, true)) } }, TOO_MANY_PARTS);
   refused({ description: 'x'.repeat(200_000) }, /larger than 131072 bytes/);
   refused(doubling, /expands to more than 10000/);
   refused({ type: 'object', properties: patterns }, /pattern too many/);
@@ -114,11 +113,55 @@ test('[TOOL-02] a schema at a limit is accepted, and one beyond it refused', () 
     levels === 0 ? { type: 'string' } : { not: nested(levels - 1) };
   compileSchema(nested(32), 'contract');
   refused(nested(33), /nested deeper than 32/);
+  // The schema, its two keywords, and properties.
+  compileSchema({ type: 'object', properties: properties(997, true) }, 'contract');
+  refused({ type: 'object', properties: properties(998, true) }, TOO_MANY_PARTS);
   const large = (bytes: number) => ({
     description: 'x'.repeat(bytes - '{"description":""}'.length),
   });
   compileSchema(large(131_072), 'contract');
   refused(large(131_073), /larger than 131072 bytes/);
+});
+
+test('[TOOL-02] the largest schemas that are accepted compile in bounded time, whatever their shape', () => {
+  const list = (count: number, make: (i: number) => unknown) =>
+    Array.from({ length: count }, (_, i) => make(i));
+  const small = { type: 'object', properties: properties(24, { type: 'string' }) };
+  const $ref = '#/$defs/a';
+  const shapes = {
+    properties: { type: 'object', properties: properties(498, { type: 'string' }) },
+    closed: { additionalProperties: false, properties: properties(498, { type: 'string' }) },
+    patterns: { patternProperties: properties(498, { type: 'string' }) },
+    choices: { oneOf: list(498, () => ({ minLength: 1 })) },
+    branches: { allOf: list(165, () => ({ if: { minLength: 1 }, else: true })) },
+    contained: { allOf: list(249, () => ({ contains: { type: 'string' } })) },
+    inlined: {
+      $defs: { a: { type: 'object', properties: properties(20, true) } },
+      allOf: list(450, () => ({ $ref })),
+    },
+    unevaluated: {
+      unevaluatedProperties: false,
+      allOf: list(240, (i) => ({ properties: { [`p${i}`]: { type: 'string' } } })),
+    },
+    required: { allOf: list(498, () => ({ required: list(20, (i) => `q${i}`) })) },
+    enums: { allOf: list(498, () => ({ enum: list(60, (i) => i) })) },
+  };
+  const compile = (schema: unknown) => () => void compileSchema(schema, 'catalog');
+  compile(small)();
+  const unitMs = Math.min(...Array.from({ length: 5 }, () => cpuMsOf(compile(small))));
+  for (const [shape, schema] of Object.entries(shapes)) {
+    const ratio = cpuMsOf(compile(schema)) / unitMs;
+    assert.ok(ratio < 400, `${shape}: ${ratio} times a schema of 50 parts`);
+  }
+});
+
+test('[TOOL-02] a long enum is read in linear time in every draft', () => {
+  const choices = Array.from({ length: 10_000 }, (_, i) => ({ i }));
+  const read = (schema: object) => cpuMsOf(() => void prepareSchema(schema, 'catalog'));
+  read({ items: [true] });
+  read({ enum: [0] });
+  const ratio = read({ items: [true], enum: choices }) / read({ enum: choices });
+  assert.ok(ratio < 20, `${ratio} times 2020-12`);
 });
 
 test('[TOOL-02] references to other documents and to themselves are refused', () => {
@@ -170,6 +213,19 @@ test('two schemas with the same $id do not interfere, and a boolean is a schema'
   assert.equal(count.validate(3).value, 3);
   assert.ok(compileSchema(false, 'contract').validate(1).error);
 });
+
+const TOO_MANY_PARTS = /more than 1000 subschemas and keywords/;
+
+function properties(count: number, schema: unknown): Record<string, unknown> {
+  return Object.fromEntries(Array.from({ length: count }, (_, i) => [`p${i}`, schema]));
+}
+
+function cpuMsOf(work: () => void): number {
+  const before = process.cpuUsage();
+  work();
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / 1000;
+}
 
 function refused(schema: unknown, message: RegExp): void {
   assert.throws(() => compileSchema(schema, 'contract'), { id: 'config.invalid', message });

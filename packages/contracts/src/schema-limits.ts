@@ -5,7 +5,11 @@ import { compilePattern, type LinearPattern } from './linear-pattern.ts';
 /** A schema is shown to a model and compiled to code, so it should stay small. */
 const MAX_SCHEMA_BYTES = 128 * 1024;
 const MAX_SCHEMA_DEPTH = 32;
-const MAX_SCHEMA_KEYWORDS = 4_000;
+/**
+ * Subschemas and keywords, for which Ajv writes code: this many take a few tenths of a second at most.
+ * The time grows with the square of their number, and 6,000 overflow the stack.
+ */
+const MAX_SCHEMA_PARTS = 1_000;
 
 /**
  * Subschemas when every reference is expanded: a short chain of references
@@ -79,7 +83,7 @@ class Walk implements SchemaBounds {
   readonly #sizes = new Map<unknown, number | 'open'>();
   /** Every schema, with its path. */
   readonly #checked = new Map<unknown, string>();
-  #keywords = 0;
+  #parts = 0;
 
   constructor(root: unknown, mayRecurse: boolean) {
     this.#root = root;
@@ -87,17 +91,22 @@ class Walk implements SchemaBounds {
   }
 
   check(schema: unknown, path: string, depth: number): void {
+    this.#count(1);
     if (!isSchemaObject(schema)) return;
     if (depth > MAX_SCHEMA_DEPTH) refuse(path, `is nested deeper than ${MAX_SCHEMA_DEPTH} levels`);
-    this.#keywords += Object.keys(schema).length;
-    if (this.#keywords > MAX_SCHEMA_KEYWORDS) {
-      refuse('', `has more than ${MAX_SCHEMA_KEYWORDS} keywords`);
-    }
+    this.#count(Object.keys(schema).length + namesIn(schema));
     this.#checked.set(schema, path);
     checkKeywords(schema, path);
     this.#compilePatterns(schema, path);
     for (const [child, at] of [...applied(schema), ...definitions(schema)]) {
       this.check(child, path + at, depth + 1);
+    }
+  }
+
+  #count(parts: number): void {
+    this.#parts += parts;
+    if (this.#parts > MAX_SCHEMA_PARTS) {
+      refuse('', `has more than ${MAX_SCHEMA_PARTS} subschemas and keywords`);
     }
   }
 
@@ -198,6 +207,15 @@ export function hasScalarItems({ items }: Schema): boolean {
   if (!isSchemaObject(items)) return false;
   const types = Array.isArray(items.type) ? items.type : [items.type];
   return types.length > 0 && types.every((type) => SCALARS.has(type));
+}
+
+/** Ajv writes out a check for each of them, as for a keyword. */
+function namesIn({ dependentRequired, dependencies, type }: Schema): number {
+  const lists = [dependentRequired, dependencies].flatMap((names) => Object.values(names ?? {}));
+  return [type, ...lists].reduce<number>(
+    (sum, names) => sum + (Array.isArray(names) ? names.length : 0),
+    0,
+  );
 }
 
 type Child = readonly [schema: unknown, at: string];
