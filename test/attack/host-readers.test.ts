@@ -162,3 +162,29 @@ test('[OPS-04] strangers cannot take the last file descriptor', { timeout: 120_0
     ...{ name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' },
   });
 });
+
+test('[OPS-04] a host whose file descriptors are all taken says so, and accepts again by itself', {
+  timeout: 120_000,
+}, async (t) => {
+  const host = await startAttackedHost(t, { maxDescriptors: 160 });
+  // Answered on a connection that is kept, since no other can be opened.
+  const rpcIs = (status: string) => async () => {
+    const { components } = await host.health();
+    return components.find((each) => each.name === 'rpc' && each.status === status);
+  };
+  await eventually(rpcIs('ok'));
+  const ports = [
+    ...Array(400).fill(host.port),
+    ...Array(100).fill(Number(new URL(host.admin).port)),
+  ];
+  const sockets = ports.map((port) => connectTcp(port, '127.0.0.1').on('error', () => {}));
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+  });
+  const { detail } = await eventually(rpcIs('degraded'), { timeoutMs: 30_000 });
+  assert.match(detail ?? '', /no file descriptors left/);
+  for (const socket of sockets) socket.destroy();
+  await eventually(rpcIs('ok'), { timeoutMs: 30_000 });
+  const turns = await turnsDuring(host, Promise.resolve());
+  assert.deepEqual(turns.failures, []);
+});

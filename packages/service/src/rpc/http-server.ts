@@ -26,6 +26,8 @@ export interface HttpServerOptions {
   readonly limits: ListenerLimits;
   readonly observer: ListenerObserver;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+  /** Aborted when the server closes: streams that never end by themselves would keep it open. */
+  readonly closing?: AbortController;
 }
 
 export interface ListenerObserver {
@@ -83,7 +85,10 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
       return accepting.isAccepting;
     },
     connectionOf: (request) => connections.of(request),
-    close: (deadline) => connections.close(accepting.close(), deadline),
+    close(deadline) {
+      options.closing?.abort();
+      return connections.close(accepting.close(), deadline);
+    },
   };
 }
 

@@ -53,14 +53,8 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     fallback: answerUnimplemented((error) => options.observer.refused({ method: 'other', error })),
   });
   const { host, port, tls, limits, listener: observer } = options;
-  const server = await listen({ host, port, tls, limits, observer, handler });
-  return {
-    ...server,
-    close: (deadline) => {
-      closing.abort();
-      return server.close(deadline);
-    },
-  };
+  const server = await listen({ host, port, tls, limits, observer, handler, closing });
+  return server;
 }
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {

@@ -65,7 +65,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     grpcWeb: false,
     fallback: answerUnimplemented(({ id }) => count(options.registry, 'other', id)),
   });
-  const server = await listen({
+  return listen({
     host,
     port,
     tls,
@@ -74,14 +74,8 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     limits: { ...options.connections, maxStreams: MAX_STREAMS, maxUnprovedStreams: MAX_STREAMS },
     observer: watchListener(options.registry, options.log),
     handler,
+    closing,
   });
-  return {
-    ...server,
-    close: (deadline) => {
-      closing.abort();
-      return server.close(deadline);
-    },
-  };
 }
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
