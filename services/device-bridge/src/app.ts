@@ -229,6 +229,8 @@ async function openServers(
     hidden: [stateDir, device.keyFile, device.credentialFile],
     searchPath: deps.environment.PATH ?? DEFAULT_PATH,
     cgroup: await ownCgroup(),
+    onLeft: (err) =>
+      deps.log.warn({ err }, 'processes that an earlier bridge left are still there'),
   });
   const supervisor = new Supervisor({
     ...deps,

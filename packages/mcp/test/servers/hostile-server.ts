@@ -1,8 +1,9 @@
 // An MCP server whose tools attack the bridge that runs it. Without the SDK, so that it needs
 // Node and nothing else, and can break every rule: node hostile-server.ts
 import { spawn } from 'node:child_process';
-import { readdirSync, readFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
+import { basename, join } from 'node:path';
 import { createInterface } from 'node:readline';
 
 interface Request {
@@ -69,6 +70,16 @@ const tools: Record<
     spawn(process.execPath, ['-e', between], { detached: true, stdio: 'ignore' }).once('exit', () =>
       answer('left'),
     );
+  },
+  /** Moves to the cgroup above its own. */
+  'leave-cgroup': ({ cgroup = '' }, answer) => {
+    writeFileSync(join(cgroup, 'cgroup.procs'), `${process.pid}`);
+    answer('done');
+  },
+  'nest-cgroups': ({ cgroup = '' }, answer) => {
+    const own = basename(readFileSync('/proc/self/cgroup', 'utf8').trim());
+    mkdirSync(join(cgroup, own, 'inner', 'innermost'), { recursive: true });
+    answer('done');
   },
   /** Each process starts two more, until the system refuses. */
   'fork-bomb': ({ most = '' }, answer) => {

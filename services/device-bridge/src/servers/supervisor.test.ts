@@ -28,6 +28,7 @@ async function contain(t: TestContext) {
     hidden: [],
     searchPath: process.env.PATH ?? '',
     cgroup: undefined,
+    onLeft: assert.ifError,
   });
   t.after(() => containments.close());
   return containments;

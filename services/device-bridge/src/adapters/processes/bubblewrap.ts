@@ -127,9 +127,11 @@ async function firstLink(path: string) {
 /** Masks each path that lies in what can be reached. */
 async function hiddenArgs(
   paths: readonly string[],
-  { readable, writable }: Reach,
+  { readable, writable, pinned }: Reach,
 ): Promise<string[]> {
-  const reached = await Promise.all([...readable, ...writable].map(realOf));
+  const reached = await Promise.all(
+    [...SYSTEM_PATHS, ...readable, ...writable, ...pinned].map(realOf),
+  );
   const args: string[] = [];
   for (const path of await Promise.all(paths.map(realOf))) {
     const stats = await lstat(path).catch(() => undefined);

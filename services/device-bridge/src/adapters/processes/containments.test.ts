@@ -37,6 +37,7 @@ async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Sta
       hidden: [stateDir, key],
       searchPath: searchPath ?? process.env.PATH ?? '',
       cgroup: hasCgroup ? await ownCgroup() : undefined,
+      onLeft: assert.ifError,
     });
   const containments = await open();
   t.after(() => containments.close());
@@ -114,41 +115,49 @@ test(
   },
 );
 
-test('[BRG-02] a grant above the files of the bridge shows all but those', options, async (t) => {
-  const above = tempDir(t);
-  const stateDir = join(above, 'state');
-  mkdirSync(stateDir);
-  const [key, journal, other] = [
-    join(above, 'key'),
-    join(stateDir, 'journal'),
-    join(above, 'other'),
-  ];
-  for (const path of [key, journal, other]) writeFileSync(path, 'content');
-  const containments = await Containments.open({
-    stateDir,
-    hidden: [stateDir, key],
-    searchPath: process.env.PATH ?? '',
-    cgroup: undefined,
-  });
-  const program = { command: '/bin/cat', args: [other, key, journal], env: {}, code: [] };
-  const spec: CommandServer = {
-    name: 'cat',
-    command: '/bin/cat',
-    sha256: '',
-    args: [],
-    env: { allow: [], set: {} },
-    grants: { read: [above] },
-  };
-  const { program: contained } = await containments.contain(spec, program);
-  const run = spawnSync(contained.command, contained.args, { env: {}, encoding: 'utf8' });
-  assert.equal(run.stdout, 'content');
-  assert.match(run.stderr, /journal: No such file/);
-  const writing = { ...spec, grants: { write: [above] } };
-  await assert.rejects(containments.contain(writing, program), {
-    id: 'manifest.invalid',
-    message: /holds files of the bridge/,
-  });
-});
+test(
+  '[BRG-02] a folder above the files of the bridge shows all but those, granted or code of the server',
+  options,
+  async (t) => {
+    const above = tempDir(t);
+    const stateDir = join(above, 'state');
+    mkdirSync(stateDir);
+    const [key, journal, other] = [
+      join(above, 'key'),
+      join(stateDir, 'journal'),
+      join(above, 'other'),
+    ];
+    for (const path of [key, journal, other]) writeFileSync(path, 'content');
+    const containments = await Containments.open({
+      stateDir,
+      hidden: [stateDir, key],
+      searchPath: process.env.PATH ?? '',
+      cgroup: undefined,
+      onLeft: assert.ifError,
+    });
+    const program = { command: '/bin/cat', args: [other, key, journal], env: {}, code: [] };
+    const spec: CommandServer = {
+      name: 'cat',
+      command: '/bin/cat',
+      sha256: '',
+      args: [],
+      env: { allow: [], set: {} },
+      grants: { read: [above] },
+    };
+    const asCode = { granted: { ...spec, grants: {} }, started: { ...program, code: [above] } };
+    for (const { granted, started } of [{ granted: spec, started: program }, asCode]) {
+      const { program: contained } = await containments.contain(granted, started);
+      const run = spawnSync(contained.command, contained.args, { env: {}, encoding: 'utf8' });
+      assert.equal(run.stdout, 'content');
+      assert.match(run.stderr, /journal: No such file/);
+    }
+    const writing = { ...spec, grants: { write: [above] } };
+    await assert.rejects(containments.contain(writing, program), {
+      id: 'manifest.invalid',
+      message: /holds files of the bridge/,
+    });
+  },
+);
 
 test(
   '[BRG-02] a sandboxed server reaches the network only when it is granted',
@@ -186,6 +195,7 @@ test('[BRG-02] the processes of a sandbox are bounded', options, async (t) => {
     hidden: [],
     searchPath,
     cgroup: undefined,
+    onLeft: assert.ifError,
   });
   const args = ['-c', 'for i in $(seq 40); do sleep 5 & echo $i; done'];
   const program = { command: '/bin/sh', args, env: {}, code: [] };
@@ -242,6 +252,22 @@ for (const [kind, how] of Object.entries(KINDS)) {
       assert.equal(isMarked(mark), false);
     },
   );
+}
+
+for (const [what, tool] of [
+  ['leaves its cgroup', 'leave-cgroup'],
+  ['makes cgroups of its own', 'nest-cgroups'],
+] as const) {
+  test(`[BRG-02] a daemon ends with a server that ${what}, and the next bridge starts`, async (t) => {
+    const mark = tempDir(t);
+    const { call, connection, containment, open } = await start(t, KINDS.cgroup);
+    if (containment !== 'cgroup') return t.skip(`contained by a ${containment} here`);
+    assert.equal(await call(tool, { cgroup: (await ownCgroup()) ?? '' }), 'done');
+    await call('daemonise', { mark });
+    await connection.close();
+    assert.equal(isMarked(mark), false);
+    await open();
+  });
 }
 
 test(

@@ -1,4 +1,4 @@
-import { mkdir, readdir, rmdir } from 'node:fs/promises';
+import { mkdir, readdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
@@ -22,9 +22,11 @@ interface ContainmentsOptions {
   readonly searchPath: string;
   /** The folder of a cgroup below which there may be others; see `ownCgroup`. */
   readonly cgroup: string | undefined;
+  /** What an earlier bridge left behind could not be ended; servers start all the same. */
+  readonly onLeft: (error: unknown) => void;
 }
 
-/** In the environment of servers without a cgroup, by which their processes are found. */
+/** In the environment of servers, by which their processes are found. */
 const MARK = 'ZL_CONTAINED_BY';
 
 /** Contains each server as far as its manifest asks and this device can. */
@@ -43,7 +45,7 @@ export class Containments {
   /** Kills what an earlier bridge of the same folder left behind. */
   static async open(options: ContainmentsOptions): Promise<Containments> {
     const containments = new Containments(options);
-    await containments.close();
+    await containments.close().catch(options.onLeft);
     return containments;
   }
 
@@ -59,20 +61,20 @@ export class Containments {
     const { cgroup } = this.#options;
     return cgroup === undefined
       ? this.#marked('process group', spec.name, program)
-      : await this.#inCgroup(join(cgroup, `${this.#prefix}${spec.name}`), program);
+      : await this.#inCgroup(cgroup, spec.name, program);
   }
 
   /** Kills every process of every server. */
   async close(): Promise<void> {
     const { cgroup: parent } = this.#options;
-    if (parent !== undefined) {
-      const own = (await readdir(parent)).filter((entry) => entry.startsWith(this.#prefix));
-      for (const folder of own.map((entry) => join(parent, entry))) {
-        await endCgroup(folder);
-        await rmdir(folder);
-      }
-    }
-    await endMarked(`${MARK}=${this.#mark}/`);
+    const entries = parent === undefined ? [] : await readdir(parent);
+    const own = entries.filter((entry) => entry.startsWith(this.#prefix));
+    const ends = await Promise.allSettled([
+      ...own.map((entry) => endCgroup(join(parent ?? '', entry))),
+      endMarked(`${MARK}=${this.#mark}/`),
+    ]);
+    const failed = ends.find((end) => end.status === 'rejected');
+    if (failed !== undefined) throw failed.reason;
   }
 
   get #prefix(): string {
@@ -102,17 +104,17 @@ export class Containments {
     return this.#marked('sandbox', spec.name, { ...program, command: path, args, cwd: undefined });
   }
 
-  async #inCgroup(folder: string, program: Program): Promise<Containment> {
+  async #inCgroup(parent: string, name: string, program: Program): Promise<Containment> {
+    const folder = join(parent, `${this.#prefix}${name}`);
     await mkdir(folder, { recursive: true });
-    const { command, args, env, cwd } = program;
     // It joins before it can fork. 0 is the process that writes.
     const script = 'echo 0 > "$1" && shift && exec "$@"';
-    const joined = ['-c', script, 'sh', join(folder, 'cgroup.procs'), command, ...args];
-    return {
-      kind: 'cgroup',
-      program: { command: '/bin/sh', args: joined, env, cwd },
-      end: () => endCgroup(folder),
-    };
+    const joined = [join(folder, 'cgroup.procs'), program.command, ...program.args];
+    const args = ['-c', script, 'sh', ...joined];
+    const marked = this.#marked('cgroup', name, { ...program, command: '/bin/sh', args });
+    // The cgroup belongs to the server's user too, so a process may have left it.
+    const end = async () => void (await Promise.all([endCgroup(folder), marked.end()]));
+    return { ...marked, end };
   }
 
   #marked(kind: ContainmentKind, name: string, { code: _, ...program }: Program): Containment {

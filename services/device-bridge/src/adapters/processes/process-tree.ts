@@ -29,14 +29,24 @@ export async function ownCgroup(): Promise<string | undefined> {
   }
 }
 
-/** Kills all processes of a cgroup, whatever they did to leave their process group. */
+/** Kills all processes of a cgroup, whatever they did to leave their process group, and removes it. */
 export async function endCgroup(folder: string): Promise<void> {
+  if (!existsSync(folder)) return;
   const until = performance.now() + KILL_TIMEOUT_MS;
   await writeFile(join(folder, 'cgroup.kill'), '1');
   while (/^populated 1$/m.test(await readFile(join(folder, 'cgroup.events'), 'utf8'))) {
     if (performance.now() > until) throw new Error(`${folder} still has processes`);
     await delay(POLL_MS);
   }
+  await removeCgroup(folder);
+}
+
+/** A process may have made others below its own. */
+async function removeCgroup(folder: string): Promise<void> {
+  for (const entry of await readdir(folder, { withFileTypes: true })) {
+    if (entry.isDirectory()) await removeCgroup(join(folder, entry.name));
+  }
+  await rmdir(folder);
 }
 
 /** Kills every process with such a variable in its environment, until none is left. */
