@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
+import type { ZlError } from '@zerolatency/errors';
 import { callIdFromKey, callKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
 import { RouteLostReason } from '@zerolatency/proto/link';
@@ -170,10 +171,15 @@ test('an expired credential is refused', async (t) => {
   });
 });
 
-test('fails with relay.unreachable when no relay answers', async (t) => {
+test('fails with relay.unreachable when no relay answers, and keeps its address from clients', async (t) => {
   const { devices, relays } = await relayWorld(t, { limits: { connectWaitMs: 1000 } });
   await Promise.all(relays.map((relay) => relay.kill()));
-  await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'relay.unreachable' });
+  await assert.rejects(devices.route('north', 'laptop').ready(never), (error: ZlError) => {
+    assert.equal(error.id, 'relay.unreachable');
+    assert.equal(error.message, 'the relay of the device cannot be reached');
+    assert.match(String(error.cause), /https:\/\/\S+:\d+: /);
+    return true;
+  });
 });
 
 test('skips a relay pod that does not answer RPCs', async (t) => {

@@ -223,7 +223,7 @@ export class RelayRoute implements DeviceRoute {
       state.opened = opened;
     } else if (Number(opened.epoch) < state.owner.epoch) {
       // A stalled old owner; the locator knows the newer one.
-      this.#lose(new ZlError('device.offline', `${state.owner.relayId} holds an old lease`));
+      this.#lose(new ZlError('device.offline', 'the relay holds an old lease'));
     } else if (state.hop !== undefined) {
       this.#check(state, state.hop, opened);
     }
@@ -278,7 +278,7 @@ export class RelayRoute implements DeviceRoute {
   }
 
   #retry(reason: ZlError, atLeastMs = 0): void {
-    this.#waiters.failed(reason);
+    this.#waiters.failed(forClients(reason));
     const waitMs = Math.max(atLeastMs, this.#backoff.nextMs());
     const timer = setTimeout(() => {
       this.#state = { name: 'idle' };
@@ -303,6 +303,13 @@ export class RelayRoute implements DeviceRoute {
   #reportLost(): void {
     for (const user of [...this.#users.values()]) user.onRouteLost();
   }
+}
+
+/** The addresses of relays, and what they answered, are for the log. */
+function forClients(error: ZlError): ZlError {
+  if (error.id !== 'relay.unreachable') return error;
+  const message = 'the relay of the device cannot be reached';
+  return new ZlError('relay.unreachable', message, { cause: error });
 }
 
 function silenceOf({ owner, opened }: Opening): ZlError {
