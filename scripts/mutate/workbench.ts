@@ -1,7 +1,7 @@
-import { execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** One failure kills a mutant, so no test runs after it. */
@@ -9,6 +9,9 @@ const FIRST_FAILURE = `export default async function* (events) {
   for await (const { type, data } of events) if (type === 'test:fail' && !data.todo) process.exit(1);
 }
 `;
+
+/** A test that never ends is as good as one that fails. */
+export type TestResult = 'passed' | 'failed' | 'timed out';
 
 /** A copy of the repository in which one mutant at a time is tested. */
 export class Workbench {
@@ -24,48 +27,54 @@ export class Workbench {
       cpSync(path, join(folder, path), { verbatimSymlinks: true });
     }
     writeFileSync(join(folder, 'first-failure.mjs'), FIRST_FAILURE);
-    linkModules('node_modules', join(folder, 'node_modules'));
+    // Whole: a sandbox would not show the target of a link. Our own packages are links into the copy.
+    execFileSync('cp', ['-a', 'node_modules', folder]);
   }
 
   write(path: string, text: string): void {
     writeFileSync(join(this.#folder, path), text);
   }
 
-  /** Whether all tests pass. A mutant that never ends is as dead as one that fails. */
-  async passes(tests: readonly string[], timeoutMs: number): Promise<boolean> {
+  /** One process for all tests, which mostly load the same modules. */
+  async test(tests: readonly string[], timeoutMs: number): Promise<TestResult> {
     const suite = join(this.#folder, 'suite.mjs');
     const urls = tests.map((path) => pathToFileURL(join(this.#folder, path)).href);
     writeFileSync(suite, urls.map((url) => `import '${url}';\n`).join(''));
+    const reporter = pathToFileURL(join(this.#folder, 'first-failure.mjs'));
+    const flags = ['--disable-warning=ExperimentalWarning', `--test-reporter=${reporter}`];
+    const child = this.#start(process.execPath, [...flags, suite]);
+    let isLate = false;
+    const timer = setTimeout(() => {
+      isLate = true;
+      endGroup(child.pid);
+    }, timeoutMs);
+    const status = await exitOf(child);
+    clearTimeout(timer);
+    if (isLate) return 'timed out';
+    return status === 0 ? 'passed' : 'failed';
+  }
+
+  /** A change that only leaves something unused counts as code that compiles. */
+  async compiles(): Promise<boolean> {
+    const unused = ['--noUnusedLocals', 'false', '--noUnusedParameters', 'false'];
+    const cache = ['--incremental', '--tsBuildInfoFile', join(this.#folder, 'tmp', 'types.json')];
+    const child = this.#start('node_modules/.bin/tsc', ['-p', '.', ...unused, ...cache]);
+    return (await exitOf(child)) === 0;
+  }
+
+  #start(command: string, args: readonly string[]): ChildProcess {
     const tmp = join(this.#folder, 'tmp');
     mkdirSync(tmp, { recursive: true });
-    const child = spawn(
-      process.execPath,
-      [
-        '--disable-warning=ExperimentalWarning',
-        `--test-reporter=${pathToFileURL(join(this.#folder, 'first-failure.mjs'))}`,
-        suite,
-      ],
-      { cwd: this.#folder, env: { ...process.env, TMPDIR: tmp }, stdio: 'ignore', detached: true },
-    );
-    const ended = once(child, 'exit');
-    const timer = setTimeout(() => endGroup(child.pid), timeoutMs);
-    const [status] = await ended;
-    clearTimeout(timer);
-    endGroup(child.pid);
-    return status === 0;
+    const env = { ...process.env, TMPDIR: tmp, NODE_COMPILE_CACHE: join(this.#folder, 'cache') };
+    return spawn(command, args, { cwd: this.#folder, env, stdio: 'ignore', detached: true });
   }
 }
 
-/** Packages of others are shared; ours are the copies. */
-function linkModules(from: string, to: string): void {
-  mkdirSync(to, { recursive: true });
-  for (const name of readdirSync(from)) {
-    if (name === '@zerolatency') {
-      cpSync(join(from, name), join(to, name), { recursive: true, verbatimSymlinks: true });
-    } else {
-      symlinkSync(resolve(from, name), join(to, name));
-    }
-  }
+/** Ends what the process left behind, too. */
+async function exitOf(child: ChildProcess): Promise<unknown> {
+  const [status] = await once(child, 'exit');
+  endGroup(child.pid);
+  return status;
 }
 
 function endGroup(pid: number | undefined): void {

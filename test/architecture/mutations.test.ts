@@ -1,13 +1,28 @@
 import assert from 'node:assert/strict';
-import { globSync } from 'node:fs';
+import { globSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
 import { CRITICAL } from '../../scripts/mutate/critical-files.ts';
+import { EQUIVALENT, isEquivalent } from '../../scripts/mutate/equivalent.ts';
 import { mutated, mutationsOf } from '../../scripts/mutate/mutations.ts';
 
 test('the critical files and the tests that guard them exist', () => {
   for (const { files, tests } of CRITICAL) {
     assert.ok(globSync(files).length > 0, files);
     for (const pattern of tests) assert.ok(globSync(pattern).length > 0, pattern);
+  }
+});
+
+test('each change that is called equivalent is one of a critical file', () => {
+  const critical = new Set(CRITICAL.flatMap(({ files }) => globSync(files)));
+  for (const { file, line, change } of EQUIVALENT) {
+    assert.ok(critical.has(file), file);
+    const source = readFileSync(file, 'utf8');
+    const [before] = change;
+    const isFound = mutationsOf(file, source).some(
+      (found) =>
+        source.slice(found.start, found.end) === before && isEquivalent(file, source, found),
+    );
+    assert.ok(isFound, `${file}: ${line}`);
   }
 });
 

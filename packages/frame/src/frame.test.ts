@@ -9,6 +9,7 @@ import {
   encodeFrame,
   epochOf,
   isCanonical,
+  isKnownKind,
   kindOf,
   NO_CALL,
   offsetOf,
@@ -53,4 +54,9 @@ test('a frame in another valid encoding is not canonical', () => {
   assert.equal(read?.kind, 48);
   assert.deepEqual(Buffer.from(read?.callId ?? []), Buffer.from(NO_CALL));
   assert.deepEqual([...(read?.payload ?? [])], [5, 6]);
+});
+
+test('the kinds that no peer ever gets are unknown, and the others of their ranges known', () => {
+  for (const kind of [15, 31, 47, 63, 64, 2 ** 32 - 1]) assert.equal(isKnownKind(kind), false);
+  for (const kind of [0, 1, 16, 32, 48]) assert.ok(isKnownKind(kind), `${kind}`);
 });

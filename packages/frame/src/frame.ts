@@ -94,7 +94,6 @@ const UNSAFE_HIGH_WORD = 0x20_0000;
  */
 export function payloadStart(bytes: Uint8Array): number {
   if (
-    bytes.length <= LENGTH_START ||
     bytes[KIND_TAG] !== 0x0d ||
     bytes[FLAGS_TAG] !== 0x15 ||
     bytes[DEVICE_TAG] !== 0x1d ||
@@ -113,7 +112,7 @@ export function payloadStart(bytes: Uint8Array): number {
 function exactPayload(bytes: Uint8Array): number {
   let length = 0;
   let unit = 1;
-  for (let at = LENGTH_START; at < bytes.length && at < LENGTH_START + 4; at += 1) {
+  for (let at = LENGTH_START; at < LENGTH_START + 4; at += 1) {
     const byte = byteAt(bytes, at);
     length += (byte & 0x7f) * unit;
     if (byte < 0x80) {

@@ -5,69 +5,13 @@ import { callKey, FrameKind, HOSTS_FEATURE } from '@zerolatency/frame';
 import { HostSchema } from '@zerolatency/proto/bridge';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { OpenSchema } from '@zerolatency/proto/link';
-import { type FrameFields, frameBytes } from '@zerolatency/testing';
+import type { FrameFields } from '@zerolatency/testing';
 import fc from 'fast-check';
-import { InMemorySocket } from '../../test/in-memory-socket.ts';
-import { sharedParts } from '../../test/parts.ts';
-import { HostLink } from './host-link.ts';
-import { LiveDevice } from './live-device.ts';
-import { LiveDevices } from './live-devices.ts';
+import { ADDRESSES, callIds, frameBuffer, oneCall, switchboard } from '../../test/switchboard.ts';
 
-const ADDRESSES = [
-  { tenant: 'north', deviceId: 'laptop' },
-  { tenant: 'north', deviceId: 'desktop' },
-  { tenant: 'south', deviceId: 'laptop' },
-] as const;
 const LINKS = 2;
 const CALLS = 3;
 const HANDLES = 2;
-
-const callIds = Array.from({ length: 3 }, (_, index) => new Uint8Array(16).fill(index + 1));
-
-function frameBuffer(fields: FrameFields): Buffer {
-  return Buffer.from(frameBytes(fields));
-}
-
-/** Links and devices over sockets in memory. */
-function switchboard(settings: Record<string, unknown> = {}, hosts = ['host', 'host']) {
-  const parts = sharedParts(settings);
-  const { config, clock, metrics, backlog } = parts;
-  const devices = new LiveDevices(config.tenants, clock.monotonicMs);
-  const links = hosts.map((host) => {
-    const socket = new InMemorySocket();
-    const context = { ...parts, limits: config.links, devices, isDraining: () => false };
-    const link = new HostLink(host, context, { onGone: () => {} });
-    link.onOpen(socket);
-    return { link, socket };
-  });
-  let lastEpoch = 0;
-  const connect = (index: number, deviceFeatures: readonly string[] = []) => {
-    lastEpoch += 1;
-    const socket = new InMemorySocket();
-    const lease = { ...ADDRESSES[index]!, epoch: lastEpoch };
-    const tenant = devices.usageOf(lease.tenant);
-    const cuts: string[] = [];
-    const device = new LiveDevice({
-      lease,
-      socket,
-      tenant,
-      metrics,
-      backlog,
-      limits: config.devices,
-      session: { cut: (reason) => cuts.push(reason) },
-      opened: {
-        epoch: lastEpoch,
-        journalId: new Uint8Array(16),
-        credential: `${lease.tenant}/${lease.deviceId}`,
-        catalog: new Uint8Array(),
-        deviceFeatures,
-      },
-    });
-    devices.put(device, tenant);
-    return { device, socket, tenant, cuts };
-  };
-  return { ...parts, devices, links, connect };
-}
 
 const place = fc.record({
   link: fc.nat(LINKS - 1),
@@ -179,20 +123,6 @@ test('[RLY-04] a frame never crosses to another handle, device or tenant, and no
   );
 });
 
-function oneCall(settings: Record<string, unknown> = {}) {
-  const board = switchboard(settings);
-  const { device, socket, cuts } = board.connect(0);
-  const { link, socket: hostSocket } = board.links[0]!;
-  const payload = toBinary(OpenSchema, create(OpenSchema, ADDRESSES[0]));
-  link.onMessage(frameBuffer({ kind: FrameKind.OPEN, device: 1, payload }));
-  const call = (index: number) => {
-    const { epoch } = device;
-    const callId = callIds[index]!;
-    link.onMessage(frameBuffer({ kind: FrameKind.CALL, device: 1, epoch, callId }));
-  };
-  return { ...board, device, socket, cuts, link, hostSocket, call };
-}
-
 test('forgets a call after a long time without frames, and keeps one with frames', () => {
   const { device, link, clock, call } = oneCall();
   call(0);
@@ -302,7 +232,8 @@ test('[RLY-01] a link over its frames or bytes per second is closed, pings and p
 });
 
 test('cuts a host that misses two heartbeats', () => {
-  const { hostSocket, link, device } = oneCall();
+  const { hostSocket, link, device, call } = oneCall();
+  call(0);
   link.beat();
   link.beat();
   link.onControl('pong');
