@@ -40,6 +40,7 @@ const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
   'device-bridge': [
     'zl_bridge_connects_total',
     'zl_bridge_frames_ignored_total',
+    'zl_bridge_journal_write_failures_total',
     'zl_bridge_calls_refused_total',
     'zl_bridge_server_restarts_total',
     'zl_bridge_journal_write_failures_total',
