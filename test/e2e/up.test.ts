@@ -97,6 +97,16 @@ test('the commands of a newcomer', options, async (t) => {
     assert.equal(running().length, 5, running().map(commandLine).join('\n'));
   });
 
+  await t.test('[BRG-02] [CLI-01] zl up ends a bridge whose supervisor was killed', async () => {
+    const supervisor = running().find((pid) => commandLine(pid).includes('supervisor/main.ts'));
+    process.kill(supervisor!, 'SIGKILL');
+    const { status, stdout, stderr } = await zl('up');
+    assert.equal(status, 0, stdout + stderr);
+    assert.match(stdout, /^Ended a device-bridge that ran without its supervisor \(stopped\)\.$/m);
+    assert.match(stdout, /^Started device-bridge\. /m);
+    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+  });
+
   await t.test('[CLI-01] zl down leaves no process and can be repeated', async () => {
     const { status, stdout } = await zl('down');
     assert.equal(status, 0);
@@ -111,7 +121,7 @@ test('the commands of a newcomer', options, async (t) => {
       const { status, stdout } = await zl('audit', 'verify', '--json');
       assert.equal(status, 0, stdout);
       const { openIntents, byKind } = JSON.parse(stdout);
-      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 6]);
+      assert.deepEqual([openIntents, byKind['call.receipt']], [0, 7]);
     },
   );
 });

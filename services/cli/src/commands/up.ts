@@ -72,6 +72,10 @@ async function startMissing(terminal: Terminal, layout: Layout): Promise<string[
   const started: string[] = [];
   for (const service of SERVICES) {
     if ((await runningPid(layout, service)) !== undefined) continue;
+    const left = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
+    if (left !== 'not running') {
+      print(terminal, `Ended a ${service} that ran without its supervisor (${left}).`);
+    }
     await startService(terminal, layout, { service, isSupervised: service === 'device-bridge' });
     started.push(service);
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { markOf } from '@zerolatency/service/processes';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
@@ -83,7 +83,8 @@ test('reports a service that cannot be started', async (t) => {
   assert.equal(await runningPid(layout, SERVICE), undefined);
 });
 
-test('a supervised service is restarted after a crash, and stops when it is asked to', async (t) => {
+/** A supervised service that prints its process id. */
+async function supervised(t: TestContext) {
   const layout = layoutOf(tempDir(t));
   const main = `${layout.home}/main.ts`;
   await writeFile(
@@ -94,18 +95,35 @@ test('a supervised service is restarted after a crash, and stops when it is aske
     const log = await readFile(layout.log(SERVICE), 'utf8').catch(() => '');
     return [...log.matchAll(/^pid (\d+)$/gm)].map(([, pid]) => Number(pid));
   };
+  const stop = () => stopService(fakeTerminal(), layout, { service: SERVICE, deadlineMs: 30_000 });
   await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
-  t.after(() => stopService(fakeTerminal(), layout, { service: SERVICE, deadlineMs: 30_000 }));
+  t.after(stop);
+  return { layout, pids, stop };
+}
+
+test('a supervised service is restarted after a crash, and stops when it is asked to', async (t) => {
+  const { pids, stop } = await supervised(t);
   for (let life = 1; life <= 3; life++) {
     await eventually(async () => (await pids()).length === life);
     if (life < 3) process.kill((await pids()).at(-1)!, 'SIGKILL');
   }
-  const stopped = await stopService(fakeTerminal(), layout, {
-    service: SERVICE,
-    deadlineMs: 30_000,
-  });
-  assert.equal(stopped, 'stopped');
+  assert.equal(await stop(), 'stopped');
   assert.equal(markOf((await pids()).at(-1)!), undefined);
+});
+
+test('[BRG-02] a service whose supervisor was killed is found and stopped', async (t) => {
+  const { layout, pids, stop } = await supervised(t);
+  for (let life = 1; life <= 2; life++) {
+    await eventually(async () => (await pids()).length === life);
+    if (life < 2) process.kill((await pids()).at(-1)!, 'SIGKILL');
+  }
+  process.kill((await runningPid(layout, SERVICE))!, 'SIGKILL');
+  await eventually(async () => (await runningPid(layout, SERVICE)) === undefined);
+  const left = (await pids()).at(-1)!;
+  assert.equal(markOf(left)?.pid, left);
+  assert.equal(await stop(), 'stopped');
+  await eventually(() => markOf(left) === undefined);
+  assert.equal(await stop(), 'not running');
 });
 
 test('a supervised service that cannot start is not restarted', async (t) => {

@@ -30,19 +30,22 @@ const KILL_TIMEOUT_MS = 5_000;
 
 /** The process id of a service that this installation started and that still runs. */
 export async function runningPid(layout: Layout, service: Service): Promise<number | undefined> {
-  return (await runningProcess(layout, service))?.pid;
+  return (await markIn(layout.pid(service)))?.pid;
 }
 
 /** Undefined also for a file that is not ours, so that no foreign process gets a signal. */
-async function runningProcess(layout: Layout, service: Service): Promise<ProcessMark | undefined> {
+async function markIn(pidFile: string): Promise<ProcessMark | undefined> {
   try {
-    const value: unknown = JSON.parse(await readFile(layout.pid(service), 'utf8'));
+    const value: unknown = JSON.parse(await readFile(pidFile, 'utf8'));
     return isProcessMark(value) && isRunning(value) ? value : undefined;
   } catch {
     // Missing, or cut short by a crash.
     return undefined;
   }
 }
+
+/** What its supervisor runs, which stays when the supervisor is killed. */
+const supervisedPidFile = (layout: Layout, service: Service) => layout.pid(`${service}-supervised`);
 
 /** For an error message about a service that exited. */
 export async function lastLogLine(layout: Layout, service: Service): Promise<string> {
@@ -68,7 +71,9 @@ export async function startService(
   const log = openSync(logFile, 'a', 0o600);
   const node = [terminal.nodePath, '--disable-warning=ExperimentalWarning'];
   const program = [...node, main, '--config', CONFIG_FILES[service](layout)];
-  const [command = '', ...args] = isSupervised ? [...node, SUPERVISOR, ...program] : program;
+  const [command = '', ...args] = isSupervised
+    ? [...node, SUPERVISOR, supervisedPidFile(layout, service), ...program]
+    : program;
   const stdio = ['ignore', log, log] as const;
   const child = spawn(command, args, { cwd: layout.home, detached: true, stdio: [...stdio] });
   closeSync(log);
@@ -81,28 +86,30 @@ export async function startService(
   if (mark !== undefined) await writePrivate(layout.pid(service), JSON.stringify(mark));
 }
 
-/** Stops the service gracefully, and kills it at the deadline. */
+/** Stops the service gracefully, and kills it at the deadline; also one that its supervisor left. */
 export async function stopService(
   terminal: Terminal,
   layout: Layout,
   stop: { readonly service: Service; readonly deadlineMs: number },
 ): Promise<'stopped' | 'killed' | 'not running'> {
   const { service, deadlineMs } = stop;
-  const process = await runningProcess(layout, service);
-  if (process === undefined) return 'not running';
-  signal(terminal, process, 'SIGTERM');
-  const killed = !(await isGone(process, deadlineMs));
-  if (killed) signal(terminal, process, 'SIGKILL');
+  const files = [layout.pid(service), supervisedPidFile(layout, service)];
+  const processes = (await Promise.all(files.map(markIn))).filter((it) => it !== undefined);
+  const [first] = processes;
+  if (first === undefined) return 'not running';
+  signal(terminal, first, 'SIGTERM');
+  const killed = !(await areGone(processes, deadlineMs));
+  if (killed) for (const process of processes) signal(terminal, process, 'SIGKILL');
   // SIGKILL takes the kernel a moment.
-  await isGone(process, KILL_TIMEOUT_MS);
-  await rm(layout.pid(service), { force: true });
+  await areGone(processes, KILL_TIMEOUT_MS);
+  await Promise.all(files.map((file) => rm(file, { force: true })));
   return killed ? 'killed' : 'stopped';
 }
 
-async function isGone(process: ProcessMark, withinMs: number): Promise<boolean> {
+async function areGone(processes: readonly ProcessMark[], withinMs: number): Promise<boolean> {
   const until = Date.now() + withinMs;
-  while (isRunning(process) && Date.now() < until) await delay(20);
-  return !isRunning(process);
+  while (processes.some(isRunning) && Date.now() < until) await delay(20);
+  return !processes.some(isRunning);
 }
 
 function signal(terminal: Terminal, { pid }: ProcessMark, name: NodeJS.Signals): void {
