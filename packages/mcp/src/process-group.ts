@@ -8,6 +8,8 @@ export interface GroupCommand {
   /** The whole environment: nothing is inherited. */
   readonly env: Readonly<Record<string, string>>;
   readonly cwd?: string | undefined;
+  /** Sends SIGTERM, where the command wraps the program and would not pass it on. */
+  readonly terminate?: ((leaderPid: number) => void) | undefined;
 }
 
 /**

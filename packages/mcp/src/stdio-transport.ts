@@ -226,7 +226,11 @@ export class StdioTransport implements Transport {
     }
     child.stdin?.end();
     const graceMs = this.#options.limits.stopGraceMs;
-    const terminate = setTimeout(() => this.#kill('SIGTERM'), graceMs);
+    const { pid } = child;
+    const terminate = setTimeout(() => {
+      if (this.#options.terminate) this.#options.terminate(pid);
+      else this.#kill('SIGTERM');
+    }, graceMs);
     const force = setTimeout(() => this.#kill('SIGKILL'), 2 * graceMs);
     child.once('exit', () => {
       clearTimeout(terminate);

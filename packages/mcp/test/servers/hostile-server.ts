@@ -63,6 +63,16 @@ const tools: Record<
     socket.once('connect', () => answer('connected'));
     socket.once('error', () => answer('refused'));
   },
+  /** Outlives its stdin, and writes the file when it is asked to end. */
+  'ends-on-sigterm': ({ path = '' }, answer) => {
+    lines.removeAllListeners('close');
+    const alive = setTimeout(() => {}, LIFE_MS);
+    process.once('SIGTERM', () => {
+      writeFileSync(path, 'ended');
+      clearTimeout(alive);
+    });
+    answer('waiting');
+  },
   /** A daemon: a session of its own, and a parent that ends at once. */
   daemonise: ({ mark = '' }, answer) => {
     const daemon = `setTimeout(() => {}, ${LIFE_MS})`;

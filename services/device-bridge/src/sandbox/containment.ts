@@ -17,7 +17,10 @@ export type ContainmentKind = 'sandbox' | 'cgroup' | 'process group';
 export interface Containment {
   readonly kind: ContainmentKind;
   /** Starts the program contained. */
-  readonly program: Omit<Program, 'code'>;
+  readonly program: Omit<Program, 'code'> & {
+    /** Sends SIGTERM, where a signal to the started process would not reach the program. */
+    readonly terminate?: (pid: number) => void;
+  };
   /** Kills what the first process left behind, once that has ended. */
   end(): Promise<void>;
 }

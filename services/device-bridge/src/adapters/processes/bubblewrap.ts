@@ -1,8 +1,10 @@
 import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { access, constants, lstat, readlink, realpath } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { isBelow, SYSTEM_PATHS } from '@zerolatency/manifest';
+import { killGroup } from '@zerolatency/mcp';
 import type { Program, Reach } from '../../sandbox/containment.ts';
 
 const run = promisify(execFile);
@@ -69,6 +71,22 @@ export async function bubblewrapArgs(
     ...['/usr/bin/prlimit', `--nproc=${maxProcesses}`, `--data=${maxMemoryBytes}`, '--core=0'],
     ...['--', command, ...args],
   ];
+}
+
+/** Asks the program to end. A SIGTERM to bubblewrap itself would kill all of the sandbox at once. */
+export function terminateSandbox(bubblewrapPid: number): void {
+  // Process 1 leads the program's group, and ignores the signal.
+  for (const init of childrenOf(bubblewrapPid)) killGroup(init, 'SIGTERM');
+}
+
+function childrenOf(pid: number): number[] {
+  try {
+    const children = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8');
+    return children.trim().split(' ').filter(Boolean).map(Number);
+  } catch {
+    // It has ended; or the kernel lists no children, and SIGKILL comes in a moment.
+    return [];
+  }
 }
 
 /** Outer folders first, because a later mount covers what lies below it. */

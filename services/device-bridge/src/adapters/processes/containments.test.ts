@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
-import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -229,6 +229,21 @@ const KINDS = {
 } as const;
 
 for (const [kind, how] of Object.entries(KINDS)) {
+  test(`[BRG-02] SIGTERM gives a server time to end by itself (${kind})`, options, async (t) => {
+    const folder = tempDir(t);
+    const { more, ...rest } = { hasCgroup: true, ...how };
+    const grants = { write: [folder] };
+    const { call, connection, containment } = await start(t, {
+      ...rest,
+      more: { ...more, grants },
+    });
+    if (containment !== kind) return t.skip(`contained by a ${containment} here`);
+    const path = join(folder, 'ended');
+    await call('ends-on-sigterm', { path });
+    await connection.close();
+    assert.equal(readFileSync(path, 'utf8'), 'ended');
+  });
+
   test(`[BRG-02] a daemon that a server left ends with it (${kind})`, options, async (t) => {
     const mark = tempDir(t);
     const { call, connection, containment } = await start(t, how);

@@ -10,7 +10,7 @@ import {
   type Program,
   reachOf,
 } from '../../sandbox/containment.ts';
-import { bubblewrapArgs, findBubblewrap, realOf } from './bubblewrap.ts';
+import { bubblewrapArgs, findBubblewrap, realOf, terminateSandbox } from './bubblewrap.ts';
 import { endCgroup, endMarked } from './process-tree.ts';
 
 interface ContainmentsOptions {
@@ -101,7 +101,9 @@ export class Containments {
     }
     const args = await bubblewrapArgs(program, reach, hidden);
     // The PID namespace ends by itself, and a little later than its first process.
-    return this.#marked('sandbox', spec.name, { ...program, command: path, args, cwd: undefined });
+    const wrapped = { ...program, command: path, args, cwd: undefined };
+    const marked = this.#marked('sandbox', spec.name, wrapped);
+    return { ...marked, program: { ...marked.program, terminate: terminateSandbox } };
   }
 
   async #inCgroup(parent: string, name: string, program: Program): Promise<Containment> {
