@@ -43,7 +43,6 @@ const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
     'zl_bridge_journal_write_failures_total',
     'zl_bridge_calls_refused_total',
     'zl_bridge_server_restarts_total',
-    'zl_bridge_journal_write_failures_total',
     'zl_policy_bundles_refused_total',
   ],
 };
