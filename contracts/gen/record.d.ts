@@ -7,7 +7,7 @@ export interface LedgerRecord {
   /**
    * A new kind or field is a new version; readers accept every version up to their own.
    */
-  readonly v: 1;
+  readonly v: 1 | 2;
   readonly index: number;
   readonly at: string;
   /**
@@ -22,7 +22,8 @@ export interface LedgerRecord {
     | 'host.started'
     | 'host.stopped'
     | 'ledger.opened'
-    | 'ledger.segment';
+    | 'ledger.segment'
+    | 'ledger.adopted';
   /**
    * Leaf hash of the record before; zeros in the first.
    */

@@ -2,20 +2,18 @@ import { hash } from 'node:crypto';
 import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { writeAtomically } from '@zerolatency/service/files';
 import type { Lock } from '@zerolatency/service/processes';
 import { type Signer, strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
+
+import type { LedgerDisk } from './disk.ts';
+import { type Anchor, floorText } from './floor.ts';
 
 export const CHECKPOINT_FILE = 'checkpoint';
 
 /** A C2SP tlog-checkpoint: what the ledger held, in a form that public tools can check. */
-export interface Checkpoint {
+export interface Checkpoint extends Anchor {
   /** Chosen by the operator, such as zerolatency/host-1. */
   readonly origin: string;
-  /** Random, and stated by the first record. */
-  readonly ledgerId: string;
-  readonly size: number;
-  readonly root: Uint8Array;
 }
 
 export type CheckpointVerdict =
@@ -111,16 +109,20 @@ interface CheckpointerOptions {
   readonly fsync: boolean;
   readonly everyMs: number;
   readonly lock: Lock;
+  readonly disk: LedgerDisk;
+  readonly floorFile: string | undefined;
   /** The size that the file on disk already covers. */
   readonly writtenSize: number;
   readonly current: () => Checkpoint;
   readonly onFailure: (reason: unknown) => void;
 }
 
-/** Keeps the checkpoint file at most one interval behind the ledger. */
+/** Keeps the checkpoint file, and then the floor, at most one interval behind the ledger. */
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #writtenSize: number;
+  /** Undefined until this process has written the floor. */
+  #floor: { readonly size: number; readonly isClosed: boolean } | undefined;
   #timer: NodeJS.Timeout | undefined;
   #last: Promise<void> = Promise.resolve();
 
@@ -137,8 +139,14 @@ export class Checkpointer {
   }
 
   /** One at a time. */
-  now(): Promise<void> {
-    this.#last = this.#last.catch(() => {}).then(() => this.#write());
+  now({ isClosed = false } = {}): Promise<void> {
+    this.#last = this.#last
+      .catch(() => {})
+      .then(async () => {
+        const checkpoint = this.#options.current();
+        await this.#write(checkpoint);
+        await this.#raiseFloor(checkpoint, isClosed);
+      });
     return this.#last;
   }
 
@@ -149,15 +157,24 @@ export class Checkpointer {
     await this.#last.catch(() => {});
   }
 
-  async #write(): Promise<void> {
-    const { dir, signer, lock, fsync, current } = this.#options;
-    const checkpoint = current();
+  async #write(checkpoint: Checkpoint): Promise<void> {
+    const { dir, signer, lock, disk, fsync } = this.#options;
     if (checkpoint.size === this.#writtenSize) return;
     const note = await signCheckpoint(checkpoint, signer);
     // Checked after signing, which may take a while: two writers would spoil the chain.
     if (!lock.isHeld()) throw lockLost();
-    await writeAtomically(join(dir, CHECKPOINT_FILE), note, fsync);
+    await disk.replace(join(dir, CHECKPOINT_FILE), note, fsync);
     this.#writtenSize = checkpoint.size;
+  }
+
+  /** After the checkpoint, so that no crash leaves a checkpoint below the floor. */
+  async #raiseFloor({ ledgerId, size, root }: Checkpoint, isClosed: boolean): Promise<void> {
+    const { floorFile, lock, disk, fsync } = this.#options;
+    if (floorFile === undefined) return;
+    if (this.#floor?.size === size && this.#floor.isClosed === isClosed) return;
+    if (!lock.isHeld()) throw lockLost();
+    await disk.replace(floorFile, floorText({ ledgerId, size, root, isClosed }), fsync);
+    this.#floor = { size, isClosed };
   }
 }
 

@@ -202,9 +202,9 @@ test('a record of a later version is refused as newer, and is never cut off as d
   await ledger.close();
   const path = join(scratch.dir, scratch.files().find((file) => file.startsWith('segment'))!);
   const before = readFileSync(path, 'utf8');
-  const newer = before.replace('"index":0', '"index":1').replace('"v":1}', '"more":1,"v":2}');
+  const newer = before.replace('"index":0', '"index":1').replace('"v":2}', '"more":1,"v":3}');
   writeFileSync(path, before + newer);
-  const message = /has version 2, which is newer than this program/;
+  const message = /has version 3, which is newer than this program/;
   await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message });
   assert.equal(readFileSync(path, 'utf8'), before + newer);
   const { firstBad } = await verify();

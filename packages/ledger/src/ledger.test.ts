@@ -5,10 +5,10 @@ import { test } from 'node:test';
 import fc from 'fast-check';
 import {
   callId,
-  hostKey,
   intent,
   keys,
   ORIGIN,
+  otherKey,
   receipt,
   signer,
   useLedgerDirectory,
@@ -44,7 +44,7 @@ test('[AUD-01] what was appended is read back in order, chained, and verifies wi
     appended.map(({ leafHash }) => leafHash),
   );
   assert.equal(rows[2]?.record.prev, rows[1]?.leafHash);
-  const check = receiptCheck({ hostKeys: [hostKey.verifier()], deviceKeys: [] });
+  const check = receiptCheck({ hostKeys: keys, deviceKeys: [] });
   const report = await verifyLedger(scratch.dir, { keys, origin: ORIGIN, check });
   assert.deepEqual(report, {
     ok: true,
@@ -173,13 +173,13 @@ test('a checkpoint covers what is on disk, and its file follows by itself', asyn
 
 test('a new key opens a ledger only if the previous key is trusted', async () => {
   await (await scratch.open()).close();
-  await assert.rejects(scratch.open({ signer: hostKey }), {
+  await assert.rejects(scratch.open({ signer: otherKey }), {
     id: 'ledger.corrupt',
     message: /no known key/,
   });
-  await (await scratch.open({ signer: hostKey, keys })).close();
+  await (await scratch.open({ signer: otherKey, keys })).close();
   await assert.rejects(
-    scratch.open({ origin: 'other', keys: [hostKey.verifier()] }),
+    scratch.open({ origin: 'other', keys: [otherKey.verifier()] }),
     /another ledger/,
   );
   await assert.rejects(scratch.open({ origin: 'two words' }), { id: 'config.invalid' });

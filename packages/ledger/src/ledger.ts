@@ -14,6 +14,7 @@ import {
 } from './checkpoint.ts';
 import { CommitQueue, type LedgerObserver } from './commit-queue.ts';
 import { type LedgerDisk, realDisk } from './disk.ts';
+import type { Anchor } from './floor.ts';
 import {
   type EncodedRecord,
   encodeRecord,
@@ -24,7 +25,7 @@ import {
   RECORD_VERSION,
   type RecordContent,
 } from './record.ts';
-import { type Acknowledged, type Recovered, recover } from './recover.ts';
+import { type Recovered, recover } from './recover.ts';
 import { segmentAt } from './segments.ts';
 import type { MerkleFrontier } from './tree.ts';
 
@@ -38,6 +39,11 @@ export interface LedgerOptions {
   readonly fsync?: boolean;
   /** Further keys that may have signed earlier checkpoints. */
   readonly keys?: readonly Verifier[];
+  /**
+   * Remembers the newest checkpoint, so that a ledger that was cut, replaced or removed is not
+   * continued. Outside `dir`; without it nothing is remembered.
+   */
+  readonly floorFile?: string | undefined;
   /** Without the segment's first record. */
   readonly maxSegmentBytes?: number;
   readonly checkpointEveryMs?: number;
@@ -80,6 +86,8 @@ export class Ledger {
   readonly #firstNewIndex: number;
   /** Bytes that a crash left of a write it cut short. */
   readonly cutBytes: number;
+  /** Records that a crash had left unsigned, and that this process goes on with. */
+  readonly adopted: number;
   readonly #maxSegmentBytes: number;
   /** Without the segment's first record. */
   #segmentBytes: number;
@@ -99,6 +107,7 @@ export class Ledger {
     this.#segmentBytes = recovered.segmentBytes;
     this.#maxSegmentBytes = options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
     this.cutBytes = recovered.cutBytes;
+    this.adopted = recovered.adopted;
     this.#queue = new CommitQueue({
       fsync,
       disk,
@@ -110,6 +119,8 @@ export class Ledger {
       ...options,
       fsync,
       lock,
+      disk,
+      floorFile: options.floorFile,
       everyMs: options.checkpointEveryMs ?? CHECKPOINT_EVERY_MS,
       writtenSize: recovered.checkpoint?.size ?? 0,
       current: () => this.#current(),
@@ -134,8 +145,7 @@ export class Ledger {
   async reopen(): Promise<Ledger> {
     // It rejects with the failure, which its owner has.
     await this.close().catch(() => {});
-    const { size } = this.#durable;
-    return open(this.#options, { ledgerId: this.#chain.ledgerId, size });
+    return open(this.#options, this.#current());
   }
 
   /** Continues where the last writer stopped; openLedger calls it. */
@@ -143,6 +153,8 @@ export class Ledger {
     try {
       if (segment === undefined) this.#beginSegment();
       else await this.#queue.continue(segment.path);
+      // Before the checkpoint that covers them.
+      if (this.adopted > 0) this.#add({ kind: 'ledger.adopted', body: { records: this.adopted } });
       await this.#queue.idle();
       if (this.#failure === undefined) await this.#checkpointer.now();
     } catch (reason) {
@@ -197,7 +209,7 @@ export class Ledger {
     try {
       await this.#queue.close();
       await this.#checkpointer.stop();
-      if (this.#failure === undefined) await this.#checkpointer.now();
+      if (this.#failure === undefined) await this.#checkpointer.now({ isClosed: true });
     } catch (reason) {
       this.#fail(reason);
     } finally {
@@ -206,9 +218,9 @@ export class Ledger {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  #add(entry: LedgerEntry, settle?: (error?: unknown) => void): Appended {
+  #add(entry: RecordContent, settle?: (error?: unknown) => void): Appended {
     this.#refuseUnlessOpen(entry);
-    const given = { kind: entry.kind, body: withoutUnset(entry.body) } as LedgerEntry;
+    const given = { kind: entry.kind, body: withoutUnset(entry.body) } as RecordContent;
     let encoded = this.#encode(given);
     const { byteLength } = encoded.line;
     const maxBytes = entry.kind === 'call.intent' ? MAX_INTENT_BYTES : MAX_RECORD_BYTES;
@@ -262,7 +274,7 @@ export class Ledger {
     return { record, ...encodeRecord(record) };
   }
 
-  #refuseUnlessOpen({ kind }: LedgerEntry): void {
+  #refuseUnlessOpen({ kind }: RecordContent): void {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw new ZlError('ledger.failed', 'the ledger is closed');
     if (this.#queue.queuedBytes > MAX_QUEUED_BYTES) {
@@ -312,13 +324,13 @@ export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   return open(options);
 }
 
-async function open(options: LedgerOptions, acknowledged?: Acknowledged): Promise<Ledger> {
-  const { dir, origin, signer, keys = [], disk = realDisk } = options;
+async function open(options: LedgerOptions, acknowledged?: Anchor): Promise<Ledger> {
+  const { dir, origin, signer, keys = [], disk = realDisk, floorFile } = options;
   let lock: Lock | undefined;
   try {
     lock = acquireLock(join(dir, 'lock'), heldBy);
     const known = [signer.verifier(), ...keys];
-    const recovered = await recover({ dir, origin, disk, keys: known, acknowledged });
+    const recovered = await recover({ dir, origin, disk, keys: known, floorFile, acknowledged });
     const ledger = new Ledger(options, lock, recovered);
     await ledger.start(recovered);
     return ledger;

@@ -30,6 +30,8 @@ class Machine {
   readonly dir: string;
   readonly disk = watchedDisk((operation, path) => {
     this.#step();
+    // Replaced in one step, and synced before that.
+    if (operation === 'replace') return;
     const stored = this.#storedAt(path);
     if (operation === 'datasync') stored.synced = readFileSync(path);
     if (operation === 'syncFolder') this.#syncNames();
@@ -41,6 +43,10 @@ class Machine {
     this.dir = dir;
     this.#left = operations;
     mkdirSync(dir);
+  }
+
+  get floorFile(): string {
+    return `${this.dir}.floor`;
   }
 
   get isDown(): boolean {
@@ -66,9 +72,9 @@ class Machine {
       writeFileSync(file, kept);
       next.#stored.set(file, { synced: kept, isNamed: true });
     }
-    // Replaced in one step, and synced before that.
     const checkpoint = join(this.dir, 'checkpoint');
     if (existsSync(checkpoint)) copyFileSync(checkpoint, join(dir, 'checkpoint'));
+    if (existsSync(this.floorFile)) copyFileSync(this.floorFile, next.floorFile);
     return next;
   }
 
@@ -99,11 +105,11 @@ const newFolder = () => join(scratch.dir, `disk-${folders++}`);
 
 /** Appends groups of records to segments of a few records each, until the machine is down. */
 async function appendUntilDown(machine: Machine, acknowledged: Acknowledged): Promise<void> {
-  const { dir, disk } = machine;
+  const { dir, disk, floorFile } = machine;
   const bounds = { maxSegmentBytes: 3_000, checkpointEveryMs: 1 };
   let ledger: Ledger | undefined;
   try {
-    ledger = await openLedger({ dir, origin: ORIGIN, signer, disk, ...bounds });
+    ledger = await openLedger({ dir, origin: ORIGIN, signer, disk, floorFile, ...bounds });
     for (let group = 0; group < GROUPS; group++) {
       const number = ledger.size;
       ledger.appendSoon(intent(number));
@@ -124,8 +130,8 @@ async function appendUntilDown(machine: Machine, acknowledged: Acknowledged): Pr
 
 /** Opens what a crash left: all that was acknowledged is there, and the ledger goes on. */
 async function assertKept(machine: Machine, acknowledged: Acknowledged): Promise<void> {
-  const { dir, disk } = machine;
-  const ledger = await openLedger({ dir, origin: ORIGIN, signer, disk });
+  const { dir, disk, floorFile } = machine;
+  const ledger = await openLedger({ dir, origin: ORIGIN, signer, disk, floorFile });
   await ledger.append(intent(1_000));
   await ledger.close();
   const found = new Map<number, string>();

@@ -32,6 +32,8 @@ const entries: readonly LedgerEntry[] = [
       ...policy,
       sessionId: 's',
       turnId: 't',
+      toolVersion: '1.2.3',
+      caps: { timeoutMs: 1_000, maxBytes: 2_000, callsPerTurn: 3 },
       journalId: 'j',
       deadlineUnixMs: 1_800_000_000_000,
     },
@@ -67,12 +69,13 @@ const entries: readonly LedgerEntry[] = [
 ];
 
 test('every kind of record follows its contract as written, and every contract is used', async () => {
-  const ledger = await scratch.open({ maxSegmentBytes: 2_000 });
+  const ledger = await scratch.open({ maxSegmentBytes: 2_000, checkpointEveryMs: 1_000_000 });
   for (const entry of entries) await ledger.append(entry);
-  await ledger.close();
+  const dir = scratch.crashed(scratch.dir);
+  await (await scratch.open({ dir })).close();
   const record = load('record.schema.json');
   const kinds = new Set<string>();
-  for await (const row of readLedger(scratch.dir)) {
+  for await (const row of readLedger(dir)) {
     assert.equal(record.validate(row.record).error, undefined);
     const { kind, body } = row.record;
     assert.equal(load(`records/${kind}.schema.json`).validate(body).error, undefined, kind);

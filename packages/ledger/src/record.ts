@@ -13,6 +13,9 @@ import hostStarted from '../../../contracts/audit/records/host.started.schema.js
 import hostStopped from '../../../contracts/audit/records/host.stopped.schema.json' with {
   type: 'json',
 };
+import ledgerAdopted from '../../../contracts/audit/records/ledger.adopted.schema.json' with {
+  type: 'json',
+};
 import ledgerOpened from '../../../contracts/audit/records/ledger.opened.schema.json' with {
   type: 'json',
 };
@@ -30,6 +33,7 @@ import type { CallIntentBody } from '../../../contracts/gen/call.intent.d.ts';
 import type { CallReceiptBody } from '../../../contracts/gen/call.receipt.d.ts';
 import type { HostStartedBody } from '../../../contracts/gen/host.started.d.ts';
 import type { HostStoppedBody } from '../../../contracts/gen/host.stopped.d.ts';
+import type { LedgerAdoptedBody } from '../../../contracts/gen/ledger.adopted.d.ts';
 import type { LedgerOpenedBody } from '../../../contracts/gen/ledger.opened.d.ts';
 import type { LedgerSegmentBody } from '../../../contracts/gen/ledger.segment.d.ts';
 import type { PolicyChangedBody } from '../../../contracts/gen/policy.changed.d.ts';
@@ -53,6 +57,7 @@ export interface RecordBodies {
   readonly 'policy.changed': PolicyChangedBody;
   readonly 'host.started': HostStartedBody;
   readonly 'host.stopped': HostStoppedBody;
+  readonly 'ledger.adopted': LedgerAdoptedBody;
   readonly 'ledger.opened': LedgerOpenedBody;
   readonly 'ledger.segment': Omit<LedgerSegmentBody, 'openIntents'> & {
     readonly openIntents: readonly OpenIntent[];
@@ -65,8 +70,8 @@ export type RecordContent<Kind extends RecordKind = RecordKind> = {
   [K in Kind]: { readonly kind: K; readonly body: RecordBodies[K] };
 }[Kind];
 
-/** What callers append; the ledger itself writes the first record of each segment. */
-export type LedgerEntry = RecordContent<Exclude<RecordKind, 'ledger.opened' | 'ledger.segment'>>;
+/** What callers append; the ledger itself writes what concerns its files. */
+export type LedgerEntry = RecordContent<Exclude<RecordKind, `ledger.${string}`>>;
 
 export type LedgerRecord = Omit<AnyRecord, 'kind' | 'body'> & RecordContent;
 
@@ -86,7 +91,7 @@ export interface EncodedRecord {
   readonly leaf: Uint8Array;
 }
 
-export const RECORD_VERSION = 1;
+export const RECORD_VERSION = 2;
 
 const recordValidator: Validator = compileSchema(recordSchema, 'built-in');
 
@@ -98,6 +103,7 @@ const bodyValidators: Readonly<Record<RecordKind, Validator>> = {
   'policy.changed': compileSchema(policyChanged, 'built-in'),
   'host.started': compileSchema(hostStarted, 'built-in'),
   'host.stopped': compileSchema(hostStopped, 'built-in'),
+  'ledger.adopted': compileSchema(ledgerAdopted, 'built-in'),
   'ledger.opened': compileSchema(ledgerOpened, 'built-in'),
   'ledger.segment': compileSchema(ledgerSegment, 'built-in'),
 };

@@ -1,10 +1,12 @@
 import { stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import type { Verifier } from '@zerolatency/signing';
+import { RECEIPT_TYPE } from '@zerolatency/receipts';
+import { type Verifier, verifyEnvelope } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
 import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
 import type { LedgerDisk } from './disk.ts';
-import { parseRecord } from './record.ts';
+import { type Anchor, type Floor, readFloor } from './floor.ts';
+import { type LedgerRecord, parseRecord } from './record.ts';
 import { type Line, listSegments, readLines, type Segment } from './segments.ts';
 
 export interface Recovered {
@@ -16,12 +18,8 @@ export interface Recovered {
   /** Bytes of a write that a crash cut short before it was acknowledged. */
   readonly cutBytes: number;
   readonly checkpoint?: Checkpoint;
-}
-
-/** What a ledger had acknowledged when it failed. */
-export interface Acknowledged {
-  readonly ledgerId: string;
-  readonly size: number;
+  /** Whole records above the checkpoint, which a crash left unsigned. */
+  readonly adopted: number;
 }
 
 interface RecoverOptions {
@@ -29,51 +27,63 @@ interface RecoverOptions {
   readonly origin: string;
   readonly keys: readonly Verifier[];
   readonly disk: LedgerDisk;
-  /** Records beyond are cut: after a failed fsync they may be in the page cache and not on disk. */
-  readonly acknowledged?: Acknowledged | undefined;
+  readonly floorFile?: string | undefined;
+  /**
+   * For a ledger that failed: what it had acknowledged. Records beyond are cut, because after a
+   * failed fsync they may be in the page cache and not on disk.
+   */
+  readonly acknowledged?: Anchor | undefined;
 }
 
-interface Damage {
-  readonly segment: Segment;
-  readonly line: Line;
-  readonly kind: ChainFault['kind'] | 'checkpoint' | 'unacknowledged';
+interface Fault {
+  readonly kind: ChainFault['kind'] | 'anchor' | 'receipt' | 'unacknowledged';
   readonly reason: string;
 }
 
-/** Reads what is needed to append again: from the segment that the last checkpoint covers. */
+interface Damage extends Fault {
+  readonly segment: Segment;
+  readonly line: Line;
+}
+
+/** Reads what is needed to append again: from the segment of the oldest anchor on. */
 export async function recover(options: RecoverOptions): Promise<Recovered> {
-  const { dir, disk, acknowledged } = options;
+  const { dir, disk, acknowledged, floorFile, keys } = options;
   const checkpoint = await readCheckpoint(options);
+  const floor = floorFile === undefined ? undefined : await readFloor(floorFile);
+  const anchors = anchorsOf(options, { checkpoint, floor });
   const segments = await listSegments(dir);
-  const from = segments.findLastIndex((segment) => segment.firstIndex <= (checkpoint?.size ?? 0));
+  const knownSize = Math.min(...anchors.map(({ size }) => size), checkpoint?.size ?? 0);
+  const from = segments.findLastIndex((segment) => segment.firstIndex <= knownSize);
   const unchecked = segments.slice(Math.max(0, from));
-  const scan = new Scan(checkpoint, acknowledged?.size);
+  const anchoredSize = Math.max(checkpoint?.size ?? 1, acknowledged?.size ?? 0);
+  const scan = new Scan({
+    anchors,
+    keys,
+    anchoredSize,
+    maxSize: acknowledged?.size ?? Number.POSITIVE_INFINITY,
+    mayBeTorn: floor?.isClosed !== true,
+  });
   let cutBytes = 0;
   for (const [i, segment] of unchecked.entries()) {
     const damage = await scan.read(segment);
     if (damage === undefined) continue;
-    if (acknowledged !== undefined) assertSame(acknowledged, scan);
+    if (acknowledged !== undefined) assertHolds(anchors, scan);
     const isTail = i === unchecked.length - 1 || damage.kind === 'unacknowledged';
-    if (!isTail || !(await isTorn(damage, scan, checkpoint))) throw corrupt(damage);
+    if (!isTail || !(await scan.isTorn(damage))) throw corrupt(damage);
     await removeSegments(unchecked.splice(i + 1), options);
     cutBytes = await cut(damage, disk);
   }
-  if (scan.size < (checkpoint?.size ?? 0)) {
-    throw new ZlError('ledger.corrupt', `record ${scan.size} is missing: a checkpoint covers it`);
-  }
+  assertHolds(anchors, scan);
+  assertSigned(scan, checkpoint, floor);
   const { chain } = scan;
-  if (acknowledged !== undefined) assertSame(acknowledged, scan);
-  if (checkpoint !== undefined && chain.size > 0 && chain.ledgerId !== checkpoint.ledgerId) {
-    throw new ZlError(
-      'ledger.corrupt',
-      `the records are of ledger ${chain.ledgerId}, the checkpoint of ${checkpoint.ledgerId}`,
-    );
-  }
+  const adopted = Math.max(0, scan.size - anchoredSize);
   const last = unchecked.at(-1);
-  if (last === undefined) return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint };
+  if (last === undefined) {
+    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted };
+  }
   if (scan.segmentLines > 0) {
     const { segmentBytes } = scan;
-    return { chain, segment: last, segmentBytes, cutBytes, checkpoint };
+    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted };
   }
   // A crash fell between the creation of the file and its first record.
   await removeSegments([last], options);
@@ -81,27 +91,76 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   return { ...rest, cutBytes: rest.cutBytes + cutBytes };
 }
 
-/** A folder that was replaced or restored while the ledger was open is not continued. */
-function assertSame({ ledgerId, size }: Acknowledged, scan: Scan): void {
-  if (size === 0 || (scan.size >= size && scan.chain.ledgerId === ledgerId)) return;
+interface NamedAnchor extends Anchor {
+  readonly source: string;
+  readonly remedy: string;
+}
+
+function anchorsOf(
+  { dir, floorFile, acknowledged }: RecoverOptions,
+  { checkpoint, floor }: { checkpoint: Checkpoint | undefined; floor: Floor | undefined },
+): NamedAnchor[] {
+  const restore = `Restore ${dir}`;
+  const accept = `${restore}; to go on with what it holds, remove ${floorFile}`;
+  const anchors = [
+    checkpoint && { ...checkpoint, source: 'the checkpoint', remedy: restore },
+    floor && { ...floor, source: `${floorFile}`, remedy: accept },
+    acknowledged && { ...acknowledged, source: 'this process', remedy: restore },
+  ];
+  return anchors.flatMap((anchor) => (anchor !== undefined && anchor.size > 0 ? [anchor] : []));
+}
+
+/** The newest anchor is named, because it knows most about what is lost. */
+function assertHolds(anchors: readonly NamedAnchor[], { size, chain }: Scan): void {
+  const other = anchors.find(({ ledgerId }) => chain.size > 0 && ledgerId !== chain.ledgerId);
+  if (other !== undefined) {
+    const { source, ledgerId, remedy } = other;
+    throw new ZlError(
+      'ledger.corrupt',
+      `the records are of ledger ${chain.ledgerId}, ${source} of ${ledgerId}. ${remedy}`,
+    );
+  }
+  const [newest] = anchors.toSorted((a, b) => b.size - a.size);
+  if (newest === undefined || newest.size <= size) return;
+  const { source, ledgerId, remedy } = newest;
   throw new ZlError(
     'ledger.corrupt',
-    `the folder held ${size} records of ledger ${ledgerId} and now holds ${scan.size}: it was removed, replaced or cut. Restore it, or restart to go on with what is there`,
+    `record ${size} is missing: ${source} covers ${newest.size} of ledger ${ledgerId}. ${remedy}`,
   );
 }
 
+/** Only a crash leaves records without a checkpoint, and no more than one interval writes. */
+function assertSigned({ size }: Scan, checkpoint?: Checkpoint, floor?: Floor): void {
+  // The checkpoint follows record 0 before anything else is written.
+  if (checkpoint === undefined && size > 1) {
+    throw new ZlError('ledger.corrupt', `the checkpoint over ${size} records was removed`);
+  }
+  if (!floor?.isClosed || size <= floor.size) return;
+  const message = `record ${floor.size} was added while the host was stopped`;
+  throw new ZlError('ledger.corrupt', message);
+}
+
+interface ScanRules {
+  readonly anchors: readonly NamedAnchor[];
+  /** Of the host, which signed every receipt. */
+  readonly keys: readonly Verifier[];
+  /** Records from here on were signed by nobody. */
+  readonly anchoredSize: number;
+  readonly maxSize: number;
+  /** Whether a crash can have cut the last write short. */
+  readonly mayBeTorn: boolean;
+}
+
 class Scan {
-  readonly #checkpoint: Checkpoint | undefined;
-  readonly #maxSize: number;
+  readonly #rules: ScanRules;
   #chain: Chain | undefined;
   #firstIndex = 0;
   /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
 
-  constructor(checkpoint: Checkpoint | undefined, maxSize = Number.POSITIVE_INFINITY) {
-    this.#checkpoint = checkpoint;
-    this.#maxSize = maxSize;
+  constructor(rules: ScanRules) {
+    this.#rules = rules;
   }
 
   get chain(): Chain {
@@ -119,11 +178,11 @@ class Scan {
     if (this.#chain === undefined) this.#firstIndex = segment.firstIndex;
     for await (const line of readLines(segment.path)) {
       const isFirst = this.segmentLines === 0;
-      if (this.size >= this.#maxSize) return { segment, line, ...UNACKNOWLEDGED };
+      if (this.size >= this.#rules.maxSize) return { segment, line, ...UNACKNOWLEDGED };
       if (isFirst) this.#begin(line, segment);
-      const { fault } = this.chain.step(line, isFirst);
+      const step = this.chain.step(line, isFirst);
+      const fault = step.fault ?? this.#anchorFault() ?? this.#receiptFault(step.record);
       if (fault !== undefined) return { segment, line, ...fault };
-      if (!this.#matchesCheckpoint()) return { segment, line, ...OTHER_ROOT };
       this.segmentLines++;
       if (!isFirst) this.segmentBytes += line.bytes.byteLength + 1;
     }
@@ -136,34 +195,45 @@ class Scan {
     const { value: record } = parseRecord(line.bytes);
     if (record?.index !== segment.firstIndex) return;
     this.#chain = Chain.before(record);
-    if (!this.#matchesCheckpoint()) throw corrupt({ segment, line, ...OTHER_ROOT });
+    const fault = this.#anchorFault();
+    if (fault !== undefined) throw corrupt({ segment, line, ...fault });
   }
 
-  #matchesCheckpoint(): boolean {
-    if (this.#checkpoint === undefined || this.#checkpoint.size !== this.#chain?.size) return true;
-    return Buffer.from(this.#checkpoint.root).equals(this.#chain.frontier.root());
+  /** Whether the damage can be a write that was cut short: no later line says that it was on disk. */
+  async isTorn({ kind, segment, line: damaged }: Damage): Promise<boolean> {
+    const { anchors, mayBeTorn } = this.#rules;
+    if (!mayBeTorn || !CUTTABLE.has(kind)) return false;
+    if (anchors.some(({ size }) => size > this.size)) return false;
+    for await (const line of readLines(segment.path)) {
+      if (line.start < damaged.start) continue;
+      const { value: record } = parseRecord(line.bytes);
+      if (record !== undefined && record.synced > this.size) return false;
+    }
+    return true;
+  }
+
+  #anchorFault(): Fault | undefined {
+    const chain = this.#chain;
+    const here = this.#rules.anchors.filter(({ size }) => size === chain?.size);
+    const root = here.length === 0 ? undefined : chain?.frontier.root();
+    const other = here.find(
+      (anchor) => root !== undefined && !Buffer.from(root).equals(anchor.root),
+    );
+    return other && { kind: 'anchor', reason: `differs from ${other.source}. ${other.remedy}` };
+  }
+
+  /** Nothing else vouches for a receipt that no checkpoint covers. */
+  #receiptFault({ index, kind, body }: LedgerRecord): Fault | undefined {
+    const { anchoredSize, keys } = this.#rules;
+    if (kind !== 'call.receipt' || index < anchoredSize) return undefined;
+    const { error } = verifyEnvelope(body.receipt, { payloadType: RECEIPT_TYPE, keys });
+    return error && { kind: 'receipt', reason: `holds a receipt that is not this host's` };
   }
 }
 
 const UNACKNOWLEDGED = { kind: 'unacknowledged', reason: 'was not acknowledged' } as const;
-const OTHER_ROOT = { kind: 'checkpoint', reason: 'differs from the checkpoint' } as const;
 
 const CUTTABLE: ReadonlySet<Damage['kind']> = new Set(['cut', 'unreadable', 'unacknowledged']);
-
-/**
- * Whether the damage can be a write that a crash or failure cut short: it is not a record that
- * was acknowledged, no checkpoint covers it, and no later line says that it was on disk.
- */
-async function isTorn(damage: Damage, scan: Scan, checkpoint?: Checkpoint): Promise<boolean> {
-  if (!CUTTABLE.has(damage.kind)) return false;
-  if (checkpoint !== undefined && checkpoint.size > scan.size) return false;
-  for await (const line of readLines(damage.segment.path)) {
-    if (line.start < damage.line.start) continue;
-    const { value: record } = parseRecord(line.bytes);
-    if (record !== undefined && record.synced > scan.size) return false;
-  }
-  return true;
-}
 
 async function removeSegments(
   segments: readonly Segment[],

@@ -13,7 +13,7 @@ let next = ledger.size;
 async function appendForever(): Promise<never> {
   for (;;) {
     const number = next++;
-    for (const entry of [intent(number), await receipt(number)]) {
+    for (const entry of [intent(number), await receipt(number, signer)]) {
       const { index, leafHash } = await ledger.append(entry);
       // Waits for a reader that is behind, where writeSync would fail.
       process.stdout.write(`${index} ${leafHash}\n`);

@@ -1,4 +1,4 @@
-import { mkdtempSync, readdirSync, rmSync } from 'node:fs';
+import { copyFileSync, mkdirSync, mkdtempSync, readdirSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
@@ -11,7 +11,7 @@ import type { LedgerEntry } from '../src/record.ts';
 
 export const ORIGIN = 'zerolatency/test';
 export const signer = signerFromPem(generateKeyPair().privatePem);
-export const hostKey = signerFromPem(generateKeyPair().privatePem);
+export const otherKey = signerFromPem(generateKeyPair().privatePem);
 const SALT = '5a'.repeat(16);
 export const keys = [signer.verifier()];
 
@@ -37,6 +37,15 @@ export function useLedgerDirectory() {
       return again;
     },
     files: () => readdirSync(scratch.dir).sort(),
+    /** A folder with what is on disk now, as after a crash. */
+    crashed(dir: string): string {
+      const copy = mkdtempSync(join(scratch.dir, 'crashed-'));
+      mkdirSync(copy, { recursive: true });
+      for (const name of readdirSync(dir).filter((name) => /^(segment-|checkpoint$)/.test(name))) {
+        copyFileSync(join(dir, name), join(copy, name));
+      }
+      return copy;
+    },
   };
   beforeEach(() => {
     scratch.dir = mkdtempSync(join(tmpdir(), 'zl-ledger-'));
@@ -75,6 +84,10 @@ export function watchedDisk(before: (operation: DiskOperation, path: string) => 
       before('syncFolder', dir);
       await realDisk.syncFolder(dir);
     },
+    async replace(path, text, fsync) {
+      before('replace', path);
+      await realDisk.replace(path, text, fsync);
+    },
   };
 }
 
@@ -97,7 +110,7 @@ export function intent(number: number): LedgerEntry {
   };
 }
 
-export async function receipt(number: number): Promise<LedgerEntry> {
+export async function receipt(number: number, by = signer): Promise<LedgerEntry> {
   const envelope = await signReceipt(
     {
       role: 'host',
@@ -113,7 +126,7 @@ export async function receipt(number: number): Promise<LedgerEntry> {
       tenant: 't',
       user: 'u',
     },
-    hostKey,
+    by,
   );
   const body = { callId: callId(number), argumentSalt: SALT, receipt: envelope };
   return { kind: 'call.receipt', body };

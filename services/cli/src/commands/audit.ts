@@ -125,6 +125,8 @@ function summary(record: LedgerRecord): string {
       const { version, reason } = record.body;
       return `version ${version}${reason === undefined ? '' : `, ${reason}`}`;
     }
+    case 'ledger.adopted':
+      return `${record.body.records} records that a crash had left without a checkpoint`;
     case 'ledger.opened':
       return `ledger ${record.body.ledgerId}`;
     case 'ledger.segment':
