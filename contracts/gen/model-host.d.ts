@@ -119,6 +119,10 @@ export interface HostSettings {
      */
     readonly origin: string;
     /**
+     * Remembers the newest checkpoint, so that a ledger that was cut, replaced or removed is refused. Outside dir; empty: nothing is remembered.
+     */
+    readonly stateFile: string;
+    /**
      * Private key that signs receipts and checkpoints: Ed25519, because checkpoints allow no other, PKCS #8 PEM.
      */
     readonly key:

@@ -278,7 +278,7 @@ export const CATALOGUE = {
   'ledger.corrupt': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'A record was altered, lost or reordered; the message names the first bad one.',
+    help: 'Restore the folder of the ledger from a copy, and restart the host. Until then it refuses tools, and does not record chats.',
   },
   'journal.failed': {
     code: 'UNAVAILABLE',

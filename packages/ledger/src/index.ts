@@ -13,6 +13,7 @@ export type {
   RecordBodies,
   RecordKind,
 } from './record.ts';
+export { encodeRecord } from './record.ts';
 export {
   type BadRecord,
   type LedgerReport,

@@ -55,7 +55,7 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   const knownSize = Math.min(...anchors.map(({ size }) => size), checkpoint?.size ?? 0);
   const from = segments.findLastIndex((segment) => segment.firstIndex <= knownSize);
   const unchecked = segments.slice(Math.max(0, from));
-  const anchoredSize = Math.max(checkpoint?.size ?? 1, acknowledged?.size ?? 0);
+  const anchoredSize = Math.max(1, ...anchors.map(({ size }) => size));
   const scan = new Scan({
     anchors,
     keys,
@@ -93,19 +93,19 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
 
 interface NamedAnchor extends Anchor {
   readonly source: string;
+  /** What else helps than to restore the ledger. */
   readonly remedy: string;
 }
 
 function anchorsOf(
-  { dir, floorFile, acknowledged }: RecoverOptions,
+  { floorFile, acknowledged }: RecoverOptions,
   { checkpoint, floor }: { checkpoint: Checkpoint | undefined; floor: Floor | undefined },
 ): NamedAnchor[] {
-  const restore = `Restore ${dir}`;
-  const accept = `${restore}; to go on with what it holds, remove ${floorFile}`;
+  const remedy = `; to go on with what is there, remove ${floorFile}`;
   const anchors = [
-    checkpoint && { ...checkpoint, source: 'the checkpoint', remedy: restore },
-    floor && { ...floor, source: `${floorFile}`, remedy: accept },
-    acknowledged && { ...acknowledged, source: 'this process', remedy: restore },
+    checkpoint && { ...checkpoint, source: 'the checkpoint', remedy: '' },
+    floor && { ...floor, source: `${floorFile}`, remedy },
+    acknowledged && { ...acknowledged, source: 'this process', remedy: '' },
   ];
   return anchors.flatMap((anchor) => (anchor !== undefined && anchor.size > 0 ? [anchor] : []));
 }
@@ -117,7 +117,7 @@ function assertHolds(anchors: readonly NamedAnchor[], { size, chain }: Scan): vo
     const { source, ledgerId, remedy } = other;
     throw new ZlError(
       'ledger.corrupt',
-      `the records are of ledger ${chain.ledgerId}, ${source} of ${ledgerId}. ${remedy}`,
+      `the records are of ledger ${chain.ledgerId}, ${source} of ${ledgerId}${remedy}`,
     );
   }
   const [newest] = anchors.toSorted((a, b) => b.size - a.size);
@@ -125,7 +125,7 @@ function assertHolds(anchors: readonly NamedAnchor[], { size, chain }: Scan): vo
   const { source, ledgerId, remedy } = newest;
   throw new ZlError(
     'ledger.corrupt',
-    `record ${size} is missing: ${source} covers ${newest.size} of ledger ${ledgerId}. ${remedy}`,
+    `record ${size} is missing: ${source} covers ${newest.size} of ledger ${ledgerId}${remedy}`,
   );
 }
 
@@ -219,7 +219,7 @@ class Scan {
     const other = here.find(
       (anchor) => root !== undefined && !Buffer.from(root).equals(anchor.root),
     );
-    return other && { kind: 'anchor', reason: `differs from ${other.source}. ${other.remedy}` };
+    return other && { kind: 'anchor', reason: `differs from ${other.source}${other.remedy}` };
   }
 
   /** Nothing else vouches for a receipt that no checkpoint covers. */

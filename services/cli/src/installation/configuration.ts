@@ -58,7 +58,11 @@ function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
       keysDir: layout.policy.keys,
       stateFile: join(layout.host.state, 'policy-floor.json'),
     },
-    ledger: { dir: layout.host.ledger, key: { file: layout.host.key } },
+    ledger: {
+      dir: layout.host.ledger,
+      stateFile: join(layout.host.state, 'ledger-floor.json'),
+      key: { file: layout.host.key },
+    },
   };
 }
 

@@ -113,12 +113,24 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   });
   return {
     toolboxes,
-    recorder: createRecorder(ledger),
-    assertWritable: () => ledger.assertWritable(),
+    ...recordingOf(ledger),
     components: {
       ledger: ledgerCheck(ledger),
       policy: policyCheck,
       ...relayCheck(devices),
+    },
+  };
+}
+
+/** Beside a corrupt ledger chats go on unrecorded; each call of a tool fails at its intent. */
+function recordingOf(ledger: HostLedger): Pick<OpenedTools, 'recorder' | 'assertWritable'> {
+  const recorder = createRecorder(ledger);
+  return {
+    recorder: {
+      recordTurn: async (turn) => (ledger.isCorrupt ? '' : recorder.recordTurn(turn)),
+    },
+    assertWritable: () => {
+      if (!ledger.isCorrupt) ledger.assertWritable();
     },
   };
 }
@@ -185,10 +197,17 @@ async function openHostLedger(
     dir: config.ledger.dir,
     origin: config.ledger.origin,
     signer,
+    ...(config.ledger.stateFile !== '' && { floorFile: config.ledger.stateFile }),
     observer: ledgerMetrics(registry),
     onFailed: (err) => {
-      log.error({ err }, 'the ledger takes no records, so no turn begins until it does');
-      goOn = lifecycle.pause(`the ledger cannot be written: ${err.message}`);
+      const isCorrupt = err.id === 'ledger.corrupt';
+      const follows = isCorrupt
+        ? 'is corrupt, so tools are refused and turns are not recorded'
+        : 'takes no records, so no turn begins until it does';
+      log.error({ err, help: err.help }, `the ledger ${follows}`);
+      goOn();
+      const fault = isCorrupt ? 'is corrupt' : 'cannot be written';
+      goOn = lifecycle.pause(`the ledger ${fault}: ${err.message}`);
     },
     onReopened: () => {
       log.warn({ records: ledger.size }, 'the ledger takes records again');
@@ -199,6 +218,10 @@ async function openHostLedger(
   exposeLedger(registry, () => ledger.size);
   const host: HostStarted = { version: manifest.version, configDigest: config.digest };
   lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
+  if (ledger.isCorrupt) return ledger;
+  if (ledger.adopted > 0) {
+    log.warn({ records: ledger.adopted }, 'records that a crash had left unsigned were adopted');
+  }
   // Awaited, so that a disk that cannot be written fails the start and not the first call.
   await ledger.append({ kind: 'host.started', body: host });
   return ledger;
@@ -206,7 +229,7 @@ async function openHostLedger(
 
 async function closeWith(ledger: HostLedger, body: HostStarted): Promise<void> {
   try {
-    ledger.appendSoon({ kind: 'host.stopped', body });
+    if (!ledger.isCorrupt) ledger.appendSoon({ kind: 'host.stopped', body });
   } finally {
     // A ledger that has failed rejects with the reason, and releases its lock.
     await ledger.close();

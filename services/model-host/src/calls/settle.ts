@@ -129,7 +129,9 @@ function settledUnrecorded(settlement: Settlement, cause: unknown): ReturnType<t
   if (outcome === 'done' || mayHaveRun(settlement)) {
     return settledAs('unknown', new ZlError('call.unknown_outcome', message, { cause }));
   }
-  return settledAs(outcome, new ZlError('ledger.failed', message, { cause }));
+  const { id } = fromUnknown(cause);
+  const error = id === 'ledger.corrupt' ? id : 'ledger.failed';
+  return settledAs(outcome, new ZlError(error, message, { cause }));
 }
 
 /** A device receipt that contradicts the outcome proves nothing. */

@@ -15,25 +15,35 @@ const REOPEN_EVERY_MS = 500;
 /** On a disk with less the first record would fit, and that of the first call not. */
 const MIN_FREE_BYTES = 256 * 1024;
 
-/** The ledger of a host that runs on: when it fails, it is opened again until that succeeds. */
+/**
+ * The ledger of a host that runs on: when it fails, it is opened again until that succeeds.
+ * One that was corrupt at the start stays closed, because a person restores it meanwhile.
+ */
 export class HostLedger {
   readonly #options: HostLedgerOptions;
-  #ledger: Ledger;
+  #ledger: Ledger | undefined;
   #failure: ZlError | undefined;
   #first: (() => LedgerEntry) | undefined;
   #timer: NodeJS.Timeout | undefined;
   #reopening: Promise<void> | undefined;
   #isClosed = false;
 
-  private constructor(ledger: Ledger, options: HostLedgerOptions) {
+  private constructor(ledger: Ledger | undefined, options: HostLedgerOptions) {
     this.#ledger = ledger;
     this.#options = options;
   }
 
   static async open(options: HostLedgerOptions): Promise<HostLedger> {
     let fail = (_: ZlError) => {};
-    const ledger = await openLedger({ ...options, onFailure: (error) => fail(error) });
-    const opened = new HostLedger(ledger, options);
+    let opened: HostLedger;
+    try {
+      const ledger = await openLedger({ ...options, onFailure: (error) => fail(error) });
+      opened = new HostLedger(ledger, options);
+    } catch (reason) {
+      if (!(reason instanceof ZlError) || reason.id !== 'ledger.corrupt') throw reason;
+      opened = new HostLedger(undefined, options);
+      opened.#fail(reason);
+    }
     fail = (error) => opened.#fail(error);
     return opened;
   }
@@ -43,8 +53,18 @@ export class HostLedger {
     return this.#failure;
   }
 
+  /** What is there is not what this host wrote. Nothing is recorded until somebody has restored it. */
+  get isCorrupt(): boolean {
+    return this.#failure?.id === 'ledger.corrupt';
+  }
+
   get size(): number {
-    return this.#ledger.size;
+    return this.#ledger?.size ?? 0;
+  }
+
+  /** Records that a crash had left unsigned. */
+  get adopted(): number {
+    return this.#ledger?.adopted ?? 0;
   }
 
   /** Throws while nothing can be written, so that nothing begins that could not be recorded. */
@@ -52,16 +72,16 @@ export class HostLedger {
     if (this.#failure !== undefined) throw this.#failure;
   }
 
-  append(...[entry]: Parameters<Ledger['append']>): ReturnType<Ledger['append']> {
-    return this.#ledger.append(entry);
+  async append(...[entry]: Parameters<Ledger['append']>): ReturnType<Ledger['append']> {
+    return this.#open().append(entry);
   }
 
   appendSoon(...[entry]: Parameters<Ledger['appendSoon']>): number {
-    return this.#ledger.appendSoon(entry);
+    return this.#open().appendSoon(entry);
   }
 
   openIntents(): ReturnType<Ledger['openIntents']> {
-    return this.#ledger.openIntents();
+    return this.#ledger?.openIntents() ?? [];
   }
 
   /** The record that comes first after a failure, and must be on disk before the ledger counts as open. */
@@ -73,14 +93,22 @@ export class HostLedger {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#reopening;
-    await this.#ledger.close();
+    await this.#ledger?.close();
+  }
+
+  #open(): Ledger {
+    if (this.isCorrupt) this.assertWritable();
+    if (this.#ledger === undefined) throw new ZlError('ledger.failed', 'the ledger is not open');
+    return this.#ledger;
   }
 
   #fail(error: ZlError): void {
-    const isNews = this.#failure === undefined;
+    const isWorse = error.id === 'ledger.corrupt' && !this.isCorrupt;
+    const isNews = this.#failure === undefined || isWorse;
     this.#failure = error;
     if (this.#isClosed) return;
     if (isNews) this.#options.onFailed(error);
+    if (this.#ledger === undefined) return;
     // The trace is that of the turn that found the failure first.
     this.#timer ??= context.with(ROOT_CONTEXT, () => setTimeout(this.#retry, REOPEN_EVERY_MS));
   }
@@ -94,15 +122,15 @@ export class HostLedger {
   async #reopen(): Promise<void> {
     try {
       await this.#assertRoom();
-      this.#ledger = await this.#ledger.reopen();
+      this.#ledger = await this.#ledger?.reopen();
       if (this.#first === undefined) throw new ZlError('ledger.failed', 'the host has not started');
-      await this.#ledger.append(this.#first());
+      await this.#ledger?.append(this.#first());
     } catch (reason) {
       this.#fail(fromUnknown(reason));
       return;
     }
     // It may have failed again in the same moment.
-    if (this.#ledger.state !== 'open') return;
+    if (this.#ledger?.state !== 'open') return;
     this.#failure = undefined;
     this.#options.onReopened();
   }

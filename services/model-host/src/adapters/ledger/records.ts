@@ -136,7 +136,7 @@ function policyBody(now: BundleState): RecordBodies['policy.changed'] {
 function nothing(): void {}
 
 function refuse(reason: unknown): never {
-  if (reason instanceof ZlError && reason.id === 'ledger.failed') throw reason;
+  if (reason instanceof ZlError && reason.id.startsWith('ledger.')) throw reason;
   const why = reason instanceof Error ? reason.message : String(reason);
   throw new ZlError('ledger.failed', `the ledger refused a record: ${why}`, { cause: reason });
 }
