@@ -70,7 +70,7 @@ export class BridgeMetrics {
     this.#decisions.labels({ effect }).inc();
   }
 
-  callRefused({ payload }: Frame): void {
+  callRefused({ payload }: Pick<Frame, 'payload'>): void {
     const { reason } = fromBinary(RefusedSchema, payload);
     this.#refused.labels({ reason: (RefusedReason[reason] ?? 'other').toLowerCase() }).inc();
   }
