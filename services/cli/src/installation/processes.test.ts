@@ -126,6 +126,22 @@ test('[BRG-02] a service whose supervisor was killed is found and stopped', asyn
   assert.equal(await stop(), 'not running');
 });
 
+test('a supervised service that does not stop is killed with its supervisor', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const main = `${layout.home}/main.ts`;
+  await writeFile(
+    main,
+    "process.on('SIGTERM', () => {}); console.log(process.pid); setInterval(() => {}, 1000);",
+  );
+  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
+  await eventually(async () => (await readFile(layout.log(SERVICE), 'utf8')).endsWith('\n'));
+  const pid = Number(await lastLogLine(layout, SERVICE));
+  t.after(() => markOf(pid) && process.kill(pid, 'SIGKILL'));
+  const stop = { service: SERVICE, deadlineMs: 50 } as const;
+  assert.equal(await stopService(fakeTerminal(), layout, stop), 'killed');
+  await eventually(() => markOf(pid) === undefined);
+});
+
 test('a supervised service that cannot start is not restarted', async (t) => {
   const layout = layoutOf(tempDir(t));
   const main = `${layout.home}/main.ts`;
