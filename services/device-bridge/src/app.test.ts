@@ -151,6 +151,7 @@ test('[BRG-01] a stopping bridge lets a running call end, and its next start run
   const running = host.start({ server: 'is-slow', tool: 'echo' });
   await eventually(() => bridge.status().journal.running === 1);
   const stopped = stop();
+  assert.equal(bridge.status().state, 'draining');
   const late = host.start({ server: 'is-slow', tool: 'echo' });
   assert.equal((await running.answer).status, 'done');
   await stopped;

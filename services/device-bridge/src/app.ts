@@ -97,6 +97,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
       version: VERSION,
       configDigest: config.digest,
       device: { id: device.id, tenant: device.tenant },
+      isDraining: deps.lifecycle.state === 'draining',
       connection: connection.state,
       manifest: servers.manifest(),
       servers: supervisor.servers,

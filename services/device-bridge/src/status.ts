@@ -18,6 +18,7 @@ interface StatusParts {
   readonly version: string;
   readonly configDigest: string;
   readonly device: Device;
+  readonly isDraining: boolean;
   readonly connection: ConnectionState;
   readonly manifest: ManifestState;
   readonly servers: readonly ManagedServer[];
@@ -39,13 +40,13 @@ export type BridgeStatus = ReturnType<typeof statusOf>;
 /** The status of this device that `zl status` shows. */
 export function statusOf(parts: StatusParts) {
   const { version, configDigest, device, connection, manifest, servers, leaving } = parts;
-  const { journal, policy, policyRefusal } = parts;
+  const { isDraining, journal, policy, policyRefusal } = parts;
   return {
     service: 'device-bridge',
     version,
     configDigest,
     device,
-    ...connectionStatus(connection),
+    ...(isDraining ? DRAINING : connectionStatus(connection)),
     manifest,
     servers: servers.map(serverStatus),
     leaving,
@@ -53,6 +54,9 @@ export function statusOf(parts: StatusParts) {
     policy: policyStatus(policy, policyRefusal),
   };
 }
+
+/** Calls that run may still end, over a connection that is still live. */
+const DRAINING = { state: 'draining', why: 'it stops, and takes no new calls' } as const;
 
 function connectionStatus(state: ConnectionState) {
   switch (state.name) {
