@@ -172,7 +172,7 @@ export interface Connections {
    */
   readonly maxUnproved: number;
   /**
-   * Streams without an access token on one connection: health and reflection.
+   * Streams on one connection that show no access token or need none: health and reflection.
    */
   readonly maxUnprovedStreams: number;
   /**

@@ -67,27 +67,43 @@ async function refused({ statuses }: Swarm, streams: number): Promise<void> {
   await eventually(isRefused, { timeoutMs: 20_000 });
 }
 
-test('[HOST-12] strangers hold few streams, however many they open', {
-  timeout: 120_000,
-}, async (t) => {
+for (const shown of ['no token', 'a false token', 'a token that nobody asked for']) {
+  test(
+    `[HOST-12] strangers with ${shown} hold few streams, however many they open`,
+    {
+      timeout: 120_000,
+    },
+    (t) => holdFew(t, shown),
+  );
+}
+
+async function holdFew(t: TestContext, shown: string): Promise<void> {
   const host = await startAttackedHost(t);
+  const tokens: Record<string, string> = {
+    'a false token': 'false',
+    'a token that nobody asked for': await host.issuer.token({ user: 'curious' }),
+  };
+  const token = tokens[shown];
   await turnsDuring(host, Promise.resolve());
   const before = host.residentBytes();
   const connections = size({ short: 30, long: 100 });
   const opened = connections * 100;
   const allowed = connections * 8;
-  const attack = await swarm(t, host, { connections, streams: 100, path: REFLECTION });
+  const attack = await swarm(t, host, {
+    ...{ connections, streams: 100, path: REFLECTION },
+    ...(token !== undefined && { token }),
+  });
   const turns = await turnsDuring(host, refused(attack, opened - allowed));
   assert.equal(await host.metric('zl_rpc_cut_total', { reason: 'streams' }), opened - allowed);
   const later = await turnsDuring(host, Promise.resolve());
   assert.deepEqual([...turns.failures, ...later.failures], []);
   const grown = (host.residentBytes() - before) / 1e6;
   assert.ok(grown < 250, `${grown} MB for ${allowed} streams`);
-  const about = { attack: 'streams of strangers' };
+  const about = { attack: `streams of strangers with ${shown}` };
   figure(t, { ...about, name: 'streams opened', value: opened, unit: 'streams' });
   figure(t, { ...about, name: 'memory', value: Math.round(grown), unit: 'MB' });
   figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
-});
+}
 
 test('[HOST-12] a user holds so many streams, over all connections, and others are served', {
   timeout: 120_000,

@@ -9,7 +9,7 @@ import type { Socket } from 'node:net';
 export interface ConnectionLimits {
   /** HTTP/2 itself tells clients the limit. */
   readonly maxStreams: number;
-  /** Streams of a peer that has shown no access token, on one connection. */
+  /** Streams on one connection for which no access token is verified. */
   readonly maxUnprovedStreams: number;
   /** From the open socket to the first request, and between requests until one is authenticated. */
   readonly handshakeMs: number;
@@ -137,10 +137,11 @@ export class Connection {
   begin(
     request: Http2ServerRequest,
     response: Http2ServerResponse,
+    { isVerified }: { readonly isVerified: boolean },
   ): 'flood' | 'streams' | undefined {
     const nowMs = this.#clock();
     if (!this.isProved && !this.#requests.take(nowMs)) return 'flood';
-    const isUnproved = !this.#isProvedByTls && request.headers.authorization === undefined;
+    const isUnproved = !this.#isProvedByTls && !isVerified;
     const exchange = {
       ...{ request, response, isUnproved, begunMs: nowMs },
       ...{ unsentBytes: 0, unsentSinceMs: nowMs },

@@ -25,6 +25,8 @@ export interface HttpServerOptions {
   readonly requireClient?: boolean;
   readonly limits: ListenerLimits;
   readonly observer: ListenerObserver;
+  /** Whether a request at this path is served only with an access token. */
+  readonly needsToken?: (path: string) => boolean;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
   /** Aborted when the server closes: streams that never end by themselves would keep it open. */
   readonly closing?: AbortController;
@@ -147,10 +149,13 @@ interface Exchange {
   readonly connection: Connection | undefined;
 }
 
-function serve(exchange: Exchange, { handler, limits, observer }: HttpServerOptions): void {
+function serve(exchange: Exchange, options: HttpServerOptions): void {
   const { request, response, connection } = exchange;
+  const { handler, limits, observer, needsToken = () => false } = options;
   endWithResponse(request);
-  const refusal = connection?.begin(request, response);
+  // What nobody verifies proves nothing.
+  const isVerified = request.headers.authorization !== undefined && needsToken(request.url);
+  const refusal = connection?.begin(request, response, { isVerified });
   if (connection !== undefined && refusal !== undefined) {
     observer.cut(refusal, connection.network);
     if (refusal === 'flood') connection.destroy();
@@ -183,7 +188,7 @@ function capDeadline(headers: IncomingHttpHeaders): void {
 }
 
 function tooManyStreams({ maxUnprovedStreams: max }: ListenerLimits): ZlError {
-  const why = `${max} streams without an access token are open on this connection`;
+  const why = `${max} streams that show no access token or need none are open on this connection`;
   return new ZlError('limit.exceeded', `${why}, rpc.connections.maxUnprovedStreams is ${max}`);
 }
 

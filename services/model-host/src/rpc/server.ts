@@ -53,7 +53,11 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     fallback: answerUnimplemented((error) => options.observer.refused({ method: 'other', error })),
   });
   const { host, port, tls, limits, listener: observer } = options;
-  const server = await listen({ host, port, tls, limits, observer, handler, closing });
+  const needsToken = (path: string) => path.startsWith(`/${AgentService.typeName}/`);
+  const server = await listen({
+    ...{ host, port, tls, limits, observer },
+    ...{ needsToken, handler, closing },
+  });
   return server;
 }
 
