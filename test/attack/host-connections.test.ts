@@ -168,4 +168,6 @@ test('[HOST-12] a flood of frames ends its connection, and no turn fails', {
     });
   }
   assert.ok((await host.metric('zl_rpc_cut_total', { reason: 'flood' })) >= 3);
+  const refusals = host.log().split('"error_id":"identity.invalid"').length - 1;
+  assert.ok(refusals > 0 && refusals <= 60, `${refusals} lines of log`);
 });

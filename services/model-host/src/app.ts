@@ -1,6 +1,12 @@
 import { type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer, watchListener } from '@zerolatency/service/rpc';
-import { type Logger, maskedSecrets, metric, type Registry } from '@zerolatency/service/telemetry';
+import {
+  type Logger,
+  LogThrottle,
+  maskedSecrets,
+  metric,
+  type Registry,
+} from '@zerolatency/service/telemetry';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
@@ -105,14 +111,18 @@ async function openRpc(
   return rpc;
 }
 
+/** Of each error id. */
+const REFUSALS_LOGGED_PER_MINUTE = 60;
+
 function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
   const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
   const open = metric(registry, 'zl_host_streams_open').labels();
-  const count = ({ method, error }: Omit<EndedRpc, 'seconds'>) => {
+  const refusals = new LogThrottle(REFUSALS_LOGGED_PER_MINUTE);
+  const count = ({ method, error }: Omit<EndedRpc, 'seconds'>, isLogged = true) => {
     requests.labels({ method, error_id: error?.id ?? 'none' }).inc();
-    if (error === undefined) return;
+    if (error === undefined || !isLogged) return;
     const fields = { method, error_id: error.id, err: error };
     // A defect is ours to fix; the client reads every other error.
     if (error.id === 'internal') log.error(fields, 'an RPC failed on a defect');
@@ -125,7 +135,11 @@ function watchRpcs(registry: Registry, log: Logger): RpcObserver {
       durations.labels({ method: rpc.method }).observe(rpc.seconds);
       count(rpc);
     },
-    refused: count,
+    refused(rpc) {
+      const unlogged = refusals.take(rpc.error.id, performance.now());
+      if (unlogged) log.info({ error_id: rpc.error.id, unlogged }, 'RPCs were refused');
+      count(rpc, unlogged !== undefined);
+    },
     masked: maskedSecrets(registry),
     deltasMerged: (count) => merged.inc(count),
   };

@@ -1,4 +1,5 @@
 import type { ErrorId } from '@zerolatency/errors';
+import { LogThrottle } from '@zerolatency/service/telemetry';
 import { type RelayConfig, readRelayConfig } from '../src/config.ts';
 import { Backlog, type Side } from '../src/limits/backlog.ts';
 import { Heartbeat } from '../src/limits/heartbeat.ts';
@@ -76,6 +77,7 @@ export function sharedParts(settings: Settings = {}) {
     metrics: new CountedMetrics(),
     log: silentLog,
     backlog: new Backlog(),
+    logThrottle: new LogThrottle(10),
     largeHellos: new LargeHellos(config.devices.maxCatalogBytes),
     heartbeat: new Heartbeat(config.sockets.heartbeatMs),
     heartbeatMs: config.sockets.heartbeatMs,

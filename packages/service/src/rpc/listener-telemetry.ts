@@ -1,10 +1,13 @@
-import { gaugeFrom, type Logger, metric, type Registry } from '@zerolatency/service/telemetry';
+import {
+  gaugeFrom,
+  type Logger,
+  LogThrottle,
+  metric,
+  type Registry,
+} from '@zerolatency/service/telemetry';
 import type { ComponentCheck } from '../lifecycle/admin-server.ts';
-import { CUT_REASONS, type CutReason } from './connection.ts';
+import { CUT_REASONS } from './connection.ts';
 import type { HttpServer, ListenerObserver } from './http-server.ts';
-
-/** An attack must not fill the log as well. */
-const LOG_EVERY_MS = 60_000;
 
 /** Counts and logs what a listener refuses. */
 export function watchListener(registry: Registry, log: Logger): ListenerObserver {
@@ -12,17 +15,13 @@ export function watchListener(registry: Registry, log: Logger): ListenerObserver
   const byReason = new Map(CUT_REASONS.map((reason) => [reason, total.labels({ reason })]));
   // A rate sees the first one only where there was a zero before it.
   for (const counter of byReason.values()) counter.inc(0);
-  const unlogged = new Map<CutReason, number>();
-  const loggedMs = new Map<CutReason, number>();
+  const throttle = new LogThrottle(1);
   return {
     cut(reason, network) {
       byReason.get(reason)?.inc();
-      const count = (unlogged.get(reason) ?? 0) + 1;
-      unlogged.set(reason, count);
-      const nowMs = performance.now();
-      if (nowMs - (loggedMs.get(reason) ?? Number.NEGATIVE_INFINITY) < LOG_EVERY_MS) return;
-      loggedMs.set(reason, nowMs);
-      unlogged.delete(reason);
+      const unlogged = throttle.take(reason, performance.now());
+      if (unlogged === undefined) return;
+      const count = unlogged + 1;
       log.warn({ reason, count, network }, 'RPC connections or streams cut; at most once a minute');
     },
     fewDescriptors: (connections) =>

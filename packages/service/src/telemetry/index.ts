@@ -1,3 +1,4 @@
+export { LogThrottle } from './log-throttle.ts';
 export { createLogger, type Log, type Logger } from './logger.ts';
 export {
   type Counter,

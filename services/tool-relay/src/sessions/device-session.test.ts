@@ -70,6 +70,26 @@ function sessions(settings: Record<string, unknown> = {}) {
 const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
 
+test('[OPS-04] strangers write few lines into the log, and a live device always its own', async () => {
+  const { parts, checks, leases, open } = sessions();
+  let lines = 0;
+  const write = () => {
+    lines += 1;
+  };
+  Object.assign(parts, { log: { debug: write, info: write, warn: write, error: write } });
+  for (let stranger = 0; stranger < 1000; stranger++) open().session.onMessage(Buffer.from('junk'));
+  assert.ok(lines > 0 && lines <= 20, `${lines} lines`);
+  const before = lines;
+  const { session } = open();
+  session.onMessage(helloBytes());
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  leases[0]?.give(leaseOf(1));
+  await nextLoop();
+  session.onMessage(Buffer.from('junk'));
+  assert.equal(lines - before, 2);
+});
+
 test('[RLY-02] the connection with the larger epoch stays, in whatever order the leases arrive', async () => {
   for (const order of [
     [0, 1],

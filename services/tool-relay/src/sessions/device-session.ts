@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { fromUnknown } from '@zerolatency/errors';
 import { decodeFrame, FrameKind } from '@zerolatency/frame';
+import type { LogThrottle } from '@zerolatency/service/telemetry';
 import type { DeviceLimits } from '../config.ts';
 import type { Directory, Lease } from '../directory/directory.ts';
 import type { Backlog } from '../limits/backlog.ts';
@@ -47,6 +48,8 @@ export interface SessionContext {
   readonly clock: Clock;
   readonly metrics: SessionMetrics;
   readonly log: Log;
+  /** For sessions that end before they are live. */
+  readonly logThrottle: LogThrottle;
 }
 
 export interface SessionObserver {
@@ -243,13 +246,17 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   #report({ end, error }: disconnects.Disconnect, lease: Lease | undefined): void {
-    const { metrics, log } = this.#context;
+    const { metrics, log, logThrottle, clock } = this.#context;
     metrics.sessionEnded(end);
     if (error !== undefined && (end === 'malformed' || end === 'limit')) {
       metrics.refused('device', error.id);
     }
+    const kind = `${end} ${error?.id}`;
+    const unlogged = lease === undefined ? logThrottle.take(kind, clock.monotonicMs()) : 0;
+    if (unlogged === undefined) return;
     const { tenant, deviceId, epoch } = lease ?? {};
-    const fields = { tenant, deviceId, epoch, end, errorId: error?.id, why: error?.message };
+    const ended = { end, errorId: error?.id, why: error?.message };
+    const fields = { tenant, deviceId, epoch, ...ended, ...(unlogged > 0 && { unlogged }) };
     if (error === undefined || end === 'draining') log.info(fields, 'device gone');
     else log.warn(fields, 'device session ended');
   }

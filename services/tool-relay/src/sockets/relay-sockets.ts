@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { LogThrottle } from '@zerolatency/service/telemetry';
 import type { RelayConfig } from '../config.ts';
 import { Backlog, type Side } from '../limits/backlog.ts';
 import { Heartbeat } from '../limits/heartbeat.ts';
@@ -15,6 +16,8 @@ import type { OpenSocketEngine, SocketEngine, SocketEngineOptions } from './sock
 
 /** Close frames need a moment to reach the peers before the sockets are cut. */
 const LINGER_MS = 100;
+/** About sessions that end the same way before they are live. */
+const LINES_PER_MINUTE = 10;
 /** The engine's idle timeout is for sockets that the heartbeat misses. */
 const IDLE_HEARTBEATS = 3;
 
@@ -78,6 +81,7 @@ export class RelaySockets {
       relayId: config.relayId,
       limits: config.devices,
       verifier: helloVerifier,
+      logThrottle: new LogThrottle(LINES_PER_MINUTE),
       largeHellos: new LargeHellos(config.devices.maxCatalogBytes),
     });
     this.#linkGate = new LinkGate(
