@@ -19,7 +19,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { serveText } from './adapters/control/serve-text.ts';
 import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
 import { Containments } from './adapters/processes/containments.ts';
-import { serverLauncher } from './adapters/processes/launch-server.ts';
+import { OWN_CODE, serverLauncher } from './adapters/processes/launch-server.ts';
 import { Leftovers } from './adapters/processes/leftovers.ts';
 import { ownCgroup } from './adapters/processes/process-tree.ts';
 import type { SqliteJournal } from './adapters/sqlite/journal.ts';
@@ -213,7 +213,12 @@ async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
 
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */
 async function openServers(
-  { servers, stateDir, device }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device'>,
+  {
+    servers,
+    stateDir,
+    device,
+    policy,
+  }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device' | 'policy'>,
   deps: Omit<SupervisorDeps, 'backoff' | 'launch'> &
     Journalled & {
       readonly log: Log;
@@ -228,6 +233,10 @@ async function openServers(
   const containments = await Containments.open({
     stateDir,
     hidden: [stateDir, device.keyFile, device.credentialFile],
+    guarded: [
+      ...[servers.manifestFile, servers.keysDir, policy.bundleFile, policy.keysDir],
+      ...OWN_CODE,
+    ],
     searchPath: deps.environment.PATH ?? DEFAULT_PATH,
     cgroup: await ownCgroup(),
     onLeft: (err) =>

@@ -1,7 +1,9 @@
 import { runProgram } from '@zerolatency/service/lifecycle';
 import manifest from '../package.json' with { type: 'json' };
+import { closeInheritedDescriptors } from './adapters/processes/inherited-descriptors.ts';
 import { CONFIG_FILE_ENV, readBridgeConfig } from './config.ts';
 
+closeInheritedDescriptors();
 await runProgram(process, {
   service: 'device-bridge',
   version: manifest.version,

@@ -26,6 +26,7 @@ async function contain(t: TestContext) {
   const containments = await Containments.open({
     stateDir: tempDir(t),
     hidden: [],
+    guarded: [],
     searchPath: process.env.PATH ?? '',
     cgroup: undefined,
     onLeft: assert.ifError,

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import { access, constants, lstat, readlink, realpath } from 'node:fs/promises';
 import { delimiter, dirname, join, resolve } from 'node:path';
 import { promisify } from 'node:util';
+import { ZlError } from '@zerolatency/errors';
 import { isBelow, SYSTEM_PATHS } from '@zerolatency/manifest';
 import { killGroup } from '@zerolatency/mcp';
 import type { Program, Reach } from '../../sandbox/containment.ts';
@@ -60,9 +61,13 @@ export async function bubblewrapArgs(
     ...['--die-with-parent', '--new-session', '--cap-drop', 'ALL'],
     ...['--unshare-user', '--unshare-pid', '--unshare-ipc', '--unshare-uts'],
     '--unshare-cgroup-try',
+    // As root of a namespace of its own a process could reach more of the kernel.
+    '--disable-userns',
     ...(hasNetwork ? [] : ['--unshare-net']),
     ...(await mountArgs(reach, size)),
     ...(await hiddenArgs(hidden, reach)),
+    // The kernel lets root change the machine's settings in /proc/sys, also without capabilities.
+    ...['--remount-ro', '/proc'],
     // Else the folders that hold the mounts would be memory without a bound.
     ...['--remount-ro', '/dev', ...size, SHARED_MEMORY, '--remount-ro', '/'],
     ...['--chdir', cwd ?? '/'],
@@ -93,10 +98,11 @@ function childrenOf(pid: number): number[] {
 async function mountArgs(reach: Reach, size: readonly string[]): Promise<string[]> {
   const mounts = new Map([['/tmp', [...size, '/tmp']]]);
   const links = new Map<string, string>();
+  const writable = await Promise.all(reach.writable.map(realOf));
   const bound = new Set<string>();
   const bind = async (how: string, paths: readonly string[]) => {
     for (const path of paths) {
-      const real = await followLinks(path, links);
+      const real = await followLinks(path, { links, writable });
       bound.add(real);
       mounts.set(real, [`--${how}-try`, real, real]);
     }
@@ -121,11 +127,18 @@ const depthOf = (path: string) => path.split('/').filter((part) => part !== '').
  * The path without links, and the links on the way: in the sandbox every real path must be the
  * one outside, because policy decides by it.
  */
-async function followLinks(path: string, links: Map<string, string>): Promise<string> {
+async function followLinks(
+  path: string,
+  { links, writable }: { links: Map<string, string>; writable: readonly string[] },
+): Promise<string> {
   let real = resolve(path);
   for (let followed = 0; followed < MAX_LINKS; followed++) {
     const link = await firstLink(real);
     if (link === undefined) return real;
+    if (writable.some((folder) => isBelow(link.path, folder))) {
+      const why = `${link.path} is a link in a folder that the server may write to`;
+      throw new ZlError('manifest.invalid', `${why}, so it could lead anywhere`);
+    }
     links.set(link.path, link.to);
     real = resolve(dirname(link.path), link.to) + real.slice(link.path.length);
   }

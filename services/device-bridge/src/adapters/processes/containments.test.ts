@@ -35,6 +35,7 @@ async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Sta
     Containments.open({
       stateDir,
       hidden: [stateDir, key],
+      guarded: [],
       searchPath: searchPath ?? process.env.PATH ?? '',
       cgroup: hasCgroup ? await ownCgroup() : undefined,
       onLeft: assert.ifError,
@@ -131,6 +132,7 @@ test(
     const containments = await Containments.open({
       stateDir,
       hidden: [stateDir, key],
+      guarded: [],
       searchPath: process.env.PATH ?? '',
       cgroup: undefined,
       onLeft: assert.ifError,
@@ -193,6 +195,7 @@ test('[BRG-02] the processes of a sandbox are bounded', options, async (t) => {
   const containments = await Containments.open({
     stateDir,
     hidden: [],
+    guarded: [],
     searchPath,
     cgroup: undefined,
     onLeft: assert.ifError,

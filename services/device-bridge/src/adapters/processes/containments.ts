@@ -18,6 +18,8 @@ interface ContainmentsOptions {
   readonly stateDir: string;
   /** The bridge's own files, which no server may see. */
   readonly hidden: readonly string[];
+  /** What else decides what the bridge runs, which no server may change. */
+  readonly guarded: readonly string[];
   /** Where bubblewrap is looked for. */
   readonly searchPath: string;
   /** The folder of a cgroup below which there may be others; see `ownCgroup`. */
@@ -92,13 +94,10 @@ export class Containments {
 
   async #inSandbox(path: string, spec: ManifestServer, program: Program): Promise<Containment> {
     const reach = reachOf(spec, program);
-    const { hidden } = this.#options;
-    const own = await Promise.all(hidden.map(realOf));
-    for (const folder of await Promise.all(reach.writable.map(realOf))) {
-      if (!own.some((file) => isBelow(file, folder))) continue;
-      const why = `grants.write: ${folder} holds files of the bridge; grant a folder that does not`;
-      throw new ZlError('manifest.invalid', `${spec.name}: ${why}`);
-    }
+    const { hidden, guarded } = this.#options;
+    await refuseOverlap(spec.name, { how: 'read', folders: reach.readable, files: hidden });
+    const files = [...hidden, ...guarded];
+    await refuseOverlap(spec.name, { how: 'write', folders: reach.writable, files });
     const args = await bubblewrapArgs(program, reach, hidden);
     // The PID namespace ends by itself, and a little later than its first process.
     const wrapped = { ...program, command: path, args, cwd: undefined };
@@ -126,5 +125,23 @@ export class Containments {
       program: { ...program, env: { ...program.env, [MARK]: mark } },
       end: () => endMarked(`${MARK}=${mark}`),
     };
+  }
+}
+
+/** A readable folder may hold files of the bridge, which are masked there; a writable one may not. */
+async function refuseOverlap(
+  server: string,
+  {
+    how,
+    folders,
+    files,
+  }: { how: 'read' | 'write'; folders: readonly string[]; files: readonly string[] },
+): Promise<void> {
+  const own = await Promise.all(files.map(realOf));
+  for (const folder of await Promise.all(folders.map(realOf))) {
+    const isOwn = own.some((file) => isBelow(folder, file));
+    if (!isOwn && !(how === 'write' && own.some((file) => isBelow(file, folder)))) continue;
+    const why = `${folder} ${isOwn ? 'belongs to the bridge' : 'holds files of the bridge'}`;
+    throw new ZlError('manifest.invalid', `${server}: grants.${how}: ${why}; grant another folder`);
   }
 }

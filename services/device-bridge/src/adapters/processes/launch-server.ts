@@ -71,6 +71,9 @@ const BUILTIN_CODE = IS_BUNDLED
 
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url)).replace(/\/$/, '');
 
+/** What the bridge and its own servers run from. */
+export const OWN_CODE: readonly string[] = [process.execPath, ...BUILTIN_CODE.map(here)];
+
 function builtinProgram({ builtin, settings }: BuiltinServer): Program {
   const { roots, maxReadBytes } = settings;
   const args = ['--disable-warning=ExperimentalWarning', here(BUILTIN_SCRIPTS[builtin])];

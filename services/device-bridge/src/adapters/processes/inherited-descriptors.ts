@@ -1,0 +1,34 @@
+import { closeSync, readdirSync, readFileSync } from 'node:fs';
+
+const CLOSE_ON_EXEC = 0o2000000;
+
+/**
+ * Closes what whoever started this process left open, since every server would inherit it too.
+ * Node marks the lowest ones for that and opens all of its own so.
+ */
+export function closeInheritedDescriptors(): void {
+  for (const name of listOrEmpty('/proc/self/fd')) {
+    const descriptor = Number(name);
+    if (descriptor > 2 && isInheritable(descriptor)) closeSync(descriptor);
+  }
+}
+
+function isInheritable(descriptor: number): boolean {
+  try {
+    const info = readFileSync(`/proc/self/fdinfo/${descriptor}`, 'utf8');
+    const [, flags = ''] = /^flags:\s+([0-7]+)$/m.exec(info) ?? [];
+    return flags !== '' && (Number.parseInt(flags, 8) & CLOSE_ON_EXEC) === 0;
+  } catch {
+    // The one that listed the folder is closed by now.
+    return false;
+  }
+}
+
+/** Empty on systems without /proc. */
+function listOrEmpty(folder: string): readonly string[] {
+  try {
+    return readdirSync(folder);
+  } catch {
+    return [];
+  }
+}
