@@ -62,6 +62,10 @@ async function swarm(
   return found;
 }
 
+function linesOf(host: AttackedHost): number {
+  return host.log().split('\n').length;
+}
+
 async function refused({ statuses }: Swarm, streams: number): Promise<void> {
   const isRefused = () => statuses.get(RESOURCE_EXHAUSTED) === streams;
   await eventually(isRefused, { timeoutMs: 20_000 });
@@ -105,25 +109,50 @@ async function holdFew(t: TestContext, shown: string): Promise<void> {
   figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
 }
 
+/** The CPU time of a turn, once the host is warm. */
+async function cpuMsOfTurn(host: AttackedHost): Promise<number> {
+  const turns = async (count: number) => {
+    for (let done = 0; done < count; done++) await turnsDuring(host, Promise.resolve());
+  };
+  await turns(30);
+  const before = host.cpuMs();
+  await turns(30);
+  return (host.cpuMs() - before) / 30;
+}
+
 test('[HOST-12] a user holds so many streams, over all connections, and others are served', {
   timeout: 120_000,
 }, async (t) => {
   const host = await startAttackedHost(t);
-  const before = host.residentBytes();
+  const turnMs = await cpuMsOfTurn(host);
+  const before = { bytes: host.residentBytes(), cpuMs: host.cpuMs(), lines: linesOf(host) };
   const token = await host.issuer.token({ user: 'greedy' });
   const connections = size({ short: 16, long: 64 });
-  const attack = await swarm(t, host, { connections, streams: 300, path: STREAM_CHAT, token });
-  const turns = await turnsDuring(host, refused(attack, connections * 300 - 100));
+  const asked = connections * 300;
+  const options = { connections, streams: 300, path: STREAM_CHAT, token };
+  const attack = await swarm(t, host, options);
+  await eventually(() => attack.streams === 100, { timeoutMs: 60_000 });
+  const refusalMs = (host.cpuMs() - before.cpuMs) / (asked - 100);
+  const grown = (host.residentBytes() - before.bytes) / 1e6;
+  const lines = linesOf(host) - before.lines;
+  const repeated = swarm(t, host, options).then((next) => eventually(() => next.streams === 0));
+  const turns = await turnsDuring(host, repeated);
   assert.equal(await host.metric('zl_host_streams_open'), 100);
-  const grown = (host.residentBytes() - before) / 1e6;
+  assert.ok((await host.metric('zl_rpc_cut_total', { reason: 'refused' })) > asked / 4);
+  assert.ok(refusalMs < turnMs / 5, `${refusalMs} ms for a refusal, ${turnMs} ms for a turn`);
+  assert.ok(grown < 250, `${grown} MB for ${asked} streams`);
+  assert.ok(lines < 100, `${lines} log lines for ${asked} streams`);
   assert.deepEqual(turns.failures, []);
   for (const session of attack.sessions) session.destroy();
   await eventually(async () => (await host.metric('zl_host_streams_open')) === 0);
   // The places are free again.
-  const again = await swarm(t, host, { connections: 1, streams: 101, path: STREAM_CHAT, token });
-  await refused(again, 1);
+  const later = await host.issuer.token({ user: 'greedy', roles: ['later'] });
+  const again = { connections: 1, streams: 101, path: STREAM_CHAT, token: later };
+  await refused(await swarm(t, host, again), 1);
   const about = { attack: 'streams of one user' };
-  figure(t, { ...about, name: 'streams asked for', value: connections * 300, unit: 'streams' });
-  figure(t, { ...about, name: 'memory', value: Math.round(grown), unit: 'MB' });
+  figure(t, { ...about, name: 'streams asked for', value: asked, unit: 'streams' });
+  const ratio = refusalMs / turnMs;
+  figure(t, { ...about, name: 'CPU of a refusal', value: ratio, unit: 'of a turn' });
   figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
+  figure(t, { ...about, name: 'memory', value: Math.round(grown), unit: 'MB' });
 });

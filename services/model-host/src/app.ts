@@ -15,6 +15,7 @@ import { openScript } from './adapters/mock-provider/script.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
+import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
 import { exposeRunning, turnMetrics } from './metrics.ts';
 import { Models } from './providers/models.ts';
@@ -100,6 +101,7 @@ async function openRpc(
     limits: { ...config.rpc.connections, maxStreams: MAX_STREAMS_PER_CONNECTION },
     listener: watchListener(registry, log),
     streams: new Slots('streams', config.limits.streams),
+    refusals: new Refusals(),
     observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,
     serving: lifecycle,

@@ -1,3 +1,4 @@
+import { Bucket, type Rate } from './bucket.ts';
 import { networkOf } from './network-of.ts';
 
 /** More networks than this within ten seconds are an attack, and the table must stay small. */
@@ -5,37 +6,25 @@ const MAX_NETWORKS = 20_000;
 /** A home or an office reconnects all at once after a network failure. */
 const BURST_SECONDS = 10;
 
-interface Attempts {
-  left: number;
-  countedAtMs: number;
-}
-
 /** Limits how often one address may connect, or one /64 of IPv6, which is what a subscriber has. */
 export class AddressGate {
-  readonly #perSecond: number;
+  readonly #rate: Rate;
   /** The one seen longest ago comes first. */
-  readonly #attempts = new Map<string, Attempts>();
+  readonly #attempts = new Map<string, Bucket>();
 
   constructor(perSecond: number) {
-    this.#perSecond = perSecond;
+    this.#rate = { burst: perSecond * BURST_SECONDS, perSecond };
   }
 
   admit(address: string, nowMs: number): boolean {
-    const attempts = this.#attemptsOf(networkOf(address), nowMs);
-    const burst = this.#perSecond * BURST_SECONDS;
-    const earned = ((nowMs - attempts.countedAtMs) / 1000) * this.#perSecond;
-    attempts.left = Math.min(burst, attempts.left + earned);
-    attempts.countedAtMs = nowMs;
-    if (attempts.left < 1) return false;
-    attempts.left -= 1;
-    return true;
+    return this.#attemptsOf(networkOf(address), nowMs).take(nowMs);
   }
 
   /**
    * A full table forgets whoever was seen longest ago. To refuse newcomers instead would let an attacker
    * with many networks, such as an IPv6 /48, lock everybody out.
    */
-  #attemptsOf(network: string, nowMs: number): Attempts {
+  #attemptsOf(network: string, nowMs: number): Bucket {
     const known = this.#attempts.get(network);
     if (known !== undefined) {
       this.#attempts.delete(network);
@@ -45,7 +34,7 @@ export class AddressGate {
         break;
       }
     }
-    const attempts = known ?? { left: this.#perSecond * BURST_SECONDS, countedAtMs: nowMs };
+    const attempts = known ?? new Bucket(this.#rate, nowMs);
     this.#attempts.set(network, attempts);
     return attempts;
   }

@@ -5,6 +5,7 @@ import {
   type ServerHttp2Session,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import { Bucket } from '@zerolatency/service/network';
 
 export interface ConnectionLimits {
   /** HTTP/2 itself tells clients the limit. */
@@ -31,6 +32,7 @@ export const CUT_REASONS = [
   'flood',
   'stalled',
   'streams',
+  'refused',
 ] as const;
 
 export type CutReason = (typeof CUT_REASONS)[number];
@@ -230,26 +232,5 @@ export class Connection {
     if (!this.#isAsked) this.#session.ping(() => {});
     this.#isAsked = true;
     return silentMs > ASK_AFTER_MS + ANSWER_WITHIN_MS;
-  }
-}
-
-class Bucket {
-  readonly #rate: { readonly burst: number; readonly perSecond: number };
-  #left: number;
-  #filledMs: number;
-
-  constructor(rate: { readonly burst: number; readonly perSecond: number }, nowMs: number) {
-    this.#rate = rate;
-    this.#left = rate.burst;
-    this.#filledMs = nowMs;
-  }
-
-  take(nowMs: number): boolean {
-    const { burst, perSecond } = this.#rate;
-    this.#left = Math.min(burst, this.#left + ((nowMs - this.#filledMs) / 1000) * perSecond);
-    this.#filledMs = nowMs;
-    if (this.#left < 1) return false;
-    this.#left -= 1;
-    return true;
   }
 }

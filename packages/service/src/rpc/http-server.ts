@@ -28,6 +28,8 @@ export interface HttpServerOptions {
   /** Whether a request at this path is served only with an access token. */
   readonly needsToken?: (path: string) => boolean;
   readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+  /** The sender has been refused so often that its stream is reset without an answer. */
+  readonly isSpent?: (authorization: string) => boolean;
   /** Aborted when the server closes: streams that never end by themselves would keep it open. */
   readonly closing?: AbortController;
 }
@@ -151,7 +153,13 @@ interface Exchange {
 
 function serve(exchange: Exchange, options: HttpServerOptions): void {
   const { request, response, connection } = exchange;
-  const { handler, limits, observer, needsToken = () => false } = options;
+  const { handler, limits, observer, needsToken = () => false, isSpent } = options;
+  // HTTP/1.1 has no streams, and one request at a time.
+  if (request.stream !== undefined && isSpent?.(request.headers.authorization ?? '')) {
+    observer.cut('refused', connection?.network ?? '');
+    request.stream.close(constants.NGHTTP2_ENHANCE_YOUR_CALM);
+    return;
+  }
   endWithResponse(request);
   // What nobody verifies proves nothing.
   const isVerified = request.headers.authorization !== undefined && needsToken(request.url);

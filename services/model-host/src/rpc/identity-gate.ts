@@ -26,9 +26,15 @@ export interface StreamSlots {
   take(identity: Identity): () => void;
 }
 
+/** Counts the refusals of a sender by its authorization header. */
+export interface RefusalCounter {
+  count(authorization: string): void;
+}
+
 export interface GateOptions {
   readonly verifyToken: VerifyAccessToken;
   readonly streams: StreamSlots;
+  readonly refusals: RefusalCounter;
   readonly observer: RefusalObserver;
 }
 
@@ -36,11 +42,13 @@ export interface GateOptions {
 export function identityGate({
   verifyToken,
   streams,
+  refusals,
   observer,
 }: GateOptions): (context: HandlerContext) => Promise<void> {
   return async (context) => {
+    const authorization = context.requestHeader.get('authorization');
     try {
-      const token = bearerToken(context.requestHeader.get('authorization'));
+      const token = bearerToken(authorization);
       const proven = await verifyToken(token);
       context.values.get(proveKey)();
       const release = streams.take(proven.identity);
@@ -50,6 +58,7 @@ export function identityGate({
       context.values.set(identityKey, proven);
     } catch (reason) {
       const error = fromConnectError(reason);
+      if (error.id === 'limit.exceeded') refusals.count(authorization ?? '');
       observer.refused({ method: methodOf(context), error });
       throw toConnectError(error);
     }

@@ -13,6 +13,7 @@ import {
   type Serving,
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
+import type { Refusals } from '../limits/refusals.ts';
 import { type ChatDeps, chat, MAX_TEXT_BYTES, streamChat } from './chat.ts';
 import {
   identityGate,
@@ -27,6 +28,7 @@ export interface RpcServerOptions
   readonly limits: HttpServerOptions['limits'];
   readonly listener: HttpServerOptions['observer'];
   readonly streams: StreamSlots;
+  readonly refusals: Refusals;
   readonly verifyToken: VerifyAccessToken;
   readonly serving: Serving;
 }
@@ -54,9 +56,10 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   });
   const { host, port, tls, limits, listener: observer } = options;
   const needsToken = (path: string) => path.startsWith(`/${AgentService.typeName}/`);
+  const isSpent = (authorization: string) => options.refusals.isSpent(authorization);
   const server = await listen({
     ...{ host, port, tls, limits, observer },
-    ...{ needsToken, handler, closing },
+    ...{ needsToken, isSpent, handler, closing },
   });
   return server;
 }

@@ -1,0 +1,30 @@
+export interface Rate {
+  readonly burst: number;
+  readonly perSecond: number;
+}
+
+/** A token bucket: a burst, then so many a second. */
+export class Bucket {
+  readonly #rate: Rate;
+  #left: number;
+  #filledMs: number;
+
+  constructor(rate: Rate, nowMs: number) {
+    this.#rate = rate;
+    this.#left = rate.burst;
+    this.#filledMs = nowMs;
+  }
+
+  isEmpty(nowMs: number): boolean {
+    const { burst, perSecond } = this.#rate;
+    this.#left = Math.min(burst, this.#left + ((nowMs - this.#filledMs) / 1000) * perSecond);
+    this.#filledMs = nowMs;
+    return this.#left < 1;
+  }
+
+  take(nowMs: number): boolean {
+    if (this.isEmpty(nowMs)) return false;
+    this.#left -= 1;
+    return true;
+  }
+}
