@@ -49,6 +49,8 @@ test('[RLY-05] no call fails because the clock of a device or host is wrong or s
   const system = await startSystem(t, { programs, prepare: addEffectsServer });
   const shown = await system.zl('status');
   assert.match(shown.stdout, /its clock is 3 h ahead of the relay's/);
+  // Set before the host dials its relay.
+  await set('model-host', -HOUR_MS);
   const session = await system.chat();
   const outcomes: string[] = [];
   const act = async (during = async () => {}) => {
@@ -60,10 +62,11 @@ test('[RLY-05] no call fails because the clock of a device or host is wrong or s
     assert.deepEqual(traceOf(system.layout, key), ['began', 'ended']);
   };
   const attacks = {
-    'a device three hours ahead': async () => {},
+    'a device ahead, and a host behind': async () => {},
     'a device set back by three hours': () => set('device-bridge', 0),
     'a device set ahead by an hour': () => set('device-bridge', HOUR_MS),
-    'a host set back by an hour': () => set('model-host', -HOUR_MS),
+    'a host set ahead by two hours': () => set('model-host', HOUR_MS),
+    'a host set back by two hours': () => set('model-host', -HOUR_MS),
     'a relay an hour ahead': () => set('tool-relay', HOUR_MS),
   };
   for (const [attack, during] of Object.entries(attacks)) {

@@ -17,6 +17,8 @@ export interface DeviceLocatorOptions {
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
   readonly timeoutMs: number;
+  /** The time of day of the relay that answered, to the second. */
+  readonly onTime: (relayUnixMs: number) => void;
 }
 
 interface Peer {
@@ -74,16 +76,20 @@ export class DeviceLocator {
     call: (client: Client<typeof RelayService>, options: CallOptions) => Promise<T>,
     signal: AbortSignal,
   ): Promise<T> {
-    const { urls, timeoutMs } = this.#options;
+    const { urls, timeoutMs, onTime } = this.#options;
     const traceparent = inject();
     const headers: Record<string, string> = traceparent === '' ? {} : { traceparent };
+    const onHeader = (answer: Headers) => {
+      const relayUnixMs = Date.parse(answer.get('date') ?? '');
+      if (!Number.isNaN(relayUnixMs)) onTime(relayUnixMs);
+    };
     let last = new ZlError('relay.unreachable', 'no relay url is configured');
     for (let tried = 0; tried < urls.length; tried += 1) {
       const index = (this.#preferred + tried) % urls.length;
       const url = urls[index];
       if (url === undefined) continue;
       try {
-        const answer = await call(this.#peer(url).client, { signal, timeoutMs, headers });
+        const answer = await call(this.#peer(url).client, { signal, timeoutMs, headers, onHeader });
         this.#preferred = index;
         return answer;
       } catch (reason) {
@@ -120,6 +126,7 @@ interface CallOptions {
   readonly signal: AbortSignal;
   readonly timeoutMs: number;
   readonly headers: Record<string, string>;
+  readonly onHeader: (answer: Headers) => void;
 }
 
 /** Connect's message has the network error; the message of ours may hide it. */

@@ -68,6 +68,12 @@ test('[RLY-04] all calls and devices of a pod share one link', async (t) => {
   );
 });
 
+test('[RLY-04] a host whose clock is an hour behind dials its relays', async (t) => {
+  const { host } = await oneDevice(t);
+  const devices = host({ nowMs: () => Date.now() - 3_600_000 });
+  assert.equal((await devices.route('north', 'laptop').ready(never)).epoch, 1);
+});
+
 test('[RLY-04] follows a device that moves to another pod', async (t) => {
   const { devices, device, relay, other } = await oneDevice(t);
   const route = devices.route('north', 'laptop');

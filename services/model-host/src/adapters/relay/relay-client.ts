@@ -6,6 +6,7 @@ import {
   verifyDeviceCredential,
 } from '@zerolatency/identity';
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
+import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { TlsMaterial } from '@zerolatency/service/tls';
 import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
 import type { DeviceRoute, DeviceRoutes } from '../../executors/device/remote-call.ts';
@@ -35,8 +36,12 @@ export interface RelayClient extends DeviceRoutes {
 export function createRelayClient(options: RelayClientOptions): RelayClient {
   const { urls, tls, deviceKeys, log, metrics, nowMs = Date.now } = options;
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
-  const locator = new DeviceLocator({ urls, tls, timeoutMs: limits.dialTimeoutMs });
-  const links = new LinkPool({ tls, limits, metrics, log, nowMs });
+  const relayClock = new RelayClock(nowMs);
+  const locator = new DeviceLocator({
+    ...{ urls, tls, timeoutMs: limits.dialTimeoutMs },
+    onTime: (relayUnixMs) => relayClock.read(relayUnixMs),
+  });
+  const links = new LinkPool({ tls, limits, metrics, log, relayNowMs: () => relayClock.nowMs() });
   const checkCredential = credentialCheck(deviceKeys, nowMs);
   const onClock = (journalMs: number) => metrics.deviceSkew(journalMs - nowMs());
   const routes = new DeviceRouteTable({ locator, links, checkCredential, limits, onClock });
@@ -50,6 +55,25 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
       locator.close();
     },
   };
+}
+
+/** The relays' time of day, by which they judge the tokens of links: this host's may be wrong. */
+class RelayClock {
+  readonly #steadyMs = steadyClock();
+  #aheadMs: number;
+
+  /** `nowMs` is the time of day until a relay has stated its own. */
+  constructor(nowMs: () => number) {
+    this.#aheadMs = nowMs() - this.#steadyMs();
+  }
+
+  read(relayUnixMs: number): void {
+    this.#aheadMs = relayUnixMs - this.#steadyMs();
+  }
+
+  nowMs(): number {
+    return this.#steadyMs() + this.#aheadMs;
+  }
 }
 
 export type CredentialCheck = (
@@ -131,7 +155,7 @@ class DeviceRouteTable {
 
 interface LinkPoolOptions extends Pick<RelayClientOptions, 'tls' | 'metrics' | 'log'> {
   readonly limits: RelayLimits;
-  readonly nowMs: () => number;
+  readonly relayNowMs: () => number;
 }
 
 interface LinkLog {
@@ -182,7 +206,7 @@ export class LinkPool {
   }
 
   #create(owner: LocatedRelay): Link {
-    const { tls, limits, metrics, log, nowMs } = this.#options;
+    const { tls, limits, metrics, log, relayNowMs } = this.#options;
     const url = owner.linkUrl;
     return new Link({
       url,
@@ -191,7 +215,10 @@ export class LinkPool {
       credentials: async () => {
         // Read once, so that a renewal cannot mix two pairs.
         const material = tls.current();
-        const token = await signPeerToken(material, { audience: owner.relayId, nowMs: nowMs() });
+        const token = await signPeerToken(material, {
+          audience: owner.relayId,
+          nowMs: relayNowMs(),
+        });
         return { ...material, token };
       },
       onState: (state, reason) => {
