@@ -1,4 +1,4 @@
-// What a proved and idle device costs the relay in memory, against an idle socket of the bare engine.
+// What a proved and idle device costs the relay in memory, against an idle socket of bare uWebSockets.js.
 import { once } from 'node:events';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { WebSocket } from 'ws';
@@ -46,7 +46,7 @@ async function bytesPerSocket(
   return ((await settledRss(program)) - before) / COUNT;
 }
 
-const [engine = 'auto'] = process.argv.slice(2);
+const [engine = 'ws'] = process.argv.slice(2);
 const material = await makeMaterial(engine);
 const { authority, enrolment, certFile, keyFile, configFile } = material;
 const { ca } = authority;
@@ -73,7 +73,7 @@ await cleanUp();
 
 report({
   name: 'idle-device-memory',
-  method: `growth of resident memory over ${COUNT} idle sockets after ${WARM_UPS} to warm up, engine ${engine}: proved devices with a lease, a credential and a catalog of one tool, against sockets of the bare engine`,
+  method: `growth of resident memory over ${COUNT} idle sockets after ${WARM_UPS} to warm up, engine ${engine}: proved devices with a lease, a credential and a catalog of one tool, against sockets of bare uWebSockets.js`,
   figures: [
     { metric: 'memory per idle device', value: proved, unit: 'bytes', baseline: bare },
     {

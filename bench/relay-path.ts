@@ -1,4 +1,4 @@
-// What the relay costs a call on its way from host to device and back, against the same engine forwarding bytes.
+// What the relay costs a call on its way from host to device and back, against bare uWebSockets.js forwarding bytes.
 
 import { cleanUp } from './lifetime.ts';
 import { makeMaterial } from './relay/material.ts';
@@ -66,7 +66,7 @@ const empty = (): Samples => ({
   oneCpuUs: [],
   floodCpuUs: [],
 });
-const [engine = 'auto'] = process.argv.slice(2);
+const [engine = 'ws'] = process.argv.slice(2);
 const material = await makeMaterial(engine);
 const ways = { bare: await bareWay(material), relay: await relayWay(material) };
 const samples = { bare: empty(), relay: empty() };
@@ -86,7 +86,7 @@ const pair = (of: keyof Samples, share: number) => ({
 const seconds = pair('callsPerSecond', 0.5);
 report({
   name: 'relay-path',
-  method: `${ROUNDS * CALLS_PER_ROUND} round trips of a 200 byte payload one at a time, and ${ROUNDS * FLOOD_CALLS} with ${WINDOW} in flight, over TLS with engine ${engine}, in turns with the bare engine forwarding the same bytes. A call is three frames, CALL, OUTCOME and ACK; the bare engine forwards two.`,
+  method: `${ROUNDS * CALLS_PER_ROUND} round trips of a 200 byte payload one at a time, and ${ROUNDS * FLOOD_CALLS} with ${WINDOW} in flight, over TLS with engine ${engine}, in turns with bare uWebSockets.js forwarding the same bytes. A call is three frames, CALL, OUTCOME and ACK; the baseline forwards two.`,
   figures: [
     {
       metric: 'host, relay, device and back, p50',

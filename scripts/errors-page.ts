@@ -8,7 +8,7 @@ function section([id, { code, retryable, help }]: [
   string,
   (typeof CATALOGUE)[keyof typeof CATALOGUE],
 ]) {
-  const kind = `\`${code}\`, ${retryable ? 'may be retried unless a tool with effects may have run' : 'not to be retried'}`;
+  const kind = `\`${code}\`, ${retryable ? 'may be retried' : 'not to be retried'}`;
   return `## ${id}\n\n${kind}. ${help}\n`;
 }
 

@@ -1,4 +1,4 @@
-// Forwards between one host and many devices over the relay's engine and TLS: by the first four bytes, and nothing else.
+// Forwards between one host and many devices over uWebSockets.js and TLS: by the first four bytes, and nothing else.
 // Like the relay it sends what it has read after it has read it; "direct" as third argument sends each message at once.
 import { SSLApp, us_socket_local_port, type WebSocket } from 'uWebSockets.js';
 

@@ -62,6 +62,9 @@ export interface RelaySettings {
    * What this pod holds for devices, and what one device may do.
    */
   readonly devices: {
+    /**
+     * Open sockets of devices, each of about 60 KiB.
+     */
     readonly max: number;
     /**
      * Connections that have not proved who they are; beyond it the oldest is closed. At most a quarter of the connections that the descriptor limit allows.

@@ -6,8 +6,11 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { FrameKind } from '@zerolatency/frame';
 import { signPeerToken } from '@zerolatency/identity';
+import { RelayService } from '@zerolatency/proto/relay';
 import { makeAuthority, makeEnrolment, tempDir } from '@zerolatency/testing';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
@@ -57,7 +60,7 @@ export async function relayProgram(t: TestContext, options: Options) {
   });
   const ready = await readyLine(child.stdout);
   const pid = child.pid ?? 0;
-  const { socketUrl = '', adminUrl = '' } = ready;
+  const { socketUrl = '', rpcUrl = '', adminUrl = '' } = ready;
   const target = { port: Number(new URL(socketUrl).port), ca: authority.ca };
   const device = async (deviceId: string) => {
     const client = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });
@@ -77,6 +80,7 @@ export async function relayProgram(t: TestContext, options: Options) {
     await client.opened();
     return client;
   };
+  const { cert, key } = await authority.client('model-host');
   const { tenant } = await enrolment.device({ deviceId: 'any' });
   const calls = async (client: DeviceClient, deviceId: string) => {
     client.echo();
@@ -90,6 +94,15 @@ export async function relayProgram(t: TestContext, options: Options) {
     host,
     calls,
     tenant,
+    rpcTarget: { port: Number(new URL(rpcUrl).port), ca: authority.ca },
+    /** Asks for a device, on a connection of its own. */
+    locate: async (deviceId: string) => {
+      const connection = new Http2SessionManager(rpcUrl, {}, { ca: authority.ca, cert, key });
+      const transport = createGrpcTransport({ baseUrl: rpcUrl, sessionManager: connection });
+      const { relayId } = await createClient(RelayService, transport).locate({ tenant, deviceId });
+      connection.abort();
+      return relayId;
+    },
     cpuMs: () => cpuMs(pid),
     rssMib: () => rssMib(pid),
     mostRssMib: () => mostRssMib(pid),
