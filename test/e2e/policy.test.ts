@@ -19,7 +19,7 @@ import { readVerifiers } from '../../services/cli/src/audit/verify-receipt.ts';
 import { probeAll } from '../../services/cli/src/commands/status.ts';
 import { firstBundle } from '../../services/cli/src/installation/policy.ts';
 import { writePublic } from '../../services/cli/src/installation/private-file.ts';
-import { faultsIn } from '../../services/cli/src/status/probe.ts';
+import { faultLine, faultsIn } from '../../services/cli/src/status/probe.ts';
 import { editConfig, scriptModel } from './effects.ts';
 import { type LogLine, logged, logMark } from './logs.ts';
 import { runTurn, type System, startSystem, type Turn } from './system.ts';
@@ -310,7 +310,9 @@ async function recordsOf(system: System): Promise<Recorded[]> {
 }
 
 async function wrongWith({ settings }: System): Promise<string[]> {
-  return (await probeAll(settings)).map(({ report, error }) => error ?? faultsIn(report));
+  return (await probeAll(settings)).map(
+    ({ report, error }) => error ?? faultsIn(report).map(faultLine).join('; '),
+  );
 }
 
 async function read(system: System, path = 'welcome.txt'): Promise<Turn> {

@@ -29,7 +29,7 @@ const START_TIMEOUT_MS = 60_000;
 export interface System {
   readonly layout: Layout;
   readonly settings: Settings;
-  start(service: Service): Promise<void>;
+  start(service: Service): Promise<unknown>;
   kill(service: Service): Promise<void>;
   stop(service: Service): Promise<string>;
   healthy(): Promise<void>;

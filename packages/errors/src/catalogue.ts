@@ -260,6 +260,16 @@ export const CATALOGUE = {
     retryable: false,
     help: 'Correct the setting that the message names.',
   },
+  'file.unusable': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'Restore the file or folder that the message names, and let this user read and write it.',
+  },
+  'port.unusable': {
+    code: 'FAILED_PRECONDITION',
+    retryable: true,
+    help: 'Set another port in the configuration, or stop the program that listens on this one.',
+  },
   'manifest.invalid': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
@@ -269,6 +279,11 @@ export const CATALOGUE = {
     code: 'ABORTED',
     retryable: true,
     help: 'Another zl command is starting or stopping this installation; run this one when it has finished.',
+  },
+  'installation.failed': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'A program of the installation does not start or does not become ready; "zl logs" shows what it said.',
   },
   'ledger.failed': {
     code: 'UNAVAILABLE',
@@ -333,7 +348,7 @@ export const CATALOGUE = {
   internal: {
     code: 'INTERNAL',
     retryable: false,
-    help: 'This is a defect; report it with the trace id.',
+    help: 'This is a defect; report it with its message and, where one is shown, its trace id.',
   },
 } as const satisfies Record<string, Entry>;
 

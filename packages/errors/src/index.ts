@@ -1,4 +1,5 @@
 export { CATALOGUE, type ErrorCode, type ErrorId, isErrorId } from './catalogue.ts';
+export { fromLocal } from './from-local.ts';
 export {
   type FromUnknownOptions,
   fromUnknown,

@@ -55,9 +55,15 @@ export async function verifyDeviceCredential(
  * The device's own reading, without a signature check: a device that changes
  * its credential only locks itself out.
  */
-export function readDeviceCredential(credential: string): Result<DeviceIdentity> {
+export function readDeviceCredential(
+  credential: string,
+): Result<DeviceIdentity & { readonly expiresAtMs: number | undefined }> {
   try {
-    return deviceOf(decodeJwt(credential));
+    const claims = decodeJwt(credential);
+    const device = deviceOf(claims);
+    if (device.error !== undefined) return device;
+    const expiresAtMs = claims.exp === undefined ? undefined : claims.exp * 1000;
+    return { value: { ...device.value, expiresAtMs } };
   } catch (cause) {
     return { error: 'it cannot be read', cause };
   }

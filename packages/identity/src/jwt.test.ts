@@ -100,7 +100,10 @@ test('a device with a P-256 key is enrolled and proves its key', async () => {
     nowMs: NOW,
     validForMs: 60_000,
   });
-  assert.deepEqual(readDeviceCredential(credential).value, device);
+  assert.deepEqual(readDeviceCredential(credential).value, {
+    ...device,
+    expiresAtMs: NOW + 60_000,
+  });
   const jwk = await exportJWK(issuerKeys.publicKey);
   const keys = createLocalJWKSet({ keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk) }] });
   const { value } = await verifyDeviceCredential(credential, keys, {

@@ -43,6 +43,11 @@ test('a changed file brings new keys, and an unusable one leaves the last in for
   await keySet.check();
   assert.equal(keySet.keys(), after);
   assert.match(warnings[0] ?? '', /x\.keysFile is unusable/);
+  assert.equal(keySet.status().status, 'degraded');
+  assert.match(keySet.status().detail, /the last keys stay in force: .*no such file/);
+  write({ keys: [second] });
+  await keySet.check();
+  assert.deepEqual(keySet.status(), { status: 'ok', detail: file });
 });
 
 test('a file that is missing, broken or secret at the start is an error that names its setting', async (t) => {

@@ -6,6 +6,8 @@ import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jos
 export interface KeySet {
   /** Another function whenever the file has changed. */
   keys(): JWTVerifyGetKey;
+  /** For a component report. */
+  status(): { status: 'ok' | 'degraded'; detail: string };
   /** Reads the file again now. */
   check(): Promise<void>;
   close(): void;
@@ -38,17 +40,29 @@ export async function watchKeySet({
     }
   };
   let keys = parse(await read(file, setting));
+  let refusal: string | undefined;
   const watch = watchFiles({
     pollMs,
     files: async () => [file],
     onChange: (contents) => {
       keys = parse(contents.get(file)?.toString() ?? '');
+      refusal = undefined;
       log.info({ file }, `${setting} loaded`);
     },
-    onError: (err) =>
-      log.warn({ err, file }, `${setting} is unusable; the last keys stay in force`),
+    onError: (err) => {
+      refusal = err instanceof Error ? err.message : String(err);
+      log.warn({ err, file }, `${setting} is unusable; the last keys stay in force`);
+    },
   });
-  return { keys: () => keys, check: () => watch.check(), close: () => watch.close() };
+  return {
+    keys: () => keys,
+    status: () =>
+      refusal === undefined
+        ? { status: 'ok', detail: file }
+        : { status: 'degraded', detail: `the last keys stay in force: ${refusal}` },
+    check: () => watch.check(),
+    close: () => watch.close(),
+  };
 }
 
 async function read(file: string, setting: string): Promise<string> {

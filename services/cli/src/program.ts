@@ -94,7 +94,9 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { status } = await LOAD.status();
-      await finish(status(terminal, await settingsOf(layout()), options));
+      const place = layout();
+      const settings = await settingsOf(place);
+      await finish(status(terminal, { layout: place, settings }, options));
     });
   program
     .command('devices')

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import type { Readable, Writable } from 'node:stream';
 import { styleText } from 'node:util';
-import { type ErrorId, fromUnknown, type ZlError } from '@zerolatency/errors';
+import { type ErrorId, fromLocal } from '@zerolatency/errors';
 import { escapeUnseen, foreignLine } from '@zerolatency/redaction';
 import type { Layout } from './installation/layout.ts';
 
@@ -60,16 +60,10 @@ const UNREACHABLE: readonly ErrorId[] = ['host.unreachable', 'host.lost', 'relay
 
 /** The one place that prints a failure. Returns its exit status. */
 export function reportFailure(terminal: Terminal, reason: unknown): number {
-  const error = fromUnknown(reason);
-  terminal.stderr.write(
-    `zl: ${error.id}: ${foreignLine(messageOf(error), 2_000)}\n    ${error.help}\n`,
-  );
-  return UNREACHABLE.includes(error.id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
-}
-
-/** On the user's own machine the cause of an internal error is not a secret. */
-function messageOf({ id, message, cause }: ZlError): string {
-  return id === 'internal' && cause instanceof Error ? cause.message : message;
+  const { id, message, help } = fromLocal(reason);
+  const lines = message.split('\n').map((line) => foreignLine(line, 2_000));
+  terminal.stderr.write(`zl: ${id}: ${lines.join('\n    ')}\n    ${help}\n`);
+  return UNREACHABLE.includes(id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
 }
 
 type Style = Parameters<typeof styleText>[0];

@@ -96,7 +96,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
     statusOf({
       version: VERSION,
       configDigest: config.digest,
-      device: { id: device.id, tenant: device.tenant },
+      device: { id: device.id, tenant: device.tenant, expiresAt: device.expiresAt() },
       isDraining: deps.lifecycle.state === 'draining',
       connection: connection.state,
       manifest: servers.manifest(),
@@ -198,17 +198,21 @@ async function openPolicy(
 
 /** `loadIdentity` reads the credential from its file each time. */
 async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
-  const { deviceId: id, tenant } = await readCredential(credentialFile);
+  let latest = await readCredential(credentialFile);
+  const { deviceId: id, tenant } = latest;
   const { pem, key } = await readDeviceKey(keyFile);
   const loadIdentity = async () => {
     const now = await readCredential(credentialFile);
+    latest = now;
     // Receipts and decisions name the device that the bridge started as.
     if (now.deviceId === id && now.tenant === tenant) return { credential: now.text, key };
     const found = `${now.deviceId} of ${now.tenant}`;
     const message = `${credentialFile} now names ${found}: restart the bridge to become that device`;
     throw new ZlError('device.credential_invalid', message);
   };
-  return { id, tenant, signer: signerFromPem(pem), loadIdentity };
+  const expiresAt = () =>
+    latest.expiresAtMs === undefined ? undefined : new Date(latest.expiresAtMs).toISOString();
+  return { id, tenant, signer: signerFromPem(pem), loadIdentity, expiresAt };
 }
 
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */
@@ -260,7 +264,8 @@ async function openServers(
     manifest(): ManifestState {
       const now = holder.current(Date.now());
       const why = watch?.refusal()?.message;
-      if (now.state === 'none') return { state: 'none', why: why ?? 'it has not been read yet' };
+      if (now.state === 'none')
+        return why === undefined ? { state: 'starting' } : { state: 'none', why };
       const active = { state: 'active', manifestId: now.name, digest: now.digest } as const;
       return why === undefined ? active : { ...active, why };
     },

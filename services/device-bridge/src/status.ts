@@ -5,6 +5,7 @@ import type { ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
 export type ManifestState =
+  | { readonly state: 'starting' }
   /** `why` is what was wrong with the file when it was last read. */
   | { readonly state: 'none'; readonly why: string }
   | {
@@ -17,7 +18,7 @@ export type ManifestState =
 interface StatusParts {
   readonly version: string;
   readonly configDigest: string;
-  readonly device: Device;
+  readonly device: Device & { readonly expiresAt: string | undefined };
   readonly isDraining: boolean;
   readonly connection: ConnectionState;
   readonly manifest: ManifestState;
@@ -85,7 +86,7 @@ function journalStatus({ id, running, failure }: StatusParts['journal']) {
   return { ...status, state: 'failing' as const, errorId: failure.id, why: failure.message };
 }
 
-function serverStatus({ spec, state }: ManagedServer) {
+function serverStatus({ spec, state, failure }: ManagedServer) {
   const server = { name: spec.name, ...('unpinned' in spec && { unpinned: true }) };
   switch (state.name) {
     case 'ready': {
@@ -94,10 +95,12 @@ function serverStatus({ spec, state }: ManagedServer) {
       const names = [...tools.keys()];
       return { ...server, state: state.name, version, pid, containment, tools: names };
     }
-    case 'failed':
-      return { ...server, state: state.name, errorId: state.error.id, why: state.error.message };
-    default:
-      return { ...server, state: state.name };
+    default: {
+      // Also while its next process starts.
+      if (failure === undefined) return { ...server, state: state.name };
+      const { error, stderr } = failure;
+      return { ...server, state: state.name, errorId: error.id, why: error.message, stderr };
+    }
   }
 }
 

@@ -7,7 +7,7 @@ import {
   metric,
   type Registry,
 } from '@zerolatency/service/telemetry';
-import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
+import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
@@ -52,13 +52,19 @@ export async function serveHost(
   const turns = await openTurns(config, { ...deps, tools });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
-  const components = { ...tools.components, rpc: () => rpcStatus() };
+  const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
+  const components = {
+    ...tools.components,
+    'identity keys': async () => verifier.status(),
+    ...(tls && { certificate: async () => tls.status() }),
+    rpc: () => rpcStatus(),
+  };
   const admin = await serveAdmin({
     ...{ ...config.admin, lifecycle, registry, log, components },
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
-  const rpc = await openRpc(config, deps, { turns, verifier });
+  const rpc = await openRpc(config, deps, { turns, verifier, tls });
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
@@ -87,12 +93,17 @@ async function openTurns(
   return turns;
 }
 
+interface RpcParts {
+  readonly turns: Turns;
+  readonly verifier: TokenVerifier;
+  readonly tls: TlsWatch | undefined;
+}
+
 async function openRpc(
   config: HostConfig,
   { lifecycle, log, registry }: HostDeps,
-  { turns, verifier }: { turns: Turns; verifier: TokenVerifier },
+  { turns, verifier, tls }: RpcParts,
 ): Promise<HttpServer> {
-  const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
   if (tls !== undefined) exposeCertificate(registry, () => tls.current().cert);
   const rpc = await serveRpc({
     ...config.rpc,

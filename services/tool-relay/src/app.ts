@@ -16,6 +16,7 @@ import { RelayMeters } from './metrics.ts';
 import type { Clock } from './ports.ts';
 import { LiveDevices } from './routing/live-devices.ts';
 import { serveRpc } from './rpc/server.ts';
+import type { HelloVerifier } from './sessions/hello.ts';
 import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
@@ -56,7 +57,13 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   let socketUrl = config.sockets.advertisedUrl;
   const directory = openDirectory(config, () => `${socketUrl}${ENDPOINT_PATHS.link}`);
   const devices = new LiveDevices(config.tenants, clock.monotonicMs);
-  const sockets = await createSockets(config, deps, { tls, directory, devices, meters });
+  const helloVerifier = await openHelloVerifier({
+    ...config.enrolment,
+    ...{ relayId: config.relayId, clock, log },
+  });
+  lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
+  const parts = { tls, directory, devices, meters, helloVerifier };
+  const sockets = createSockets(config, deps, parts);
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
     unproved: () => sockets.unproved,
@@ -75,7 +82,12 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     service: SERVICE,
     version: VERSION,
     configDigest: config.digest,
-    components: { ...components(sockets, devices, directory), rpc: () => rpcStatus() },
+    components: {
+      ...components(sockets, devices, directory),
+      'enrolment keys': async () => helloVerifier.status(),
+      certificate: async () => tls.status(),
+      rpc: () => rpcStatus(),
+    },
   });
   lifecycle.onDrain('admin', () => admin.close());
   const rpc = await serveRpc({
@@ -114,14 +126,13 @@ interface SocketParts {
   readonly directory: Directory;
   readonly devices: LiveDevices;
   readonly meters: RelayMeters;
+  readonly helloVerifier: HelloVerifier;
 }
 
-async function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts) {
-  const { tls, directory, devices, meters: metrics } = parts;
+function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts) {
+  const { tls, directory, devices, helloVerifier, meters: metrics } = parts;
   const { relayId } = config;
-  const { log, lifecycle } = deps;
-  const helloVerifier = await openHelloVerifier({ ...config.enrolment, relayId, clock, log });
-  lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
+  const { log } = deps;
   return new RelaySockets({
     config,
     capacity: capacityOf(config, deps.machine),

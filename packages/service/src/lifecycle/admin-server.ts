@@ -142,6 +142,8 @@ export interface ComponentStatus {
   readonly status: 'ok' | 'degraded' | 'down';
   readonly detail?: string;
   readonly version?: string;
+  /** ISO 8601. */
+  readonly expiresAt?: string;
 }
 
 export type ComponentCheck = () => Promise<ComponentStatus>;

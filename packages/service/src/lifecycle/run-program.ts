@@ -1,6 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tracer } from '@opentelemetry/api';
-import { fromUnknown } from '@zerolatency/errors';
+import { fromLocal } from '@zerolatency/errors';
 import { foreignText } from '@zerolatency/redaction';
 import { type ConfigSources, readCommandLine } from '../config/index.ts';
 import {
@@ -143,8 +143,8 @@ async function runMain(own: MainProcess, main: () => Promise<number>): Promise<v
   try {
     own.exitCode = await main();
   } catch (reason) {
-    const { id, message, help, cause } = fromUnknown(reason);
-    // The message of a defect is vague on purpose; an operator needs the stack.
+    const { id, message, help, cause } = fromLocal(reason);
+    // An operator needs the stack of a defect.
     const detail = id === 'internal' && cause instanceof Error ? `\n${cause.stack}` : '';
     own.stderr.write(foreignText(`${id}: ${message}${detail}\n${help}\n`));
     own.exitCode = 1;

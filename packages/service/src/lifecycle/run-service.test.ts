@@ -73,7 +73,7 @@ test('a start that fails drains what it had opened and exits with 1', async () =
   assert.equal(code, 1);
   assert.equal(rest.lifecycle.state, 'failed');
   assert.deepEqual(drained, ['half']);
-  assert.deepEqual(lines, ['error: start failed']);
+  assert.deepEqual(lines, ['error: start failed: port taken']);
 });
 
 test('asked to stop while it starts, a service waits for the start and drains what it opened', async () => {

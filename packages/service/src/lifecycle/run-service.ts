@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import { fromLocal } from '@zerolatency/errors';
 import { Lifecycle, START_HOOK } from './lifecycle.ts';
 
 /** A start takes a second; a shutdown does not wait longer for one that waits for a peer. */
@@ -34,7 +35,8 @@ export async function runService(options: RunServiceOptions): Promise<number> {
     options.lifecycle ??
     new Lifecycle({ onHookError: (hook, err) => log.error({ err, hook }, 'drain hook failed') });
   const fail = (reason: string) => (error: unknown) => {
-    log.error({ err: error }, reason);
+    const { id: errorId, message, help } = fromLocal(error);
+    log.error({ err: error, errorId, help }, `${reason}: ${message}`);
     void lifecycle.shutdown({ reason, deadlineMs, error: error ?? new Error(reason) });
   };
   const started = Promise.withResolvers<void>();

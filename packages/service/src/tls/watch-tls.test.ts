@@ -128,10 +128,16 @@ test('a half-written pair is refused, reported once, and accepted when it is com
   assert.equal(watch.current().cert, first.cert);
   assert.equal(logged.length, 1);
   assert.match(logged[0]!, /not reloaded: .*tls\.key is not the key/);
+  assert.equal(watch.status().status, 'degraded');
+  assert.match(
+    watch.status().detail,
+    /^valid until .*; its newer files are refused: .*tls\.key is not/,
+  );
   writeFileSync(files.keyFile, second.key);
   await watch.check();
   assert.equal(watch.current().cert, second.cert);
   assert.equal(changes.length, 1);
+  assert.equal(watch.status().status, 'ok');
 });
 
 test('garbage, an empty file, a missing one and an expired pair leave the old one', async (t) => {

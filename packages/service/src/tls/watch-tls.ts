@@ -23,6 +23,8 @@ export interface TlsWatch {
   subscribe(listener: (material: TlsMaterial) => void): () => void;
   /** Looks at the files now. */
   check(): Promise<void>;
+  /** For a component report. */
+  status(): { status: 'ok' | 'degraded'; detail: string; expiresAt: string };
   close(): void;
 }
 
@@ -34,6 +36,7 @@ export function watchTls(files: TlsFiles, options: TlsWatchOptions): TlsWatch {
   const nowMs = options.nowMs ?? Date.now;
   const listeners = new Set<(material: TlsMaterial) => void>();
   let current = readNow(files, nowMs());
+  let refusal: string | undefined;
 
   const watch = watchFiles({
     files: async () => [files.certFile, files.keyFile, files.caFile],
@@ -41,14 +44,16 @@ export function watchTls(files: TlsFiles, options: TlsWatchOptions): TlsWatch {
     onChange: (contents) => {
       const text = (file: string) => contents.get(file)?.toString('utf8') ?? '';
       const next = freeze(text(files.certFile), text(files.keyFile), text(files.caFile));
-      if (same(current, next)) return;
       checkMaterial(next, files, nowMs());
+      refusal = undefined;
+      if (same(current, next)) return;
       current = next;
       options.log.info({ certFile: files.certFile }, 'certificate reloaded');
       for (const listener of listeners) listener(next);
     },
     onError: (reason) => {
       const why = reason instanceof ZlError ? reason.message : String(reason);
+      refusal = why;
       options.log.warn({ errorId: 'config.invalid' }, `certificate not reloaded: ${why}`);
     },
   });
@@ -59,8 +64,22 @@ export function watchTls(files: TlsFiles, options: TlsWatchOptions): TlsWatch {
       return () => listeners.delete(listener);
     },
     check: watch.check,
+    status: () => statusOf(current, refusal, nowMs()),
     close: watch.close,
   };
+}
+
+function statusOf({ cert }: TlsMaterial, refusal: string | undefined, nowMs: number) {
+  const { validToDate } = new X509Certificate(cert);
+  const expiresAt = validToDate.toISOString();
+  const state = `${nowMs < validToDate.getTime() ? 'valid until' : 'expired at'} ${expiresAt}`;
+  const detail =
+    refusal === undefined ? state : `${state}; its newer files are refused: ${refusal}`;
+  return {
+    status: detail.startsWith('valid') && refusal === undefined ? 'ok' : 'degraded',
+    detail,
+    expiresAt,
+  } as const;
 }
 
 function readNow(files: TlsFiles, nowMs: number): TlsMaterial {

@@ -31,7 +31,10 @@ export async function devices(
   return EXIT_STATUS.ok;
 }
 
-async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
+export async function listDevices(
+  { relay, identity }: Settings,
+  { timeoutMs = TIMEOUT_MS } = {},
+): Promise<Device[]> {
   const { url } = relay;
   const [ca, cert, key] = await Promise.all([
     readAuthorities(relay.caFile),
@@ -47,7 +50,7 @@ async function listDevices({ relay, identity }: Settings): Promise<Device[]> {
   try {
     do {
       const request = { tenant: identity.tenant, pageSize: PAGE_SIZE, pageToken };
-      const page = await client.listDevices(request, { timeoutMs: TIMEOUT_MS });
+      const page = await client.listDevices(request, { timeoutMs });
       found.push(...page.devices);
       pageToken = page.nextPageToken;
     } while (pageToken !== '');

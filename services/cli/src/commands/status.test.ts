@@ -61,8 +61,17 @@ test('reports a healthy system with all its addresses', async (t) => {
   const plain = await made.zl(['status']);
   assert.equal(plain.status, 0, plain.stdout);
   assert.deepEqual(
-    plain.stdout.split('\n').map((line) => line.split(/ +/).slice(0, 3).join(' ')),
-    ['ok model-host 1.2.3', 'ok tool-relay 1.2.3', 'ok device-bridge 0.9.0', ''],
+    plain.stdout.split('\n').map((line) =>
+      line
+        .split(/ +/)
+        .slice(0, 3)
+        .join(' ')
+        .replace(/:\d+:$/, ''),
+    ),
+    [
+      ...['ok model-host 1.2.3', 'ok tool-relay 1.2.3', 'ok device-bridge 0.9.0', ''],
+      ...['devices unknown: https://localhost', ''],
+    ],
   );
   const { components } = JSON.parse((await made.zl(['status', '--json'])).stdout);
   assert.deepEqual(

@@ -1,18 +1,40 @@
+import { existsSync } from 'node:fs';
+import { toJson } from '@bufbuild/protobuf';
+import { fromLocal, ZlError } from '@zerolatency/errors';
+import { ServerState } from '@zerolatency/proto/bridge';
+import { type Device, DeviceSchema } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
+import type { Layout } from '../installation/layout.ts';
 import type { Settings } from '../settings.ts';
-import { faultsIn, type Probe, probeAdmin, probeControlSocket, skewIn } from '../status/probe.ts';
+import {
+  type Expiry,
+  expiriesIn,
+  faultLine,
+  faultsIn,
+  PROBE_TIMEOUT_MS,
+  type Probe,
+  probeAdmin,
+  probeControlSocket,
+  skewIn,
+} from '../status/probe.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
+import { listDevices } from './devices.ts';
 
 export async function status(
   terminal: Terminal,
-  settings: Settings,
+  { layout, settings }: { readonly layout: Layout; readonly settings: Settings },
   options: { readonly json?: boolean },
 ): Promise<number> {
-  const components = await probeAll(settings);
-  const addressed = components.map((probe) => ({ probe, addresses: addressesOf(settings, probe) }));
-  if (options.json) printJson(terminal, { components: addressed.map(describe) });
-  else for (const { probe, addresses } of addressed) printComponent(terminal, probe, addresses);
-  return components.every(({ health }) => health === 'ok') ? EXIT_STATUS.ok : EXIT_STATUS.failed;
+  const probes = await probeAll(settings);
+  const devices = await devicesOf(settings, probes);
+  const components = probes.map((probe) => ({ probe, addresses: addressesOf(settings, probe) }));
+  if (options.json) {
+    printJson(terminal, { components: components.map(describe), ...describeDevices(devices) });
+  } else {
+    for (const component of components) printComponent(terminal, layout, component);
+    printDevices(terminal, devices);
+  }
+  return probes.every(({ health }) => health === 'ok') ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
 export async function probeAll({ host, relay, bridge }: Settings): Promise<readonly Probe[]> {
@@ -25,6 +47,11 @@ export async function probeAll({ host, relay, bridge }: Settings): Promise<reado
 
 type Addresses = Readonly<Record<string, string>>;
 
+interface Addressed {
+  readonly probe: Probe;
+  readonly addresses: Addresses;
+}
+
 /** For grpcurl, Prometheus and scripts. */
 function addressesOf({ host, relay }: Settings, { name, address }: Probe): Addresses {
   const of: Record<string, Addresses> = {
@@ -34,20 +61,94 @@ function addressesOf({ host, relay }: Settings, { name, address }: Probe): Addre
   return { status: address, ...of[name] };
 }
 
-function describe({ probe, addresses }: { probe: Probe; addresses: Addresses }) {
+function describe({ probe, addresses }: Addressed) {
   const { name, health, report, error } = probe;
-  return { name, version: report?.version, health, error, addresses, report };
+  const expiries = expiriesIn(report);
+  return { name, version: report?.version, health, error, addresses, expiries, report };
 }
 
-function printComponent(terminal: Terminal, probe: Probe, { status, rpc }: Addresses): void {
+function printComponent(terminal: Terminal, layout: Layout, { probe, addresses }: Addressed): void {
   const paint = paintFor(terminal);
   const colour = { ok: 'green', degraded: 'yellow', down: 'red' } as const;
   const { name, health, report, error } = probe;
+  const { status, rpc } = addresses;
   const version = typeof report?.version === 'string' ? foreignLine(report.version) : '';
   const place = rpc === undefined ? status : `${rpc}  admin ${status}`;
-  const why = error ?? (health === 'ok' ? skewIn(report) : faultsIn(report));
   print(
     terminal,
-    `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}${why === '' ? '' : `\n         ${foreignLine(why)}`}`,
+    `${paint(colour[health], health.padEnd(9))}${name.padEnd(15)}${version.padEnd(9)}${place}`,
   );
+  const log = layout.log(name);
+  const details = [
+    ...(error === undefined ? [] : [error]),
+    ...faultsIn(report).flatMap((fault) => [
+      faultLine(fault),
+      ...fault.stderr.map((line) => `  | ${line}`),
+    ]),
+    skewIn(report),
+    expiriesLine(expiriesIn(report)),
+    health !== 'ok' && existsSync(log) ? `log: ${log}` : '',
+  ];
+  for (const line of details) {
+    if (line !== '') print(terminal, `         ${foreignLine(line, MAX_DETAIL_CHARS)}`);
+  }
+}
+
+/** A refused configuration lists every mistake. */
+const MAX_DETAIL_CHARS = 2_000;
+
+const DAY_MS = 24 * 60 * 60 * 1000;
+
+function expiriesLine(expiries: readonly Expiry[]): string {
+  const parts = expiries.map(({ what, expiresAt }) => {
+    const leftMs = Date.parse(expiresAt) - Date.now();
+    if (leftMs <= 0) return `${what} has expired`;
+    const days = Math.floor(leftMs / DAY_MS);
+    return `${what} in ${days === 0 ? 'less than a day' : `${days} ${days === 1 ? 'day' : 'days'}`}`;
+  });
+  return parts.length === 0 ? '' : `expires: ${parts.join(', ')}`;
+}
+
+type Devices = { readonly devices: readonly Device[] } | { readonly error: ZlError };
+
+/** Through the relay, which knows them all. */
+async function devicesOf(settings: Settings, probes: readonly Probe[]): Promise<Devices> {
+  const relay = probes.find(({ name }) => name === 'tool-relay');
+  if (relay?.health === 'down') {
+    return { error: new ZlError('relay.unreachable', 'the relay is down') };
+  }
+  try {
+    return { devices: await listDevices(settings, { timeoutMs: PROBE_TIMEOUT_MS }) };
+  } catch (reason) {
+    // What is unknown is shown as such; the rest of the report still helps.
+    return { error: fromLocal(reason) };
+  }
+}
+
+function describeDevices(known: Devices) {
+  if ('devices' in known) {
+    return { devices: known.devices.map((each) => toJson(DeviceSchema, each)) };
+  }
+  const { id, message } = known.error;
+  return { devices: null, devicesError: { id, message } };
+}
+
+function printDevices(terminal: Terminal, known: Devices): void {
+  print(terminal, '');
+  if ('error' in known) {
+    print(terminal, `devices  unknown: ${foreignLine(known.error.message)}`);
+    return;
+  }
+  if (known.devices.length === 0) print(terminal, 'devices  none is connected');
+  for (const { deviceId, bridgeVersion, catalog } of known.devices) {
+    const servers = (catalog?.servers ?? []).map(({ name, state, tools }) => {
+      const count = `${tools.length} ${tools.length === 1 ? 'tool' : 'tools'}`;
+      return `${name} ${ServerState[state]?.toLowerCase() ?? 'unknown'} (${count})`;
+    });
+    const offered = servers.length === 0 ? 'no servers' : servers.join(', ');
+    print(
+      terminal,
+      foreignLine(`device   ${deviceId.padEnd(15)}${bridgeVersion.padEnd(9)}${offered}`),
+    );
+  }
 }

@@ -1,19 +1,21 @@
 import { existsSync } from 'node:fs';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
+import { foreignLine } from '@zerolatency/redaction';
 import { checkFolder, createInstallation } from '../installation/create.ts';
 import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
 import {
-  lastLogLine,
   runningPid,
   SERVICES,
+  type StartedService,
   startService,
   stopService,
 } from '../installation/processes.ts';
 import { renewExpiring } from '../installation/renew.ts';
+import { startFailure } from '../installation/start-failure.ts';
 import { readSettings, type Settings } from '../settings.ts';
-import type { Probe } from '../status/probe.ts';
+import { readinessOf } from '../status/readiness.ts';
 import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 import { firstChat } from './first-chat.ts';
 import { probeAll } from './status.ts';
@@ -24,9 +26,13 @@ const START_TIMEOUT_MS = 60_000;
 /** Long enough for running turns to finish. */
 const STOP_TIMEOUT_MS = 15_000;
 
+const POLL_MS = 50;
+
 export async function up(terminal: Terminal, layout: Layout): Promise<number> {
   checkFolder(layout);
-  const { settings, started } = await exclusively(layout, () => bringUp(terminal, layout));
+  const { settings, started, warnings } = await exclusively(layout, () =>
+    bringUp(terminal, layout),
+  );
   const paint = paintFor(terminal);
   print(
     terminal,
@@ -34,6 +40,7 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
       ? 'Already running.'
       : `Started ${started.join(', ')}. Logs: ${layout.logs}`,
   );
+  for (const warning of warnings) terminal.stderr.write(`warning: ${foreignLine(warning)}\n`);
   const status = await firstChat(terminal, layout, settings);
   if (status !== EXIT_STATUS.ok) return status;
   print(terminal, '');
@@ -64,55 +71,57 @@ async function bringUp(terminal: Terminal, layout: Layout) {
   await renewExpiring(layout);
   const settings = await readSettings(layout.settings);
   const started = await startMissing(terminal, layout);
-  await untilHealthy({ layout, settings });
-  return { settings, started };
+  const settled = new AbortController();
+  try {
+    const ready = untilReady(settings, settled.signal);
+    const warnings = await Promise.race([
+      ready,
+      ...started.map((each) => exitOf(each, layout, settled.signal)),
+    ]);
+    return { settings, started: started.map(({ service }) => service), warnings };
+  } finally {
+    settled.abort();
+  }
 }
 
-async function startMissing(terminal: Terminal, layout: Layout): Promise<string[]> {
-  const started: string[] = [];
+async function startMissing(terminal: Terminal, layout: Layout): Promise<StartedService[]> {
+  const started: StartedService[] = [];
   for (const service of SERVICES) {
     if ((await runningPid(layout, service)) !== undefined) continue;
     const left = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
     if (left !== 'not running') {
       print(terminal, `Ended a ${service} that ran without its supervisor (${left}).`);
     }
-    await startService(terminal, layout, { service, isSupervised: service === 'device-bridge' });
-    started.push(service);
+    const isSupervised = service === 'device-bridge';
+    started.push(await startService(terminal, layout, { service, isSupervised }));
   }
   return started;
 }
 
-interface Expected {
-  readonly layout: Layout;
-  readonly settings: Settings;
-}
-
-async function untilHealthy({ layout, settings }: Expected): Promise<void> {
-  const until = Date.now() + START_TIMEOUT_MS;
-  for (;;) {
-    const probes = await probeAll(settings);
-    const missing = probes.flatMap((probe) => missingFrom(probe) ?? []);
-    if (missing.length === 0) return;
-    for (const service of SERVICES) {
-      if ((await runningPid(layout, service)) === undefined) {
-        const said = await lastLogLine(layout, service);
-        throw new ZlError(
-          'internal',
-          `${service} exited during its start; last line of ${layout.log(service)}: ${said}`,
-        );
-      }
-    }
-    if (Date.now() > until) {
-      throw new ZlError(
-        'internal',
-        `not healthy after ${START_TIMEOUT_MS / 1000} s: ${missing.join(', ')}; see ${layout.logs}`,
-      );
-    }
-    await delay(50);
+/** Rejects with what the service said, as soon as it has exited. */
+async function exitOf(
+  { service, said }: StartedService,
+  layout: Layout,
+  settled: AbortSignal,
+): Promise<never> {
+  while ((await runningPid(layout, service)) !== undefined) {
+    await delay(POLL_MS, undefined, { signal: settled });
   }
+  throw startFailure(service, await said());
 }
 
-/** Why the first call cannot run yet; undefined when it can. */
-function missingFrom({ name, health, error }: Probe): string | undefined {
-  return health === 'ok' ? undefined : `${name} (${error ?? 'not ready'})`;
+/** Resolves with what works less well than it should. */
+async function untilReady(settings: Settings, settled: AbortSignal): Promise<readonly string[]> {
+  const untilMs = performance.now() + START_TIMEOUT_MS;
+  for (;;) {
+    const readiness = readinessOf(await probeAll(settings));
+    if (readiness.state === 'ready') return readiness.warnings;
+    if (readiness.state === 'failed') throw readiness.error;
+    if (performance.now() > untilMs) {
+      const missing = readiness.missing.join(', ');
+      const message = `not ready after ${START_TIMEOUT_MS / 1000} s: ${missing}`;
+      throw new ZlError('installation.failed', message);
+    }
+    await delay(POLL_MS, undefined, { signal: settled });
+  }
 }

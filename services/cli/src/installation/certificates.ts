@@ -7,6 +7,7 @@ import {
 } from '@zerolatency/identity/authority';
 import type { Layout } from './layout.ts';
 import { writePrivate, writePublic } from './private-file.ts';
+import { readOwn } from './read-own.ts';
 
 interface Holder {
   readonly name: string;
@@ -30,8 +31,10 @@ export async function createCertificates(layout: Layout): Promise<void> {
 
 export async function renewCertificates(layout: Layout, nowMs: number): Promise<void> {
   for (const holder of HOLDERS) {
-    const { validFrom, validTo } = new X509Certificate(
-      await readFile(layout.tls(holder.name).cert),
+    const { validFrom, validTo } = await readOwn(
+      layout.tls(holder.name).cert,
+      'certificate',
+      (pem) => new X509Certificate(pem),
     );
     const life = { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
     if (!isPastHalf(life, nowMs)) continue;

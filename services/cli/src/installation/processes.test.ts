@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdir, readFile, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -7,7 +7,7 @@ import { markOf } from '@zerolatency/service/processes';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { layoutOf } from './layout.ts';
-import { lastLogLine, runningPid, startService, stopService } from './processes.ts';
+import { runningPid, startService, stopService } from './processes.ts';
 
 const SERVICE = 'tool-relay';
 
@@ -79,7 +79,7 @@ test('reports a service that cannot be started', async (t) => {
   const started = startService(fakeTerminal({ nodePath: '/no/such/node' }), layout, {
     service: SERVICE,
   });
-  await assert.rejects(started, { id: 'internal', message: /tool-relay.*ENOENT/ });
+  await assert.rejects(started, { id: 'installation.failed', message: /tool-relay.*ENOENT/ });
   assert.equal(await runningPid(layout, SERVICE), undefined);
 });
 
@@ -146,7 +146,21 @@ test('a supervised service that cannot start is not restarted', async (t) => {
   const layout = layoutOf(tempDir(t));
   const main = `${layout.home}/main.ts`;
   await writeFile(main, "console.error('config.invalid: no'); process.exitCode = 1;");
-  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
+  const started = await startService(fakeTerminal(), layout, {
+    ...{ service: SERVICE, main, isSupervised: true },
+  });
   await eventually(async () => (await runningPid(layout, SERVICE)) === undefined);
-  assert.equal(await lastLogLine(layout, SERVICE), 'config.invalid: no');
+  assert.equal(await started.said(), 'config.invalid: no\n');
+});
+
+test('a service whose process file cannot be written is not left running', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  await writeFile(dirname(layout.pid(SERVICE)), '');
+  const main = `${layout.home}/main.ts`;
+  await writeFile(main, "console.log('pid', process.pid); setInterval(() => {}, 1000);");
+  await assert.rejects(startService(fakeTerminal(), layout, { service: SERVICE, main }), {
+    code: 'EEXIST',
+  });
+  const ours = () => spawnSync('pgrep', ['-f', main], { encoding: 'utf8' }).stdout;
+  await eventually(() => ours() === '');
 });

@@ -1,8 +1,9 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, openSync } from 'node:fs';
+import { closeSync, createReadStream, fstatSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { isProcessMark, isRunning, markOf, type ProcessMark } from '@zerolatency/service/processes';
@@ -47,12 +48,6 @@ async function markIn(pidFile: string): Promise<ProcessMark | undefined> {
 /** What its supervisor runs, which stays when the supervisor is killed. */
 const supervisedPidFile = (layout: Layout, service: Service) => layout.pid(`${service}-supervised`);
 
-/** For an error message about a service that exited. */
-export async function lastLogLine(layout: Layout, service: Service): Promise<string> {
-  const log = await readFile(layout.log(service), 'utf8').catch(() => '');
-  return log.trimEnd().split('\n').at(-1) ?? '';
-}
-
 interface StartOptions {
   readonly service: Service;
   readonly main?: string;
@@ -60,15 +55,23 @@ interface StartOptions {
   readonly isSupervised?: boolean;
 }
 
+/** A process that was started here. */
+export interface StartedService {
+  readonly service: Service;
+  /** What it has written since its start. */
+  said(): Promise<string>;
+}
+
 /** Starts the service in the background, in its own process group, with a log file. */
 export async function startService(
   terminal: Terminal,
   layout: Layout,
   { service, main = sourceOf(service), isSupervised = false }: StartOptions,
-): Promise<void> {
+): Promise<StartedService> {
   const logFile = layout.log(service);
   await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, 'a', 0o600);
+  const { size: start } = fstatSync(log);
   const node = [terminal.nodePath, '--disable-warning=ExperimentalWarning'];
   const program = [...node, main, '--config', CONFIG_FILES[service](layout)];
   const [command = '', ...args] = isSupervised
@@ -78,12 +81,29 @@ export async function startService(
   const child = spawn(command, args, { cwd: layout.home, detached: true, stdio: [...stdio] });
   closeSync(log);
   await once(child, 'spawn').catch((cause: Error) => {
-    throw new ZlError('internal', `cannot start ${service}: ${cause.message}`, { cause });
+    throw new ZlError('installation.failed', `cannot start ${service}: ${cause.message}`, {
+      cause,
+    });
   });
   child.unref();
   // A process that has already exited needs no file.
   const mark = child.pid === undefined ? undefined : markOf(child.pid);
-  if (mark !== undefined) await writePrivate(layout.pid(service), JSON.stringify(mark));
+  try {
+    if (mark !== undefined) await writePrivate(layout.pid(service), JSON.stringify(mark));
+  } catch (reason) {
+    // Without the file nobody would ever stop it.
+    child.kill('SIGKILL');
+    throw reason;
+  }
+  return { service, said: () => readFrom(logFile, start) };
+}
+
+/** A program that fails writes little; more than this is not its first error. */
+const MAX_SAID_BYTES = 256 * 1024;
+
+async function readFrom(file: string, start: number): Promise<string> {
+  const said = createReadStream(file, { start, end: start + MAX_SAID_BYTES, encoding: 'utf8' });
+  return await text(said);
 }
 
 /** Stops the service gracefully, and kills it at the deadline; also one that its supervisor left. */

@@ -13,6 +13,7 @@ import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
 import { installBundle } from './policy.ts';
 import { writePrivate } from './private-file.ts';
+import { readOwn } from './read-own.ts';
 
 /** Signs anew what has lived half its life. Running services pick it up. */
 export async function renewExpiring(
@@ -41,14 +42,13 @@ async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
 }
 
 async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
-  const { iat = 0, exp = 0 } = decodeJwt(await readFile(layout.device.credential, 'utf8'));
+  const { credential: file, key } = layout.device;
+  const { iat = 0, exp = 0 } = await readOwn(file, 'credential', decodeJwt);
   if (!isPastHalf({ fromMs: iat * 1000, untilMs: exp * 1000 }, nowMs)) return;
-  const devicePublicPem = createPublicKey(await readFile(layout.device.key, 'utf8'))
-    .export({ type: 'spki', format: 'pem' })
-    .toString();
+  const devicePublicPem = await readOwn(key, 'private key', publicPemOf);
   const enrolmentKeyPem = await readFile(layout.enrolment.key, 'utf8');
   const credential = await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs });
-  await writePrivate(layout.device.credential, credential);
+  await writePrivate(file, credential);
 }
 
 /** The document in an envelope that was signed here. Others renew what they signed. */
@@ -57,8 +57,11 @@ async function ownDocument<T extends DocumentHead>(
   path: string,
   keyFile: string,
 ): Promise<SignedDocument<T> | undefined> {
-  const privatePem = await readFile(keyFile, 'utf8');
-  const publicPem = createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
+  const publicPem = await readOwn(keyFile, 'private key', publicPemOf);
   const opened = openDocument(kind, await readFile(path, 'utf8'), [publicPem]);
   return 'error' in opened ? undefined : opened;
+}
+
+function publicPemOf(privatePem: string): string {
+  return createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
 }

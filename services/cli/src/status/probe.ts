@@ -2,7 +2,7 @@ import { connect } from 'node:net';
 import { Readable } from 'node:stream';
 
 /** A component that does not answer within this time is down. */
-const PROBE_TIMEOUT_MS = 2_000;
+export const PROBE_TIMEOUT_MS = 2_000;
 
 /** A report is a few KiB. */
 const MAX_REPORT_BYTES = 1024 * 1024;
@@ -91,23 +91,51 @@ function reasonOf(reason: unknown): string {
 
 function healthOf(report: Report): Probe['health'] {
   // Only a component without an answer is down.
-  const isOk = report.status === 'ok' || (report.state === 'live' && faultsIn(report) === '');
+  const isOk = report.status === 'ok' || (report.state === 'live' && faultsIn(report).length === 0);
   return isOk ? 'ok' : 'degraded';
 }
 
-/** The faults that a component reports, in its own words. Empty when it is healthy. */
-export function faultsIn(report: Report = {}): string {
-  const own = report.state === 'live' || typeof report.why !== 'string' ? [] : [report];
+/** A part of a component that is not as it should be. */
+export interface Fault {
+  /** Empty for the component itself. */
+  readonly name: string;
+  readonly state: string;
+  readonly why?: string;
+  readonly errorId?: string;
+  /** The last lines of a failed server's stderr. */
+  readonly stderr: readonly string[];
+}
+
+/** The faults that a component reports, in its own words. */
+export function faultsIn(report: Report = {}): readonly Fault[] {
+  const { state, why } = report;
+  const own = state === 'live' || typeof why !== 'string' ? [] : [{ ...report, name: '' }];
   const parts = [...recordsIn(report.components), ...recordsIn(report.servers)];
   const named = (name: 'policy' | 'manifest' | 'journal') =>
     recordsIn([report[name]]).map((each): Report => ({ ...each, name }));
   const documents = [...named('policy'), ...named('manifest')].filter(isFaultyDocument);
   // A journal has a state only when it fails.
-  const journals = named('journal').filter(({ state }) => state !== undefined);
-  return [
-    ...own.map(({ state, why }) => `${state}: ${why}`),
-    ...[...parts.filter(isFaulty), ...documents, ...journals].map(describeFault),
-  ].join('; ');
+  const journals = named('journal').filter((journal) => journal.state !== undefined);
+  return [...own, ...parts.filter(isFaulty), ...documents, ...journals].map(faultOf);
+}
+
+export function faultLine({ name, state, why }: Fault): string {
+  const what = name === '' ? state : `${name} is ${state}`;
+  return why === undefined ? what : `${what}: ${why}`;
+}
+
+export interface Expiry {
+  readonly what: string;
+  readonly expiresAt: string;
+}
+
+/** What in the component expires. */
+export function expiriesIn({ components, device, policy }: Report = {}): readonly Expiry[] {
+  const parts = [...recordsIn(components), ...recordsIn([device, policy])];
+  return parts.flatMap(({ name, policyId, expiresAt }) => {
+    const what = [name, policyId].find((each) => typeof each === 'string') ?? 'credential';
+    return typeof expiresAt === 'string' ? [{ what: String(what), expiresAt }] : [];
+  });
 }
 
 /** Calls go on whatever the clock shows; what people and policies read of it is wrong. */
@@ -131,10 +159,17 @@ function isFaulty({ status, state }: Report): boolean {
   return status !== 'ok' && state !== 'ready' && state !== 'active';
 }
 
-function describeFault({ name, status, state, detail, why, error }: Report): string {
-  const message = isRecord(error) ? error.message : undefined;
-  const reason = [message, why, detail].find((text) => typeof text === 'string');
-  return `${name} is ${status ?? state}${reason === undefined ? '' : `: ${reason}`}`;
+function faultOf({ name, status, state, detail, why, errorId, error, stderr }: Report): Fault {
+  const own = isRecord(error) ? error : {};
+  const reason = [own.message, why, detail].find((text) => typeof text === 'string');
+  const id = [own.id, errorId].find((text) => typeof text === 'string');
+  return {
+    name: String(name),
+    state: String(status ?? state),
+    ...(reason !== undefined && { why: String(reason) }),
+    ...(id !== undefined && { errorId: String(id) }),
+    stderr: Array.isArray(stderr) ? stderr.map(String) : [],
+  };
 }
 
 function recordsIn(value: unknown): Report[] {

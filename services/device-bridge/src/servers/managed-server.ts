@@ -2,6 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { BuiltinServer, ManifestServer } from '@zerolatency/manifest';
 import type { McpConnection } from '@zerolatency/mcp';
+import { maskText } from '@zerolatency/redaction';
 import { Backoff, type BackoffRange } from '@zerolatency/service/backoff';
 import fsRead from '../../../../contracts/tools/fs.read/v1/manifest.json' with { type: 'json' };
 import type { Log } from '../ports.ts';
@@ -31,6 +32,7 @@ export interface LaunchedServer {
 export type ToolMap = ReadonlyMap<string, OfferedTool>;
 
 export interface LaunchOptions {
+  readonly onStderr: (line: string) => void;
   readonly onToolsChanged: () => void;
   /** Closes the server, whether it has started or not. */
   readonly signal: AbortSignal;
@@ -62,6 +64,9 @@ const DEFAULT_CALL_TIMEOUT_MS = 60_000;
 const DEFAULT_MAX_CONCURRENT_CALLS = 32;
 /** After a call went unanswered, a server has this long to answer a ping. */
 const PING_TIMEOUT_MS = 2_000;
+/** Of what a failed server printed, for the person who asks why. */
+const MAX_STDERR_LINES = 5;
+const MAX_STDERR_CHARS = 500;
 /** A server that ran this long restarts without the backoff of earlier failures. */
 const PROVEN_AFTER_MS = 60_000;
 
@@ -78,6 +83,8 @@ export class ManagedServer {
   #isPinging = false;
   #onceStarted: (() => void)[] = [];
   #running: Promise<void> | undefined;
+  #stderr: string[] = [];
+  #lastError: ZlError | undefined;
 
   constructor(spec: ManifestServer, deps: ServerDeps) {
     this.spec = spec;
@@ -89,6 +96,12 @@ export class ManagedServer {
 
   get state(): ServerState {
     return this.#state;
+  }
+
+  /** Why its latest process ended, and what that printed last; undefined while one works. */
+  get failure(): { readonly error: ZlError; readonly stderr: readonly string[] } | undefined {
+    const error = this.#state.name === 'ready' ? undefined : this.#lastError;
+    return error && { error, stderr: this.#stderr };
   }
 
   /** A tool that is not declared free of effects counts as having them. */
@@ -165,6 +178,7 @@ export class ManagedServer {
       const error = await this.#liveOnce();
       if (error === undefined || this.#isLeaving) return;
       const retryInMs = this.#backoff.nextMs();
+      this.#lastError = error;
       this.#setState({ name: 'failed', error, retryInMs });
       // Rejects when stopped, which the loop's condition then sees.
       await sleep(retryInMs, undefined, { signal: this.#stopping.signal }).catch(() => {});
@@ -175,8 +189,15 @@ export class ManagedServer {
   async #liveOnce(): Promise<ZlError | undefined> {
     this.#setState({ name: 'starting' });
     let launched: LaunchedServer | undefined;
+    const stderr: string[] = [];
+    const onStderr = (line: string) => {
+      this.#stderr = stderr;
+      stderr.push(maskText(line.slice(0, MAX_STDERR_CHARS)).text);
+      if (stderr.length > MAX_STDERR_LINES) stderr.shift();
+    };
     try {
       launched = await this.#deps.launch(this.spec, {
+        onStderr,
         // A change before the first list needs no second one.
         onToolsChanged: () => launched && void this.#toolsChanged(launched),
         signal: this.#stopping.signal,

@@ -35,7 +35,7 @@ import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-o
 import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
-import { NO_DEVICES } from '../executors/device/remote-call.ts';
+import { type DeviceRoutes, NO_DEVICES } from '../executors/device/remote-call.ts';
 import {
   bundleRefusals,
   exposeBundle,
@@ -81,13 +81,13 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const onChange = recordPolicy(ledger, log);
   const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
   ledger.resumeWith(() => policyEntry(policy.current(Date.now())));
-  const devices = await openDevices(config.relay, deps);
+  const { devices, checks: relayChecks } = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
   const metrics = toolMetrics(registry);
   const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
   const executors = [
     deviceExecutor({
-      devices: devices ?? NO_DEVICES,
+      devices,
       contracts: loadToolContracts(contractsDir || DEFAULT_CONTRACTS_DIR),
       onResumed: metrics.resumed,
       onWithheld: (device, withheld, count) =>
@@ -117,7 +117,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     components: {
       ledger: ledgerCheck(ledger),
       policy: policyCheck,
-      ...relayCheck(devices),
+      ...relayChecks,
     },
   };
 }
@@ -142,11 +142,13 @@ async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): P
   log.warn({ outcomes }, 'calls without a receipt were closed');
 }
 
-async function openDevices(
-  relay: HostConfig['relay'],
-  deps: HostDeps,
-): Promise<RelayClient | undefined> {
-  if (relay === undefined) return undefined;
+interface OpenedDevices {
+  readonly devices: DeviceRoutes;
+  readonly checks: Readonly<Record<string, ComponentCheck>>;
+}
+
+async function openDevices(relay: HostConfig['relay'], deps: HostDeps): Promise<OpenedDevices> {
+  if (relay === undefined) return { devices: NO_DEVICES, checks: {} };
   const { lifecycle, log, registry } = deps;
   const tls = watchTls(relay.tls, { log });
   const keys = await watchKeySet({
@@ -166,18 +168,20 @@ async function openDevices(
     keys.close();
     tls.close();
   });
-  return devices;
+  const checks = {
+    relay: relayCheck(devices),
+    'relay certificate': async () => tls.status(),
+    'device keys': async () => keys.status(),
+  };
+  return { devices, checks };
 }
 
-function relayCheck(devices: RelayClient | undefined): Record<string, ComponentCheck> {
-  if (devices === undefined) return {};
-  return {
-    relay: async () => {
-      // Any tenant will do: the check asks whether a relay answers.
-      await devices.list('health', AbortSignal.timeout(1000));
-      const { links, routes } = devices.status();
-      return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
-    },
+function relayCheck(devices: RelayClient): ComponentCheck {
+  return async () => {
+    // Any tenant will do: the check asks whether a relay answers.
+    await devices.list('health', AbortSignal.timeout(1000));
+    const { links, routes } = devices.status();
+    return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
   };
 }
 
@@ -285,7 +289,9 @@ function policyReport(held: BundleState, refusal: ZlError | undefined) {
     held.state === 'none' ? 'no bundle: tools are denied' : `${held.name} is ${held.state}`;
   const detail = refusal === undefined ? state : `${state}; ${refusal.message}. ${refusal.help}`;
   const isGood = held.state === 'active' && refusal === undefined;
-  return { status: isGood ? ('ok' as const) : ('degraded' as const), detail };
+  const expiry =
+    held.state === 'none' ? {} : { expiresAt: new Date(held.expiresAtMs).toISOString() };
+  return { status: isGood ? ('ok' as const) : ('degraded' as const), detail, ...expiry };
 }
 
 /** The ledger's folder remembers that the floor was there. */

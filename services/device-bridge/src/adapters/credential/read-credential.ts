@@ -5,6 +5,7 @@ import { algorithmOf, type DeviceIdentity, readDeviceCredential } from '@zerolat
 
 export interface Credential extends DeviceIdentity {
   readonly text: string;
+  readonly expiresAtMs: number | undefined;
 }
 
 export async function readCredential(path: string): Promise<Credential> {

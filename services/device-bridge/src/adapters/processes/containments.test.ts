@@ -65,6 +65,7 @@ async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Sta
   };
   const stop = new AbortController();
   const { connection, containment } = await launch(spec, {
+    onStderr() {},
     onToolsChanged() {},
     signal: stop.signal,
     kill: new AbortController().signal,

@@ -26,7 +26,7 @@ interface LauncherDeps {
 /** Starts servers as child processes, from the signed files and with what the manifest gives them. */
 export function serverLauncher(deps: LauncherDeps): Launch {
   const { environment, version, containments, leftovers, log } = deps;
-  return async (spec, { onToolsChanged, signal, kill }) => {
+  return async (spec, { onStderr, onToolsChanged, signal, kill }) => {
     const { name, limits } = spec;
     if ('command' in spec) await checkFiles(spec);
     const program = 'command' in spec ? programOf(spec, environment) : builtinProgram(spec);
@@ -39,7 +39,10 @@ export function serverLauncher(deps: LauncherDeps): Launch {
           maxLineBytes: limits?.maxLineBytes,
           startTimeoutMs: limits?.startTimeoutMs,
         }),
-        onStderr: (line) => log.debug({ server: name, line }, 'server stderr'),
+        onStderr: (line) => {
+          onStderr(line);
+          log.debug({ server: name, line }, 'server stderr');
+        },
         onSpawn: (pid) => leftovers.started(name, pid),
         onExit: () =>
           containment.end().catch((error: unknown) => {

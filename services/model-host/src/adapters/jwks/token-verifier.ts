@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import {
+  type KeySet,
   type KeySetOptions,
   type ProvenIdentity,
   verifyAccessToken,
@@ -22,6 +23,7 @@ export interface TokenVerifier {
   /** @throws ZlError identity.invalid, which says no more than what is wrong with the token. */
   verify(token: string): Promise<ProvenIdentity>;
   check(): Promise<void>;
+  status: KeySet['status'];
   close(): void;
 }
 
@@ -38,6 +40,7 @@ export async function openTokenVerifier(
   let keys = keySet.keys();
   return {
     check: () => keySet.check(),
+    status: () => keySet.status(),
     close: () => keySet.close(),
     verify: async (token) => {
       if (token.length > MAX_TOKEN_CHARS) throw invalid('it is too long');

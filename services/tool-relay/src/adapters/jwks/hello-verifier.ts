@@ -17,7 +17,7 @@ export interface HelloVerifierOptions extends Pick<KeySetOptions, 'log'> {
   readonly clock: Pick<Clock, 'unixMs'>;
 }
 
-export interface WatchedHelloVerifier extends HelloVerifier, Pick<KeySet, 'close'> {}
+export interface WatchedHelloVerifier extends HelloVerifier, Pick<KeySet, 'close' | 'status'> {}
 
 /** Verifies credentials against the key set file of the enrolment authority. */
 export async function openHelloVerifier(
@@ -27,6 +27,7 @@ export async function openHelloVerifier(
   const keySet = await watchKeySet({ file: jwksFile, setting: 'enrolment.jwksFile', log });
   return {
     close: () => keySet.close(),
+    status: () => keySet.status(),
     verify: async ({ credential, proof, nonce }) => {
       const nowMs = clock.unixMs();
       const rules = { nowMs, ...(issuer === '' ? {} : { issuer }) };
