@@ -93,7 +93,7 @@ const MISTAKES: Readonly<Record<string, Mistake>> = {
       const segment = join(layout.host.ledger, 'segment-0000000000000000.jsonl');
       await writeFile(segment, (await readFile(segment, 'utf8')).replace('\n{', '\nX'));
     },
-    says: /^zl: ledger\.corrupt: model-host: .*segment-0000000000000000\.jsonl line 2 .*\n {4}.*\n$/,
+    says: /^zl: ledger\.corrupt: model-host: ledger is down: .*segment-0000000000000000\.jsonl line 2 .*\n {4}.*\n$/,
   },
 };
 

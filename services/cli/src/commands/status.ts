@@ -1,6 +1,6 @@
 import { existsSync } from 'node:fs';
 import { toJson } from '@bufbuild/protobuf';
-import { fromLocal, ZlError } from '@zerolatency/errors';
+import { CATALOGUE, fromLocal, isErrorId, ZlError } from '@zerolatency/errors';
 import { ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
@@ -9,6 +9,7 @@ import type { Settings } from '../settings.ts';
 import {
   type Expiry,
   expiriesIn,
+  type Fault,
   faultLine,
   faultsIn,
   PROBE_TIMEOUT_MS,
@@ -84,6 +85,7 @@ function printComponent(terminal: Terminal, layout: Layout, { probe, addresses }
     ...faultsIn(report).flatMap((fault) => [
       faultLine(fault),
       ...fault.stderr.map((line) => `  | ${line}`),
+      ...actionFor(fault),
     ]),
     skewIn(report),
     expiriesLine(expiriesIn(report)),
@@ -96,6 +98,11 @@ function printComponent(terminal: Terminal, layout: Layout, { probe, addresses }
 
 /** A refused configuration lists every mistake. */
 const MAX_DETAIL_CHARS = 2_000;
+
+/** What the catalogue advises. */
+function actionFor({ errorId = '' }: Fault): string[] {
+  return isErrorId(errorId) ? [`  ${CATALOGUE[errorId].help}`] : [];
+}
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 

@@ -133,9 +133,11 @@ test('a supervised service that does not stop is killed with its supervisor', as
     main,
     "process.on('SIGTERM', () => {}); console.log(process.pid); setInterval(() => {}, 1000);",
   );
-  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
-  await eventually(async () => (await readFile(layout.log(SERVICE), 'utf8')).endsWith('\n'));
-  const pid = Number(await lastLogLine(layout, SERVICE));
+  const started = await startService(fakeTerminal(), layout, {
+    ...{ service: SERVICE, main, isSupervised: true },
+  });
+  await eventually(async () => (await started.said()).endsWith('\n'));
+  const pid = Number(await started.said());
   t.after(() => markOf(pid) && process.kill(pid, 'SIGKILL'));
   const stop = { service: SERVICE, deadlineMs: 50 } as const;
   assert.equal(await stopService(fakeTerminal(), layout, stop), 'killed');

@@ -248,8 +248,8 @@ function reasonOf({ detail }: Lifecycle): { reason?: string } {
 function ledgerCheck(ledger: HostLedger): ComponentCheck {
   return async () => {
     const { failure, size } = ledger;
-    if (failure === undefined) return { status: 'ok', detail: `open, ${size} records` };
-    return { status: 'down', detail: `${failure.message}. ${failure.help}` };
+    if (failure !== undefined) throw failure;
+    return { status: 'ok', detail: `open, ${size} records` };
   };
 }
 
