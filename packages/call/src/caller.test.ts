@@ -1,8 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary, toJson } from '@bufbuild/protobuf';
+import { DurationSchema } from '@bufbuild/protobuf/wkt';
 import { callIdFromKey, type Frame, FrameKind } from '@zerolatency/frame';
-import { CallSchema, OutcomeSchema, RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
+import {
+  CallSchema,
+  OutcomeSchema,
+  OutcomeStatus,
+  RefusedReason,
+  ResumeSchema,
+} from '@zerolatency/proto/call';
 import {
   Caller,
   type CallerOutcome,
@@ -52,6 +59,17 @@ function outcomeFrame(message: Parameters<typeof create<typeof OutcomeSchema>>[1
     payload: toBinary(OutcomeSchema, create(OutcomeSchema, message)),
   };
 }
+
+test('the longest time that a device can state fits into an event', () => {
+  const { caller, hear, outcomes } = setUp();
+  caller.routeUp(route, 0);
+  const longest = 2n ** 64n - 1n;
+  hear(outcomeFrame({ status: OutcomeStatus.FAILED, deviceUs: longest, serverUs: longest }));
+  for (const us of [outcomes[0]?.deviceUs, outcomes[0]?.serverUs]) {
+    const seconds = BigInt(Math.trunc((us ?? 0) / 1e6));
+    assert.doesNotThrow(() => toJson(DurationSchema, create(DurationSchema, { seconds })));
+  }
+});
 
 test('the first route carries the call with everything rule 1 requires', () => {
   const { caller, sent } = setUp();

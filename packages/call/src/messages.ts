@@ -244,8 +244,8 @@ function fromWireOutcome(message: OutcomeMessage, resultBytes: number): CallerOu
   const status = fromWireStatus(message.status);
   const reported = {
     receipt: message.receipt,
-    deviceUs: Number(message.deviceUs),
-    serverUs: Number(message.serverUs),
+    deviceUs: microsOf(message.deviceUs),
+    serverUs: microsOf(message.serverUs),
   };
   if (status === 'done') {
     return { status, resultDigest: message.resultDigest, resultBytes, ...reported };
@@ -253,6 +253,11 @@ function fromWireOutcome(message: OutcomeMessage, resultBytes: number): CallerOu
   const id = isErrorId(message.errorId) ? message.errorId : DEFAULT_ERROR[status];
   const error = new ZlError(id, boundedText(message.errorMessage));
   return { status, error, resultDigest: NO_BYTES, resultBytes: 0, ...reported };
+}
+
+/** A device may state any time, and an event's Duration holds no more than ten thousand years. */
+function microsOf(stated: bigint): number {
+  return Math.min(Number(stated), Number.MAX_SAFE_INTEGER);
 }
 
 const DEFAULT_ERROR = {
