@@ -236,6 +236,7 @@ test('[POL-02] an unreadable bundle in force goes stale and expires', async (t) 
   }
   const states = events.filter((event) => event.startsWith('default@1'));
   assert.deepEqual(states, ['default@1 active', 'default@1 stale', 'default@1 expired']);
+  await eventually(() => JSON.parse(readFileSync(paths.floor, 'utf8')).seenMs === clock.nowMs());
 });
 
 test('[POL-02] a clock that is set back brings no stale bundle back to life', async (t) => {
