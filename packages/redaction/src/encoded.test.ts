@@ -42,6 +42,11 @@ const HIDDEN: readonly [what: string, text: string, shown: string][] = [
   ['in escapes of JSON', '"\\u0073k-ant-\\\\u0030123456789abcdef0123456789"', `"${MASK}"`],
   ['split by an escape of JSON', '"sk-ant-0123\\u200b456789abcdef0123456789"', `"${MASK}"`],
   ['in escapes of a shell', "$'\\x73\\x6b-ant-0123456789abcdef0123456789'", `$'${MASK}'`],
+  [
+    'right behind another one',
+    'AKIAIOSFODNN7EXAMPLE%2D----BEGIN PRIVATE KEY-----\nabc\n-----END PRIVATE KEY----- x',
+    '[masked:aws-key][masked:private-key] x',
+  ],
   ['in base64', `key: ${base64(KEY)}.`, `key: ${MASK}.`],
   ['in a file in base64', base64(LINE), '[masked:secret]'],
   ['in base64 for URLs', Buffer.from(`${KEY}ÿþ?>`).toString('base64url'), MASK],
