@@ -90,6 +90,24 @@ test('a record appended without waiting keeps its place and is on disk after clo
   assert.equal((await verifyLedger(scratch.dir, { keys })).records, 4);
 });
 
+test('[AUD-02] a ledger that closes has its last record on disk, and a checkpoint that covers it', async () => {
+  const slow = Promise.withResolvers<void>();
+  let isSlow = false;
+  const ledger = await scratch.open({
+    disk: watchedDisk((operation) => {
+      if (isSlow && operation === 'appendFile') return slow.promise;
+    }),
+  });
+  isSlow = true;
+  ledger.appendSoon(intent(1));
+  const closed = ledger.close();
+  await assert.rejects(scratch.open(), { id: 'ledger.failed', message: /holds/ });
+  slow.resolve();
+  await closed;
+  const note = readFileSync(join(scratch.dir, 'checkpoint'), 'utf8');
+  assert.equal(verifyCheckpoint(note, keys).value?.size, 2);
+});
+
 test('any mix of appends, rotations and reopenings makes one valid ledger', async () => {
   const sessions = fc.array(
     fc.array(fc.constantFrom('intent', 'receipt', 'soon'), { maxLength: 12 }),

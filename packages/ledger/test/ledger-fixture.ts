@@ -59,14 +59,16 @@ export function useLedgerDirectory() {
 
 export type DiskOperation = keyof LedgerDisk | 'appendFile' | 'truncate' | 'datasync';
 
-/** The real disk, which calls `before` before each operation; what that throws, the disk reports. */
-export function watchedDisk(before: (operation: DiskOperation, path: string) => void): LedgerDisk {
+/** The real disk, which awaits `before` before each operation; what that throws, the disk reports. */
+export function watchedDisk(
+  before: (operation: DiskOperation, path: string) => void | Promise<void>,
+): LedgerDisk {
   return {
     async open(path) {
-      before('open', path);
+      await before('open', path);
       const file = await realDisk.open(path);
       const run = async (operation: DiskOperation, work: () => Promise<void>) => {
-        before(operation, path);
+        await before(operation, path);
         await work();
       };
       return {
@@ -77,11 +79,11 @@ export function watchedDisk(before: (operation: DiskOperation, path: string) => 
       };
     },
     async remove(path) {
-      before('remove', path);
+      await before('remove', path);
       await realDisk.remove(path);
     },
     async syncFolder(dir) {
-      before('syncFolder', dir);
+      await before('syncFolder', dir);
       await realDisk.syncFolder(dir);
     },
     async replace(path, text, fsync) {
