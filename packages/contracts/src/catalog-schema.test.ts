@@ -64,6 +64,16 @@ test('[TOOL-02] schemas as Python, zod and Rust generators write them validate',
   assert.equal(schemars({ port: 70_000 }).error?.field, '/port');
 });
 
+test('[TOOL-02] a schema is read by the draft it names, and by 2020-12 where it names none', () => {
+  const tuple = { type: 'array', prefixItems: [{ type: 'string' }] };
+  const draft = (name: string) => ({ $schema: `http://json-schema.org/${name}/schema#`, ...tuple });
+  for (const schema of [tuple, draft('draft/2020-12')]) {
+    assert.equal(catalog(schema)([1]).error?.field, '/0');
+  }
+  // In draft 7 nothing has the name prefixItems.
+  assert.deepEqual(catalog(draft('draft-07'))([1]).value, [1]);
+});
+
 test('a pattern with needless escapes is accepted', () => {
   const validate = catalog({
     type: 'object',

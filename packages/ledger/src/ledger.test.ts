@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import fc from 'fast-check';
 import {
@@ -263,6 +264,13 @@ test('only one process writes a ledger', async () => {
   await assert.rejects(scratch.open(), { id: 'ledger.failed', message: /process \d+ holds/ });
   await ledger.close();
   await (await scratch.open()).close();
+});
+
+test('a ledger whose lock is being taken by an unnamed process is refused too', async () => {
+  const taker = new DatabaseSync(join(scratch.dir, 'lock'));
+  taker.exec('BEGIN EXCLUSIVE');
+  await assert.rejects(scratch.open(), { id: 'ledger.failed', message: /another process holds/ });
+  taker.close();
 });
 
 test('a writer whose lock file was replaced stops instead of spoiling the chain', async () => {
