@@ -47,6 +47,8 @@ export interface ProgramProcess extends MainProcess, SignalSource {
   readonly argv: readonly string[];
   readonly env: Env;
   readonly stdout: { write(text: string): unknown };
+  /** Where the parent listens, as a supervisor does. */
+  send?(message: 'ready', onSent: (error: Error | null) => void): unknown;
   exit(code: number): unknown;
 }
 
@@ -95,6 +97,8 @@ async function serve<Config extends ProgramConfig>(
     start: (lifecycle) => {
       lifecycle.onChange((state) => {
         if (state === 'draining') drainsFromMs = performance.now();
+        // A supervisor that is gone by now needs no word.
+        if (state === 'ready') own.send?.('ready', () => {});
       });
       const announce = announceOnce(own, lifecycle);
       const { tracer } = telemetry;

@@ -7,12 +7,15 @@ import { Backoff } from '@zerolatency/service/backoff';
 import { markOf } from '@zerolatency/service/processes';
 
 const BACKOFF = { minMs: 100, maxMs: 10_000 };
-/** A program that ran this long can start, and restarts without the backoff of earlier failures. */
+/** A program that ran this long restarts without the backoff of earlier failures. */
 const PROVEN_AFTER_MS = 10_000;
 
 const [pidFile = '', program = '', ...args] = process.argv.slice(2);
 const stopping = new AbortController();
 for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => stopping.abort());
+
+/** It was ready once, or crashed, which says nothing about its start. */
+let canStart = false;
 
 interface End {
   readonly status: number | null;
@@ -22,7 +25,10 @@ interface End {
 }
 
 async function runOnce(): Promise<End> {
-  const child = spawn(program, args, { stdio: 'inherit' });
+  const child = spawn(program, args, { stdio: ['inherit', 'inherit', 'inherit', 'ipc'] });
+  child.once('message', () => {
+    canStart = true;
+  });
   if (child.pid !== undefined) record(child.pid);
   const stop = () => child.kill('SIGTERM');
   stopping.signal.addEventListener('abort', stop);
@@ -44,13 +50,14 @@ function record(pid: number): void {
 }
 
 const backoff = new Backoff(BACKOFF);
-for (let life = 0; !stopping.signal.aborted; life++) {
+while (!stopping.signal.aborted) {
   const startedMs = performance.now();
   const end = await runOnce();
   const { status, signal } = end;
   const isProven = performance.now() - startedMs > PROVEN_AFTER_MS;
-  // One that cannot start has said why, and whoever started it waits for that.
-  if (stopping.signal.aborted || status === 0 || (life === 0 && signal === null && !isProven)) {
+  if (signal !== null) canStart = true;
+  // One that never started has said why, and whoever started it waits for that.
+  if (stopping.signal.aborted || status === 0 || !canStart) {
     if (end.error !== undefined) process.stderr.write(`${end.error}\n`);
     process.exitCode = status ?? 1;
     break;
