@@ -51,6 +51,40 @@ test('[BRG-01] a journal that lost what it had synced runs no call twice', async
   figure(t, { ...attack, name: 'times they began', value: begun, unit: 'times' });
 });
 
+test('[BRG-01] a bridge whose journal is deleted while it runs is restarted, and its calls end truthfully', async (t) => {
+  const system = await startSystem(t, { prepare: addEffectsServer, isSupervised: true });
+  const { layout } = system;
+  let slowestMs = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    const [cut, next] = [`cut${round}`, `next${round}`];
+    const { turn } = await begunCall(system, cut);
+    for (const name of FILES) rmSync(join(layout.device.state, name), { force: true });
+    const deletedMs = performance.now();
+    const [call] = (await turn).calls;
+    assert.deepEqual([call?.outcome, call?.errorId], ['UNKNOWN', 'call.unknown_outcome']);
+    await system.healthy();
+    const args = { key: next, waitMs: '0', size: '1' };
+    const { outcome } = await callTool(system, 'effects.act', args);
+    slowestMs = Math.max(slowestMs, performance.now() - deletedMs);
+    assert.equal(outcome, 'DONE');
+    assert.equal(timesBegun(system, cut), 1);
+    assert.deepEqual(traceOf(layout, next), ['began', 'ended']);
+  }
+  const ends = (await system.log('device-bridge')).match(/was deleted or replaced while/g);
+  assert.ok((ends ?? []).length >= ROUNDS);
+  const attack = { attack: 'journal deleted while the bridge runs' };
+  figure(t, { ...attack, name: 'slowest recovery', value: slowestMs / 1000, unit: 's' });
+});
+
+/** A call that runs until it is released. */
+async function begunCall(system: System, key: string) {
+  const session = await system.chat();
+  const args = { key, waitMs: 'released', size: '10' };
+  const turn = runTurn(session, `call effects.act ${JSON.stringify(args)}`);
+  await eventually(() => traceOf(system.layout, key).includes('began'), { timeoutMs: 20_000 });
+  return { session, turn };
+}
+
 function copyFiles(from: string, to: string): void {
   rmSync(to, { recursive: true, force: true });
   mkdirSync(to);
@@ -59,16 +93,16 @@ function copyFiles(from: string, to: string): void {
 
 /** A call that runs when its bridge is killed and the journal loses it. */
 async function interrupted(system: System, key: string, lose: () => void) {
-  const session = await system.chat();
-  const args = { key, waitMs: 'released', size: '10' };
-  const turn = runTurn(session, `call effects.act ${JSON.stringify(args)}`);
-  await eventually(() => traceOf(system.layout, key).includes('began'), { timeoutMs: 20_000 });
+  const { session, turn } = await begunCall(system, key);
   await system.kill('device-bridge');
   lose();
   await system.start('device-bridge');
   const { calls } = await turn;
   session.close();
   await system.healthy();
-  const began = traceOf(system.layout, key).filter((step) => step === 'began').length;
-  return { outcome: calls[0]?.outcome, began };
+  return { outcome: calls[0]?.outcome, began: timesBegun(system, key) };
+}
+
+function timesBegun({ layout }: System, key: string): number {
+  return traceOf(layout, key).filter((step) => step === 'began').length;
 }
