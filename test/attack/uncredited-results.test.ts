@@ -1,0 +1,167 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { create, toBinary } from '@bufbuild/protobuf';
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import { ServerState } from '@zerolatency/proto/bridge';
+import { OutcomeSchema, OutcomeStatus } from '@zerolatency/proto/call';
+import { eventually, type FrameFields, frameBytes } from '@zerolatency/testing';
+import { runningPid } from '../../services/cli/src/installation/processes.ts';
+import type { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
+import { scriptModel } from '../e2e/effects.ts';
+import { RelayPeers } from '../e2e/relay-peers.ts';
+import { callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
+import { figure, size } from './attack.ts';
+
+const CALL = 'call fs.read {"path":"welcome.txt"}';
+const CHUNK = Buffer.alloc(60_000);
+const FLOOD_MB = size({ short: 48, long: 524 });
+const FRAMES = Math.ceil((FLOOD_MB * 1_000_000) / CHUNK.length);
+/** Long floods show a share that short ones cannot: sockets, a window and garbage take some MiB. */
+const MAX_GROWTH_MIB = size({ short: FLOOD_MB, long: FLOOD_MB / 4 });
+/** More than any result may have. */
+const FAR = 2 ** 30;
+const CATALOG = {
+  servers: [
+    { name: 'fs', state: ServerState.READY, tools: [{ name: 'read', inputSchemaJson: '{}' }] },
+  ],
+};
+
+/** Which offset each chunk claims; the host grants 256 KiB before it has read any of them. */
+const FLOODS: Readonly<Record<string, (sent: number) => number>> = {
+  'beyond the credit': (sent) => sent,
+  'far beyond the credit': (sent) => FAR + sent,
+  'behind a gap': () => 100_000,
+  'again and again': () => 0,
+};
+
+/** A device that answers with as many bytes as it likes, and dials again when the relay cuts it. */
+class FloodingDevice {
+  resumes = 0;
+  cuts = 0;
+  readonly #dial: () => Promise<DeviceClient>;
+  #client: DeviceClient | undefined;
+  #call: Frame | undefined;
+
+  constructor(dial: () => Promise<DeviceClient>) {
+    this.#dial = dial;
+  }
+
+  async connect(): Promise<void> {
+    const client = await this.#dial();
+    client.onFrame = (frame) => {
+      if (frame.kind === FrameKind.RESUME) this.resumes += 1;
+      if (frame.kind === FrameKind.CALL || frame.kind === FrameKind.RESUME) this.#call = frame;
+      client.frames.length = 0;
+    };
+    this.#client = client;
+  }
+
+  called(): Promise<Frame> {
+    return eventually(() => this.#call, { timeoutMs: 30_000 });
+  }
+
+  async flood(offsetOf: (sent: number) => number): Promise<void> {
+    for (let frame = 0; frame < FRAMES; frame += 1) {
+      const offset = offsetOf(frame * CHUNK.length);
+      if (await this.#sent({ kind: FrameKind.DATA, offset, payload: CHUNK })) continue;
+      this.cuts += 1;
+      await this.connect();
+    }
+  }
+
+  async end(): Promise<void> {
+    const outcome = { status: OutcomeStatus.FAILED, errorId: 'tool.failed' };
+    const payload = toBinary(OutcomeSchema, create(OutcomeSchema, outcome));
+    assert.ok(await this.#sent({ kind: FrameKind.OUTCOME, payload }));
+    this.forget();
+  }
+
+  forget(): void {
+    this.#call = undefined;
+    this.resumes = 0;
+    this.cuts = 0;
+  }
+
+  /** Whether the socket took it. */
+  async #sent(fields: FrameFields): Promise<boolean> {
+    const { callId } = await this.called();
+    const client = this.#client;
+    if (client === undefined || client.native.readyState !== client.native.OPEN) return false;
+    const bytes = frameBytes({ ...fields, callId, epoch: client.epoch });
+    return new Promise((resolve) => client.native.send(bytes, (error) => resolve(!error)));
+  }
+}
+
+/** The host's; its kernel keeps the mark. */
+async function mostMib({ layout }: System): Promise<number> {
+  const pid = await runningPid(layout, 'model-host');
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+  return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
+}
+
+/** Makes calls to the honest device until the other is through; returns how many, all of them done. */
+async function callsDuring(system: System, flood: Promise<void>): Promise<number> {
+  let isOver = false;
+  const over = flood.finally(() => {
+    isOver = true;
+  });
+  const outcomes: string[] = [];
+  while (!isOver) {
+    outcomes.push((await callTool(system, 'fs.read', { path: 'welcome.txt' })).outcome);
+  }
+  await over;
+  assert.deepEqual(new Set(outcomes), new Set(['DONE']));
+  return outcomes.length;
+}
+
+test('[RLY-05] results beyond their credit fail no call of another device and take no memory', {
+  timeout: size({ short: 120_000, long: 900_000 }),
+}, async (t) => {
+  const system = await startSystem(t, { prepare: scriptModel });
+  const peers = await RelayPeers.of(t, system);
+  const enrolled = await peers.enrol({ deviceId: 'flooding' });
+  const journalId = randomBytes(16);
+  const device = new FloodingDevice(async () => {
+    const client = peers.device();
+    await client.prove(enrolled, { catalog: CATALOG, journalId });
+    await client.welcome();
+    return client;
+  });
+  await device.connect();
+  await callTool(system, 'fs.read', { path: 'welcome.txt' });
+  const flooded = async (flood: string, offsetOf: (sent: number) => number) => {
+    const beforeMib = await mostMib(system);
+    const calls = await callsDuring(system, device.flood(offsetOf));
+    const grownMib = (await mostMib(system)) - beforeMib;
+    const of = { attack: `results ${flood}` };
+    figure(t, { ...of, name: 'calls meanwhile, all done', value: calls, unit: 'calls' });
+    figure(t, { ...of, name: `memory for ${FLOOD_MB} MB`, value: grownMib, unit: 'MiB' });
+    figure(t, { ...of, name: 'times that the relay cut it', value: device.cuts, unit: 'times' });
+    figure(t, { ...of, name: 'requests to resume', value: device.resumes, unit: 'frames' });
+    assert.ok(grownMib < MAX_GROWTH_MIB, `${flood}: ${grownMib} MiB`);
+    // One for the gap, and those of silence.
+    assert.ok(device.resumes < FRAMES / 20, `${flood}: ${device.resumes} requests`);
+    await device.end();
+  };
+  for (const [flood, offsetOf] of Object.entries(FLOODS)) {
+    const session = await system.chat({ deviceId: 'flooding' });
+    const turn = runTurn(session, CALL);
+    await flooded(flood, offsetOf);
+    assert.equal((await turn).calls[0]?.outcome, 'UNKNOWN', flood);
+    session.close();
+  }
+
+  // A host that comes back asks only how the call ended, and gives no credit at all.
+  const session = await system.chat({ deviceId: 'flooding' });
+  const turn = runTurn(session, CALL);
+  const broken = assert.rejects(turn);
+  await device.called();
+  await system.kill('model-host');
+  await broken;
+  device.forget();
+  await system.start('model-host');
+  await system.healthy();
+  await flooded('to a host that came back', (sent) => sent);
+});
