@@ -34,7 +34,7 @@ test("[RLY-04] hosts find devices while strangers hold the relay's RPC port", {
     located += 1;
     assert.ok((await relay.metric('zl_rpc_connections_unproved')) <= MAX_UNPROVED);
   }
-  // The last of them leave with the handshake's time.
+  // The last ones are closed when their time for the handshake is over.
   await eventually(async () => (await relay.metric('zl_rpc_connections_open')) === 0);
   assert.ok((await relay.metric('zl_rpc_cut_total')) >= STRANGERS / 2 - MAX_UNPROVED);
   const attack = { attack: "strangers at the relay's RPC port", engine: 'ws' } as const;

@@ -97,9 +97,15 @@ test('[TOOL-02] a schema that is too large, too deep or too wide is refused', ()
     doubling.$defs[`d${i}`] = { allOf: [{ $ref }, { $ref }] };
   }
   refused(deep, /nested deeper than 32/);
-  refused({ type: 'object', properties: properties(500, { type: 'null' }) }, TOO_MANY_PARTS);
-  refused({ type: 'object', properties: properties(1_000, true) }, TOO_MANY_PARTS);
-  refused({ dependentRequired: { a: Object.keys(properties(1_000, true)) } }, TOO_MANY_PARTS);
+  const names = Object.keys(properties(1_000, true));
+  for (const wide of [
+    { type: 'object', properties: properties(500, { type: 'null' }) },
+    { type: 'object', properties: properties(1_000, true) },
+    { dependentRequired: { a: names } },
+    { type: names },
+  ]) {
+    assert.throws(() => compileSchema(wide, 'catalog'), TOO_MANY_PARTS);
+  }
   refused({ description: 'x'.repeat(200_000) }, /larger than 131072 bytes/);
   refused(doubling, /expands to more than 10000/);
   refused({ type: 'object', properties: patterns }, /pattern too many/);
@@ -114,8 +120,11 @@ test('[TOOL-02] a schema at a limit is accepted, and one beyond it refused', () 
   compileSchema(nested(32), 'contract');
   refused(nested(33), /nested deeper than 32/);
   // The schema, its two keywords, and properties.
-  compileSchema({ type: 'object', properties: properties(997, true) }, 'contract');
-  refused({ type: 'object', properties: properties(998, true) }, TOO_MANY_PARTS);
+  compileSchema({ type: 'object', properties: properties(997, true) }, 'catalog');
+  const wide = { type: 'object', properties: properties(998, true) };
+  assert.throws(() => compileSchema(wide, 'catalog'), TOO_MANY_PARTS);
+  compileSchema(wide, 'contract');
+  refused({ type: 'object', properties: properties(7_998, true) }, /more than 8000 subschemas/);
   const large = (bytes: number) => ({
     description: 'x'.repeat(bytes - '{"description":""}'.length),
   });

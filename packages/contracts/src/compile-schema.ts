@@ -92,7 +92,7 @@ export function prepareSchema<T = unknown>(
   const { schema, draft } = isCatalog
     ? readCatalogSchema(given, KNOWN_FORMATS)
     : { schema: given, draft: '2020-12' as const };
-  const bounds = origin === 'built-in' ? undefined : boundSchema(schema, { mayRecurse: isCatalog });
+  const bounds = origin === 'built-in' ? undefined : boundSchema(schema, origin);
   if (!isSchema(schema)) throw invalid('it must be an object or a boolean');
   // Compiling the meta-schema takes a start longer than all schemas of the program.
   if (origin !== 'built-in') checkSchema(schema, draft);

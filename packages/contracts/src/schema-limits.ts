@@ -6,10 +6,12 @@ import { compilePattern, type LinearPattern } from './linear-pattern.ts';
 const MAX_SCHEMA_BYTES = 128 * 1024;
 const MAX_SCHEMA_DEPTH = 32;
 /**
- * Subschemas and keywords, for which Ajv writes code: this many take a few tenths of a second at most.
- * The time grows with the square of their number, and 6,000 overflow the stack.
+ * Subschemas and keywords, for which Ajv writes code, in a time that grows with their square. This
+ * many take a few tenths of a second at most.
  */
-const MAX_SCHEMA_PARTS = 1_000;
+const MAX_CATALOG_PARTS = 1_000;
+/** An operator's own schemas are compiled at the start. 6,000 parts and more may overflow the stack. */
+const MAX_CONTRACT_PARTS = 8_000;
 
 /**
  * Subschemas when every reference is expanded: a short chain of references
@@ -66,8 +68,8 @@ export function refuseLargeSchema(schema: unknown): void {
 }
 
 /** Refuses a schema whose validation could cost more than a caller would expect. */
-export function boundSchema(schema: unknown, rules: { mayRecurse: boolean }): SchemaBounds {
-  const walk = new Walk(schema, rules.mayRecurse);
+export function boundSchema(schema: unknown, origin: 'contract' | 'catalog'): SchemaBounds {
+  const walk = new Walk(schema, origin);
   walk.check(schema, '', 0);
   walk.expandedSize(schema, '');
   walk.refuseEndless();
@@ -80,14 +82,16 @@ class Walk implements SchemaBounds {
   patternsSize = 0;
   readonly #root: unknown;
   readonly #mayRecurse: boolean;
+  readonly #maxParts: number;
   readonly #sizes = new Map<unknown, number | 'open'>();
   /** Every schema, with its path. */
   readonly #checked = new Map<unknown, string>();
   #parts = 0;
 
-  constructor(root: unknown, mayRecurse: boolean) {
+  constructor(root: unknown, origin: 'contract' | 'catalog') {
     this.#root = root;
-    this.#mayRecurse = mayRecurse;
+    this.#mayRecurse = origin === 'catalog';
+    this.#maxParts = origin === 'catalog' ? MAX_CATALOG_PARTS : MAX_CONTRACT_PARTS;
   }
 
   check(schema: unknown, path: string, depth: number): void {
@@ -105,9 +109,8 @@ class Walk implements SchemaBounds {
 
   #count(parts: number): void {
     this.#parts += parts;
-    if (this.#parts > MAX_SCHEMA_PARTS) {
-      refuse('', `has more than ${MAX_SCHEMA_PARTS} subschemas and keywords`);
-    }
+    if (this.#parts <= this.#maxParts) return;
+    refuse('', `has more than ${this.#maxParts} subschemas and keywords`);
   }
 
   #compilePatterns(schema: Schema, path: string): void {
