@@ -19,7 +19,7 @@ const TURNS_BETWEEN = 30;
 const DISK_BYTES = 16 * 1024 * 1024;
 
 interface Told {
-  /** Of the tool with effects; empty for one without. */
+  /** Names the call of a tool with effects; empty for other calls. */
   readonly key: string;
   readonly outcome: string;
   readonly errorId: string;

@@ -303,7 +303,7 @@ export const CATALOGUE = {
   'journal.corrupt': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'The journal of calls was damaged, deleted or replaced, and the bridge goes on with a new one. Calls that were under way are unknown: look at the device before you repeat them. Check the disk.',
+    help: 'The journal of calls was damaged, deleted or replaced, and the bridge makes a new one. A damaged one is kept beside it, with arguments and results of calls: delete it once nobody needs it. Calls that were under way are unknown: look at the device before you repeat them. Check the disk.',
   },
   'receipt.invalid': {
     code: 'DATA_LOSS',

@@ -142,7 +142,7 @@ function assertSigned({ size }: Scan, checkpoint?: Checkpoint, floor?: Floor): v
 
 interface ScanRules {
   readonly anchors: readonly NamedAnchor[];
-  /** Of the host, which signed every receipt. */
+  /** The host's, which signed every receipt. */
   readonly keys: readonly Verifier[];
   /** Records from here on were signed by nobody. */
   readonly anchoredSize: number;

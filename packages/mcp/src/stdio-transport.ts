@@ -40,7 +40,7 @@ const UNASKED_WEIGHT = 4;
 const PIPE_GRACE_MS = 250;
 /** As long as a server may take to exit once it has closed its stdout. */
 const STDOUT_GRACE_MS = 1_000;
-/** Of JSON-RPC. */
+/** JSON-RPC's code for a failure of the receiver. */
 const INTERNAL_ERROR = -32603;
 
 export interface CloseReason {

@@ -71,7 +71,7 @@ export class DocumentHolder<T extends DocumentHead> {
   #keys: readonly string[];
   #held: SignedDocument<T> | undefined;
   #envelopeText = '';
-  /** Of the floor: a document that was stale by then is not active again. */
+  /** The floor's time: a document that was stale by then is not active again. */
   #seenMs = 0;
   #lastOffer: Promise<unknown> = Promise.resolve();
   #noted: { readonly held: SignedDocument<T> | undefined; readonly state: string } | undefined;

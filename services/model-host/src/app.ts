@@ -124,7 +124,7 @@ async function openRpc(
   return rpc;
 }
 
-/** Of each error id. */
+/** For each error id. */
 const REFUSALS_LOGGED_PER_MINUTE = 60;
 
 function watchRpcs(registry: Registry, log: Logger): RpcObserver {

@@ -5,7 +5,7 @@ import { Connection, type ConnectionLimits, type CutReason } from './connection.
 
 export interface ListenerLimits extends ConnectionLimits {
   readonly max: number;
-  /** Of one IPv4 address or IPv6 /64. */
+  /** For one IPv4 address or IPv6 /64. */
   readonly perAddress: number;
   /** New ones in a second, of one address. */
   readonly connectsPerAddress: number;

@@ -64,7 +64,7 @@ const DEFAULT_CALL_TIMEOUT_MS = 60_000;
 const DEFAULT_MAX_CONCURRENT_CALLS = 32;
 /** After a call went unanswered, a server has this long to answer a ping. */
 const PING_TIMEOUT_MS = 2_000;
-/** Of what a failed server printed, for the person who asks why. */
+/** What status shows of the output of a failed server. */
 const MAX_STDERR_LINES = 5;
 const MAX_STDERR_CHARS = 500;
 /** A server that ran this long restarts without the backoff of earlier failures. */

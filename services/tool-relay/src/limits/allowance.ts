@@ -9,7 +9,7 @@ const BURST_MS = 1000;
 const READS_PER_FRAME = 2;
 /** Large frames arrive in TLS records of up to 16 KiB; some stacks begin with smaller ones. */
 const BYTES_PER_READ = 4096;
-/** Of the frames of a second, at most so many may be pings and pongs: a peer needs a few in a minute. */
+/** Pings and pongs; a peer needs a few in a minute. */
 const MAX_CONTROLS_PER_SECOND = 100;
 
 /** Token buckets for the frames and the bytes that a peer may send, and the reads that they take. */
