@@ -48,7 +48,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         signer,
         limits,
         metrics,
-        nowMs: steadyClock(),
+        nowMs: awakeClock(),
         tracer,
         traceparent: () => inject(),
       };
@@ -81,11 +81,11 @@ function visibleTools(executors: readonly ExecutorScope[], decider: CallDecider)
 }
 
 /**
- * Unix time that does not step when the machine's clock is set. One per turn:
- * over a longer time it would lag by every sleep of the machine, and devices
- * refuse a deadline that has passed.
+ * Unix time at the start of a turn, and from then on the time that the machine is awake: after a
+ * sleep a device's answer still has its time to arrive. One per turn, since it lags by each sleep
+ * and devices of release 0.1.0 read deadlines by the time of day.
  */
-function steadyClock(): () => number {
+function awakeClock(): () => number {
   const originMs = Date.now() - performance.now();
   return () => originMs + performance.now();
 }
