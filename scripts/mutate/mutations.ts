@@ -79,10 +79,10 @@ export function mutationsOf(path: string, source: string): readonly Mutation[] {
     IfStatement: (node) => addCondition(node.test),
     ConditionalExpression: (node) => addCondition(node.test),
     ExpressionStatement(node) {
-      if (node.directive == null && !OBSERVING.test(text(node))) add(node, ';');
+      if (node.directive == null && !OBSERVING.test(text(node))) add(node, '{}');
     },
     ReturnStatement(node) {
-      if (node.argument === null) add(node, ';');
+      if (node.argument === null) add(node, '{}');
       else if (node.argument.type === 'Literal') addOtherLiteral(node.argument);
       else add(node.argument, 'undefined');
     },
