@@ -71,7 +71,7 @@ export class SqliteJournal implements Journal {
       for (const entry of this.load()) this.#take(entry);
     } catch (cause) {
       database.close();
-      if (cause instanceof ZlError || !isDamage(cause)) throw cause;
+      if (!isDamage(cause)) throw cause;
       throw new ZlError('journal.corrupt', `${path} is damaged`, { cause });
     }
   }
