@@ -10,6 +10,11 @@ const FIRST_FAILURE = `export default async function* (events) {
 }
 `;
 
+/** Whether a property fails is all that counts, so its smallest case is not looked for. */
+const NO_SHRINKING = `import fc from 'fast-check';
+fc.configureGlobal({ endOnFailure: true });
+`;
+
 /** A test that never ends is as good as one that fails. */
 export type TestResult = 'passed' | 'failed' | 'timed out';
 
@@ -27,6 +32,7 @@ export class Workbench {
       cpSync(path, join(folder, path), { verbatimSymlinks: true });
     }
     writeFileSync(join(folder, 'first-failure.mjs'), FIRST_FAILURE);
+    writeFileSync(join(folder, 'no-shrinking.mjs'), NO_SHRINKING);
     // Whole: a sandbox would not show the target of a link. Our own packages are links into the copy.
     execFileSync('cp', ['-a', 'node_modules', folder]);
   }
@@ -39,7 +45,8 @@ export class Workbench {
   async test(tests: readonly string[], timeoutMs: number): Promise<TestResult> {
     const suite = join(this.#folder, 'suite.mjs');
     const urls = tests.map((path) => pathToFileURL(join(this.#folder, path)).href);
-    writeFileSync(suite, urls.map((url) => `import '${url}';\n`).join(''));
+    const imported = ['./no-shrinking.mjs', ...urls];
+    writeFileSync(suite, imported.map((url) => `import '${url}';\n`).join(''));
     const reporter = pathToFileURL(join(this.#folder, 'first-failure.mjs'));
     const flags = ['--disable-warning=ExperimentalWarning', `--test-reporter=${reporter}`];
     const child = this.#start(process.execPath, [...flags, suite]);
