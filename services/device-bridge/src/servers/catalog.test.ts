@@ -61,3 +61,24 @@ test('a catalog stays below the bound of a relay, whatever script its schemas ar
   assert.equal(catalog.servers[0]!.tools.length, 8);
   assert.ok(toBinary(CatalogSchema, catalog).length < 256 * 1024);
 });
+
+test('[BRG-02] a server that offers too much leaves the tools of other servers in the catalog', () => {
+  const serverOf = (name: string, count: number) => {
+    const description = 'x'.repeat(8 * 1024);
+    const offered = Array.from({ length: count }, (_, at) => tool(`tool-${at}`, { description }));
+    const { tools } = offeredTools(offered);
+    const state = { name: 'ready', connection: { serverVersion: '1.0.0' }, tools };
+    return { spec: { name }, state, pathBases: () => ({}) } as unknown as ManagedServer;
+  };
+  const catalog = catalogOf([
+    serverOf('greedy', 100),
+    serverOf('modest', 3),
+    serverOf('large', 20),
+  ]);
+  const counts = catalog.servers.map(({ name, tools }) => [name, tools.length]);
+  assert.deepEqual(counts, [
+    ['greedy', 13],
+    ['modest', 3],
+    ['large', 13],
+  ]);
+});

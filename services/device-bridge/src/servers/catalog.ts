@@ -1,12 +1,7 @@
-import { create, type MessageInitShape } from '@bufbuild/protobuf';
+import { create } from '@bufbuild/protobuf';
 import { parseName } from '@zerolatency/identity';
 import type { McpTool } from '@zerolatency/mcp';
-import {
-  type Catalog,
-  CatalogSchema,
-  type ServerSchema,
-  ServerState,
-} from '@zerolatency/proto/bridge';
+import { type Catalog, CatalogSchema, ServerState } from '@zerolatency/proto/bridge';
 import { canonicalJson, sha256 } from '@zerolatency/signing';
 import type { ManagedServer } from './managed-server.ts';
 
@@ -22,32 +17,46 @@ const STATES = {
   stopped: ServerState.FAILED,
 } as const;
 
-/** What the device offers now; tools beyond the bound are left out. */
+/**
+ * What the device offers now. Tools beyond the bound are left out, first those of servers that
+ * offer most: no server can take the room of another.
+ */
 export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
-  let bytes = 0;
-  const fits = (tool: OfferedTool & { readonly pathBases: Readonly<Record<string, string>> }) => {
-    const bases = Object.entries(tool.pathBases).flat();
-    for (const text of [tool.name, tool.description, tool.inputSchemaJson, ...bases]) {
-      bytes += Buffer.byteLength(text);
-    }
-    bytes += tool.digest.length + 32;
-    return bytes <= MAX_CATALOG_BYTES;
-  };
-  const listed = [...servers].map((server): MessageInitShape<typeof ServerSchema> => {
-    const { spec, state } = server;
-    const ready = state.name === 'ready' ? state : undefined;
-    const tools = [...(ready?.tools.values() ?? [])].map((tool) => ({
-      ...tool,
-      pathBases: server.pathBases(tool.name),
-    }));
-    return {
-      name: spec.name,
-      version: ready?.connection.serverVersion ?? '',
-      state: STATES[state.name],
-      tools: tools.filter(fits),
-    };
-  });
+  const listed = [...servers].map(listing);
+  let leftBytes = MAX_CATALOG_BYTES;
+  const smallestFirst = listed.toSorted((a, b) => bytesOf(a.tools) - bytesOf(b.tools));
+  for (const [at, server] of smallestFirst.entries()) {
+    const shareBytes = leftBytes / (listed.length - at);
+    let bytes = 0;
+    server.tools = server.tools.filter((tool) => {
+      bytes += bytesOf([tool]);
+      return bytes <= shareBytes;
+    });
+    leftBytes -= bytesOf(server.tools);
+  }
   return create(CatalogSchema, { servers: listed });
+}
+
+type ListedTool = OfferedTool & { readonly pathBases: Readonly<Record<string, string>> };
+
+function listing(server: ManagedServer) {
+  const { spec, state } = server;
+  const ready = state.name === 'ready' ? state : undefined;
+  const tools = [...(ready?.tools.values() ?? [])].map(
+    (tool): ListedTool => ({ ...tool, pathBases: server.pathBases(tool.name) }),
+  );
+  const version = ready?.connection.serverVersion ?? '';
+  return { name: spec.name, version, state: STATES[state.name], tools };
+}
+
+function bytesOf(tools: readonly ListedTool[]): number {
+  let bytes = 0;
+  for (const { name, description, inputSchemaJson, digest, pathBases } of tools) {
+    const texts = [name, description, inputSchemaJson, ...Object.entries(pathBases).flat()];
+    for (const text of texts) bytes += Buffer.byteLength(text);
+    bytes += digest.length + 32;
+  }
+  return bytes;
 }
 
 /** A tool as listed in the catalog. */
