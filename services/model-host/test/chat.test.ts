@@ -179,8 +179,8 @@ test('[HOST-12] refuses more turns at once than a user may have, and frees the s
   const stop = new AbortController();
   const first = client.streamChat(only(start({ text: 'one' })), { signal: stop.signal });
   await first[Symbol.asyncIterator]().next();
-  const second = () =>
-    eventsOf(client.chat({ start: { text: 'two', limits: { timeout: { nanos: 10_000_000 } } } }));
+  const asked = { text: 'two', limits: { timeout: { nanos: 10_000_000 } } };
+  const second = () => eventsOf(client.streamChat(only(start(asked))));
   await assert.rejects(second(), (reason) => fromConnectError(reason).id === 'limit.exceeded');
   stop.abort();
   const events = await eventually(second);

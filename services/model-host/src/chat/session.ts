@@ -26,6 +26,7 @@ export interface ChatObserver {
 export interface ChatSessionOptions extends ProvenIdentity {
   readonly turns: Turns;
   readonly traceparent: string;
+  /** Aborts when the stream ends; a reason that is a ZlError is told to its client, who still listens. */
   readonly signal: AbortSignal;
   readonly observer: ChatObserver;
 }
@@ -46,6 +47,7 @@ export class ChatSession {
   #sessionId = '';
   #current: CurrentTurn | undefined;
   #failure: ZlError | undefined;
+  #turnFailure: ZlError | undefined;
   /** In all turns of this stream. */
   #happened: Happened = 'nothing';
   #hasFinished = false;
@@ -55,13 +57,18 @@ export class ChatSession {
     this.#options = options;
     const { signal, observer } = options;
     this.#reader = new ChatReader((deltas) => observer.deltasMerged(deltas));
-    if (signal.aborted) this.#leave();
-    signal.addEventListener('abort', () => this.#leave(), { once: true });
+    if (signal.aborted) this.#onAbort();
+    signal.addEventListener('abort', () => this.#onAbort(), { once: true });
     const { draining } = options.turns;
     if (draining.aborted) void this.#drain();
     // The stream's own signal aborts when it ends, which removes this listener from the pod's.
     draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
     this.#watchExpiry();
+  }
+
+  /** Why the last turn failed, once it has ended; undefined for one that is done. */
+  get turnFailure(): ZlError | undefined {
+    return this.#turnFailure;
   }
 
   /** Every event in order; throws the error that ended the session. */
@@ -98,6 +105,7 @@ export class ChatSession {
     this.#current = current;
     void running.ended.then(({ messages: added, state, happened }) => {
       this.#happened = mostOf(this.#happened, happened);
+      this.#turnFailure = state.at === 'done' ? undefined : state.error;
       if (this.#current === current) this.#current = undefined;
       this.#conversation.add([...asked.history, ...(state.at === 'done' ? [said, ...added] : [])]);
     });
@@ -172,6 +180,22 @@ export class ChatSession {
     const log = new TurnLog({ sessionId: this.#sessionId, turnId: newId() });
     log.error(new ZlError('turn.busy', `turn ${turnId} is still running on this stream`));
     this.#reader.interject(log);
+  }
+
+  #onAbort(): void {
+    const { reason } = this.#options.signal;
+    if (reason instanceof ZlError) void this.#stop(reason);
+    else this.#leave();
+  }
+
+  /** The running turn ends with this error and its last event, unless it goes on without a reader. */
+  async #stop(error: ZlError): Promise<void> {
+    if (!this.#isEnded) this.#failure = error;
+    // It stands even where the client wants nothing after the running turn.
+    this.#isEnded = true;
+    if (this.#current?.survivesDisconnect === true) this.#leave();
+    else this.#current?.cancel(error);
+    await this.#endWith(error);
   }
 
   #leave(): void {

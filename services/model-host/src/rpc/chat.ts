@@ -1,5 +1,11 @@
 import { create } from '@bufbuild/protobuf';
-import { Code, ConnectError, type HandlerContext, type MethodImpl } from '@connectrpc/connect';
+import {
+  Code,
+  ConnectError,
+  type HandlerContext,
+  type Interceptor,
+  type MethodImpl,
+} from '@connectrpc/connect';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { type NameKind, parseName } from '@zerolatency/identity';
 import {
@@ -50,12 +56,13 @@ export interface ChatDeps {
 }
 
 export function streamChat(deps: ChatDeps): MethodImpl<typeof AgentService.method.streamChat> {
-  return (requests, context) => serveChat(deps, context, requests);
+  return (requests, context) => serveChat(deps, context, { requests, endsAsTurn: false });
 }
 
 /** A stream of one turn, for clients that can only listen. */
 export function chat(deps: ChatDeps): MethodImpl<typeof AgentService.method.chat> {
-  return (request, context) => serveChat(deps, context, only(request));
+  return (request, context) =>
+    serveChat(deps, context, { requests: only(request), endsAsTurn: true });
 }
 
 async function* only({ start }: ChatRequest): AsyncGenerator<StreamChatRequest> {
@@ -65,10 +72,16 @@ async function* only({ start }: ChatRequest): AsyncGenerator<StreamChatRequest> 
   yield create(StreamChatRequestSchema, { action: { case: 'start', value: start } });
 }
 
+interface ServedChat {
+  readonly requests: AsyncIterable<StreamChatRequest>;
+  /** The status of the RPC is that of its turn. */
+  readonly endsAsTurn: boolean;
+}
+
 async function* serveChat(
   deps: ChatDeps,
   context: HandlerContext,
-  requests: AsyncIterable<StreamChatRequest>,
+  { requests, endsAsTurn }: ServedChat,
 ): AsyncGenerator<{ event: ChatEvent }, void> {
   const startedMs = performance.now();
   let error: ZlError | undefined;
@@ -78,14 +91,12 @@ async function* serveChat(
       turns: deps.turns,
       ...identityOf(context),
       traceparent: context.requestHeader.get('traceparent') ?? '',
-      signal: context.signal,
+      signal: endOfStream(context.signal),
       observer: deps.observer,
     });
     void readRequests(session, requests, deps.observer.masked);
     for await (const event of session.events()) yield { event };
-    const { reason } = context.signal;
-    // Whoever set a deadline learns that it has passed, and not that all is well.
-    if (reason instanceof ConnectError && reason.code === Code.DeadlineExceeded) throw reason;
+    if (endsAsTurn && session.turnFailure !== undefined) throw session.turnFailure;
   } catch (reason) {
     error = fromConnectError(reason, { aborted: 'turn.cancelled' });
     throw toConnectError(error);
@@ -93,6 +104,32 @@ async function* serveChat(
     const seconds = (performance.now() - startedMs) / 1000;
     deps.observer.ended({ method: methodOf(context), error, seconds });
   }
+}
+
+/** The signal of the RPC, which Connect also aborts at the client's deadline. */
+function endOfStream(signal: AbortSignal): AbortSignal {
+  const end = new AbortController();
+  const onAbort = () => {
+    const { reason } = signal;
+    const isLate = reason instanceof ConnectError && reason.code === Code.DeadlineExceeded;
+    end.abort(isLate ? new ZlError('budget.time', 'the deadline of the request has passed') : null);
+  };
+  if (signal.aborted) onAbort();
+  else signal.addEventListener('abort', onAbort, { once: true });
+  return end.signal;
+}
+
+/** Gives our detail to the errors that Connect finds in a request before its handler sees it. */
+export function detailed(observer: RefusalObserver): Interceptor {
+  return (next) => async (request) => {
+    try {
+      return await next(request);
+    } catch (reason) {
+      const error = readingFailure(reason);
+      observer.refused({ method: methodOf(request), error });
+      throw toConnectError(error);
+    }
+  };
 }
 
 async function readRequests(

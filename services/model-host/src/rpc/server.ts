@@ -14,7 +14,7 @@ import {
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
 import type { Refusals } from '../limits/refusals.ts';
-import { type ChatDeps, chat, MAX_TEXT_BYTES, streamChat } from './chat.ts';
+import { type ChatDeps, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
 import {
   identityGate,
   proveKey,
@@ -69,7 +69,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options) },
-    { requestGate: identityGate(options) },
+    { requestGate: identityGate(options), interceptors: [detailed(options.observer)] },
   );
   // These never end by themselves and would keep the server open.
   const endless = { shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };

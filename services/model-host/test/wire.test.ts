@@ -1,0 +1,164 @@
+import assert from 'node:assert/strict';
+import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
+import { type TestContext, test } from 'node:test';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { Code, type ConnectError } from '@connectrpc/connect';
+import { findTrailerError } from '@connectrpc/connect/protocol-grpc';
+import {
+  type ChatEvent,
+  ChatRequestSchema,
+  ChatResponseSchema,
+  StreamChatRequestSchema,
+} from '@zerolatency/proto/agent';
+import { fromConnectError } from '@zerolatency/service/rpc';
+import { startTestHost, type TestHost } from './support/host.ts';
+import { eventsOf, only, start } from './support/streams.ts';
+
+const SERVICE = '/zerolatency.agent.v1.AgentService';
+const HANG = '- reply: [{ text: thinking }, { hang: true }]';
+
+interface Ended {
+  readonly events: readonly ChatEvent[];
+  /** Of the status; undefined when it is OK. */
+  readonly error: ConnectError | undefined;
+}
+
+function enveloped(message: Uint8Array, flags = 0): Buffer {
+  const head = Buffer.alloc(5);
+  head.writeUInt8(flags);
+  head.writeUInt32BE(message.length, 1);
+  return Buffer.concat([head, message]);
+}
+
+function* messagesOf(body: Buffer) {
+  for (let at = 0; at < body.length; ) {
+    const end = at + 5 + body.readUInt32BE(at + 1);
+    yield { flags: body.readUInt8(at), payload: body.subarray(at + 5, end) };
+    at = end;
+  }
+}
+
+async function exchange(
+  t: TestContext,
+  host: TestHost,
+  request: { method: string; headers: Readonly<Record<string, string>>; body: Buffer },
+): Promise<{ body: Buffer; headers: IncomingHttpHeaders; trailers: IncomingHttpHeaders }> {
+  const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
+  t.after(() => session.destroy());
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': `${SERVICE}/${request.method}` },
+    authorization: `Bearer ${await host.issuer.token()}`,
+    ...request.headers,
+  });
+  let headers: IncomingHttpHeaders = {};
+  let trailers: IncomingHttpHeaders = {};
+  stream.on('response', (received) => {
+    headers = received;
+  });
+  stream.on('trailers', (received) => {
+    trailers = received;
+  });
+  stream.end(request.body);
+  const body = Buffer.concat(await stream.toArray());
+  return { body, headers, trailers };
+}
+
+async function grpc(
+  t: TestContext,
+  host: TestHost,
+  {
+    method,
+    body,
+    headers = {},
+  }: { method: string; body: Buffer; headers?: Record<string, string> },
+): Promise<Ended> {
+  const type = { 'content-type': 'application/grpc' };
+  const answer = await exchange(t, host, { method, body, headers: { ...type, ...headers } });
+  const events = [...messagesOf(answer.body)].flatMap(
+    ({ payload }) => fromBinary(ChatResponseSchema, payload).event ?? [],
+  );
+  const ends = Object.entries({ ...answer.headers, ...answer.trailers });
+  const trailer = new Headers(
+    ends.flatMap(([name, value]) => (name.startsWith('grpc-') ? [[name, String(value)]] : [])) as [
+      string,
+      string,
+    ][],
+  );
+  return { events, error: findTrailerError(trailer) };
+}
+
+function startOf(method: string, text: string): Buffer {
+  const { action } = start({ text });
+  if (method === 'StreamChat') return enveloped(toBinary(StreamChatRequestSchema, start({ text })));
+  assert.equal(action.case, 'start');
+  return enveloped(toBinary(ChatRequestSchema, create(ChatRequestSchema, { start: { text } })));
+}
+
+for (const method of ['Chat', 'StreamChat']) {
+  test(`[HOST-14] a raw grpc-timeout ends ${method} with budget.time in event, record and status`, async (t) => {
+    const host = await startTestHost(t, { rules: HANG });
+    const headers = { 'grpc-timeout': '300m' };
+    const body = startOf(method, 'hello');
+    const { events, error } = await grpc(t, host, { method, headers, body });
+    const last = events.at(-1)?.event;
+    assert.equal(last?.case === 'error' && last.value.id, 'budget.time');
+    assert.equal(error?.code, Code.DeadlineExceeded);
+    assert.equal(fromConnectError(error).id, 'budget.time');
+    assert.deepEqual(
+      host.recorder.records.map(({ errorId }) => errorId),
+      ['budget.time'],
+    );
+  });
+}
+
+test('[HOST-14] a raw connect-timeout-ms ends a turn with budget.time in event and status', async (t) => {
+  const host = await startTestHost(t, { rules: HANG });
+  const type = 'application/connect+json';
+  const { body } = await exchange(t, host, {
+    method: 'Chat',
+    headers: { 'content-type': type, 'connect-timeout-ms': '300' },
+    body: enveloped(Buffer.from('{"start":{"text":"hello"}}')),
+  });
+  const [end, last] = [...messagesOf(body)]
+    .map(({ payload }) => JSON.parse(`${payload}`))
+    .reverse();
+  assert.equal(last.event.error.id, 'budget.time');
+  assert.equal(end.error.code, 'deadline_exceeded');
+  assert.equal(end.error.details[0].debug.id, 'budget.time');
+});
+
+test('[HOST-14] a failed turn of Chat ends its RPC, and one of StreamChat does not', async (t) => {
+  const host = await startTestHost(t, { rules: HANG });
+  const client = host.client('grpc', await host.issuer.token());
+  const asked = { text: 'hello', limits: { timeout: { nanos: 50_000_000 } } };
+  const isLate = (reason: unknown) => fromConnectError(reason).id === 'budget.time';
+  await assert.rejects(eventsOf(client.chat({ start: asked })), isLate);
+  const events = await eventsOf(client.streamChat(only(start(asked))));
+  assert.equal(events.at(-1)?.event.case, 'error');
+});
+
+test('[HOST-14] messages that cannot be read are refused with our detail', async (t) => {
+  const host = await startTestHost(t);
+  const unreadable = enveloped(Buffer.from([0xff, 0xff, 0xff]));
+  const huge = Buffer.alloc(5);
+  huge.writeUInt32BE(2 ** 30, 1);
+  const message = startOf('Chat', 'hello').subarray(5);
+  const cases = [
+    { body: unreadable, id: 'request.invalid' },
+    { body: Buffer.concat([huge, Buffer.alloc(10)]), id: 'request.too_large' },
+    { body: enveloped(message, 1), headers: { 'grpc-encoding': 'gzip' }, id: 'request.invalid' },
+    {
+      body: enveloped(message, 1),
+      headers: { 'grpc-encoding': 'zstd' },
+      id: 'request.unimplemented',
+    },
+  ];
+  for (const method of ['Chat', 'StreamChat']) {
+    for (const { id, ...request } of cases) {
+      const { error } = await grpc(t, host, { method, ...request });
+      const detail = fromConnectError(error);
+      assert.equal(detail.id, id, `${method}: ${error?.message}`);
+      assert.ok((error?.details.length ?? 0) > 1, `${method} ${id} has no detail`);
+    }
+  }
+});
