@@ -183,17 +183,17 @@ export const CATALOGUE = {
   'policy.denied': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'Policy denies this; "zl policy explain" shows the rule.',
+    help: 'Policy denies this; "zl policy explain" shows which rules match.',
   },
   'policy.unavailable': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'No valid policy bundle: tools are denied. Sign and install a fresh bundle.',
+    help: 'No valid policy bundle is in force, so tools are denied; "zl policy sign" makes one.',
   },
   'policy.invalid': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The bundle is unsigned, altered, expired, superseded by a newer one, or malformed.',
+    help: 'Sign the bundle again with "zl policy sign", with a trusted key and a version above the one in force.',
   },
   'clock.behind': {
     code: 'FAILED_PRECONDITION',
@@ -218,7 +218,7 @@ export const CATALOGUE = {
   'device.superseded': {
     code: 'ABORTED',
     retryable: true,
-    help: 'The same device connected again; if that was not you, revoke its credential.',
+    help: 'The same device connected again, and one credential serves one bridge; stop the other bridge, or enrol it as a device of its own.',
   },
   'call.unknown_outcome': {
     code: 'UNKNOWN',
@@ -233,12 +233,12 @@ export const CATALOGUE = {
   'relay.unreachable': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'No relay answers; check relay health and the host configuration relay.urls.',
+    help: 'No relay answers; "zl doctor" names the hop that fails.',
   },
   'host.unreachable': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'No host answers; "zl status" shows what runs, and "make up" starts it on this machine.',
+    help: 'No host answers; "zl up" starts it on this machine, and "zl doctor" names the hop that fails.',
   },
   'host.lost': {
     code: 'UNAVAILABLE',
@@ -308,7 +308,7 @@ export const CATALOGUE = {
   'receipt.invalid': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'A signature or digest of the receipt does not verify.',
+    help: 'A signature or digest of the receipt does not verify; trust it no further, and "zl audit verify" checks the ledger it belongs to.',
   },
   'request.unimplemented': {
     code: 'UNIMPLEMENTED',

@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
+import { addOperationCommands } from './commands/operation-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
 import { findHome, type Layout, layoutOf } from './installation/layout.ts';
 import type { Settings } from './settings.ts';
@@ -70,6 +71,7 @@ function buildProgram(terminal: Terminal, finish: ExitWith): Command {
   addPolicyCommands(program, context);
   addManifestCommands(program, context);
   addAuditCommands(program, context);
+  addOperationCommands(program, context);
   return program;
 }
 

@@ -27,6 +27,7 @@ export function addManifestCommands(program: Command, context: CommandContext): 
         (await load()).manifestVerify(terminal, file ?? layout().device.manifest, {
           ...options,
           keys: options.keys ?? layout().device.manifestKeys,
+          floors: [layout().device.manifestFloor],
         }),
       ),
     );

@@ -64,8 +64,10 @@ test('[BRG-02] signing says what a sandbox keeps from a server, and which code i
   const sha256 = await fileDigest(nodePath);
   const pinned = { path: dir, sha256: await folderDigest(dir).catch(() => sha256) };
   const server = { command: nodePath, sha256, args: [script], env: { allow: [], set: {} } };
+  let version = 0;
   const warnings = async (schema: string, servers: readonly object[]) => {
-    const head = { schema, id: 'office', version: 1, issuedAt: '2026-01-02T03:04:05Z' };
+    version += 1;
+    const head = { schema, id: 'office', version, issuedAt: '2026-01-02T03:04:05Z' };
     await writeFile(at('manifest.json'), JSON.stringify({ ...head, servers }));
     const sign = ['manifest', 'sign', at('manifest.json'), '--key', at('key/private.pem')];
     const { stderr } = await zl([...sign, '--out', at('signed.json')]);

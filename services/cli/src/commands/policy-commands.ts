@@ -34,6 +34,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
         (await load()).policyVerify(terminal, file ?? layout().policy.bundle, {
           ...options,
           keys: options.keys ?? layout().policy.keys,
+          floors: layout().policy.floors,
         }),
       ),
     );

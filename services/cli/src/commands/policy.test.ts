@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, stat, writeFile } from 'node:fs/promises';
-import { join } from 'node:path';
+import { mkdir, readdir, readFile, stat, writeFile } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { Bundle } from '@zerolatency/policy';
 import { allow, sampleBundle } from '@zerolatency/policy/testing';
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
-import { runZl } from '../../test/installed.ts';
+import { installed, runZl } from '../../test/installed.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
 
@@ -116,7 +116,9 @@ test('an altered, an expired and an untrusted bundle are each refused, with the 
   assert.equal(JSON.parse(altered.stdout).valid, false);
   assert.equal(JSON.parse(altered.stdout).error.id, 'policy.invalid');
   const { issuedAt } = bundle();
-  await sign(bundle({ issuedAt, expiresAt: new Date(Date.now() - 1000).toISOString() }));
+  await sign(
+    bundle({ version: 3, issuedAt, expiresAt: new Date(Date.now() - 1000).toISOString() }),
+  );
   const expired = await verify();
   assert.equal(expired.status, 1);
   assert.match(expired.stderr, /it expired at/);
@@ -212,5 +214,37 @@ test('the content of a bundle cannot control the terminal', async (t) => {
     const { stdout } = await zl('policy', ...args);
     assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
     assert.doesNotMatch(stdout, /^allow: all/m);
+  }
+});
+
+test('[OPS-02] signing refuses a version that is not above the one in the file it replaces', async (t) => {
+  const { at, sign, verify } = await desk(t);
+  assert.equal((await sign(bundle({ version: 4 }))).status, 0);
+  const before = await readFile(at('signed.json'), 'utf8');
+  for (const version of [3, 4]) {
+    const { status, stderr } = await sign(bundle({ version }));
+    assert.equal(status, 1);
+    assert.match(
+      stderr,
+      /policy\.invalid: .*signed\.json holds office@4; raise version .* above 4/,
+    );
+    assert.equal(await readFile(at('signed.json'), 'utf8'), before);
+  }
+  assert.equal((await sign(bundle({ version: 5 }))).status, 0);
+  assert.match((await verify()).stdout, /^office@5 is valid/);
+});
+
+test('[OPS-02] verify compares with the version that host and bridge remember', async (t) => {
+  const { layout, zl } = await installed(t);
+  assert.equal((await zl(['policy', 'verify'])).status, 0);
+  for (const path of layout.policy.floors) {
+    await mkdir(dirname(path), { recursive: true });
+    const floor = { id: 'local', version: 7, digest: 'sha256:00' };
+    await writeFile(path, JSON.stringify(floor));
+    const { status, stderr } = await zl(['policy', 'verify']);
+    assert.equal(status, 1);
+    assert.match(stderr, /its version 1 is older than 7, accepted before/);
+    await writeFile(path, JSON.stringify({ ...floor, id: 'other' }));
+    assert.equal((await zl(['policy', 'verify'])).status, 0);
   }
 });

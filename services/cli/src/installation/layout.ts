@@ -18,6 +18,11 @@ export function layoutOf(home: string) {
       key: at('policy', 'policy-key.pem'),
       keys: at('policy', 'keys'),
       bundle: at('policy', 'bundle.dsse.json'),
+      /** What host and bridge remember of the newest bundle. */
+      floors: [
+        at('host', 'state', 'policy-floor.json'),
+        at('device', 'state', 'policy-floor.json'),
+      ],
     },
     host: {
       config: at('host.yaml'),
@@ -33,6 +38,7 @@ export function layoutOf(home: string) {
       credential: at('device', 'credential.jws'),
       manifestKeys: at('device', 'manifest-keys'),
       manifest: at('device', 'manifest.dsse.json'),
+      manifestFloor: at('device', 'state', 'manifest-floor.json'),
       state: at('device', 'state'),
       controlSocket: at('device', 'state', 'control.sock'),
       files: at('device', 'files'),

@@ -7,7 +7,7 @@ export const PROBE_TIMEOUT_MS = 2_000;
 /** A report is a few KiB. */
 const MAX_REPORT_BYTES = 1024 * 1024;
 
-type Report = Readonly<Record<string, unknown>>;
+export type Report = Readonly<Record<string, unknown>>;
 
 /** The report of a component, or the reason why there is none. */
 export interface Probe {

@@ -1,0 +1,47 @@
+import { Argument, type Command } from 'commander';
+import type { Service } from '../installation/processes.ts';
+import type { CommandContext } from '../terminal.ts';
+import { candidates, SHELLS } from './completion.ts';
+
+/** Not imported, because what starts processes would slow every command down. */
+const COMPONENTS = [
+  'model-host',
+  'tool-relay',
+  'device-bridge',
+] as const satisfies readonly Service[];
+
+/** What a person asks when something does not work. */
+export function addOperationCommands(program: Command, context: CommandContext): void {
+  const { terminal, finish, layout } = context;
+  program
+    .command('doctor')
+    .description('check every hop from here to a tool, and say what to do')
+    .option('--json', 'print JSON')
+    .action(async (options) => {
+      const { doctor } = await import('./doctor.ts');
+      await finish(doctor(terminal, layout(), options));
+    });
+  program
+    .command('logs')
+    .description('show the end of the logs of the components, by time')
+    .addArgument(new Argument('[component]').choices(COMPONENTS))
+    .option('-f, --follow', 'go on with what is written from now on')
+    .action(async (component, { follow }) => {
+      const { logs } = await import('./logs.ts');
+      await finish(logs(terminal, layout(), { component, follow }));
+    });
+  program
+    .command('completion')
+    .description('print the completion script of a shell, such as: source <(zl completion bash)')
+    .addArgument(new Argument('<shell>').choices(SHELLS))
+    .action(async (shell) => {
+      const { completion } = await import('./completion.ts');
+      await finish(Promise.resolve(completion(terminal, shell)));
+    });
+  program
+    .command('complete', { hidden: true })
+    .argument('[word...]')
+    .action(async (words: string[]) => {
+      for (const name of candidates(program, words)) terminal.stdout.write(`${name}\n`);
+    });
+}
