@@ -12,11 +12,11 @@ export const CRITICAL: readonly CriticalFiles[] = [
   },
   { files: 'packages/frame/src/*.ts', tests: ['packages/frame/src/{frame,codec}.test.ts'] },
   {
-    files: 'packages/identity/src/{[!ad]*,access-token}.ts',
+    files: 'packages/identity/src/[!d]*.ts',
     tests: ['packages/identity/src/*.test.ts'],
   },
   {
-    files: 'packages/identity/src/{authority,device-credential}.ts',
+    files: 'packages/identity/src/device-credential.ts',
     tests: [
       'services/tool-relay/src/sessions/*.test.ts',
       'services/tool-relay/test/{device-sessions,rpc}.test.ts',

@@ -1,11 +1,11 @@
 import 'reflect-metadata';
 import assert from 'node:assert/strict';
-import { createPrivateKey } from 'node:crypto';
+import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import * as x509 from '@peculiar/x509';
 import { parseCertificates } from '@zerolatency/service/tls';
 import { makeAuthority, tempDir } from '@zerolatency/testing';
-import { createAuthority, type IssuedPair } from './authority.ts';
+import { createAuthority, type IssuedPair, issueCertificate } from './authority.ts';
 import { clientChainFault } from './certificate-chain.ts';
 import { signPeerToken, verifyPeerToken } from './peer-token.ts';
 
@@ -123,5 +123,23 @@ test('Ed25519 and RSA certificates sign peer tokens as well', async (t) => {
     const token = await signPeerToken(host, { audience: 'relay-1', nowMs: NOW });
     const expected = { ca: authority.ca, audience: 'relay-1', nowMs: NOW };
     assert.ok('name' in verifyPeerToken(token, expected), algorithm.name);
+  }
+});
+
+test('a certificate is valid from five minutes before its issue, to clocks that differ, until its end', async () => {
+  const hour = { validForMs: 60 * 60 * 1000, ...AT };
+  const authority = await createAuthority({ name: 'root', ...AT });
+  for (const [{ cert }, validForMs] of [
+    [authority, 3650 * DAY_MS],
+    [await issueCertificate(authority, { name: 'host-1', usage: 'both', ...AT }), 365 * DAY_MS],
+    [await createAuthority({ name: 'root', ...hour }), hour.validForMs],
+    [
+      await issueCertificate(authority, { name: 'host-1', usage: 'client', ...hour }),
+      hour.validForMs,
+    ],
+  ] as const) {
+    const { validFrom, validTo } = new X509Certificate(cert);
+    assert.equal(Date.parse(validFrom), NOW - 5 * 60 * 1000);
+    assert.equal(Date.parse(validTo), NOW + validForMs);
   }
 });

@@ -235,4 +235,7 @@ test('a masker can be reused after its end', () => {
   const masker = new StreamMasker();
   assert.equal(masker.push('sk-ant-') + masker.end(), 'sk-ant-');
   assert.equal(masker.push('0123456789abcdef0123') + masker.end(), '0123456789abcdef0123');
+  const key = 'sk-ant-0123456789abcdef';
+  assert.equal(masker.push(key) + masker.end(), '[masked:anthropic-key]');
+  assert.equal(masker.push('0123 and on') + masker.end(), '0123 and on');
 });

@@ -115,12 +115,15 @@ test('text is never cut inside a character, and pieces join to the whole', (t) =
 });
 
 test('bytes that are not UTF-8 arrive as base64, unless text was requested', (t) => {
-  const { root, read, fails } = world(t);
+  const { root, read, call, fails } = world(t);
   for (const bytes of [Buffer.from([0xff, 0xfe, 0x41]), Buffer.from('a\0b'), Buffer.from([0xc3])]) {
     writeFileSync(join(root, 'binary'), bytes);
     const result = read({ path: 'binary' });
     assert.equal(result.encoding, 'base64');
     assert.deepEqual(Buffer.from(result.content, 'base64'), bytes);
+    const size = bytes.length;
+    const text = `${size} of ${size} bytes of ${join(root, 'binary')}, as base64`;
+    assert.deepEqual(call({ path: 'binary' }).content, [{ type: 'text', text }]);
   }
   assert.equal(fails({ path: 'binary', encoding: 'text' }), 'fs.not_text');
   writeFileSync(join(root, 'euro'), '€€');
