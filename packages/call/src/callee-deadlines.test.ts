@@ -71,6 +71,15 @@ test('refuses a call whose entry would have to stay for days, and keeps no entry
   assert.deepEqual(log, ['dispatch 2']);
 });
 
+test('a call without a deadline, or with one that is not a safe integer, is malformed', () => {
+  for (const deadlineMs of [0, 2 ** 53]) {
+    const { callee, sent, log } = setUp({ maxAheadMs: Number.POSITIVE_INFINITY });
+    callTo(callee, 1, { deadlineMs });
+    assert.equal(lastRefusal(sent), RefusedReason.MALFORMED, `${deadlineMs}`);
+    assert.deepEqual(log, []);
+  }
+});
+
 /** A caller that knows the journal's clock, and whose own clock is far off. */
 function skewedCall(callee: Callee, call: number, times: { sentMs: number; arrivesMs: number }) {
   const line = lineOf(call, (frame) => callee.frame(frame, times.arrivesMs));

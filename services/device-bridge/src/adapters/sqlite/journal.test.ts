@@ -34,6 +34,23 @@ test('after any writes and a restart the journal equals one in memory', (t) => {
   );
 });
 
+test('the journal reports each write, whether it was synced, and its time in seconds', (t) => {
+  const writes: { durable: boolean; seconds: number }[] = [];
+  const wrote = (durable: boolean, seconds: number) => writes.push({ durable, seconds });
+  const journal = new SqliteJournal(join(tempDir(t), 'journal.db'), { ...observer, wrote });
+  writes.length = 0;
+  const startMs = performance.now();
+  journal.dispatched({ ...entry('a'), request: bytes('r') }, true);
+  journal.finished({ ...entry('a'), outcome: bytes('o'), result: bytes('r') }, false);
+  journal.close();
+  assert.deepEqual(
+    writes.map(({ durable }) => durable),
+    [true, false],
+  );
+  const seconds = writes.reduce((sum, write) => sum + write.seconds, 0);
+  assert.ok(seconds > 0 && seconds * 1000 <= performance.now() - startMs, `${seconds} s`);
+});
+
 function follows(dir: string, steps: readonly Step[]): void {
   const path = join(dir, 'journal.db');
   const model = new MemoryJournal(new Uint8Array(16));
