@@ -88,7 +88,7 @@ test('[RLY-05] a device that states an impossible clock is not called, and the h
 });
 
 test('[RLY-05] a device that takes no more calls is said to be busy, and called when it has room', async (t) => {
-  const limits = { connectWaitMs: 200 };
+  const limits = { connectWaitMs: 2_000 };
   const { relay, device, toolboxes, scope } = await toolWorld(t, {
     tools: [readTool()],
     relay: { limits },
