@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { connect as connectHttp2, type IncomingHttpHeaders } from 'node:http2';
+import { connect as connectHttp2, constants, type IncomingHttpHeaders } from 'node:http2';
 import { type TestContext, test } from 'node:test';
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { Code, type ConnectError } from '@connectrpc/connect';
@@ -161,4 +161,37 @@ test('[HOST-14] messages that cannot be read are refused with our detail', async
       assert.ok((error?.details.length ?? 0) > 1, `${method} ${id} has no detail`);
     }
   }
+});
+
+test('[HOST-14] metadata over the limit ends its own stream, and others on the connection go on', async (t) => {
+  const host = await startTestHost(t);
+  const session = connectHttp2(host.addresses.rpc, {
+    ca: host.ca,
+    maxSendHeaderBlockLength: 1024 * 1024,
+  });
+  t.after(() => session.destroy());
+  const request = async (metadata: Readonly<Record<string, string>>) => {
+    const stream = session.request({
+      ...{ ':method': 'POST', ':path': `${SERVICE}/Chat`, 'content-type': 'application/grpc' },
+      ...{ authorization: `Bearer ${await host.issuer.token()}`, ...metadata },
+    });
+    let status: unknown;
+    stream.on('trailers', (trailers) => {
+      status = trailers['grpc-status'];
+    });
+    stream.on('error', () => {});
+    stream.resume();
+    stream.end(startOf('Chat', 'hello'));
+    await new Promise<void>((resolve) => stream.once('close', () => resolve()));
+    return { status, reset: stream.rstCode };
+  };
+  // The limit holds once the client has acknowledged it.
+  assert.equal((await request({})).status, '0');
+  const other = request({});
+  const large = { 'x-one': 'v'.repeat(33_000), 'x-two': 'v'.repeat(33_000) };
+  // Libraries of gRPC read it as RESOURCE_EXHAUSTED.
+  const calm = { status: undefined, reset: constants.NGHTTP2_ENHANCE_YOUR_CALM };
+  assert.deepEqual(await request(large), calm);
+  assert.equal((await other).status, '0');
+  assert.equal((await request({ 'x-one': 'v'.repeat(33_000) })).status, '0');
 });

@@ -56,6 +56,8 @@ export interface HttpServer {
 
 // Headers, queues and buffers of one connection, in megabytes.
 const MAX_SESSION_MEMORY = 32;
+// nghttp2 ends the connection for a value beyond this, so the stream alone must end before.
+const MAX_HEADER_LIST_BYTES = 64 * 1024;
 // A reset overtakes trailers that are still on their way to the socket.
 const RESET_AFTER_MS = 1000;
 // TCP notices a peer of HTTP/1.1 that vanished without a word.
@@ -106,7 +108,10 @@ function affordable({ limits, observer }: HttpServerOptions): number {
 
 function http2Options({ maxStreams }: ListenerLimits) {
   const maxConcurrentStreams = Math.min(maxStreams, UNPROVED_CONCURRENT_STREAMS);
-  return { settings: { maxConcurrentStreams }, maxSessionMemory: MAX_SESSION_MEMORY };
+  return {
+    settings: { maxConcurrentStreams, maxHeaderListSize: MAX_HEADER_LIST_BYTES },
+    maxSessionMemory: MAX_SESSION_MEMORY,
+  };
 }
 
 function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureServer {
