@@ -3,7 +3,7 @@ import { type SpawnOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import type { CommandServer } from '@zerolatency/manifest';
@@ -28,6 +28,8 @@ async function device(t: TestContext, user: string): Promise<Targets & { readonl
   const [state, folder] = [join(home, 'state'), join(home, 'granted')];
   for (const path of [state, folder]) mkdirSync(path);
   for (const path of [home, state]) chmodSync(path, 0o755);
+  // The temporary folder of a run is closed to other users.
+  if (dirname(home) !== '/tmp') chmodSync(dirname(home), 0o711);
   chmodSync(folder, 0o777);
   const [key, guarded, link] = [join(state, 'key'), join(home, 'keys'), join(folder, 'link')];
   writeFileSync(key, 'SECRET', { mode: 0o644 });
