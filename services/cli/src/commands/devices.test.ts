@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ZlError } from '@zerolatency/errors';
-import { ServerState } from '@zerolatency/proto/bridge';
+import { Containment, ServerState } from '@zerolatency/proto/bridge';
 import { type DeviceSchema, type ListDevicesRequest, RelayService } from '@zerolatency/proto/relay';
 import { toConnectError } from '@zerolatency/service/rpc';
 import { serveFake } from '../../test/fake-server.ts';
@@ -69,6 +69,23 @@ test('fetches every page for the tenant and lists each device with its tools', a
   );
   const { devices } = JSON.parse((await made.zl(['devices', '--json'])).stdout);
   assert.deepEqual([devices[1].deviceId, devices[1].catalog.servers[0].name], ['d-2', 'fs']);
+});
+
+test('[BRG-02] lists how each server is contained, where its bridge says so', async (t) => {
+  const made = await installed(t);
+  const server = { version: '', state: ServerState.READY };
+  const servers = [
+    { ...server, name: 'fs', containment: Containment.SANDBOX },
+    { ...server, name: 'mail', containment: Containment.PROCESS_GROUP, isUnpinned: true },
+    { ...server, name: 'old' },
+  ];
+  await serveRelay(t, made, [{ deviceId: 'd-1', catalog: { servers } }]);
+  const [, ...lines] = (await made.zl(['devices'])).stdout.trimEnd().split('\n');
+  assert.deepEqual(lines, [
+    '  fs (ready, sandbox)',
+    '  mail (ready, process group, unpinned)',
+    '  old (ready)',
+  ]);
 });
 
 test('says that no device is connected, with a hint', async (t) => {

@@ -2,7 +2,7 @@ import { toJson } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import { ServerState } from '@zerolatency/proto/bridge';
+import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
 import { connectionError } from '../connection/connection-error.ts';
@@ -71,12 +71,20 @@ function printDevice(terminal: Terminal, device: Device): void {
   const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since ?? 'an unknown time'}`;
   print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
   for (const server of device.catalog?.servers ?? []) {
-    const state = ServerState[server.state]?.toLowerCase() ?? 'unknown';
     const named = server.version === '' ? server.name : `${server.name} ${server.version}`;
-    print(terminal, `  ${foreignLine(named)} (${state})`);
+    print(terminal, `  ${foreignLine(named)} (${stateOf(server)})`);
     for (const tool of server.tools) {
       const name = foreignLine(`${server.name}.${tool.name}`);
       print(terminal, `    ${name}  ${paint('dim', foreignLine(tool.description))}`);
     }
   }
+}
+
+function stateOf({ state, containment, isUnpinned }: Server): string {
+  const words = [ServerState[state]?.toLowerCase() ?? 'unknown'];
+  if (containment !== Containment.UNSPECIFIED) {
+    words.push((Containment[containment] ?? 'unknown containment').toLowerCase().replace('_', ' '));
+  }
+  if (isUnpinned) words.push('unpinned');
+  return words.join(', ');
 }

@@ -135,6 +135,23 @@ test('a bridge is healthy when it is live, has policy and manifest and all its s
   }
 });
 
+test('[BRG-02] a server without a sandbox, or with unpinned code, is named while all is well', async (t) => {
+  const made = await installed(t);
+  const adminUrl = await serveAdmin(t, report('ok'));
+  await made.point({ host: { adminUrl }, relay: { adminUrl } });
+  const servers = [
+    { name: 'fs', state: 'ready', containment: 'sandbox' },
+    { name: 'mail', state: 'ready', containment: 'process group', unpinned: true },
+    { name: 'web', state: 'starting', unpinned: true },
+  ];
+  await serveControl(t, made, bridge('live', 'ready', { servers }));
+  const { stdout } = await made.zl(['status']);
+  assert.match(
+    stdout,
+    /^ +mail runs without a sandbox \(process group\) and code that is not pinned; web runs code that is not pinned$/m,
+  );
+});
+
 test('an invalid or endless report means down; escape sequences in one have no effect', async (t) => {
   const made = await installed(t);
   const host = await serveAdmin(t, '[1]');

@@ -12,6 +12,7 @@ import {
   type Fault,
   faultLine,
   faultsIn,
+  looseServersIn,
   PROBE_TIMEOUT_MS,
   type Probe,
   probeAdmin,
@@ -88,6 +89,7 @@ function printComponent(terminal: Terminal, layout: Layout, { probe, addresses }
       ...actionFor(fault),
     ]),
     skewIn(report),
+    looseServersIn(report),
     expiriesLine(expiriesIn(report)),
     health !== 'ok' && existsSync(log) ? `log: ${log}` : '',
   ];

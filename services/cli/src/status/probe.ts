@@ -154,6 +154,19 @@ function isFaultyDocument({ state, why }: Report): boolean {
   return state !== 'active' || typeof why === 'string';
 }
 
+/** Servers that run without a sandbox, or code that is not pinned. */
+export function looseServersIn({ servers }: Report = {}): string {
+  const loose = recordsIn(servers).flatMap(({ name, containment, unpinned }) => {
+    const isLoose = typeof containment === 'string' && containment !== 'sandbox';
+    const words = [
+      ...(isLoose ? [`without a sandbox (${containment})`] : []),
+      ...(unpinned === true ? ['code that is not pinned'] : []),
+    ];
+    return words.length === 0 ? [] : [`${name} runs ${words.join(' and ')}`];
+  });
+  return loose.join('; ');
+}
+
 /** A component has a status, and an MCP server a state. */
 function isFaulty({ status, state }: Report): boolean {
   return status !== 'ok' && state !== 'ready' && state !== 'active';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toBinary } from '@bufbuild/protobuf';
-import { CatalogSchema } from '@zerolatency/proto/bridge';
+import { CatalogSchema, Containment } from '@zerolatency/proto/bridge';
 import { catalogOf, offeredTools } from './catalog.ts';
 import type { ManagedServer } from './managed-server.ts';
 
@@ -81,4 +81,22 @@ test('[BRG-02] a server that offers too much leaves the tools of other servers i
     ['modest', 3],
     ['large', 13],
   ]);
+});
+
+test('[BRG-02] a catalog says how each server is contained, while it runs', () => {
+  const connection = { serverVersion: '' };
+  const ready = { name: 'ready', connection, tools: new Map() };
+  const servers = [
+    { spec: { name: 'a' }, state: { ...ready, containment: 'sandbox' } },
+    { spec: { name: 'b', unpinned: true }, state: { ...ready, containment: 'process group' } },
+    { spec: { name: 'c', unpinned: true }, state: { name: 'failed' } },
+  ] as unknown as ManagedServer[];
+  assert.deepEqual(
+    catalogOf(servers).servers.map(({ containment, isUnpinned }) => [containment, isUnpinned]),
+    [
+      [Containment.SANDBOX, false],
+      [Containment.PROCESS_GROUP, true],
+      [Containment.UNSPECIFIED, true],
+    ],
+  );
 });

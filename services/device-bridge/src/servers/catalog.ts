@@ -1,8 +1,9 @@
 import { create } from '@bufbuild/protobuf';
 import { parseName } from '@zerolatency/identity';
 import type { McpTool } from '@zerolatency/mcp';
-import { type Catalog, CatalogSchema, ServerState } from '@zerolatency/proto/bridge';
+import { type Catalog, CatalogSchema, Containment, ServerState } from '@zerolatency/proto/bridge';
 import { canonicalJson, sha256 } from '@zerolatency/signing';
+import type { ContainmentKind } from '../sandbox/containment.ts';
 import type { ManagedServer } from './managed-server.ts';
 
 /** Below a relay's default bound (devices.maxCatalog), with room for the other fields. */
@@ -16,6 +17,12 @@ const STATES = {
   draining: ServerState.STARTING,
   stopped: ServerState.FAILED,
 } as const;
+
+const CONTAINMENTS = {
+  sandbox: Containment.SANDBOX,
+  cgroup: Containment.CGROUP,
+  'process group': Containment.PROCESS_GROUP,
+} as const satisfies Record<ContainmentKind, Containment>;
 
 /**
  * What the device offers now. Tools beyond the bound are left out, first those of servers that
@@ -46,7 +53,9 @@ function listing(server: ManagedServer) {
     (tool): ListedTool => ({ ...tool, pathBases: server.pathBases(tool.name) }),
   );
   const version = ready?.connection.serverVersion ?? '';
-  return { name: spec.name, version, state: STATES[state.name], tools };
+  const containment = ready ? CONTAINMENTS[ready.containment] : Containment.UNSPECIFIED;
+  const isUnpinned = 'unpinned' in spec;
+  return { name: spec.name, version, state: STATES[state.name], tools, containment, isUnpinned };
 }
 
 function bytesOf(tools: readonly ListedTool[]): number {

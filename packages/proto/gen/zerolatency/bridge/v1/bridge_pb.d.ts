@@ -196,6 +196,20 @@ export declare type Server = Message<"zerolatency.bridge.v1.Server"> & {
    * @generated from field: repeated zerolatency.bridge.v1.Tool tools = 4;
    */
   tools: Tool[];
+
+  /**
+   * How it is held, while it runs.
+   *
+   * @generated from field: zerolatency.bridge.v1.Containment containment = 10;
+   */
+  containment: Containment;
+
+  /**
+   * It may run code that the manifest does not pin. False also from a bridge that does not say.
+   *
+   * @generated from field: bool is_unpinned = 11;
+   */
+  isUnpinned: boolean;
 };
 
 /**
@@ -338,4 +352,44 @@ export enum ServerState {
  * Describes the enum zerolatency.bridge.v1.ServerState.
  */
 export declare const ServerStateSchema: GenEnum<ServerState>;
+
+/**
+ * How a server that runs is held; from the most to the least.
+ *
+ * @generated from enum zerolatency.bridge.v1.Containment
+ */
+export enum Containment {
+  /**
+   * It does not run, or its bridge does not say.
+   *
+   * @generated from enum value: CONTAINMENT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * It reaches what its manifest grants.
+   *
+   * @generated from enum value: CONTAINMENT_SANDBOX = 1;
+   */
+  SANDBOX = 1,
+
+  /**
+   * It ends with all its processes, and otherwise may do what the bridge's user may.
+   *
+   * @generated from enum value: CONTAINMENT_CGROUP = 2;
+   */
+  CGROUP = 2,
+
+  /**
+   * The same, but processes that hide may stay.
+   *
+   * @generated from enum value: CONTAINMENT_PROCESS_GROUP = 3;
+   */
+  PROCESS_GROUP = 3,
+}
+
+/**
+ * Describes the enum zerolatency.bridge.v1.Containment.
+ */
+export declare const ContainmentSchema: GenEnum<Containment>;
 
