@@ -155,7 +155,10 @@ async function firstLink(path: string) {
   return undefined;
 }
 
-/** Masks each path that lies in what can be reached. */
+/**
+ * Masks each path that lies in what can be reached. A file goes with its folder: whoever replaces
+ * the file by renaming another over it takes a mask of the file away.
+ */
 async function hiddenArgs(
   paths: readonly string[],
   { readable, writable, pinned }: Reach,
@@ -167,11 +170,12 @@ async function hiddenArgs(
   for (const path of await Promise.all(paths.map(realOf))) {
     const stats = await lstat(path).catch(() => undefined);
     if (stats === undefined || !reached.some((folder) => isBelow(path, folder))) continue;
-    args.push(
-      ...(stats.isDirectory()
-        ? ['--tmpfs', path, '--remount-ro', path]
-        : ['--ro-bind', '/dev/null', path]),
-    );
+    const masked = stats.isDirectory() ? path : dirname(path);
+    if (reached.includes(masked)) {
+      const why = `${masked} directly holds a file of the bridge`;
+      throw new ZlError('manifest.invalid', `${why}; grant other folders, or move the file`);
+    }
+    args.push('--tmpfs', masked, '--remount-ro', masked);
   }
   return args;
 }

@@ -1,8 +1,10 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { CommandServer } from '@zerolatency/manifest';
@@ -124,9 +126,10 @@ test(
   async (t) => {
     const above = tempDir(t);
     const stateDir = join(above, 'state');
-    mkdirSync(stateDir);
+    const keys = join(above, 'keys');
+    for (const path of [stateDir, keys]) mkdirSync(path);
     const [key, journal, other] = [
-      join(above, 'key'),
+      join(keys, 'key'),
       join(stateDir, 'journal'),
       join(above, 'other'),
     ];
@@ -155,11 +158,29 @@ test(
       assert.equal(run.stdout, 'content');
       assert.match(run.stderr, /journal: No such file/);
     }
-    const writing = { ...spec, grants: { write: [above] } };
-    await assert.rejects(containments.contain(writing, program), {
-      id: 'manifest.invalid',
-      message: /holds files of the bridge/,
+    const refused = [{ write: [above] }, { read: [keys] }, { read: [journal] }, { read: [key] }];
+    for (const grants of refused) {
+      await assert.rejects(containments.contain({ ...spec, grants }, program), {
+        id: 'manifest.invalid',
+        message: /the bridge/,
+      });
+    }
+    const { program: slow } = await containments.contain(spec, {
+      ...program,
+      command: '/bin/sh',
+      args: ['-c', 'echo started; read -r line; cat "$0"', key],
     });
+    const child = spawn(slow.command, slow.args, { env: {}, stdio: 'pipe' });
+    t.after(() => child.kill('SIGKILL'));
+    await once(child.stdout, 'data');
+    // As a credential is renewed; the kernel takes mounts on the replaced file away.
+    writeFileSync(`${key}.next`, 'renewed');
+    renameSync(`${key}.next`, key);
+    child.stdin.end('now\n');
+    assert.deepEqual(await Promise.all([text(child.stdout), text(child.stderr)]), [
+      '',
+      `cat: ${key}: No such file or directory\n`,
+    ]);
   },
 );
 
