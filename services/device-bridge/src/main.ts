@@ -9,6 +9,10 @@ await runProgram(process, {
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readBridgeConfig,
+  async checks(config) {
+    const { checksOfBridge } = await import('./app/config-checks.ts');
+    return checksOfBridge(config);
+  },
   async start(config, deps) {
     const { startBridge } = await import('./app.ts');
     await startBridge(config, { ...deps, onLive: deps.announce });

@@ -7,6 +7,10 @@ await runProgram(process, {
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readHostConfig,
+  async checks(config, env) {
+    const { checksOfHost } = await import('./app/config-checks.ts');
+    return checksOfHost(config, env);
+  },
   async start(config, deps) {
     const { startHost } = await import('./app.ts');
     deps.announce(await startHost(config, deps));

@@ -16,6 +16,10 @@ await runProgram(process, {
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readRelayConfig,
+  async checks(config) {
+    const { checksOfRelay } = await import('./app/config-checks.ts');
+    return checksOfRelay(config);
+  },
   async start(config, deps) {
     const { startRelay } = await import('./app.ts');
     deps.announce(await startRelay(config, { ...deps, machine }));

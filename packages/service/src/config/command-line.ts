@@ -7,6 +7,8 @@ export interface CommandLine {
   readonly sources: ConfigSources;
   /** Print the effective configuration and exit. */
   readonly printConfig: boolean;
+  /** Try what the settings name, and exit. */
+  readonly checkConfig: boolean;
 }
 
 /** Reads the command line that every service takes. */
@@ -24,7 +26,11 @@ export async function readCommandLine(
   const path = values.config ?? env[configEnv];
   const file = path === undefined ? {} : { file: { path, text: await readConfigFile(path) } };
   const flags = Object.fromEntries(values.set.map((setting) => readSetting(setting, program)));
-  return { sources: { ...file, env, flags }, printConfig: values['print-config'] };
+  return {
+    sources: { ...file, env, flags },
+    printConfig: values['print-config'],
+    checkConfig: values['check-config'],
+  };
 }
 
 function parse(argv: readonly string[], program: string) {
@@ -35,6 +41,7 @@ function parse(argv: readonly string[], program: string) {
         config: { type: 'string' },
         set: { type: 'string', multiple: true, default: [] },
         'print-config': { type: 'boolean', default: false },
+        'check-config': { type: 'boolean', default: false },
       },
     }).values;
   } catch (cause) {
@@ -49,8 +56,8 @@ function readSetting(setting: string, program: string): readonly [string, string
   throw new ZlError('config.invalid', `--set ${setting} is not a setting\n${usage(program)}`);
 }
 
-function usage(program: string): string {
-  return `usage: ${program} [--config <file>] [--set <setting>=<value> ...] [--print-config]`;
+export function usage(program: string): string {
+  return `usage: ${program} [--config <file>] [--set <setting>=<value> ...] [--print-config] [--check-config]`;
 }
 
 async function readConfigFile(path: string): Promise<string> {

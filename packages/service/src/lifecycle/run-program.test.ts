@@ -11,6 +11,7 @@ await runProgram(process, {
   version: '0.1.0',
   configEnv: 'ZL_NO_CONFIG',
   readConfig: () => ({ printable: '', log: { level: 'info' }, drain: { deadlineMs: 100 } }),
+  checks: async () => ({}),
   start: async (_config, { announce, lifecycle, log }) => {
     const work = setInterval(() => {}, 1000);
     lifecycle.onDrain('work', async () => clearInterval(work));

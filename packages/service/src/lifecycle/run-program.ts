@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tracer } from '@opentelemetry/api';
 import { fromLocal } from '@zerolatency/errors';
 import { foreignText } from '@zerolatency/redaction';
-import { type ConfigSources, readCommandLine } from '../config/index.ts';
+import { type ConfigSources, readCommandLine, usage } from '../config/index.ts';
 import {
   createLogger,
   createRegistry,
@@ -11,6 +11,7 @@ import {
   openTelemetry,
   type Registry,
 } from '../telemetry/index.ts';
+import { type ConfigChecks, runConfigChecks } from './config-checks.ts';
 import type { Lifecycle } from './lifecycle.ts';
 import { runService, type SignalSource } from './run-service.ts';
 
@@ -29,6 +30,8 @@ export interface Program<Config extends ProgramConfig> {
   /** The variable that names the configuration file. */
   readonly configEnv: string;
   readonly readConfig: (sources: ConfigSources) => Config;
+  /** What a start would need of this machine, for --check-config. */
+  readonly checks: (config: Config, env: Env) => Promise<ConfigChecks>;
   /** Loads the rest of the program and starts it, so that --print-config does without it. */
   readonly start: (config: Config, deps: ProgramDeps) => Promise<void>;
 }
@@ -62,12 +65,18 @@ export function runProgram<Config extends ProgramConfig>(
 ): Promise<void> {
   return runMain(own, async () => {
     const { service, configEnv } = program;
-    const { sources, printConfig } = await readCommandLine(own.argv.slice(2), {
+    const args = own.argv.slice(2);
+    if (args.includes('--help')) {
+      own.stdout.write(`${usage(service)}\n`);
+      return 0;
+    }
+    const { sources, printConfig, checkConfig } = await readCommandLine(args, {
       program: service,
       configEnv,
       env: own.env,
     });
     const config = program.readConfig(sources);
+    if (checkConfig) return runConfigChecks(await program.checks(config, own.env), own.stdout);
     if (!printConfig) return serve(own, { program, config });
     own.stdout.write(config.printable);
     return 0;

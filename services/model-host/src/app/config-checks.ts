@@ -1,0 +1,54 @@
+import { readFile } from 'node:fs/promises';
+import { loadToolContracts } from '@zerolatency/contracts';
+import { watchKeySet } from '@zerolatency/identity';
+import { BundleHolder } from '@zerolatency/policy';
+import { resolveSecret } from '@zerolatency/service/config';
+import { type ConfigChecks, expectFreePort, expectWritable } from '@zerolatency/service/lifecycle';
+import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
+import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing';
+import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
+import { openScript } from '../adapters/mock-provider/script.ts';
+import type { HostConfig } from '../config.ts';
+import { Models } from '../providers/models.ts';
+
+const log = { info() {}, warn() {} };
+
+export function checksOfHost(
+  config: HostConfig,
+  env: Readonly<Record<string, string | undefined>>,
+): ConfigChecks {
+  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers } = config;
+  const tls = (files: TlsFiles | undefined) => files && watchTls(files, { log }).close();
+  const keySet = async (file: string, setting: string) =>
+    (await watchKeySet({ file, setting, log })).close();
+  return {
+    'rpc.port': () => expectFreePort(rpc),
+    'rpc.tls': () => tls(rpc.tls),
+    'admin.port': () => expectFreePort(admin),
+    'identity.jwksFile': () => keySet(identity.jwksFile, 'identity.jwksFile'),
+    ...(relay && {
+      'relay.tls': () => tls(relay.tls),
+      'relay.deviceKeysFile': () => keySet(relay.deviceKeysFile, 'relay.deviceKeysFile'),
+    }),
+    'policy.bundleFile': () => expectBundle(policy),
+    'ledger.dir': () => expectWritable(ledger.dir),
+    'ledger.key': async () =>
+      signerFromPem(
+        await resolveSecret(ledger.key, { env, readFile: (path) => readFile(path, 'utf8') }),
+      ),
+    'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
+    models: async () => {
+      const mock = mockProvider(await openScript(providers.mock.scriptFile));
+      return new Models(models.aliases, models.default, new Map([['mock', mock]]));
+    },
+  };
+}
+
+async function expectBundle({ bundleFile: file, keysDir }: HostConfig['policy']): Promise<void> {
+  if (file === '') return;
+  const holder = new BundleHolder({ floor: memoryFloor() });
+  const watch = await watchDocument({ holder, file, ...(keysDir !== '' && { keysDir }), log });
+  watch.close();
+  const refusal = watch.refusal();
+  if (refusal !== undefined) throw refusal;
+}
