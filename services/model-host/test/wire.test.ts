@@ -195,3 +195,17 @@ test('[HOST-14] metadata over the limit ends its own stream, and others on the c
   assert.equal((await other).status, '0');
   assert.equal((await request({ 'x-one': 'v'.repeat(33_000) })).status, '0');
 });
+
+test('[HOST-12] a turn without a free slot is refused before its text is read', async (t) => {
+  const host = await startTestHost(t, { rules: HANG, settings: { 'limits.turnsPerUser': 1 } });
+  const client = host.client('grpc', await host.issuer.token());
+  const leaving = new AbortController();
+  const first = client.chat({ start: { text: 'hello' } }, { signal: leaving.signal });
+  await first[Symbol.asyncIterator]().next();
+  // An unreadable request shows which came first.
+  const unreadable = { sessionId: '!', text: 'hello' };
+  const isFull = (reason: unknown) => fromConnectError(reason).id === 'limit.exceeded';
+  await assert.rejects(eventsOf(client.chat({ start: unreadable })), isFull);
+  await assert.rejects(eventsOf(client.streamChat(only(start(unreadable)))), isFull);
+  leaving.abort();
+});

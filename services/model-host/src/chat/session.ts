@@ -88,6 +88,7 @@ export class ChatSession {
   async start(read: () => TurnStart): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy(this.#current);
     const { identity, traceparent, turns } = this.#options;
+    turns.assertRoom(identity);
     const asked = read();
     this.#checkContinuity(asked);
     const said: ModelMessage = { role: 'user', text: asked.text };

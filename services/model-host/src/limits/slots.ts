@@ -7,6 +7,8 @@ export interface SlotLimits {
   readonly User: number;
 }
 
+type Owner = Pick<Identity, 'tenant' | 'user'>;
+
 /** Bounds the turns or streams that are open at once: in this pod, per tenant and per user. */
 export class Slots {
   readonly #what: 'turns' | 'streams';
@@ -24,13 +26,17 @@ export class Slots {
     return this.#taken;
   }
 
-  /** @returns what gives the slot back; calling it again does nothing. */
-  take({ tenant, user }: Pick<Identity, 'tenant' | 'user'>): () => void {
-    // JSON keeps ("a", "b:c") and ("a:b", "c") apart.
-    const userKey = JSON.stringify([tenant, user]);
+  /** @throws ZlError limit.exceeded where no slot is free. */
+  assertFree({ tenant, user }: Owner): void {
     this.#check(this.#taken, 'Pod');
     this.#check(this.#perTenant.get(tenant) ?? 0, 'Tenant');
-    this.#check(this.#perUser.get(userKey) ?? 0, 'User');
+    this.#check(this.#perUser.get(userKeyOf({ tenant, user })) ?? 0, 'User');
+  }
+
+  /** @returns what gives the slot back; calling it again does nothing. */
+  take({ tenant, user }: Owner): () => void {
+    this.assertFree({ tenant, user });
+    const userKey = userKeyOf({ tenant, user });
     this.#taken += 1;
     add(this.#perTenant, tenant, 1);
     add(this.#perUser, userKey, 1);
@@ -49,6 +55,11 @@ export class Slots {
     const limit = `limits.${this.#what}Per${scope} is ${this.#limits[scope]}`;
     throw new ZlError('limit.exceeded', `${taken} ${this.#what} are open, ${limit}`);
   }
+}
+
+/** JSON keeps ("a", "b:c") and ("a:b", "c") apart. */
+function userKeyOf({ tenant, user }: Owner): string {
+  return JSON.stringify([tenant, user]);
 }
 
 function add(counts: Map<string, number>, key: string, by: number): void {

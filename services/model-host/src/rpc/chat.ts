@@ -87,9 +87,10 @@ async function* serveChat(
   let error: ZlError | undefined;
   deps.observer.opened();
   try {
+    const proven = identityOf(context);
+    if (endsAsTurn) deps.turns.assertRoom(proven.identity);
     const session = new ChatSession({
-      turns: deps.turns,
-      ...identityOf(context),
+      ...{ turns: deps.turns, ...proven },
       traceparent: context.requestHeader.get('traceparent') ?? '',
       signal: endOfStream(context.signal),
       observer: deps.observer,

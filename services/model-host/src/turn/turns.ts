@@ -66,11 +66,17 @@ export class Turns {
     return this.#running.size;
   }
 
-  /** @throws a ZlError when the turn may not start; nothing has happened then. */
-  start(ask: TurnAsk, log: TurnLog): RunningTurn {
+  /** Cheap, so it comes before the request is read. @throws server.draining or limit.exceeded */
+  assertRoom(identity: Identity): void {
     if (this.draining.aborted) {
       throw new ZlError('server.draining', 'this pod takes no new turns');
     }
+    this.#deps.slots.assertFree(identity);
+  }
+
+  /** @throws a ZlError when the turn may not start; nothing has happened then. */
+  start(ask: TurnAsk, log: TurnLog): RunningTurn {
+    this.assertRoom(ask.identity);
     this.#deps.assertWritable();
     const model = this.#deps.models.resolve(ask.model);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
