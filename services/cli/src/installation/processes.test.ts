@@ -144,6 +144,16 @@ test('a supervised service that does not stop is killed with its supervisor', as
   await eventually(() => markOf(pid) === undefined);
 });
 
+test('[BRG-02] a supervised service that was ready and failed at once is restarted', async (t) => {
+  const layout = layoutOf(tempDir(t));
+  const main = `${layout.home}/main.ts`;
+  await writeFile(main, "console.log('life'); process.send('ready', () => process.exit(1));");
+  await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
+  t.after(() => stopService(fakeTerminal(), layout, { service: SERVICE, deadlineMs: 30_000 }));
+  const lives = async () => (await readFile(layout.log(SERVICE), 'utf8')).match(/^life$/gm);
+  await eventually(async () => ((await lives()) ?? []).length >= 3);
+});
+
 test('a supervised service that cannot start is not restarted', async (t) => {
   const layout = layoutOf(tempDir(t));
   const main = `${layout.home}/main.ts`;
