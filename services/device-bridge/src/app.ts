@@ -96,7 +96,8 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
     statusOf({
       version: VERSION,
       configDigest: config.digest,
-      device: { id: device.id, tenant: device.tenant, expiresAt: device.expiresAt() },
+      device: { id: device.id, tenant: device.tenant },
+      credential: { expiresAt: device.expiresAt() },
       isDraining: deps.lifecycle.state === 'draining',
       connection: connection.state,
       manifest: servers.manifest(),

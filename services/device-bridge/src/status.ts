@@ -18,7 +18,8 @@ export type ManifestState =
 interface StatusParts {
   readonly version: string;
   readonly configDigest: string;
-  readonly device: Device & { readonly expiresAt: string | undefined };
+  readonly device: Device;
+  readonly credential: { readonly expiresAt: string | undefined };
   readonly isDraining: boolean;
   readonly connection: ConnectionState;
   readonly manifest: ManifestState;
@@ -40,13 +41,15 @@ export type BridgeStatus = ReturnType<typeof statusOf>;
 
 /** The status of this device that `zl status` shows. */
 export function statusOf(parts: StatusParts) {
-  const { version, configDigest, device, connection, manifest, servers, leaving } = parts;
+  const { version, configDigest, device, credential, connection, manifest, servers, leaving } =
+    parts;
   const { isDraining, journal, policy, policyRefusal } = parts;
   return {
     service: 'device-bridge',
     version,
     configDigest,
     device,
+    credential,
     ...(isDraining ? DRAINING : connectionStatus(connection)),
     manifest,
     servers: servers.map(serverStatus),

@@ -88,6 +88,21 @@ test('reports a healthy system with all its addresses', async (t) => {
   assert.deepEqual(components[2].addresses, { status: made.layout.device.controlSocket });
 });
 
+test('[HOST-13] shows what expires, and when', async (t) => {
+  const made = await installed(t);
+  const inDays = (days: number) => new Date(Date.now() + (days + 0.5) * 86_400_000).toISOString();
+  const components = [
+    { name: 'certificate', status: 'ok', expiresAt: inDays(20) },
+    { name: 'policy', status: 'ok', expiresAt: inDays(-1) },
+  ];
+  const host = await serveAdmin(t, report('ok', { components }));
+  await serveControl(t, made, bridge('live', 'ready', { credential: { expiresAt: inDays(1) } }));
+  await made.point({ host: { adminUrl: host }, relay: { adminUrl: await nowhere() } });
+  const { stdout } = await made.zl(['status']);
+  assert.match(stdout, /model-host .*\n {9}expires: certificate in 20 days, policy has expired\n/);
+  assert.match(stdout, /device-bridge .*\n {9}expires: credential in 1 day\n/);
+});
+
 test('a missing component is down, a faulty one says why, and the exit status is 1', async (t) => {
   const made = await installed(t);
   const error = { id: 'relay.unreachable', message: 'no relay answers' };

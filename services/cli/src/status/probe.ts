@@ -130,8 +130,8 @@ export interface Expiry {
 }
 
 /** What in the component expires. */
-export function expiriesIn({ components, device, policy }: Report = {}): readonly Expiry[] {
-  const parts = [...recordsIn(components), ...recordsIn([device, policy])];
+export function expiriesIn({ components, credential, policy }: Report = {}): readonly Expiry[] {
+  const parts = [...recordsIn(components), ...recordsIn([credential, policy])];
   return parts.flatMap(({ name, policyId, expiresAt }) => {
     const what = [name, policyId].find((each) => typeof each === 'string') ?? 'credential';
     return typeof expiresAt === 'string' ? [{ what: String(what), expiresAt }] : [];
