@@ -78,7 +78,7 @@ export const CATALOGUE = {
   'budget.time': {
     code: 'DEADLINE_EXCEEDED',
     retryable: true,
-    help: 'The turn ran longer than its wall-clock limit; raise limits.timeout or ask for less at once.',
+    help: 'The turn ran longer than its time limit, or than the deadline of its request; raise limits.timeout or the deadline, or ask for less at once.',
   },
   'turn.cancelled': {
     code: 'CANCELLED',
