@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -54,6 +54,9 @@ export async function startAttackedHost(
   t: { after(fn: () => unknown): void },
   { settings = {}, maxDescriptors, nodeOptions = [], env = {} }: Options = {},
 ): Promise<AttackedHost> {
+  let running: ChildProcess | undefined;
+  // Registered before the folder's removal, because hooks run in that order.
+  t.after(() => running?.kill('SIGKILL'));
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
   const { certFile, keyFile, caFile } = await authority.server();
@@ -86,7 +89,7 @@ export async function startAttackedHost(
     stdio: ['ignore', 'pipe', 'pipe'],
     env: { ...process.env, ...env },
   });
-  t.after(() => child.kill('SIGKILL'));
+  running = child;
   let log = '';
   child.stderr.on('data', (chunk) => {
     log += chunk;
