@@ -1,4 +1,11 @@
-import { type LedgerRecord, type OpenIntent, parseRecord, type RecordFault } from './record.ts';
+import { canonicalText } from '@zerolatency/signing';
+import {
+  encodeRecord,
+  type LedgerRecord,
+  type OpenIntent,
+  parseRecord,
+  type RecordFault,
+} from './record.ts';
 import type { Line } from './segments.ts';
 import { leafHash, MerkleFrontier } from './tree.ts';
 
@@ -8,7 +15,7 @@ export type ChainStep =
 
 export interface ChainFault {
   /** prev: either this record or the one before it was altered. */
-  readonly kind: RecordFault['kind'] | 'cut' | 'index' | 'prev' | 'segment';
+  readonly kind: RecordFault['kind'] | 'cut' | 'form' | 'index' | 'prev' | 'segment';
   readonly reason: string;
 }
 
@@ -19,6 +26,7 @@ export class Chain {
   readonly #frontier: MerkleFrontier;
   #prev: string;
   #ledgerId: string;
+  #version = 1;
   /** Intents whose call has no receipt yet, by call id. */
   readonly #open: Map<string, OpenIntent>;
 
@@ -75,7 +83,7 @@ export class Chain {
     if (!line.isWhole) return { fault: { kind: 'cut', reason: 'is cut off' } };
     const { value: record, error } = parseRecord(line.bytes);
     if (record === undefined) return { fault: error };
-    const fault = this.#faultIn(record, isFirstOfSegment);
+    const fault = this.#faultIn(record, isFirstOfSegment) ?? faultInForm(record, line);
     if (fault !== undefined) return { fault };
     const leaf = leafHash(line.bytes);
     this.advance(record, leaf);
@@ -83,7 +91,8 @@ export class Chain {
   }
 
   advance(record: LedgerRecord, leaf: Uint8Array): void {
-    const { index, at, kind, body } = record;
+    const { index, at, kind, body, v } = record;
+    this.#version = v;
     if (kind === 'ledger.opened') this.#ledgerId = body.ledgerId;
     if (kind === 'call.intent') this.#open.set(body.callId, { index, at, body });
     if (kind === 'call.receipt') this.#open.delete(body.callId);
@@ -92,7 +101,7 @@ export class Chain {
   }
 
   #faultIn(record: LedgerRecord, isFirstOfSegment: boolean): ChainFault | undefined {
-    const { index, kind, prev } = record;
+    const { index, kind, prev, v } = record;
     if (index !== this.size) {
       const problem = index > this.size ? 'is missing' : 'is not in its place';
       return { kind: 'index', reason: `${problem}: record ${index} stands there` };
@@ -100,6 +109,9 @@ export class Chain {
     if (prev !== this.#prev) {
       return { kind: 'prev', reason: 'does not follow the record before it' };
     }
+    // A host does not open a ledger of a later version than its own.
+    if (v < this.#version)
+      return { kind: 'form', reason: 'has an older version than those before' };
     if ((index === 0) !== (kind === 'ledger.opened')) {
       const reason = index === 0 ? 'does not name the ledger' : 'names the ledger a second time';
       return { kind: 'segment', reason };
@@ -112,7 +124,22 @@ export class Chain {
       return { kind: 'segment', reason: `belongs to another ledger, ${record.body.ledgerId}` };
     }
     const roots = this.#frontier.roots.map((root) => Buffer.from(root).toString('hex'));
-    if (roots.join() === record.body.frontier.join()) return undefined;
-    return { kind: 'segment', reason: 'does not sum up the records before it' };
+    const isSame =
+      roots.join() === record.body.frontier.join() &&
+      canonicalText(this.openIntents()) === canonicalText(record.body.openIntents);
+    return isSame
+      ? undefined
+      : { kind: 'segment', reason: 'does not sum up the records before it' };
   }
+}
+
+/** One record has one spelling, and claims nothing of what comes after it. */
+function faultInForm(record: LedgerRecord, { bytes }: Line): ChainFault | undefined {
+  const { index, synced, kind, body } = record;
+  if (!encodeRecord(record).line.subarray(0, -1).equals(bytes)) {
+    return { kind: 'form', reason: 'is not canonical JSON (RFC 8785)' };
+  }
+  const counted = kind === 'ledger.adopted' ? body.records : 0;
+  if (synced <= index && (counted === 0 || counted < index)) return undefined;
+  return { kind: 'form', reason: 'counts records that were not there yet' };
 }

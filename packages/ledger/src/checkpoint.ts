@@ -18,7 +18,14 @@ export interface Checkpoint extends Anchor {
 
 export type CheckpointVerdict =
   | { readonly value: Checkpoint; readonly error?: undefined }
-  | { readonly value?: undefined; readonly error: string };
+  | { readonly value?: undefined; readonly error: string; readonly claimed?: Claimed };
+
+/** A note whose signers' public keys nobody gave. */
+interface Claimed {
+  readonly checkpoint: Checkpoint;
+  /** As the note names its keys: 4 bytes in hexadecimal. */
+  readonly keyHashes: readonly string[];
+}
 
 /** C2SP signed-note: the algorithm byte of Ed25519. */
 const ED25519 = Buffer.of(0x01);
@@ -63,7 +70,22 @@ export function verifyCheckpoint(note: string, keys: readonly Verifier[]): Check
   const isSigned = keys.some((key) =>
     signatures.some((line) => isSignedBy(line, bytes, { key, name: originLine(checkpoint) })),
   );
-  return isSigned ? { value: checkpoint } : { error: 'no known key signed the checkpoint' };
+  if (isSigned) return { value: checkpoint };
+  const error = 'no known key signed the checkpoint';
+  const keyHashes = signatures.flatMap((line) => keyHashOf(line, originLine(checkpoint)));
+  const isKnown = keys.some(({ publicKey }) =>
+    keyHashes.includes(Buffer.from(keyHash(originLine(checkpoint), publicKey)).toString('hex')),
+  );
+  if (isKnown || keyHashes.length === 0) return { error };
+  return { error, claimed: { checkpoint, keyHashes } };
+}
+
+function keyHashOf(line: string, name: string): string[] {
+  const prefix = `\u2014 ${name} `;
+  const bytes = line.startsWith(prefix) ? strictBase64(line.slice(prefix.length)) : undefined;
+  return bytes === undefined
+    ? []
+    : [Buffer.from(bytes.subarray(0, KEY_HASH_BYTES)).toString('hex')];
 }
 
 /**

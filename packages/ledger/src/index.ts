@@ -1,3 +1,4 @@
+export type { Unchecked } from './call-history.ts';
 export type {
   Checkpoint,
   CheckpointVerdict,
@@ -17,7 +18,6 @@ export { encodeRecord } from './record.ts';
 export {
   type BadRecord,
   type LedgerReport,
-  receiptCheck,
   type VerifyLedgerOptions,
   verifyLedger,
 } from './verify.ts';

@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import type { Bundle } from '@zerolatency/policy';
 import { acquireLock, type Lock } from '@zerolatency/service/processes';
-import { type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
+import { type Digest, type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
+import { keepBundle } from './bundles.ts';
 import type { Chain } from './chain.ts';
 import {
   assertOrigin,
@@ -184,6 +186,12 @@ export class Ledger {
   /** Keeps the order of all appends and returns the index at once. Throws when nothing can be written. */
   appendSoon(entry: LedgerEntry): number {
     return this.#add(entry).index;
+  }
+
+  /** For whoever verifies a decision later: before the record that says the bundle is in force. */
+  keepBundle(digest: Digest, content: Bundle): void {
+    if (this.state !== 'open') throw this.#failure ?? new ZlError('ledger.failed', 'it is closed');
+    keepBundle(this.#options.dir, digest, content);
   }
 
   /** Intents that an earlier process left open and that are still open. */

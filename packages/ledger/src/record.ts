@@ -87,7 +87,7 @@ export type ParsedRecord =
 
 export interface EncodedRecord {
   /** The line with its line feed. */
-  readonly line: Uint8Array;
+  readonly line: Buffer;
   readonly leaf: Uint8Array;
 }
 

@@ -1,10 +1,17 @@
-import { verifyReceipt } from '@zerolatency/receipts';
 import type { Verifier } from '@zerolatency/signing';
+import { CallHistory, type Unchecked } from './call-history.ts';
 import { Chain, type ChainFault } from './chain.ts';
-import { CHECKPOINT_FILE, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
+import {
+  CHECKPOINT_FILE,
+  type Checkpoint,
+  type CheckpointVerdict,
+  readCheckpointNote,
+  verifyCheckpoint,
+} from './checkpoint.ts';
+import type { ReceiptKeys } from './read-receipt.ts';
 import { type LedgerRecord, parseRecord, type RecordKind } from './record.ts';
 import { type Line, listSegments, readLines, type Segment } from './segments.ts';
-import { leafHash } from './tree.ts';
+import { leafHash, type MerkleFrontier } from './tree.ts';
 
 export interface VerifyLedgerOptions {
   /** Public keys that may have signed checkpoints. */
@@ -13,11 +20,13 @@ export interface VerifyLedgerOptions {
   readonly origin?: string;
   /** Checkpoints kept elsewhere: the ledger must still hold what they cover. */
   readonly knownCheckpoints?: readonly string[];
-  /** A further check of each record; a reason makes it the bad one. */
-  readonly check?: (record: LedgerRecord) => string | undefined;
+  /** Also checks receipts, and that the records of calls, turns and policies agree. */
+  readonly receiptKeys?: ReceiptKeys;
 }
 
 export interface LedgerReport {
+  /** `unchecked`: nothing is altered, and something could not be checked. */
+  readonly verdict: 'valid' | 'altered' | 'unchecked';
   readonly ok: boolean;
   readonly origin?: string;
   /** As the first record names it; empty when that cannot be read. */
@@ -27,8 +36,15 @@ export interface LedgerReport {
   readonly byKind: Readonly<Partial<Record<RecordKind, number>>>;
   /** How many records the newest checkpoint covers. */
   readonly checkpointSize: number;
-  /** Base64, over all valid records. */
+  /** Base64, over the records counted. */
   readonly root: string;
+  /** Records above the newest checkpoint. */
+  readonly unsigned: number;
+  /** Records that a crash had left unsigned, and that a host went on with. */
+  readonly adopted: number;
+  /** Decisions that were made again with the bundles kept beside the ledger. */
+  readonly decisions: number;
+  readonly unchecked: Unchecked & { readonly checkpointKeys: readonly string[] };
   /** Bytes of a write under way, or cut short by a crash before it was acknowledged. */
   readonly tornBytes: number;
   readonly openIntents: number;
@@ -51,7 +67,8 @@ export async function verifyLedger(
   const { keys, origin, knownCheckpoints = [] } = options;
   const own = await readCheckpointNote(dir);
   const checkpoints = collectCheckpoints([own, ...knownCheckpoints], { keys, origin });
-  const pass = new Pass(checkpoints, options.check);
+  const calls = options.receiptKeys && new CallHistory(dir, options.receiptKeys);
+  const pass = new Pass(checkpoints, calls);
   const segments = await listSegments(dir);
   let bad: BadRecord | undefined;
   for (const [i, segment] of segments.entries()) {
@@ -63,14 +80,18 @@ export async function verifyLedger(
 
 class Pass {
   readonly #checkpoints: Checkpoints;
-  readonly #check: VerifyLedgerOptions['check'];
+  readonly #calls: CallHistory | undefined;
   readonly #chain = Chain.empty();
   readonly #byKind: Partial<Record<RecordKind, number>> = {};
   #tornBytes = 0;
+  #adopted = 0;
+  /** Before the last record and the one before that, either of which may turn out to be bad. */
+  #before: readonly MerkleFrontier[] = [];
+  #lastKind: RecordKind | undefined;
 
-  constructor(checkpoints: Checkpoints, check: VerifyLedgerOptions['check']) {
+  constructor(checkpoints: Checkpoints, calls: CallHistory | undefined) {
     this.#checkpoints = checkpoints;
-    this.#check = check;
+    this.#calls = calls;
   }
 
   /** Stops at the first bad line. */
@@ -79,6 +100,7 @@ class Pass {
     let suspect: Suspect | undefined;
     for await (const line of readLines(segment.path)) {
       if (suspect !== undefined) return this.#blame(suspect, line);
+      this.#before = [this.#chain.frontier.copy(), ...this.#before.slice(0, 1)];
       const step = this.#chain.step(line, isFirst);
       isFirst = false;
       if (step.fault === undefined) {
@@ -95,18 +117,28 @@ class Pass {
   }
 
   report(found: BadRecord | undefined): LedgerReport {
-    const records = this.#chain.size;
-    const { origin, size } = this.#checkpoints;
+    const intact = this.#before.find((one) => one.size === found?.index) ?? this.#chain.frontier;
+    const records = intact.size;
+    const { origin, size, checkpointKeys } = this.#checkpoints;
     const missing = { index: records, reason: `is missing: a checkpoint covers ${size}` };
     const firstBad = found ?? (size > records ? missing : undefined);
+    const unchecked = { ...NOTHING_UNCHECKED, ...this.#calls?.unchecked, checkpointKeys };
+    const isChecked = Object.values(unchecked).every((left) => left.length === 0);
+    const unaltered = isChecked ? 'valid' : 'unchecked';
+    const verdict = firstBad === undefined ? unaltered : 'altered';
     return {
-      ok: firstBad === undefined,
+      verdict,
+      ok: verdict === 'valid',
       origin,
       ledgerId: this.#chain.ledgerId,
       records,
       byKind: this.#byKind,
       checkpointSize: size,
-      root: base64Root(this.#chain),
+      root: Buffer.from(intact.root()).toString('base64'),
+      unsigned: Math.max(0, records - size),
+      adopted: this.#adopted,
+      decisions: this.#calls?.decisions ?? 0,
+      unchecked,
       tornBytes: this.#tornBytes,
       openIntents: this.#chain.openIntentCount,
       firstBad,
@@ -114,7 +146,6 @@ class Pass {
   }
 
   #count(record: LedgerRecord): string | undefined {
-    this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;
     const { ledgerId = this.#chain.ledgerId, roots } = this.#checkpoints;
     if (this.#chain.ledgerId !== ledgerId) {
       return `names ledger ${this.#chain.ledgerId}, and the checkpoint ledger ${ledgerId}`;
@@ -123,7 +154,12 @@ class Pass {
     if (root !== undefined && root !== base64Root(this.#chain)) {
       return 'differs from the checkpoint';
     }
-    return this.#check?.(record);
+    const fault = this.#calls?.faultIn(record);
+    if (fault !== undefined) return fault;
+    if (record.kind === 'ledger.adopted') this.#adopted += record.body.records;
+    this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;
+    this.#lastKind = record.kind;
+    return undefined;
   }
 
   /** When two records do not fit, the first was altered if the second fits the one after it. */
@@ -132,6 +168,8 @@ class Pass {
     const isIntact = next?.prev === Buffer.from(leafHash(line.bytes)).toString('hex');
     const index = this.#chain.size;
     if (fault.kind === 'prev' && isIntact && line.number > 1) {
+      const kind = this.#lastKind;
+      if (kind !== undefined) this.#byKind[kind] = (this.#byKind[kind] ?? 1) - 1;
       return { index: index - 1, file: segment.name, line: line.number - 1, reason: 'was altered' };
     }
     return placed(segment, line, { index, reason: fault.reason });
@@ -151,6 +189,8 @@ interface Checkpoints {
   readonly size: number;
   /** Base64 roots by size. */
   readonly roots: ReadonlyMap<number, string>;
+  /** Of notes whose signatures cannot be checked. */
+  readonly checkpointKeys: readonly string[];
   readonly problem?: BadRecord;
 }
 
@@ -161,12 +201,16 @@ function collectCheckpoints(
 ): Checkpoints {
   const roots = new Map<number, string>();
   const problems: string[] = [];
+  const checkpointKeys = new Set<string>();
   let name = origin;
   let id: string | undefined;
   for (const note of notes) {
-    const { value, error } = note === undefined ? NO_CHECKPOINT : verifyCheckpoint(note, keys);
+    const verdict = note === undefined ? NO_CHECKPOINT : verifyCheckpoint(note, keys);
+    const claimed = verdict.error === undefined ? undefined : verdict.claimed;
+    const value: Checkpoint | undefined = verdict.value ?? claimed?.checkpoint;
+    for (const keyHash of claimed?.keyHashes ?? []) checkpointKeys.add(keyHash);
     if (value === undefined) {
-      problems.push(error);
+      problems.push(verdict.error ?? '');
       continue;
     }
     name ??= value.origin;
@@ -184,10 +228,15 @@ function collectCheckpoints(
   }
   const [reason] = problems;
   const problem = reason === undefined ? undefined : { file: CHECKPOINT_FILE, reason };
-  return { origin: name, ledgerId: id, size: Math.max(0, ...roots.keys()), roots, problem };
+  const size = Math.max(0, ...roots.keys());
+  return {
+    ...{ origin: name, ledgerId: id, size, roots, problem },
+    checkpointKeys: [...checkpointKeys],
+  };
 }
 
-const NO_CHECKPOINT = { value: undefined, error: 'there is no checkpoint' } as const;
+const NO_CHECKPOINT: CheckpointVerdict = { error: 'there is no checkpoint' };
+const NOTHING_UNCHECKED: Unchecked = { missingKeys: [], newer: [], bundles: [] };
 
 function base64Root(chain: Chain): string {
   return Buffer.from(chain.frontier.root()).toString('base64');
@@ -195,17 +244,4 @@ function base64Root(chain: Chain): string {
 
 function placed(segment: Segment, line: Line, bad: BadRecord): BadRecord {
   return { ...bad, file: segment.name, line: line.number };
-}
-
-/** For verifyLedger: every receipt in the ledger must verify too. */
-export function receiptCheck(keys: {
-  readonly hostKeys: readonly Verifier[];
-  readonly deviceKeys: readonly Verifier[];
-}): (record: LedgerRecord) => string | undefined {
-  return ({ kind, body }) => {
-    if (kind !== 'call.receipt') return undefined;
-    const { value, error } = verifyReceipt({ envelope: body.receipt, ...keys });
-    if (error !== undefined) return error.message;
-    return value.receipt.callId === body.callId ? undefined : 'holds the receipt of another call';
-  };
 }

@@ -26,3 +26,4 @@ export {
   tighter,
 } from './decide.ts';
 export { parseAbsolutePath, pathWithin } from './path-scope.ts';
+export { type RecordedCall, whyNotAllowed, whyNotDenied } from './recorded-call.ts';

@@ -1,5 +1,7 @@
 export { argumentsDigest, newArgumentSalt } from './arguments-digest.ts';
 export {
+  faultBetween,
+  newerReceiptVersion,
   type Outcome,
   parseReceipt,
   RECEIPT_TYPE,

@@ -86,17 +86,18 @@ export function verifyReceipt(options: {
   const host = verifyOne('host', options.envelope, options.hostKeys);
   if (host.error !== undefined) return host;
   const receipt = host.value;
-  if (receipt.device === undefined) {
-    const isMissing = receipt.outcome === 'done' && receipt.executor === 'device';
-    return isMissing
-      ? fail("done on a device without the device's receipt")
-      : { value: { receipt } };
-  }
-  const device = verifyOne('device', receipt.device, options.deviceKeys);
-  if (device.error !== undefined) return device;
-  const difference = receiptsDiffer(receipt, device.value);
-  if (difference !== undefined) return fail(difference);
-  return { value: { receipt, device: device.value } };
+  const device = receipt.device && verifyOne('device', receipt.device, options.deviceKeys);
+  if (device?.error !== undefined) return device;
+  const fault = faultBetween(receipt, device?.value);
+  if (fault !== undefined) return fail(fault);
+  return { value: { receipt, ...(device && { device: device.value }) } };
+}
+
+/** What a host's receipt lacks beside the device's own; undefined when they prove one outcome. */
+export function faultBetween(host: Receipt, device: Receipt | undefined): string | undefined {
+  if (device !== undefined) return receiptsDiffer(host, device);
+  const isMissing = host.outcome === 'done' && host.executor === 'device';
+  return isMissing ? "done on a device without the device's receipt" : undefined;
 }
 
 /** Checks a device's receipt before a host puts it into its own. */
@@ -121,7 +122,7 @@ export function receiptsDiffer(host: Receipt, device: Receipt): string | undefin
 function verifyOne(role: 'host' | 'device', envelope: unknown, keys: readonly Verifier[]): One {
   const verdict = verifyEnvelope(envelope, { payloadType: RECEIPT_TYPE, keys });
   if (verdict.error !== undefined) {
-    return fail(`${role}: ${newerVersion(envelope) ?? verdict.error.message}`);
+    return fail(`${role}: ${newerReceiptVersion(envelope) ?? verdict.error.message}`);
   }
   const parsed = parseReceipt(verdict.value.payload);
   if (parsed.error !== undefined) return fail(`${role}: ${parsed.error.message}`);
@@ -131,7 +132,7 @@ function verifyOne(role: 'host' | 'device', envelope: unknown, keys: readonly Ve
 }
 
 /** A receipt of a later release is not a damaged one, and its reader should hear so. */
-function newerVersion(envelope: unknown): string | undefined {
+export function newerReceiptVersion(envelope: unknown): string | undefined {
   const text = typeof envelope === 'string' ? envelope : textOf(envelope);
   const version = Number(TYPE_VERSION.exec(text)?.[1]);
   if (!(version > RECEIPT_VERSION)) return undefined;

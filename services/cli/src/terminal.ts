@@ -25,6 +25,8 @@ export const EXIT_STATUS = {
   failed: 1,
   usage: 2,
   unreachable: 3,
+  /** Nothing is wrong as far as it could be checked, and not all of it could. */
+  unchecked: 4,
   interrupted: 130,
 } as const;
 

@@ -32,12 +32,18 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
       '--checkpoint <file...>',
       'checkpoints kept elsewhere, which the ledger must still agree with',
     )
+    .option('--strict', 'refuse records that no checkpoint covers yet')
     .option('--json', 'print the report as JSON')
+    .addHelpText(
+      'after',
+      '\nExit status: 0 valid, 1 altered (or unsigned, with --strict), 4 when something could not be checked.',
+    )
     .action(async (dir, options) =>
       finish(
         (await load()).auditVerify(terminal, dir ?? layout().host.ledger, {
           json: options.json,
           checkpoints: options.checkpoint,
+          strict: options.strict,
           hostKeys: options.hostKeys ?? layout().receiptKeys.host,
           deviceKeys: options.deviceKeys ?? layout().receiptKeys.device,
         }),

@@ -5,6 +5,7 @@ import { Writable } from 'node:stream';
 import { finished } from 'node:stream/promises';
 import { type TestContext, test } from 'node:test';
 import { openLedger } from '@zerolatency/ledger';
+import { currentBundle } from '@zerolatency/policy/testing';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
@@ -18,6 +19,8 @@ const TENANT = 'north';
 const USER = 'user-1';
 const argumentsDigest = digestOf({ path: 'a.txt' });
 const ARGUMENT_SALT = '5a'.repeat(16);
+const bundle = currentBundle();
+const policyDigest = digestOf(bundle);
 
 function receipt(): Receipt {
   return {
@@ -27,9 +30,11 @@ function receipt(): Receipt {
     turnId: TURN_ID,
     tool: 'fs.read',
     argumentsDigest,
-    outcome: 'denied',
-    errorId: 'policy.denied',
-    caps: {},
+    outcome: 'failed',
+    errorId: 'tool.failed',
+    caps: { timeoutMs: 1_000 },
+    policyId: 'default@1',
+    policyDigest,
     elapsedUs: 1_234,
     startedAt: '2026-01-02T03:04:05.000Z',
     tenant: TENANT,
@@ -46,11 +51,16 @@ async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   await mkdir(join(dir, 'keys'));
   await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
-  const who = { tenant: TENANT, user: USER };
-  const digests = { argumentsDigest, argumentSalt: ARGUMENT_SALT };
+  const { tool, ...known } = { ...receipt(), ...change };
+  const { role: _, outcome: __, errorId: ___, elapsedUs: ____, startedAt: _____, ...facts } = known;
+  ledger.keepBundle(policyDigest, bundle);
+  await ledger.append({
+    kind: 'policy.changed',
+    body: { state: 'active', policyId: 'default@1', policyDigest, version: 1 },
+  });
   await ledger.append({
     kind: 'call.intent',
-    body: { callId: CALL_ID, executor: 'device', tool: 'fs.read', ...digests, ...who },
+    body: { ...facts, tool, argumentSalt: ARGUMENT_SALT },
   });
   const envelope = await signReceipt({ ...receipt(), ...change }, signer);
   await ledger.append({
@@ -80,13 +90,13 @@ test('an intact ledger verifies offline, with public keys only', async (t) => {
   const { verify } = await audited(t);
   const { status, stdout } = await verify();
   assert.equal(status, 0, stdout);
-  assert.match(stdout, /^Valid: 4 records of zerolatency\/test\n/);
-  assert.match(stdout, /^ {2}ledger [0-9a-f]{32}$/m);
+  assert.match(stdout, /^Ledger [0-9a-f]{32} of zerolatency\/test\n/);
   assert.match(stdout, /^ {2}call\.receipt +1$/m);
-  assert.match(stdout, /^ {2}checkpoint over 4 records, root \S+$/m);
+  assert.match(stdout, /^ {2}1 decisions made again with the bundles kept$/m);
+  assert.match(stdout, /\nValid: 5 records, root \S+, the checkpoint covers 5\n$/);
   const report = JSON.parse((await verify('--json')).stdout);
-  assert.deepEqual([report.ok, report.records, report.openIntents], [true, 4, 0]);
-  assert.match(stdout, new RegExp(`^ {2}ledger ${report.ledgerId}$`, 'm'));
+  assert.deepEqual([report.ok, report.records, report.openIntents], [true, 5, 0]);
+  assert.match(stdout, new RegExp(`^Ledger ${report.ledgerId} `));
 });
 
 test('an altered record is named, and the exit status is 1', async (t) => {
@@ -96,9 +106,12 @@ test('an altered record is named, and the exit status is 1', async (t) => {
   await writeFile(segment, text.replace('"user":"user-1"', '"user":"user-9"'));
   const { status, stdout } = await verify();
   assert.equal(status, 1);
-  assert.match(stdout, /^NOT VALID: record 1, \S+, line 2 was altered$/m);
+  assert.match(
+    stdout,
+    /^Altered: record 2, \S+, line 3 was altered\. Intact before it: 2 records, root \S+, /m,
+  );
   const report = JSON.parse((await verify('--json')).stdout);
-  assert.deepEqual([report.ok, report.firstBad.index], [false, 1]);
+  assert.deepEqual([report.ok, report.firstBad.index], [false, 2]);
 });
 
 test('records cut off the end are noticed', async (t) => {
@@ -108,7 +121,7 @@ test('records cut off the end are noticed', async (t) => {
   await writeFile(segment, `${lines.slice(0, -1).join('\n')}\n`);
   const { status, stdout } = await verify();
   assert.equal(status, 1);
-  assert.match(stdout, /^NOT VALID: record 3 is missing: a checkpoint covers 4/);
+  assert.match(stdout, /^Altered: record 4 is missing: a checkpoint covers 5/m);
 });
 
 test('a ledger shorter than a checkpoint kept elsewhere is not valid', async (t) => {
@@ -126,15 +139,19 @@ test('a ledger shorter than a checkpoint kept elsewhere is not valid', async (t)
   assert.equal((await verify()).status, 0);
   const { status, stdout } = await verify('--checkpoint', kept);
   assert.equal(status, 1);
-  assert.match(stdout, /^NOT VALID: record 4 is missing: a checkpoint covers 5/);
+  assert.match(stdout, /^Altered: record 5 is missing: a checkpoint covers 6/m);
 });
 
-test('a receipt signed by an untrusted key makes its record the bad one', async (t) => {
-  const { dir, ledgerDir, zl } = await audited(t);
+test('[AUD-01] signatures whose keys nobody gave are listed as not checked, with status 4', async (t) => {
+  const { dir, ledgerDir, signer, zl } = await audited(t);
   const stranger = join(dir, 'stranger.pem');
   await writeFile(stranger, generateKeyPair().publicPem);
   const keys = ['--host-keys', stranger, '--device-keys', stranger];
-  assert.equal((await zl('verify', ledgerDir, ...keys)).status, 1);
+  const { status, stdout } = await zl('verify', ledgerDir, ...keys);
+  assert.equal(status, 4, stdout);
+  assert.match(stdout, /not checked: the checkpoint's signature by key hash [0-9a-f]{8}; add its/);
+  assert.match(stdout, new RegExp(`host key ${signer.keyid}; add it to ${stranger}`));
+  assert.match(stdout, /\nNot altered, and not checked in full: 5 records, root /);
   const none = await zl('verify', ledgerDir, '--host-keys', join(dir, 'none'), ...keys.slice(2));
   assert.equal(none.status, 1);
   assert.match(none.stderr, /config\.invalid: .* is neither a \.pem file nor a folder of them/);
@@ -145,12 +162,12 @@ test('show prints each record in one line, or as JSON', async (t) => {
   const { status, stdout } = await show();
   assert.equal(status, 0);
   const lines = stdout.trimEnd().split('\n');
-  assert.equal(lines.length, 4);
+  assert.equal(lines.length, 5);
   assert.match(
-    lines[1] ?? '',
-    new RegExp(`^ +1 {2}\\S+ {2}call.intent +${CALL_ID} {2}fs.read {2}user-1@north$`),
+    lines[2] ?? '',
+    new RegExp(`^ +2 {2}\\S+ {2}call.intent +${CALL_ID} {2}fs.read {2}user-1@north$`),
   );
-  assert.match(lines[2] ?? '', /fs\.read {2}denied policy\.denied in 1\.2 ms$/);
+  assert.match(lines[3] ?? '', /fs\.read {2}failed tool\.failed in 1\.2 ms$/);
   const records = (await show('--json')).stdout
     .trimEnd()
     .split('\n')
@@ -159,12 +176,13 @@ test('show prints each record in one line, or as JSON', async (t) => {
     records.map(({ index, kind }) => [index, kind]),
     [
       [0, 'ledger.opened'],
-      [1, 'call.intent'],
-      [2, 'call.receipt'],
-      [3, 'host.stopped'],
+      [1, 'policy.changed'],
+      [2, 'call.intent'],
+      [3, 'call.receipt'],
+      [4, 'host.stopped'],
     ],
   );
-  assert.equal((await show('--turn', TURN_ID)).stdout.trimEnd().split('\n').length, 1);
+  assert.equal((await show('--turn', TURN_ID)).stdout.trimEnd().split('\n').length, 2);
   assert.equal((await show('--turn', 'another')).stdout, '');
 });
 

@@ -1,4 +1,5 @@
 import { readdir } from 'node:fs/promises';
+import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import {
   type LedgerRecord,
@@ -6,7 +7,6 @@ import {
   peekReceipt,
   type RecordBodies,
   readLedger,
-  receiptCheck,
   verifyLedger,
 } from '@zerolatency/ledger';
 import { foreignLine } from '@zerolatency/redaction';
@@ -47,6 +47,8 @@ export async function auditVerify(
     readonly hostKeys: string;
     readonly deviceKeys: string;
     readonly checkpoints?: readonly string[];
+    /** Records that no checkpoint covers count as a fault. */
+    readonly strict?: boolean;
   },
 ): Promise<number> {
   await expectLedger(dir);
@@ -55,11 +57,13 @@ export async function auditVerify(
     readVerifiers(options.deviceKeys),
     Promise.all((options.checkpoints ?? []).map(readText)),
   ]);
-  const check = receiptCheck({ hostKeys, deviceKeys });
-  const report = await verifyLedger(dir, { keys: hostKeys, knownCheckpoints, check });
+  const receiptKeys = { hostKeys, deviceKeys };
+  const report = await verifyLedger(dir, { keys: hostKeys, knownCheckpoints, receiptKeys });
+  const isRefused = options.strict === true && report.unsigned + report.tornBytes > 0;
   if (options.json) printJson(terminal, report);
-  else printReport(terminal, report);
-  return report.ok ? EXIT_STATUS.ok : EXIT_STATUS.failed;
+  else printReport(terminal, report, { ...options, dir, isRefused });
+  if (report.verdict === 'altered' || isRefused) return EXIT_STATUS.failed;
+  return report.verdict === 'valid' ? EXIT_STATUS.ok : EXIT_STATUS.unchecked;
 }
 
 /** A mistyped folder must not look like an empty ledger. */
@@ -70,25 +74,74 @@ async function expectLedger(dir: string): Promise<void> {
   }
 }
 
-function printReport(terminal: Terminal, report: LedgerReport): void {
+interface ReportContext {
+  readonly dir: string;
+  readonly hostKeys: string;
+  readonly deviceKeys: string;
+  readonly isRefused: boolean;
+}
+
+/** What was found comes first, and one line that sums it up last. */
+function printReport(terminal: Terminal, report: LedgerReport, context: ReportContext): void {
   const paint = paintFor(terminal);
-  if (report.firstBad !== undefined) {
-    const { index, file, line, reason } = report.firstBad;
-    const place = [index === undefined ? '' : `record ${index}`, file, line && `line ${line}`];
-    const fault = `${place.filter(Boolean).join(', ')} ${reason}`;
-    print(terminal, `${paint('red', 'NOT VALID')}: ${foreignLine(fault)}`);
-  } else {
-    const name = foreignLine(report.origin ?? '');
-    print(terminal, `${paint('green', 'Valid')}: ${report.records} records of ${name}`);
-  }
-  if (report.ledgerId !== '') print(terminal, `  ledger ${report.ledgerId}`);
+  const { records, root, checkpointSize, unsigned } = report;
+  const name = foreignLine(report.origin ?? '');
+  if (report.ledgerId !== '') print(terminal, `Ledger ${report.ledgerId} of ${name}`);
   for (const [kind, count] of Object.entries(report.byKind)) {
     print(terminal, `  ${kind.padEnd(16)}${count}`);
   }
-  print(terminal, `  checkpoint over ${report.checkpointSize} records, root ${report.root}`);
-  if (report.openIntents > 0)
-    print(terminal, `  ${report.openIntents} calls without a receipt yet`);
-  if (report.tornBytes > 0) print(terminal, `  ${report.tornBytes} bytes of an unfinished write`);
+  for (const note of [...notesOf(report), ...leftOf(report, context)]) {
+    print(terminal, `  ${foreignLine(note)}`);
+  }
+  const counted = `${records} records, root ${root}, the checkpoint covers ${checkpointSize}`;
+  const { firstBad } = report;
+  if (firstBad !== undefined) {
+    const { index, file, line, reason } = firstBad;
+    const place = [index === undefined ? '' : `record ${index}`, file, line && `line ${line}`];
+    const fault = foreignLine(`${place.filter(Boolean).join(', ')} ${reason}`);
+    print(terminal, `${paint('red', 'Altered')}: ${fault}. Intact before it: ${counted}`);
+  } else if (context.isRefused) {
+    print(terminal, `${paint('red', 'Refused')}: ${unsigned} records are unsigned. ${counted}`);
+  } else if (report.verdict === 'unchecked') {
+    print(terminal, `${paint('yellow', 'Not altered, and not checked in full')}: ${counted}`);
+  } else {
+    print(terminal, `${paint('green', 'Valid')}: ${counted}`);
+  }
+}
+
+function notesOf(report: LedgerReport): string[] {
+  const { records, unsigned, adopted, decisions, openIntents, tornBytes } = report;
+  return [
+    ...(decisions > 0 ? [`${decisions} decisions made again with the bundles kept`] : []),
+    ...(adopted > 0 ? [`${adopted} records were unsigned when a crash left them`] : []),
+    ...(unsigned > 0 ? [`unsigned yet: records ${records - unsigned} to ${records - 1}`] : []),
+    ...(openIntents > 0 ? [`${openIntents} calls without a receipt yet`] : []),
+    ...(tornBytes > 0 ? [`${tornBytes} bytes of an unfinished write`] : []),
+  ];
+}
+
+/** What could not be checked, and what to give so that it can be. */
+function leftOf(
+  { unchecked }: LedgerReport,
+  { dir, hostKeys, deviceKeys }: ReportContext,
+): string[] {
+  const { checkpointKeys, missingKeys, newer, bundles } = unchecked;
+  return [
+    ...checkpointKeys.map(
+      (hash) =>
+        `not checked: the checkpoint's signature by key hash ${hash}; add its key to ${hostKeys}`,
+    ),
+    ...missingKeys.map(({ role, keyid, deviceId }) =>
+      role === 'host'
+        ? `not checked: receipts signed by host key ${keyid}; add it to ${hostKeys}`
+        : `not checked: receipts signed by key ${keyid} of device ${deviceId}; add it to ${deviceKeys}`,
+    ),
+    ...newer.map((what) => `not checked: ${what}`),
+    ...bundles.map(
+      (digest) =>
+        `not checked: decisions by policy ${digest}, which is not in ${join(dir, 'bundles')}`,
+    ),
+  ];
 }
 
 function turnOf(record: LedgerRecord): string | undefined {

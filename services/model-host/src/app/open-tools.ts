@@ -26,8 +26,9 @@ import { HostLedger } from '../adapters/ledger/host-ledger.ts';
 import {
   createCallLedger,
   createRecorder,
+  type HostCallLedger,
+  keptPolicyEntry,
   openCalls,
-  policyEntry,
   recordPolicy,
 } from '../adapters/ledger/records.ts';
 import { createRelayClient, type RelayClient } from '../adapters/relay/relay-client.ts';
@@ -80,7 +81,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
   const onChange = recordPolicy(ledger, log);
   const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
-  ledger.resumeWith(() => policyEntry(policy.current(Date.now())));
+  ledger.resumeWith(() => keptPolicyEntry(ledger, policy.current(Date.now()), log));
   const { devices, checks: relayChecks } = await openDevices(config.relay, deps);
   const callLedger = createCallLedger(ledger);
   const metrics = toolMetrics(registry);
@@ -113,7 +114,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   });
   return {
     toolboxes,
-    ...recordingOf(ledger),
+    ...recordingOf(ledger, callLedger),
     components: {
       ledger: ledgerCheck(ledger),
       policy: policyCheck,
@@ -123,8 +124,11 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
 }
 
 /** Beside a corrupt ledger chats go on unrecorded; each call of a tool fails at its intent. */
-function recordingOf(ledger: HostLedger): Pick<OpenedTools, 'recorder' | 'assertWritable'> {
-  const recorder = createRecorder(ledger);
+function recordingOf(
+  ledger: HostLedger,
+  calls: HostCallLedger,
+): Pick<OpenedTools, 'recorder' | 'assertWritable'> {
+  const recorder = createRecorder(ledger, calls);
   return {
     recorder: {
       recordTurn: async (turn) => (ledger.isCorrupt ? '' : recorder.recordTurn(turn)),

@@ -80,6 +80,10 @@ export class HostLedger {
     return this.#open().appendSoon(entry);
   }
 
+  keepBundle(...bundle: Parameters<Ledger['keepBundle']>): void {
+    this.#open().keepBundle(...bundle);
+  }
+
   openIntents(): ReturnType<Ledger['openIntents']> {
     return this.#ledger?.openIntents() ?? [];
   }

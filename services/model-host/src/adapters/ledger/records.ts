@@ -9,13 +9,20 @@ import type { Recorder, TurnRecord } from '../../ports.ts';
 const MAX_REASON_CHARS = 1024;
 
 export interface HostCallLedger extends CallLedger {
+  /** Whether the ledger took nothing of a call: not its intent, or not to keep, and not its receipt. */
+  isLost(callId: string): boolean;
   /** Whether a call of this process has an intent and will still have its receipt. */
   isUnderWay(callId: string): boolean;
 }
 
-export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>): HostCallLedger {
+export function createCallLedger(
+  ledger: Pick<Ledger, 'append' | 'appendSoon' | 'openIntents'>,
+): HostCallLedger {
   const underWay = new Set<string>();
+  const unconcluded = new Set<string>();
   return {
+    isLost: (callId) =>
+      unconcluded.has(callId) && !ledger.openIntents().some(({ body }) => body.callId === callId),
     isUnderWay: (callId) => underWay.has(callId),
     intend(facts, target, durable) {
       const { startedAt: _, ...known } = facts;
@@ -54,7 +61,10 @@ export function createCallLedger(ledger: Pick<Ledger, 'append' | 'appendSoon'>):
     },
     conclude({ callId, argumentSalt }, receipt) {
       const body = { callId, argumentSalt: hexOf(argumentSalt), receipt };
-      const concluded = ledger.append({ kind: 'call.receipt', body }).then(nothing, refuse);
+      unconcluded.add(callId);
+      const concluded = ledger
+        .append({ kind: 'call.receipt', body })
+        .then(() => void unconcluded.delete(callId), refuse);
       return concluded.finally(() => underWay.delete(callId));
     },
   };
@@ -79,10 +89,15 @@ function openCall({ at, body }: OpenIntent): OpenCall {
 }
 
 /** Writes the records of turns. The audit id is the record's leaf, where its inclusion proof starts. */
-export function createRecorder(ledger: Pick<Ledger, 'append'>): Recorder {
+export function createRecorder(
+  ledger: Pick<Ledger, 'append'>,
+  calls: Pick<HostCallLedger, 'isLost'>,
+): Recorder {
   return {
     async recordTurn(record) {
-      const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
+      const callIds = record.callIds.filter((callId) => !calls.isLost(callId));
+      const body = turnBody({ ...record, callIds });
+      const { leafHash } = await ledger.append({ kind: 'turn', body });
       return leafHash;
     },
   };
@@ -108,11 +123,11 @@ function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...counted }: TurnRe
  * The ledger keeps the order of its appends, so nobody waits for the write.
  */
 export function recordPolicy(
-  ledger: Pick<Ledger, 'appendSoon'>,
-  log: { error(fields: object, message: string): void },
+  ledger: Pick<Ledger, 'appendSoon' | 'keepBundle'>,
+  log: PolicyLog,
 ): (now: BundleState) => void {
   return (now) => {
-    const entry = policyEntry(now);
+    const entry = keptPolicyEntry(ledger, now, log);
     try {
       ledger.appendSoon(entry);
     } catch (err) {
@@ -121,6 +136,26 @@ export function recordPolicy(
       log.error({ err, ...entry.body }, 'a change of policy could not be recorded');
     }
   };
+}
+
+interface PolicyLog {
+  error(fields: object, message: string): void;
+}
+
+/** The entry, once the bundle that it names is beside the ledger. */
+export function keptPolicyEntry(
+  ledger: Pick<Ledger, 'keepBundle'>,
+  now: BundleState,
+  log: PolicyLog,
+) {
+  const entry = policyEntry(now);
+  try {
+    if (now.state !== 'none') ledger.keepBundle(now.digest, now.content);
+  } catch (err) {
+    // Decisions stay on record; only nobody can make them again without the bundle.
+    log.error({ err, ...entry.body }, 'a bundle could not be kept beside the ledger');
+  }
+  return entry;
 }
 
 export function policyEntry(now: BundleState) {

@@ -1,0 +1,76 @@
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
+import { canonicalJson, checkDocument, type Digest, digestOfBytes } from '@zerolatency/signing';
+
+/** Each holds the canonical text whose SHA-256 is its name. */
+export function bundleFile(dir: string, digest: string): string {
+  return join(dir, 'bundles', `${digest.slice('sha256:'.length)}.json`);
+}
+
+/** Synchronous, because the bundle has to be there before the record of the first decision with it. */
+export function keepBundle(dir: string, digest: Digest, content: Bundle): void {
+  const path = bundleFile(dir, digest);
+  if (existsSync(path) && digestOfBytes(readFileSync(path)) === digest) return;
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  const draft = `${path}.new`;
+  const file = openSync(draft, 'w', 0o600);
+  try {
+    writeFileSync(file, canonicalJson(content));
+    fsyncSync(file);
+  } finally {
+    closeSync(file);
+  }
+  renameSync(draft, path);
+  syncNames(dirname(path));
+  syncNames(dir);
+}
+
+export type KeptBundle =
+  | { readonly state: 'kept'; readonly content: Bundle }
+  | { readonly state: 'missing' }
+  | { readonly state: 'altered'; readonly why: string };
+
+export function readBundle(dir: string, digest: string): KeptBundle {
+  let bytes: Uint8Array;
+  try {
+    bytes = readFileSync(bundleFile(dir, digest));
+  } catch (reason) {
+    if (!(reason instanceof Error && 'code' in reason && reason.code === 'ENOENT')) throw reason;
+    return { state: 'missing' };
+  }
+  if (digestOfBytes(bytes) !== digest) return { state: 'altered', why: 'does not have its digest' };
+  const checked = checkDocument(POLICY_BUNDLE, parseJson(bytes));
+  return 'content' in checked
+    ? { state: 'kept', content: checked.content }
+    : { state: 'altered', why: checked.error.message };
+}
+
+function parseJson(bytes: Uint8Array): unknown {
+  try {
+    return JSON.parse(Buffer.from(bytes).toString('utf8'));
+  } catch {
+    // No bundle then, as the caller says.
+    return undefined;
+  }
+}
+
+function syncNames(dir: string): void {
+  // Windows cannot open a directory, and its renames are durable without that.
+  if (process.platform === 'win32') return;
+  const folder = openSync(dir, 'r');
+  try {
+    fsyncSync(folder);
+  } finally {
+    closeSync(folder);
+  }
+}
