@@ -148,8 +148,11 @@ test('[BRG-02] a supervised service that was ready and failed at once is restart
   const layout = layoutOf(tempDir(t));
   const main = `${layout.home}/main.ts`;
   await writeFile(main, "console.log('life'); process.send('ready', () => process.exit(1));");
+  let pid: number | undefined;
+  // The folder, with the file of its process id, is removed before later hooks run.
+  t.after(() => pid !== undefined && markOf(pid) && process.kill(pid));
   await startService(fakeTerminal(), layout, { service: SERVICE, main, isSupervised: true });
-  t.after(() => stopService(fakeTerminal(), layout, { service: SERVICE, deadlineMs: 30_000 }));
+  pid = await runningPid(layout, SERVICE);
   const lives = async () => (await readFile(layout.log(SERVICE), 'utf8')).match(/^life$/gm);
   await eventually(async () => ((await lives()) ?? []).length >= 3);
 });
