@@ -104,8 +104,8 @@ test('[AUD-01] a host whose ledger was altered while it was stopped serves no to
     const { readiness, component, status } = await sayingsOf(system);
     assert.match(readiness, /the ledger is corrupt: /, change);
     assert.equal(component.status, 'down', change);
-    assert.match(component.detail, /Restore the folder of the ledger/, change);
-    assert.match(status, /ledger is down: .*Restore the folder of the ledger/, change);
+    assert.equal(component.error.id, 'ledger.corrupt', change);
+    assert.match(status, /ledger is down: .*\n +Restore the folder of the ledger/, change);
     const chat = await turnOf(system, 'hello');
     assert.deepEqual([chat.ending, chat.calls], ['done', []], change);
     const { calls } = await turnOf(system, 'read welcome.txt');

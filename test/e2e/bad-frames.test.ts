@@ -92,8 +92,12 @@ test('frames and credentials that a relay must refuse', { timeout: 90_000 }, asy
   await t.test(
     '[RLY-01] an unauthenticated peer that sends one is closed with the reason',
     async () => {
-      // Before its hello a device has sent no catalog.
-      const early = { 'an unknown kind': [frame(4711), 4400, 'frame.malformed'] as const };
+      const early = {
+        // Before its hello a device has sent no catalog.
+        'an unknown kind': [frame(4711), 4400, 'frame.malformed'],
+        // More than a hello may have.
+        'more than a frame may have': [Buffer.alloc(1.5 * MEBIBYTE), 4429, 'limit.exceeded'],
+      } as const;
       for (const [what, [message, code, reason]] of Object.entries({ ...garbage, ...early })) {
         const client = peers.device();
         await client.challenge();

@@ -3,7 +3,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { closeInheritedDescriptors } from './adapters/processes/inherited-descriptors.ts';
 import { CONFIG_FILE_ENV, readBridgeConfig } from './config.ts';
 
-closeInheritedDescriptors();
+closeInheritedDescriptors(process.env);
 await runProgram(process, {
   service: 'device-bridge',
   version: manifest.version,

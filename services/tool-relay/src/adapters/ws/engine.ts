@@ -27,6 +27,8 @@ const REQUEST_TIMEOUT_MS = 10_000;
 const MAX_HEADER_BYTES = 16 * 1024;
 /** The time a peer has to answer our close frame. */
 const CLOSE_TIMEOUT_MS = 2_000;
+/** ws refuses larger messages unread and gives no reason; up to this factor we give one. */
+const CLOSE_REASON_FACTOR = 2;
 /** Proxies may send a message in parts. Empty parts cost us time and the sender nothing. */
 const MAX_FRAGMENTS = 64;
 
@@ -73,7 +75,7 @@ function socketOptions({ maxMessageBytes }: SocketEngineOptions) {
   return {
     noServer: true,
     perMessageDeflate: false,
-    maxPayload: maxMessageBytes,
+    maxPayload: CLOSE_REASON_FACTOR * maxMessageBytes,
     maxFragments: MAX_FRAGMENTS,
     closeTimeout: CLOSE_TIMEOUT_MS,
     // Text messages are refused unread.
@@ -165,7 +167,7 @@ function accept(
     socket.off('close', abandon);
     socket.off('error', ignore);
     request.socket.setTimeout(options.idleTimeoutMs, () => native.terminate());
-    const peer = new WsSocket(native, listener, options.onFailure);
+    const peer = new WsSocket(native, listener, options);
     // Before ws reads the same bytes.
     request.socket.prependListener('data', ({ length }: Buffer) => peer.read(length));
     peer.opened();

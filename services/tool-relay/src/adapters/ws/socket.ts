@@ -7,23 +7,32 @@ const BINARY = { binary: true, compress: false } as const;
 const MAX_READ_WHILE_CLOSING_BYTES = 64 * 1024;
 const TOO_LARGE = 'WS_ERR_UNSUPPORTED_MESSAGE_LENGTH';
 
+interface WsSocketOptions {
+  readonly maxMessageBytes: number;
+  readonly onFailure: (error: unknown) => void;
+}
+
 export class WsSocket implements Socket {
   readonly #native: WebSocket;
   readonly #listener: SocketListener;
   #isOpen = true;
   #readWhileClosingBytes = 0;
 
-  constructor(native: WebSocket, listener: SocketListener, onFailure: (error: unknown) => void) {
+  constructor(native: WebSocket, listener: SocketListener, options: WsSocketOptions) {
     this.#native = native;
     this.#listener = listener;
     native.on('message', (data, isBinary) => {
       if (!this.#isOpen) return;
+      // The default binaryType is nodebuffer.
+      const bytes = data as Buffer;
       if (!isBinary) {
         this.close(1003, 'frame.malformed');
         listener.onEnd('text_message');
+      } else if (bytes.length > options.maxMessageBytes) {
+        this.close(1009, 'frame.too_large');
+        listener.onEnd('too_large');
       } else {
-        // The default binaryType is nodebuffer.
-        deliver({ socket: this, listener }, data as Buffer, onFailure);
+        deliver({ socket: this, listener }, bytes, options.onFailure);
       }
     });
     native.on('ping', () => {
@@ -33,7 +42,7 @@ export class WsSocket implements Socket {
       if (this.#isOpen) listener.onControl('pong');
     });
     native.on('error', (error) => {
-      // ws has already sent close code 1009. A close event follows every other error.
+      // ws has already sent close code 1009, without a reason. A close event follows every other error.
       if ('code' in error && error.code === TOO_LARGE && this.#detach()) {
         listener.onEnd('too_large');
       }
