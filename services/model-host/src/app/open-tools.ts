@@ -128,10 +128,13 @@ function recordingOf(
   ledger: HostLedger,
   calls: HostCallLedger,
 ): Pick<OpenedTools, 'recorder' | 'assertWritable'> {
-  const recorder = createRecorder(ledger, calls);
+  const recorder = createRecorder(ledger);
   return {
     recorder: {
-      recordTurn: async (turn) => (ledger.isCorrupt ? '' : recorder.recordTurn(turn)),
+      recordTurn: async (turn) => {
+        const callIds = calls.keptOf(turn.callIds);
+        return ledger.isCorrupt ? '' : recorder.recordTurn({ ...turn, callIds });
+      },
     },
     assertWritable: () => {
       if (!ledger.isCorrupt) ledger.assertWritable();

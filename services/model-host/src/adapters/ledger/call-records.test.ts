@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
+import { renameSync } from 'node:fs';
+import { join } from 'node:path';
 import { test } from 'node:test';
-import { readLedger } from '@zerolatency/ledger';
+import { openLedger, readLedger } from '@zerolatency/ledger';
 import { argumentsDigest } from '@zerolatency/receipts';
-import { canonicalJson } from '@zerolatency/signing';
+import { canonicalJson, generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { tempDir } from '@zerolatency/testing';
 import { readTool } from '../../../test/relay/offered-tools.ts';
 import { assertEnds, started } from '../../../test/relay/started.ts';
+import { createCallLedger } from './records.ts';
 
 test('[AUD-01] [TOOL-04] two calls with the same arguments have different digests, and their salts open them', async (t) => {
   const { run, verify, ledger, ledgerDir } = await started(t, { tools: [readTool('x')] });
@@ -53,4 +57,21 @@ test('a denied call has a salted digest in its denial', async (t) => {
     return;
   }
   assert.fail('the denial was not recorded');
+});
+
+test('a turn names no call of which the ledger kept nothing, and nobody remembers that call', async (t) => {
+  const dir = join(tempDir(t), 'ledger');
+  const signer = signerFromPem(generateKeyPair().privatePem);
+  const ledger = await openLedger({ dir, signer, origin: 'test/host' });
+  t.after(() => ledger.close().catch(() => {}));
+  const calls = createCallLedger(ledger);
+  renameSync(dir, `${dir}.away`);
+  const [lost, kept] = ['a'.repeat(32), 'b'.repeat(32)] as const;
+  const envelope = { payload: '', payloadType: '', signatures: [] };
+  const facts = { callId: lost, argumentSalt: Buffer.alloc(16) };
+  await assert.rejects(async () => calls.conclude(facts, envelope), {
+    id: 'ledger.failed',
+  });
+  assert.deepEqual(calls.keptOf([lost, kept]), [kept]);
+  assert.deepEqual(calls.keptOf([lost, kept]), [lost, kept], 'the turn was told once');
 });

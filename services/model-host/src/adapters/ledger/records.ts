@@ -9,8 +9,11 @@ import type { Recorder, TurnRecord } from '../../ports.ts';
 const MAX_REASON_CHARS = 1024;
 
 export interface HostCallLedger extends CallLedger {
-  /** Whether the ledger took nothing of a call: not its intent, or not to keep, and not its receipt. */
-  isLost(callId: string): boolean;
+  /**
+   * Asked once, for a turn that ends: its calls of which the ledger kept the intent or the
+   * receipt. While it failed it may have kept neither.
+   */
+  keptOf(callIds: readonly string[]): string[];
   /** Whether a call of this process has an intent and will still have its receipt. */
   isUnderWay(callId: string): boolean;
 }
@@ -21,8 +24,12 @@ export function createCallLedger(
   const underWay = new Set<string>();
   const unconcluded = new Set<string>();
   return {
-    isLost: (callId) =>
-      unconcluded.has(callId) && !ledger.openIntents().some(({ body }) => body.callId === callId),
+    keptOf: (callIds) => {
+      const failed = new Set(callIds.filter((callId) => unconcluded.delete(callId)));
+      if (failed.size === 0) return [...callIds];
+      const open = new Set(ledger.openIntents().map(({ body }) => body.callId));
+      return callIds.filter((callId) => !failed.has(callId) || open.has(callId));
+    },
     isUnderWay: (callId) => underWay.has(callId),
     intend(facts, target, durable) {
       const { startedAt: _, ...known } = facts;
@@ -89,15 +96,10 @@ function openCall({ at, body }: OpenIntent): OpenCall {
 }
 
 /** Writes the records of turns. The audit id is the record's leaf, where its inclusion proof starts. */
-export function createRecorder(
-  ledger: Pick<Ledger, 'append'>,
-  calls: Pick<HostCallLedger, 'isLost'>,
-): Recorder {
+export function createRecorder(ledger: Pick<Ledger, 'append'>): Recorder {
   return {
     async recordTurn(record) {
-      const callIds = record.callIds.filter((callId) => !calls.isLost(callId));
-      const body = turnBody({ ...record, callIds });
-      const { leafHash } = await ledger.append({ kind: 'turn', body });
+      const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
       return leafHash;
     },
   };

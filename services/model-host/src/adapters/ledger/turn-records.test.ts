@@ -10,7 +10,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
   const key = generateKeyPair();
   const signer = signerFromPem(key.privatePem);
   const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
-  const auditId = await createRecorder(ledger, { isLost: () => false }).recordTurn({
+  const auditId = await createRecorder(ledger).recordTurn({
     scope: {
       identity: { tenant: 'north', user: 'user-1', roles: [] },
       sessionId: 'session-1',
