@@ -9,7 +9,7 @@ import { figure, size } from './attack.ts';
 import { type AttackedRelay, ENGINES, type Engine, relayProgram } from './relay-program.ts';
 
 const FLOOD_MS = size({ short: 300, long: 5_000 });
-const HALF_MESSAGES = size({ short: 60, long: 500 });
+const HALF_MESSAGES = size({ short: 200, long: 500 });
 const STRANGERS = size({ short: 150, long: 3_000 });
 const MAX_UNPROVED = size({ short: 50, long: 1_000 });
 

@@ -54,9 +54,11 @@ export class CommitQueue {
   /** Appends to a file that exists. */
   async continue(path: string): Promise<void> {
     this.#file = await this.#options.disk.open(path);
-    // The next checkpoint must not cover records that are only in the page cache, and what
-    // recovery cut off must not come back.
-    if (this.#options.fsync) await this.#file.datasync();
+    if (!this.#options.fsync) return;
+    // The next checkpoint must not cover records that are only in the page cache, and neither what
+    // recovery cut off nor a segment that an earlier process removed may come back.
+    await this.#file.datasync();
+    await this.#options.disk.syncFolder(dirname(path));
   }
 
   push(commit: Commit): void {

@@ -122,10 +122,10 @@ async function appendUntilDown(machine: Machine, acknowledged: Acknowledged): Pr
       );
       if (appended.some(({ status }) => status === 'rejected')) break;
     }
-    await ledger.close();
   } catch (reason) {
     assert.ok(machine.isDown, String(reason));
   }
+  await ledger?.close().catch((reason: unknown) => assert.ok(machine.isDown, String(reason)));
 }
 
 /** Opens what a crash left: all that was acknowledged is there, and the ledger goes on. */
@@ -162,6 +162,15 @@ const anyCrash = fc.record({
   share: fc.constantFrom(0, 0.3, 0.7, 1),
 });
 
+/** The second process ends between the removal of an empty segment and the sync of its folder. */
+const REMOVED_AND_BACK = [
+  { operations: 16, survivor: 'nothing', share: 0.7 },
+  { operations: 29, survivor: 'machine', share: 0.3 },
+  { operations: 1, survivor: 'nothing', share: 0 },
+  { operations: 7, survivor: 'machine', share: 0.3 },
+  { operations: 32, survivor: 'nothing', share: 1 },
+];
+
 test('[AUD-02] crashes of the process and the machine, one after another, lose no acknowledged record', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(anyCrash, { minLength: 2, maxLength: 5 }), async (crashes) => {
@@ -175,6 +184,6 @@ test('[AUD-02] crashes of the process and the machine, one after another, lose n
       const last = machine.restart(newFolder(), 0, Number.POSITIVE_INFINITY);
       await assertKept(last, acknowledged);
     }),
-    { numRuns: 25, endOnFailure: true },
+    { numRuns: 25, endOnFailure: true, examples: [[REMOVED_AND_BACK]] },
   );
 });
