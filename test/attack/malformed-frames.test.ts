@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { addEffectsServer, configOf, editConfig } from '../e2e/effects.ts';
 import { RelayPeers } from '../e2e/relay-peers.ts';
-import { callTool, startSystem } from '../e2e/system.ts';
+import { callIn, startSystem } from '../e2e/system.ts';
 import { figure, size } from './attack.ts';
 
 const SOCKETS = size({ short: 300, long: 3_000 });
@@ -31,13 +31,14 @@ for (const engine of ['uws', 'ws'] as const) {
         if ((await client.end()).code === 4400) refused++;
       }
     };
+    const session = await system.chat();
     let isOver = false;
     const strangers = Promise.all(Array.from({ length: AT_A_TIME }, stranger)).then(() => {
       isOver = true;
     });
     const outcomes: string[] = [];
     while (!isOver) {
-      outcomes.push((await callTool(system, 'fs.read', { path: 'welcome.txt' })).outcome);
+      outcomes.push((await callIn(session, 'fs.read', { path: 'welcome.txt' })).outcome);
     }
     await strangers;
     assert.equal(refused, SOCKETS);

@@ -7,16 +7,14 @@ import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import type { CommandServer } from '@zerolatency/manifest';
-import { tempDir } from '@zerolatency/testing';
-import { findBubblewrap } from '../../services/device-bridge/src/adapters/processes/bubblewrap.ts';
+import { needsBubblewrap, tempDir } from '@zerolatency/testing';
 import { Containments } from '../../services/device-bridge/src/adapters/processes/containments.ts';
 import { figure } from './attack.ts';
 import type { Targets } from './escape-attempts.ts';
 
 const script = join(import.meta.dirname, 'escape-attempts.ts');
 const NODE = [process.execPath, '--disable-warning=ExperimentalWarning', script] as const;
-const found = await findBubblewrap(process.env.PATH ?? '');
-const options = { skip: 'why' in found ? found.why : false };
+const options = needsBubblewrap();
 const NOBODY = 65_534;
 const isRoot = process.getuid?.() === 0;
 /** A bridge usually runs as a person; for root the kernel looks away more often. */

@@ -11,7 +11,7 @@ import { runningPid } from '../../services/cli/src/installation/processes.ts';
 import type { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { scriptModel } from '../e2e/effects.ts';
 import { RelayPeers } from '../e2e/relay-peers.ts';
-import { callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
+import { callIn, callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
 import { figure, size } from './attack.ts';
 
 const CALL = 'call fs.read {"path":"welcome.txt"}';
@@ -107,11 +107,13 @@ async function callsDuring(system: System, flood: Promise<void>): Promise<number
   const over = flood.finally(() => {
     isOver = true;
   });
+  const session = await system.chat();
   const outcomes: string[] = [];
   while (!isOver) {
-    outcomes.push((await callTool(system, 'fs.read', { path: 'welcome.txt' })).outcome);
+    outcomes.push((await callIn(session, 'fs.read', { path: 'welcome.txt' })).outcome);
   }
   await over;
+  session.close();
   assert.deepEqual(new Set(outcomes), new Set(['DONE']));
   return outcomes.length;
 }

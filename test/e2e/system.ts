@@ -200,10 +200,15 @@ export async function runTurn(
 export async function callTool(system: System, tool: string, args: object): Promise<Call> {
   const session = await system.chat();
   try {
-    const { calls } = await runTurn(session, `call ${tool} ${JSON.stringify(args)}`);
-    if (calls[0] === undefined) throw new Error('the model called nothing');
-    return calls[0];
+    return await callIn(session, tool, args);
   } finally {
     session.close();
   }
+}
+
+/** For many calls: every new chat connects, and the host limits how often an address does. */
+export async function callIn(session: ChatStream, tool: string, args: object): Promise<Call> {
+  const { calls } = await runTurn(session, `call ${tool} ${JSON.stringify(args)}`);
+  if (calls[0] === undefined) throw new Error('the model called nothing');
+  return calls[0];
 }

@@ -6,6 +6,7 @@ export { type FaultProxy, faultProxy } from './fault-proxy.ts';
 export { type FrameFields, frameBytes, onFrames } from './frames.ts';
 export { type FullDisk, fullDisk } from './full-disk.ts';
 export { makeKey, type TestKey } from './key.ts';
+export { needsBubblewrap } from './needs-bubblewrap.ts';
 export { nodeLauncher } from './node-launcher.ts';
 export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
 export { type Refusal, SocketServer } from './socket-server.ts';

@@ -6,10 +6,9 @@ import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { fixtureServer } from '@zerolatency/mcp/testing';
-import { eventually, tempDir } from '@zerolatency/testing';
+import { eventually, needsBubblewrap, tempDir } from '@zerolatency/testing';
 import { makeRig, type Rig } from '../test/bridge-rig.ts';
 import { fixtureSpec, fsSpec } from '../test/manifests.ts';
-import { findBubblewrap } from './adapters/processes/bubblewrap.ts';
 import type { BridgeStatus } from './status.ts';
 
 const main = fileURLToPath(new URL('./main.ts', import.meta.url));
@@ -52,7 +51,6 @@ const isRunning = (pid: string) => {
   return !/^(Z.*)?$/.test(stdout.trim());
 };
 
-const sandbox = await findBubblewrap(process.env.PATH ?? '');
 const linuxOnly = { skip: platform() === 'linux' ? false : 'reads /proc' };
 
 test(
@@ -114,20 +112,22 @@ test(
   },
 );
 
-test('[BRG-02] a sandboxed server ends with a killed bridge, whatever it ignores', {
-  skip: 'why' in sandbox ? sandbox.why : false,
-}, async (t) => {
-  const mark = tempDir(t);
-  const { args } = fixtureServer('ignores-sigterm');
-  const server = fixtureSpec('ignores-sigterm', { sandbox: 'required', args: [...args, mark] });
-  const rig = await makeRig(t, { servers: () => [server] });
-  const { child } = await startProcess(t, rig);
-  await rig.relay.offering('ignores-sigterm.echo');
-  const running = () => spawnSync('pgrep', ['-f', mark], { encoding: 'utf8' }).stdout;
-  assert.notEqual(running(), '');
-  child.kill('SIGKILL');
-  await eventually(() => running() === '');
-});
+test(
+  '[BRG-02] a sandboxed server ends with a killed bridge, whatever it ignores',
+  needsBubblewrap(),
+  async (t) => {
+    const mark = tempDir(t);
+    const { args } = fixtureServer('ignores-sigterm');
+    const server = fixtureSpec('ignores-sigterm', { sandbox: 'required', args: [...args, mark] });
+    const rig = await makeRig(t, { servers: () => [server] });
+    const { child } = await startProcess(t, rig);
+    await rig.relay.offering('ignores-sigterm.echo');
+    const running = () => spawnSync('pgrep', ['-f', mark], { encoding: 'utf8' }).stdout;
+    assert.notEqual(running(), '');
+    child.kill('SIGKILL');
+    await eventually(() => running() === '');
+  },
+);
 
 test('a wrong setting is named, and nothing starts', () => {
   const run = spawnSync(process.execPath, [main, '--set', 'stateDirr=x'], { encoding: 'utf8' });

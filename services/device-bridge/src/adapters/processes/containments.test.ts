@@ -8,16 +8,13 @@ import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { CommandServer } from '@zerolatency/manifest';
-import { nodeLauncher, tempDir } from '@zerolatency/testing';
+import { needsBubblewrap, nodeLauncher, tempDir } from '@zerolatency/testing';
 import { sha256Of } from '../../../test/manifests.ts';
 import { Containments } from './containments.ts';
 import { serverLauncher } from './launch-server.ts';
 import { ownCgroup } from './process-tree.ts';
 
-// Asked of bubblewrap itself: arguments that it refuses must fail the tests, and not skip them.
-const namespaces = ['--unshare-user', '--unshare-pid', '--unshare-net', '--proc', '/proc'];
-const probe = spawnSync('bwrap', ['--ro-bind', '/', '/', ...namespaces, 'true']);
-const options = { skip: probe.status === 0 ? false : 'bubblewrap cannot make a sandbox here' };
+const options = needsBubblewrap();
 const project = fileURLToPath(new URL('../../../../..', import.meta.url));
 const script = join(project, 'packages/mcp/test/servers/hostile-server.ts');
 
