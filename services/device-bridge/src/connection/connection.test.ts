@@ -1,133 +1,16 @@
 import assert from 'node:assert/strict';
-import { generateKeyPairSync } from 'node:crypto';
 import { test } from 'node:test';
-import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
-import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
-import {
-  CatalogSchema,
-  ChallengeSchema,
-  DrainSchema,
-  HelloSchema,
-  HostSchema,
-  WelcomeSchema,
-} from '@zerolatency/proto/bridge';
-import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
+import { encodeFrame, FrameKind } from '@zerolatency/frame';
+import { CatalogSchema, HelloSchema, HostSchema } from '@zerolatency/proto/bridge';
 import fc from 'fast-check';
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
-import type { SocketEvents } from '../ports.ts';
-import { Connection } from './connection.ts';
+import { type ConnectionRig, connectionRig, devicePublicKey } from '../../test/connection-rig.ts';
 import { controlFrame } from './handshake.ts';
 
-const { privateKey, publicKey } = generateKeyPairSync('ed25519');
-
-interface FakeSocket {
-  readonly url: string;
-  readonly events: SocketEvents;
-  readonly sent: Frame[];
-  bufferedBytes: number;
-  closed: string;
-}
-
-type Rig = ReturnType<typeof rig>;
-
-/** A connection whose relays and clock the test controls. */
-function rig() {
-  const clock = new FakeClock();
-  const sockets: FakeSocket[] = [];
-  const log: string[] = [];
-  const frames: { frame: Frame; host: string }[] = [];
-  const ignored: string[] = [];
-  let identity: () => Promise<{ credential: string; key: typeof privateKey }> = async () => ({
-    credential: 'credential',
-    key: privateKey,
-  });
-  const connection = new Connection({
-    relays: ['wss://one', 'wss://two'],
-    dial: (url, events) => {
-      const socket: FakeSocket = { url, events, sent: [], bufferedBytes: 0, closed: '' };
-      sockets.push(socket);
-      return {
-        get bufferedBytes() {
-          return socket.bufferedBytes;
-        },
-        send: (bytes) => socket.sent.push(decodeFrame(bytes).frame!),
-        close: (code) => {
-          socket.closed ||= `close ${code}`;
-        },
-        terminate: () => {
-          socket.closed ||= 'terminate';
-        },
-      };
-    },
-    clock: {
-      ...clock,
-      monotonicMs: clock.nowMs,
-      clearTimeout: (timer) => clock.clearTimeout(timer as FakeTimer),
-    },
-    random: () => 0.5,
-    journalId: new Uint8Array(16).fill(9),
-    bridgeVersion: '1.2.3',
-    limits: {
-      handshakeMs: 10_000,
-      minBackoffMs: 100,
-      maxBackoffMs: 5_000,
-      maxBufferedBytes: 1000,
-    },
-    loadIdentity: () => identity(),
-    catalog: () => create(CatalogSchema, { servers: [{ name: 'fs' }] }),
-    listener: {
-      onLive: (epoch) => log.push(`live ${epoch}`),
-      onLost: () => log.push('lost'),
-      onFrame: (frame, host) => frames.push({ frame, host }),
-      onIgnored: () => ignored.push(connection.state.name),
-      onState: () => {},
-      onAttempt: (outcome) => log.push(`attempt ${outcome}`),
-    },
-  });
-  const relay = {
-    get socket() {
-      return sockets.at(-1)!;
-    },
-    open: () => relay.socket.events.onOpen(),
-    says: (kind: FrameKind, payload: Uint8Array = new Uint8Array()) =>
-      relay.socket.events.onMessage(encodeFrame(controlFrame(kind, payload))),
-    challenges: () => {
-      const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
-      const { socket } = relay;
-      const sent = socket.sent.length;
-      relay.says(
-        FrameKind.CHALLENGE,
-        toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
-      );
-      // Signing the proof takes time on another thread.
-      return eventually(() => connection.state.name !== 'proving' || socket.sent.length > sent);
-    },
-    welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
-      const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });
-      relay.says(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
-    },
-    drains: (closeAfterMs = 1000) =>
-      relay.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs }))),
-    closes: (code: number, reason = '') => {
-      relay.socket.closed ||= 'by the relay';
-      relay.socket.events.onClose({ code, reason });
-    },
-  };
-  const goLive = async () => {
-    connection.start();
-    relay.open();
-    await relay.challenges();
-    relay.welcomes();
-  };
-  const identify = (next: typeof identity) => {
-    identity = next;
-  };
-  return { connection, clock, sockets, log, frames, ignored, relay, goLive, identify };
-}
-
 test('[BRG-01] a challenge is answered with the credential, a proof by the key, journal and catalog', async () => {
-  const { connection, relay, log, clock } = rig();
+  const { connection, relay, log, clock } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -138,7 +21,7 @@ test('[BRG-01] a challenge is answered with the credential, a proof by the key, 
   assert.equal(hello.bridgeVersion, '1.2.3');
   assert.deepEqual(Buffer.from(hello.journalId), Buffer.alloc(16, 9));
   assert.equal(hello.catalog?.servers[0]?.name, 'fs');
-  const proof = await jwtVerify(hello.proof, publicKey, {
+  const proof = await jwtVerify(hello.proof, devicePublicKey, {
     audience: 'relay-1',
     currentDate: new Date(clock.nowMs()),
   });
@@ -151,7 +34,7 @@ test('[BRG-01] a challenge is answered with the credential, a proof by the key, 
 });
 
 test('[BRG-01] a lost connection is redialled at the next relay, after a growing wait', async () => {
-  const { connection, relay, clock, sockets, log } = rig();
+  const { connection, relay, clock, sockets, log } = connectionRig();
   connection.start();
   let waitedMs = 0;
   for (let n = 1; n <= 20; n++) {
@@ -170,11 +53,11 @@ test('[BRG-01] a lost connection is redialled at the next relay, after a growing
 });
 
 for (const [life, act] of Object.entries({
-  'carried a call': ({ relay }: Rig) => relay.says(FrameKind.CALL),
-  'lasted two seconds': ({ clock }: Rig) => clock.advance(2_000),
+  'carried a call': ({ relay }: ConnectionRig) => relay.says(FrameKind.CALL),
+  'lasted two seconds': ({ clock }: ConnectionRig) => clock.advance(2_000),
 })) {
   test(`[BRG-01] relays that die one after another are redialled soon if each ${life}`, async () => {
-    const parts = rig();
+    const parts = connectionRig();
     const { connection, relay, clock } = parts;
     connection.start();
     for (let n = 0; n < 20; n++) {
@@ -190,7 +73,7 @@ for (const [life, act] of Object.entries({
 }
 
 test('a heartbeat longer than a day counts as a day, so that it fits a timer', async () => {
-  const { connection, relay, clock } = rig();
+  const { connection, relay, clock } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -200,7 +83,7 @@ test('a heartbeat longer than a day counts as a day, so that it fits a timer', a
 });
 
 test('a second challenge on one socket is not answered', async () => {
-  const { connection, relay } = rig();
+  const { connection, relay } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -211,7 +94,7 @@ test('a second challenge on one socket is not answered', async () => {
 });
 
 test('[BRG-01] the bridge leaves a relay that is silent for two heartbeats, and keeps one that pings', async () => {
-  const { connection, relay, clock, log, goLive } = rig();
+  const { connection, relay, clock, log, goLive } = connectionRig();
   await goLive();
   for (let n = 0; n < 10; n++) {
     clock.advance(1500);
@@ -230,7 +113,7 @@ for (const [step, act] of Object.entries({
   'does not challenge': (relay: { open(): void }) => relay.open(),
 })) {
   test(`a relay that ${step} in time is left`, () => {
-    const { connection, relay, clock } = rig();
+    const { connection, relay, clock } = connectionRig();
     connection.start();
     const { socket } = relay;
     act(relay);
@@ -241,7 +124,7 @@ for (const [step, act] of Object.entries({
 }
 
 test('a refused credential is not retried until something changes', async () => {
-  const { connection, relay, clock, sockets, log } = rig();
+  const { connection, relay, clock, sockets, log } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -256,7 +139,7 @@ test('a refused credential is not retried until something changes', async () => 
 });
 
 test('an unreadable credential stops dialling until something changes', async () => {
-  const { connection, relay, identify } = rig();
+  const { connection, relay, identify } = connectionRig();
   identify(async () => {
     throw new ZlError('device.credential_invalid', 'no such file');
   });
@@ -267,7 +150,7 @@ test('an unreadable credential stops dialling until something changes', async ()
 });
 
 test('a credential that arrives while the old one is being refused is tried', async () => {
-  const { connection, relay, clock, sockets } = rig();
+  const { connection, relay, clock, sockets } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -284,7 +167,7 @@ test('a credential that arrives while the old one is being refused is tried', as
 });
 
 test('a revoked device loses its live connection and is refused', async () => {
-  const { connection, relay, log, goLive } = rig();
+  const { connection, relay, log, goLive } = connectionRig();
   await goLive();
   relay.closes(4403, 'revoked');
   assert.equal(connection.state.name, 'refused');
@@ -292,7 +175,7 @@ test('a revoked device loses its live connection and is refused', async () => {
 });
 
 test('[BRG-01] a draining relay is left at once for the next one', async () => {
-  const { connection, relay, clock, sockets, goLive } = rig();
+  const { connection, relay, clock, sockets, goLive } = connectionRig();
   await goLive();
   relay.drains(1000);
   assert.equal(sockets[0]!.closed, 'close 1000');
@@ -302,7 +185,7 @@ test('[BRG-01] a draining relay is left at once for the next one', async () => {
 });
 
 test('a relay that drains after each welcome is not redialled ever faster', async () => {
-  const { connection, relay, clock, goLive } = rig();
+  const { connection, relay, clock, goLive } = connectionRig();
   await goLive();
   let waitedMs = 0;
   for (let n = 0; n < 20; n++) {
@@ -318,7 +201,7 @@ test('a relay that drains after each welcome is not redialled ever faster', asyn
 });
 
 test('call frames are received and catalogs are sent only while live', async () => {
-  const { connection, relay, frames, goLive } = rig();
+  const { connection, relay, frames, goLive } = connectionRig();
   connection.announce(create(CatalogSchema, {}));
   await goLive();
   relay.says(FrameKind.CALL);
@@ -334,7 +217,7 @@ test('call frames are received and catalogs are sent only while live', async () 
 });
 
 test('[TOOL-03] a catalog that changes between hello and welcome is sent after the welcome', async () => {
-  const { connection, relay } = rig();
+  const { connection, relay } = connectionRig();
   connection.start();
   relay.open();
   await relay.challenges();
@@ -349,7 +232,7 @@ test('[TOOL-03] a catalog that changes between hello and welcome is sent after t
 });
 
 test('the bridge leaves a relay that breaks the protocol', async () => {
-  const { connection, relay, goLive, clock } = rig();
+  const { connection, relay, goLive, clock } = connectionRig();
   await goLive();
   relay.socket.events.onMessage(Buffer.from('rubbish'));
   assert.equal(connection.state.name, 'lost');
@@ -360,7 +243,7 @@ test('the bridge leaves a relay that breaks the protocol', async () => {
 });
 
 test('the bridge leaves a relay that reads too slowly', async () => {
-  const { connection, relay, goLive } = rig();
+  const { connection, relay, goLive } = connectionRig();
   await goLive();
   relay.socket.bufferedBytes = 1001;
   connection.announce(create(CatalogSchema, {}));
@@ -394,7 +277,7 @@ test('after any sequence of events, at most one socket and one timer are left', 
   );
   await fc.assert(
     fc.asyncProperty(fc.array(event, { maxLength: 40 }), async (events) => {
-      const { connection, relay, clock, sockets, log } = rig();
+      const { connection, relay, clock, sockets, log } = connectionRig();
       const happen = async (each: (typeof events)[number]) => {
         if (typeof each === 'object') clock.advance(Math.min(each.ms, 90));
         else if (each === 'start') connection.start();
@@ -427,7 +310,7 @@ test('after any sequence of events, at most one socket and one timer are left', 
 });
 
 test('[BRG-01] ignores and reports frame kinds it does not know, before and after its welcome', async () => {
-  const { connection, relay, frames, ignored, log } = rig();
+  const { connection, relay, frames, ignored, log } = connectionRig();
   connection.start();
   relay.open();
   relay.says(15 as FrameKind);
@@ -441,7 +324,7 @@ test('[BRG-01] ignores and reports frame kinds it does not know, before and afte
 });
 
 test('[BRG-01] a frame carries the name of the host that its relay introduced', async () => {
-  const { connection, relay, frames, goLive } = rig();
+  const { connection, relay, frames, goLive } = connectionRig();
   await goLive();
   const introduce = (number: number, name: string) =>
     relay.says(FrameKind.HOST, toBinary(HostSchema, create(HostSchema, { number, name })));
@@ -466,7 +349,7 @@ for (const [what, number, name] of [
   ['without a name', 2, ''],
 ] as const) {
   test(`the bridge leaves a relay that introduces a host ${what}`, async () => {
-    const { connection, relay, goLive } = rig();
+    const { connection, relay, goLive } = connectionRig();
     await goLive();
     for (const host of [
       { number: 1, name: 'pool' },
@@ -479,7 +362,7 @@ for (const [what, number, name] of [
 }
 
 test('a frame on a closed socket does not end a refusal', async () => {
-  const { connection, relay, goLive } = rig();
+  const { connection, relay, goLive } = connectionRig();
   await goLive();
   relay.closes(4401);
   relay.welcomes();

@@ -1,0 +1,122 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
+import { decodeFrame, encodeFrame, type Frame, FrameKind } from '@zerolatency/frame';
+import {
+  CatalogSchema,
+  ChallengeSchema,
+  DrainSchema,
+  WelcomeSchema,
+} from '@zerolatency/proto/bridge';
+import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
+import { Connection } from '../src/connection/connection.ts';
+import { controlFrame } from '../src/connection/handshake.ts';
+import type { SocketEvents } from '../src/ports.ts';
+
+const { privateKey, publicKey: devicePublicKey } = generateKeyPairSync('ed25519');
+
+export { devicePublicKey };
+
+interface FakeSocket {
+  readonly url: string;
+  readonly events: SocketEvents;
+  readonly sent: Frame[];
+  bufferedBytes: number;
+  closed: string;
+}
+
+export type ConnectionRig = ReturnType<typeof connectionRig>;
+
+/** A connection whose relays and clock the test controls. */
+export function connectionRig() {
+  const clock = new FakeClock();
+  const sockets: FakeSocket[] = [];
+  const log: string[] = [];
+  const frames: { frame: Frame; host: string }[] = [];
+  const ignored: string[] = [];
+  let identity: () => Promise<{ credential: string; key: typeof privateKey }> = async () => ({
+    credential: 'credential',
+    key: privateKey,
+  });
+  const connection = new Connection({
+    relays: ['wss://one', 'wss://two'],
+    dial: (url, events) => {
+      const socket: FakeSocket = { url, events, sent: [], bufferedBytes: 0, closed: '' };
+      sockets.push(socket);
+      return {
+        get bufferedBytes() {
+          return socket.bufferedBytes;
+        },
+        send: (bytes) => socket.sent.push(decodeFrame(bytes).frame!),
+        close: (code) => {
+          socket.closed ||= `close ${code}`;
+        },
+        terminate: () => {
+          socket.closed ||= 'terminate';
+        },
+      };
+    },
+    clock: {
+      ...clock,
+      monotonicMs: clock.nowMs,
+      clearTimeout: (timer) => clock.clearTimeout(timer as FakeTimer),
+    },
+    random: () => 0.5,
+    journalId: new Uint8Array(16).fill(9),
+    bridgeVersion: '1.2.3',
+    limits: {
+      handshakeMs: 10_000,
+      minBackoffMs: 100,
+      maxBackoffMs: 5_000,
+      maxBufferedBytes: 1000,
+    },
+    loadIdentity: () => identity(),
+    catalog: () => create(CatalogSchema, { servers: [{ name: 'fs' }] }),
+    listener: {
+      onLive: (epoch) => log.push(`live ${epoch}`),
+      onLost: () => log.push('lost'),
+      onFrame: (frame, host) => frames.push({ frame, host }),
+      onIgnored: () => ignored.push(connection.state.name),
+      onState: () => {},
+      onAttempt: (outcome) => log.push(`attempt ${outcome}`),
+    },
+  });
+  const relay = {
+    get socket() {
+      return sockets.at(-1)!;
+    },
+    open: () => relay.socket.events.onOpen(),
+    says: (kind: FrameKind, payload: Uint8Array = new Uint8Array()) =>
+      relay.socket.events.onMessage(encodeFrame(controlFrame(kind, payload))),
+    challenges: () => {
+      const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
+      const { socket } = relay;
+      const sent = socket.sent.length;
+      relay.says(
+        FrameKind.CHALLENGE,
+        toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
+      );
+      // Signing the proof takes time on another thread.
+      return eventually(() => connection.state.name !== 'proving' || socket.sent.length > sent);
+    },
+    welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
+      const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });
+      relay.says(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
+    },
+    drains: (closeAfterMs = 1000) =>
+      relay.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs }))),
+    closes: (code: number, reason = '') => {
+      relay.socket.closed ||= 'by the relay';
+      relay.socket.events.onClose({ code, reason });
+    },
+  };
+  const goLive = async () => {
+    connection.start();
+    relay.open();
+    await relay.challenges();
+    relay.welcomes();
+  };
+  const identify = (next: typeof identity) => {
+    identity = next;
+  };
+  return { connection, clock, sockets, log, frames, ignored, relay, goLive, identify };
+}
