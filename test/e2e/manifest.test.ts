@@ -135,9 +135,11 @@ test('a server manifest that changes in a running system', { timeout: 110_000 },
       ];
       const before = await toldBy(system);
       for (const [why, envelope] of refused) {
-        const { msg, errorId, help } = await sayingOf(system, () =>
-          writePublic(layout.device.manifest, envelope),
-        );
+        const {
+          msg,
+          error_id: errorId,
+          help,
+        } = await sayingOf(system, () => writePublic(layout.device.manifest, envelope));
         assert.ok(`${msg}`.startsWith(`server manifest refused: ${why}`), `${msg}`);
         assert.equal(errorId, 'manifest.invalid');
         assert.match(`${help}`, /Sign it again/);

@@ -231,6 +231,18 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     assert.equal(ended.tenant, 'local');
     const onDevice = await logged(system, 'device-bridge', { fits });
     assert.equal(onDevice.msg, 'call ended');
+    const call = await logged(system, 'model-host', {
+      fits: (line) => fits(line) && line.msg === 'call ended',
+    });
+    assert.deepEqual([call.turn_id, call.call_id], [ended.turn_id, onDevice.call_id]);
+    for (const service of SERVICES) {
+      const keys = (await logLines(system, service)).flatMap((line) => Object.keys(line));
+      assert.deepEqual(
+        keys.filter((key) => /[A-Z]/.test(key)),
+        [],
+        service,
+      );
+    }
   });
 
   await t.test('[OBS-04] [RED-01] no log, trace or scrape holds a secret', async () => {

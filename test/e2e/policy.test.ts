@@ -139,7 +139,7 @@ test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
         };
         for (const end of ['host', 'device'] as const) await writePublic(files[end], envelope);
         for (const end of ['host', 'device'] as const) {
-          const fits = ({ errorId }: LogLine) => errorId === 'policy.invalid';
+          const fits = ({ error_id }: LogLine) => error_id === 'policy.invalid';
           const { msg } = await logged(system, ENDS[end], { fits, mark: marks[end] });
           assert.ok(`${msg}`.includes(why), `${msg}`);
         }

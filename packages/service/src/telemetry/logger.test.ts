@@ -27,6 +27,16 @@ test('[OBS-04] a line is JSON with level, time, service, version and message', (
   });
 });
 
+test('[OBS-04] the keys of a line are in snake case, whoever wrote it', () => {
+  const { log, last } = capture();
+  log
+    .child({ deviceId: 'd-1' })
+    .warn({ errorId: 'peer.lost', retryInMs: 5, trace_id: 'a' }, 'lost');
+  const { time: _, ...line } = last();
+  const keys = ['level', 'service', 'version', 'device_id', 'error_id', 'retry_in_ms'];
+  assert.deepEqual(Object.keys(line), [...keys, 'trace_id', 'msg']);
+});
+
 test('[OBS-04] lines in a span carry its ids, other lines carry none', async () => {
   const { log, last } = capture();
   const { tracer, shutdown } = createTracing({ service: 'test', version: '0' });

@@ -25,7 +25,7 @@ export interface LoggerOptions {
   readonly onMasked?: OnMasked;
 }
 
-/** Writes one JSON object per line, secrets masked, with the ids of the active span. */
+/** Writes one JSON object per line: snake_case keys, secrets masked, the ids of the active span. */
 export function createLogger(options: LoggerOptions): Logger {
   const { service, level, version, forward } = options;
   const { destination = openDestination({ dest: 1, sync: false }) } = options;
@@ -37,7 +37,7 @@ export function createLogger(options: LoggerOptions): Logger {
       timestamp: () => `,"time":"${new Date().toISOString()}"`,
       formatters: {
         level: (label) => ({ level: label }),
-        log: (fields) => loggable.fields(fields),
+        log: (fields) => lineOf(loggable.fields(fields)),
       },
       serializers: {
         // formatters.log has masked and bounded it; pino's own serializer would undo that.
@@ -52,12 +52,22 @@ export function createLogger(options: LoggerOptions): Logger {
   const { child, setBindings } = logger;
   return Object.assign(logger, {
     child(this: Logger, bindings: object, ...rest: unknown[]) {
-      return Reflect.apply(child, this, [loggable.fields(bindings), ...rest]);
+      return Reflect.apply(child, this, [lineOf(loggable.fields(bindings)), ...rest]);
     },
     setBindings(this: Logger, bindings: object) {
-      Reflect.apply(setBindings, this, [loggable.fields(bindings)]);
+      Reflect.apply(setBindings, this, [lineOf(loggable.fields(bindings))]);
     },
   });
+}
+
+/** All programs use the style of keys of OpenTelemetry and of the metric labels. */
+function lineOf(fields: Readonly<Record<string, unknown>>): Record<string, unknown> {
+  const entries = Object.entries(fields).map(([name, value]) => [snakeCased(name), value]);
+  return Object.fromEntries(entries);
+}
+
+function snakeCased(name: string): string {
+  return name.replace(/(?<=[a-z0-9])[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }
 
 /** Peers, servers and files have a say in a line, and an operator reads it on a terminal. */

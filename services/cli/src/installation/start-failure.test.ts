@@ -4,13 +4,13 @@ import { startFailure } from './start-failure.ts';
 
 const failed = {
   level: 'error',
-  errorId: 'ledger.corrupt',
+  error_id: 'ledger.corrupt',
   help: 'x',
   msg: 'start failed: line 3',
 };
 
 test('[CLI-02] the first error that a program states is the one that is shown', () => {
-  const log = [{ level: 'info', msg: 'hello' }, failed, { ...failed, errorId: 'internal' }];
+  const log = [{ level: 'info', msg: 'hello' }, failed, { ...failed, error_id: 'internal' }];
   const error = startFailure('model-host', log.map((line) => JSON.stringify(line)).join('\n'));
   assert.deepEqual([error.id, error.message], ['ledger.corrupt', 'model-host: line 3']);
 });

@@ -13,7 +13,7 @@ export function startFailure(service: string, said: string): ZlError {
 /** A program that has a log states there why its start failed. */
 function statedInLog(lines: readonly string[]) {
   for (const line of lines) {
-    const { level, errorId, msg } = parse(line);
+    const { level, error_id: errorId, msg } = parse(line);
     if (level !== 'error' || typeof errorId !== 'string' || !isErrorId(errorId)) continue;
     return { id: errorId, message: String(msg).replace(/^start failed: /, '') };
   }

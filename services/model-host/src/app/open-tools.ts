@@ -46,6 +46,7 @@ import {
   toolMetrics,
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
+import { logCalls } from './turn-telemetry.ts';
 
 export interface HostDeps {
   readonly lifecycle: Lifecycle;
@@ -110,6 +111,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
     metrics,
+    onEnded: logCalls(log),
     tracer,
   });
   return {

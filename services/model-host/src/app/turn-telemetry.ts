@@ -1,5 +1,6 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import { extract, inSpan, type Logger, type SpanOptions } from '@zerolatency/service/telemetry';
+import type { EndedCall } from '../calls/ports.ts';
 import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
@@ -37,6 +38,35 @@ function within<T>(
   });
 }
 
+/** One line for each call, in its span, so that its trace leads to the lines of the other programs. */
+export function logCalls(log: Pick<Logger, 'info'>): (call: EndedCall) => void {
+  return ({ callId, tool, executor, scope, decision, result }) => {
+    const { outcome, error, totalUs, remoteUs, deviceUs, serverUs, receiptJson } = result;
+    const decided = decision && {
+      effect: decision.effect,
+      ruleId: decision.ruleId,
+      policyId: decision.policyId,
+    };
+    const fields = {
+      ...attributesOf(scope),
+      ...{ callId, tool, executor, ...decided, outcome },
+      ...(error && { errorId: error.id, why: error.message }),
+      ...{ totalUs, remoteUs, deviceUs, serverUs, isRecorded: receiptJson !== '' },
+    };
+    log.info(fields, 'call ended');
+  };
+}
+
+function attributesOf({ identity, sessionId, turnId, deviceId }: TurnScope) {
+  return {
+    tenant: identity.tenant,
+    user: identity.user,
+    session_id: sessionId,
+    turn_id: turnId,
+    device_id: deviceId,
+  };
+}
+
 class TurnTelemetry implements TurnObserver {
   readonly attributes: Readonly<Record<string, string>>;
   endAttributes: Record<string, string | number> = {};
@@ -46,18 +76,8 @@ class TurnTelemetry implements TurnObserver {
   readonly #startedMs = performance.now();
   #enteredMs = this.#startedMs;
 
-  constructor(
-    { identity, sessionId, turnId, deviceId }: TurnScope,
-    model: string,
-    deps: TurnTelemetryDeps,
-  ) {
-    this.attributes = {
-      tenant: identity.tenant,
-      user: identity.user,
-      session_id: sessionId,
-      turn_id: turnId,
-      device_id: deviceId,
-    };
+  constructor(scope: TurnScope, model: string, deps: TurnTelemetryDeps) {
+    this.attributes = attributesOf(scope);
     this.#model = model;
     this.#deps = deps;
   }

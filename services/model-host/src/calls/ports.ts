@@ -1,10 +1,16 @@
 import type { Validator } from '@zerolatency/contracts';
 import type { ZlError } from '@zerolatency/errors';
-import type { Deny, PolicyRequest } from '@zerolatency/policy';
+import type { Deny, HeldDecision, PolicyRequest } from '@zerolatency/policy';
 import type { Outcome, Receipt } from '@zerolatency/receipts';
 import type { OnMasked } from '@zerolatency/redaction';
 import type { Digest, Envelope } from '@zerolatency/signing';
-import type { CallOptions, ToolArguments, ToolDefinition, TurnScope } from '../ports.ts';
+import type {
+  CallOptions,
+  ToolArguments,
+  ToolDefinition,
+  ToolResult,
+  TurnScope,
+} from '../ports.ts';
 
 export interface ExecutorTool {
   readonly definition: ToolDefinition;
@@ -151,6 +157,17 @@ export interface ToolMetrics {
   /** device: without the time the bridge took; server: with the MCP server. */
   roundTrip(hop: 'device' | 'server', ms: number): void;
   readonly masked: OnMasked;
+}
+
+/** A call that has its outcome, and its receipt unless the ledger took none. */
+export interface EndedCall {
+  readonly callId: string;
+  readonly tool: string;
+  readonly executor: Receipt['executor'];
+  readonly scope: TurnScope;
+  /** Undefined for a call that ended before it was decided. */
+  readonly decision: HeldDecision | undefined;
+  readonly result: ToolResult;
 }
 
 /** The host's own bounds; the policy's caps narrow them. */

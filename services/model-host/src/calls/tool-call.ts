@@ -11,6 +11,7 @@ import { EffectTracker } from './effect-tracker.ts';
 import type {
   CallFacts,
   CallLedger,
+  EndedCall,
   ExecutableCall,
   Execution,
   ExecutionContext,
@@ -36,6 +37,7 @@ export interface ToolCallDeps {
   readonly signer: Signer;
   readonly limits: ToolLimits;
   readonly metrics: ToolMetrics;
+  readonly onEnded: (call: EndedCall) => void;
   /** Unix time that does not step. */
   readonly nowMs: () => number;
   /** Gives each call a span, which its executor continues. */
@@ -93,12 +95,14 @@ export class ToolCall implements PreparedCall {
   }
 
   async #run(options: CallOptions): Promise<ToolResult> {
-    const { metrics, nowMs } = this.#deps;
+    const { metrics, nowMs, onEnded, scope } = this.#deps;
     this.#startedMs = nowMs();
     metrics.running(1);
     const result = await this.#record(await this.#attempt(options));
     metrics.running(-1);
     this.#count(result);
+    const { callId, tool } = this;
+    onEnded({ callId, tool, executor: this.#executor, scope, decision: this.#decision, result });
     return result;
   }
 
@@ -246,7 +250,7 @@ export class ToolCall implements PreparedCall {
   #facts(): CallFacts {
     const { identity, deviceId, turnId } = this.#deps.scope;
     const { callId, tool, argumentsDigest } = this;
-    const executor = this.#found?.executor ?? (deviceId === '' ? 'host' : 'device');
+    const executor = this.#executor;
     return {
       executor,
       callId,
@@ -263,6 +267,10 @@ export class ToolCall implements PreparedCall {
       user: identity.user,
       turnId: turnId || undefined,
     };
+  }
+
+  get #executor(): CallFacts['executor'] {
+    return this.#found?.executor ?? (this.#deps.scope.deviceId === '' ? 'host' : 'device');
   }
 
   /** The host's bounds, narrowed by the policy. */

@@ -13,6 +13,7 @@ import type { CallCounts, Toolboxes, ToolDefinition, TurnScope } from '../ports.
 import {
   type CallLedger,
   DEFAULT_TOOL_LIMITS,
+  type EndedCall,
   type Executor,
   type ExecutorScope,
   type ExecutorTool,
@@ -29,11 +30,12 @@ export interface ToolboxesOptions {
   readonly signer: Signer;
   readonly limits?: Partial<ToolLimits>;
   readonly metrics: ToolMetrics;
+  readonly onEnded: (call: EndedCall) => void;
   readonly tracer?: Tracer;
 }
 
 export function createToolboxes(options: ToolboxesOptions): Toolboxes {
-  const { executors, policy, ledger, signer, metrics, tracer } = options;
+  const { executors, policy, ledger, signer, metrics, onEnded, tracer } = options;
   const limits = { ...DEFAULT_TOOL_LIMITS, ...options.limits };
   return {
     async open(scope, signal, counts = new Map()) {
@@ -48,6 +50,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         signer,
         limits,
         metrics,
+        onEnded,
         nowMs: awakeClock(),
         tracer,
         traceparent: () => inject(),

@@ -16,6 +16,7 @@ import {
 import { tempDir } from '@zerolatency/testing';
 import { createCallLedger } from '../../src/adapters/ledger/records.ts';
 import type { RelayClientOptions } from '../../src/adapters/relay/relay-client.ts';
+import { logCalls } from '../../src/app/turn-telemetry.ts';
 import type { CallLedger, Executor, ToolLimits, ToolMetrics } from '../../src/calls/ports.ts';
 import { createToolboxes } from '../../src/calls/toolbox.ts';
 import { deviceExecutor } from '../../src/executors/device/device-executor.ts';
@@ -39,6 +40,8 @@ export interface ToolWorld extends RelayWorld {
   readonly scope: TurnScope;
   readonly key: ReturnType<typeof generateKeyPair>;
   readonly ledgerDir: string;
+  /** What the host logs of each call. */
+  readonly lines: readonly Readonly<Record<string, unknown>>[];
   verify(receiptJson: string): ReceiptVerdict;
 }
 
@@ -79,6 +82,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
   const ledgerDir = tempDir(t);
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'test/host', fsync: false });
   opened = ledger;
+  const lines: Record<string, unknown>[] = [];
   const { wrapLedger = (same) => same } = options;
   const toolboxes = createToolboxes({
     executors: [
@@ -90,6 +94,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
     signer,
     limits: options.limits,
     metrics: NO_METRICS,
+    onEnded: logCalls({ info: (fields: object) => void lines.push({ ...fields }) }),
     tracer: options.tracer,
   });
   const hostKeys = [verifierFromPem(key.publicPem)];
@@ -106,6 +111,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
     scope: SCOPE,
     key,
     verify,
+    lines,
   };
 }
 
