@@ -57,6 +57,12 @@ export async function signCheckpoint(checkpoint: Checkpoint, signer: Signer): Pr
   return `${text}\n\u2014 ${name} ${toBase64(signature)}\n`;
 }
 
+/** What a note says, whoever signed it; undefined when it is not a checkpoint. */
+export function claimedCheckpoint(note: string): Checkpoint | undefined {
+  const verdict = verifyCheckpoint(note, []);
+  return verdict.error === undefined ? verdict.value : verdict.claimed?.checkpoint;
+}
+
 export function verifyCheckpoint(note: string, keys: readonly Verifier[]): CheckpointVerdict {
   if (note.length > MAX_CHECKPOINT_CHARS) return { error: 'the checkpoint is too long' };
   const split = note.indexOf('\n\n');

@@ -1,11 +1,10 @@
 export type { Unchecked } from './call-history.ts';
-export type {
-  Checkpoint,
-  CheckpointVerdict,
-} from './checkpoint.ts';
+export { type Checkpoint, type CheckpointVerdict, verifyCheckpoint } from './checkpoint.ts';
 export type { LedgerObserver } from './commit-queue.ts';
 export type { LedgerDisk, SegmentFile } from './disk.ts';
 export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';
+export { checkConsistency, checkInclusion, type ProofVerdict, parseProof } from './proof.ts';
+export { proveConsistency, proveInclusion } from './prove.ts';
 export { type LedgerRow, peekReceipt, readLedger } from './read.ts';
 export type {
   LedgerEntry,
@@ -14,7 +13,7 @@ export type {
   RecordBodies,
   RecordKind,
 } from './record.ts';
-export { encodeRecord } from './record.ts';
+export { encodeRecord, recordLeafHash } from './record.ts';
 export {
   type BadRecord,
   type LedgerReport,

@@ -40,7 +40,7 @@ import type { PolicyChangedBody } from '../../../contracts/gen/policy.changed.d.
 import type { PolicyDeniedBody } from '../../../contracts/gen/policy.denied.d.ts';
 import type { LedgerRecord as AnyRecord } from '../../../contracts/gen/record.d.ts';
 import type { TurnBody } from '../../../contracts/gen/turn.d.ts';
-import { prefixedLeafHash } from './tree.ts';
+import { leafHash, prefixedLeafHash } from './tree.ts';
 
 /** An intent without a receipt, as the first record of a segment repeats it. */
 export interface OpenIntent {
@@ -117,6 +117,11 @@ export function encodeRecord(record: LedgerRecord): EncodedRecord {
   // One allocation serves the file (without the prefix) and the hash (without the line feed).
   const bytes = Buffer.from(`\0${text}\n`, 'utf8');
   return { line: bytes.subarray(1), leaf: prefixedLeafHash(bytes.subarray(0, -1)) };
+}
+
+/** In hexadecimal it is the record's audit id. */
+export function recordLeafHash(line: string): Uint8Array {
+  return leafHash(Buffer.from(line, 'utf8'));
 }
 
 /** What is wrong with a body by the contract of its kind; undefined when it follows it. */

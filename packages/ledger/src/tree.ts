@@ -37,6 +37,22 @@ export class MerkleFrontier {
     return this.#size;
   }
 
+  /** The part of a range of leaves that is there already; its first leaf begins a subtree. */
+  within({ from, to }: { readonly from: number; readonly to: number }): MerkleFrontier {
+    const part = new MerkleFrontier();
+    let at = 0;
+    for (const root of this.#roots) {
+      let leaves = 1;
+      while (at + leaves * 2 <= this.#size) leaves *= 2;
+      if (at >= from && at < to) {
+        part.#roots.push(root);
+        part.#size += leaves;
+      }
+      at += leaves;
+    }
+    return part;
+  }
+
   get roots(): readonly Uint8Array[] {
     return this.#roots;
   }

@@ -3,6 +3,10 @@ import type { CommandContext } from '../terminal.ts';
 
 // Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./audit.ts');
+const loadProofs = () => import('./audit-proof.ts');
+
+const PROOF_STATUS =
+  '\nExit status: 0 proved, 1 not proved, 4 when the public key of the checkpoint is not there.';
 
 export function addAuditCommands(program: Command, context: CommandContext): void {
   const { terminal, finish, layout } = context;
@@ -46,6 +50,41 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
           strict: options.strict,
           hostKeys: options.hostKeys ?? layout().receiptKeys.host,
           deviceKeys: options.deviceKeys ?? layout().receiptKeys.device,
+        }),
+      ),
+    );
+  audit
+    .command('prove')
+    .description('print a proof that a record is in the ledger, or that nothing earlier changed')
+    .argument('[folder]', 'folder of the ledger; default: the ledger of this installation')
+    .option(
+      '--record <index or audit id>',
+      'prove that the ledger holds this record (C2SP tlog-proof)',
+    )
+    .option('--since <file>', 'prove that the ledger continues this checkpoint (C2SP tlog-witness)')
+    .option(
+      '--checkpoint <file>',
+      'prove it for this checkpoint; default: the newest of the ledger',
+    )
+    .action(async (dir, options) =>
+      finish((await loadProofs()).auditProve(terminal, dir ?? layout().host.ledger, options)),
+    );
+  audit
+    .command('check-proof')
+    .description('check a proof with public keys alone, without the ledger')
+    .argument('<file>', 'what zl audit prove printed')
+    .option('--record <audit id or file>', 'the record that it should prove')
+    .option('--since <file>', 'the earlier checkpoint, kept elsewhere')
+    .option(
+      '--host-keys <folder or pem>',
+      'public keys of hosts; default: those of this installation',
+    )
+    .addHelpText('after', PROOF_STATUS)
+    .action(async (file, options) =>
+      finish(
+        (await loadProofs()).auditCheckProof(terminal, file, {
+          ...options,
+          hostKeys: options.hostKeys ?? layout().receiptKeys.host,
         }),
       ),
     );

@@ -157,6 +157,49 @@ test('[AUD-01] signatures whose keys nobody gave are listed as not checked, with
   assert.match(none.stderr, /config\.invalid: .* is neither a \.pem file nor a folder of them/);
 });
 
+test('[AUD-04] a record is proved, and the proof checked without the ledger', async (t) => {
+  const { dir, ledgerDir, show, zl } = await audited(t);
+  const keys = ['--host-keys', join(dir, 'keys')];
+  const proof = join(dir, 'record.tlog-proof');
+  const record = join(dir, 'record.json');
+  await writeFile(proof, (await zl('prove', ledgerDir, '--record', '2')).stdout);
+  const [, , third = ''] = (await show('--json')).stdout.split('\n');
+  await writeFile(record, `${third}\n`);
+  const checked = await zl('check-proof', proof, '--record', record, ...keys);
+  assert.match(
+    checked.stdout,
+    /^Proved: record 2 is in it; the checkpoint covers 5 records of ledger /,
+  );
+  assert.equal(checked.status, 0);
+  await writeFile(record, third.replace('user-1', 'user-9'));
+  const altered = await zl('check-proof', proof, '--record', record, ...keys);
+  assert.deepEqual([altered.status, altered.stdout.slice(0, 11)], [1, 'Not proved:']);
+  const stranger = join(dir, 'stranger.pem');
+  await writeFile(stranger, generateKeyPair().publicPem);
+  const unknown = await zl('check-proof', proof, '--record', record, '--host-keys', stranger);
+  assert.equal(unknown.status, 4);
+  assert.match(unknown.stdout, /^Not checked: .* key hash [0-9a-f]{8}; add its key to /);
+  assert.equal((await zl('prove', ledgerDir)).status, 1);
+  assert.equal((await zl('check-proof', proof, ...keys)).status, 1);
+});
+
+test('[AUD-04] a ledger is proved to continue a checkpoint kept elsewhere', async (t) => {
+  const { dir, ledgerDir, signer, zl } = await audited(t);
+  const keys = ['--host-keys', join(dir, 'keys')];
+  const kept = join(dir, 'kept');
+  await cp(join(ledgerDir, 'checkpoint'), kept);
+  const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
+  await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
+  await ledger.close();
+  const proof = join(dir, 'since.tlog-proof');
+  await writeFile(proof, (await zl('prove', ledgerDir, '--since', kept)).stdout);
+  const { status, stdout } = await zl('check-proof', proof, '--since', kept, ...keys);
+  assert.equal(status, 0, stdout);
+  assert.match(stdout, /^Proved: it continues the checkpoint over 5; the checkpoint covers 6 /);
+  const newest = join(ledgerDir, 'checkpoint');
+  assert.equal((await zl('check-proof', proof, '--since', newest, ...keys)).status, 1);
+});
+
 test('show prints each record in one line, or as JSON', async (t) => {
   const { show } = await audited(t);
   const { status, stdout } = await show();

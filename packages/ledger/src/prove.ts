@@ -1,0 +1,135 @@
+import { ZlError } from '@zerolatency/errors';
+import { toBase64 } from '@zerolatency/signing';
+import { Chain } from './chain.ts';
+import { type Checkpoint, claimedCheckpoint, readCheckpointNote } from './checkpoint.ts';
+import {
+  consistencyRanges,
+  inclusionRanges,
+  type LeafRange,
+  proofText,
+  rootAbove,
+  rootsOver,
+} from './proof.ts';
+import { parseRecord } from './record.ts';
+import { listSegments, readLines, type Segment } from './segments.ts';
+import { leafHash, MerkleFrontier } from './tree.ts';
+
+/** A record by its place, or by its leaf hash in hexadecimal, which is the audit id of a turn. */
+export type ProvenRecord = { readonly index: number } | { readonly leafHash: string };
+
+/**
+ * A tlog-proof of the record, under the ledger's own checkpoint or one kept elsewhere. Reads
+ * from the record's segment on, also while a host writes.
+ */
+export async function proveInclusion(
+  dir: string,
+  record: ProvenRecord,
+  kept?: string,
+): Promise<string> {
+  const { note, checkpoint } = await checkpointOf(dir, kept);
+  const { size } = checkpoint;
+  const index = 'index' in record ? record.index : await indexOf(dir, record.leafHash, size);
+  if (index >= size) throw notCovered(`record ${index} is not covered`, size);
+  const self = { from: index, to: index + 1 };
+  const [leaf, ...hashes] = await rootsIn(dir, [self, ...inclusionRanges(index, size)], checkpoint);
+  const root = leaf && rootAbove(leaf, { index, hashes }, size);
+  assertRoot(root, checkpoint);
+  return proofText({ kind: 'inclusion', index, hashes, note });
+}
+
+/** Proves that the ledger's own checkpoint, or a later one kept elsewhere, continues the earlier one. */
+export async function proveConsistency(
+  dir: string,
+  earlierNote: string,
+  kept?: string,
+): Promise<string> {
+  const { note, checkpoint } = await checkpointOf(dir, kept);
+  const earlier = claimed(earlierNote);
+  if (earlier.ledgerId !== checkpoint.ledgerId) {
+    const ids = `${earlier.ledgerId}, and this one is ${checkpoint.ledgerId}`;
+    throw new ZlError('config.invalid', `the earlier checkpoint is of ledger ${ids}`);
+  }
+  const { size: earlierSize } = earlier;
+  const { size } = checkpoint;
+  if (earlierSize > size) throw notCovered(`the earlier one covers ${earlierSize}`, size);
+  const hashes = await rootsIn(dir, consistencyRanges(earlierSize, size), checkpoint);
+  const roots = rootsOver(hashes, { earlier, size });
+  assertRoot(roots?.earlier, earlier);
+  assertRoot(roots?.later, checkpoint);
+  return proofText({ kind: 'consistency', earlierSize, hashes, note });
+}
+
+async function checkpointOf(dir: string, kept: string | undefined) {
+  const note = kept ?? (await readCheckpointNote(dir));
+  if (note === undefined) throw new ZlError('config.invalid', `there is no checkpoint in ${dir}`);
+  return { note, checkpoint: claimed(note) };
+}
+
+function claimed(note: string): Checkpoint {
+  const checkpoint = claimedCheckpoint(note);
+  if (checkpoint !== undefined && checkpoint.size > 0) return checkpoint;
+  throw new ZlError('config.invalid', 'the checkpoint is not the signed note of a ledger');
+}
+
+async function indexOf(dir: string, hash: string, size: number): Promise<number> {
+  const segments = await listSegments(dir);
+  for await (const { index, leaf } of leavesOf(segments, { from: 0, to: size })) {
+    if (Buffer.from(leaf).toString('hex') === hash) return index;
+  }
+  throw notCovered(`no record has the audit id ${hash}`, size);
+}
+
+/** The root over each range, in one pass from the segment where the first one that is not whole ends. */
+async function rootsIn(
+  dir: string,
+  ranges: readonly LeafRange[],
+  { size }: Checkpoint,
+): Promise<Uint8Array[]> {
+  const segments = await listSegments(dir);
+  // A path ends with what lies left of the record, which a later segment sums up.
+  const firstNeeded = Math.max(0, ...ranges.slice(0, 1).map(({ from }) => from));
+  const start = segments.findLastIndex(({ firstIndex }) => firstIndex <= firstNeeded);
+  const rest = segments.slice(Math.max(0, start));
+  const before = await frontierBefore(rest[0]);
+  const parts = ranges.map((range) => ({ ...range, tree: before.within(range) }));
+  for await (const { index, leaf } of leavesOf(rest, { from: before.size, to: size })) {
+    for (const { from, to, tree } of parts) if (index >= from && index < to) tree.push(leaf);
+  }
+  return parts.map(({ tree }) => tree.root());
+}
+
+/** As the first record of the segment sums it up; whatever it says is held to the checkpoint. */
+async function frontierBefore(segment: Segment | undefined): Promise<MerkleFrontier> {
+  if (segment === undefined) return new MerkleFrontier();
+  for await (const { bytes } of readLines(segment.path)) {
+    const { value: first } = parseRecord(bytes);
+    const chain = first && Chain.before(first);
+    if (chain !== undefined) return chain.frontier;
+    break;
+  }
+  throw new ZlError('ledger.corrupt', `${segment.name} does not begin as a segment does`);
+}
+
+async function* leavesOf(segments: readonly Segment[], { from, to }: LeafRange) {
+  let index = from;
+  for (const segment of segments) {
+    for await (const line of readLines(segment.path)) {
+      if (index >= to || !line.isWhole) return;
+      yield { index, leaf: leafHash(line.bytes) };
+      index++;
+    }
+  }
+}
+
+function assertRoot(root: Uint8Array | undefined, { size, root: signed }: Checkpoint): void {
+  if (root !== undefined && toBase64(root) === toBase64(signed)) return;
+  const what = `the records are not those of the checkpoint over ${size}`;
+  throw new ZlError('ledger.corrupt', `${what}; zl audit verify names the first that differs`);
+}
+
+function notCovered(what: string, size: number): ZlError {
+  return new ZlError(
+    'config.invalid',
+    `${what}, and the checkpoint covers ${size} records. A running host signs a new one within a second`,
+  );
+}
