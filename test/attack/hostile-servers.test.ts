@@ -36,7 +36,7 @@ const ATTACKS = {
   'endless-pages': ANSWERED,
   'fills-stderr': /^(DONE|FAILED tool\.timeout)/,
   'fills-stdout': ENDED,
-  'huge-line': ENDED,
+  'huge-line': /^FAILED tool\.result_too_large$/,
   'deep-json': ENDED,
   'closes-stdout': ENDED,
   deaf: ENDED,

@@ -64,7 +64,7 @@ export async function addServers(layout: Layout, added: readonly AddedServer[]):
         id: `added-${bundle.rules.length}`,
         effect: 'allow',
         tools: added.map(({ name }) => `${name}.*`),
-        caps: { timeoutMs: 20_000, maxBytes: 8_388_608 },
+        caps: { timeoutMs: 20_000, maxBytes: 16_777_216 },
       },
     ],
   }));

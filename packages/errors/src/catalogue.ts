@@ -158,7 +158,7 @@ export const CATALOGUE = {
   'tool.result_too_large': {
     code: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'Ask for a smaller range, or raise caps.maxBytes in the policy.',
+    help: 'Ask for less, or raise the lowest of caps.maxBytes in the policy, tools.maxResult of the host and calls.maxResult of the bridge.',
   },
   'fs.outside_roots': {
     code: 'PERMISSION_DENIED',

@@ -168,7 +168,6 @@ for (const behaviour of [
   'floods-without-newline',
   'floods-with-lines',
   'floods-with-messages',
-  'prints-a-huge-line',
 ] as const) {
   test(`a server that ${behaviour.replaceAll('-', ' ')} is killed for its protocol`, async (t) => {
     const connection = await start(t, behaviour);
@@ -176,6 +175,40 @@ for (const behaviour of [
     await assertGone(connection, 'tool.server_protocol');
   });
 }
+
+test('an answer over the bound fails its request, wherever its id stands, and no other', async (t) => {
+  const connection = await start(t, 'answers-huge-in-order');
+  const call = (order: readonly string[], timeoutMs = TIMEOUT_MS) =>
+    connection.request('tools/call', { name: 'echo', arguments: { order } }, { timeoutMs });
+  const other = call([]);
+  for (const order of [
+    ['jsonrpc', 'id', 'result'],
+    ['id', 'jsonrpc', 'result'],
+    ['id', 'result', 'jsonrpc'],
+    ['result', 'id', 'jsonrpc'],
+    ['jsonrpc', 'result', 'id'],
+    ['result', 'jsonrpc', 'id'],
+  ]) {
+    await assert.rejects(call(order), isError('tool.result_too_large'), order.join());
+  }
+  assert.equal((await connection.listTools()).length, 1);
+  await connection.close();
+  await assert.rejects(other, isError('tool.server_down'));
+});
+
+test('a message over the bound that answers nothing is a bad line', async (t) => {
+  let badLines = 0;
+  const connection = await start(t, 'answers-huge-in-order', { onBadLine: () => badLines++ });
+  const call = connection.request(
+    'tools/call',
+    { name: 'echo', arguments: { order: ['jsonrpc', 'id', 'method', 'result'] } },
+    { timeoutMs: TIMEOUT_MS },
+  );
+  const timedOut = assert.rejects(call, isError('tool.server_down'));
+  await eventually(() => badLines === 1);
+  await connection.close();
+  await timedOut;
+});
 
 test('an answer that is not MCP counts as a bad line, and the call times out', async (t) => {
   let badLines = 0;

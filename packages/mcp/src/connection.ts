@@ -6,7 +6,7 @@ import {
   SdkErrorCode,
   type StandardSchemaV1,
 } from '@modelcontextprotocol/client';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { GroupCommand } from './process-group.ts';
 import {
   type CloseReason,
@@ -181,13 +181,23 @@ class StdioConnection implements McpConnection {
     // A page of a well-behaved server holds at least one tool, so the pages are bounded too.
     for (let page = 0; page <= maxTools; page++) {
       const params = cursor === undefined ? {} : { cursor };
-      const result = readToolPage(await this.request('tools/list', params, { timeoutMs }));
+      const result = readToolPage(await this.#listPage(params, timeoutMs));
       if (tools.length + result.tools.length > maxTools) break;
       tools.push(...result.tools);
       cursor = result.nextCursor;
       if (cursor === undefined) return tools;
     }
     throw new ZlError('tool.server_protocol', `more than ${maxTools} tools`);
+  }
+
+  async #listPage(params: Params, timeoutMs: number): Promise<object> {
+    try {
+      return await this.request('tools/list', params, { timeoutMs });
+    } catch (error) {
+      // No call asked for it, so no cap of a call helps.
+      const { id, message } = fromUnknown(error);
+      throw id === 'tool.result_too_large' ? invalidList(message) : error;
+    }
   }
 
   async request(method: string, params: Params, options: RequestOptions): Promise<object> {
@@ -305,6 +315,8 @@ function fromSdkError(cause: SdkError, timeoutMs: number): ZlError {
 }
 
 function fromProtocolError(cause: ProtocolError): ZlError {
+  // Our transport's own words for an answer it could not read.
+  if (cause.data instanceof ZlError) return cause.data;
   switch (cause.code) {
     case ProtocolErrorCode.MethodNotFound:
       return new ZlError('tool.unknown', cause.message, { cause });

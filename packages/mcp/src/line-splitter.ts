@@ -4,59 +4,106 @@ const MAX_STDERR_LINE_BYTES = 4096;
 /** A server that logs in a loop must not fill the bridge's log or its CPU. */
 const MAX_STDERR_LINES_PER_SECOND = 50;
 
-/** Cuts a byte stream into lines and holds at most one line's bound. */
+/** Enough of either end of a JSON-RPC message to find its id; no bound is lower. */
+const END_BYTES = 256;
+/** Reading on costs CPU; a server on Node can build no line of twice this length. */
+const MAX_SKIPPED_BYTES = 256 * 1024 * 1024;
+
+/** What is kept of a line above the bound. */
+export interface LongLine {
+  readonly head: string;
+  readonly tail: string;
+  readonly bytes: number;
+}
+
+interface LineSink {
+  onLine(line: string): void;
+  onLongLine(line: LongLine): void;
+}
+
+/** Cuts a byte stream into lines, holds at most one line's bound and skips what is longer. */
 export class LineSplitter {
   readonly #maxLineBytes: number;
+  readonly #sink: LineSink;
   // One growing buffer and not a list of chunks: a peer that drips single bytes must not cost an object each.
   #held = Buffer.alloc(0);
-  #heldBytes = 0;
+  #lineBytes = 0;
+  /** The ends of a line above the bound. */
+  #long: { readonly head: Buffer; tail: Buffer } | undefined;
 
-  constructor(maxLineBytes: number) {
+  constructor(maxLineBytes: number, sink: LineSink) {
     this.#maxLineBytes = maxLineBytes;
+    this.#sink = sink;
   }
 
-  /** Calls onLine for each complete line; false once a line is longer than the bound. */
-  push(chunk: Buffer, onLine: (line: string) => void): boolean {
+  /** False once a line is so long that its end is not worth waiting for. */
+  push(chunk: Buffer): boolean {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      if (this.#heldBytes + end - start > this.#maxLineBytes) return false;
-      onLine(this.#take(chunk.subarray(start, end)));
+      this.#end(chunk.subarray(start, end));
       start = end + 1;
     }
-    if (start === chunk.length) return true;
-    if (this.#heldBytes + chunk.length - start > this.#maxLineBytes) return false;
-    this.#hold(chunk.subarray(start));
-    return true;
+    if (start < chunk.length) this.#add(chunk.subarray(start));
+    return this.#lineBytes <= MAX_SKIPPED_BYTES;
   }
 
   clear(): void {
-    this.#heldBytes = 0;
+    this.#lineBytes = 0;
+    this.#long = undefined;
     if (this.#held.length > SMALL_BYTES) this.#held = Buffer.alloc(0);
   }
 
-  #take(last: Buffer): string {
-    if (this.#heldBytes === 0) return last.toString('utf8');
-    this.#hold(last);
-    const line = this.#held.toString('utf8', 0, this.#heldBytes);
+  #end(last: Buffer): void {
+    if (this.#lineBytes === 0 && last.length <= this.#maxLineBytes) {
+      this.#sink.onLine(last.toString('utf8'));
+      return;
+    }
+    this.#add(last);
+    const bytes = this.#lineBytes;
+    const long = this.#long;
+    const line = long === undefined ? this.#held.toString('utf8', 0, bytes) : '';
     this.clear();
-    return line;
+    if (long === undefined) this.#sink.onLine(line);
+    else this.#sink.onLongLine({ head: `${long.head}`, tail: `${long.tail}`, bytes });
   }
 
-  #hold(bytes: Buffer): void {
-    const needed = this.#heldBytes + bytes.length;
+  #add(bytes: Buffer): void {
+    const heldBytes = this.#lineBytes;
+    this.#lineBytes += bytes.length;
+    if (this.#long !== undefined) {
+      this.#long.tail = joined(this.#long.tail, bytes).subarray(-END_BYTES);
+    } else if (this.#lineBytes > this.#maxLineBytes) {
+      const held = this.#held.subarray(0, heldBytes);
+      const head = joined(held.subarray(0, END_BYTES), bytes.subarray(0, END_BYTES));
+      this.#long = {
+        head: head.subarray(0, END_BYTES),
+        tail: joined(held, bytes).subarray(-END_BYTES),
+      };
+      this.#held = Buffer.alloc(0);
+    } else {
+      this.#hold(bytes, heldBytes);
+    }
+  }
+
+  #hold(bytes: Buffer, heldBytes: number): void {
+    const needed = heldBytes + bytes.length;
     if (needed > this.#held.length) {
-      const grown = Buffer.allocUnsafeSlow(Math.max(needed, 2 * this.#held.length, SMALL_BYTES));
-      this.#held.copy(grown, 0, 0, this.#heldBytes);
+      const roomy = Math.min(Math.max(2 * this.#held.length, SMALL_BYTES), this.#maxLineBytes);
+      const grown = Buffer.allocUnsafeSlow(Math.max(needed, roomy));
+      this.#held.copy(grown, 0, 0, heldBytes);
       this.#held = grown;
     }
-    bytes.copy(this.#held, this.#heldBytes);
-    this.#heldBytes = needed;
+    bytes.copy(this.#held, heldBytes);
   }
+}
+
+/** The end of one and the beginning of the other, in memory of their own. */
+function joined(one: Buffer, other: Buffer): Buffer {
+  return Buffer.concat([one.subarray(-END_BYTES), other.subarray(-END_BYTES)]);
 }
 
 /** Passes a server's stderr on line by line, within bounds. */
 export function stderrLines(onLine: (line: string) => void): (chunk: Buffer) => void {
-  const splitter = new LineSplitter(MAX_STDERR_LINE_BYTES);
   let windowStartMs = 0;
   let lines = 0;
   let dropped = 0;
@@ -73,9 +120,9 @@ export function stderrLines(onLine: (line: string) => void): (chunk: Buffer) => 
     else onLine(line);
   };
 
-  return (chunk) => {
-    if (splitter.push(chunk, admit)) return;
-    splitter.clear();
-    admit('(a line longer than the bound was dropped)');
-  };
+  const splitter = new LineSplitter(MAX_STDERR_LINE_BYTES, {
+    onLine: admit,
+    onLongLine: ({ bytes }) => admit(`(a line of ${bytes} bytes was dropped)`),
+  });
+  return (chunk) => void splitter.push(chunk);
 }

@@ -1,11 +1,11 @@
 import type { ChildProcess } from 'node:child_process';
 import type { JSONRPCMessage, Transport } from '@modelcontextprotocol/client';
 import { ZlError } from '@zerolatency/errors';
-import { LineSplitter, stderrLines } from './line-splitter.ts';
+import { LineSplitter, type LongLine, stderrLines } from './line-splitter.ts';
 import { type GroupCommand, killGroup, spawnGroup } from './process-group.ts';
 
 export interface StdioLimits {
-  /** One JSON-RPC message; a server can make us hold this much of an unfinished line. */
+  /** One JSON-RPC message, and what a server can make us hold; a longer answer fails its request. */
   readonly maxLineBytes: number;
   /** Written by us and not yet read by the server. */
   readonly maxPendingBytes: number;
@@ -20,7 +20,7 @@ export interface StdioLimits {
 }
 
 export const DEFAULT_LIMITS: StdioLimits = {
-  // A 1 MiB file as base64, twice over in text and structured content, and room for JSON escapes.
+  // As many tools as are read, with schemas of several KiB each.
   maxLineBytes: 8 * 1024 * 1024,
   maxPendingBytes: 8 * 1024 * 1024,
   // A banner or a stray console.log is common and harmless; a stream of them is not MCP.
@@ -80,7 +80,10 @@ export class StdioTransport implements Transport {
 
   constructor(options: TransportOptions) {
     this.#options = options;
-    this.#splitter = new LineSplitter(options.limits.maxLineBytes);
+    this.#splitter = new LineSplitter(options.limits.maxLineBytes, {
+      onLine: (line) => this.#onLine(line),
+      onLongLine: (line) => this.#onLongLine(line),
+    });
   }
 
   /** Settles once no process of the group is left. */
@@ -159,9 +162,8 @@ export class StdioTransport implements Transport {
 
   #onStdout(chunk: Buffer): void {
     if (this.#failure !== undefined) return;
-    if (this.#splitter.push(chunk, (line) => this.#onLine(line))) return;
-    const bound = this.#options.limits.maxLineBytes;
-    this.fail(new ZlError('tool.server_protocol', `a line of stdout exceeds ${bound} bytes`));
+    if (this.#splitter.push(chunk)) return;
+    this.fail(new ZlError('tool.server_protocol', 'a line of stdout does not end'));
   }
 
   /** A process that ends closes it as well, a moment before its exit is known. */
@@ -186,6 +188,18 @@ export class StdioTransport implements Transport {
     } else if (line.trim() !== '') {
       this.#onBadLine();
     }
+  }
+
+  /** Fails the request it answers, and no other. */
+  #onLongLine({ head, tail, bytes }: LongLine): void {
+    if (this.#failure !== undefined) return;
+    const id = answeredId(head, tail);
+    if (id === undefined) return this.#onBadLine();
+    this.#hasAnswered = true;
+    const bound = this.#options.limits.maxLineBytes;
+    const message = `the answer has ${bytes} bytes and ${bound} are read`;
+    const data = new ZlError('tool.result_too_large', message);
+    this.onmessage?.({ jsonrpc: '2.0', id, error: { code: INTERNAL_ERROR, message, data } });
   }
 
   #onBadLine(): void {
@@ -271,6 +285,17 @@ export class StdioTransport implements Transport {
     this.onclose?.();
     this.#gone.resolve(this.#failure === undefined ? {} : { error: this.#failure });
   }
+}
+
+const ID_FIRST =
+  /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d{1,15})\s*,\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"(?:result|error)"/;
+const RESULT_FIRST = /^\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"(?:result|error)"/;
+const ID_LAST = /"id"\s*:\s*(\d{1,15})\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$/;
+
+/** The id of an answer whose middle is unknown: it stands before the result, or after. */
+function answeredId(head: string, tail: string): number | undefined {
+  const id = ID_FIRST.exec(head) ?? (RESULT_FIRST.test(head) ? ID_LAST.exec(tail) : null);
+  return id === null ? undefined : Number(id[1]);
 }
 
 /** Checks the envelope only; the client validates the message itself. */

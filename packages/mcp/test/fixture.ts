@@ -13,6 +13,8 @@ export type Behaviour =
   | 'floods-with-messages'
   | 'prints-a-banner'
   | 'prints-a-huge-line'
+  | 'answers-huge-in-order'
+  | 'escapes-its-letters'
   | 'answers-with-rubbish'
   | 'drips'
   | 'is-slow'

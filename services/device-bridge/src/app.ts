@@ -223,7 +223,8 @@ async function openServers(
     stateDir,
     device,
     policy,
-  }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device' | 'policy'>,
+    calls,
+  }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device' | 'policy' | 'calls'>,
   deps: Omit<SupervisorDeps, 'backoff' | 'launch'> &
     Journalled & {
       readonly log: Log;
@@ -249,7 +250,12 @@ async function openServers(
   });
   const supervisor = new Supervisor({
     ...deps,
-    launch: serverLauncher({ ...deps, containments, leftovers }),
+    launch: serverLauncher({
+      ...deps,
+      maxResultBytes: calls.maxResultBytes,
+      containments,
+      leftovers,
+    }),
     backoff: servers.backoff,
   });
   const holder = new DocumentHolder(SERVER_MANIFEST, {

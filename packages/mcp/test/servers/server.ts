@@ -56,6 +56,16 @@ const calls: Record<string, (request: Request) => void> = {
     flood('{"jsonrpc":"2.0","method":"notifications/message"}\n'.repeat(1000)),
   'prints-a-huge-line': ({ id }) =>
     answer(id, { content: [{ type: 'text', text: 'x'.repeat(20 * 1024 * 1024) }] }),
+  'answers-huge-in-order': ({ id, params }) => {
+    const result = { content: [{ type: 'text', text: 'x'.repeat(2 * 1024 * 1024), id: 1 }] };
+    const members: Record<string, unknown> = { jsonrpc: '2.0', id, result, method: 'ping' };
+    const order = Object.values(params?.arguments?.order ?? {});
+    write(Object.fromEntries(order.map((name) => [name, members[`${name}`]])));
+  },
+  'escapes-its-letters': ({ id }) => {
+    const text = '\\u00e9'.repeat(5_000_000);
+    process.stdout.write(`{"jsonrpc":"2.0","id":${id},"result":{"content":[],"text":"${text}"}}\n`);
+  },
   'answers-with-rubbish': ({ id }) => answer(id, 'rubbish'),
   miscounts: ({ id }) => answer(id, { content: [], structuredContent: { count: 'many' } }),
   drips: ({ id }) => drip(`${JSON.stringify({ jsonrpc: '2.0', id, result: { content: [] } })}\n`),

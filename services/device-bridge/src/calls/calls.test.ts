@@ -238,7 +238,6 @@ for (const [behaviour, id] of [
   ['exits-on-call', 'tool.server_down'],
   ['floods-without-newline', 'tool.server_protocol'],
   ['floods-with-lines', 'tool.server_protocol'],
-  ['prints-a-huge-line', 'tool.server_protocol'],
 ] as const) {
   test(`[BRG-02] a server that ${behaviour.replaceAll('-', ' ')} fails the call and comes back`, async (t) => {
     const rig = await withFixture(t, behaviour);
@@ -253,6 +252,31 @@ for (const [behaviour, id] of [
     await eventually(() => pid() !== undefined && pid() !== before);
   });
 }
+
+for (const maxResult of ['50KiB', '16MiB']) {
+  test(`[BRG-02] a result of 20 MB where ${maxResult} are allowed ends its call and no other`, async (t) => {
+    const huge = fixtureSpec('prints-a-huge-line', { effects: { echo: 'none' } });
+    const rig = await runRig(t, {
+      servers: () => [huge],
+      settings: { 'calls.maxResult': maxResult },
+    });
+    await rig.relay.offering('prints-a-huge-line.echo');
+    const [before] = rig.bridge.status().servers;
+    const call = () => rig.host.call({ server: 'prints-a-huge-line', tool: 'echo' });
+    for (const answer of await Promise.all([call(), call()])) {
+      assertEnded(answer, 'failed', 'tool.result_too_large');
+      assert.equal(receiptOf(answer, rig).errorId, 'tool.result_too_large');
+    }
+    assert.deepEqual(rig.bridge.status().servers, [before]);
+  });
+}
+
+test('a result within the limit passes though its server escapes every letter', async (t) => {
+  const { call } = await withFixture(t, 'escapes-its-letters');
+  const answer = await call({ maxBytes: 16 * 1024 * 1024 });
+  assertEnded(answer, 'done');
+  assert.equal(JSON.stringify(answer.json).match(/é/g)?.length, 5_000_000);
+});
 
 test('a server that exits during a call that may have had effects leaves its outcome unknown', async (t) => {
   const { call } = await withFixture(t, 'exits-on-call', { effects: {} });

@@ -43,6 +43,7 @@ function supervise(t: TestContext, specs: readonly ManifestServer[]) {
     launch: serverLauncher({
       environment: { ALLOWED: 'yes', SECRET: 'no' },
       version: '0.1.0',
+      maxResultBytes: 1024 * 1024,
       containments: {
         contain: async (spec, program) => (await containments).contain(spec, program),
       },

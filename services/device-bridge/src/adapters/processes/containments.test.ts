@@ -45,6 +45,7 @@ async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Sta
   const launch = serverLauncher({
     environment: {},
     version: '0',
+    maxResultBytes: 1024 * 1024,
     containments,
     leftovers: { started() {}, ended() {} },
     log: { debug() {}, warn() {} },

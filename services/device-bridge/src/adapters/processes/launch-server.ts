@@ -18,14 +18,22 @@ interface LauncherDeps {
   /** The bridge's own environment, of which a server gets what the manifest allows. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   readonly version: string;
+  /** The largest result of a call that the device allows, as canonical JSON. */
+  readonly maxResultBytes: number;
   readonly containments: Pick<Containments, 'contain'>;
   readonly leftovers: Pick<Leftovers, 'started' | 'ended'>;
   readonly log: Pick<Log, 'debug' | 'warn'>;
 }
 
+/** JSON may escape what canonical JSON holds as it is: six characters for two bytes of UTF-8. */
+const ESCAPED_BYTES_PER_BYTE = 3;
+/** The message around a result, and a list of tools where results are small. */
+const MIN_LINE_BYTES = 8 * 1024 * 1024;
+
 /** Starts servers as child processes, from the signed files and with what the manifest gives them. */
 export function serverLauncher(deps: LauncherDeps): Launch {
   const { environment, version, containments, leftovers, log } = deps;
+  const longestLineBytes = MIN_LINE_BYTES + ESCAPED_BYTES_PER_BYTE * deps.maxResultBytes;
   return async (spec, { onStderr, onToolsChanged, signal, kill }) => {
     const { name, limits } = spec;
     if ('command' in spec) await checkFiles(spec);
@@ -36,7 +44,7 @@ export function serverLauncher(deps: LauncherDeps): Launch {
         transport: { kind: 'stdio', ...containment.program },
         client: { name: 'zerolatency-device-bridge', version },
         limits: definedOf({
-          maxLineBytes: limits?.maxLineBytes,
+          maxLineBytes: limits?.maxLineBytes ?? longestLineBytes,
           startTimeoutMs: limits?.startTimeoutMs,
         }),
         onStderr: (line) => {

@@ -1,0 +1,44 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { eventually } from '@zerolatency/testing';
+import { addEffectsServer, configOf, editConfig, release, traceOf } from './effects.ts';
+import { callTool, type System, startSystem } from './system.ts';
+
+test('results of many megabytes', { timeout: 180_000 }, async (t) => {
+  const system = await startSystem(t, {
+    async prepare(layout) {
+      await addEffectsServer(layout);
+      const { tools } = await configOf(layout.host.config);
+      await editConfig(layout.host.config, { tools: { ...tools, maxResult: '16MiB' } });
+    },
+  });
+  const { layout } = system;
+  const act = (key: string, waitMs: string, size: number) =>
+    callTool(system, 'effects.act', { key, waitMs, size: `${size}` });
+  const pid = await serverPid(system);
+
+  await t.test('[HOST-07] [BRG-02] a result of 10 MB passes where 16 MiB are allowed', async () => {
+    const { outcome, errorMessage, resultJson } = await act('passes', '0', 10_000_000);
+    assert.equal(outcome, 'DONE', errorMessage);
+    assert.equal(JSON.parse(resultJson).content[0].text, 'passes'.padEnd(10_000_000, '.'));
+  });
+
+  for (const size of [20_000_000, 80_000_000]) {
+    await t.test(`[BRG-02] a result of ${size / 1_000_000} MB ends its call only`, async () => {
+      const key = `beside${size}`;
+      const other = act(key, 'released', 1_000);
+      await eventually(() => traceOf(layout, key).includes('began'));
+      const { outcome, errorId } = await act(`large${size}`, '0', size);
+      assert.deepEqual([outcome, errorId], ['FAILED', 'tool.result_too_large']);
+      release(layout, key);
+      assert.equal((await other).outcome, 'DONE');
+      assert.equal(await serverPid(system), pid);
+    });
+  }
+});
+
+async function serverPid(system: System): Promise<number> {
+  const { components } = JSON.parse((await system.zl('status', '--json')).stdout);
+  const { report } = components.find(({ name }: { name: string }) => name === 'device-bridge');
+  return report.servers.find(({ name }: { name: string }) => name === 'effects').pid;
+}
