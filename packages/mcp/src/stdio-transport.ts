@@ -194,7 +194,10 @@ export class StdioTransport implements Transport {
   #onLongLine({ head, tail, bytes }: LongLine): void {
     if (this.#failure !== undefined) return;
     const id = answeredId(head, tail);
-    if (id === undefined) return this.#onBadLine();
+    if (id === undefined) {
+      this.#onBadLine();
+      return;
+    }
     this.#hasAnswered = true;
     const bound = this.#options.limits.maxLineBytes;
     const message = `the answer has ${bytes} bytes and ${bound} are read`;
