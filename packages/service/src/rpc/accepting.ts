@@ -1,3 +1,4 @@
+import { once } from 'node:events';
 import { readdirSync, readFileSync } from 'node:fs';
 import { open } from 'node:fs/promises';
 import { type AddressInfo, Server } from 'node:net';
@@ -65,11 +66,9 @@ export class Accepting {
   }
 
   async #listen(): Promise<void> {
-    const listening = Promise.withResolvers<void>();
-    this.#server.once('error', listening.reject);
-    this.#server.listen(this.#port, this.#options.host, listening.resolve);
-    await listening.promise;
-    this.#server.off('error', listening.reject);
+    this.#server.listen(this.#port, this.#options.host);
+    // Rejects on an error, and never settles when the server is closed first.
+    await once(this.#server, 'listening');
     // Listening on TCP always gives an address with a port.
     this.#port = (this.#server.address() as AddressInfo).port;
   }

@@ -51,8 +51,8 @@ export class Acceptor {
     this.#server = undefined;
     for (const socket of this.#connections) socket.destroy();
     if (server === undefined) return;
-    server.close();
-    await once(server, 'close');
+    // Not events.once(), which rejects when the port could not be opened.
+    await new Promise((resolve) => server.close(resolve));
   }
 
   async #listen(): Promise<void> {
@@ -90,6 +90,7 @@ export class Acceptor {
     this.#listen().then(
       () => this.#options.onAccepting(true),
       (error) => {
+        if (this.#isClosed) return;
         this.#server = undefined;
         this.#options.onFailure(error);
         this.#retryTimer = setTimeout(() => this.#resume(), RETRY_MS);
