@@ -96,6 +96,7 @@ export class Ledger {
   #durable: MerkleFrontier;
   #failure: ZlError | undefined;
   #closing: Promise<void> | undefined;
+  #note: { readonly size: number; readonly text: Promise<string> } | undefined;
 
   constructor(options: LedgerOptions, lock: Lock, recovered: Recovered) {
     const { fsync = true, disk = realDisk } = options;
@@ -201,7 +202,11 @@ export class Ledger {
 
   /** A signed note of what is on disk now. */
   checkpoint(): Promise<string> {
-    return signCheckpoint(this.#current(), this.#options.signer);
+    const { size } = this.#durable;
+    if (this.#note?.size !== size) {
+      this.#note = { size, text: signCheckpoint(this.#current(), this.#options.signer) };
+    }
+    return this.#note.text;
   }
 
   /**

@@ -1,4 +1,4 @@
-import { type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
+import { type AdminPage, type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer, watchListener } from '@zerolatency/service/rpc';
 import {
   type Logger,
@@ -61,6 +61,7 @@ export async function serveHost(
   };
   const admin = await serveAdmin({
     ...{ ...config.admin, lifecycle, registry, log, components },
+    pages: { '/checkpoint': () => checkpointPage(tools.recorder) },
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
@@ -68,6 +69,15 @@ export async function serveHost(
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
+}
+
+/** Text, so that `curl` writes the note that `zl audit verify --checkpoint` reads. */
+async function checkpointPage(recorder: OpenedTools['recorder']): Promise<AdminPage> {
+  const type = 'text/plain; charset=utf-8';
+  const body = await recorder.checkpoint();
+  return body === ''
+    ? { status: 503, type, body: 'the ledger is corrupt, so there is no checkpoint\n' }
+    : { status: 200, type, body };
 }
 
 async function openTurns(

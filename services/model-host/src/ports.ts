@@ -109,4 +109,6 @@ export interface TurnRecord {
 export interface Recorder {
   /** Resolves with the record's audit id once it would survive a crash of the machine. */
   recordTurn(record: TurnRecord): Promise<string>;
+  /** A signed note that covers every turn recorded so far; empty while nothing is recorded. */
+  checkpoint(): Promise<string>;
 }

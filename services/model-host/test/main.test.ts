@@ -8,7 +8,12 @@ import { type TestContext, test } from 'node:test';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import {
+  checkConsistency,
+  checkInclusion,
   type LedgerRecord,
+  parseProof,
+  proveConsistency,
+  proveInclusion,
   type RecordBodies,
   readLedger,
   verifyLedger,
@@ -103,6 +108,37 @@ test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends 
   assert.match(configDigest!, /^sha256:/);
   assert.deepEqual(policy!.body, { state: 'none' });
   assert.deepEqual(records.at(-1)!.body, { version, configDigest, reason: 'SIGTERM' });
+});
+
+test('[AUD-04] the end of a turn and the admin port carry a checkpoint that covers its record', async (t) => {
+  const { dir, configFile, key, issuer, ca } = await installation(t);
+  const child = run(t, '--config', configFile);
+  const exited = once(child, 'exit');
+  const { rpc, admin } = await ready(child);
+  const transport = createGrpcTransport({ baseUrl: rpc, nodeOptions: { ca } });
+  const headers = { authorization: `Bearer ${await issuer.token()}` };
+  const chat = createClient(AgentService, transport);
+  const events = await eventsOf(chat.streamChat(only(start({ text: 'hello' })), { headers }));
+  const done = events.at(-1)?.event;
+  assert.ok(done?.case === 'assistantDone');
+  const { auditId, checkpoint } = done.value;
+  const page = await fetch(`${admin}/checkpoint`);
+  assert.deepEqual([page.status, await page.text()], [200, checkpoint]);
+  child.kill('SIGTERM');
+  assert.deepEqual(await exited, [0, null]);
+
+  const keys = [verifierFromPem(key.publicPem)];
+  const ledgerDir = join(dir, 'ledger');
+  const ofTurn = parseProof(await proveInclusion(ledgerDir, { leafHash: auditId }, checkpoint));
+  assert.equal(ofTurn?.kind, 'inclusion');
+  const { value: covered } = checkInclusion(ofTurn, {
+    leafHash: Buffer.from(auditId, 'hex'),
+    keys,
+  });
+  assert.ok(covered !== undefined);
+  const later = parseProof(await proveConsistency(ledgerDir, checkpoint));
+  assert.equal(later?.kind, 'consistency');
+  assert.ok(checkConsistency(later, { earlier: covered, keys }).value!.size > covered.size);
 });
 
 test('[OPS-02] an invalid configuration ends the process with an error that names it', async (t) => {

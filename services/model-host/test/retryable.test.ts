@@ -84,7 +84,10 @@ test('[HOST-14] retryable is never true of a call or a turn in which a tool with
       deps: {
         toolboxes: world.toolboxes,
         limits: { ...GENEROUS_LIMITS, maxToolDepth: 2 },
-        recorder: { recordTurn: async () => recorded(() => 'audit') },
+        recorder: {
+          recordTurn: async () => recorded(() => 'audit'),
+          checkpoint: async () => 'checkpoint',
+        },
       },
     });
     const { events, turn: running } = startTurn(bench, 'go', { identity: SCOPE.identity });

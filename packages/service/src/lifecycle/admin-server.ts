@@ -24,6 +24,8 @@ export interface AdminOptions {
   readonly version: string;
   readonly configDigest: string;
   readonly components?: Readonly<Record<string, ComponentCheck>>;
+  /** What this service alone has, by path. */
+  readonly pages?: Readonly<Record<string, () => Promise<AdminPage>>>;
   readonly checkTimeoutMs?: number;
   readonly log: { error(fields: object, message: string): void };
 }
@@ -34,8 +36,9 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
-interface Answer {
+export interface AdminPage {
   readonly status: number;
+  /** Of the body, as an HTTP header names it. */
   readonly type: string;
   readonly body: string;
 }
@@ -94,10 +97,11 @@ async function respond(
   response.end(answer.body);
 }
 
-async function answerTo(options: AdminOptions, request: IncomingMessage): Promise<Answer> {
+async function answerTo(options: AdminOptions, request: IncomingMessage): Promise<AdminPage> {
   if (request.method !== 'GET') return json(405, { error: 'only GET' });
   const { lifecycle, registry } = options;
-  switch (request.url?.split('?', 1)[0]) {
+  const [path = ''] = request.url?.split('?', 1) ?? [];
+  switch (path) {
     case '/livez':
       return json(lifecycle.state === 'failed' ? 503 : 200, { state: lifecycle.state });
     case '/startupz':
@@ -109,16 +113,16 @@ async function answerTo(options: AdminOptions, request: IncomingMessage): Promis
     case '/health':
       return health(options);
     default:
-      return json(404, { error: 'not found' });
+      return (await options.pages?.[path]?.()) ?? json(404, { error: 'not found' });
   }
 }
 
-function readiness({ accepting, obstacles }: Lifecycle): Answer {
+function readiness({ accepting, obstacles }: Lifecycle): AdminPage {
   return json(accepting ? 200 : 503, { ready: accepting, reasons: obstacles });
 }
 
 /** Always 200: the reader decides what the report means. */
-async function health(options: AdminOptions): Promise<Answer> {
+async function health(options: AdminOptions): Promise<AdminPage> {
   const { lifecycle, service, version, configDigest, components = {} } = options;
   const reports = await reportComponents(
     components,
@@ -134,7 +138,7 @@ async function health(options: AdminOptions): Promise<Answer> {
   });
 }
 
-function json(status: number, value: unknown): Answer {
+function json(status: number, value: unknown): AdminPage {
   return { status, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` };
 }
 

@@ -137,6 +137,7 @@ function recordingOf(
         const callIds = calls.keptOf(turn.callIds);
         return ledger.isCorrupt ? '' : recorder.recordTurn({ ...turn, callIds });
       },
+      checkpoint: async () => (ledger.isCorrupt ? '' : recorder.checkpoint()),
     },
     assertWritable: () => {
       if (!ledger.isCorrupt) ledger.assertWritable();

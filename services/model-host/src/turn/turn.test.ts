@@ -151,6 +151,7 @@ test('an answer whose record cannot be written is not reported as done', async (
     deps: {
       recorder: {
         recordTurn: () => Promise.reject(new ZlError('ledger.failed', 'disk full')),
+        checkpoint: async () => '',
       },
     },
   });

@@ -81,6 +81,7 @@ export class Turn {
   #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
   #calls: readonly AskedCall[] = [];
   #auditId = '';
+  #checkpoint = '';
 
   constructor(request: TurnRequest, deps: TurnDeps, events: TurnLog) {
     this.#request = request;
@@ -131,6 +132,7 @@ export class Turn {
         case 'responding':
           // The answer is complete, so a cancel is too late from here on.
           this.#auditId = await this.#record('done', state.step);
+          this.#checkpoint = await this.#deps.recorder.checkpoint();
           return { type: 'recorded' };
         default:
           return await this.#clock.waited(() => this.#callModel(signal));
@@ -293,6 +295,7 @@ export class Turn {
       auditId: this.#auditId,
       timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
       total: durationFromMicros(this.#clock.totalUs),
+      checkpoint: this.#checkpoint,
     });
   }
 }

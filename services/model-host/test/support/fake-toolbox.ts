@@ -119,6 +119,7 @@ export function fakeRecorder(): FakeRecorder {
       records.push(record);
       return `audit-${records.length}`;
     },
+    checkpoint: async () => `checkpoint over ${records.length}`,
   };
 }
 

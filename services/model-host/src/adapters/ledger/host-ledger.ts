@@ -88,6 +88,10 @@ export class HostLedger {
     return this.#ledger?.openIntents() ?? [];
   }
 
+  checkpoint(): ReturnType<Ledger['checkpoint']> {
+    return this.#open().checkpoint();
+  }
+
   /** The record that comes first after a failure, and must be on disk before the ledger counts as open. */
   resumeWith(first: () => LedgerEntry): void {
     this.#first = first;

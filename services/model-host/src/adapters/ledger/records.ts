@@ -96,12 +96,13 @@ function openCall({ at, body }: OpenIntent): OpenCall {
 }
 
 /** Writes the records of turns. The audit id is the record's leaf, where its inclusion proof starts. */
-export function createRecorder(ledger: Pick<Ledger, 'append'>): Recorder {
+export function createRecorder(ledger: Pick<Ledger, 'append' | 'checkpoint'>): Recorder {
   return {
     async recordTurn(record) {
       const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
       return leafHash;
     },
+    checkpoint: () => ledger.checkpoint(),
   };
 }
 

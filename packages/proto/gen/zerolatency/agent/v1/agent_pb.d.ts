@@ -716,6 +716,14 @@ export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDon
    * @generated from field: google.protobuf.Duration total = 6;
    */
   total?: Duration | undefined;
+
+  /**
+   * The newest checkpoint of the ledger, a C2SP signed note. It covers the turn's record. Kept
+   * elsewhere, it shows later whether the ledger was rewritten.
+   *
+   * @generated from field: string checkpoint = 15;
+   */
+  checkpoint: string;
 };
 
 /**
