@@ -23,6 +23,7 @@ export {
   type Opened,
   type OpenedFile,
   type PolicyRequest,
+  sandboxDemand,
   tighter,
 } from './decide.ts';
 export { parseAbsolutePath, pathWithin } from './path-scope.ts';

@@ -79,7 +79,7 @@ function visibleTools(executors: readonly ExecutorScope[], decider: CallDecider)
   }
   return [...offered.values()]
     .filter(({ isReady }) => isReady)
-    .filter(({ definition, version }) => decider.isVisible(definition.name, version))
+    .filter((tool) => decider.isVisible(tool))
     .map(({ definition }) => definition);
 }
 
@@ -110,16 +110,15 @@ export class CallDecider {
   }
 
   /** Whether the policy could allow some call of the tool; a model sees no other tools. */
-  isVisible(tool: string, version: string): boolean {
-    const request = this.#request(tool, version);
+  isVisible(tool: ExecutorTool): boolean {
+    const request = this.#request(tool.definition.name, tool);
     return mayBeAllowed(this.#options.policy.current(request.nowMs), request);
   }
 
   decide(tool: string, found: ExecutorTool | undefined, args: unknown): HeldDecision {
     const { policy, metrics, counts, maxCalls } = this.#options;
     const startedMs = performance.now();
-    const { version = '', pathBases } = found ?? {};
-    const request = { ...this.#request(tool, version), pathBases, arguments: args };
+    const request = { ...this.#request(tool, found), arguments: args };
     const decision = policy.decide(request);
     metrics.decided(decision.effect, performance.now() - startedMs);
     counts.set(tool, request.callsThisTurn + 1);
@@ -136,13 +135,18 @@ export class CallDecider {
     };
   }
 
-  #request(tool: string, version: string): Omit<PolicyRequest, 'arguments'> {
+  #request(tool: string, found: ExecutorTool | undefined): Omit<PolicyRequest, 'arguments'> {
     const { scope, counts } = this.#options;
     const { tenant, user, roles } = scope.identity;
     const { deviceId } = scope;
+    const { version = '', pathBases, statedEffects: hasEffects, inSandbox } = found ?? {};
     const callsThisTurn = counts.get(tool) ?? 0;
-    // Wall time, because the bundle's own dates are.
-    return { tool, version, tenant, user, roles, deviceId, nowMs: Date.now(), callsThisTurn };
+    return {
+      ...{ tool, version, pathBases, hasEffects, inSandbox },
+      ...{ tenant, user, roles, deviceId, callsThisTurn },
+      // Wall time, because the bundle's own dates are.
+      nowMs: Date.now(),
+    };
   }
 }
 
