@@ -10,6 +10,8 @@ import {
   RefusedReason,
   ResumeSchema,
 } from '@zerolatency/proto/call';
+import { statedHere } from './call.ts';
+import { type CallerState, transition } from './caller.ts';
 import {
   Caller,
   type CallerOutcome,
@@ -103,6 +105,20 @@ test('a call that was never sent is cancelled at once, or fails as offline at it
   assert.equal(offline.outcomes[0]?.status, 'failed');
   assert.equal(offline.outcomes[0]?.error?.id, 'device.offline');
   assert.equal(offline.caller.nextWakeMs, Number.POSITIVE_INFINITY);
+});
+
+test('a call is running only after it was sent, and a settled call stays settled', () => {
+  const sent: CallerState = { name: 'sent' };
+  const running: CallerState = { name: 'running' };
+  const outcome = statedHere('unknown', 'call.unknown_outcome', 'no answer');
+  const settled: CallerState = { name: 'unknown', outcome };
+  assert.equal(transition({ name: 'validated' }, sent), sent);
+  assert.equal(transition(sent, running), running);
+  const impossible = { id: 'internal', message: /cannot go from/ };
+  assert.throws(() => transition({ name: 'validated' }, running), impossible);
+  for (const next of [sent, running, settled]) {
+    assert.throws(() => transition(settled, next), impossible);
+  }
 });
 
 test('[RLY-05] resumes on a newer route from the first missing byte', () => {

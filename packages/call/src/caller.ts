@@ -21,7 +21,7 @@ export type CallerStateName = OpenName | Outcome;
 
 type NotSeen = Extract<DeviceMessage, { type: 'not seen' }>;
 
-type CallerState =
+export type CallerState =
   | { readonly name: OpenName }
   | { readonly name: Outcome; readonly outcome: CallerOutcome };
 
@@ -43,8 +43,11 @@ const NEXT: Record<OpenName, readonly CallerStateName[]> = {
   resuming: ['sent', 'running', 'resuming', ...ENDS],
 };
 
-/** Returns the next state; throws when the call cannot go there. */
-function transition(now: CallerState, next: CallerState): CallerState {
+/**
+ * Returns the next state; throws when the call cannot go there.
+ * @internal
+ */
+export function transition(now: CallerState, next: CallerState): CallerState {
   if (isSettled(now) || !NEXT[now.name].includes(next.name)) {
     throw new ZlError('internal', `a call cannot go from ${now.name} to ${next.name}`);
   }

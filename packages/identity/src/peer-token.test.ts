@@ -64,12 +64,13 @@ test('each token has its own id', async (t) => {
 test('a token holds for a minute, give or take the clock tolerance', async (t) => {
   const { ca, host } = await setUp(t);
   const token = await sign(host);
-  for (const offsetMs of [-30_000, 0, 60_000, 89_000]) {
+  for (const offsetMs of [-30_000, 0, 60_000, 89_999]) {
     assert.ok('name' in verify(token, ca, NOW + offsetMs), `at ${offsetMs}`);
   }
-  for (const offsetMs of [-32_000, 91_000, 3_600_000]) {
-    refusal(verify(token, ca, NOW + offsetMs));
+  for (const offsetMs of [90_000, 3_600_000]) {
+    assert.match(refusal(verify(token, ca, NOW + offsetMs)), /has expired/);
   }
+  assert.match(refusal(verify(token, ca, NOW - 30_001)), /from the future/);
 });
 
 test('a token for another relay is refused', async (t) => {
@@ -124,14 +125,16 @@ test('only the algorithm of the key is accepted', async (t) => {
 test('a token that lacks a claim or lives longer than a minute is refused', async (t) => {
   const { ca, host } = await setUp(t);
   const iat = NOW / 1000;
-  assert.ok('name' in verify(await forge(host, {}), ca));
+  for (const claims of [{}, { jti: 'x'.repeat(64) }]) {
+    assert.ok('name' in verify(await forge(host, { claims }), ca));
+  }
   const bad: Record<string, Record<string, unknown>> = {
     'no jti': { jti: undefined },
     'empty jti': { jti: '' },
     'long jti': { jti: 'x'.repeat(65) },
     'jti of another kind': { jti: 7 },
     'no exp': { exp: undefined },
-    'far exp': { exp: iat + 3600 },
+    'far exp': { exp: iat + 61 },
     'no iat': { iat: undefined },
     'iat of yesterday': { iat: iat - 86_400 },
     'iat of tomorrow': { iat: iat + 86_400, exp: iat + 86_460 },

@@ -265,6 +265,15 @@ test('[POL-02] a clock that is a minute back changes nothing', async (t) => {
   assert.equal(holder.current(clock.nowMs()).state, 'active');
 });
 
+test('a watch does not keep its process running', async (t) => {
+  const { start } = setUp(t);
+  const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
+  const before = timers();
+  const watch = await start();
+  assert.equal(timers(), before);
+  watch.close();
+});
+
 test('the watch polls by itself', async (t) => {
   const { start, put, clock } = setUp(t);
   const { holder } = await start(1);

@@ -308,6 +308,14 @@ test('[BRG-01] a call outlives its connection, and runs once', async (t) => {
   assert.equal(JSON.parse(again.json.content?.[0]?.text ?? '').callCount, 2);
 });
 
+test('[BRG-01] a bridge that is forced to stop does not wait for a call that hangs', async (t) => {
+  const rig = await withFixture(t, 'hangs-on-call');
+  rig.host.start({ server: 'hangs-on-call', tool: 'echo' });
+  await eventually(() => rig.bridge.status().journal.running === 1);
+  await rig.lifecycle.shutdown({ reason: 'test', deadlineMs: 0 });
+  assert.deepEqual(rig.lifecycle.failures, []);
+});
+
 test('[OBS-01] the trace continues through the bridge into the server', async (t) => {
   const spans: Spans = [];
   const traceId = '0af7651916cd43dd8448eb211c80319c';

@@ -40,6 +40,21 @@ test('[RLY-01] strangers take the places of the oldest strangers, and none of th
   assert.ok(ended.every((why) => why === 'evicted'));
 });
 
+test('[RLY-01] the network that proved itself longest ago is the first to be forgotten', (t) => {
+  const { arrive, cut } = arrivals(t, 8);
+  const prove = (address: string) => arrive(address).proved();
+  const address = (index: number) => `10.0.${index >> 8}.${index & 255}`;
+  for (let index = 0; index < 10_000; index++) prove(address(index));
+  prove(address(0));
+  prove('192.0.2.1');
+  for (let stranger = 0; stranger < 6; stranger++) arrive(`198.51.100.${stranger}`);
+  arrive(address(0));
+  arrive(address(2));
+  assert.deepEqual(cut, []);
+  arrive(address(1), 'forgotten');
+  assert.deepEqual(cut, ['198.51.100.0']);
+});
+
 test('[RLY-01] a peer that proved itself or left makes room, and is not ended', (t) => {
   const { world, arrive, cut } = arrivals(t, 4);
   const peers = ['a', 'b', 'c'].map((name) => arrive(name));

@@ -70,8 +70,13 @@ function follows(dir: string, steps: readonly Step[]): void {
         journal.forget(atMs);
       }
     }
+    const held = [...model.load()];
+    const results = held.map((each) => (each.state === 'finished' ? each.result.length : 0));
+    assert.equal(real.entries, held.length);
+    // A result is counted until the next commit drops it.
+    assert.ok(real.resultBytes >= results.reduce((sum, size) => sum + size, 0));
     states.clear();
-    for (const each of model.load()) states.set(each.callId, each.state);
+    for (const each of held) states.set(each.callId, each.state);
     if (op !== 'reopen') return;
     real.close();
     real = new SqliteJournal(path, observer);

@@ -94,6 +94,14 @@ test('a result fits its bound, however JSON escapes the content', (t) => {
   }
 });
 
+test('a range that ends in the middle of a character at the end of the file is the rest of it', (t) => {
+  const { root, read } = world(t);
+  writeFileSync(join(root, 'cut'), Buffer.from('a€').subarray(0, 3));
+  for (const length of [undefined, 3, 4]) {
+    assert.deepEqual(read({ path: 'cut', length }).encoding, 'base64');
+  }
+});
+
 test('text is never cut inside a character, and pieces join to the whole', (t) => {
   const { root, read } = world(t);
   const path = join(root, 'unicode');

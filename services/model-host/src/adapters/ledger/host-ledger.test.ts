@@ -1,9 +1,16 @@
 import assert from 'node:assert/strict';
 import { renameSync } from 'node:fs';
+import { open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import type { ZlError } from '@zerolatency/errors';
-import { type LedgerEntry, readLedger, verifyLedger } from '@zerolatency/ledger';
+import {
+  type LedgerDisk,
+  type LedgerEntry,
+  openLedger,
+  readLedger,
+  verifyLedger,
+} from '@zerolatency/ledger';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { eventually, fullDisk, tempDir } from '@zerolatency/testing';
 import { HostLedger } from './host-ledger.ts';
@@ -15,7 +22,7 @@ const STARTED: LedgerEntry = {
   body: { version: '1', configDigest: `sha256:${'0'.repeat(64)}` },
 };
 
-async function opened(t: TestContext, parent: string) {
+async function opened(t: TestContext, parent: string, disk?: LedgerDisk) {
   const dir = join(parent, 'ledger');
   const failures: ZlError[] = [];
   let reopened = 0;
@@ -23,6 +30,7 @@ async function opened(t: TestContext, parent: string) {
     dir,
     signer,
     origin: 'test/host',
+    ...(disk && { disk }),
     onFailed: (error) => failures.push(error),
     onReopened: () => reopened++,
   });
@@ -89,4 +97,32 @@ test('a ledger that is closed while it cannot be written is not opened again', a
   renameSync(`${dir}.away`, dir);
   assert.equal(reopened(), 0);
   assert.throws(() => ledger.appendSoon(STARTED), { id: 'ledger.failed' });
+});
+
+test('a ledger that is closed while it is opened again leaves its folder to others', async (t) => {
+  const reached = Promise.withResolvers<void>();
+  const released = Promise.withResolvers<void>();
+  let isSlow = false;
+  const { dir, ledger, reopened } = await opened(t, tempDir(t), {
+    open: async (path) => {
+      if (isSlow) {
+        reached.resolve();
+        await released.promise;
+      }
+      return open(path, 'a');
+    },
+    remove: (path) => rm(path),
+    syncFolder: async () => {},
+    replace: (path, text) => writeFile(path, text),
+  });
+  renameSync(dir, `${dir}.away`);
+  await assert.rejects(ledger.append(STARTED), { id: 'ledger.failed' });
+  isSlow = true;
+  renameSync(`${dir}.away`, dir);
+  await reached.promise;
+  const closed = ledger.close();
+  released.resolve();
+  await closed;
+  assert.equal(reopened(), 1);
+  await (await openLedger({ dir, signer, origin: 'test/host' })).close();
 });
