@@ -23,7 +23,8 @@ export interface LedgerRecord {
     | 'host.stopped'
     | 'ledger.opened'
     | 'ledger.segment'
-    | 'ledger.adopted';
+    | 'ledger.adopted'
+    | 'policy.withheld';
   /**
    * Leaf hash of the record before; zeros in the first.
    */

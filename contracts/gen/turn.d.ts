@@ -1,7 +1,7 @@
 // Generated from contracts/audit/records/turn.schema.json by `make generate`.
 
 /**
- * One user message, from its admission to its end.
+ * One user message, from its admission to its end; or one call that a person made without a model, which has no steps.
  */
 export interface TurnBody {
   readonly turnId: string;

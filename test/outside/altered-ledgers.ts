@@ -96,6 +96,10 @@ export function honestDrafts(): Draft[] {
         ...{ outcome: 'failed', errorId: 'tool.arguments_invalid' },
       },
     },
+    {
+      kind: 'policy.withheld',
+      body: { ...WHO, ...POLICY, count: 1, tools: [{ tool: 'fs.write', ruleId: 'no-write' }] },
+    },
     { kind: 'turn', body: { ...WHO, ...turn, ...spent, callIds: [...ids] } },
     { kind: 'host.stopped', body: { version: '0.1.0' } },
   ];
@@ -135,7 +139,8 @@ const RAN = 4;
 const DENIED = 5;
 const DENIED_RECEIPT = 6;
 const FAILED = 7;
-const TURN = 8;
+const WITHHELD = 8;
+const TURN = 9;
 
 function change(
   index: number,
@@ -228,6 +233,25 @@ export const ALTERATIONS: readonly Alteration[] = [
   },
   { name: 'the turn hides a call', alter: change(TURN, 'body', { callIds: ids.slice(1) }) },
   { name: 'the turn names no call', alter: change(TURN, 'body', { callIds: [] }) },
+  ...eachField('the record of withheld tools', WITHHELD, 'body', {
+    ...{ policyId: 'default@2', policyDigest: OTHER_DIGEST, count: 0 },
+    tools: [{ tool: 'fs.read', ruleId: 'no-write' }],
+  }),
+  {
+    name: 'the tools are withheld by a rule that the policy does not have',
+    alter: change(WITHHELD, 'body', { tools: [{ tool: 'fs.write', ruleId: 'none-such' }] }),
+  },
+  {
+    name: 'the tools are withheld by a rule that allows',
+    alter: change(WITHHELD, 'body', { tools: [{ tool: 'fs.read', ruleId: 'read' }] }),
+  },
+  {
+    name: 'more tools are named than were withheld',
+    alter: change(WITHHELD, 'body', {
+      tools: ['fs.write', 'fs.remove'].map((tool) => ({ tool, ruleId: null })),
+    }),
+  },
+  { name: 'tools are withheld from a turn that has ended', alter: swapped(WITHHELD, TURN) },
   { name: 'the intent of a call that ran is gone', alter: without(INTENT) },
   { name: 'the policy is gone', alter: without(2) },
   { name: 'the denial is gone', alter: without(DENIED) },

@@ -83,6 +83,8 @@ export class CallHistory {
         return this.#intent(record.body, atMs);
       case 'policy.denied':
         return this.#denied(record.body, atMs);
+      case 'policy.withheld':
+        return this.#withheld(record.body, atMs);
       case 'call.receipt':
         return this.#receipt(record.body, atMs);
       case 'turn':
@@ -109,6 +111,13 @@ export class CallHistory {
     if (this.#calls.has(callId)) return `is not the first record of call ${callId}`;
     this.#begin(callId, { turnId, tenant, user, denial });
     return this.#policies.faultInDenial(denial, atMs);
+  }
+
+  #withheld(body: RecordBodies['policy.withheld'], atMs: number): string | undefined {
+    const { turnId, count, tools } = body;
+    if (this.#endedTurns.has(turnId)) return `is of turn ${turnId}, which has ended`;
+    if (tools.length > count) return `counts ${count} tools and names ${tools.length}`;
+    return this.#policies.faultInWithheld(body, atMs);
   }
 
   #receipt(body: RecordBodies['call.receipt'], atMs: number): string | undefined {

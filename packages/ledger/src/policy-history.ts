@@ -83,6 +83,15 @@ export class PolicyHistory {
     return why && `was not denied by ${decision.policyId}: ${why}`;
   }
 
+  /** Recorded as it is decided, like a denial. */
+  faultInWithheld(withheld: RecordBodies['policy.withheld'], atMs: number): string | undefined {
+    for (const { tool, ruleId } of withheld.tools) {
+      const fault = this.faultInDenial({ ...withheld, tool, ruleId }, atMs);
+      if (fault !== undefined) return fault;
+    }
+    return undefined;
+  }
+
   /** A call is decided within its time limit before its record. */
   faultInAllowed(
     decision: RecordedDecision & { readonly toolVersion?: string | undefined; readonly caps: Caps },

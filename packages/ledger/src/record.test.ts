@@ -50,6 +50,19 @@ const entries: readonly LedgerEntry[] = [
     },
   },
   {
+    kind: 'policy.withheld',
+    body: {
+      turnId: 't',
+      ...WHO,
+      ...policy,
+      count: 2,
+      tools: [
+        { tool: 'fs.write', ruleId: 'no-writing' },
+        { tool: 'web.get', ruleId: null },
+      ],
+    },
+  },
+  {
     kind: 'turn',
     body: {
       turnId: 't',

@@ -28,6 +28,9 @@ import policyChanged from '../../../contracts/audit/records/policy.changed.schem
 import policyDenied from '../../../contracts/audit/records/policy.denied.schema.json' with {
   type: 'json',
 };
+import policyWithheld from '../../../contracts/audit/records/policy.withheld.schema.json' with {
+  type: 'json',
+};
 import turn from '../../../contracts/audit/records/turn.schema.json' with { type: 'json' };
 import type { CallIntentBody } from '../../../contracts/gen/call.intent.d.ts';
 import type { CallReceiptBody } from '../../../contracts/gen/call.receipt.d.ts';
@@ -38,6 +41,7 @@ import type { LedgerOpenedBody } from '../../../contracts/gen/ledger.opened.d.ts
 import type { LedgerSegmentBody } from '../../../contracts/gen/ledger.segment.d.ts';
 import type { PolicyChangedBody } from '../../../contracts/gen/policy.changed.d.ts';
 import type { PolicyDeniedBody } from '../../../contracts/gen/policy.denied.d.ts';
+import type { PolicyWithheldBody } from '../../../contracts/gen/policy.withheld.d.ts';
 import type { LedgerRecord as AnyRecord } from '../../../contracts/gen/record.d.ts';
 import type { TurnBody } from '../../../contracts/gen/turn.d.ts';
 import { leafHash, prefixedLeafHash } from './tree.ts';
@@ -54,6 +58,7 @@ export interface RecordBodies {
   readonly 'call.receipt': CallReceiptBody;
   readonly turn: TurnBody;
   readonly 'policy.denied': PolicyDeniedBody;
+  readonly 'policy.withheld': PolicyWithheldBody;
   readonly 'policy.changed': PolicyChangedBody;
   readonly 'host.started': HostStartedBody;
   readonly 'host.stopped': HostStoppedBody;
@@ -100,6 +105,7 @@ const bodyValidators: Readonly<Record<RecordKind, Validator>> = {
   'call.receipt': compileSchema(callReceipt, 'built-in'),
   turn: compileSchema(turn, 'built-in'),
   'policy.denied': compileSchema(policyDenied, 'built-in'),
+  'policy.withheld': compileSchema(policyWithheld, 'built-in'),
   'policy.changed': compileSchema(policyChanged, 'built-in'),
   'host.started': compileSchema(hostStarted, 'built-in'),
   'host.stopped': compileSchema(hostStopped, 'built-in'),

@@ -23,8 +23,8 @@ export {
   type Opened,
   type OpenedFile,
   type PolicyRequest,
-  sandboxDemand,
   tighter,
+  unavailable,
 } from './decide.ts';
 export { parseAbsolutePath, pathWithin } from './path-scope.ts';
 export { type RecordedCall, whyNotAllowed, whyNotDenied } from './recorded-call.ts';

@@ -86,8 +86,6 @@ const anyRule = fc.record<Rule>(
     roles: fc.constantFrom(['dev'], ['ops']),
     devices: fc.constantFrom(['laptop'], ['phone']),
     versions: fc.constantFrom('>=1', '>=2'),
-    hasEffects: fc.boolean(),
-    inSandbox: fc.boolean(),
     paths: fc.constantFrom(
       { argument: 'path', within: ['/srv'] },
       { argument: 'path', within: ['/x'] },
@@ -101,12 +99,10 @@ test('what the policy decides is never contradicted by what is recorded of it', 
     fc.property(
       fc.uniqueArray(anyRule, { selector: ({ id }) => id, maxLength: 4 }),
       fc.constantFrom<string[][]>([], ['dev'], ['dev', 'ops']),
-      fc.record({ hasEffects: fc.boolean(), inSandbox: fc.boolean() }),
-      (rules, roles, facts) => {
+      (rules, roles) => {
         const bundle = bundleOf(...rules);
         const request = {
           ...CALL,
-          ...facts,
           roles: roles.flat(),
           arguments: { path: '/srv/a' },
           callsThisTurn: 0,

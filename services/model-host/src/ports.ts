@@ -1,6 +1,7 @@
 import type { Happened, ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
 import type { Outcome } from '@zerolatency/receipts';
+import type { Digest } from '@zerolatency/signing';
 
 /** What a turn knows about itself wherever it goes: log lines, calls, audit. */
 export interface TurnScope {
@@ -80,8 +81,25 @@ export interface PreparedCall {
   run(options: CallOptions): Promise<ToolResult>;
 }
 
+/** Offered tools of which policy allows no call. */
+export interface WithheldTools {
+  /** Both undefined when there is no bundle. */
+  readonly policyId?: string;
+  readonly policyDigest?: Digest;
+  readonly tools: readonly WithheldTool[];
+}
+
+export interface WithheldTool {
+  readonly tool: string;
+  /** Null when no rule allows the tool. */
+  readonly ruleId: string | null;
+  readonly reason: string;
+}
+
 export interface Toolbox {
   readonly tools: readonly ToolDefinition[];
+  /** Undefined when there are none. */
+  readonly withheld?: WithheldTools | undefined;
   prepare(tool: string, args: ToolArguments): PreparedCall;
 }
 
@@ -111,4 +129,6 @@ export interface Recorder {
   recordTurn(record: TurnRecord): Promise<string>;
   /** A signed note that covers every turn recorded so far; empty while nothing is recorded. */
   checkpoint(): Promise<string>;
+  /** Precedes the record of the turn, which makes it durable. @throws ledger.failed */
+  recordWithheld(scope: TurnScope, withheld: WithheldTools): void;
 }

@@ -8,6 +8,7 @@ import { type HostTool, hostExecutor } from './host-tools.ts';
 import { ANYTHING, fileOf } from './relay/offered-tools.ts';
 import type { OfferedTool } from './relay/tool-device.ts';
 import { SCOPE, toolWorld } from './relay/tool-world.ts';
+import { fakeRecorder } from './support/fake-toolbox.ts';
 import { collect, GENEROUS_LIMITS, startTurn, turnBench } from './support/turn-bench.ts';
 
 const MAX_BYTES = 2_000;
@@ -84,10 +85,7 @@ test('[HOST-14] retryable is never true of a call or a turn in which a tool with
       deps: {
         toolboxes: world.toolboxes,
         limits: { ...GENEROUS_LIMITS, maxToolDepth: 2 },
-        recorder: {
-          recordTurn: async () => recorded(() => 'audit'),
-          checkpoint: async () => 'checkpoint',
-        },
+        recorder: { ...fakeRecorder(), recordTurn: async () => recorded(() => 'audit') },
       },
     });
     const { events, turn: running } = startTurn(bench, 'go', { identity: SCOPE.identity });

@@ -165,12 +165,19 @@ function summary(record: LedgerRecord): string {
       return `${callId}  ${tool}  ${endOf(receipt)} in ${(elapsedUs / 1000).toFixed(1)} ms`;
     }
     case 'turn': {
-      const { turnId, parentCallId, user, tenant, steps } = record.body;
+      const { turnId, parentCallId, user, tenant, steps, callIds } = record.body;
+      const isCall = steps === 0 && callIds.length > 0;
+      const work = isCall ? 'one call without a model' : `${steps} steps`;
       const parent = parentCallId === undefined ? '' : `  started by call ${parentCallId}`;
-      return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${steps} steps${parent}`;
+      return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${work}${parent}`;
     }
     case 'policy.denied':
       return `${record.body.callId}  ${record.body.tool}  ${record.body.reason}`;
+    case 'policy.withheld': {
+      const { turnId, count, tools } = record.body;
+      const named = tools.map(({ tool, ruleId }) => `${tool} (${ruleId ?? 'no rule'})`);
+      return `${turnId}  ${count} tools: ${named.join(', ')}`;
+    }
     case 'policy.changed':
       return policyOf(record.body);
     case 'host.started':

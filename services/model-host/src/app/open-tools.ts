@@ -138,6 +138,9 @@ function recordingOf(
         return ledger.isCorrupt ? '' : recorder.recordTurn({ ...turn, callIds });
       },
       checkpoint: async () => (ledger.isCorrupt ? '' : recorder.checkpoint()),
+      recordWithheld: (...withheld) => {
+        if (!ledger.isCorrupt) recorder.recordWithheld(...withheld);
+      },
     },
     assertWritable: () => {
       if (!ledger.isCorrupt) ledger.assertWritable();

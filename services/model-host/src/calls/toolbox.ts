@@ -3,13 +3,22 @@ import {
   type Bundle,
   type BundleHolder,
   type BundleState,
+  type Decision,
   decide,
   type HeldDecision,
   type PolicyRequest,
+  unavailable,
 } from '@zerolatency/policy';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
-import type { CallCounts, Toolboxes, ToolDefinition, TurnScope } from '../ports.ts';
+import type {
+  CallCounts,
+  Toolbox,
+  Toolboxes,
+  ToolDefinition,
+  TurnScope,
+  WithheldTool,
+} from '../ports.ts';
 import {
   type CallLedger,
   DEFAULT_TOOL_LIMITS,
@@ -25,7 +34,7 @@ import { ToolCall, type ToolCallDeps } from './tool-call.ts';
 export interface ToolboxesOptions {
   /** The first one that offers a name executes it. */
   readonly executors: readonly Executor[];
-  readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
+  readonly policy: Pick<BundleHolder, 'note' | 'decide'>;
   readonly ledger: CallLedger;
   readonly signer: Signer;
   readonly limits?: Partial<ToolLimits>;
@@ -56,7 +65,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         traceparent: () => inject(),
       };
       return {
-        tools: visibleTools(opened, decider),
+        ...decider.shareOut(readyTools(opened)),
         prepare: (tool, args) => new ToolCall(deps, tool, args),
       };
     },
@@ -71,16 +80,13 @@ function find(executors: readonly ExecutorScope[], name: string): ReturnType<Too
   return undefined;
 }
 
-/** Ready tools that the policy could allow, each by the first executor that offers its name. */
-function visibleTools(executors: readonly ExecutorScope[], decider: CallDecider): ToolDefinition[] {
+/** Each by the first executor that offers its name. */
+function readyTools(executors: readonly ExecutorScope[]): ExecutorTool[] {
   const offered = new Map<string, ExecutorTool>();
   for (const executor of executors) {
     for (const [name, tool] of executor.tools()) if (!offered.has(name)) offered.set(name, tool);
   }
-  return [...offered.values()]
-    .filter(({ isReady }) => isReady)
-    .filter((tool) => decider.isVisible(tool))
-    .map(({ definition }) => definition);
+  return [...offered.values()].filter(({ isReady }) => isReady);
 }
 
 /**
@@ -94,7 +100,7 @@ function awakeClock(): () => number {
 }
 
 interface CallDeciderOptions {
-  readonly policy: Pick<BundleHolder, 'current' | 'decide'>;
+  readonly policy: Pick<BundleHolder, 'note' | 'decide'>;
   readonly scope: TurnScope;
   readonly counts: CallCounts;
   readonly maxCalls: number;
@@ -109,16 +115,27 @@ export class CallDecider {
     this.#options = options;
   }
 
-  /** Whether the policy could allow some call of the tool; a model sees no other tools. */
-  isVisible(tool: ExecutorTool): boolean {
-    const request = this.#request(tool.definition.name, tool);
-    return mayBeAllowed(this.#options.policy.current(request.nowMs), request);
+  /** A model sees the tools of which the policy could allow some call. */
+  shareOut(offered: readonly ExecutorTool[]): Pick<Toolbox, 'tools' | 'withheld'> {
+    const held = this.#options.policy.note(Date.now());
+    const tools: ToolDefinition[] = [];
+    const withheld: WithheldTool[] = [];
+    for (const { definition, version } of offered) {
+      const tool = definition.name;
+      const decision = decideSomeCall(held, this.#request(tool, version));
+      if (decision.effect === 'allow') tools.push(definition);
+      else withheld.push({ tool, ruleId: decision.ruleId, reason: decision.reason });
+    }
+    if (withheld.length === 0) return { tools };
+    const policy = held.state === 'none' ? {} : { policyId: held.name, policyDigest: held.digest };
+    return { tools, withheld: { ...policy, tools: withheld } };
   }
 
   decide(tool: string, found: ExecutorTool | undefined, args: unknown): HeldDecision {
     const { policy, metrics, counts, maxCalls } = this.#options;
     const startedMs = performance.now();
-    const request = { ...this.#request(tool, found), arguments: args };
+    const { version = '', pathBases } = found ?? {};
+    const request = { ...this.#request(tool, version), pathBases, arguments: args };
     const decision = policy.decide(request);
     metrics.decided(decision.effect, performance.now() - startedMs);
     counts.set(tool, request.callsThisTurn + 1);
@@ -135,31 +152,27 @@ export class CallDecider {
     };
   }
 
-  #request(tool: string, found: ExecutorTool | undefined): Omit<PolicyRequest, 'arguments'> {
+  #request(tool: string, version: string): Omit<PolicyRequest, 'arguments'> {
     const { scope, counts } = this.#options;
     const { tenant, user, roles } = scope.identity;
     const { deviceId } = scope;
-    const { version = '', pathBases, statedEffects: hasEffects, inSandbox } = found ?? {};
     const callsThisTurn = counts.get(tool) ?? 0;
-    return {
-      ...{ tool, version, pathBases, hasEffects, inSandbox },
-      ...{ tenant, user, roles, deviceId, callsThisTurn },
-      // Wall time, because the bundle's own dates are.
-      nowMs: Date.now(),
-    };
+    // Wall time, because the bundle's own dates are.
+    return { tool, version, tenant, user, roles, deviceId, nowMs: Date.now(), callsThisTurn };
   }
 }
 
 /** Each bundle without its rules about arguments. */
 const withoutArguments = new WeakMap<Bundle, Bundle>();
 
-export function mayBeAllowed(
+/** Allows when the policy could allow some call of the tool. */
+export function decideSomeCall(
   held: BundleState,
   request: Omit<PolicyRequest, 'arguments'>,
-): boolean {
-  if (held.state === 'none') return false;
+): Decision {
+  if (held.state === 'none') return unavailable('there is no policy bundle');
   const bundle = regardlessOfArguments(held.content);
-  return decide(bundle, { ...request, arguments: {} }, held.state).effect === 'allow';
+  return decide(bundle, { ...request, arguments: {} }, held.state);
 }
 
 /** A rule about arguments decides single calls, not the tool. */

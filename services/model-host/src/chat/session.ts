@@ -10,7 +10,7 @@ export const MAX_HISTORY_MESSAGES = 200;
 export const MAX_HISTORY_BYTES = 1024 * 1024;
 
 /** A request for a turn, its fields within bounds and its secrets masked. */
-export interface TurnStart extends Pick<TurnAsk, 'deviceId' | 'limits' | 'model'> {
+export interface TurnStart extends Pick<TurnAsk, 'deviceId' | 'limits' | 'model' | 'call'> {
   /** Empty for a new session, or the one of the stream. */
   readonly sessionId: string;
   readonly text: string;
@@ -92,7 +92,8 @@ export class ChatSession {
     const asked = read();
     this.#checkContinuity(asked);
     const said: ModelMessage = { role: 'user', text: asked.text };
-    const messages = [...asked.history, ...this.#conversation.messages, said];
+    const conversation = [...asked.history, ...this.#conversation.messages, said];
+    const messages = asked.call === undefined ? conversation : [];
     const sessionId = this.#sessionId || asked.sessionId || newId();
     const turnId = newId();
     const log = new TurnLog({ sessionId, turnId });

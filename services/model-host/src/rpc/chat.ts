@@ -1,4 +1,3 @@
-import { create } from '@bufbuild/protobuf';
 import {
   Code,
   ConnectError,
@@ -10,6 +9,7 @@ import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { type NameKind, parseName } from '@zerolatency/identity';
 import {
   type AgentService,
+  type CallToolRequest,
   type ChatEvent,
   type ChatRequest,
   type Message,
@@ -17,7 +17,6 @@ import {
   Role,
   type StartTurn,
   type StreamChatRequest,
-  StreamChatRequestSchema,
   type TurnLimits,
 } from '@zerolatency/proto/agent';
 import { maskText, type OnMasked } from '@zerolatency/redaction';
@@ -30,6 +29,7 @@ import {
   type TurnStart,
 } from '../chat/session.ts';
 import type { ModelMessage } from '../providers/port.ts';
+import { readArguments } from '../turn/tool-step.ts';
 import type { Turns } from '../turn/turns.ts';
 import { identityOf, methodOf, type RefusalObserver } from './identity-gate.ts';
 
@@ -55,25 +55,45 @@ export interface ChatDeps {
   readonly observer: RpcObserver;
 }
 
+/** What a client asks for in the course of an RPC. */
+type Action =
+  | StreamChatRequest['action']
+  | { readonly case: 'call'; readonly value: CallToolRequest };
+
 export function streamChat(deps: ChatDeps): MethodImpl<typeof AgentService.method.streamChat> {
-  return (requests, context) => serveChat(deps, context, { requests, endsAsTurn: false });
+  return (requests, context) =>
+    serveChat(deps, context, { actions: actionsOf(requests), endsAsTurn: false });
+}
+
+async function* actionsOf(requests: AsyncIterable<StreamChatRequest>): AsyncGenerator<Action> {
+  for await (const { action } of requests) yield action;
 }
 
 /** A stream of one turn, for clients that can only listen. */
 export function chat(deps: ChatDeps): MethodImpl<typeof AgentService.method.chat> {
   return (request, context) =>
-    serveChat(deps, context, { requests: only(request), endsAsTurn: true });
+    serveChat(deps, context, { actions: only(startOf(request)), endsAsTurn: true });
 }
 
-async function* only({ start }: ChatRequest): AsyncGenerator<StreamChatRequest> {
-  if (start === undefined) {
+/** A call without a model, for people and programs that know which tool they want. */
+export function callTool(deps: ChatDeps): MethodImpl<typeof AgentService.method.callTool> {
+  return (value, context) =>
+    serveChat(deps, context, { actions: only(() => ({ case: 'call', value })), endsAsTurn: true });
+}
+
+async function* only(action: () => Action): AsyncGenerator<Action> {
+  yield action();
+}
+
+function startOf({ start }: ChatRequest): () => Action {
+  return () => {
+    if (start !== undefined) return { case: 'start', value: start };
     throw new ZlError('request.invalid', 'start is missing', { field: 'start' });
-  }
-  yield create(StreamChatRequestSchema, { action: { case: 'start', value: start } });
+  };
 }
 
 interface ServedChat {
-  readonly requests: AsyncIterable<StreamChatRequest>;
+  readonly actions: AsyncIterable<Action>;
   /** The status of the RPC is that of its turn. */
   readonly endsAsTurn: boolean;
 }
@@ -81,7 +101,7 @@ interface ServedChat {
 async function* serveChat(
   deps: ChatDeps,
   context: HandlerContext,
-  { requests, endsAsTurn }: ServedChat,
+  { actions, endsAsTurn }: ServedChat,
 ): AsyncGenerator<{ event: ChatEvent }, void> {
   const startedMs = performance.now();
   let error: ZlError | undefined;
@@ -95,7 +115,7 @@ async function* serveChat(
       signal: endOfStream(context.signal),
       observer: deps.observer,
     });
-    void readRequests(session, requests, deps.observer.masked);
+    void readActions(session, actions, deps.observer.masked);
     for await (const event of session.events()) yield { event };
     if (endsAsTurn && session.turnFailure !== undefined) throw session.turnFailure;
   } catch (reason) {
@@ -133,16 +153,19 @@ export function detailed(observer: RefusalObserver): Interceptor {
   };
 }
 
-async function readRequests(
+async function readActions(
   session: ChatSession,
-  requests: AsyncIterable<StreamChatRequest>,
+  actions: AsyncIterable<Action>,
   onMasked: OnMasked,
 ): Promise<void> {
   try {
-    for await (const { action } of requests) {
+    for await (const action of actions) {
       if (action.case === 'start') {
         const { value } = action;
         await session.start(() => readStartTurn(value, onMasked));
+      } else if (action.case === 'call') {
+        const { value } = action;
+        await session.start(() => readCall(value));
       } else if (action.case === 'cancel') session.cancel(action.value.turnId);
       else throw new ZlError('request.invalid', 'action is neither start nor cancel');
     }
@@ -171,6 +194,9 @@ function readingFailure(reason: unknown): ZlError {
   return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
 }
 
+/** The longest names of a server and its tool, and the dot between them. */
+const MAX_TOOL_CHARS = 193;
+
 const MODEL_PATTERN = /^\w[\w.:@-]{0,127}$/;
 
 /** @throws ZlError request.invalid or request.too_large that names the field. */
@@ -183,7 +209,29 @@ function readStartTurn(start: StartTurn, onMasked: OnMasked): TurnStart {
     model: readModel(start.model),
     history: readHistory(start.history, onMasked),
     limits: readLimits(start.limits),
-    survivesDisconnect: readOnDisconnect(start.onDisconnect),
+    survivesDisconnect: readOnDisconnect(start.onDisconnect, 'start.on_disconnect'),
+  };
+}
+
+/** @throws ZlError request.invalid that names the field. */
+function readCall(asked: CallToolRequest): TurnStart {
+  const { tool, argumentsJson, timeout } = asked;
+  if (tool === '' || tool.length > MAX_TOOL_CHARS) {
+    throw invalid('tool', `is not a name of up to ${MAX_TOOL_CHARS} characters, such as fs.read`);
+  }
+  const args = readArguments(argumentsJson || '{}');
+  if (args.error !== undefined) throw invalid('arguments_json', args.error.message);
+  const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
+  if (timeoutMs < 0) throw invalid('timeout', 'is negative');
+  return {
+    call: { request: { id: '', tool, argumentsText: argumentsJson }, args },
+    text: '',
+    sessionId: readName('session', asked.sessionId, 'session_id'),
+    deviceId: readName('device', asked.deviceId, 'device_id'),
+    model: '',
+    history: [],
+    limits: { timeoutMs },
+    survivesDisconnect: readOnDisconnect(asked.onDisconnect, 'on_disconnect'),
   };
 }
 
@@ -213,10 +261,10 @@ function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMess
   });
 }
 
-function readOnDisconnect(value: OnDisconnect): boolean {
+function readOnDisconnect(value: OnDisconnect, field: string): boolean {
   if (value === OnDisconnect.CONTINUE) return true;
   if (value === OnDisconnect.UNSPECIFIED || value === OnDisconnect.CANCEL) return false;
-  throw invalid('start.on_disconnect', 'is not a known choice');
+  throw invalid(field, 'is not a known choice');
 }
 
 /** A person's text as the model may see it. */

@@ -14,7 +14,7 @@ import {
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
 import type { Refusals } from '../limits/refusals.ts';
-import { type ChatDeps, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
+import { type ChatDeps, callTool, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
 import {
   identityGate,
   proveKey,
@@ -68,7 +68,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   const { serving } = options;
   router.service(
     AgentService,
-    { streamChat: streamChat(options), chat: chat(options) },
+    { streamChat: streamChat(options), chat: chat(options), callTool: callTool(options) },
     { requestGate: identityGate(options), interceptors: [detailed(options.observer)] },
   );
   // These never end by themselves and would keep the server open.

@@ -34,6 +34,11 @@ test('[HOST-02] a turn plans, acts, reflects and responds, and each model call i
   assert.deepEqual(run([BEGIN, ASKED, ACTED, ANSWERED, RECORDED]), { at: 'done', step: 2 });
 });
 
+test('a call without a model acts and responds in no step', () => {
+  assert.deepEqual(run([ASKED]), { at: 'acting', step: 0, calls: 1 });
+  assert.deepEqual(run([ASKED, ANSWERED, RECORDED]), { at: 'done', step: 0 });
+});
+
 test('[HOST-07] tools whose results no model call could see do not run', () => {
   const state = run([BEGIN, ASKED, ACTED, ASKED, ACTED, ASKED]);
   assert.ok(state.at === 'failed' && state.error.id === 'budget.steps');

@@ -19,6 +19,11 @@ import type { TurnLimits } from './budget.ts';
  * planning and reflecting are one model call each, acting is the tool calls it
  * asked for, responding writes the record that has to be durable before the
  * answer is called done.
+ *
+ * A call that a person makes without a model goes
+ *
+ *            asked          answered              recorded
+ *   admitted -----> acting ----------> responding ---------> done
  */
 export type TurnState =
   | { readonly at: 'admitted' }
@@ -55,6 +60,7 @@ export function transition(state: TurnState, input: TurnInput, limits: TurnLimit
   switch (state.at) {
     case 'admitted':
       if (input.type === 'begin') return { at: 'planning', step: 1, reprompts: 0 };
+      if (input.type === 'asked') return act(0, input, limits);
       break;
     case 'planning':
     case 'reflecting':
@@ -63,6 +69,7 @@ export function transition(state: TurnState, input: TurnInput, limits: TurnLimit
       if (input.type === 'unparsable') return repromptModel(state, input.reason, limits);
       break;
     case 'acting':
+      if (input.type === 'answered') return { at: 'responding', step: state.step };
       if (input.type === 'acted') return { at: 'reflecting', step: state.step + 1, reprompts: 0 };
       break;
     case 'responding':

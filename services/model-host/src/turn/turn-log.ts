@@ -3,7 +3,7 @@ import { toErrorMessage, type ZlError } from '@zerolatency/errors';
 import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import type { PreparedCall, ToolCallProgress, ToolResult } from '../ports.ts';
+import type { PreparedCall, ToolCallProgress, ToolResult, WithheldTools } from '../ports.ts';
 import type { TokenUsage } from '../providers/port.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
@@ -44,6 +44,9 @@ export const UNREAD: TurnLogBounds = { maxBehindBytes: Number.POSITIVE_INFINITY,
 
 /** Memory of an entry beside its text, so that tiny deltas are bounded as well. */
 const ENTRY_BYTES = 128;
+
+/** As the contract of the event says. */
+const MAX_WITHHELD_NAMED = 100;
 
 const CALL_OUTCOMES = {
   done: CallOutcome.DONE,
@@ -107,6 +110,17 @@ export class TurnLog {
           device: durationFromMicros(result.deviceUs),
           server: durationFromMicros(result.serverUs),
         },
+      },
+    });
+  }
+
+  withheld({ tools }: WithheldTools): void {
+    const named = tools.slice(0, MAX_WITHHELD_NAMED);
+    this.#append({
+      case: 'toolsWithheld',
+      value: {
+        count: tools.length,
+        tools: named.map(({ tool, ruleId, reason }) => ({ tool, ruleId: ruleId ?? '', reason })),
       },
     });
   }

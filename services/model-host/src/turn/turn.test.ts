@@ -5,6 +5,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
 import fc from 'fast-check';
+import { fakeRecorder } from '../../test/support/fake-toolbox.ts';
 import { errorIdOf, namesOf, textOf } from '../../test/support/streams.ts';
 import {
   assertNoGap,
@@ -150,6 +151,7 @@ test('an answer whose record cannot be written is not reported as done', async (
     rules: '- reply: [{ text: ok }]',
     deps: {
       recorder: {
+        ...fakeRecorder(),
         recordTurn: () => Promise.reject(new ZlError('ledger.failed', 'disk full')),
         checkpoint: async () => '',
       },

@@ -28,6 +28,8 @@ export interface TurnRequest {
   readonly limits: TurnLimits;
   /** The conversation so far; the last message is the new one. */
   readonly messages: readonly ModelMessage[];
+  /** Run in place of a conversation with the model. */
+  readonly call?: AskedCall | undefined;
   /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
   /** The call that started a nested turn. */
@@ -149,6 +151,16 @@ export class Turn {
     signal.throwIfAborted();
     const { scope } = this.#request;
     this.#toolbox = await this.#deps.toolboxes.open(scope, signal, this.#callCounts);
+    const { call } = this.#request;
+    if (call !== undefined) {
+      this.#calls = [call];
+      return { type: 'asked', calls: 1, depth: this.#request.depth + 1 };
+    }
+    const { withheld } = this.#toolbox;
+    if (withheld !== undefined) {
+      this.#deps.recorder.recordWithheld(scope, withheld);
+      this.#events.withheld(withheld);
+    }
     return { type: 'begin' };
   }
 
@@ -196,7 +208,7 @@ export class Turn {
     this.#callIds.push(...callIds);
     signal.throwIfAborted();
     this.#messages.push({ role: 'tool', results: answers });
-    return { type: 'acted' };
+    return { type: this.#request.call === undefined ? 'acted' : 'answered' };
   }
 
   /** Starts turns inside one call. All of them together spend no more than its share. */

@@ -7,6 +7,7 @@ import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { narrowLimits, type TurnLimits } from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
+import type { AskedCall } from './tool-step.ts';
 import { type NestedRequest, Turn, type TurnDeps, type TurnEnd, type TurnRequest } from './turn.ts';
 import { TurnLog, UNREAD } from './turn-log.ts';
 
@@ -16,6 +17,8 @@ export interface TurnAsk {
   readonly sessionId: string;
   readonly deviceId: string;
   readonly messages: readonly ModelMessage[];
+  /** Run in place of a conversation with the model. */
+  readonly call?: AskedCall | undefined;
   readonly limits: Partial<TurnLimits>;
   /** Alias; empty for the default. */
   readonly model: string;
@@ -83,7 +86,7 @@ export class Turns {
     const release = this.#deps.slots.take(ask.identity);
     const { identity, sessionId, deviceId, turnId } = ask;
     const scope = { identity, sessionId, deviceId, turnId };
-    const request = { scope, model, limits, messages: ask.messages, depth: 0 };
+    const request = { scope, model, limits, messages: ask.messages, call: ask.call, depth: 0 };
     const stop = new AbortController();
     const timer = setTimeout(() => {
       stop.abort(new ZlError('budget.time', `the turn took longer than ${limits.timeoutMs} ms`));

@@ -120,6 +120,7 @@ export function fakeRecorder(): FakeRecorder {
       return `audit-${records.length}`;
     },
     checkpoint: async () => `checkpoint over ${records.length}`,
+    recordWithheld() {},
   };
 }
 

@@ -8,6 +8,9 @@ import type { Recorder, TurnRecord } from '../../ports.ts';
 /** The contract of policy.denied bounds the reason. */
 const MAX_REASON_CHARS = 1024;
 
+/** As the contract of policy.withheld says. */
+const MAX_WITHHELD_NAMED = 100;
+
 export interface HostCallLedger extends CallLedger {
   /**
    * Asked once, for a turn that ends: its calls of which the ledger kept the intent or the
@@ -96,8 +99,24 @@ function openCall({ at, body }: OpenIntent): OpenCall {
 }
 
 /** Writes the records of turns. The audit id is the record's leaf, where its inclusion proof starts. */
-export function createRecorder(ledger: Pick<Ledger, 'append' | 'checkpoint'>): Recorder {
+export function createRecorder(
+  ledger: Pick<Ledger, 'append' | 'appendSoon' | 'checkpoint'>,
+): Recorder {
   return {
+    recordWithheld({ identity, turnId, deviceId }, { tools, ...policy }) {
+      const body = {
+        ...{ turnId, tenant: identity.tenant, user: identity.user },
+        ...(deviceId !== '' && { deviceId }),
+        ...policy,
+        count: tools.length,
+        tools: tools.slice(0, MAX_WITHHELD_NAMED).map(({ tool, ruleId }) => ({ tool, ruleId })),
+      };
+      try {
+        ledger.appendSoon({ kind: 'policy.withheld', body });
+      } catch (cause) {
+        refuse(cause);
+      }
+    },
     async recordTurn(record) {
       const { leafHash } = await ledger.append({ kind: 'turn', body: turnBody(record) });
       return leafHash;

@@ -8,13 +8,7 @@ import {
 } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
-import {
-  Containment,
-  Effects,
-  type Server,
-  ServerState,
-  type Tool,
-} from '@zerolatency/proto/bridge';
+import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
 import { foreignText } from '@zerolatency/redaction';
 import { LRUCache } from 'lru-cache';
 import type { ExecutorTool } from '../../calls/ports.ts';
@@ -102,8 +96,8 @@ export class DeviceCatalogs {
       version,
       pathBases: pathBasesOf(tool, contract),
       isReady: server.state === ServerState.READY,
-      ...effectsOf(tool, contract),
-      inSandbox: isSandboxed(server),
+      // Without a promise a tool may have any effect.
+      hasEffects: contract?.manifest.effects !== 'none',
       args: schema.validator,
       result: contract?.result,
     });
@@ -125,18 +119,6 @@ export class DeviceCatalogs {
     const named = major === undefined ? undefined : this.#contracts.find(name, Number(major));
     return named ?? this.#contracts.find(name);
   }
-}
-
-function effectsOf({ effects }: Tool, contract: ToolContract | undefined) {
-  const isSaid = effects !== Effects.UNSPECIFIED;
-  const promised = contract && contract.manifest.effects !== 'none';
-  const statedEffects = isSaid ? effects !== Effects.NONE : promised;
-  // Without a promise a tool may have any effect, and a device may break one.
-  return { statedEffects, hasEffects: promised !== false || statedEffects !== false };
-}
-
-function isSandboxed({ containment }: Server): boolean | undefined {
-  return containment === Containment.UNSPECIFIED ? undefined : containment === Containment.SANDBOX;
 }
 
 /** A device that names a folder for any other argument has no say. */

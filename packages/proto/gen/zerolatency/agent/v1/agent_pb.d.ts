@@ -109,6 +109,81 @@ export declare type ChatResponse = Message$1<"zerolatency.agent.v1.ChatResponse"
 export declare const ChatResponseSchema: GenMessage<ChatResponse>;
 
 /**
+ * A tool call to run alone.
+ *
+ * @generated from message zerolatency.agent.v1.CallToolRequest
+ */
+export declare type CallToolRequest = Message$1<"zerolatency.agent.v1.CallToolRequest"> & {
+  /**
+   * Server and tool, such as fs.read.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * One JSON object, at most 256 KiB. Empty: {}.
+   *
+   * @generated from field: string arguments_json = 2;
+   */
+  argumentsJson: string;
+
+  /**
+   * The device whose tool it is. Empty: the tool of the host.
+   *
+   * @generated from field: string device_id = 3;
+   */
+  deviceId: string;
+
+  /**
+   * Names the session in events, logs and audit. The host makes one when empty.
+   *
+   * @generated from field: string session_id = 4;
+   */
+  sessionId: string;
+
+  /**
+   * Narrows the host's own limit on the time of a turn; it can never widen it.
+   *
+   * @generated from field: google.protobuf.Duration timeout = 5;
+   */
+  timeout?: Duration | undefined;
+
+  /**
+   * What becomes of the call when the client disconnects.
+   *
+   * @generated from field: zerolatency.agent.v1.OnDisconnect on_disconnect = 6;
+   */
+  onDisconnect: OnDisconnect;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.CallToolRequest.
+ * Use `create(CallToolRequestSchema)` to create a new message.
+ */
+export declare const CallToolRequestSchema: GenMessage<CallToolRequest>;
+
+/**
+ * One event of the call.
+ *
+ * @generated from message zerolatency.agent.v1.CallToolResponse
+ */
+export declare type CallToolResponse = Message$1<"zerolatency.agent.v1.CallToolResponse"> & {
+  /**
+   * The event.
+   *
+   * @generated from field: zerolatency.agent.v1.ChatEvent event = 1;
+   */
+  event?: ChatEvent | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.CallToolResponse.
+ * Use `create(CallToolResponseSchema)` to create a new message.
+ */
+export declare const CallToolResponseSchema: GenMessage<CallToolResponse>;
+
+/**
  * A message of the user, and how to answer it.
  *
  * @generated from message zerolatency.agent.v1.StartTurn
@@ -371,6 +446,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
      */
     value: Error;
     case: "error";
+  } | {
+    /**
+     * Policy keeps tools from the model in this turn.
+     *
+     * @generated from field: zerolatency.agent.v1.ToolsWithheld tools_withheld = 18;
+     */
+    value: ToolsWithheld;
+    case: "toolsWithheld";
   } | { case: undefined; value?: undefined };
 };
 
@@ -379,6 +462,67 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
  * Use `create(ChatEventSchema)` to create a new message.
  */
 export declare const ChatEventSchema: GenMessage<ChatEvent>;
+
+/**
+ * Tools that the device offers, and of which policy allows no call.
+ *
+ * @generated from message zerolatency.agent.v1.ToolsWithheld
+ */
+export declare type ToolsWithheld = Message$1<"zerolatency.agent.v1.ToolsWithheld"> & {
+  /**
+   * How many there are.
+   *
+   * @generated from field: uint32 count = 1;
+   */
+  count: number;
+
+  /**
+   * The first hundred of them.
+   *
+   * @generated from field: repeated zerolatency.agent.v1.WithheldTool tools = 2;
+   */
+  tools: WithheldTool[];
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.ToolsWithheld.
+ * Use `create(ToolsWithheldSchema)` to create a new message.
+ */
+export declare const ToolsWithheldSchema: GenMessage<ToolsWithheld>;
+
+/**
+ * A tool that the model does not see.
+ *
+ * @generated from message zerolatency.agent.v1.WithheldTool
+ */
+export declare type WithheldTool = Message$1<"zerolatency.agent.v1.WithheldTool"> & {
+  /**
+   * Server and tool, such as fs.read.
+   *
+   * @generated from field: string tool = 1;
+   */
+  tool: string;
+
+  /**
+   * The rule that withholds it; empty when no rule allows it.
+   *
+   * @generated from field: string rule_id = 2;
+   */
+  ruleId: string;
+
+  /**
+   * Why, for people.
+   *
+   * @generated from field: string reason = 3;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.WithheldTool.
+ * Use `create(WithheldToolSchema)` to create a new message.
+ */
+export declare const WithheldToolSchema: GenMessage<WithheldTool>;
 
 /**
  * A piece of the answer.
@@ -436,7 +580,7 @@ export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallSt
   argumentsDigest: string;
 
   /**
-   * The model call that asked for it, counted from 1 within the turn.
+   * The model call that asked for it, counted from 1 within the turn; 0 in CallTool.
    *
    * @generated from field: uint32 step = 5;
    */
@@ -918,6 +1062,19 @@ export declare const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof ChatRequestSchema;
     output: typeof ChatResponseSchema;
+  },
+  /**
+   * One tool call without a model. It is decided, run and recorded like a
+   * call that a model asks for, in a turn of its own without steps. Its
+   * events are ToolCallStarted, ToolCallDelta and ToolCallDone, and
+   * AssistantDone or Error; how the call ended is in ToolCallDone.
+   *
+   * @generated from rpc zerolatency.agent.v1.AgentService.CallTool
+   */
+  callTool: {
+    methodKind: "server_streaming";
+    input: typeof CallToolRequestSchema;
+    output: typeof CallToolResponseSchema;
   },
 }>;
 
