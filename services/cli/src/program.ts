@@ -17,6 +17,7 @@ import {
 
 // Loaded on demand, so that `zl` starts fast.
 const LOAD = {
+  call: () => import('./commands/call.ts'),
   chat: () => import('./commands/chat.ts'),
   devices: () => import('./commands/devices.ts'),
   status: () => import('./commands/status.ts'),
@@ -122,6 +123,18 @@ function addChatCommands(program: Command, { terminal, finish, layout }: Command
     .action(async (words, options) => {
       const { chat } = await LOAD.chat();
       await finish(chat(terminal, await settingsOf(layout()), { words, options }));
+    });
+  program
+    .command('call')
+    .description('run one tool without a model, through policy, receipt and ledger')
+    .argument('<tool>', 'such as fs.read')
+    .argument('[arguments]', `a JSON object, such as '{"path":"welcome.txt"}'`, '{}')
+    .option('--json', 'print one JSON event per line')
+    .option('--device <id>', 'device whose tool it is')
+    .option('--no-device', 'call a tool of the host')
+    .action(async (tool, argumentsJson, options) => {
+      const { call } = await LOAD.call();
+      await finish(call(terminal, await settingsOf(layout()), { tool, argumentsJson, options }));
     });
   program
     .command('token')

@@ -1,11 +1,13 @@
 import { PassThrough } from 'node:stream';
 import type { TestContext } from 'node:test';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { HandlerContext } from '@connectrpc/connect';
 import {
   AgentService,
+  type CallToolRequest,
   type ChatEventSchema,
   type StartTurn,
+  StartTurnSchema,
   type StreamChatRequest,
 } from '@zerolatency/proto/agent';
 import { type FakeServer, serveFake } from './fake-server.ts';
@@ -26,6 +28,7 @@ export interface FakeTurn {
 
 export interface FakeHost extends FakeServer {
   readonly starts: readonly { readonly stream: number; readonly start: StartTurn }[];
+  readonly calls: readonly CallToolRequest[];
   readonly tokens: readonly string[];
 }
 
@@ -47,6 +50,7 @@ export async function serveHost(
   port = 0,
 ): Promise<FakeHost> {
   const starts: { stream: number; start: StartTurn }[] = [];
+  const calls: CallToolRequest[] = [];
   const tokens: string[] = [];
   async function* streamChat(requests: AsyncIterable<StreamChatRequest>, context: HandlerContext) {
     tokens.push(context.requestHeader.get('authorization') ?? '');
@@ -61,13 +65,22 @@ export async function serveHost(
       }
     }
   }
+  async function* callTool(request: CallToolRequest) {
+    calls.push(request);
+    let sequence = 0n;
+    const start = create(StartTurnSchema);
+    for await (const event of script({ start, stream: 0, cancelled: new Promise(() => {}) })) {
+      sequence += 1n;
+      yield { event: { sequence, sessionId: 's-1', turnId: 't-1', event } };
+    }
+  }
   const server = await serveFake(t, made.layout, {
     name: 'model-host',
     port,
-    routes: (router) => router.service(AgentService, { streamChat }),
+    routes: (router) => router.service(AgentService, { streamChat, callTool }),
   });
   await made.point({ host: { url: server.url } });
-  return { ...server, starts, tokens };
+  return { ...server, starts, calls, tokens };
 }
 
 /** Starts are queued, and a cancel is not. */

@@ -55,7 +55,7 @@ const GOLDEN = `Let me look.
 It says:
   ? fs.write is waiting for approval
 end
-  2 steps, first token 1.5 ms, total 20.0 ms
+  2 steps, first token 1.5 ms, total 20.0 ms, turn t
 `;
 
 test('shows a person streamed text and a line per call', () => {
@@ -95,6 +95,38 @@ test("a program gets one event per line in the contract's JSON form", () => {
     timeToFirstToken: '0.001500s',
     total: '0.020s',
   });
+});
+
+test('[POL-06] tells once which tools policy withholds, and by which rules', () => {
+  const withheld = (count: number, ...rules: string[]): Event => ({
+    case: 'toolsWithheld',
+    value: {
+      count,
+      tools: rules.map((ruleId, index) => ({
+        ...{ tool: `fs.t${index}`, ruleId },
+        reason: ruleId === '' ? 'no rule allows it' : `rule ${ruleId} denies it`,
+      })),
+    },
+  });
+  const one = withheld(1, 'no-welcome');
+  const shown = show([one, DONE, one, DONE, withheld(3, 'no-welcome', '', '')]);
+  const end = '  1 step, first token 1.5 ms, total 20.0 ms, turn t\n';
+  assert.equal(
+    shown,
+    `  1 tool withheld by policy, rule no-welcome\n${end}${end}` +
+      '  3 tools withheld by policy, rule no-welcome, no rule allows it\n',
+  );
+});
+
+test('names the turn at its end, however it ends', () => {
+  const error = (id: string): Event => ({
+    case: 'error',
+    value: { id, message: 'too slow', help: 'wait' },
+  });
+  assert.equal(
+    show([error('budget.time'), error('turn.cancelled')]),
+    '  ✗ budget.time: too slow\n    wait\n  turn t\n  cancelled, turn t\n',
+  );
 });
 
 test('shows calls without timing, unknown outcomes and truncated arguments', () => {

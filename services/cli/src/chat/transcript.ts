@@ -5,6 +5,7 @@ import {
   type ChatEvent,
   ChatEventSchema,
   type ToolCallDone,
+  type ToolsWithheld,
 } from '@zerolatency/proto/agent';
 import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { ForeignText, foreignLine } from '@zerolatency/redaction';
@@ -36,7 +37,8 @@ export function terminalTranscript(terminal: Terminal): Transcript {
     isMidLine = false;
     print(terminal, text);
   };
-  return ({ event }) => {
+  let withheld = '';
+  return ({ event, turnId }) => {
     switch (event.case) {
       case 'assistantDelta':
         return prose(answer.push(event.value.text));
@@ -51,10 +53,17 @@ export function terminalTranscript(terminal: Terminal): Transcript {
         return line(
           paint('yellow', `  ? ${foreignLine(event.value.tool)} is waiting for approval`),
         );
+      case 'toolsWithheld': {
+        const words = withheldLine(event.value);
+        // A conversation repeats it at each turn, and a person needs it once.
+        if (words === withheld) return;
+        withheld = words;
+        return line(paint('yellow', words));
+      }
       case 'assistantDone':
-        return line(paint('dim', endLine(event.value)));
+        return line(paint('dim', endLine(event.value, foreignLine(turnId))));
       case 'error':
-        return line(errorLine(event.value, paint));
+        return line(errorLine(event.value, foreignLine(turnId), paint));
       default:
         return;
     }
@@ -74,15 +83,27 @@ function doneLine(done: ToolCallDone, tool: string, paint: Paint): string {
   return paint('green', `  ✓ ${tool}${parts}`);
 }
 
-function endLine({ steps, timeToFirstToken, total }: AssistantDone): string {
-  const times = `first token ${milliseconds(durationMicros(timeToFirstToken))}, total ${milliseconds(durationMicros(total))}`;
-  return `  ${steps} ${steps === 1 ? 'step' : 'steps'}, ${times}`;
+function endLine({ steps, timeToFirstToken, total }: AssistantDone, turnId: string): string {
+  const end = `total ${milliseconds(durationMicros(total))}, turn ${turnId}`;
+  // A call without a model has neither steps nor text.
+  if (steps === 0) return `  ${end}`;
+  const first = milliseconds(durationMicros(timeToFirstToken));
+  return `  ${steps} ${steps === 1 ? 'step' : 'steps'}, first token ${first}, ${end}`;
 }
 
-function errorLine({ id, message, help }: TurnError, paint: Paint): string {
+/** Such as: 3 tools withheld by policy, rule no-welcome, no rule allows it. */
+function withheldLine({ count, tools }: ToolsWithheld): string {
+  const rules = new Set(tools.flatMap(({ ruleId }) => (ruleId === '' ? [] : [`rule ${ruleId}`])));
+  const others = new Set(tools.flatMap(({ ruleId, reason }) => (ruleId === '' ? [reason] : [])));
+  const why = [...rules, ...others].join(', ');
+  return foreignLine(`  ${count} ${count === 1 ? 'tool' : 'tools'} withheld by policy, ${why}`);
+}
+
+function errorLine({ id, message, help }: TurnError, turnId: string, paint: Paint): string {
   // The user cancelled and needs no help text.
-  if (id === 'turn.cancelled') return paint('dim', '  cancelled');
-  return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}`;
+  if (id === 'turn.cancelled') return paint('dim', `  cancelled, turn ${turnId}`);
+  const footer = paint('dim', `  turn ${turnId}`);
+  return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}\n${footer}`;
 }
 
 export function milliseconds(us: number): string {

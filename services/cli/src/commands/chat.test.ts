@@ -23,7 +23,7 @@ test("with a message it runs one turn as the installation's user, with its devic
   const ran = await made.zl(['chat', 'good', 'morning']);
   assert.deepEqual(ran, {
     status: 0,
-    stdout: 'you said good morning\n  1 step, first token 1.5 ms, total 20.0 ms\n',
+    stdout: 'you said good morning\n  1 step, first token 1.5 ms, total 20.0 ms, turn t-1\n',
     stderr: '',
   });
   assert.deepEqual(
@@ -60,7 +60,7 @@ test('a failed turn exits with 1 and prints its error once', async (t) => {
   await serveHost(t, made, () => [say('well'), { case: 'error', value }]);
   assert.deepEqual(await made.zl(['chat', 'hi']), {
     status: 1,
-    stdout: 'well\n  ✗ budget.steps: too many\n    ask for less\n',
+    stdout: 'well\n  ✗ budget.steps: too many\n    ask for less\n  turn t-1\n',
     stderr: '',
   });
 });
@@ -126,7 +126,11 @@ test('Ctrl-C cancels the turn, and the exit status says interrupted', async (t) 
   const running = runZl(terminal, ['chat', 'count']);
   await eventually(() => terminal.output() === 'one');
   terminal.interrupt();
-  assert.deepEqual(await running, { status: 130, stdout: 'one\n  cancelled\n', stderr: '' });
+  assert.deepEqual(await running, {
+    status: 130,
+    stdout: 'one\n  cancelled, turn t-1\n',
+    stderr: '',
+  });
 });
 
 test('a second Ctrl-C stops waiting for a host that ignores the first', async (t) => {

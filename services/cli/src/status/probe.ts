@@ -154,19 +154,15 @@ function isFaultyDocument({ state, why }: Report): boolean {
   return state !== 'active' || typeof why === 'string';
 }
 
-/** Servers that run without a sandbox, or code that is not pinned, and what policy denies for it. */
+/** Servers that run without a sandbox, or code that is not pinned. */
 export function looseServersIn({ servers }: Report = {}): string {
-  const loose = recordsIn(servers).flatMap(({ name, containment, unpinned, denied }) => {
+  const loose = recordsIn(servers).flatMap(({ name, containment, unpinned }) => {
     const isLoose = typeof containment === 'string' && containment !== 'sandbox';
     const words = [
       ...(isLoose ? [`without a sandbox (${containment})`] : []),
       ...(unpinned === true ? ['code that is not pinned'] : []),
     ];
-    if (words.length === 0) return [];
-    const first = recordsIn(denied)[0];
-    const also =
-      first && `, so rule ${first.ruleId} denies ${recordsIn(denied).length} of its tools`;
-    return [`${name} runs ${words.join(' and ')}${also ?? ''}`];
+    return words.length === 0 ? [] : [`${name} runs ${words.join(' and ')}`];
   });
   return loose.join('; ');
 }

@@ -104,16 +104,12 @@ export class ManagedServer {
     return error && { error, stderr: this.#stderr };
   }
 
-  /** What a call can change; anything, where nothing is declared. */
-  effects(tool: string): 'none' | 'local' | 'external' {
-    const { spec } = this;
-    const declared =
-      'builtin' in spec ? BUILTIN_TOOLS[spec.builtin][tool]?.effects : spec.effects?.[tool];
-    return declared === 'none' || declared === 'local' ? declared : 'external';
-  }
-
+  /** A tool that is not declared free of effects counts as having them. */
   hasEffects(tool: string): boolean {
-    return this.effects(tool) !== 'none';
+    const { spec } = this;
+    const effects =
+      'builtin' in spec ? BUILTIN_TOOLS[spec.builtin][tool]?.effects : spec.effects?.[tool];
+    return effects !== 'none';
   }
 
   /** Where relative paths start, by argument. Only the built-in servers' contracts say so. */
