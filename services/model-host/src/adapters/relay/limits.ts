@@ -2,9 +2,9 @@
 export type RelayLimits = Readonly<typeof DEFAULT_RELAY_LIMITS>;
 
 export const DEFAULT_RELAY_LIMITS = {
-  /** A call that has not been sent waits this long for a device that cannot be reached. */
+  /** A call that has not been sent waits this long while no relay can say where its device is. */
   connectWaitMs: 2000,
-  /** The same after a connection was lost: time for a bridge or a relay pod to restart. */
+  /** It waits this long after its device or a relay was lost: time for either to restart. */
   reconnectWaitMs: 5000,
   /** An unused route is closed after this long. */
   routeIdleMs: 300_000,

@@ -120,18 +120,36 @@ test('a stale owner costs one more lookup', async (t) => {
   assert.equal(directory.locates, 2);
 });
 
-test('a device that is not connected is reported as offline within the wait', async (t) => {
-  const { devices } = await relayWorld(t, { limits: { connectWaitMs: 30 } });
-  await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'device.offline' });
+test('[RLY-04] reports a device that is not connected at once, and asks once for each turn', async (t) => {
+  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
+  for (let turns = 1; turns <= 5; turns += 1) {
+    await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'device.offline' });
+    assert.equal(directory.locates, turns);
+  }
 });
 
-test('waits for a device that is reconnecting', async (t) => {
-  const { devices, directory, relays, enrol } = await relayWorld(t);
-  const device = new EchoDevice(await enrol('laptop'));
-  const ready = devices.route('north', 'laptop').ready(never);
-  await eventually(() => directory.locates > 0);
-  relays[1]!.connect(device);
-  assert.equal((await ready).epoch, 1);
+test('a device that left is reported as offline once it had the time to return', async (t) => {
+  const limits = { connectWaitMs: 3_600_000, reconnectWaitMs: 50 };
+  const { devices, device, relay } = await oneDevice(t, { limits });
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  relay.disconnect(device);
+  await eventually(() => route.connection === undefined);
+  await assert.rejects(route.ready(never), { id: 'device.offline' });
+});
+
+test('waits for a device whose relay was just lost', async (t) => {
+  const limits = { connectWaitMs: 1, reconnectWaitMs: 3_600_000 };
+  const { devices, relay, other, directory, enrol } = await oneDevice(t, { limits });
+  const call = attach(devices.route('north', 'laptop'));
+  await eventually(() => call.log.length === 1);
+  relay.cut();
+  await eventually(() => call.log.includes('lost'));
+  const { locates } = directory;
+  const ready = devices.route('north', 'desktop').ready(never);
+  await eventually(() => directory.locates > locates + 2);
+  other.connect(new EchoDevice(await enrol('desktop')));
+  assert.equal((await ready).epoch, 2);
 });
 
 test('[BRG-01] waits longer for a device whose connection was just lost', async (t) => {
@@ -156,7 +174,7 @@ test('does not wait for an unknown device', async (t) => {
 });
 
 test('a device of another tenant is not found', async (t) => {
-  const { devices } = await oneDevice(t, { limits: { connectWaitMs: 30 } });
+  const { devices } = await oneDevice(t, { limits: { connectWaitMs: 3_600_000 } });
   await assert.rejects(devices.route('south', 'laptop').ready(never), { id: 'device.offline' });
 });
 

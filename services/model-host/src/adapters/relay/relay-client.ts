@@ -166,10 +166,16 @@ interface LinkLog {
 export class LinkPool {
   readonly #options: LinkPoolOptions;
   readonly #links = new Map<string, Link>();
+  #lostAtMs = Number.NEGATIVE_INFINITY;
   #closed = false;
 
   constructor(options: LinkPoolOptions) {
     this.#options = options;
+  }
+
+  /** When a link was last lost, not made, or about to end. */
+  get lostAtMs(): number {
+    return this.#lostAtMs;
   }
 
   to(owner: LocatedRelay): Link | { error: ZlError } {
@@ -222,6 +228,7 @@ export class LinkPool {
         return { ...material, token };
       },
       onState: (state, reason) => {
+        if (state === 'lost' || state === 'draining') this.#lostAtMs = performance.now();
         if (state === 'lost') log.warn({ url, error: reason?.message }, 'relay link lost');
         else log.info({ url, state }, 'relay link');
       },

@@ -53,13 +53,8 @@ interface Hop {
 const CLOSED = new ZlError('server.draining', 'the route to the device is closed');
 const BUSY = new ZlError('limit.exceeded', 'the relay takes no more calls to the device now');
 
-interface OpenedDevice {
-  readonly epoch: number | bigint;
-  readonly credential: string;
-}
-
 /** A handle belongs to one connection of its device, whose catalog alone may change. */
-function isSameConnection(a: OpenedDevice, b: OpenedDevice): boolean {
+function isSameConnection(a: DeviceConnection | Opened, b: Opened): boolean {
   return Number(a.epoch) === Number(b.epoch) && a.credential === b.credential;
 }
 
@@ -104,7 +99,8 @@ export class RelayRoute implements DeviceRoute {
     if (this.#state.name === 'up') return this.#state.connection;
     if (this.#state.name === 'closed') throw CLOSED;
     if (signal.aborted) throw fromUnknown(signal.reason);
-    const ready = this.#waiters.add(signal, this.#waitMs);
+    const waitMs = Math.max(this.#options.limits.connectWaitMs, this.#returningMs);
+    const ready = this.#waiters.add(signal, waitMs);
     this.#need();
     try {
       return await ready;
@@ -136,10 +132,11 @@ export class RelayRoute implements DeviceRoute {
     this.#reportLost();
   }
 
-  /** A device that was just there is probably restarting, or moving to another pod. */
-  get #waitMs(): number {
-    const { connectWaitMs, reconnectWaitMs } = this.#options.limits;
-    return Math.max(connectWaitMs, this.#lostAtMs + reconnectWaitMs - performance.now());
+  /** How long a device may still be expected back that was just here, or behind a relay that was. */
+  get #returningMs(): number {
+    const { links, limits } = this.#options;
+    const lostAtMs = Math.max(this.#lostAtMs, links.lostAtMs);
+    return Math.max(0, lostAtMs + limits.reconnectWaitMs - performance.now());
   }
 
   #need(): void {
@@ -171,7 +168,7 @@ export class RelayRoute implements DeviceRoute {
         if (this.#state === state) this.#open(owner);
       },
       (error: ZlError) => {
-        if (this.#state === state) this.#retry(error);
+        if (this.#state === state) this.#refused(error);
       },
     );
   }
@@ -277,19 +274,28 @@ export class RelayRoute implements DeviceRoute {
     if (wasUp) this.#reportLost();
   }
 
+  /** The directory knows who is connected, so another try would find the same. */
+  #refused(reason: ZlError): void {
+    const isAnswer = reason.id === 'device.offline' && this.#returningMs === 0;
+    if (isAnswer) this.#waiters.rejectAll(reason);
+    if (isAnswer && !this.needed) this.#goOn();
+    else this.#retry(reason);
+  }
+
   #retry(reason: ZlError, atLeastMs = 0): void {
     this.#waiters.failed(forClients(reason));
     const waitMs = Math.max(atLeastMs, this.#backoff.nextMs());
-    const timer = setTimeout(() => {
-      this.#state = { name: 'idle' };
-      if (this.needed) {
-        this.#locate();
-        return;
-      }
+    this.#state = { name: 'waiting', timer: setTimeout(() => this.#goOn(), waitMs) };
+  }
+
+  #goOn(): void {
+    this.#state = { name: 'idle' };
+    if (this.needed) {
+      this.#locate();
+    } else {
       this.#backoff.reset();
       this.#relax();
-    }, waitMs);
-    this.#state = { name: 'waiting', timer };
+    }
   }
 
   #leave(): void {
@@ -379,6 +385,7 @@ class RouteWaiters {
 
   rejectAll(error: ZlError): void {
     for (const waiter of this.#waiters) waiter.reject(error);
+    this.#waiters.clear();
   }
 
   /** One try failed. Waiting goes on where the next try may find a device that is just reconnecting. */
@@ -389,7 +396,5 @@ class RouteWaiters {
 }
 
 function isFinal({ id }: ZlError): boolean {
-  return (
-    id === 'device.unknown' || id === 'device.credential_invalid' || id.startsWith('identity.')
-  );
+  return /^(device\.(unknown|credential_invalid)$|identity\.)/.test(id);
 }
