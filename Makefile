@@ -30,6 +30,7 @@ generate: $(INSTALLED) ## Write the generated code anew
 	@node scripts/schema-types.ts
 	@node scripts/errors-page.ts
 	@node scripts/metrics-page.ts
+	@node scripts/requirements-page.ts
 
 bench: $(INSTALLED) ## Measure against baselines of the same run
 	@node bench/run.ts

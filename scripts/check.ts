@@ -66,6 +66,12 @@ const checks: readonly Check[] = [
     mend: 'make generate',
   },
   {
+    name: 'requirements page is current',
+    command: process.execPath,
+    args: ['scripts/requirements-page.ts', '--check'],
+    mend: 'make generate',
+  },
+  {
     name: 'lockfile names no address',
     command: 'sh',
     args: ['-c', `! grep -nE '"resolved": "https?:' package-lock.json`],

@@ -124,7 +124,7 @@ function systemOf(layout: Layout, parts: SystemParts): System {
 }
 
 export async function runZl(layout: Layout, args: readonly string[]) {
-  const zl = join(import.meta.dirname, '../../services/cli/bin/zl');
+  const zl = join(import.meta.dirname, '../../zl');
   try {
     const { stdout, stderr } = await run(zl, ['--home', layout.home, ...args]);
     return { status: 0, stdout, stderr };

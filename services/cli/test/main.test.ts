@@ -9,7 +9,7 @@ import { type Installed, installed } from './installed.ts';
 
 /** The program itself, as a shell starts it. */
 function start(t: TestContext, { layout }: Installed, args: readonly string[]) {
-  const zl = join(import.meta.dirname, '../bin/zl');
+  const zl = join(import.meta.dirname, '../../../zl');
   const child = spawn(zl, ['--home', layout.home, ...args]);
   t.after(() => child.kill('SIGKILL'));
   const said = { stdout: '', stderr: '' };

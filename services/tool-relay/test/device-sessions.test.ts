@@ -197,7 +197,7 @@ test('[RLY-01] a catalog beyond its bounds is refused', async (t) => {
 });
 
 test('[RLY-01] a device that sends no hello in time is disconnected', async (t) => {
-  const { clients } = await relayWorld(t, { settings: { 'devices.handshake': '50ms' } });
+  const { clients } = await relayWorld(t, { settings: { 'devices.handshake': '1s' } });
   const client = clients.dialDevice();
   await client.challenge();
   assert.deepEqual(await client.end(), { code: 4408, reason: 'identity.missing' });

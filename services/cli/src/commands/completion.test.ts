@@ -34,7 +34,7 @@ for (const shell of SHELLS) {
 
 test('[CLI-02] bash completes zl with the script', async () => {
   const { stdout } = await runZl(fakeTerminal(), ['completion', 'bash']);
-  const zl = join(import.meta.dirname, '../../bin/zl');
+  const zl = join(import.meta.dirname, '../../../../zl');
   const shell = `${stdout}\nzl() { '${zl}' "$@"; }\nCOMP_WORDS=(zl policy si); COMP_CWORD=2; _zl; echo "\${COMPREPLY[@]}"`;
   assert.equal(spawnSync('bash', ['-c', shell], { encoding: 'utf8' }).stdout, 'sign\n');
 });

@@ -46,7 +46,7 @@ export async function up(terminal: Terminal, layout: Layout): Promise<number> {
   print(terminal, '');
   print(
     terminal,
-    `Continue with ${paint('bold', 'npx zl chat')}, inspect with ${paint('bold', 'npx zl status')}, stop with ${paint('bold', 'make down')}.`,
+    `Continue with ${paint('bold', './zl chat')}, inspect with ${paint('bold', './zl status')}, stop with ${paint('bold', 'make down')}.`,
   );
   return EXIT_STATUS.ok;
 }
