@@ -36,7 +36,7 @@ test('[CLI-01] SIGINT cancels the turn on the host, and the program exits with 1
   await eventually(() => said.stdout === 'one');
   child.kill('SIGINT');
   assert.deepEqual(await ended, { status: 130, signal: null });
-  assert.deepEqual([said.stdout, said.stderr], ['one\n  cancelled\n', '']);
+  assert.deepEqual([said.stdout, said.stderr], ['one\n  cancelled, turn t-1\n', '']);
   assert.equal(sawCancel, true);
 });
 
