@@ -4,6 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { eventually, faultProxy } from '@zerolatency/testing';
 import { parse, stringify } from 'yaml';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
+import { needsPython, verifyOutside } from '../outside/second-verifier.ts';
 import { addEffectsServer, traceOf } from './effects.ts';
 import { runTurn, type System, startSystem } from './system.ts';
 
@@ -27,6 +28,10 @@ async function assertLedgerHolds(system: System): Promise<void> {
   const { status, stdout } = await system.zl('audit', 'verify', '--json');
   assert.equal(status, 0, stdout);
   assert.equal(JSON.parse(stdout).openIntents, 0);
+  if (needsPython().skip) return;
+  const { host, receiptKeys } = system.layout;
+  const [verdict] = verifyOutside([host.ledger], receiptKeys);
+  assert.equal(verdict?.verdict, 'valid', JSON.stringify(verdict));
 }
 
 /** Runs the turn and causes the failure once the tool has begun to act. */

@@ -3,6 +3,7 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { readVerifiedReceipt } from '../../services/cli/src/audit/verify-receipt.ts';
+import { needsPython, verifyOutside } from '../outside/second-verifier.ts';
 import { addEffectsServer, traceOf } from './effects.ts';
 import { runTurn, startSystem } from './system.ts';
 
@@ -115,6 +116,11 @@ test('one turn through all three services', async (t) => {
     assert.equal(status, 0, stdout);
     assert.equal(report.openIntents, 0);
     assert.ok(report.byKind['call.receipt'] >= 7);
+  });
+
+  await t.test('[AUD-04] a second verifier finds the ledger valid', needsPython(), () => {
+    const [verdict] = verifyOutside([layout.host.ledger], layout.receiptKeys);
+    assert.equal(verdict?.verdict, 'valid', JSON.stringify(verdict));
   });
 
   await t.test('[BRG-01] the device is listed with its tools', async () => {

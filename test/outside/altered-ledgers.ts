@@ -7,7 +7,7 @@ import { segmentAt } from '../../packages/ledger/src/segments.ts';
 import { MerkleFrontier } from '../../packages/ledger/src/tree.ts';
 import { currentBundle } from '../../packages/policy/test/sample-bundle.ts';
 import { type Receipt, signReceipt } from '../../packages/receipts/src/index.ts';
-import { canonicalJson } from '../../packages/signing/src/index.ts';
+import { canonicalJson, withoutUnset } from '../../packages/signing/src/index.ts';
 
 /** A record before it has its place in the chain; a receipt before it is signed. */
 export interface Draft {
@@ -28,8 +28,9 @@ export interface Alteration {
   readonly alter: (drafts: Draft[]) => Draft[];
 }
 
-export const host = signerFromPem(generateKeyPair().privatePem);
-export const device = signerFromPem(generateKeyPair().privatePem);
+export const KEYS = { host: generateKeyPair(), device: generateKeyPair() };
+export const host = signerFromPem(KEYS.host.privatePem);
+export const device = signerFromPem(KEYS.device.privatePem);
 const BUNDLE = currentBundle({
   rules: [
     { id: 'read', effect: 'allow', tools: ['fs.*'], caps: { timeoutMs: 5_000 } },
@@ -37,6 +38,7 @@ const BUNDLE = currentBundle({
   ],
 });
 const DIGEST = digestOf(BUNDLE);
+export const BUNDLE_FILE = `bundles/${DIGEST.slice('sha256:'.length)}.json`;
 const POLICY = { policyId: `${BUNDLE.id}@${BUNDLE.version}`, policyDigest: DIGEST };
 const SALT = '5a'.repeat(16);
 const LEDGER_ID = '0123456789abcdef'.repeat(2);
@@ -109,12 +111,12 @@ export function honestDrafts(): Draft[] {
 export async function writeLedger(dir: string, drafts: readonly Draft[]): Promise<void> {
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(join(dir, 'bundles'), { recursive: true });
-  writeFileSync(join(dir, 'bundles', `${DIGEST.slice(7)}.json`), canonicalJson(BUNDLE));
+  writeFileSync(join(dir, BUNDLE_FILE), canonicalJson(BUNDLE));
   const tree = new MerkleFrontier();
   let prev = '0'.repeat(64);
   for (const [index, draft] of drafts.entries()) {
     const { v = 2, synced = index, kind } = draft;
-    const body = { ...draft.body, ...(await signed(draft)) };
+    const body = withoutUnset({ ...draft.body, ...(await signed(draft)) });
     const at = new Date(Date.now() + index).toISOString();
     // Some drafts are not records, which is what a verifier has to notice.
     const record = { v, index, at, prev, synced, kind, body } as unknown as LedgerRecord;
@@ -200,6 +202,7 @@ const swapped =
   (drafts) =>
     drafts.with(a, drafts[b]!).with(b, drafts[a]!);
 
+const NO_POLICY = { policyId: undefined, policyDigest: undefined };
 const { callId: _, ...RECEIPT_OTHERS } = { callId: '', ...OTHERS };
 
 export const ALTERATIONS: readonly Alteration[] = [
@@ -276,6 +279,15 @@ export const ALTERATIONS: readonly Alteration[] = [
   {
     name: 'a call without intent is said to be unknown',
     alter: change(FAILED, 'receipt', { outcome: 'unknown' }),
+  },
+  {
+    name: 'a call is intended while no bundle is in force',
+    alter: (drafts) => {
+      const none = change(2, 'body', { state: 'none', ...NO_POLICY, version: undefined })(drafts);
+      const body = { ...none[INTENT]?.body, ...NO_POLICY };
+      const stopped = { ...none.at(-1)!, kind: 'host.stopped' };
+      return [...none.slice(0, INTENT), { kind: 'call.intent', body }, stopped];
+    },
   },
   { name: 'the policy has another id', alter: change(2, 'body', { policyId: 'default@2' }) },
   { name: 'the policy has another version', alter: change(2, 'body', { version: 9 }) },

@@ -105,12 +105,15 @@ export class PolicyHistory {
     const call = { ...recorded(decision), version, ...times };
     const reasons = then.map(({ body: { state }, bundle }) => {
       if (state === 'expired') return 'it had expired';
+      if (state === 'none') return 'there was none';
       if (bundle?.state !== 'kept') return undefined;
       return whyNotAllowed(bundle.content, call, { caps, isStale: state === 'stale' });
     });
     if (then.some(({ bundle }) => bundle?.state === 'kept')) this.#decisions++;
     const isPossible = reasons.includes(undefined);
-    return isPossible ? undefined : `was not allowed by ${decision.policyId}: ${reasons[0]}`;
+    return isPossible
+      ? undefined
+      : `was not allowed by ${decision.policyId ?? 'a bundle'}: ${reasons[0]}`;
   }
 
   /** For a call that ended before it was allowed or denied. */

@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict';
+import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import {
+  checkInclusion,
+  type LedgerEntry,
+  openLedger,
+  parseProof,
+  verifyLedger,
+} from '@zerolatency/ledger';
+import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
+import { tempDir } from '@zerolatency/testing';
+import { BYTE_ALTERATIONS } from './altered-bytes.ts';
+import { ALTERATIONS, device, honestDrafts, host, KEYS, writeLedger } from './altered-ledgers.ts';
+import {
+  needsPython,
+  ourVerdict,
+  type Verdict,
+  verifyOutside,
+  writeKeys,
+} from './second-verifier.ts';
+import { blockOf, PAGE, pageWithExample, publicPem, workedExample } from './worked-example.ts';
+
+const keys = [host.verifier()];
+const receiptKeys = { hostKeys: keys, deviceKeys: [device.verifier()] };
+
+/** What both say of the ledgers, by name; ours first. */
+async function both(t: TestContext, ledgers: ReadonlyMap<string, string>, given = receiptKeys) {
+  const pems = { host: KEYS.host.publicPem, device: KEYS.device.publicPem };
+  if (given !== receiptKeys) pems.device = pems.host = generateKeyPair().publicPem;
+  const theirs = verifyOutside([...ledgers.values()], writeKeys(join(tempDir(t), 'keys'), pems));
+  const names = [...ledgers.keys()];
+  const ours: [string, Verdict][] = [];
+  for (const [name, dir] of ledgers) {
+    const report = await verifyLedger(dir, { keys: given.hostKeys, receiptKeys: given });
+    ours.push([name, ourVerdict(report)]);
+  }
+  return { ours, theirs: theirs.map((verdict, i) => [names[i], verdict]) };
+}
+
+async function honest(t: TestContext): Promise<string> {
+  const dir = join(tempDir(t), 'honest');
+  await writeLedger(dir, honestDrafts());
+  return dir;
+}
+
+test(
+  '[AUD-04] a second verifier agrees on every alteration by someone who holds the host key',
+  needsPython(),
+  async (t) => {
+    const ledgers = new Map([['honest', await honest(t)]]);
+    const dir = tempDir(t);
+    for (const [i, { name, alter }] of ALTERATIONS.entries()) {
+      ledgers.set(name, join(dir, String(i)));
+      await writeLedger(join(dir, String(i)), alter(honestDrafts()));
+    }
+    const { ours, theirs } = await both(t, ledgers);
+    assert.deepEqual(theirs, ours);
+    assert.deepEqual(
+      ours.filter(([, { verdict }]) => verdict !== 'altered').map(([name]) => name),
+      ['honest'],
+    );
+  },
+);
+
+test(
+  '[AUD-04] a second verifier agrees on every alteration of the files',
+  needsPython(),
+  async (t) => {
+    const source = await honest(t);
+    const dir = tempDir(t);
+    const ledgers = new Map<string, string>();
+    for (const [i, { name, alter }] of BYTE_ALTERATIONS.entries()) {
+      const copy = join(dir, String(i));
+      cpSync(source, copy, { recursive: true });
+      alter(copy);
+      ledgers.set(name, copy);
+    }
+    const { ours, theirs } = await both(t, ledgers);
+    assert.deepEqual(theirs, ours);
+    assert.deepEqual(
+      ours.map(([name, { verdict }]) => [name, verdict]),
+      BYTE_ALTERATIONS.map(({ name, leaves = 'altered' }) => [name, leaves]),
+    );
+  },
+);
+
+test(
+  '[AUD-04] a second verifier agrees on keys that are missing, segments and open calls',
+  needsPython(),
+  async (t) => {
+    const dir = tempDir(t);
+    const options = { signer: host, origin: 'outside', fsync: false, maxSegmentBytes: 900 };
+    const ledger = await openLedger({ dir, ...options });
+    const [, , policy, intent] = honestDrafts();
+    await ledger.append(policy as unknown as LedgerEntry);
+    await ledger.append(intent as unknown as LedgerEntry);
+    for (let i = 0; i < 9; i++) {
+      await ledger.append({ kind: 'host.started', body: { version: `1.0.${i}` } });
+    }
+    await ledger.append({
+      kind: 'host.started',
+      body: { version: 'é \u{1f600} \\ " \u007f \u2028' },
+    });
+    await ledger.close();
+    const ledgers = new Map([
+      ['honest', await honest(t)],
+      ['segments', dir],
+    ]);
+    const { ours, theirs } = await both(t, ledgers);
+    assert.deepEqual(theirs, ours);
+    assert.deepEqual(
+      ours.map(([, { verdict }]) => verdict),
+      // Its bundle is not kept.
+      ['valid', 'unchecked'],
+    );
+    const stranger = verifierFromPem(generateKeyPair().publicPem);
+    const unknown = await both(t, ledgers, { hostKeys: [stranger], deviceKeys: [stranger] });
+    assert.deepEqual(unknown.theirs, unknown.ours);
+    assert.deepEqual(
+      unknown.ours.map(([, { verdict }]) => verdict),
+      ['unchecked', 'unchecked'],
+    );
+  },
+);
+
+test('[AUD-04] the example of docs/verify.md is what the programs write', async () => {
+  const page = readFileSync(PAGE, 'utf8');
+  assert.ok(page === (await pageWithExample()), 'run: node test/outside/worked-example.ts');
+});
+
+test('[AUD-04] the bytes of the page verify, taken from nowhere else', needsPython(), async (t) => {
+  const page = readFileSync(PAGE, 'utf8');
+  const example = page.slice(page.indexOf('<!-- The example'));
+  const [bundleFile = ''] = /bundles\/[0-9a-f]{64}\.json/.exec(example) ?? [];
+  const ledger = join(tempDir(t), 'ledger');
+  const files = ['checkpoint', 'segment-0000000000000000.jsonl', bundleFile];
+  for (const file of files) {
+    const block = blockOf(example, file);
+    mkdirSync(dirname(join(ledger, file)), { recursive: true });
+    writeFileSync(join(ledger, file), file === bundleFile ? block.trimEnd() : block);
+  }
+  const pems = { host: blockOf(example, 'host.pem'), device: blockOf(example, 'device.pem') };
+  const [verdict] = verifyOutside([ledger], writeKeys(join(tempDir(t), 'keys'), pems));
+  const known = [verifierFromPem(pems.host)];
+  const deviceKeys = [verifierFromPem(pems.device)];
+  const report = await verifyLedger(ledger, {
+    keys: known,
+    receiptKeys: { hostKeys: known, deviceKeys },
+  });
+  assert.deepEqual([verdict?.verdict, verdict?.records], ['valid', 6]);
+  assert.deepEqual([ourVerdict(report), report.decisions], [verdict, 1]);
+
+  const proof = parseProof(blockOf(example, 'record-4.tlog-proof'));
+  assert.equal(proof?.kind, 'inclusion');
+  const { leaves, host: signer } = await workedExample();
+  assert.equal(checkInclusion(proof, { leafHash: leaves[4]!, keys: known }).error, undefined);
+  assert.equal(publicPem(signer), pems.host);
+});
