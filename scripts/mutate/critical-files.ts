@@ -28,10 +28,15 @@ export const CRITICAL: readonly CriticalFiles[] = [
     tests: ['packages/policy/src/{hours,glob,path-scope,decide}.test.ts'],
   },
   {
-    files: 'packages/ledger/src/*.ts',
+    files: 'packages/ledger/src/{call-history,policy-history,read-receipt}.ts',
+    tests: ['test/outside/altered-ledgers.test.ts'],
+  },
+  {
+    files: 'packages/ledger/src/{[!cpr]*,c[!a]*,pr*,read,rec*}.ts',
     tests: [
-      'packages/ledger/src/{[!cdm]*,checkpoint,commit-queue}.test.ts',
-      'packages/ledger/src/{damage,machine-crash,crash}.test.ts',
+      'packages/ledger/src/{[!cdm]*,checkpoint,commit-queue,damage}.test.ts',
+      'test/outside/altered-ledgers.test.ts',
+      'packages/ledger/src/{machine-crash,crash}.test.ts',
     ],
   },
   { files: 'packages/contracts/src/*.ts', tests: ['packages/contracts/src/*.test.ts'] },

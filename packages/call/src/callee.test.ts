@@ -52,6 +52,19 @@ test('[RLY-05] refuses calls for another journal, of an older epoch or with anot
   assert.equal(lastRefusal(sent), RefusedReason.DIGEST_MISMATCH);
 });
 
+test('[RLY-05] a result that is ready while the device is detached waits for its caller', () => {
+  const { callee, said } = setUp();
+  callTo(callee, 1);
+  callee.begin(idOf(1), { durable: true }, at(1));
+  callee.detached();
+  callee.finished(idOf(1), { status: 'done', result: Buffer.from('ok') });
+  callTo(callee, 2);
+  assert.deepEqual(said(), []);
+  callee.attached(5);
+  callTo(callee, 1);
+  assert.deepEqual(said(), ['DATA', 'OUTCOME']);
+});
+
 test('[RLY-05] an outcome is persisted and sent only after it is sealed, and never changes', () => {
   const signing: (() => void)[] = [];
   const journal = new MemoryJournal(JOURNAL_ID);

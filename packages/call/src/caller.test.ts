@@ -14,8 +14,10 @@ import { statedHere } from './call.ts';
 import { type CallerState, transition } from './caller.ts';
 import {
   Caller,
+  type CallerLimits,
   type CallerOutcome,
   type CallerRequest,
+  type CallerSink,
   type CallProgress,
   type Route,
 } from './index.ts';
@@ -38,17 +40,21 @@ const request: CallerRequest = {
 const route: Route = { device: 7, epoch: 3, journalId: Buffer.alloc(16, 1) };
 const newRoute: Route = { ...route, epoch: 4 };
 
-function setUp(subject: ConstructorParameters<typeof Caller>[0] = request) {
+function setUp(
+  subject: ConstructorParameters<typeof Caller>[0] = request,
+  limits: Partial<CallerLimits> = {},
+) {
   const sent: Frame[] = [];
   const outcomes: CallerOutcome[] = [];
   const reports: CallProgress[] = [];
   const chunks: Uint8Array[] = [];
-  const caller = new Caller(subject, {
+  const sink: CallerSink = {
     send: (frame) => sent.push(frame),
     data: (chunk) => chunks.push(chunk),
     progress: (report) => reports.push(report),
     settled: (outcome) => outcomes.push(outcome),
-  });
+  };
+  const caller = new Caller(subject, sink, limits);
   const hear = (content: CalleeContent, epoch = 3, nowMs = 1) =>
     caller.frame(calleeFrame(CALL_ID, epoch, content), nowMs);
   const kinds = () => sent.map(({ kind }) => FrameKind[kind]);
@@ -260,6 +266,30 @@ test('[RLY-07] ignores bytes beyond its credit and asks once for each missing of
     recovered.hear({ kind: FrameKind.DATA, offset, payload: Buffer.alloc(1_000) }, 4);
   }
   assert.deepEqual(recovered.kinds(), ['RESUME'], 'a recovered call takes no bytes');
+});
+
+test('[RLY-07] grants credit for half a window at a time, and none once the call has ended', () => {
+  const { caller, hear, kinds } = setUp(request, { windowBytes: 100 });
+  caller.routeUp(route, 0);
+  hear({ kind: FrameKind.DATA, payload: Buffer.alloc(100) });
+  caller.consumed(49);
+  assert.deepEqual(kinds(), ['CALL']);
+  caller.consumed(1);
+  assert.deepEqual(kinds(), ['CALL', 'CREDIT']);
+  hear(outcomeFrame({ status: OutcomeStatus.FAILED, errorId: 'tool.failed' }));
+  caller.consumed(50);
+  assert.deepEqual(kinds(), ['CALL', 'CREDIT']);
+});
+
+test('[RLY-05] a refused epoch ends the route only if it is newer than the route', () => {
+  const { caller, hear, kinds } = setUp();
+  caller.routeUp(route, 0);
+  hear(refused(RefusedReason.OLD_EPOCH, route.journalId), 3);
+  assert.equal(caller.state.name, 'sent');
+  hear(refused(RefusedReason.OLD_EPOCH, route.journalId), 4);
+  assert.equal(caller.state.name, 'resuming');
+  caller.tick(caller.nextWakeMs);
+  assert.deepEqual(kinds(), ['CALL'], 'there is no route to ask on');
 });
 
 test('[RLY-05] a restarted host asks for the outcome and never sends the call again', () => {

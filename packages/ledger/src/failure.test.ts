@@ -40,3 +40,24 @@ test('a full disk fails the ledger, and its file can be opened again', async (t)
   await assert.rejects(scratch.open({ disk, fsync: false }), failure);
   await scratch.open();
 });
+
+test('[AUD-02] the first failure is the one that is reported, whatever fails after it', async (t) => {
+  const appended = Promise.withResolvers<void>();
+  const failures: string[] = [];
+  let isBroken = false;
+  const disk = watchedDisk((operation) => {
+    if (!isBroken) return;
+    if (operation === 'appendFile') return appended.promise;
+    if (operation === 'replace') throw new Error('first');
+  });
+  const onFailure = ({ message }: Error) => failures.push(message);
+  const ledger = await scratch.open({ disk, checkpointEveryMs: 1, onFailure });
+  await ledger.append(intent(1));
+  isBroken = true;
+  const waiting = ledger.append(intent(2));
+  await t.waitFor(() => assert.equal(failures.length, 1));
+  appended.reject(new Error('second'));
+  await assert.rejects(waiting, /first/);
+  assert.equal(failures.length, 1);
+  await assert.rejects(ledger.close(), /first/);
+});
