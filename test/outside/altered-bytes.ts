@@ -21,6 +21,7 @@ function rewrite(file: string, change: (text: string) => string): ByteAlteration
   };
 }
 
+const COUNT = honestDrafts().length;
 const SEGMENT = segmentAt('', 0).name;
 const lines = (change: (lines: string[]) => string[]) =>
   rewrite(SEGMENT, (text) => change(text.trimEnd().split('\n')).join('\n').concat('\n'));
@@ -78,15 +79,15 @@ export const BYTE_ALTERATIONS: readonly ByteAlteration[] = [
   { name: 'the checkpoint is empty', alter: note(() => '') },
   {
     name: 'the checkpoint covers one more',
-    alter: note((text) => text.replace('\n10\n', '\n11\n')),
+    alter: note((text) => text.replace(`\n${COUNT}\n`, `\n${COUNT + 1}\n`)),
   },
   {
     name: 'the checkpoint covers one less',
-    alter: note((text) => text.replace('\n10\n', '\n9\n')),
+    alter: note((text) => text.replace(`\n${COUNT}\n`, `\n${COUNT - 1}\n`)),
   },
   {
     name: 'the checkpoint writes its size in another way',
-    alter: note((text) => text.replace('\n10\n', '\n010\n')),
+    alter: note((text) => text.replace(`\n${COUNT}\n`, `\n0${COUNT}\n`)),
   },
   {
     name: 'the checkpoint has another origin',

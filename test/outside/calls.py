@@ -48,12 +48,22 @@ class Calls:
             decide(body, at_ms)
         elif kind == "call.receipt":
             self.receipt(body, at_ms)
+        elif kind == "policy.withheld":
+            self.withheld(body, at_ms)
         elif kind == "turn":
             self.turn(body, version)
         elif kind == "policy.changed":
             self.policies.changed(body, at_ms, version)
         elif kind == "host.started":
             self.policies.started()
+
+    def withheld(self, body, at_ms):
+        if body["turnId"] in self.ended:
+            raise Fault("is of a turn that has ended")
+        if len(body["tools"]) > body["count"]:
+            raise Fault("names more tools than it counts")
+        for tool in body["tools"]:
+            self.policies.denied({**body, **tool}, at_ms)
 
     def begin(self, call_id, facts, intent=None, denied=None):
         owner = tuple(facts.get(name) for name in ("turnId", "tenant", "user"))

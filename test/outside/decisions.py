@@ -131,7 +131,7 @@ def condition(name, rule, record, version, times):
         return said(record[name[:-1]] in wanted)
     if name == "devices":
         return said(record["deviceId"] in wanted) if "deviceId" in record else UNKNOWN
-    if name in ("versions", "roles", "paths"):
+    if name in ("versions", "roles", "paths", "hasEffects", "inSandbox"):
         return UNKNOWN
     if name == "hours":
         first, last = (is_within(wanted, time) for time in times)
