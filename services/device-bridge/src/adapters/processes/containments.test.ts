@@ -9,7 +9,7 @@ import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import type { CommandServer } from '@zerolatency/manifest';
 import { needsBubblewrap, nodeLauncher, tempDir } from '@zerolatency/testing';
-import { sha256Of } from '../../../test/manifests.ts';
+import { fixtureSpec, sha256Of } from '../../../test/manifests.ts';
 import { Containments } from './containments.ts';
 import { serverLauncher } from './launch-server.ts';
 import { ownCgroup } from './process-tree.ts';
@@ -267,6 +267,24 @@ for (const [kind, how] of Object.entries(KINDS)) {
     await connection.close();
     assert.equal(readFileSync(path, 'utf8'), 'ended');
   });
+
+  test(
+    `[BRG-02] [TOOL-03] a server that exits at the greeting of 2026 starts with that of 2025 (${kind})`,
+    options,
+    async (t) => {
+      const { name, args, files } = fixtureSpec('exits-on-discover');
+      const { more, ...rest } = { hasCgroup: true, ...how };
+      const { connection, containment } = await start(t, {
+        ...rest,
+        more: { ...more, name, args, ...(files && { files }) },
+      });
+      if (containment !== kind) return t.skip(`contained by a ${containment} here`);
+      assert.deepEqual(
+        [connection.protocolVersion, connection.serverVersion],
+        ['2025-06-18', '1.2.3'],
+      );
+    },
+  );
 
   test(`[BRG-02] a daemon that a server left ends with it (${kind})`, options, async (t) => {
     const mark = tempDir(t);

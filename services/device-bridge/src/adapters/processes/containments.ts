@@ -11,7 +11,7 @@ import {
   reachOf,
 } from '../../sandbox/containment.ts';
 import { bubblewrapArgs, findBubblewrap, realOf, terminateSandbox } from './bubblewrap.ts';
-import { endCgroup, endMarked } from './process-tree.ts';
+import { endCgroup, endMarked, killCgroup } from './process-tree.ts';
 
 interface ContainmentsOptions {
   /** Tells this bridge's servers from those of others. */
@@ -113,8 +113,9 @@ export class Containments {
     const joined = [join(folder, 'cgroup.procs'), program.command, ...program.args];
     const args = ['-c', script, 'sh', ...joined];
     const marked = this.#marked('cgroup', name, { ...program, command: '/bin/sh', args });
-    // The cgroup belongs to the server's user too, so a process may have left it.
-    const end = async () => void (await Promise.all([endCgroup(folder), marked.end()]));
+    // It stays for the next process, which may be the same server greeted anew. It belongs to
+    // the server's user too, so a process may have left it.
+    const end = async () => void (await Promise.all([killCgroup(folder), marked.end()]));
     return { ...marked, end };
   }
 

@@ -29,8 +29,8 @@ export async function ownCgroup(): Promise<string | undefined> {
   }
 }
 
-/** Kills all processes of a cgroup, whatever they did to leave their process group, and removes it. */
-export async function endCgroup(folder: string): Promise<void> {
+/** Kills all processes of a cgroup, whatever they did to leave their process group. */
+export async function killCgroup(folder: string): Promise<void> {
   if (!existsSync(folder)) return;
   const until = performance.now() + KILL_TIMEOUT_MS;
   await writeFile(join(folder, 'cgroup.kill'), '1');
@@ -38,15 +38,21 @@ export async function endCgroup(folder: string): Promise<void> {
     if (performance.now() > until) throw new Error(`${folder} still has processes`);
     await delay(POLL_MS);
   }
-  await removeCgroup(folder);
+  await removeInner(folder);
+}
+
+export async function endCgroup(folder: string): Promise<void> {
+  await killCgroup(folder);
+  await rmdir(folder);
 }
 
 /** A process may have made others below its own. */
-async function removeCgroup(folder: string): Promise<void> {
+async function removeInner(folder: string): Promise<void> {
   for (const entry of await readdir(folder, { withFileTypes: true })) {
-    if (entry.isDirectory()) await removeCgroup(join(folder, entry.name));
+    if (!entry.isDirectory()) continue;
+    await removeInner(join(folder, entry.name));
+    await rmdir(join(folder, entry.name));
   }
-  await rmdir(folder);
 }
 
 /** Kills every process with such a variable in its environment, until none is left. */
