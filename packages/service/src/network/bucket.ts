@@ -22,9 +22,10 @@ export class Bucket {
     return this.#left < 1;
   }
 
-  take(nowMs: number): boolean {
-    if (this.isEmpty(nowMs)) return false;
-    this.#left -= 1;
+  /** Returns false, and takes nothing, when less than that is left. */
+  take(nowMs: number, amount = 1): boolean {
+    if (this.isEmpty(nowMs) || this.#left < amount) return false;
+    this.#left -= amount;
     return true;
   }
 }

@@ -6,10 +6,14 @@ import { ServerSchema, ServerState } from '@zerolatency/proto/bridge';
 import { contracts } from '../../../test/relay/tool-world.ts';
 import { DeviceCatalogs } from './catalog.ts';
 
+const LAPTOP = { device: 'laptop' };
 const objectSchema = JSON.stringify({ type: 'object' });
 
 function toolsOf(...servers: MessageInitShape<typeof ServerSchema>[]) {
-  return new DeviceCatalogs(contracts).read(servers.map((server) => create(ServerSchema, server)));
+  return new DeviceCatalogs(contracts).read(
+    servers.map((server) => create(ServerSchema, server)),
+    LAPTOP,
+  );
 }
 
 test("[TOOL-01] the contract defines a tool's arguments, not the device", () => {
@@ -36,7 +40,10 @@ test("[POL-04] a tool has its server's version and the contract of that major ve
   };
   const fsOf = (version: string) => {
     const tools = [{ name: 'read', inputSchemaJson: objectSchema }];
-    return new DeviceCatalogs(both).read([create(ServerSchema, { name: 'fs', version, tools })]);
+    return new DeviceCatalogs(both).read(
+      [create(ServerSchema, { name: 'fs', version, tools })],
+      LAPTOP,
+    );
   };
   for (const [version, contract] of [
     ['1.4.2', first],
@@ -140,7 +147,10 @@ test('[TOOL-02] a tool whose schema cannot be checked is withheld, and why is re
   ];
   const reports: unknown[] = [];
   for (let time = 0; time < 2; time++) {
-    const tools = catalogs.read(catalog, (withheld, count) => reports.push({ withheld, count }));
+    const tools = catalogs.read(catalog, {
+      ...LAPTOP,
+      onWithheld: (withheld, count) => reports.push({ withheld, count }),
+    });
     assert.deepEqual([...tools.keys()], ['web.tree']);
   }
   assert.equal(reports.length, 1);
@@ -172,8 +182,9 @@ test('[TOOL-02] the patterns of one catalog together have a bound', () => {
   const whys: string[] = [];
   for (const tools of [refused, valid]) {
     const catalog = [create(ServerSchema, { name: 'web', tools })];
-    const { size } = new DeviceCatalogs(contracts).read(catalog, (shown, count) => {
-      whys.push(`${count} ${shown.at(-1)?.why}`);
+    const { size } = new DeviceCatalogs(contracts).read(catalog, {
+      ...LAPTOP,
+      onWithheld: (shown, count) => void whys.push(`${count} ${shown.at(-1)?.why}`),
     });
     assert.ok(size < 50, `${size} tools`);
   }
@@ -185,7 +196,7 @@ test('devices that offer the same schema share its validator', () => {
   const validatorOf = (name: string) => {
     const server = { name, tools: [{ name: 'get', inputSchemaJson: objectSchema }] };
     return catalogs
-      .read([create(ServerSchema, server)])
+      .read([create(ServerSchema, server)], LAPTOP)
       .get(`${name}.get`)
       ?.args();
   };
@@ -204,5 +215,36 @@ test('reads a schema of an older draft as 2020-12', () => {
 test('reads a catalog once', () => {
   const catalogs = new DeviceCatalogs(contracts);
   const servers = [create(ServerSchema, { name: 'web' })];
-  assert.equal(catalogs.read(servers), catalogs.read(servers));
+  assert.equal(catalogs.read(servers, LAPTOP), catalogs.read(servers, LAPTOP));
+});
+
+test('[TOOL-02] a device that changes its schemas too often is offered with those it has, and others are not held up', () => {
+  let nowMs = 0;
+  const catalogs = new DeviceCatalogs(contracts, () => nowMs);
+  const offer = (count: number, salt: string) => {
+    const pad = 'x'.repeat(30 * 1024);
+    const tools = Array.from({ length: count }, (_, n) => ({
+      name: `t${n}`,
+      inputSchemaJson: JSON.stringify({ type: 'object', title: `${salt} ${n} ${pad}` }),
+    }));
+    return [create(ServerSchema, { name: 'web', tools })];
+  };
+  const whys: string[] = [];
+  const sizeOf = (servers: ReturnType<typeof offer>, device = 'laptop') =>
+    catalogs.read(servers, {
+      device,
+      onWithheld: (shown) => void whys.push(shown[0]?.why ?? ''),
+    }).size;
+  const first = offer(8, 'first');
+  assert.deepEqual([sizeOf(first), sizeOf(offer(8, 'second'))], [8, 8]);
+  const third = offer(8, 'third');
+  assert.equal(sizeOf(third), 1);
+  assert.match(whys.join(), /^its device changes the schemas of its tools too often/);
+  // A server that comes and goes offers nothing new.
+  assert.equal(sizeOf(offer(8, 'first')), 8);
+  assert.equal(sizeOf(offer(8, 'other'), 'phone'), 8);
+  assert.equal(sizeOf(third), 1);
+  nowMs = 10 * 60_000;
+  assert.equal(sizeOf(third), 8);
+  assert.equal(whys.length, 1);
 });

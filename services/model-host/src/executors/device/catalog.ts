@@ -10,6 +10,7 @@ import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
 import { foreignText } from '@zerolatency/redaction';
+import { Bucket } from '@zerolatency/service/network';
 import { LRUCache } from 'lru-cache';
 import type { ExecutorTool } from '../../calls/ports.ts';
 
@@ -33,27 +34,50 @@ const MAX_PATTERNS_SIZE = 100_000;
 const REFUSED_PATTERNS_SIZE = 2_500;
 /** Devices of one fleet offer the same schemas. */
 const MAX_KEPT_SCHEMA_CHARS = 16 * 1024 * 1024;
+/**
+ * Characters of new schemas of one device: twice the largest catalog at once, and as many again in
+ * ten minutes. Reading and compiling that many takes some four seconds of CPU.
+ */
+const NEW_SCHEMA_CHARS = { burst: 512 * 1024, perSecond: (512 * 1024) / 600 };
+/** A catalog of which something was withheld for that reason is read again after this long. */
+const REREAD_MS = 60_000;
+const MAX_COUNTED_DEVICES = 10_000;
 /** A log line should stay readable, and the names come from the device. */
 const MAX_WITHHELD_SHOWN = 20;
 const MAX_SHOWN_CHARS = 200;
 
+interface Reading {
+  /** Tells the devices of all tenants apart. */
+  readonly device: string;
+  readonly onWithheld?: OnWithheld | undefined;
+}
+
 /** The tools in the catalogs of devices, each catalog read once and each schema prepared once. */
 export class DeviceCatalogs {
   readonly #contracts: ToolContracts;
-  readonly #catalogs = new WeakMap<readonly Server[], CatalogTools>();
+  readonly #nowMs: () => number;
+  readonly #catalogs = new WeakMap<readonly Server[], ReadCatalog>();
+  readonly #newSchemas = new LRUCache<string, Bucket>({ max: MAX_COUNTED_DEVICES });
   readonly #schemas = new LRUCache<string, CatalogSchema | RefusedSchema>({
     maxSize: MAX_KEPT_SCHEMA_CHARS,
   });
 
-  constructor(contracts: ToolContracts) {
+  constructor(contracts: ToolContracts, nowMs = () => performance.now()) {
     this.#contracts = contracts;
+    this.#nowMs = nowMs;
   }
 
-  /** Reports what it withholds when it reads a catalog for the first time. */
-  read(servers: readonly Server[], onWithheld?: OnWithheld): CatalogTools {
+  /** Reports what it withholds when it reads a catalog. */
+  read(servers: readonly Server[], { device, onWithheld }: Reading): CatalogTools {
     const known = this.#catalogs.get(servers);
-    if (known !== undefined) return known;
-    const catalog: Catalog = { tools: new Map(), patternsSize: 0 };
+    const nowMs = this.#nowMs();
+    if (known !== undefined && nowMs < known.untilMs) return known.tools;
+    const newSchemas = this.#newSchemas.get(device) ?? new Bucket(NEW_SCHEMA_CHARS, nowMs);
+    this.#newSchemas.set(device, newSchemas);
+    const catalog: Catalog = {
+      ...{ tools: new Map(), patternsSize: 0, isThrottled: false },
+      admit: (chars) => newSchemas.take(nowMs, chars),
+    };
     const shown: WithheldTool[] = [];
     let count = 0;
     for (const server of servers) {
@@ -65,8 +89,10 @@ export class DeviceCatalogs {
       }
     }
     if (count > 0) onWithheld?.(shown, count);
-    this.#catalogs.set(servers, catalog.tools);
-    return catalog.tools;
+    const { tools, isThrottled } = catalog;
+    const untilMs = isThrottled ? nowMs + REREAD_MS : Number.POSITIVE_INFINITY;
+    this.#catalogs.set(servers, { tools, untilMs });
+    return tools;
   }
 
   /** Returns why the tool is withheld. */
@@ -79,7 +105,11 @@ export class DeviceCatalogs {
     if (catalog.patternsSize > MAX_PATTERNS_SIZE) return 'the catalog has too many patterns';
     const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
     const contract = this.#contractOf(name, version);
-    const schema = contract === undefined ? this.#schemaOf(tool) : schemaOf(contract);
+    const schema = contract === undefined ? this.#schemaOf(catalog, tool) : schemaOf(contract);
+    if (schema === undefined) {
+      catalog.isThrottled = true;
+      return 'its device changes the schemas of its tools too often; more of them are read in ten minutes';
+    }
     catalog.patternsSize += schema.patternsSize;
     if ('why' in schema) return schema.why;
     const description = contract?.manifest.description ?? tool.description;
@@ -104,10 +134,15 @@ export class DeviceCatalogs {
     return undefined;
   }
 
-  #schemaOf({ inputSchemaJson: text }: Tool): CatalogSchema | RefusedSchema {
+  /** Undefined when the device may offer no more new ones now. */
+  #schemaOf(
+    { admit }: Catalog,
+    { inputSchemaJson: text }: Tool,
+  ): CatalogSchema | RefusedSchema | undefined {
     const digest = hash('sha256', text, 'base64');
     const known = this.#schemas.get(digest);
     if (known !== undefined) return known;
+    if (!admit(text.length)) return undefined;
     const schema = readSchema(text);
     this.#schemas.set(digest, schema, { size: 1 + text.length });
     return schema;
@@ -132,9 +167,19 @@ function pathBasesOf({ pathBases }: Tool, contract: ToolContract | undefined) {
   );
 }
 
+interface ReadCatalog {
+  readonly tools: CatalogTools;
+  /** When it is to be read again. */
+  readonly untilMs: number;
+}
+
+/** One that is being read. */
 interface Catalog {
   readonly tools: Map<string, ExecutorTool>;
+  /** Whether the device may offer a new schema of this length. */
+  readonly admit: (chars: number) => boolean;
   patternsSize: number;
+  isThrottled: boolean;
 }
 
 interface CatalogSchema {

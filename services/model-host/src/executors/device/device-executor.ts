@@ -43,9 +43,11 @@ export function deviceExecutor(options: DeviceExecutorOptions): Executor {
       const { servers } = route().connection ?? (await route().ready(signal));
       return {
         tools: () =>
-          catalogs.read(route().connection?.servers ?? servers, (tools, count) =>
-            onWithheld?.({ tenant: identity.tenant, deviceId }, tools, count),
-          ),
+          catalogs.read(route().connection?.servers ?? servers, {
+            device: JSON.stringify([identity.tenant, deviceId]),
+            onWithheld: (tools, count) =>
+              onWithheld?.({ tenant: identity.tenant, deviceId }, tools, count),
+          }),
         execute: (call, context) => execute(call, { ...context, route: route(), onResumed }),
       };
     },
