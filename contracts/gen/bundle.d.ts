@@ -4,7 +4,10 @@
  * Payload of a DSSE envelope of type application/vnd.zerolatency.policy.v1+json, in canonical JSON (RFC 8785). A call that no rule allows is denied. A deny wins over every escalation, and an escalation over every allow, whatever their order. A field that this version of the schema does not know is refused; a schema with a higher version is refused as newer.
  */
 export interface Bundle {
-  readonly schema: 'zerolatency.policy/v1';
+  /**
+   * v1 has no hasEffects and no inSandbox.
+   */
+  readonly schema: 'zerolatency.policy/v1' | 'zerolatency.policy/v2';
   /**
    * Names the policy. An installation follows one id and never goes back in its versions.
    */
@@ -58,6 +61,14 @@ export interface Rule {
   readonly roles?: readonly string[];
   readonly users?: readonly string[];
   readonly devices?: readonly string[];
+  /**
+   * Whether the tool can change something, as the manifest of its device says. Cannot be decided by a host whose device does not say, for a tool without a contract.
+   */
+  readonly hasEffects?: boolean;
+  /**
+   * Whether the tool's server runs in a sandbox of its device. Cannot be decided by a host whose device does not say.
+   */
+  readonly inSandbox?: boolean;
   /**
    * From `from` (included) to `to` (excluded) in the time zone. When `to` is earlier than `from`, the window spans midnight and belongs to the day on which it began.
    */

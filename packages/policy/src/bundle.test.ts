@@ -83,12 +83,12 @@ test('rules that a schema cannot express are checked too', () => {
 test('[POL-02] a bundle of a newer schema is refused as newer, and not as malformed', () => {
   const checked = checkDocument(POLICY_BUNDLE, {
     ...sampleBundle(),
-    schema: 'zerolatency.policy/v2',
+    schema: 'zerolatency.policy/v3',
     later: true,
   });
   assert.ok('error' in checked);
   assert.equal(checked.error.reason, 'newer_schema');
-  assert.match(checked.error.message, /signed for a newer version.*policy\/v2/);
+  assert.match(checked.error.message, /signed for a newer version.*policy\/v3/);
 });
 
 test('[POL-02] a bundle is valid for at most 31 days', () => {

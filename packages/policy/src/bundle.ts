@@ -33,7 +33,7 @@ export const POLICY_BUNDLE: DocumentKind<Bundle> = {
   logField: 'policy',
   errorId: 'policy.invalid',
   payloadType: 'application/vnd.zerolatency.policy.v1+json',
-  schema: 'zerolatency.policy/v1',
+  schema: 'zerolatency.policy/v2',
   check: checkBundle,
   lifetimeOf: ({ expiresAt, graceMs = 0 }) => ({ expiresAtMs: Date.parse(expiresAt), graceMs }),
 };
@@ -43,7 +43,7 @@ function checkBundle(value: unknown) {
   const shape = validator.validate(value);
   if (shape.error !== undefined) return { fault: `${shape.error.field}: ${shape.error.message}` };
   const content = shape.value;
-  const fault = headFault(content) ?? firstRuleFault(content.rules);
+  const fault = headFault(content) ?? versionFault(content) ?? firstRuleFault(content.rules);
   return fault === undefined ? { content } : { fault };
 }
 
@@ -53,6 +53,14 @@ function headFault(bundle: Bundle): string | undefined {
   if (lifetimeMs <= 0) return 'expiresAt is not after issuedAt';
   if (lifetimeMs > MAX_LIFETIME_MS) return 'expiresAt is more than 31 days after issuedAt';
   return undefined;
+}
+
+function versionFault({ schema, rules }: Bundle): string | undefined {
+  if (schema === 'zerolatency.policy/v2') return undefined;
+  const later = rules.find((rule) => 'hasEffects' in rule || 'inSandbox' in rule);
+  return (
+    later && `rule ${later.id}: hasEffects and inSandbox need the schema zerolatency.policy/v2`
+  );
 }
 
 function firstRuleFault(rules: readonly Rule[]): string | undefined {

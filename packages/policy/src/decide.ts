@@ -21,6 +21,10 @@ export interface PolicyRequest {
   readonly callsThisTurn: number;
   /** Where relative paths start, by argument, as far as the tool's contract and the device say. */
   readonly pathBases?: ReadonlyMap<string, string> | undefined;
+  /** Whether the tool can change something; undefined when nobody says. */
+  readonly hasEffects?: boolean | undefined;
+  /** Whether its server runs in a sandbox; undefined when nobody says. */
+  readonly inSandbox?: boolean | undefined;
   /** Only once the server has opened files, before its result is released. */
   readonly opened?: Opened | undefined;
 }
@@ -80,6 +84,17 @@ export function decide(
   request: PolicyRequest,
   age: BundleAge = 'active',
 ): Decision {
+  const decision = decideAsAsked(bundle, request, age);
+  if (decision.effect !== 'deny' || request.inSandbox === true) return decision;
+  if (bundle.rules.every((rule) => rule.inSandbox === undefined)) return decision;
+  const { effect } = decideAsAsked(bundle, { ...request, inSandbox: true }, age);
+  return effect === 'allow' ? { ...decision, reason: `${decision.reason} ${OUTSIDE}` } : decision;
+}
+
+const OUTSIDE =
+  'outside a sandbox: its device needs bubblewrap, and a manifest/v3 without "sandbox": "none"';
+
+function decideAsAsked(bundle: Bundle, request: PolicyRequest, age: BundleAge): Decision {
   if (age === 'expired') {
     return unavailable(`policy bundle ${documentName(bundle)} expired at ${bundle.expiresAt}`);
   }
@@ -180,6 +195,14 @@ export const constraints: readonly Constraint[] = [
       return yesIf(satisfies(version, range, { includePrerelease: effect !== 'allow' }));
     },
   }),
+  constraint('hasEffects', {
+    found: (_, { hasEffects }) => hasEffects,
+    match: (wanted, { hasEffects }) => equal(wanted, hasEffects),
+  }),
+  constraint('inSandbox', {
+    found: (_, { inSandbox }) => inSandbox,
+    match: (wanted, { inSandbox }) => equal(wanted, inSandbox),
+  }),
   constraint('hours', {
     found: (_, { nowMs }) => new Date(nowMs).toJSON(),
     match: (hours, { nowMs }) => withinHours(hours, nowMs),
@@ -267,12 +290,29 @@ function gravest(matches: readonly Match[], effect: Rule['effect']): Match {
   return order.find((match) => matches.includes(match)) ?? 'unclear';
 }
 
+/** The first rule that denies the tool to everyone unless its server runs in a sandbox. */
+export function sandboxDemand(
+  { rules }: Bundle,
+  { tool, hasEffects }: Required<Pick<PolicyRequest, 'tool' | 'hasEffects'>>,
+): Rule | undefined {
+  return rules.find((rule) => {
+    const { id, effect, description: _, tools, inSandbox, hasEffects: asked, ...others } = rule;
+    const isDemand = effect === 'deny' && inSandbox === false && Object.keys(others).length === 0;
+    const concerns = asked === undefined || asked === hasEffects;
+    return isDemand && concerns && tools.some((glob) => matchesGlob(glob, tool));
+  });
+}
+
 /** The folders by which the rules for a tool restrict paths. */
 export function restrictedFolders(bundle: Bundle, tool: string): readonly string[] {
   return bundle.rules.flatMap(({ tools, paths }) => {
     const concerns = paths !== undefined && tools.some((glob) => matchesGlob(glob, tool));
     return concerns ? paths.within : [];
   });
+}
+
+function equal(wanted: boolean, known: boolean | undefined): Match {
+  return known === undefined ? 'unclear' : yesIf(known === wanted);
 }
 
 function yesIf(condition: boolean): Match {

@@ -23,6 +23,7 @@ export {
   type Opened,
   type OpenedFile,
   type PolicyRequest,
+  sandboxDemand,
   tighter,
   unavailable,
 } from './decide.ts';

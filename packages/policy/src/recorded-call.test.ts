@@ -86,6 +86,8 @@ const anyRule = fc.record<Rule>(
     roles: fc.constantFrom(['dev'], ['ops']),
     devices: fc.constantFrom(['laptop'], ['phone']),
     versions: fc.constantFrom('>=1', '>=2'),
+    hasEffects: fc.boolean(),
+    inSandbox: fc.boolean(),
     paths: fc.constantFrom(
       { argument: 'path', within: ['/srv'] },
       { argument: 'path', within: ['/x'] },
@@ -99,10 +101,12 @@ test('what the policy decides is never contradicted by what is recorded of it', 
     fc.property(
       fc.uniqueArray(anyRule, { selector: ({ id }) => id, maxLength: 4 }),
       fc.constantFrom<string[][]>([], ['dev'], ['dev', 'ops']),
-      (rules, roles) => {
+      fc.record({ hasEffects: fc.boolean(), inSandbox: fc.boolean() }),
+      (rules, roles, facts) => {
         const bundle = bundleOf(...rules);
         const request = {
           ...CALL,
+          ...facts,
           roles: roles.flat(),
           arguments: { path: '/srv/a' },
           callsThisTurn: 0,

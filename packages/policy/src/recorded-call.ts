@@ -78,5 +78,5 @@ function appliesTo(rule: Rule, call: RecordedCall): Applies {
 function isUnrecorded(name: keyof Rule, { version, deviceId }: RecordedCall): boolean {
   if (name === 'versions') return version === undefined;
   if (name === 'devices') return deviceId === undefined;
-  return name === 'roles' || name === 'paths';
+  return ['roles', 'paths', 'hasEffects', 'inSandbox'].includes(name);
 }

@@ -47,6 +47,8 @@ const constraints = {
   roles: optional(some(role)),
   users: optional(some(user)),
   devices: optional(some(device)),
+  hasEffects: rarely(fc.boolean()),
+  inSandbox: rarely(fc.boolean()),
   hours: optional(hours),
   paths: optional(
     fc.record({ argument: fc.constant('path'), within: some(fc.constantFrom('/data', '/etc')) }),
@@ -95,7 +97,7 @@ export const rules: fc.Arbitrary<readonly Rule[]> = fc.array(
 );
 
 export function bundleOf(some: readonly Rule[]): Bundle {
-  return sampleBundle({ rules: some });
+  return sampleBundle({ schema: 'zerolatency.policy/v2', rules: some });
 }
 
 const opened = fc.record({
@@ -125,6 +127,8 @@ export const request: fc.Arbitrary<PolicyRequest> = fc.record({
   nowMs: fc.integer({ min: NOW - 10 ** 8, max: NOW + 10 ** 8 }),
   callsThisTurn: fc.nat(3),
   pathBases: optional(fc.constant(new Map([['path', '/data']]))),
+  hasEffects: optional(fc.boolean()),
+  inSandbox: optional(fc.boolean()),
   opened: rarely(opened),
 });
 

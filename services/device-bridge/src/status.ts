@@ -1,5 +1,5 @@
 import type { ZlError } from '@zerolatency/errors';
-import type { BundleState } from '@zerolatency/policy';
+import { type BundleState, sandboxDemand } from '@zerolatency/policy';
 import type { Device } from './calls/run.ts';
 import type { ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
@@ -52,7 +52,7 @@ export function statusOf(parts: StatusParts) {
     credential,
     ...(isDraining ? DRAINING : connectionStatus(connection)),
     manifest,
-    servers: servers.map(serverStatus),
+    servers: servers.map((server) => serverStatus(server, policy)),
     leaving,
     journal: journalStatus(journal),
     policy: policyStatus(policy, policyRefusal),
@@ -89,14 +89,17 @@ function journalStatus({ id, running, failure }: StatusParts['journal']) {
   return { ...status, state: 'failing' as const, errorId: failure.id, why: failure.message };
 }
 
-function serverStatus({ spec, state, failure }: ManagedServer) {
+function serverStatus(managed: ManagedServer, policy: BundleState) {
+  const { spec, state, failure } = managed;
   const server = { name: spec.name, ...('unpinned' in spec && { unpinned: true }) };
   switch (state.name) {
     case 'ready': {
       const { connection, containment, tools } = state;
       const { pid, serverVersion: version } = connection;
       const names = [...tools.keys()];
-      return { ...server, state: state.name, version, pid, containment, tools: names };
+      const ready = { ...server, state: state.name, version, pid, containment, tools: names };
+      const denied = containment === 'sandbox' ? [] : deniedOutside(managed, names, policy);
+      return denied.length === 0 ? ready : { ...ready, denied };
     }
     default: {
       // Also while its next process starts.
@@ -105,6 +108,16 @@ function serverStatus({ spec, state, failure }: ManagedServer) {
       return { ...server, state: state.name, errorId: error.id, why: error.message, stderr };
     }
   }
+}
+
+/** What the policy denies to everyone because the server runs in no sandbox. */
+function deniedOutside(server: ManagedServer, tools: readonly string[], policy: BundleState) {
+  if (policy.state === 'none') return [];
+  return tools.flatMap((name) => {
+    const tool = `${server.spec.name}.${name}`;
+    const rule = sandboxDemand(policy.content, { tool, hasEffects: server.hasEffects(name) });
+    return rule === undefined ? [] : [{ tool: name, ruleId: rule.id }];
+  });
 }
 
 function policyStatus(policy: BundleState, refusal: ZlError | undefined) {

@@ -33,6 +33,8 @@ interface RigOptions {
   readonly bundle?: Partial<Bundle>;
   readonly settings?: Record<string, unknown>;
   readonly onSpan?: NonNullable<TracingOptions['onSpan']>;
+  /** The bridge's own environment. */
+  readonly env?: Readonly<Record<string, string>>;
 }
 
 /** Everything that a bridge needs, real except for the relay and the host. */
@@ -108,6 +110,7 @@ export async function makeRig(t: TestContext, options: RigOptions) {
     manifestFile,
     settings,
     onSpan: options.onSpan,
+    env: options.env ?? {},
   };
 }
 
@@ -116,8 +119,7 @@ export type Rig = Awaited<ReturnType<typeof makeRig>>;
 export async function startRigBridge(t: TestContext, rig: Rig, config: BridgeConfig = rig.config) {
   const lifecycle = new Lifecycle();
   const log = createLogger({ service: 'device-bridge', level: 'silent' });
-  const env = {};
-  const { onSpan } = rig;
+  const { onSpan, env } = rig;
   const stop = () => lifecycle.shutdown({ reason: 'test', deadlineMs: 5_000 });
   t.after(stop);
   const service = { service: 'device-bridge', version: '0' };

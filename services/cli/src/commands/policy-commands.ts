@@ -76,6 +76,8 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     .option('--opened <argument=path>', 'a file that the server opened for it', collectPaths)
     .option('--links <number>', 'how many names the opened files have', parseCount, 1)
     .option('--tool-version <semver>', 'the version of the tool', '1.0.0')
+    .option('--effects <yes|no>', 'whether the tool has effects', parseYesNo)
+    .option('--sandbox <yes|no>', 'whether its server runs in a sandbox', parseYesNo)
     .option('--tenant <name>', 'the tenant of the user', LOCAL.tenant)
     .option('--user <name>', 'who asks', LOCAL.user)
     .option(
@@ -94,6 +96,8 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
           request: {
             tool: o.tool,
             version: o.toolVersion,
+            hasEffects: o.effects,
+            inSandbox: o.sandbox,
             arguments: o.arguments,
             tenant: o.tenant,
             user: o.user,
@@ -118,6 +122,11 @@ function parseArguments(text: string): unknown {
   } catch {
     throw new InvalidArgumentError(`It is not JSON; write it like '{"path":"/tmp/a.txt"}'.`);
   }
+}
+
+function parseYesNo(text: string): boolean {
+  if (text === 'yes' || text === 'no') return text === 'yes';
+  throw new InvalidArgumentError('It is yes or no.');
 }
 
 interface NamedPath {

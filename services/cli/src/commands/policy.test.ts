@@ -146,6 +146,22 @@ test('explain allows only marked rules during grace, and nothing after expiry', 
   assert.deepEqual(await answer('fs.read', at(2)), ['expired', 'deny', 'policy.unavailable']);
 });
 
+test('[BRG-02] explain answers for a tool with and without effects, in a sandbox and outside', async (t) => {
+  const { zl, write } = await desk(t);
+  const demand = { effect: 'deny', tools: ['*'], hasEffects: true, inSandbox: false };
+  const rules = [...bundle().rules, { id: 'demand', ...demand }];
+  const file = await write('b.json', { ...bundle(), schema: 'zerolatency.policy/v2', rules });
+  const explain = async (...facts: string[]) =>
+    zl('policy', 'explain', file, '--tool', 'fs.read', '--role', 'staff', ...facts);
+  for (const facts of ['--effects no', '--sandbox yes', '--effects yes --sandbox yes']) {
+    assert.match((await explain(...facts.split(' '))).stdout, /^allow: /, facts);
+  }
+  const denied = await explain('--effects', 'yes', '--sandbox', 'no');
+  assert.match(denied.stdout, /^deny: rule demand denies it outside a sandbox: its device needs/);
+  assert.match((await explain()).stdout, /inSandbox asks for false; the call has none and cannot/);
+  assert.match((await explain('--sandbox', 'maybe')).stderr, /It is yes or no/);
+});
+
 test('lint warns about rules without effect, and its exit status shows it', async (t) => {
   const { zl, write, sign } = await desk(t);
   const clean = await zl('policy', 'lint', await write('a.json', bundle()));

@@ -158,12 +158,16 @@ test('[BRG-02] a server without a sandbox, or with unpinned code, is named while
     { name: 'fs', state: 'ready', containment: 'sandbox' },
     { name: 'mail', state: 'ready', containment: 'process group', unpinned: true },
     { name: 'web', state: 'starting', unpinned: true },
+    {
+      ...{ name: 'tickets', state: 'ready', containment: 'cgroup' },
+      denied: [{ tool: 'close', ruleId: 'effects' }],
+    },
   ];
   await serveControl(t, made, bridge('live', 'ready', { servers }));
   const { stdout } = await made.zl(['status']);
   assert.match(
     stdout,
-    /^ +mail runs without a sandbox \(process group\) and code that is not pinned; web runs code that is not pinned$/m,
+    /^ +mail runs without a sandbox \(process group\) and code that is not pinned; web runs code that is not pinned; tickets runs without a sandbox \(cgroup\), so rule effects denies 1 of its tools$/m,
   );
 });
 

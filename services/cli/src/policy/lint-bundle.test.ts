@@ -59,6 +59,11 @@ test('[POL-07] rules that cannot work as intended are named', () => {
   const paths = { argument: 'path', within: ['/data', '/data/My%20Files'] };
   assert.deepEqual(lint({ rules: [allow({ caps: CAPS, paths })] }), ['read: never-applies']);
   assert.deepEqual(lint({ rules: [escalate()] }), []);
+  const demand = deny({ tools: ['*'], hasEffects: true, inSandbox: false });
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), demand] }), []);
+  assert.deepEqual(lint({ rules: [allow({ caps: CAPS, inSandbox: true })] }), []);
+  const inverted = [allow({ caps: CAPS, inSandbox: false }), deny({ inSandbox: true })];
+  assert.deepEqual(lint({ rules: inverted }), ['read: sandbox-inverted', 'no: sandbox-inverted']);
   const wider = allow({ id: 'wider', tools: ['fs.*'], caps: { maxBytes: 9 } });
   assert.deepEqual(lint({ rules: [allow({ caps: CAPS }), wider] }), ['read: caps-overlap']);
 });

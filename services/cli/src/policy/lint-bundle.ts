@@ -20,6 +20,7 @@ export type LintName =
   | 'expiry-near'
   | 'grace-unused'
   | 'never-applies'
+  | 'sandbox-inverted'
   | 'tool-name-odd'
   | 'unreachable';
 
@@ -74,6 +75,11 @@ function* lintWhole({ rules }: Bundle): Generator<LintWarning> {
 function* lintRule(rule: Rule, rules: readonly Rule[]): Generator<LintWarning> {
   for (const glob of rule.tools.filter((text) => !/[.*]/.test(text))) {
     yield about(rule.id, 'tool-name-odd', `no tool can be named ${glob}; names are server.tool`);
+  }
+  if (rule.inSandbox === (rule.effect !== 'allow')) {
+    const verb = { allow: 'allows', deny: 'denies', escalate: 'escalates' }[rule.effect];
+    const where = rule.inSandbox ? 'in' : 'outside';
+    yield about(rule.id, 'sandbox-inverted', `it ${verb} only what runs ${where} a sandbox`);
   }
   if (rule.effect !== 'allow') return;
   if (rule.when !== undefined || rule.egress !== undefined) {

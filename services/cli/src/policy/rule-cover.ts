@@ -10,6 +10,8 @@ export function covers(a: Rule, b: Rule): boolean {
     coversSet(a.roles, b.roles) &&
     coversSet(a.devices, b.devices) &&
     coversVersions(a.versions, b.versions) &&
+    coversSame(a.hasEffects, b.hasEffects) &&
+    coversSame(a.inSandbox, b.inSandbox) &&
     coversSame(a.hours, b.hours) &&
     coversSame(a.paths, b.paths) &&
     coversSame(a.when, b.when) &&

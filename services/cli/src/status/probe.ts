@@ -154,15 +154,19 @@ function isFaultyDocument({ state, why }: Report): boolean {
   return state !== 'active' || typeof why === 'string';
 }
 
-/** Servers that run without a sandbox, or code that is not pinned. */
+/** Servers that run without a sandbox, or code that is not pinned, and what policy denies for it. */
 export function looseServersIn({ servers }: Report = {}): string {
-  const loose = recordsIn(servers).flatMap(({ name, containment, unpinned }) => {
+  const loose = recordsIn(servers).flatMap(({ name, containment, unpinned, denied }) => {
     const isLoose = typeof containment === 'string' && containment !== 'sandbox';
     const words = [
       ...(isLoose ? [`without a sandbox (${containment})`] : []),
       ...(unpinned === true ? ['code that is not pinned'] : []),
     ];
-    return words.length === 0 ? [] : [`${name} runs ${words.join(' and ')}`];
+    if (words.length === 0) return [];
+    const first = recordsIn(denied)[0];
+    const also =
+      first && `, so rule ${first.ruleId} denies ${recordsIn(denied).length} of its tools`;
+    return [`${name} runs ${words.join(' and ')}${also ?? ''}`];
   });
   return loose.join('; ');
 }

@@ -57,7 +57,7 @@ test('[BRG-02] a dropped server finishes its running call, and waiting or later 
   assert.match(said, /^zl_bridge_calls_total\{tool="hangs-on-call.echo",outcome="cancelled".* 1$/m);
 });
 
-test('[BRG-02] a changed server finishes its running call, lets waiting calls be retried, and then serves its new spec', async (t) => {
+test('[BRG-02] calls of a changed server wait until its running call has ended, and then run on its new spec', async (t) => {
   const rig = await withServer(t, 'hangs-on-call', { ...ONE_AT_ATIME, ...HARMLESS });
   const runs = rig.start();
   await rig.running(1);
@@ -65,15 +65,39 @@ test('[BRG-02] a changed server finishes its running call, lets waiting calls be
   await rig.running(2);
   const { args } = fixtureSpec('well');
   await rig.follow(2, [{ ...rig.spec, args }]);
-  for (const { answer } of [waits, rig.start()]) {
-    const { status, error } = await answer;
-    assert.deepEqual([status, error?.id], ['failed', 'tool.server_down']);
-    assert.equal(error?.message, 'the server is draining');
-  }
+  const later = rig.start();
+  await rig.running(3);
   assert.deepEqual(rig.bridge.status().leaving, []);
   runs.cancel();
   assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
-  await eventually(async () => (await rig.start().answer).status === 'done');
+  for (const { answer } of [waits, later]) assertEnded(await answer, 'done');
+});
+
+test('[BRG-02] calls that wait for a changed server are unknown once the manifest drops it', async (t) => {
+  const rig = await withServer(t, 'hangs-on-call', { ...ONE_AT_ATIME, ...HARMLESS });
+  const runs = rig.start();
+  await rig.running(1);
+  const waits = rig.start();
+  await rig.running(2);
+  await rig.follow(2, [{ ...rig.spec, args: fixtureSpec('well').args }]);
+  await rig.running(2);
+  await rig.follow(3, []);
+  assertEnded(await waits.answer, 'failed', 'tool.unknown');
+  runs.cancel();
+  assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
+});
+
+test('[BRG-02] a call that waits for a changed server does not begin after its deadline', async (t) => {
+  const rig = await withServer(t, 'hangs-on-call', { ...ONE_AT_ATIME, ...HARMLESS });
+  const runs = rig.start();
+  await rig.running(1);
+  await rig.follow(2, [{ ...rig.spec, args: fixtureSpec('well').args }]);
+  const waits = rig.host.start({ server: 'hangs-on-call', tool: 'echo', timeoutMs: 2_000 });
+  const { status, error } = await waits.answer;
+  assert.deepEqual([status, error?.id], ['failed', 'tool.timeout']);
+  assert.match(error?.message ?? '', /did not begin/);
+  runs.cancel();
+  assertEnded(await runs.answer, 'cancelled', 'call.cancelled');
 });
 
 test('[BRG-02] a call keeps the effects declared at its dispatch, and the next one uses the new ones', async (t) => {

@@ -15,6 +15,9 @@ export interface Device {
 const NOBODY = 'unknown';
 const MAX_NAME_CHARS = 256;
 
+/** What a server says of a tool, and the bridge of the server. */
+export type ServerFacts = Pick<PolicyRequest, 'version' | 'pathBases' | 'hasEffects' | 'inSandbox'>;
+
 /** One call on its way through the bridge. */
 export class Run {
   readonly call: CalleeCall;
@@ -25,7 +28,8 @@ export class Run {
   readonly #startMs = performance.now();
   readonly #maxResultBytes: number;
   decision: HeldDecision | undefined;
-  pathBases: PolicyRequest['pathBases'];
+  /** What the policy decided by, beside the request. */
+  facts: ServerFacts = { version: '' };
   /** Whether the device offered the tool when the call arrived. */
   isOffered = false;
   serverUs = 0;

@@ -14,7 +14,7 @@ import type { HeldDecision, Opened, OpenedFile, PolicyRequest } from '@zerolaten
 import { extract } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
 import type { ManagedServer } from '../servers/managed-server.ts';
-import { type Device, microseconds, Run, sealOutcome } from './run.ts';
+import { type Device, microseconds, Run, type ServerFacts, sealOutcome } from './run.ts';
 import {
   endOfFailure,
   finishOf,
@@ -42,7 +42,10 @@ export interface RunnerDeps {
   readonly device: Device;
   readonly signer: Signer;
   readonly policy: PolicyPort;
-  readonly servers: { find(name: string): ManagedServer | undefined };
+  readonly servers: {
+    find(name: string): ManagedServer | undefined;
+    onceSettled(name: string, then: () => void): void;
+  };
   readonly tracer: Tracer;
   readonly nowMs: () => number;
   readonly limits: Pick<CalleeLimits, 'maxResultBytes'>;
@@ -65,6 +68,8 @@ const MAX_PROGRESS_CHARS = 256;
 
 interface Target {
   readonly server: ManagedServer;
+  /** The process by which the policy decided. */
+  readonly connection: McpConnection;
   readonly params: ToolParams;
   readonly hasEffects: boolean;
 }
@@ -86,10 +91,7 @@ export class Runner {
   dispatch(call: CalleeCall): void {
     const run = new Run(call, this.#startSpan(call), this.#deps.limits.maxResultBytes);
     this.#runs.set(call.callId, run);
-    const server = this.#deps.servers.find(call.server);
-    // Its tools and its version, which the policy may name, are known once it has started.
-    if (server?.state.name === 'starting') server.onceStarted(() => this.#decide(run));
-    else this.#decide(run);
+    this.#decide(run);
   }
 
   abort(callId: string, reason: AbortReason): void {
@@ -107,10 +109,13 @@ export class Runner {
     return seal;
   }
 
+  /** What the policy may name of a server is known once it has started. */
   #decide(run: Run): void {
-    const target = this.#admit(run);
-    if ('status' in target) this.#finish(run, target);
-    else target.server.semaphore.acquire(() => this.#begin(run, target));
+    this.#deps.servers.onceSettled(run.call.server, () => {
+      const target = this.#admit(run);
+      if ('status' in target) this.#finish(run, target);
+      else target.server.semaphore.acquire(() => this.#begin(run, target));
+    });
   }
 
   #startSpan({ callId, server, principal, traceparent }: CalleeCall): Span {
@@ -126,25 +131,28 @@ export class Runner {
     const server = this.#deps.servers.find(call.server);
     const ready = server?.state.name === 'ready' ? server.state : undefined;
     run.isOffered = ready?.tools.has(name) ?? false;
-    const version = ready?.connection.serverVersion ?? '';
-    run.pathBases = new Map(Object.entries(server?.pathBases(name) ?? {}));
-    const decision = this.#authorize(call, request, { version, pathBases: run.pathBases });
+    run.facts = factsOf(server, name);
+    const decision = this.#authorize(call, request, run.facts);
     run.decision = decision;
     if (decision.effect !== 'allow') {
       return { status: 'denied', error: new ZlError(decision.errorId, decision.reason) };
     }
     if (server === undefined) return failed(noServer(call.server));
-    if (ready !== undefined && !run.isOffered) {
+    if (ready === undefined) {
+      return failed(new ZlError('tool.server_down', `the server is ${server.state.name}`));
+    }
+    if (!run.isOffered) {
       return failed(new ZlError('tool.unknown', `the server offers no tool ${name}`));
     }
-    return { server, params: request.params, hasEffects: server.hasEffects(name) };
+    const { connection } = ready;
+    return { server, connection, params: request.params, hasEffects: server.hasEffects(name) };
   }
 
   /** The device's own decision, whatever the caller's was. */
   #authorize(
     { principal }: CalleeCall,
     request: ReadableRequest,
-    facts: Pick<PolicyRequest, 'version' | 'pathBases' | 'opened'>,
+    facts: ServerFacts & Pick<PolicyRequest, 'opened'>,
   ): HeldDecision {
     const { policy, device, nowMs } = this.#deps;
     const { tenant, user, roles } = principal;
@@ -172,14 +180,14 @@ export class Runner {
   /** Called once the server has room for the call. */
   #begin(run: Run, target: Target): void {
     const { state, semaphore } = target.server;
-    if (state.name !== 'ready') {
+    if (state.name !== 'ready' || state.connection !== target.connection) {
       semaphore.release();
-      this.#finish(run, failed(this.#absence(target.server)));
+      this.#decide(run);
       return;
     }
     const leftMs = this.#callee.begin(run.call.callId, { durable: target.hasEffects });
     if (leftMs > 0) {
-      void this.#run(run, state.connection, { ...target, leftMs }).then((finish) => {
+      void this.#run(run, { ...target, leftMs }).then((finish) => {
         semaphore.release();
         this.#finish(run, finish);
       });
@@ -189,8 +197,8 @@ export class Runner {
     }
   }
 
-  async #run(run: Run, connection: McpConnection, target: Target & { readonly leftMs: number }) {
-    const { server, params, hasEffects, leftMs } = target;
+  async #run(run: Run, target: Target & { readonly leftMs: number }) {
+    const { server, connection, params, hasEffects, leftMs } = target;
     const { maxBytes, traceparent } = run;
     const startMs = performance.now();
     try {
@@ -207,7 +215,7 @@ export class Runner {
       );
       run.serverUs = microseconds(startMs);
       const files = openedFiles(result);
-      const denied = files.length > 0 && (await this.#denyOpened(run, connection, files));
+      const denied = files.length > 0 && (await this.#denyOpened(run, files));
       return denied ? withheld(denied, hasEffects) : finishOf(result, run.call.server, maxBytes);
     } catch (reason) {
       run.serverUs = microseconds(startMs);
@@ -217,15 +225,11 @@ export class Runner {
   }
 
   /** Decides again, on the files that the server opened; undefined when the result may be released. */
-  async #denyOpened(
-    run: Run,
-    { serverVersion: version }: McpConnection,
-    files: readonly OpenedFile[],
-  ) {
-    const { call, request } = run;
+  async #denyOpened(run: Run, files: readonly OpenedFile[]) {
+    const { call, request, facts } = run;
     const opened = await this.#deps.policy.opened(request.tool, files);
     if (opened === undefined || request.error !== undefined) return undefined;
-    const decision = this.#authorize(call, request, { version, pathBases: run.pathBases, opened });
+    const decision = this.#authorize(call, request, { ...facts, opened });
     if (decision.effect === 'allow') return undefined;
     run.decision = decision;
     return decision;
@@ -249,14 +253,17 @@ export class Runner {
       this.#runs.delete(run.call.callId);
     }
   }
+}
 
-  /** The server was there when the call arrived, and may have been removed while it waited. */
-  #absence({ spec, state }: ManagedServer): ZlError {
-    const isNamed = this.#deps.servers.find(spec.name) !== undefined;
-    return isNamed
-      ? new ZlError('tool.server_down', `the server is ${state.name}`)
-      : noServer(spec.name);
-  }
+function factsOf(server: ManagedServer | undefined, tool: string): ServerFacts {
+  const ready = server?.state.name === 'ready' ? server.state : undefined;
+  return {
+    version: ready?.connection.serverVersion ?? '',
+    pathBases: new Map(Object.entries(server?.pathBases(tool) ?? {})),
+    hasEffects: server?.hasEffects(tool),
+    // Without a process nothing runs outside a sandbox.
+    inSandbox: ready === undefined || ready.containment === 'sandbox',
+  };
 }
 
 function noServer(name: string): ZlError {

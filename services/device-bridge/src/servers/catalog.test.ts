@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toBinary } from '@bufbuild/protobuf';
-import { CatalogSchema, Containment } from '@zerolatency/proto/bridge';
+import { CatalogSchema, Containment, Effects } from '@zerolatency/proto/bridge';
 import { catalogOf, offeredTools } from './catalog.ts';
 import type { ManagedServer } from './managed-server.ts';
 
@@ -55,9 +55,11 @@ test('a catalog stays below the bound of a relay, whatever script its schemas ar
   assert.equal(tools.size, 12);
   const state = { name: 'ready', connection: { serverVersion: '1.0.0' }, tools };
   const pathBases = () => ({ path: '/data' });
-  const server = { spec: { name: 'fs' }, state, pathBases } as unknown as ManagedServer;
+  const effects = () => 'local';
+  const server = { spec: { name: 'fs' }, state, pathBases, effects } as unknown as ManagedServer;
   const catalog = catalogOf([server]);
   assert.deepEqual(catalog.servers[0]!.tools[0]!.pathBases, { path: '/data' });
+  assert.equal(catalog.servers[0]!.tools[0]!.effects, Effects.LOCAL);
   assert.equal(catalog.servers[0]!.tools.length, 8);
   assert.ok(toBinary(CatalogSchema, catalog).length < 256 * 1024);
 });
@@ -68,7 +70,8 @@ test('[BRG-02] a server that offers too much leaves the tools of other servers i
     const offered = Array.from({ length: count }, (_, at) => tool(`tool-${at}`, { description }));
     const { tools } = offeredTools(offered);
     const state = { name: 'ready', connection: { serverVersion: '1.0.0' }, tools };
-    return { spec: { name }, state, pathBases: () => ({}) } as unknown as ManagedServer;
+    const effects = () => 'none';
+    return { spec: { name }, state, pathBases: () => ({}), effects } as unknown as ManagedServer;
   };
   const catalog = catalogOf([
     serverOf('greedy', 100),

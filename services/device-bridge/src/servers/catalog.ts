@@ -1,7 +1,13 @@
 import { create } from '@bufbuild/protobuf';
 import { parseName } from '@zerolatency/identity';
 import type { McpTool } from '@zerolatency/mcp';
-import { type Catalog, CatalogSchema, Containment, ServerState } from '@zerolatency/proto/bridge';
+import {
+  type Catalog,
+  CatalogSchema,
+  Containment,
+  Effects,
+  ServerState,
+} from '@zerolatency/proto/bridge';
 import { canonicalJson, sha256 } from '@zerolatency/signing';
 import type { ContainmentKind } from '../sandbox/containment.ts';
 import type { ManagedServer } from './managed-server.ts';
@@ -24,6 +30,12 @@ const CONTAINMENTS = {
   'process group': Containment.PROCESS_GROUP,
 } as const satisfies Record<ContainmentKind, Containment>;
 
+const EFFECTS = {
+  none: Effects.NONE,
+  local: Effects.LOCAL,
+  external: Effects.EXTERNAL,
+} as const;
+
 /**
  * What the device offers now. Tools beyond the bound are left out, first those of servers that
  * offer most: no server can take the room of another.
@@ -44,14 +56,18 @@ export function catalogOf(servers: Iterable<ManagedServer>): Catalog {
   return create(CatalogSchema, { servers: listed });
 }
 
-type ListedTool = OfferedTool & { readonly pathBases: Readonly<Record<string, string>> };
+interface ListedTool extends OfferedTool {
+  readonly pathBases: Readonly<Record<string, string>>;
+  readonly effects: Effects;
+}
 
 function listing(server: ManagedServer) {
   const { spec, state } = server;
   const ready = state.name === 'ready' ? state : undefined;
-  const tools = [...(ready?.tools.values() ?? [])].map(
-    (tool): ListedTool => ({ ...tool, pathBases: server.pathBases(tool.name) }),
-  );
+  const tools = [...(ready?.tools.values() ?? [])].map((tool): ListedTool => {
+    const effects = EFFECTS[server.effects(tool.name)];
+    return { ...tool, pathBases: server.pathBases(tool.name), effects };
+  });
   const version = ready?.connection.serverVersion ?? '';
   const containment = ready ? CONTAINMENTS[ready.containment] : Containment.UNSPECIFIED;
   const isUnpinned = 'unpinned' in spec;

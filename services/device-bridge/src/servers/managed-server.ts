@@ -104,12 +104,16 @@ export class ManagedServer {
     return error && { error, stderr: this.#stderr };
   }
 
-  /** A tool that is not declared free of effects counts as having them. */
-  hasEffects(tool: string): boolean {
+  /** What a call can change; anything, where nothing is declared. */
+  effects(tool: string): 'none' | 'local' | 'external' {
     const { spec } = this;
-    const effects =
+    const declared =
       'builtin' in spec ? BUILTIN_TOOLS[spec.builtin][tool]?.effects : spec.effects?.[tool];
-    return effects !== 'none';
+    return declared === 'none' || declared === 'local' ? declared : 'external';
+  }
+
+  hasEffects(tool: string): boolean {
+    return this.effects(tool) !== 'none';
   }
 
   /** Where relative paths start, by argument. Only the built-in servers' contracts say so. */

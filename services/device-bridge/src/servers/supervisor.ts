@@ -16,6 +16,8 @@ export class Supervisor {
   /** One for each slot. */
   readonly #servers = new Map<string, ManagedServer>();
   #slots: ServerSlots = new Map();
+  /** Calls of a server that makes room for the next of its name. */
+  #waiting: (readonly [string, () => void])[] = [];
   #isStopped = false;
   #isAnnouncing = false;
 
@@ -42,6 +44,18 @@ export class Supervisor {
     return isWanted(this.#slots.get(name)) ? this.#servers.get(name) : undefined;
   }
 
+  /** Calls back once the server neither starts nor makes room for the next of its name. */
+  onceSettled(name: string, then: () => void): void {
+    const server = this.find(name);
+    if (server !== undefined && this.#slots.get(name)?.name === 'draining') {
+      this.#waiting.push([name, then]);
+    } else if (server?.state.name === 'starting') {
+      server.onceStarted(() => this.onceSettled(name, then));
+    } else {
+      then();
+    }
+  }
+
   /** Replaces the list of servers that the manifest in force names. */
   follow(wanted: readonly ManifestServer[]): void {
     if (!this.#isStopped) this.#apply({ wanted });
@@ -65,6 +79,7 @@ export class Supervisor {
     this.#slots = slots;
     for (const name of drain) void this.#drain(name);
     for (const spec of start) this.#start(spec);
+    for (const [name, then] of this.#waiting.splice(0)) this.onceSettled(name, then);
     this.#announceSoon();
   }
 

@@ -21,6 +21,10 @@ export interface ExecutorTool {
   readonly version: string;
   /** Where relative paths start, by argument: the contract names the arguments, and the device the folder. */
   readonly pathBases?: PolicyRequest['pathBases'];
+  /** As the policy judges it: what the device says, or else the contract. */
+  readonly statedEffects?: PolicyRequest['hasEffects'];
+  /** As the device says. */
+  readonly inSandbox?: PolicyRequest['inSandbox'];
   /** False while its server is down; the model does not see it then. */
   readonly isReady: boolean;
   /** The intent of such a call is durable before the call is sent. */

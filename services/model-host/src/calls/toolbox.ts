@@ -120,10 +120,10 @@ export class CallDecider {
     const held = this.#options.policy.note(Date.now());
     const tools: ToolDefinition[] = [];
     const withheld: WithheldTool[] = [];
-    for (const { definition, version } of offered) {
-      const tool = definition.name;
-      const decision = decideSomeCall(held, this.#request(tool, version));
-      if (decision.effect === 'allow') tools.push(definition);
+    for (const found of offered) {
+      const tool = found.definition.name;
+      const decision = decideSomeCall(held, this.#request(tool, found));
+      if (decision.effect === 'allow') tools.push(found.definition);
       else withheld.push({ tool, ruleId: decision.ruleId, reason: decision.reason });
     }
     if (withheld.length === 0) return { tools };
@@ -134,8 +134,7 @@ export class CallDecider {
   decide(tool: string, found: ExecutorTool | undefined, args: unknown): HeldDecision {
     const { policy, metrics, counts, maxCalls } = this.#options;
     const startedMs = performance.now();
-    const { version = '', pathBases } = found ?? {};
-    const request = { ...this.#request(tool, version), pathBases, arguments: args };
+    const request = { ...this.#request(tool, found), arguments: args };
     const decision = policy.decide(request);
     metrics.decided(decision.effect, performance.now() - startedMs);
     counts.set(tool, request.callsThisTurn + 1);
@@ -152,13 +151,18 @@ export class CallDecider {
     };
   }
 
-  #request(tool: string, version: string): Omit<PolicyRequest, 'arguments'> {
+  #request(tool: string, found: ExecutorTool | undefined): Omit<PolicyRequest, 'arguments'> {
     const { scope, counts } = this.#options;
     const { tenant, user, roles } = scope.identity;
     const { deviceId } = scope;
+    const { version = '', pathBases, statedEffects: hasEffects, inSandbox } = found ?? {};
     const callsThisTurn = counts.get(tool) ?? 0;
-    // Wall time, because the bundle's own dates are.
-    return { tool, version, tenant, user, roles, deviceId, nowMs: Date.now(), callsThisTurn };
+    return {
+      ...{ tool, version, pathBases, hasEffects, inSandbox },
+      ...{ tenant, user, roles, deviceId, callsThisTurn },
+      // Wall time, because the bundle's own dates are.
+      nowMs: Date.now(),
+    };
   }
 }
 

@@ -46,6 +46,22 @@ test('[POL-01] a tool of which some call is allowed is always shown', async () =
   );
 });
 
+test('[POL-01] [BRG-02] no model is shown a tool that needs a sandbox its server does not have', async () => {
+  const demand = { hasEffects: true, inSandbox: false };
+  const held = (
+    await policyOf([
+      { id: 'all', effect: 'allow', tools: ['*'] },
+      { id: 'demand', effect: 'deny', tools: ['*'], ...demand },
+    ])
+  ).current(Date.now());
+  const isShown = (facts: object) =>
+    decideSomeCall(held, { ...ASKING, ...facts, nowMs: Date.now() }).effect === 'allow';
+  assert.equal(isShown(demand), false);
+  assert.equal(isShown({}), false);
+  assert.equal(isShown({ hasEffects: true, inSandbox: true }), true);
+  assert.equal(isShown({ hasEffects: false, inSandbox: false }), true);
+});
+
 test('[POL-02] without a bundle in force no tool is shown', async () => {
   const none = decideSomeCall({ state: 'none' }, { ...ASKING, nowMs: 0 });
   assert.equal(none.effect, 'deny');

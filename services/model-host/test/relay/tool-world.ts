@@ -128,7 +128,8 @@ export async function policyOf(
 ): Promise<BundleHolder> {
   const key = generateKeyPair();
   const holder = new BundleHolder({ keys: [key.publicPem], floor: memoryFloor() });
-  const bundle = currentBundle({ id: 'test', revokedDevices, ...(rules && { rules }) });
+  const schema = 'zerolatency.policy/v2';
+  const bundle = currentBundle({ schema, id: 'test', revokedDevices, ...(rules && { rules }) });
   const offer = await holder.offer(
     await signDocument(POLICY_BUNDLE, bundle, [signerFromPem(key.privatePem)]),
     Date.now(),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ToolContracts } from '@zerolatency/contracts';
-import { ServerSchema, ServerState } from '@zerolatency/proto/bridge';
+import { Containment, Effects, ServerSchema, ServerState } from '@zerolatency/proto/bridge';
 import { contracts } from '../../../test/relay/tool-world.ts';
 import { DeviceCatalogs } from './catalog.ts';
 
@@ -76,6 +76,21 @@ test("a tool without a contract is assumed to have effects and has its server's 
   const tool = toolsOf({ name: 'web', version: '2.1.0', tools }).get('web.get');
   assert.equal(tool?.hasEffects, true);
   assert.equal(tool?.version, '2.1.0');
+});
+
+test('[POL-01] [BRG-02] the policy learns from the device how its server runs, and what a tool may change', () => {
+  const factsOf = (name: string, effects: Effects, containment: Containment) => {
+    const tools = [{ name: 'read', inputSchemaJson: objectSchema, effects }];
+    const tool = toolsOf({ name, version: '1.0.0', containment, tools }).get(`${name}.read`);
+    return [tool?.statedEffects, tool?.inSandbox, tool?.hasEffects];
+  };
+  const { UNSPECIFIED, SANDBOX, PROCESS_GROUP } = Containment;
+  assert.deepEqual(factsOf('web', Effects.UNSPECIFIED, UNSPECIFIED), [undefined, undefined, true]);
+  assert.deepEqual(factsOf('web', Effects.NONE, SANDBOX), [false, true, true]);
+  assert.deepEqual(factsOf('web', Effects.EXTERNAL, PROCESS_GROUP), [true, false, true]);
+  assert.deepEqual(factsOf('fs', Effects.UNSPECIFIED, SANDBOX), [false, true, false]);
+  assert.deepEqual(factsOf('fs', Effects.NONE, SANDBOX), [false, true, false]);
+  assert.deepEqual(factsOf('fs', Effects.LOCAL, SANDBOX), [true, true, true]);
 });
 
 test('the description of a tool says nothing to the model that a person does not see', () => {

@@ -8,7 +8,13 @@ import {
 } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
-import { type Server, ServerState, type Tool } from '@zerolatency/proto/bridge';
+import {
+  Containment,
+  Effects,
+  type Server,
+  ServerState,
+  type Tool,
+} from '@zerolatency/proto/bridge';
 import { foreignText } from '@zerolatency/redaction';
 import { Bucket } from '@zerolatency/service/network';
 import { LRUCache } from 'lru-cache';
@@ -126,8 +132,8 @@ export class DeviceCatalogs {
       version,
       pathBases: pathBasesOf(tool, contract),
       isReady: server.state === ServerState.READY,
-      // Without a promise a tool may have any effect.
-      hasEffects: contract?.manifest.effects !== 'none',
+      ...effectsOf(tool, contract),
+      inSandbox: isSandboxed(server),
       args: schema.validator,
       result: contract?.result,
     });
@@ -154,6 +160,18 @@ export class DeviceCatalogs {
     const named = major === undefined ? undefined : this.#contracts.find(name, Number(major));
     return named ?? this.#contracts.find(name);
   }
+}
+
+function effectsOf({ effects }: Tool, contract: ToolContract | undefined) {
+  const isSaid = effects !== Effects.UNSPECIFIED;
+  const promised = contract && contract.manifest.effects !== 'none';
+  const statedEffects = isSaid ? effects !== Effects.NONE : promised;
+  // Without a promise a tool may have any effect, and a device may break one.
+  return { statedEffects, hasEffects: promised !== false || statedEffects !== false };
+}
+
+function isSandboxed({ containment }: Server): boolean | undefined {
+  return containment === Containment.UNSPECIFIED ? undefined : containment === Containment.SANDBOX;
 }
 
 /** A device that names a folder for any other argument has no say. */

@@ -258,6 +258,13 @@ export declare type Tool = Message<"zerolatency.bridge.v1.Tool"> & {
    * @generated from field: map<string, string> path_bases = 15;
    */
   pathBases: { [key: string]: string };
+
+  /**
+   * What a call of it can change, as the device's manifest says.
+   *
+   * @generated from field: zerolatency.bridge.v1.Effects effects = 8;
+   */
+  effects: Effects;
 };
 
 /**
@@ -392,4 +399,44 @@ export enum Containment {
  * Describes the enum zerolatency.bridge.v1.Containment.
  */
 export declare const ContainmentSchema: GenEnum<Containment>;
+
+/**
+ * What a call of a tool can change.
+ *
+ * @generated from enum zerolatency.bridge.v1.Effects
+ */
+export enum Effects {
+  /**
+   * The bridge does not say.
+   *
+   * @generated from enum value: EFFECTS_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Nothing.
+   *
+   * @generated from enum value: EFFECTS_NONE = 1;
+   */
+  NONE = 1,
+
+  /**
+   * The device.
+   *
+   * @generated from enum value: EFFECTS_LOCAL = 2;
+   */
+  LOCAL = 2,
+
+  /**
+   * Something outside the device, or anything: the manifest does not name the tool.
+   *
+   * @generated from enum value: EFFECTS_EXTERNAL = 3;
+   */
+  EXTERNAL = 3,
+}
+
+/**
+ * Describes the enum zerolatency.bridge.v1.Effects.
+ */
+export declare const EffectsSchema: GenEnum<Effects>;
 
