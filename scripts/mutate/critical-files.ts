@@ -29,12 +29,12 @@ export const CRITICAL: readonly CriticalFiles[] = [
   },
   {
     files: 'packages/ledger/src/{call-history,policy-history,read-receipt}.ts',
-    tests: ['test/outside/altered-ledgers.test.ts'],
+    tests: ['packages/ledger/src/call-history.test.ts', 'test/outside/altered-ledgers.test.ts'],
   },
   {
     files: 'packages/ledger/src/{[!cpr]*,c[!a]*,pr*,read,rec*}.ts',
     tests: [
-      'packages/ledger/src/{[!cdm]*,checkpoint,commit-queue,damage}.test.ts',
+      'packages/ledger/src/{[!cm]*,checkpoint,commit-queue}.test.ts',
       'test/outside/altered-ledgers.test.ts',
       'packages/ledger/src/{machine-crash,crash}.test.ts',
     ],

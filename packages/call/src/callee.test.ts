@@ -15,6 +15,8 @@ import {
   request,
   setUp,
 } from '../test/callee-rig.ts';
+import { excessOf } from './callee-entries.ts';
+import { CALLEE_LIMITS } from './callee-ports.ts';
 import { CallerSender } from './caller-sender.ts';
 import { type Callee, MemoryJournal, requestDigest } from './index.ts';
 import { readDeviceMessage } from './messages.ts';
@@ -210,6 +212,18 @@ test('running calls, bytes of results and entries are bounded', () => {
   callTo(callee, 4);
   callTo(callee, 5);
   assert.equal(lastRefusal(sent), RefusedReason.BUSY);
+});
+
+test('a result may be as large as its limit, and fill the device to the last byte', () => {
+  const call = { ...request, callId: idOf(1), digest: Buffer.alloc(32), wantsProgress: false };
+  const limits = { ...CALLEE_LIMITS, maxHeldBytes: 1_000, maxResultBytes: 500 };
+  const idFor = (resultBytes: number, heldBytes: number, maxBytes = 0) =>
+    excessOf({ ...call, maxBytes }, { resultBytes, heldBytes }, limits)?.id;
+  assert.equal(idFor(500, 1_000), undefined);
+  assert.equal(idFor(500, 1_001), 'limit.exceeded');
+  assert.equal(idFor(501, 1_000), 'tool.result_too_large');
+  assert.equal(idFor(100, 1_000, 100), undefined);
+  assert.equal(idFor(101, 1_000, 100), 'tool.result_too_large');
 });
 
 test('on a full disk nothing begins, and an outcome waits until the journal takes it', () => {

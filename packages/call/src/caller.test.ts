@@ -219,6 +219,13 @@ test("[HOST-05] a cancel waits for the device's outcome, for a bounded time", ()
   assert.equal(outcomes[0]?.error?.message, 'stopped');
   caller.acknowledge();
   assert.deepEqual(kinds(), ['CALL', 'CANCEL', 'ACK']);
+  const silent = setUp();
+  silent.caller.routeUp(route, 0);
+  silent.caller.cancel(100);
+  silent.caller.tick(2_099);
+  assert.equal(silent.outcomes.length, 0);
+  silent.caller.tick(2_100);
+  assert.equal(silent.outcomes[0]?.status, 'unknown');
 });
 
 test("bounds a device's text and keeps it well formed", () => {

@@ -130,6 +130,14 @@ test('[TOOL-02] a schema at a limit is accepted, and one beyond it refused', () 
   });
   compileSchema(large(131_072), 'contract');
   refused(large(131_073), /larger than 131072 bytes/);
+  // 1 + 99 references, each with the 1 + 99 of what it refers to.
+  const expanded = (more: object) => ({
+    $defs: { hundred: { allOf: Array.from({ length: 99 }, () => ({})) } },
+    allOf: Array.from({ length: 99 }, () => ({ $ref: '#/$defs/hundred' })),
+    ...more,
+  });
+  compileSchema(expanded({}), 'contract');
+  refused(expanded({ not: false }), /expands to more than 10000/);
 });
 
 test('[TOOL-02] the largest schemas that are accepted compile in bounded time, whatever their shape', () => {

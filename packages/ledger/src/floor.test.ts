@@ -168,7 +168,8 @@ test('[AUD-01] records that a crash left unsigned are adopted, and the ledger sa
       },
     ],
   );
-  assert.ok((await verifyLedger(dir, { keys })).ok);
+  const report = await verifyLedger(dir, { keys });
+  assert.deepEqual([report.ok, report.adopted], [true, 3]);
 });
 
 test('[AUD-01] a tail with a receipt that another key signed is not adopted', async () => {

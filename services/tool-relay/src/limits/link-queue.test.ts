@@ -44,3 +44,10 @@ test('[RLY-01] a device is not charged for what its host has read from a queue t
     for (const each of devices) assert.ok(queue.add(each, 1000, 40_000));
   }
 });
+
+test('[RLY-01] a frame may fill half of what it leaves free, and an empty queue takes any frame', () => {
+  const queue = new LinkQueue(MAX_BYTES);
+  assert.equal(queue.add(device(), 30_001, 10_000), false);
+  assert.equal(queue.add(device(), 30_000, 10_000), true);
+  assert.equal(queue.add(device(), 2 * MAX_BYTES, 0), true);
+});
