@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
 import { connect as connectTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
@@ -7,7 +8,9 @@ import { figure, size } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 import { FRAME, frame, Http2Peer, headerBlock } from './http2-peer.ts';
 
+const ENHANCE_YOUR_CALM = 11;
 const CHAT = '/zerolatency.agent.v1.AgentService/Chat';
+const REFLECTION = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
 /** The fields of a request, and one message of gRPC or Connect. */
 const GRPC = { ':method': 'POST', ':scheme': 'https', ':authority': 'localhost' };
 
@@ -68,7 +71,9 @@ const SILENT: readonly Silent[] = [
       drip(
         host,
         `POST ${CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/connect+json\r\n` +
-          `authorization: Bearer ${await host.issuer.token()}\r\ncontent-length: 100000\r\n\r\n`,
+          `authorization: Bearer ${await host.issuer.token({ user: randomUUID() })}\r\ncontent-length: 100000\r\n\r\n` +
+          // The head of a message that is longer than the time allows.
+          '\0\0\0\x7f\x7f',
       ),
   },
 ];
@@ -78,9 +83,9 @@ test('[HOST-12] silent and slow connections are closed, and a quiet stream is no
 }, async (t) => {
   const host = await startAttackedHost(t, {
     settings: {
-      'rpc.connections.handshake': '600ms',
-      'rpc.connections.idle': '600ms',
-      'rpc.connections.stalled': '600ms',
+      'rpc.connections.handshake': '2s',
+      'rpc.connections.idle': '2s',
+      'rpc.connections.stalled': '2s',
       'rpc.connections.perAddress': 1000,
     },
   });
@@ -98,18 +103,34 @@ test('[HOST-12] silent and slow connections are closed, and a quiet stream is no
   const turns = await turnsDuring(host, attack);
   await attack;
   assert.deepEqual(turns.failures, []);
+  const opened = count * SILENT.length;
+  // The bodies are stalled; all others show no token.
+  const [stalled = 0, handshakes = 0] = await Promise.all(
+    ['stalled', 'handshake'].map((reason) => host.metric('zl_rpc_cut_total', { reason })),
+  );
+  assert.ok(stalled > 0);
+  assert.equal(stalled + handshakes, opened, 'a cut is not counted');
   assert.equal(await host.metric('zl_host_turns_running'), 1, 'the quiet stream was closed');
   leaving.abort();
   await assert.rejects(Promise.resolve(quiet.next()));
   await eventually(async () => (await host.metric('zl_rpc_connections_open')) === 0);
   const about = { attack: 'silent and slow connections' };
-  const opened = count * SILENT.length;
   figure(t, { ...about, name: 'connections, all closed', value: opened, unit: 'connections' });
   figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
 });
 
+/** Anybody may open it, and it stays open. */
+function openStream(): Buffer {
+  const fields = { ...GRPC, ':path': REFLECTION, 'content-type': 'application/grpc' };
+  return frame(FRAME.headers, { flags: 4, stream: 1, payload: headerBlock(fields) });
+}
+
 const FLOODS: Readonly<Record<string, (index: number) => Buffer>> = {
   PING: () => frame(FRAME.ping, { payload: Buffer.alloc(8) }),
+  GOAWAY: (index) => {
+    if (index === 0) return openStream();
+    return frame(FRAME.goaway, { payload: Buffer.alloc(8) });
+  },
   SETTINGS: () => frame(FRAME.settings, { payload: Buffer.from([0, 4, 0, 1, 0, 0]) }),
   'rapid reset': (index) => {
     const stream = 2 * index + 1;
@@ -167,7 +188,50 @@ test('[HOST-12] a flood of frames ends its connection, and no turn fails', {
       ...{ name: 'frames until closed', value: sent, unit: 'frames' },
     });
   }
-  assert.ok((await host.metric('zl_rpc_cut_total', { reason: 'flood' })) >= 3);
+  assert.ok((await host.metric('zl_rpc_cut_total', { reason: 'flood' })) >= 4);
   const refusals = host.log().split('"error_id":"identity.invalid"').length - 1;
   assert.ok(refusals > 0 && refusals <= 60, `${refusals} lines of log`);
 });
+
+/** Valid frames of which Node hands up nothing. */
+const UNSEEN: Readonly<Record<string, Buffer>> = {
+  WINDOW_UPDATE: frame(FRAME.windowUpdate, { payload: Buffer.from([0, 0, 0, 1]) }),
+  PRIORITY: frame(FRAME.priority, { stream: 3, payload: Buffer.from([0, 0, 0, 0, 1]) }),
+  'unknown frames': frame(99),
+};
+
+test('[HOST-12] a flood of frames that Node does not hand up ends its connection, and no turn fails', {
+  timeout: 120_000,
+}, async (t) => {
+  const host = await startAttackedHost(t);
+  for (const [name, one] of Object.entries(UNSEEN)) {
+    const peers = await Promise.all(
+      Array.from({ length: size({ short: 2, long: 8 }) }, () => Http2Peer.open(host)),
+    );
+    const attack = Promise.all(peers.map((peer) => floodUnseen(peer, one)));
+    const turns = await turnsDuring(host, attack);
+    const sent = (await attack).reduce((sum, each) => sum + each, 0);
+    assert.deepEqual(turns.failures, [], name);
+    const codes = peers.map(({ goaway }) => goaway);
+    assert.deepEqual(codes, Array(peers.length).fill(ENHANCE_YOUR_CALM), name);
+    const about = { attack: `flood of ${name}` };
+    figure(t, { ...about, name: 'frames until closed', value: sent, unit: 'frames' });
+    figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
+  }
+});
+
+/** Sends until the host closes the connection. */
+async function floodUnseen(peer: Http2Peer, one: Buffer): Promise<number> {
+  const frames = 2000;
+  const batch = Buffer.alloc(one.length * frames, one);
+  peer.socket.write(openStream());
+  let sent = 0;
+  while (peer.isOpen) {
+    sent += frames;
+    const written = new Promise((resolve) => peer.socket.write(batch, resolve));
+    await Promise.race([peer.closed, written]);
+    // The answer can be read between two batches.
+    await new Promise(setImmediate);
+  }
+  return sent;
+}

@@ -3,6 +3,7 @@ import {
   type Http2ServerRequest,
   type Http2ServerResponse,
   type ServerHttp2Session,
+  type ServerHttp2Stream,
 } from 'node:http2';
 import type { Socket } from 'node:net';
 import { Bucket } from '@zerolatency/service/network';
@@ -16,7 +17,7 @@ export interface ConnectionLimits {
   readonly handshakeMs: number;
   /** Without an open stream. */
   readonly idleMs: number;
-  /** A part of a response that nobody takes, or a request without a token that is not complete. */
+  /** A part of a response that nobody takes, or a request without a token or of HTTP/1.1 that is not complete. */
   readonly stalledMs: number;
 }
 
@@ -42,9 +43,17 @@ export const UNPROVED_CONCURRENT_STREAMS = 100;
 /** A peer that sends nothing for this long is asked whether it is there. */
 const ASK_AFTER_MS = 60_000;
 const ANSWER_WITHIN_MS = 20_000;
-/** Requests without a valid token, and PING and SETTINGS frames: a burst, then so many a second. */
+/** Requests without a valid token, and PING, SETTINGS and GOAWAY frames: a burst, then so many a second. */
 const UNPROVED_REQUESTS = { burst: UNPROVED_CONCURRENT_STREAMS, perSecond: 20 };
 const CONTROL_FRAMES = { burst: 200, perSecond: 10 };
+/** Bytes of frames that neither open a stream, carry a body nor answer what was sent: a burst, then so many a second. */
+const IDLE_FRAMES = { burstBytes: 256 * 1024, bytesPerSecond: 64 * 1024 };
+/** Headers, and frames about the stream. */
+const STREAM_BYTES = 64 * 1024;
+/** A client may cut its body into DATA frames of nine bytes, the size of their head. */
+const WIRE_FACTOR = 2;
+/** A peer that takes nothing would keep its socket after the GOAWAY. */
+const LAST_WORDS_MS = 500;
 /** More than an acknowledgement takes, so the server has sent something else as well. */
 const DATA_SENT_BYTES = 100;
 
@@ -75,6 +84,10 @@ export class Connection {
   #isAsked = false;
   #isDraining = false;
   #writtenBytes = 0;
+  #accountedBytes = 0;
+  #unaccountedBytes = 0;
+  #idleFrameBytes = 0;
+  #measuredMs: number;
 
   constructor(
     socket: Socket,
@@ -93,6 +106,7 @@ export class Connection {
     this.#clock = clock;
     this.#quietSinceMs = nowMs;
     this.#readSinceMs = nowMs;
+    this.#measuredMs = nowMs;
     this.#requests = new Bucket(UNPROVED_REQUESTS, nowMs);
     this.#controls = new Bucket(CONTROL_FRAMES, nowMs);
     this.#onProved = onProved;
@@ -126,7 +140,31 @@ export class Connection {
     if (this.isProved) this.#allowStreams();
   }
 
-  /** False when the peer sends more PING and SETTINGS frames than anybody needs. */
+  /** Called before any of the body is read. */
+  account(stream: ServerHttp2Stream): void {
+    this.#accountedBytes += STREAM_BYTES;
+    const push = stream.push.bind(stream);
+    stream.push = (chunk, encoding) => {
+      this.#accountedBytes += WIRE_FACTOR * (chunk?.length ?? 0);
+      return push(chunk, encoding);
+    };
+  }
+
+  /** Node hands up no WINDOW_UPDATE, PRIORITY, unknown or empty frame: only their bytes show them. */
+  isFlooding(): boolean {
+    if (this.#session === undefined) return false;
+    const nowMs = this.#clock();
+    const { bytesRead, bytesWritten } = this.#socket;
+    const unaccountedBytes = bytesRead - bytesWritten - this.#accountedBytes;
+    const allowedBytes = (IDLE_FRAMES.bytesPerSecond * (nowMs - this.#measuredMs)) / 1000;
+    const grownBytes = unaccountedBytes - this.#unaccountedBytes - allowedBytes;
+    this.#idleFrameBytes = Math.max(0, this.#idleFrameBytes + grownBytes);
+    this.#unaccountedBytes = unaccountedBytes;
+    this.#measuredMs = nowMs;
+    return this.#idleFrameBytes > IDLE_FRAMES.burstBytes;
+  }
+
+  /** False when the peer sends more PING, SETTINGS and GOAWAY frames than anybody needs. */
   takeControlFrame(): boolean {
     const writtenBytes = this.#socket.bytesWritten;
     const hasSentData = writtenBytes - this.#writtenBytes > DATA_SENT_BYTES;
@@ -194,6 +232,7 @@ export class Connection {
     this.#session?.goaway(constants.NGHTTP2_ENHANCE_YOUR_CALM);
     this.#session?.destroy();
     if (this.#session === undefined) this.#socket.destroy();
+    else setTimeout(() => this.cut(), LAST_WORDS_MS).unref();
   }
 
   cut(): void {
@@ -214,7 +253,9 @@ export class Connection {
       exchange.unsentSinceMs = nowMs;
     }
     const { stalledMs, handshakeMs } = this.#limits;
-    if (isUnproved && !request.complete && nowMs - begunMs > stalledMs) return true;
+    // A stream of HTTP/2 may stay open for a client that proved itself, and HTTP/1.1 has none.
+    const isBounded = isUnproved || response.stream === undefined;
+    if (isBounded && !request.complete && nowMs - begunMs > stalledMs) return true;
     return nowMs - exchange.unsentSinceMs > (this.isProved ? stalledMs : handshakeMs);
   }
 

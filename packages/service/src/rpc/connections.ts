@@ -101,13 +101,11 @@ export class Connections {
     }
     this.#bySession.set(session, connection);
     connection.attach(session);
+    session.on('stream', (stream) => connection.account(stream));
     const onControl = () => {
-      if (connection.takeControlFrame()) return;
-      this.#options.onCut('flood', connection.network);
-      connection.destroy();
+      if (!connection.takeControlFrame()) this.#endFlood(connection);
     };
-    session.on('ping', onControl);
-    session.on('remoteSettings', onControl);
+    for (const event of ['ping', 'remoteSettings', 'goaway']) session.on(event, onControl);
   }
 
   /** Undefined when the peer has left already. */
@@ -157,6 +155,11 @@ export class Connections {
     return false;
   }
 
+  #endFlood(connection: Connection): void {
+    this.#options.onCut('flood', connection.network);
+    connection.destroy();
+  }
+
   #count(network: string, by: number): void {
     const count = (this.#perNetwork.get(network) ?? 0) + by;
     if (count === 0) this.#perNetwork.delete(network);
@@ -168,6 +171,10 @@ export class Connections {
     this.#sweptAtMs = performance.now();
     const { onCut } = this.#options;
     for (const connection of this.#all.values()) {
+      if (connection.isFlooding()) {
+        this.#endFlood(connection);
+        continue;
+      }
       for (let cut = connection.cutStalled(); cut > 0; cut--) onCut('stalled', connection.network);
       const reason = connection.overdue();
       if (reason === undefined) continue;

@@ -60,6 +60,8 @@ const MAX_SESSION_MEMORY = 32;
 const MAX_HEADER_LIST_BYTES = 64 * 1024;
 // A reset overtakes trailers that are still on their way to the socket.
 const RESET_AFTER_MS = 1000;
+// Node closes slow peers without a word to us; the sweep of the connections is first, and counts them.
+const UNCOUNTED_FACTOR = 2;
 // TCP notices a peer of HTTP/1.1 that vanished without a word.
 const TCP_KEEP_ALIVE_MS = 60_000;
 
@@ -120,13 +122,14 @@ function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureSer
   const server = createSecureServer({
     ...http2Options(limits),
     ...certificate,
-    handshakeTimeout: limits.handshakeMs,
+    handshakeTimeout: UNCOUNTED_FACTOR * limits.handshakeMs,
     allowHTTP1: !requireClient,
   });
   // What http.createServer() takes as options; this one only reads the properties.
   Object.assign(server, {
-    headersTimeout: limits.handshakeMs,
-    requestTimeout: limits.stalledMs,
+    headersTimeout: UNCOUNTED_FACTOR * limits.handshakeMs,
+    // The sweep ends requests that are not complete.
+    requestTimeout: 0,
     connectionsCheckingInterval: limits.handshakeMs / 4,
   });
   // The server cannot be collected while the watch holds it, and both end with the program.
