@@ -100,7 +100,7 @@ export async function signManifestWith(
 }
 
 /** Signs a changed copy of the installation's bundle into the given file. */
-async function signBundleWith(
+export async function signBundleWith(
   layout: Layout,
   path: string,
   change: (bundle: Bundle) => Bundle,

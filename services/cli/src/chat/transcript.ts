@@ -106,6 +106,22 @@ function errorLine({ id, message, help }: TurnError, turnId: string, paint: Pain
   return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}\n${footer}`;
 }
 
+/** The time of each hop without that of the hops behind it. */
+export function hopsOf(times: {
+  readonly totalUs: number;
+  readonly remoteUs: number;
+  readonly deviceUs: number;
+  readonly serverUs: number;
+}): [string, number][] {
+  const { totalUs, remoteUs, deviceUs, serverUs } = times;
+  return [
+    ['host: policy, schema, receipt, ledger', totalUs - remoteUs],
+    ['network: host, relay, device and back', remoteUs - deviceUs],
+    ['bridge: policy, journal, receipt', deviceUs - serverUs],
+    ['MCP server', serverUs],
+  ];
+}
+
 export function milliseconds(us: number): string {
   return `${(us / 1000).toFixed(1)} ms`;
 }

@@ -2,7 +2,7 @@ import { CallOutcome, type ToolCallDone } from '@zerolatency/proto/agent';
 import { durationMicros } from '@zerolatency/service/rpc';
 import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
 import { ChatStream } from '../chat/session.ts';
-import { milliseconds, terminalTranscript } from '../chat/transcript.ts';
+import { hopsOf, milliseconds, terminalTranscript } from '../chat/transcript.ts';
 import type { Layout } from '../installation/layout.ts';
 import type { Settings } from '../settings.ts';
 import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
@@ -51,21 +51,16 @@ async function printProof(
   const signers = device === undefined ? 'the host' : 'host and device';
   print(terminal, `\n${paint('green', 'Receipt verified')}: call ${callId}, ${outcome}`);
   print(terminal, `  signed by ${signers} under policy ${policyId}; checked with public keys only`);
-  for (const [hop, us] of hopsOf(call)) print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
+  for (const [hop, us] of hopsOf(timesOf(call)))
+    print(terminal, `  ${hop.padEnd(40)}${milliseconds(us)}`);
   return EXIT_STATUS.ok;
 }
 
-/** The time of each hop without that of the hops behind it. */
-function hopsOf({ timing }: ToolCallDone): [string, number][] {
-  if (timing === undefined) return [];
-  const totalUs = durationMicros(timing.total);
-  const remoteUs = durationMicros(timing.remote);
-  const deviceUs = durationMicros(timing.device);
-  const serverUs = durationMicros(timing.server);
-  return [
-    ['host: policy, schema, receipt, ledger', totalUs - remoteUs],
-    ['network: host, relay, device and back', remoteUs - deviceUs],
-    ['bridge: policy, journal, receipt', deviceUs - serverUs],
-    ['MCP server', serverUs],
-  ];
+function timesOf({ timing }: ToolCallDone): Parameters<typeof hopsOf>[0] {
+  return {
+    totalUs: durationMicros(timing?.total),
+    remoteUs: durationMicros(timing?.remote),
+    deviceUs: durationMicros(timing?.device),
+    serverUs: durationMicros(timing?.server),
+  };
 }

@@ -52,7 +52,7 @@ export async function logs(
   return EXIT_STATUS.interrupted;
 }
 
-interface LogLine {
+export interface LogLine {
   readonly service: string;
   /** ISO 8601; that of the line before for text without one. */
   readonly time: string;
@@ -61,16 +61,18 @@ interface LogLine {
 }
 
 /** A log, read from its end on. */
-class LogFile {
+export class LogFile {
   readonly #service: string;
   readonly #path: string;
+  readonly #maxBytes: number;
   #offset: number | undefined;
   #partial = '';
   #time = '';
 
-  constructor(service: string, path: string) {
+  constructor(service: string, path: string, maxBytes = MAX_BYTES) {
     this.#service = service;
     this.#path = path;
+    this.#maxBytes = maxBytes;
   }
 
   /** The lines that were written since the last call. */
@@ -83,7 +85,7 @@ class LogFile {
     const isFirst = this.#offset === undefined;
     // A log that has become shorter was replaced.
     const from = this.#offset === undefined || size < this.#offset ? 0 : this.#offset;
-    const start = Math.max(from, size - MAX_BYTES);
+    const start = Math.max(from, size - this.#maxBytes);
     this.#offset = size;
     if (size <= start) return [];
     const range = { start, end: size - 1, encoding: 'utf8' } as const;
@@ -112,7 +114,7 @@ function parsed(line: string): Readonly<Record<string, unknown>> {
 
 const COLOURS: Readonly<Record<string, Parameters<Paint>[0]>> = { warn: 'yellow', error: 'red' };
 
-function formatted({ service, time, fields, text: line }: LogLine, paint: Paint): string {
+export function formatted({ service, time, fields, text: line }: LogLine, paint: Paint): string {
   const { level, msg, time: _, service: __, version: ___, ...rest } = fields;
   const clock = time.slice(11, 23).padEnd(13);
   const name = service.padEnd(14);

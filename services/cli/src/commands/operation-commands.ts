@@ -22,6 +22,15 @@ export function addOperationCommands(program: Command, context: CommandContext):
       await finish(doctor(terminal, layout(), options));
     });
   program
+    .command('why')
+    .description('explain how a turn or call ended: decision, hops, error, receipt, log lines')
+    .argument('[turn or call]', 'an id, its first digits, or "last"', 'last')
+    .option('--json', 'print JSON')
+    .action(async (subject, { json }) => {
+      const { why } = await import('./why.ts');
+      await finish(why(terminal, layout(), { subject, json }));
+    });
+  program
     .command('logs')
     .description('show the end of the logs of the components, by time')
     .addArgument(new Argument('[component]').choices(COMPONENTS))

@@ -1,0 +1,80 @@
+import { ZlError } from '@zerolatency/errors';
+import { type LedgerRecord, peekReceipt, readLedger } from '@zerolatency/ledger';
+import { LogFile, type LogLine } from '../commands/logs.ts';
+import type { Layout } from '../installation/layout.ts';
+import { SERVICES } from '../installation/processes.ts';
+
+/** The end of each log that is searched. */
+const MAX_LOG_BYTES = 8 * 1024 * 1024;
+
+/** Turns that may be under way beside the one that is asked for. */
+const MAX_TURNS_KEPT = 64;
+
+/** What ledger and logs hold about the last turns, and about those that an id names. */
+export interface Evidence {
+  /** By turn, the one with the newest record last. */
+  readonly turns: ReadonlyMap<string, readonly LedgerRecord[]>;
+  /** Of all components, by time. */
+  readonly lines: readonly LogLine[];
+  /** Why the ledger could not be read to its end. */
+  readonly ledgerFault: string | undefined;
+}
+
+/** Needs no running program. An id is a turn or a call, or the beginning of one. */
+export async function readEvidence(layout: Layout, id: string | undefined): Promise<Evidence> {
+  const files = SERVICES.map((service) => new LogFile(service, layout.log(service), MAX_LOG_BYTES));
+  const lines = (await Promise.all(files.map((file) => file.next()))).flat();
+  lines.sort((a, b) => (a.time < b.time ? -1 : 1));
+  const turns = new TurnRecords(id);
+  let ledgerFault: string | undefined;
+  try {
+    for await (const { record } of readLedger(layout.host.ledger)) turns.add(record);
+  } catch (reason) {
+    // The logs may say more than a ledger that cannot be read.
+    if (!(reason instanceof Error)) throw reason;
+    ledgerFault = reason instanceof ZlError ? `${reason.id}: ${reason.message}` : reason.message;
+  }
+  return { turns: turns.kept, lines, ledgerFault };
+}
+
+class TurnRecords {
+  readonly kept = new Map<string, LedgerRecord[]>();
+  readonly #id: string | undefined;
+  readonly #named = new Set<string>();
+
+  constructor(id: string | undefined) {
+    this.#id = id;
+  }
+
+  add(record: LedgerRecord): void {
+    const { turnId, callId } = idsOf(record);
+    if (turnId === undefined) return;
+    const records = this.kept.get(turnId) ?? [];
+    records.push(record);
+    // A map is in the order of insertion.
+    this.kept.delete(turnId);
+    this.kept.set(turnId, records);
+    if (isNamed(turnId, this.#id) || isNamed(callId, this.#id)) this.#named.add(turnId);
+    if (this.kept.size <= MAX_TURNS_KEPT + this.#named.size) return;
+    const oldest = [...this.kept.keys()].find((one) => !this.#named.has(one));
+    if (oldest !== undefined) this.kept.delete(oldest);
+  }
+}
+
+/** The turn and the call that a record is about. */
+export function idsOf(record: LedgerRecord): { turnId?: string; callId?: string } {
+  if (record.kind === 'call.receipt') {
+    const { callId, receipt } = record.body;
+    const turnId = peekReceipt(receipt)?.turnId;
+    return { callId, ...(turnId !== undefined && { turnId }) };
+  }
+  const { body } = record;
+  return {
+    ...('turnId' in body && body.turnId !== undefined && { turnId: body.turnId }),
+    ...('callId' in body && { callId: body.callId }),
+  };
+}
+
+export function isNamed(id: unknown, by: string | undefined): boolean {
+  return by !== undefined && typeof id === 'string' && id.startsWith(by);
+}
