@@ -2,7 +2,7 @@
 // As a program it is the reaper of a run, and waits until that run has ended.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process';
 import { randomInt } from 'node:crypto';
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -16,6 +16,8 @@ const MAX_KILLS = 5;
 const UNUSED_LIMIT = /^Max file locks +(\d+)/m;
 const MIN_MARK = 2 ** 40;
 const MAX_MARK = 2 ** 47;
+
+const MOUNTS = '/proc/self/mountinfo';
 
 export class TestRun {
   /** The temporary folder of everything the run starts. */
@@ -120,7 +122,18 @@ function describe(pid: number): string {
 }
 
 function removeFolder(folder: string): void {
+  // A killed test leaves its small disk mounted.
+  for (const mount of mountsBelow(folder)) spawnSync('umount', ['--lazy', mount]);
   rmSync(folder, { recursive: true, force: true, maxRetries: 3 });
+}
+
+/** The latest first, since it may lie in another. */
+function mountsBelow(folder: string): string[] {
+  if (!existsSync(MOUNTS)) return [];
+  const points = readFileSync(MOUNTS, 'utf8')
+    .split('\n')
+    .map((line) => line.split(' ')[4] ?? '');
+  return points.filter((point) => point.startsWith(`${folder}/`)).reverse();
 }
 
 if (import.meta.main) {

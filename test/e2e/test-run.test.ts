@@ -11,14 +11,16 @@ import { commandLine } from './installed-processes.ts';
 const repository = join(import.meta.dirname, '../..');
 const options = { timeout: 60_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
-/** A test that passes, or hangs, and leaves a process of another session without environment. */
+/** A test that passes, or hangs, and leaves a disk and a process of another session without environment. */
 const WASTEFUL = `
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { test } from 'node:test';
 test('wasteful', { timeout: 60_000 }, async () => {
   const folder = mkdtempSync(tmpdir() + '/forgotten-');
+  // Only as root.
+  spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', folder]);
   const deaf = 'process.on("SIGTERM", () => {}); setInterval(() => {}, 1000)';
   const { pid } = spawn(process.execPath, ['-e', deaf], { env: {}, detached: true, stdio: 'ignore' });
   writeFileSync(process.env.ZL_WASTE, JSON.stringify({ pid, folder }));
