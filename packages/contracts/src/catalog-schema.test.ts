@@ -157,6 +157,15 @@ test('[TOOL-02] a schema that doubles its work at each level of a value gives up
   }
 });
 
+test('[TOOL-02] a value may use up all steps of a schema that refers to itself, and no more', () => {
+  // Four subschemas, so that a value may weigh 2 ** 20, and each 16 characters of text weigh 1.
+  const schema = { properties: { a: { $ref: '#' }, b: true } };
+  const weighing = (weight: number) => ({ b: 'x'.repeat((weight - 2) * 16 - 'b'.length) });
+  assert.ok(catalog(schema)(weighing(2 ** 20)).value);
+  const { error } = catalog(schema)(weighing(2 ** 20 + 1 / 16));
+  assert.match(error?.message ?? '', /too large for a schema that refers to itself/);
+});
+
 test('[TOOL-02] a schema with many lists of unique objects is refused', () => {
   const unique = { uniqueItems: true, items: { type: 'object' } };
   refused({ allOf: Array.from({ length: 150 }, () => unique) }, /expands to more than 10000/);

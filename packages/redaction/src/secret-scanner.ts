@@ -82,7 +82,7 @@ export class SecretScanner {
     const start = this.#bufferStart + from;
     const end = this.#bufferStart + to;
     if (name === undefined && last?.to === start) found[found.length - 1] = { ...last, to: end };
-    else if (name !== undefined || end > start) found.push({ name, from: start, to: end });
+    else found.push({ name, from: start, to: end });
   }
 
   #matchAt(text: string, at: number, final: boolean) {
