@@ -31,6 +31,13 @@ test('[RLY-07] the inbox accepts no byte beyond its credit and grants credit onl
   assert.equal(inbox.granted, 25, 'never beyond the bound on the whole result');
 });
 
+test('[RLY-07] bytes that were seen before, and those beyond the credit, are cut off a chunk', () => {
+  const inbox = new ResultInbox({ windowBytes: 10, maxBytes: 25 });
+  inbox.accept(0, Buffer.from('abcd'));
+  const fresh = inbox.accept(2, Buffer.from('cdefghijklmnop'));
+  assert.equal(Buffer.from(fresh ?? []).toString(), 'efghij');
+});
+
 test('[RLY-07] the outbox keeps no byte of a freed result', () => {
   const outbox = new ResultOutbox();
   outbox.result = Buffer.alloc(100);

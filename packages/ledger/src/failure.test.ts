@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { intent, keys, useLedgerDirectory, watchedDisk } from '../test/ledger-fixture.ts';
+import { intent, keys, receipt, useLedgerDirectory, watchedDisk } from '../test/ledger-fixture.ts';
 import { realDisk } from './disk.ts';
 import { verifyLedger } from './verify.ts';
 
@@ -60,4 +60,27 @@ test('[AUD-02] the first failure is the one that is reported, whatever fails aft
   await assert.rejects(waiting, /first/);
   assert.equal(failures.length, 1);
   await assert.rejects(ledger.close(), /first/);
+});
+
+test('[AUD-02] what waits for a disk that has stopped is bounded', async () => {
+  const stuck = Promise.withResolvers<void>();
+  let isStuck = false;
+  const disk = watchedDisk((operation) => {
+    if (isStuck && operation === 'appendFile') return stuck.promise;
+  });
+  const ledger = await scratch.open({ disk });
+  isStuck = true;
+  const { kind, body } = await receipt(1);
+  assert.ok(kind === 'call.receipt');
+  const large = { ...body.receipt, payload: 'A'.repeat(1_000_000) };
+  const append = () => ledger.appendSoon({ kind, body: { ...body, receipt: large } });
+  const appendMegabytes = (count: number) => {
+    for (let n = 0; n < count; n++) append();
+  };
+  appendMegabytes(60);
+  const full = { id: 'limit.exceeded', message: /wait for the ledger's disk/ };
+  assert.throws(() => appendMegabytes(60), full);
+  assert.equal(ledger.state, 'open');
+  stuck.reject(new Error('the disk is gone'));
+  await assert.rejects(ledger.close(), /the disk is gone/);
 });

@@ -34,7 +34,12 @@ test('a crash while a segment begins does not prevent the next start', async () 
     assert.deepEqual([again.size, again.cutBytes], [2, text.length]);
     await again.close();
   }
-  assert.ok((await verifyLedger(scratch.dir, { keys })).ok);
+  writeFileSync(join(scratch.dir, 'segment-0000000000000002.jsonl'), '');
+  const again = await scratch.open();
+  await again.append(intent(2));
+  await again.close();
+  const { ok, records } = await verifyLedger(scratch.dir, { keys });
+  assert.deepEqual([ok, records], [true, 3]);
 });
 
 test('damage that no crash can have caused is refused', async () => {

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
 import { truncateSync, writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
 import type { CallProgress } from '@zerolatency/call';
 import type { ManifestServer } from '@zerolatency/manifest';
@@ -70,6 +72,9 @@ test('[BRG-03] a file is read end to end, and the device signs a receipt for it'
   assert.equal(receipt.policyId, 'test@1');
   assert.deepEqual([receipt.outcome, receipt.tenant, receipt.user], ['done', 'north', 'user-1']);
   assert.ok(answer.deviceUs >= answer.serverUs && answer.serverUs > 0);
+  const metrics = await text(createConnection(join(rig.config.stateDir, 'metrics.sock')));
+  const [, seconds] = /^zl_bridge_call_duration_seconds_sum\S* (\S+)$/m.exec(metrics) ?? [];
+  assert.equal(Number(seconds), answer.deviceUs / 1e6);
 });
 
 test('[BRG-03] a refusal of fs.read is a failed call with its own error', async (t) => {

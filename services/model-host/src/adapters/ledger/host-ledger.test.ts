@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { renameSync } from 'node:fs';
+import { renameSync, truncateSync } from 'node:fs';
 import { open, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
@@ -125,4 +125,23 @@ test('a ledger that is closed while it is opened again leaves its folder to othe
   await closed;
   assert.equal(reopened(), 1);
   await (await openLedger({ dir, signer, origin: 'test/host' })).close();
+});
+
+test('a ledger that was corrupt at the start says so and stays closed', async (t) => {
+  const { dir, ledger } = await opened(t, tempDir(t));
+  assert.equal(ledger.isCorrupt, false);
+  await ledger.close();
+  truncateSync(join(dir, 'segment-0000000000000000.jsonl'), 10);
+  const failures: ZlError[] = [];
+  const corrupt = await HostLedger.open({
+    ...{ dir, signer, origin: 'test/host' },
+    onFailed: (error) => failures.push(error),
+    onReopened: () => assert.fail('a person restores it meanwhile'),
+  });
+  assert.equal(corrupt.isCorrupt, true);
+  for (const write of [() => corrupt.assertWritable(), () => corrupt.appendSoon(STARTED)]) {
+    assert.throws(write, { id: 'ledger.corrupt' });
+  }
+  assert.deepEqual([failures.length, corrupt.size, corrupt.openIntents()], [1, 0, []]);
+  await corrupt.close();
 });
