@@ -178,6 +178,7 @@ test('[AUD-01] a policy counts until it was replaced for the time that a call ma
   const replacedMs = 60_000;
   const timeLimitMs = 5_000 + 2_000;
   const { read } = reading();
+  assert.equal(read(intent(9)), undefined);
   assert.equal(
     read(policy({ state: 'active', version: 2, ...NEXT }), { atMs: replacedMs }),
     undefined,
@@ -193,6 +194,7 @@ test('[AUD-01] a policy counts until it was replaced for the time that a call ma
   assert.equal(read(await receipt(6, slow), { atMs: replacedMs + 11_001 }), refused);
   assert.equal(read(await receipt(7, { caps: {} }), { atMs: lastMs * 2 }), undefined);
   assert.equal(read(denial(8), { atMs: replacedMs }), refused, 'a denial is recorded at once');
+  assert.equal(read(await receipt(9), { atMs: lastMs * 2 }), undefined, 'it was allowed before');
 });
 
 test('[AUD-01] a host that starts again has no policy until it records one', async () => {

@@ -56,6 +56,7 @@ const PLAIN = [
   'page_token=abcdefgh12345 next_page_token: abc12345',
   'a bearer of good news, basic understanding',
   'https://example.com:8080/a@b?x=y:z@q',
+  'eyJhbGciOiJub25lIn0.payload is too short for a token',
   'eyJhIjoxfQ is base64 of JSON, as is eyJwYXlsb2FkVHlwZSI6ImFwcGxpY2F0aW9uL2pzb24ifQ==',
   '-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----',
   '-----BEGIN PUBLIC KEY-----\nMIIB\n-----END PUBLIC KEY-----',
