@@ -134,22 +134,27 @@ async function openRpc(
   return rpc;
 }
 
-/** For each error id. */
-const REFUSALS_LOGGED_PER_MINUTE = 60;
+/** For each error id: a client can fail as often as it likes, and a line costs more than its failure. */
+const FAILURES_LOGGED_PER_MINUTE = 60;
 
 function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
   const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
   const open = metric(registry, 'zl_host_streams_open').labels();
-  const refusals = new LogThrottle(REFUSALS_LOGGED_PER_MINUTE);
-  const count = ({ method, error }: Omit<EndedRpc, 'seconds'>, isLogged = true) => {
+  const throttle = new LogThrottle(FAILURES_LOGGED_PER_MINUTE);
+  const count = ({ method, error }: Omit<EndedRpc, 'seconds'>) => {
     requests.labels({ method, error_id: error?.id ?? 'none' }).inc();
-    if (error === undefined || !isLogged) return;
-    const fields = { method, error_id: error.id, err: error };
+    if (error === undefined) return;
+    const fields = { method, error_id: error.id };
     // A defect is ours to fix; the client reads every other error.
-    if (error.id === 'internal') log.error(fields, 'an RPC failed on a defect');
-    else log.info({ method, error_id: error.id }, error.message);
+    if (error.id === 'internal') {
+      log.error({ ...fields, err: error }, 'an RPC failed on a defect');
+      return;
+    }
+    const unlogged = throttle.take(error.id, performance.now());
+    if (unlogged === undefined) return;
+    log.info({ ...fields, ...(unlogged > 0 && { unlogged }) }, error.message);
   };
   return {
     opened: () => open.inc(),
@@ -158,11 +163,7 @@ function watchRpcs(registry: Registry, log: Logger): RpcObserver {
       durations.labels({ method: rpc.method }).observe(rpc.seconds);
       count(rpc);
     },
-    refused(rpc) {
-      const unlogged = refusals.take(rpc.error.id, performance.now());
-      if (unlogged) log.info({ error_id: rpc.error.id, unlogged }, 'RPCs were refused');
-      count(rpc, unlogged !== undefined);
-    },
+    refused: count,
     masked: maskedSecrets(registry),
     deltasMerged: (count) => merged.inc(count),
   };

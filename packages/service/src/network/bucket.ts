@@ -28,4 +28,9 @@ export class Bucket {
     this.#left -= amount;
     return true;
   }
+
+  /** For what has happened already: the debt, a burst at most, delays when it is full again. */
+  owe(nowMs: number): void {
+    this.#left = this.isEmpty(nowMs) ? Math.max(this.#left - 1, -this.#rate.burst) : this.#left - 1;
+  }
 }

@@ -21,7 +21,8 @@ export class Refusals {
     const sender = digest(authorization);
     const bucket = this.#bySender.get(sender) ?? new Bucket(EXPLAINED, this.#nowMs());
     this.#bySender.set(sender, bucket);
-    bucket.take(this.#nowMs());
+    // Many may be under way before the first of them is counted.
+    bucket.owe(this.#nowMs());
   }
 
   isSpent(authorization: string): boolean {

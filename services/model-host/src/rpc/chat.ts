@@ -31,7 +31,12 @@ import {
 import type { ModelMessage } from '../providers/port.ts';
 import { readArguments } from '../turn/tool-step.ts';
 import type { Turns } from '../turn/turns.ts';
-import { identityOf, methodOf, type RefusalObserver } from './identity-gate.ts';
+import {
+  identityOf,
+  methodOf,
+  type RefusalCounter,
+  type RefusalObserver,
+} from './identity-gate.ts';
 
 // Many pages of text; more belongs in a file that a tool reads.
 export const MAX_TEXT_BYTES = 256 * 1024;
@@ -52,6 +57,7 @@ export interface RpcObserver extends ChatObserver, RefusalObserver {
 
 export interface ChatDeps {
   readonly turns: Turns;
+  readonly refusals: RefusalCounter;
   readonly observer: RpcObserver;
 }
 
@@ -120,6 +126,9 @@ async function* serveChat(
     if (endsAsTurn && session.turnFailure !== undefined) throw session.turnFailure;
   } catch (reason) {
     error = fromConnectError(reason, { aborted: 'turn.cancelled' });
+    if (error.id === 'limit.exceeded') {
+      deps.refusals.count(context.requestHeader.get('authorization') ?? '');
+    }
     throw toConnectError(error);
   } finally {
     const seconds = (performance.now() - startedMs) / 1000;
