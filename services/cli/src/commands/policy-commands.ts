@@ -24,6 +24,14 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .requiredOption('--out <file>', 'file to write the signed bundle to')
     .action(async (file, options) => finish((await load()).policySign(terminal, file, options)));
   policy
+    .command('edit')
+    .description('edit the bundle of this installation: lint, diff, sign and install it')
+    .argument('[bundle.json]', 'go on with this file')
+    .action(async (file) => {
+      const { policyEdit } = await import('./policy-edit.ts');
+      await finish(policyEdit(terminal, layout(), file));
+    });
+  policy
     .command('verify')
     .description('verify a signed bundle')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')

@@ -96,6 +96,14 @@ export async function policyDiff(
     printJson(terminal, difference);
     return EXIT_STATUS.ok;
   }
+  printDifference(terminal, difference);
+  return EXIT_STATUS.ok;
+}
+
+export function printDifference(
+  terminal: Terminal,
+  difference: ReturnType<typeof diffBundles>,
+): void {
   const change = (name: string, was: unknown, is: unknown) =>
     print(terminal, foreignLine(`~ ${name}: ${JSON.stringify(was)} -> ${JSON.stringify(is)}`));
   for (const { field, before: was, after: is } of difference.header) change(field, was, is);
@@ -106,7 +114,12 @@ export async function policyDiff(
       change(`${id} ${field}`, values.before, values.after);
     }
   }
-  return EXIT_STATUS.ok;
+}
+
+export function printWarnings(terminal: Terminal, bundle: Bundle): void {
+  for (const warning of lintBundle(bundle, { nowMs: Date.now() })) {
+    terminal.stderr.write(`warning: ${foreignLine(lineOf(warning))}\n`);
+  }
 }
 
 export function policyShow(terminal: Terminal, file: string): Promise<number> {

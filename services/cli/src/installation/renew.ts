@@ -52,7 +52,7 @@ async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
 }
 
 /** The document in an envelope that was signed here. Others renew what they signed. */
-async function ownDocument<T extends DocumentHead>(
+export async function ownDocument<T extends DocumentHead>(
   kind: DocumentKind<T>,
   path: string,
   keyFile: string,
