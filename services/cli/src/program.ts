@@ -4,6 +4,7 @@ import { addAuditCommands } from './commands/audit-commands.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addOperationCommands } from './commands/operation-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
+import { addToolsCommands } from './commands/tools-commands.ts';
 import { findHome, type Layout, layoutOf } from './installation/layout.ts';
 import type { Settings } from './settings.ts';
 import {
@@ -69,6 +70,7 @@ function buildProgram(terminal: Terminal, finish: ExitWith): Command {
   const context: CommandContext = { terminal, finish, layout };
   addInstallationCommands(program, context);
   addChatCommands(program, context);
+  addToolsCommands(program, context);
   addPolicyCommands(program, context);
   addManifestCommands(program, context);
   addAuditCommands(program, context);

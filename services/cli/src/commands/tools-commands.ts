@@ -1,0 +1,33 @@
+import type { Command } from 'commander';
+import type { CommandContext } from '../terminal.ts';
+
+// Loaded only when one of the commands runs, so that zl starts quickly.
+const load = () => import('./tools.ts');
+
+export function addToolsCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
+  const place = async () => {
+    const { readSettings } = await import('../settings.ts');
+    return { layout: layout(), settings: await readSettings(layout().settings) };
+  };
+  const collect = (value: string, before: string[]) => [...before, value];
+  const tools = program
+    .command('tools')
+    .description('add MCP servers to this installation, and try their tools');
+  tools
+    .command('add')
+    .description('hash, sign and allow a server, such as: zl tools add notes -- python server.py')
+    .argument('<name>', 'the first part of the names of its tools')
+    .argument('<command...>', 'the program and its arguments, after --')
+    .option('--read <path>', 'a file or folder that it may read; may be repeated', collect, [])
+    .option('--write <path>', 'a folder that it may also change; may be repeated', collect, [])
+    .option('--network', 'grant it the network of this machine', false)
+    .option('--unpinned', 'accept code that may change after signing', false)
+    .action(async (name, words, options) =>
+      finish((await load()).toolsAdd(terminal, await place(), { ...options, name, words })),
+    );
+  tools
+    .command('test')
+    .description('show what policy says of the tools of a server, and run those without effects')
+    .argument('<server>', 'its name')
+    .action(async (server) => finish((await load()).toolsTest(terminal, await place(), server)));
+}
