@@ -31,13 +31,16 @@ test('a server of a person, from its file to a call', { timeout: 120_000 }, asyn
     assert.match(called.stdout, /\nthe sum is 5\n/);
   });
 
-  await t.test('[CLI-02] tools add names why a server does not run, and hashes it again', async () => {
-    await writeFile(script, 'console.error("no such table"); process.exit(1);\n');
-    const failed = await add();
-    assert.equal(failed.status, 1, failed.stdout);
-    assert.match(failed.stderr, /^zl: notes does not run: .*\n(.*\n)* +no such table\n/);
-    await copyFile(join(import.meta.dirname, 'fixtures', 'notes-server.mjs'), script);
-    assert.equal((await add()).status, 0);
-    assert.equal((await zl('call', 'notes.add', '{"a":1,"b":1}')).status, 0);
-  });
+  await t.test(
+    '[CLI-02] tools add names why a server does not run, and hashes it again',
+    async () => {
+      await writeFile(script, 'console.error("no such table"); process.exit(1);\n');
+      const failed = await add();
+      assert.equal(failed.status, 1, failed.stdout);
+      assert.match(failed.stderr, /^zl: notes does not run: .*\n(.*\n)* +no such table\n/);
+      await copyFile(join(import.meta.dirname, 'fixtures', 'notes-server.mjs'), script);
+      assert.equal((await add()).status, 0);
+      assert.equal((await zl('call', 'notes.add', '{"a":1,"b":1}')).status, 0);
+    },
+  );
 });

@@ -25,7 +25,7 @@ export {
   type PolicyRequest,
   sandboxDemand,
   tighter,
-  unavailable,
 } from './decide.ts';
+export { decideSomeCall } from './decide-some-call.ts';
 export { parseAbsolutePath, pathWithin } from './path-scope.ts';
 export { type RecordedCall, whyNotAllowed, whyNotDenied } from './recorded-call.ts';

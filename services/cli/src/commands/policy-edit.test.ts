@@ -66,7 +66,11 @@ test('[POL-07] edit keeps a text that is no bundle, and goes on with it', async 
 
 test('[POL-07] edit asks a person, who may say no', async (t) => {
   const { edit, inForce } = await editing(t);
-  for (const [answer, version] of [['n', 1], ['', 1], ['y', 2]] as const) {
+  for (const [answer, version] of [
+    ['n', 1],
+    ['', 1],
+    ['y', 2],
+  ] as const) {
     const input = Object.assign(Readable.from([`${answer}\n`]), {
       isTTY: true,
     });

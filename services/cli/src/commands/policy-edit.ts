@@ -61,7 +61,10 @@ async function edit({ env }: Terminal, file: string): Promise<void> {
   const [code, signal] = await once(child, 'exit');
   if (code === 0) return;
   const ending = signal === null ? `exited with ${code}` : `was ended by ${signal}`;
-  throw new ZlError('config.invalid', `the editor (${editor}) ${ending}; set EDITOR to another one`);
+  throw new ZlError(
+    'config.invalid',
+    `the editor (${editor}) ${ending}; set EDITOR to another one`,
+  );
 }
 
 /** What a person wrote is kept when it cannot be read. */

@@ -4,7 +4,10 @@ import type { CommandContext } from '../terminal.ts';
 // Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./tools.ts');
 
-export function addToolsCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
+export function addToolsCommands(
+  program: Command,
+  { terminal, finish, layout }: CommandContext,
+): void {
   const place = async () => {
     const { readSettings } = await import('../settings.ts');
     return { layout: layout(), settings: await readSettings(layout().settings) };

@@ -53,7 +53,10 @@ test('[CLI-02] tools add pins, signs and allows a server', async (t) => {
   const args = [join(folder, 'server.mjs'), join(dir, 'settings.json'), '--port=1'];
   assert.deepEqual(entry.args, args);
   assert.deepEqual(entry.folders, [{ path: folder, sha256: await folderDigest(folder) }]);
-  assert.deepEqual(entry.grants, { read: [join(dir, 'settings.json')], write: [join(dir, 'data')] });
+  assert.deepEqual(entry.grants, {
+    read: [join(dir, 'settings.json')],
+    write: [join(dir, 'data')],
+  });
   assert.deepEqual([manifest.version, bundle.version], [2, 2]);
   const rule = bundle.rules.find(({ id }) => id === 'tools-notes');
   assert.deepEqual([rule?.effect, rule?.tools], ['allow', ['notes.*']]);
@@ -75,9 +78,10 @@ test('[CLI-02] tools add replaces a server of the same name and keeps its rule',
   await add('notes', '--network', ...command);
   const { manifest, bundle } = await signed();
   const entries = manifest.servers.filter(({ name }) => name === 'notes') as CommandServer[];
-  assert.deepEqual(entries.map(({ folders, grants }) => [folders?.[0]?.sha256, grants?.network]), [
-    [await folderDigest(folder), ['*']],
-  ]);
+  assert.deepEqual(
+    entries.map(({ folders, grants }) => [folders?.[0]?.sha256, grants?.network]),
+    [[await folderDigest(folder), ['*']]],
+  );
   assert.equal(bundle.rules.filter(({ id }) => id === 'tools-notes').length, 1);
 });
 
@@ -86,8 +90,14 @@ test('[CLI-02] tools add refuses what it cannot pin or find, and signs nothing',
   const script = join(folder, 'server.mjs');
   await symlink('/', join(folder, 'root'));
   const refusals: [string[], RegExp][] = [
-    [['notes', '--', 'node', script], /cannot be pinned: .*root.*; move the server to .*--unpinned/],
-    [['notes', '--', 'node', '-e', '1'], /manifest\.invalid: .*no argument is its script; --unpinned/],
+    [
+      ['notes', '--', 'node', script],
+      /cannot be pinned: .*root.*; move the server to .*--unpinned/,
+    ],
+    [
+      ['notes', '--', 'node', '-e', '1'],
+      /manifest\.invalid: .*no argument is its script; --unpinned/,
+    ],
     [['notes', '--', 'none-such'], /config\.invalid: there is no program none-such on PATH/],
     [['notes', '--', './none-such'], /there is no program \S+\/none-such; write its path/],
     [['No.tes', '--', 'node', script], /request\.invalid: No\.tes is not a server name/],
@@ -122,7 +132,7 @@ test('[CLI-02] tools test says of each tool what policy does, and how to call it
   assert.equal(
     stdout,
     `fs.read  allowed by rule developers-read-files\n  zl call fs.read '{"path":"…"}'\n` +
-      `fs.write  denied: no rule allows it\n  zl call fs.write '{}'\n`,
+      `fs.write  withheld by policy: no rule allows it\n  zl call fs.write '{}'\n`,
   );
   const unknown = await made.zl(['tools', 'test', 'notes']);
   assert.equal(unknown.status, 1);

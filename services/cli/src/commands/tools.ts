@@ -2,11 +2,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import type { Manifest } from '@zerolatency/manifest';
-import { type Bundle, decide, POLICY_BUNDLE } from '@zerolatency/policy';
-import { Effects, type Tool } from '@zerolatency/proto/bridge';
+import { type Bundle, decideSomeCall, POLICY_BUNDLE } from '@zerolatency/policy';
+import { Containment, Effects, type Server, type Tool } from '@zerolatency/proto/bridge';
 import { foreignLine } from '@zerolatency/redaction';
 import { ageOf, documentName } from '@zerolatency/signing';
-import { changeBundle, changeManifest, ownBundle } from '../installation/change.ts';
+import { changeBundle, changeManifest } from '../installation/change.ts';
 import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
 import { LOCAL } from '../installation/local.ts';
@@ -16,6 +16,7 @@ import { faultsIn, type Probe, probeControlSocket } from '../status/probe.ts';
 import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 import { call } from './call.ts';
 import { listDevices } from './devices.ts';
+import { readContent } from './signed-file.ts';
 
 interface Place {
   readonly layout: Layout;
@@ -43,7 +44,10 @@ export async function toolsAdd(
   for (const path of write) print(terminal, `  writes   ${shown(path)}`);
   print(terminal, `  network  ${network ? 'that of this machine' : 'none; --network grants it'}`);
   const rule = `rule ${ruleIdOf(asked.name)} allows ${asked.name}.*`;
-  print(terminal, `signed manifest ${documentName(manifest)} and policy ${documentName(bundle)}: ${rule}`);
+  print(
+    terminal,
+    `signed manifest ${documentName(manifest)} and policy ${documentName(bundle)}: ${rule}`,
+  );
   return await reportStart(terminal, settings, { name: asked.name, manifest });
 }
 
@@ -97,7 +101,8 @@ async function reportStart(
       print(terminal, `${added.name} is ready; "zl tools test ${added.name}" shows its tools`);
       return EXIT_STATUS.ok;
     }
-    if (state === 'failed' || performance.now() > untilMs) return printFailure(terminal, probe, added.name);
+    if (state === 'failed' || performance.now() > untilMs)
+      return printFailure(terminal, probe, added.name);
     await delay(POLL_MS);
   }
 }
@@ -108,7 +113,8 @@ function stateIn(
   { name, manifest }: { readonly name: string; readonly manifest: Manifest },
 ): unknown {
   const held = recordOf(report.manifest);
-  if (held.manifestId !== documentName(manifest)) return held.why === undefined ? undefined : 'failed';
+  if (held.manifestId !== documentName(manifest))
+    return held.why === undefined ? undefined : 'failed';
   const servers: unknown[] = Array.isArray(report.servers) ? report.servers : [];
   return servers.map(recordOf).find((server) => server.name === name)?.state;
 }
@@ -135,15 +141,15 @@ export async function toolsTest(
   const found = device?.catalog?.servers.find(({ name }) => name === server);
   if (found === undefined) {
     const known = device?.catalog?.servers.map(({ name }) => name).join(', ') || 'none';
-    const reason = device === undefined ? `device ${settings.deviceId} is not connected` : `it has ${known}`;
+    const reason =
+      device === undefined ? `device ${settings.deviceId} is not connected` : `it has ${known}`;
     throw new ZlError('tool.unknown', `no server ${server}: ${reason}`);
   }
   const paint = paintFor(terminal);
-  const { content: bundle } = await ownBundle(layout);
   let status: number = EXIT_STATUS.ok;
   for (const tool of found.tools) {
     const name = `${server}.${tool.name}`;
-    const verdict = verdictOn(bundle, { name, version: found.version });
+    const verdict = await verdictOn(layout, { name, effects: tool.effects, server: found });
     print(terminal, `${paint('bold', foreignLine(name))}  ${foreignLine(verdict)}`);
     const required = requiredBy(tool);
     if (tool.effects === Effects.NONE && required.length === 0) {
@@ -157,17 +163,26 @@ export async function toolsTest(
   return status;
 }
 
-/** Arguments may change it. */
-function verdictOn(
-  bundle: Bundle,
-  { name: tool, version }: { readonly name: string; readonly version: string },
-): string {
+/** Of the person of this installation; whatever the arguments are, unless it is allowed. */
+async function verdictOn(
+  { policy }: Layout,
+  tool: { readonly name: string; readonly effects: Effects; readonly server: Server },
+): Promise<string> {
   const { tenant, user, roles, deviceId } = LOCAL;
+  const bundle = await readContent(POLICY_BUNDLE, policy.bundle);
   const nowMs = Date.now();
-  const request = { tool, version, tenant, user, roles, deviceId, nowMs, callsThisTurn: 0 };
-  const age = ageOf(POLICY_BUNDLE, bundle, nowMs);
-  const decision = decide(bundle, { ...request, arguments: {} }, age);
-  return decision.effect === 'allow' ? `allowed by rule ${decision.ruleId}` : `denied: ${decision.reason}`;
+  const state = ageOf(POLICY_BUNDLE, bundle, nowMs);
+  const decision = decideSomeCall(
+    { content: bundle, state },
+    {
+      ...{ tenant, user, roles, deviceId, nowMs, callsThisTurn: 0 },
+      ...{ tool: tool.name, version: tool.server.version },
+      ...(tool.effects !== Effects.UNSPECIFIED && { hasEffects: tool.effects !== Effects.NONE }),
+      inSandbox: tool.server.containment === Containment.SANDBOX,
+    },
+  );
+  if (decision.effect === 'allow') return `allowed by rule ${decision.ruleId}`;
+  return `withheld by policy: ${decision.reason}`;
 }
 
 function requiredBy({ inputSchemaJson }: Tool): string[] {

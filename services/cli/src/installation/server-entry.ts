@@ -54,7 +54,10 @@ async function pinnedEntry(entry: CommandServer): Promise<CommandServer> {
   if (loose === undefined) return entry;
   const accept = '--unpinned accepts code that may change after signing';
   if (!isAbsolute(loose)) {
-    throw new ZlError('manifest.invalid', `${loose} cannot be pinned: no argument is its script; ${accept}`);
+    throw new ZlError(
+      'manifest.invalid',
+      `${loose} cannot be pinned: no argument is its script; ${accept}`,
+    );
   }
   const path = dirname(loose);
   try {

@@ -1,13 +1,9 @@
 import type { Tracer } from '@opentelemetry/api';
 import {
-  type Bundle,
   type BundleHolder,
-  type BundleState,
-  type Decision,
-  decide,
+  decideSomeCall,
   type HeldDecision,
   type PolicyRequest,
-  unavailable,
 } from '@zerolatency/policy';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
@@ -164,29 +160,4 @@ export class CallDecider {
       nowMs: Date.now(),
     };
   }
-}
-
-/** Each bundle without its rules about arguments. */
-const withoutArguments = new WeakMap<Bundle, Bundle>();
-
-/** Allows when the policy could allow some call of the tool. */
-export function decideSomeCall(
-  held: BundleState,
-  request: Omit<PolicyRequest, 'arguments'>,
-): Decision {
-  if (held.state === 'none') return unavailable('there is no policy bundle');
-  const bundle = regardlessOfArguments(held.content);
-  return decide(bundle, { ...request, arguments: {} }, held.state);
-}
-
-/** A rule about arguments decides single calls, not the tool. */
-function regardlessOfArguments(bundle: Bundle): Bundle {
-  const known = withoutArguments.get(bundle);
-  if (known !== undefined) return known;
-  const rules = bundle.rules
-    .filter((rule) => rule.effect === 'allow' || rule.paths === undefined)
-    .map(({ paths: _, ...rule }) => rule);
-  const loosened = { ...bundle, rules };
-  withoutArguments.set(bundle, loosened);
-  return loosened;
 }

@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Rule } from '@zerolatency/policy';
+import { decideSomeCall, type Rule } from '@zerolatency/policy';
 import fc from 'fast-check';
 import { policyOf } from '../../test/relay/tool-world.ts';
-import { decideSomeCall } from './toolbox.ts';
 
 const ASKING = {
   tool: 'fs.read',
