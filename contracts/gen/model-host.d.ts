@@ -132,6 +132,23 @@ export interface HostSettings {
       | {
           readonly env: string;
         };
+    /**
+     * Keeps checkpoints where whoever can rewrite the ledger does not reach them.
+     */
+    readonly export: {
+      /**
+       * A folder that exists, which receives one file for each size, or an https:// URL, which receives each note as the body of a POST; empty: nothing is exported.
+       */
+      readonly to: string;
+      /**
+       * Only when there are new records. A target that is away is tried more often.
+       */
+      readonly every: string;
+      /**
+       * PEM of the authority of the URL's certificate; empty: those of the system.
+       */
+      readonly caFile: string;
+    };
   };
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

@@ -1,5 +1,10 @@
 export type { Unchecked } from './call-history.ts';
-export { type Checkpoint, type CheckpointVerdict, verifyCheckpoint } from './checkpoint.ts';
+export {
+  type Checkpoint,
+  type CheckpointVerdict,
+  claimedCheckpoint,
+  verifyCheckpoint,
+} from './checkpoint.ts';
 export type { LedgerObserver } from './commit-queue.ts';
 export type { LedgerDisk, SegmentFile } from './disk.ts';
 export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';

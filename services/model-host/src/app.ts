@@ -29,7 +29,16 @@ export interface HostAddresses {
 }
 
 /** What a shutdown closes, first to last: turns end while their tools, policy and ledger still work. */
-const SHUTDOWN_ORDER = ['turns', 'rpc', 'admin', 'token verifier', 'devices', 'policy', 'ledger'];
+const SHUTDOWN_ORDER = [
+  'turns',
+  'rpc',
+  'admin',
+  'token verifier',
+  'devices',
+  'policy',
+  'ledger',
+  'checkpoint export',
+];
 
 /** More than one BFF needs on one connection. */
 const MAX_STREAMS_PER_CONNECTION = 1000;

@@ -27,7 +27,7 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, turn, tools, limits, relay, drain, ...rest } = settings;
+  const { rpc, turn, tools, limits, relay, ledger, drain, ...rest } = settings;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -52,6 +52,7 @@ function compile(settings: HostSettings) {
       maxToolResultBytes: parseBytes(maxToolResult),
     },
     relay: compileRelay(relay),
+    ledger: { ...ledger, export: compileExport(ledger.export) },
     tools: {
       contractsDir: tools.contractsDir,
       timeoutMs: parseDurationMs(tools.timeout),
@@ -106,4 +107,13 @@ function compileRelay(relay: HostSettings['relay']) {
     throw new ZlError('config.invalid', 'relay.tls is missing; links need a client certificate');
   if (deviceKeysFile === '') throw new ZlError('config.invalid', 'relay.deviceKeysFile is missing');
   return { urls, tls, deviceKeysFile };
+}
+
+/** Undefined when checkpoints stay beside the ledger. */
+function compileExport({ to, every, caFile }: HostSettings['ledger']['export']) {
+  if (to === '') return undefined;
+  if (/^(?!https:)[a-z]+:\/\//i.test(to)) {
+    throw new ZlError('config.invalid', 'ledger.export.to is neither a folder nor an https:// URL');
+  }
+  return { to, everyMs: parseDurationMs(every), caFile };
 }

@@ -92,6 +92,12 @@ export function ledgerMetrics(registry: Registry): LedgerObserver {
   };
 }
 
+export function checkpointExports(registry: Registry): (result: 'done' | 'failed') => void {
+  const attempts = metric(registry, 'zl_ledger_checkpoint_exports_total');
+  for (const result of ['done', 'failed']) attempts.labels({ result }).inc(0);
+  return (result) => attempts.labels({ result }).inc();
+}
+
 export function exposeLedger(registry: Registry, size: () => number): void {
   gaugeFrom(registry, 'zl_ledger_size_records', size);
 }

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
@@ -112,7 +112,9 @@ test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends 
 
 test('[AUD-04] the end of a turn and the admin port carry a checkpoint that covers its record', async (t) => {
   const { dir, configFile, key, issuer, ca } = await installation(t);
-  const child = run(t, '--config', configFile);
+  const kept = join(dir, 'kept');
+  mkdirSync(kept);
+  const child = run(t, '--config', configFile, '--set', `ledger.export.to=${kept}`);
   const exited = once(child, 'exit');
   const { rpc, admin } = await ready(child);
   const transport = createGrpcTransport({ baseUrl: rpc, nodeOptions: { ca } });
@@ -123,12 +125,17 @@ test('[AUD-04] the end of a turn and the admin port carry a checkpoint that cove
   assert.ok(done?.case === 'assistantDone');
   const { auditId, checkpoint } = done.value;
   const page = await fetch(`${admin}/checkpoint`);
+  const health = await (await fetch(`${admin}/health`)).text();
+  assert.match(health, /"name":"checkpoint export","status":"ok"/);
   assert.deepEqual([page.status, await page.text()], [200, checkpoint]);
   child.kill('SIGTERM');
   assert.deepEqual(await exited, [0, null]);
 
   const keys = [verifierFromPem(key.publicPem)];
   const ledgerDir = join(dir, 'ledger');
+  const [last = ''] = readdirSync(kept).sort().reverse();
+  const newest = readFileSync(join(ledgerDir, 'checkpoint'), 'utf8');
+  assert.equal(readFileSync(join(kept, last), 'utf8'), newest, 'what it was closed with');
   const ofTurn = parseProof(await proveInclusion(ledgerDir, { leafHash: auditId }, checkpoint));
   assert.equal(ofTurn?.kind, 'inclusion');
   const { value: covered } = checkInclusion(ofTurn, {

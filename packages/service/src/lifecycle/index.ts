@@ -1,4 +1,4 @@
-export type { AdminPage, ComponentCheck } from './admin-server.ts';
+export type { AdminPage, ComponentCheck, ComponentStatus } from './admin-server.ts';
 export { serveAdmin } from './admin-server.ts';
 export { type ConfigChecks, expectFreePort, expectWritable } from './config-checks.ts';
 export { Lifecycle } from './lifecycle.ts';

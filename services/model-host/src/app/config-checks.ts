@@ -1,4 +1,5 @@
-import { readFile } from 'node:fs/promises';
+import { constants } from 'node:fs';
+import { access, readFile } from 'node:fs/promises';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { watchKeySet } from '@zerolatency/identity';
 import { BundleHolder } from '@zerolatency/policy';
@@ -32,6 +33,7 @@ export function checksOfHost(
     }),
     'policy.bundleFile': () => expectBundle(policy),
     'ledger.dir': () => expectWritable(ledger.dir),
+    ...(ledger.export && { 'ledger.export': () => expectTarget(ledger.export) }),
     'ledger.key': async () =>
       signerFromPem(
         await resolveSecret(ledger.key, { env, readFile: (path) => readFile(path, 'utf8') }),
@@ -51,4 +53,11 @@ async function expectBundle({ bundleFile: file, keysDir }: HostConfig['policy'])
   watch.close();
   const refusal = watch.refusal();
   if (refusal !== undefined) throw refusal;
+}
+
+/** A receiver of notes is asked at the start and not before. */
+async function expectTarget(target: HostConfig['ledger']['export']): Promise<void> {
+  if (target === undefined) return;
+  if (target.caFile !== '') await readFile(target.caFile);
+  if (!target.to.startsWith('https://')) await access(target.to, constants.W_OK);
 }

@@ -22,6 +22,7 @@ import {
   watchDocument,
 } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
+import { CheckpointExport } from '../adapters/ledger/checkpoint-export.ts';
 import { HostLedger } from '../adapters/ledger/host-ledger.ts';
 import {
   createCallLedger,
@@ -39,6 +40,7 @@ import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { type DeviceRoutes, NO_DEVICES } from '../executors/device/remote-call.ts';
 import {
   bundleRefusals,
+  checkpointExports,
   exposeBundle,
   exposeLedger,
   ledgerMetrics,
@@ -80,6 +82,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const { log, registry, tracer } = deps;
   let onReopened = () => {};
   const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
+  const exporting = await openExport(config.ledger.export, deps, ledger);
   const onChange = recordPolicy(ledger, log);
   const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
   ledger.resumeWith(() => keptPolicyEntry(ledger, policy.current(Date.now()), log));
@@ -119,6 +122,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     ...recordingOf(ledger, callLedger),
     components: {
       ledger: ledgerCheck(ledger),
+      ...(exporting && { 'checkpoint export': async () => exporting.status() }),
       policy: policyCheck,
       ...relayChecks,
     },
@@ -242,6 +246,24 @@ async function openHostLedger(
   // Awaited, so that a disk that cannot be written fails the start and not the first call.
   await ledger.append({ kind: 'host.started', body: host });
   return ledger;
+}
+
+async function openExport(
+  target: HostConfig['ledger']['export'],
+  { lifecycle, log, registry }: HostDeps,
+  ledger: HostLedger,
+): Promise<CheckpointExport | undefined> {
+  if (target === undefined) return undefined;
+  const { caFile, ...to } = target;
+  const opened = new CheckpointExport({
+    ...to,
+    ca: caFile === '' ? undefined : await readFile(caFile, 'utf8'),
+    newest: async () => (ledger.isCorrupt ? '' : ledger.checkpoint()),
+    onAttempt: checkpointExports(registry),
+    log,
+  });
+  lifecycle.onDrain('checkpoint export', (deadline) => opened.close(deadline));
+  return opened;
 }
 
 async function closeWith(ledger: HostLedger, body: HostStarted): Promise<void> {
