@@ -6,7 +6,7 @@ import { fakeTerminal } from '../../services/cli/test/fake-terminal.ts';
 import { runZl } from '../../services/cli/test/installed.ts';
 import { startSystem } from './system.ts';
 
-test('a server of a person, from its file to a call', { timeout: 120_000 }, async (t) => {
+test('a server of a person, from its file to a call', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t);
   const { layout } = system;
   const cwd = dirname(layout.home);

@@ -44,7 +44,7 @@ async function explained(system: System, ...expected: readonly RegExp[]): Promis
   return stdout;
 }
 
-test('why', { timeout: 120_000 }, async (t) => {
+test('why', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, {
     async prepare(layout) {
       await addEffectsServer(layout);
@@ -185,7 +185,7 @@ test('why', { timeout: 120_000 }, async (t) => {
       it.startsWith('segment-'),
     );
     const path = join(layout.host.ledger, segment);
-    truncateSync(path, statSync(path).size / 2);
+    truncateSync(path, Math.floor(statSync(path).size / 2));
     for (const service of ['tool-relay', 'model-host', 'device-bridge'] as const) {
       await system.start(service);
     }

@@ -49,6 +49,10 @@ const REFUSED = {
     { tool: 'demo.echo', argumentsJson: `{"a":"${'x'.repeat(256 * 1024)}"}` },
     'arguments_json are longer',
   ],
+  'arguments nested without end': [
+    { tool: 'demo.echo', argumentsJson: `{"a":${'['.repeat(120_000)}${']'.repeat(120_000)}}` },
+    'arguments_json',
+  ],
   'a bad device': [{ tool: 'demo.echo', deviceId: '../x' }, 'device_id'],
   'a negative timeout': [{ tool: 'demo.echo', timeout: { seconds: -1n } }, 'timeout'],
 } as const;
