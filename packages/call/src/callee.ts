@@ -287,7 +287,7 @@ export class Callee {
     this.#sender.write(callId, refused(reason, this.#journal.id));
   }
 
-  /** Keeps the result, or returns why there is no room for it. */
+  /** Stores the result; returns an error when there is no room. */
   #keep(entry: CalleeEntry, call: CalleeCall, result: Uint8Array): ZlError | undefined {
     const heldBytes = this.#entries.heldBytes + result.length;
     const sizes = { resultBytes: result.length, heldBytes };

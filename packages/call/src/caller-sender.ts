@@ -9,8 +9,8 @@ type Content = Pick<Frame, 'kind'> & Partial<Pick<Frame, 'offset' | 'payload'>>;
 type Subject = Pick<CallIntent, 'callId' | 'digest'>;
 
 /**
- * Sends the caller's frames of one call (rule 1). Keeps the current route and
- * the journal the call is meant for; sends nothing while there is no route.
+ * Sends the frames of one call (rule 1). Tracks the current route and the call's
+ * journal, and sends nothing without a route.
  */
 export class CallerSender {
   readonly #callId: Uint8Array;

@@ -105,7 +105,7 @@ export type BundleState = DocumentState<Bundle>;
 /** Both are empty when there is no bundle. */
 export type HeldDecision = Decision & { readonly policyId: string; readonly policyDigest: string };
 
-/** Decides by the bundle in force. Without one every tool is denied, and chat continues. */
+/** Decides with the bundle in force. Without one, every tool is denied and chats go on. */
 export class BundleHolder extends DocumentHolder<Bundle> {
   constructor(options: DocumentHolderOptions) {
     super(POLICY_BUNDLE, options);
@@ -120,7 +120,7 @@ export class BundleHolder extends DocumentHolder<Bundle> {
     return { ...decide(content, request, state), policyId, policyDigest };
   }
 
-  /** The folders by which the bundle in force restricts the paths of a tool. */
+  /** The folders to which the bundle in force restricts a tool's paths. */
   restrictedFolders(tool: string, nowMs: number): readonly string[] {
     const current = this.current(nowMs);
     return current.state === 'none' ? [] : restrictedFolders(current.content, tool);

@@ -10,6 +10,7 @@ import {
   ChatResponseSchema,
   StreamChatRequestSchema,
 } from '@zerolatency/proto/agent';
+import { HealthCheckRequestSchema } from '@zerolatency/proto/health';
 import { fromConnectError } from '@zerolatency/service/rpc';
 import { startTestHost, type TestHost } from './support/host.ts';
 import { eventsOf, only, start } from './support/streams.ts';
@@ -160,6 +161,27 @@ test('[HOST-14] messages that cannot be read are refused with our detail', async
       assert.equal(detail.id, id, `${method}: ${error?.message}`);
       assert.ok((error?.details.length ?? 0) > 1, `${method} ${id} has no detail`);
     }
+  }
+});
+
+test('[HOST-14] health and reflection refuse with our detail as well', async (t) => {
+  const host = await startTestHost(t);
+  const unknown = enveloped(
+    toBinary(HealthCheckRequestSchema, create(HealthCheckRequestSchema, { service: 'nothing' })),
+  );
+  const unreadable = enveloped(Buffer.from([0xff, 0xff, 0xff]));
+  const huge = enveloped(Buffer.alloc(17 * 1024));
+  for (const [path, body, id] of [
+    ['grpc.health.v1.Health/Check', unknown, 'request.not_found'],
+    ['grpc.health.v1.Health/Watch', unreadable, 'request.invalid'],
+    ['grpc.health.v1.Health/Watch', huge, 'request.too_large'],
+    ['grpc.reflection.v1.ServerReflection/ServerReflectionInfo', unreadable, 'request.invalid'],
+    ['grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo', huge, 'request.too_large'],
+  ] as const) {
+    const headers = { ':path': `/${path}` };
+    const { error } = await grpc(t, host, { method: '', headers, body });
+    assert.equal(fromConnectError(error).id, id, `${path}: ${error?.message}`);
+    assert.ok((error?.details.length ?? 0) > 1, `${path} ${id} has no detail`);
   }
 });
 

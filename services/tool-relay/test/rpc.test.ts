@@ -93,6 +93,7 @@ test('[HOST-13] health checks and health watches follow the lifecycle', async (t
   const { status } = await health.check({ service: RelayService.typeName });
   assert.equal(status, Status.SERVING);
   await assert.rejects(health.check({ service: 'nothing' }), /unknown service/);
+  assert.equal(await idOf(health.check({ service: 'nothing' })), 'request.not_found');
   const seen: Status[] = [];
   const watching = (async () => {
     for await (const update of health.watch({ service: '' })) seen.push(update.status);

@@ -85,6 +85,13 @@ export function fromConnectError(reason: unknown, options: FromUnknownOptions = 
   return new ZlError(id, reason.rawMessage, { cause: reason });
 }
 
+/** Connect reports an unreadable message as internal; a broken stream has its cause beside it. */
+export function readingError(reason: unknown, options?: FromUnknownOptions): ZlError {
+  const isMessage = reason instanceof ConnectError && reason.code === Code.Internal;
+  if (!isMessage || reason.cause !== undefined) return fromConnectError(reason, options);
+  return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
+}
+
 function fieldOf(reason: ConnectError): { field?: string } {
   const field = reason.findDetails(BadRequestSchema)[0]?.fieldViolations[0]?.field;
   return field === undefined ? {} : { field };

@@ -1,6 +1,6 @@
 export { answerUnimplemented } from './answer-error.ts';
 export { ClientSessions } from './client-sessions.ts';
-export { fromConnectError, toConnectError } from './connect-error.ts';
+export { fromConnectError, readingError, toConnectError } from './connect-error.ts';
 export type { ListenerLimits } from './connections.ts';
 export { durationFromMicros, durationMicros } from './durations.ts';
 export { healthService, type Serving } from './health.ts';

@@ -13,6 +13,7 @@ import {
   type ServerReflectionRequest as ServerReflectionRequestV1Alpha,
   ServerReflection as ServerReflectionV1Alpha,
 } from '@zerolatency/proto/reflection-v1alpha';
+import { readingError, toConnectError } from './connect-error.ts';
 
 type Question = (ServerReflectionRequest | ServerReflectionRequestV1Alpha)['messageRequest'];
 
@@ -30,7 +31,7 @@ export function addReflection(
     ServerReflection,
     {
       serverReflectionInfo: async function* (requests) {
-        for await (const request of requests)
+        for await (const request of detailed(requests))
           yield respond(request, answer(request.messageRequest));
       },
     },
@@ -40,12 +41,21 @@ export function addReflection(
     ServerReflectionV1Alpha,
     {
       serverReflectionInfo: async function* (requests) {
-        for await (const request of requests)
+        for await (const request of detailed(requests))
           yield respond(request, answer(request.messageRequest));
       },
     },
     options,
   );
+}
+
+/** Gives our detail to a request that cannot be read. */
+async function* detailed<R>(requests: AsyncIterable<R>): AsyncGenerator<R> {
+  try {
+    yield* requests;
+  } catch (reason) {
+    throw toConnectError(readingError(reason));
+  }
 }
 
 function respond<R extends { readonly host: string }, A>(request: R, messageResponse: A) {

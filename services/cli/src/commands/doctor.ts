@@ -160,7 +160,7 @@ function clockOf(probes: readonly Probe[]): Finding {
     };
   }
   const skew = skewIn(bridge.report);
-  if (skew === '') return { hop: 'clock', health: 'ok', detail: 'as the relay has it' };
+  if (skew === '') return { hop: 'clock', health: 'ok', detail: "agrees with the relay's" };
   return {
     hop: 'clock',
     health: 'failed',
@@ -189,7 +189,7 @@ async function serversOf({ device }: Layout, probes: readonly Probe[]): Promise<
   );
   if (running.length > 0) {
     return running
-      .map(({ name, containment }) => `${name} runs, sandbox ${containment}`)
+      .map(({ name, containment }) => `${name} runs ${placeOf(containment)}`)
       .join(', ');
   }
   const keys = await readKeys(device.manifestKeys);
@@ -199,6 +199,10 @@ async function serversOf({ device }: Layout, probes: readonly Probe[]): Promise<
   return verified.content.servers
     .map(({ name }) => `${name} is allowed and does not run`)
     .join(', ');
+}
+
+function placeOf(containment: unknown): string {
+  return containment === 'sandbox' ? 'in a sandbox' : `without a sandbox (${containment})`;
 }
 
 async function ledgerOf({ host }: Layout, probes: readonly Probe[]): Promise<string> {

@@ -96,11 +96,13 @@ test('[HOST-13] shows what expires, and when', async (t) => {
     { name: 'policy', status: 'ok', expiresAt: inDays(-1) },
   ];
   const host = await serveAdmin(t, report('ok', { components }));
-  await serveControl(t, made, bridge('live', 'ready', { credential: { expiresAt: inDays(1) } }));
+  const policy = { state: 'active', policyId: 'local@1', expiresAt: inDays(13) };
+  const credential = { expiresAt: inDays(1) };
+  await serveControl(t, made, bridge('live', 'ready', { credential, policy }));
   await made.point({ host: { adminUrl: host }, relay: { adminUrl: await nowhere() } });
   const { stdout } = await made.zl(['status']);
   assert.match(stdout, /model-host .*\n {9}expires: certificate in 20 days, policy has expired\n/);
-  assert.match(stdout, /device-bridge .*\n {9}expires: credential in 1 day\n/);
+  assert.match(stdout, /device-bridge .*\n {9}expires: credential in 1 day, policy in 13 days\n/);
 });
 
 test('a missing component is down, a faulty one says why, and the exit status is 1', async (t) => {

@@ -129,12 +129,15 @@ export interface Expiry {
   readonly expiresAt: string;
 }
 
-/** What in the component expires. */
+/** What in the component expires; components name themselves, and a bridge has no components. */
 export function expiriesIn({ components, credential, policy }: Report = {}): readonly Expiry[] {
-  const parts = [...recordsIn(components), ...recordsIn([credential, policy])];
-  return parts.flatMap(({ name, policyId, expiresAt }) => {
-    const what = [name, policyId].find((each) => typeof each === 'string') ?? 'credential';
-    return typeof expiresAt === 'string' ? [{ what: String(what), expiresAt }] : [];
+  const parts: readonly Report[] = [
+    ...recordsIn(components),
+    ...recordsIn([credential]).map((each) => ({ ...each, name: 'credential' })),
+    ...recordsIn([policy]).map((each) => ({ ...each, name: 'policy' })),
+  ];
+  return parts.flatMap(({ name, expiresAt }) => {
+    return typeof expiresAt === 'string' ? [{ what: String(name), expiresAt }] : [];
   });
 }
 

@@ -20,7 +20,12 @@ import {
   type TurnLimits,
 } from '@zerolatency/proto/agent';
 import { maskText, type OnMasked } from '@zerolatency/redaction';
-import { durationMicros, fromConnectError, toConnectError } from '@zerolatency/service/rpc';
+import {
+  durationMicros,
+  fromConnectError,
+  readingError,
+  toConnectError,
+} from '@zerolatency/service/rpc';
 import {
   type ChatObserver,
   ChatSession,
@@ -155,7 +160,7 @@ export function detailed(observer: RefusalObserver): Interceptor {
     try {
       return await next(request);
     } catch (reason) {
-      const error = readingFailure(reason);
+      const error = readingError(reason, { aborted: 'turn.cancelled' });
       observer.refused({ method: methodOf(request), error });
       throw toConnectError(error);
     }
@@ -180,7 +185,7 @@ async function readActions(
     }
     await session.finish();
   } catch (reason) {
-    const error = readingFailure(reason);
+    const error = readingError(reason, { aborted: 'turn.cancelled' });
     await session.fail(error, { isLost: LOST_IDS.has(error.id) });
   }
 }
@@ -193,15 +198,6 @@ const LOST_IDS: ReadonlySet<ErrorId> = new Set([
   'peer.unavailable',
   'turn.cancelled',
 ]);
-
-/** Connect reports an unreadable message as internal; a broken stream has its cause beside it. */
-function readingFailure(reason: unknown): ZlError {
-  const isMessage = reason instanceof ConnectError && reason.code === Code.Internal;
-  if (!isMessage || reason.cause !== undefined) {
-    return fromConnectError(reason, { aborted: 'turn.cancelled' });
-  }
-  return new ZlError('request.invalid', reason.rawMessage, { cause: reason });
-}
 
 /** The longest names of a server and its tool, and the dot between them. */
 const MAX_TOOL_CHARS = 193;

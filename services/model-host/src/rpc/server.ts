@@ -66,13 +66,14 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { serving } = options;
+  const interceptors = [detailed(options.observer)];
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options), callTool: callTool(options) },
-    { requestGate: identityGate(options), interceptors: [detailed(options.observer)] },
+    { requestGate: identityGate(options), interceptors },
   );
   // These never end by themselves and would keep the server open.
-  const endless = { shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };
+  const endless = { interceptors, shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };
   router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
   addReflection(router, [AgentService, Health], endless);
 }

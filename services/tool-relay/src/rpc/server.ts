@@ -15,11 +15,11 @@ import { RelayService } from '@zerolatency/proto/relay';
 import {
   addReflection,
   answerUnimplemented,
-  fromConnectError,
   type HttpServer,
   healthService,
   type ListenerLimits,
   listen,
+  readingError,
   type Serving,
   toConnectError,
   watchListener,
@@ -126,7 +126,7 @@ function watchRpcs({ registry, tracer }: RpcServerOptions): Interceptor {
     try {
       return await inSpan(tracer, request.method.name, { kind: 'server', parent }, () =>
         next(request).catch((reason: unknown) => {
-          const error = fromConnectError(reason);
+          const error = readingError(reason);
           errorId = error.id;
           throw error;
         }),
