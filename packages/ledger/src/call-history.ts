@@ -38,7 +38,7 @@ const SHARED_WITH_INTENT = [...SHARED_WITH_DENIAL, 'executor', 'toolVersion'] as
 /** What a verifier found that it cannot check. */
 export interface Unchecked {
   readonly missingKeys: readonly MissingKey[];
-  /** Of receipts of later versions. */
+  /** Receipts of later versions: which end signed, and the version. */
   readonly newer: readonly string[];
   /** Digests of bundles that are not beside the ledger. */
   readonly bundles: readonly string[];

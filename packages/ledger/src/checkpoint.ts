@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto';
-import { readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { readIfThere } from '@zerolatency/service/files';
 import type { Lock } from '@zerolatency/service/processes';
 import { type Signer, strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
 
@@ -211,10 +211,5 @@ export function lockLost(): ZlError {
 }
 
 export async function readCheckpointNote(dir: string): Promise<string | undefined> {
-  try {
-    return await readFile(join(dir, CHECKPOINT_FILE), 'utf8');
-  } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
-    throw reason;
-  }
+  return readIfThere(join(dir, CHECKPOINT_FILE));
 }

@@ -1,5 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
+import { readIfThere } from '@zerolatency/service/files';
 import { strictBase64, toBase64 } from '@zerolatency/signing';
 
 /** What a ledger held at some time, and so has to hold now. */
@@ -16,13 +16,8 @@ export interface Floor extends Anchor {
 }
 
 export async function readFloor(path: string): Promise<Floor | undefined> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
-    throw reason;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return undefined;
   const floor = parseFloor(text);
   if (floor !== undefined) return floor;
   throw new ZlError(

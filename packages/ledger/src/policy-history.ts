@@ -7,7 +7,7 @@ type PolicyChanged = RecordBodies['policy.changed'];
 interface InForce {
   readonly body: PolicyChanged;
   readonly bundle: KeptBundle | undefined;
-  /** Of the record that replaced it; infinite for the last. */
+  /** When the next policy replaced it; infinite for the last. */
   untilMs: number;
 }
 

@@ -8,7 +8,7 @@ export interface LeafRange {
   readonly to: number;
 }
 
-/** Of a record in the tree that a checkpoint covers: a C2SP tlog-proof. */
+/** Shows that a checkpoint covers a record: a C2SP tlog-proof. */
 interface InclusionProof {
   readonly kind: 'inclusion';
   readonly index: number;
@@ -16,7 +16,7 @@ interface InclusionProof {
   readonly note: string;
 }
 
-/** That a checkpoint continues an earlier one: what C2SP tlog-witness takes as add-checkpoint. */
+/** Shows that a checkpoint continues an earlier one: the body of add-checkpoint in C2SP tlog-witness. */
 interface ConsistencyProof {
   readonly kind: 'consistency';
   readonly earlierSize: number;

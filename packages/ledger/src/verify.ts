@@ -189,7 +189,7 @@ interface Checkpoints {
   readonly size: number;
   /** Base64 roots by size. */
   readonly roots: ReadonlyMap<number, string>;
-  /** Of notes whose signatures cannot be checked. */
+  /** Key hashes in notes whose signatures cannot be checked. */
   readonly checkpointKeys: readonly string[];
   readonly problem?: BadRecord;
 }

@@ -1,6 +1,5 @@
-import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { writeAtomically } from '@zerolatency/service/files';
+import { readIfThere, writeAtomically } from '@zerolatency/service/files';
 
 /** The newest document ever accepted. Older ones, and others of the same version, are refused. */
 export interface Floor {
@@ -89,13 +88,8 @@ export function rollbackFault(
 }
 
 async function load(path: string): Promise<Floor | 'missing' | 'reset'> {
-  let text: string;
-  try {
-    text = await readFile(path, 'utf8');
-  } catch (reason) {
-    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return 'missing';
-    throw reason;
-  }
+  const text = await readIfThere(path);
+  if (text === undefined) return 'missing';
   const floor = parse(text);
   // A guess could let an older document in.
   if (floor === undefined) throw new ZlError('config.invalid', `${path} cannot be read as a floor`);

@@ -1,4 +1,4 @@
-import { open, rename } from 'node:fs/promises';
+import { open, readFile, rename } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** A file's name survives a crash of the machine only after this. */
@@ -25,4 +25,14 @@ export async function writeAtomically(path: string, text: string, fsync = true):
   }
   await rename(draft, path);
   if (fsync) await syncDirectory(dirname(path));
+}
+
+/** Undefined when there is no such file. */
+export async function readIfThere(path: string): Promise<string | undefined> {
+  try {
+    return await readFile(path, 'utf8');
+  } catch (reason) {
+    if (reason instanceof Error && 'code' in reason && reason.code === 'ENOENT') return undefined;
+    throw reason;
+  }
 }

@@ -157,6 +157,34 @@ test('[AUD-01] signatures whose keys nobody gave are listed as not checked, with
   assert.match(none.stderr, /config\.invalid: .* is neither a \.pem file nor a folder of them/);
 });
 
+test('[AUD-01] a bundle that is not kept leaves its decisions unchecked, with status 4', async (t) => {
+  const { ledgerDir, verify } = await audited(t);
+  await rm(join(ledgerDir, 'bundles'), { recursive: true });
+  const { status, stdout } = await verify();
+  assert.equal(status, 4, stdout);
+  assert.ok(stdout.includes(`not checked: decisions by policy ${policyDigest}, which is not in `));
+  assert.match(stdout, /\nNot altered, and not checked in full: 5 records, root /);
+});
+
+test('[AUD-01] records that no checkpoint covers yet are listed, and refused with --strict', async (t) => {
+  const { dir, ledgerDir, signer, verify, zl } = await audited(t);
+  const options = { dir: ledgerDir, signer, origin: 'zerolatency/test' };
+  const ledger = await openLedger({ ...options, checkpointEveryMs: 2 ** 30 });
+  await ledger.append({ kind: 'host.started', body: { version: '1.2.3' } });
+  await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
+  const whileItRuns = await verify();
+  assert.equal(whileItRuns.status, 0, whileItRuns.stdout);
+  assert.match(whileItRuns.stdout, /^ {2}unsigned yet: records 5 to 6$/m);
+  const strict = await verify('--strict');
+  assert.equal(strict.status, 1);
+  assert.match(strict.stdout, /\nRefused: 2 records are unsigned\. 7 records, root /);
+  const above = await zl('prove', ledgerDir, '--record', '6');
+  assert.match(above.stderr, /record 6 is not covered, and the checkpoint covers 5 records/);
+  await ledger.close();
+  assert.equal((await verify('--strict')).status, 0);
+  assert.equal((await zl('prove', ledgerDir, '--record', '6')).status, 0, dir);
+});
+
 test('[AUD-04] a record is proved, and the proof checked without the ledger', async (t) => {
   const { dir, ledgerDir, show, zl } = await audited(t);
   const keys = ['--host-keys', join(dir, 'keys')];

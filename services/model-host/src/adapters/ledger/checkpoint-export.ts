@@ -1,16 +1,15 @@
-import { readFile } from 'node:fs/promises';
 import { request } from 'node:https';
 import { join } from 'node:path';
 import { claimedCheckpoint } from '@zerolatency/ledger';
 import { Backoff } from '@zerolatency/service/backoff';
-import { writeAtomically } from '@zerolatency/service/files';
+import { readIfThere, writeAtomically } from '@zerolatency/service/files';
 import type { ComponentStatus } from '@zerolatency/service/lifecycle';
 
 export interface CheckpointExportOptions {
   /** A folder, or an HTTPS URL that takes a note as the body of a POST. */
   readonly to: string;
   readonly everyMs: number;
-  /** Of the authority of the URL's certificate; those of the system when absent. */
+  /** PEM of the authority that issued the URL's certificate; those of the system when absent. */
   readonly ca?: string | undefined;
   /** The newest note; empty while there is none. */
   readonly newest: () => Promise<string>;
@@ -111,11 +110,7 @@ async function keepIn(folder: string, note: string): Promise<void> {
   if (checkpoint === undefined) throw new Error('the note is not a checkpoint');
   const { ledgerId, size, root } = checkpoint;
   const file = join(folder, `${ledgerId}-${String(size).padStart(16, '0')}.checkpoint`);
-  const there = await readFile(file, 'utf8').catch((reason: NodeJS.ErrnoException) => {
-    if (reason.code === 'ENOENT') return '';
-    throw reason;
-  });
-  const kept = claimedCheckpoint(there);
+  const kept = claimedCheckpoint((await readIfThere(file)) ?? '');
   // What is not a note was cut short by a crash.
   if (kept === undefined) return writeAtomically(file, note);
   if (Buffer.from(kept.root).equals(root)) return;
