@@ -60,8 +60,8 @@ export const CRITICAL: readonly CriticalFiles[] = [
   {
     files: 'services/device-bridge/src/{calls/*,adapters/files/real-folders}.ts',
     tests: [
-      'services/device-bridge/src/calls/calls.test.ts',
-      'services/device-bridge/src/calls/{manifest-change,opened-files}.test.ts',
+      'services/device-bridge/src/calls/{device-calls,calls}.test.ts',
+      'services/device-bridge/src/calls/{manifest-change,opened-files,sandbox-demand}.test.ts',
     ],
   },
   {

@@ -186,6 +186,8 @@ test('[TOOL-02] references to other documents and to themselves are refused', ()
   refused({ $ref: 'other.json#/a' }, /only #/);
   refused({ $ref: '#anchor' }, /only #/);
   refused({ $ref: '#/$defs/none' }, /does not exist/);
+  refused({ $ref: '#/$defs/0', $defs: {} }, /does not exist/);
+  refused({ $ref: '#/allOf/length', allOf: [true] }, /does not exist/);
   refused({ $ref: '#' }, /refers to itself/);
   refused({ type: 'object', properties: { next: { $ref: '#' } } }, /refers to itself/);
   refused({ $dynamicRef: '#x' }, /\$dynamicRef/);

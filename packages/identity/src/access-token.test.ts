@@ -113,6 +113,14 @@ test('[HOST-11] a token of another type is refused, whatever signed it', async (
   }
 });
 
+test('[HOST-11] a text that is not a JWT is refused as that', async () => {
+  const keys = createLocalJWKSet({ keys: [] });
+  for (const text of ['', 'garbage', 'a.b.c', 'eyJhbGciOiJFZERTQSJ9.e30']) {
+    const { error } = await verifyAccessToken(text, keys, RULES);
+    assert.equal(error, 'it cannot be read', text);
+  }
+});
+
 test('[HOST-11] only the stated algorithms are accepted, also with a key of the set', async () => {
   for (const alg of ['EdDSA', 'ES256', 'RS256']) {
     assert.equal(await (await verifierOf(alg)).faultOf({}), '', alg);

@@ -57,6 +57,13 @@ test('text that is not a checkpoint is refused', () => {
   }
 });
 
+test('a signed size that counts no records is refused, and one of an empty ledger is not', async () => {
+  const sizeOf = async (size: number) =>
+    verifyCheckpoint(await signCheckpoint({ ...checkpoint, size }, signer), keys).value?.size;
+  assert.equal(await sizeOf(0), 0);
+  for (const size of [-1, 1.5, 2 ** 53, 1e21]) assert.equal(await sizeOf(size), undefined);
+});
+
 test('an origin that does not fit into a note is refused', () => {
   for (const origin of ['', 'a b', 'a+b', 'a\nb', 'x'.repeat(201), 'a\u00a0b']) {
     assert.throws(() => assertOrigin(origin), { id: 'config.invalid' });
