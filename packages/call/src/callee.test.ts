@@ -15,8 +15,6 @@ import {
   request,
   setUp,
 } from '../test/callee-rig.ts';
-import { excessOf } from './callee-entries.ts';
-import { CALLEE_LIMITS } from './callee-ports.ts';
 import { CallerSender } from './caller-sender.ts';
 import { type Callee, MemoryJournal, requestDigest } from './index.ts';
 import { readDeviceMessage } from './messages.ts';
@@ -196,36 +194,6 @@ test('[HOST-05] a call cancelled before it begins never runs, and a running one 
   assert.equal(callee.running, 1);
 });
 
-test('running calls, bytes of results and entries are bounded', () => {
-  const { callee, sent, log } = setUp({ maxRunning: 1, maxHeldBytes: 1_000, maxEntries: 4 });
-  callTo(callee, 1);
-  callTo(callee, 2);
-  assert.match(lastOutcome(sent).errorMessage, /runs 1 calls/);
-  callee.begin(idOf(1), { durable: true }, at(1));
-  callee.finished(idOf(1), { status: 'done', result: Buffer.alloc(1_001) });
-  assert.match(lastOutcome(sent).errorMessage, /keeps 1000 bytes/);
-  assert.deepEqual(log, ['dispatch 1']);
-  callTo(callee, 3, { maxBytes: 5 });
-  callee.begin(idOf(3), { durable: true }, at(1));
-  callee.finished(idOf(3), { status: 'done', result: Buffer.alloc(6) });
-  assert.equal(lastOutcome(sent).errorId, 'tool.result_too_large');
-  callTo(callee, 4);
-  callTo(callee, 5);
-  assert.equal(lastRefusal(sent), RefusedReason.BUSY);
-});
-
-test('a result may be as large as its limit, and fill the device to the last byte', () => {
-  const call = { ...request, callId: idOf(1), digest: Buffer.alloc(32), wantsProgress: false };
-  const limits = { ...CALLEE_LIMITS, maxHeldBytes: 1_000, maxResultBytes: 500 };
-  const idFor = (resultBytes: number, heldBytes: number, maxBytes = 0) =>
-    excessOf({ ...call, maxBytes }, { resultBytes, heldBytes }, limits)?.id;
-  assert.equal(idFor(500, 1_000), undefined);
-  assert.equal(idFor(500, 1_001), 'limit.exceeded');
-  assert.equal(idFor(501, 1_000), 'tool.result_too_large');
-  assert.equal(idFor(100, 1_000, 100), undefined);
-  assert.equal(idFor(101, 1_000, 100), 'tool.result_too_large');
-});
-
 test('on a full disk nothing begins, and an outcome waits until the journal takes it', () => {
   const journal = new (class extends MemoryJournal {
     isFull = false;
@@ -263,43 +231,6 @@ test('on a full disk nothing begins, and an outcome waits until the journal take
   assert.deepEqual(said().slice(length), ['DATA', 'OUTCOME']);
   callTo(callee, 2);
   assert.ok(begin(2), 'the caller asked again');
-});
-
-test('an acknowledgement frees the bytes of a result', () => {
-  const { callee, sent, said } = setUp({ maxHeldBytes: 100_000 });
-  for (let call = 1; call < 20; call += 1) {
-    const line = callTo(callee, call);
-    callee.begin(idOf(call), { durable: false }, at(1));
-    callee.finished(idOf(call), { status: 'done', result: Buffer.alloc(60_000) });
-    assert.equal(lastOutcome(sent).status, OutcomeStatus.DONE);
-    line.ack();
-  }
-  sent.length = 0;
-  lineOf(19, (frame) => callee.frame(frame, 1)).resume(0, 100_000);
-  assert.deepEqual(said(), ['OUTCOME'], 'no byte of the result is left');
-  assert.equal(sent[0]?.offset, 60_000);
-});
-
-test('outcomes count as held bytes until they are forgotten, and a full device takes no new call', () => {
-  const { callee, journal, sent, log } = setUp({ maxHeldBytes: 3_000, retentionMs: 100 });
-  const error = new ZlError('tool.failed', 'x'.repeat(990));
-  let taken = 0;
-  for (let call = 1; call <= 5; call += 1) {
-    const line = callTo(callee, call);
-    if (log.length === taken) break;
-    taken = log.length;
-    callee.begin(idOf(call), { durable: false }, at(1));
-    callee.finished(idOf(call), { status: 'failed', error });
-    line.ack();
-  }
-  assert.equal(lastRefusal(sent), RefusedReason.BUSY);
-  assert.equal(taken, 3);
-  const again = setUp({ maxHeldBytes: 3_000, retentionMs: 100 }, journal);
-  callTo(again.callee, 6);
-  assert.equal(lastRefusal(again.sent), RefusedReason.BUSY, 'restored outcomes count too');
-  callee.tick(10_100);
-  callTo(callee, 7, { deadlineMs: 20_000 });
-  assert.deepEqual(log.slice(taken), ['dispatch 7']);
 });
 
 test('a Resume sets the credit, so a caller that takes no bytes gets none', () => {

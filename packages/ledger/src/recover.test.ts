@@ -83,3 +83,20 @@ test('damage above the last checkpoint is not taken for a torn write when later 
   );
   await assert.rejects(scratch.open(), { id: 'ledger.corrupt', message: /line 3 cannot be read/ });
 });
+
+test('[AUD-02] a batch of which only later records reached the disk is cut off as a whole', async () => {
+  const ledger = await scratch.open({ fsync: true, checkpointEveryMs: 1_000_000 });
+  await ledger.append(intent(1));
+  await Promise.all([2, 3, 4].map((number) => ledger.append(intent(number))));
+  const dir = scratch.crashed(scratch.dir);
+  await ledger.close();
+  const lines = readFileSync(join(dir, FIRST), 'utf8').split('\n');
+  writeFileSync(join(dir, FIRST), lines.with(2, '\0'.repeat(lines[2]?.length ?? 0)).join('\n'));
+  const again = await scratch.open({ dir });
+  assert.ok(again.cutBytes > 0);
+  assert.deepEqual([again.size, again.adopted], [3, 1], 'with the record of what was adopted');
+  await again.append(intent(2));
+  await again.close();
+  const { ok, records } = await verifyLedger(dir, { keys });
+  assert.deepEqual([ok, records], [true, 4]);
+});
