@@ -3,13 +3,16 @@ import { cpSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import {
+  checkConsistency,
   checkInclusion,
   type LedgerEntry,
   openLedger,
   parseProof,
+  proveConsistency,
+  verifyCheckpoint,
   verifyLedger,
 } from '@zerolatency/ledger';
-import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
+import { generateKeyPair, toBase64, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { BYTE_ALTERATIONS } from './altered-bytes.ts';
 import { ALTERATIONS, device, honestDrafts, host, KEYS, writeLedger } from './altered-ledgers.ts';
@@ -122,6 +125,49 @@ test(
       unknown.ours.map(([, { verdict }]) => verdict),
       ['unchecked', 'unchecked'],
     );
+  },
+);
+
+test(
+  '[AUD-04] whoever holds the host key rewrites a ledger, and a checkpoint kept elsewhere shows it',
+  needsPython(),
+  async (t) => {
+    const dir = await honest(t);
+    const note = readFileSync(join(dir, 'checkpoint'), 'utf8');
+    const kept = join(tempDir(t), 'kept');
+    writeFileSync(kept, note);
+    const pems = { host: KEYS.host.publicPem, device: KEYS.device.publicPem };
+    const paths = writeKeys(join(tempDir(t), 'keys'), pems);
+    const stopped = honestDrafts().at(-1)!;
+    // Nobody asked for the file, and the ledger goes on behind the checkpoint.
+    const calls = new Set([
+      'call.intent',
+      'call.receipt',
+      'policy.denied',
+      'policy.withheld',
+      'turn',
+    ]);
+    const rewritten = honestDrafts().filter(({ kind }) => !calls.has(kind));
+    while (rewritten.length < honestDrafts().length + 2) rewritten.push(stopped);
+    await writeLedger(dir, rewritten);
+
+    const alone = await verifyLedger(dir, { keys, receiptKeys });
+    assert.equal(alone.verdict, 'valid', 'the host can sign whatever it wants');
+    const pinned = await verifyLedger(dir, { keys, receiptKeys, knownCheckpoints: [note] });
+    assert.equal(pinned.firstBad?.reason, 'differs from the checkpoint');
+    const [theirs] = verifyOutside([dir], { ...paths, checkpoints: [kept] });
+    assert.deepEqual(theirs, ourVerdict(pinned));
+    await assert.rejects(proveConsistency(dir, note), { id: 'ledger.corrupt' });
+
+    const earlier = verifyCheckpoint(note, keys).value!;
+    const newest = readFileSync(join(dir, 'checkpoint'), 'utf8');
+    const own = verifyCheckpoint(newest, keys).value!;
+    const path = await proveConsistency(dir, newest);
+    for (const { size, root } of [earlier, own]) {
+      const forged = parseProof(path.replace(/^old \d+\n/, `old ${size}\n${toBase64(root)}\n`));
+      assert.equal(forged?.kind, 'consistency');
+      assert.ok(checkConsistency(forged, { earlier, keys }).error);
+    }
   },
 );
 

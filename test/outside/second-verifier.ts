@@ -29,12 +29,15 @@ export interface KeyPaths {
   /** A public PEM file, or a folder of them. */
   readonly host: string;
   readonly device: string;
+  /** Files of checkpoints kept elsewhere. */
+  readonly checkpoints?: readonly string[];
 }
 
 /** One process for all folders, because its start takes longer than its work. */
 export function verifyOutside(folders: readonly string[], keys: KeyPaths): Verdict[] {
   const options = ['--contracts', join(ROOT, 'contracts')];
-  const paths = ['--host-keys', keys.host, '--device-keys', keys.device, ...folders];
+  const kept = (keys.checkpoints ?? []).flatMap((file) => ['--checkpoint', file]);
+  const paths = ['--host-keys', keys.host, '--device-keys', keys.device, ...kept, ...folders];
   const args = ['-B', PROGRAM, ...options, ...paths];
   const { stdout, stderr, status } = spawnSync(python ?? 'python3', args, { encoding: 'utf8' });
   if (status !== 0) throw new Error(`the second verifier failed: ${stderr}`);
