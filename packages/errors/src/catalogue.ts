@@ -53,7 +53,7 @@ export const CATALOGUE = {
   'identity.forbidden': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'This identity lacks the permission; use one that has it.',
+    help: 'Use an identity that has the permission which the message names.',
   },
   'limit.exceeded': {
     code: 'RESOURCE_EXHAUSTED',
@@ -83,7 +83,7 @@ export const CATALOGUE = {
   'turn.cancelled': {
     code: 'CANCELLED',
     retryable: true,
-    help: 'The client cancelled the turn or left.',
+    help: 'The client cancelled the turn or left; send the message again if it is still wanted.',
   },
   'turn.busy': {
     code: 'FAILED_PRECONDITION',
@@ -103,12 +103,12 @@ export const CATALOGUE = {
   'provider.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The model provider failed; see the host log for its answer.',
+    help: 'The model provider failed; see its answer with "zl logs", and try again.',
   },
   'provider.unparsable': {
     code: 'INTERNAL',
     retryable: true,
-    help: 'The model produced unreadable tool calls, also when asked to repair them.',
+    help: 'The model produced unreadable tool calls, also when asked to repair them; try again, or use another model.',
   },
   'provider.unknown_model': {
     code: 'NOT_FOUND',
@@ -118,12 +118,12 @@ export const CATALOGUE = {
   'tool.unknown': {
     code: 'NOT_FOUND',
     retryable: false,
-    help: 'Check the name against the device catalog (zl devices).',
+    help: 'Use a name that "zl devices" shows.',
   },
   'tool.arguments_invalid': {
     code: 'INVALID_ARGUMENT',
     retryable: false,
-    help: 'Correct the field that the message names; the schema is in contracts/tools.',
+    help: 'Correct the field that the message names.',
   },
   'tool.result_invalid': {
     code: 'INTERNAL',
@@ -133,17 +133,17 @@ export const CATALOGUE = {
   'tool.failed': {
     code: 'UNKNOWN',
     retryable: false,
-    help: 'The tool ran and reported an error; see its message.',
+    help: 'The tool ran and reported an error; do what its message says.',
   },
   'tool.timeout': {
     code: 'DEADLINE_EXCEEDED',
     retryable: false,
-    help: 'The tool did not finish in time; raise caps.timeoutMs in the policy or ask for less.',
+    help: 'Ask for less, or raise the lowest of caps.timeoutMs in the policy, tools.timeout of the host and limits.callTimeoutMs of the server manifest.',
   },
   'tool.server_down': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The MCP server is not running; see "zl devices" and the bridge log.',
+    help: 'The MCP server is not running; "zl status" shows why, with what it printed last.',
   },
   'tool.sandbox_unavailable': {
     code: 'FAILED_PRECONDITION',
@@ -153,7 +153,7 @@ export const CATALOGUE = {
   'tool.server_protocol': {
     code: 'INTERNAL',
     retryable: false,
-    help: 'The MCP server sent invalid or oversized MCP messages; see the bridge log.',
+    help: 'The MCP server sent messages that are not valid MCP; mend the server. "zl logs" shows what was wrong.',
   },
   'tool.result_too_large': {
     code: 'RESOURCE_EXHAUSTED',
@@ -213,12 +213,12 @@ export const CATALOGUE = {
   'device.credential_invalid': {
     code: 'UNAUTHENTICATED',
     retryable: false,
-    help: 'Enrol the device again; check that its clock is right.',
+    help: 'Renew the credential ("zl up" does on its own machine), and check that the clock of the device is right.',
   },
   'device.superseded': {
     code: 'ABORTED',
     retryable: true,
-    help: 'The same device connected again, and one credential serves one bridge; stop the other bridge, or enrol it as a device of its own.',
+    help: 'The same device connected again, and one credential serves one bridge; stop the other bridge, or give it a credential of its own.',
   },
   'call.unknown_outcome': {
     code: 'UNKNOWN',
@@ -228,7 +228,7 @@ export const CATALOGUE = {
   'call.cancelled': {
     code: 'CANCELLED',
     retryable: true,
-    help: 'The call was cancelled before it finished.',
+    help: 'The call was cancelled before it finished; look at the device before you repeat one with effects.',
   },
   'relay.unreachable': {
     code: 'UNAVAILABLE',
@@ -323,12 +323,12 @@ export const CATALOGUE = {
   'request.conflict': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The state of the server does not allow this request; the message says why.',
+    help: 'The state of the server does not allow this request; change what the message names, and try again.',
   },
   'operation.cancelled': {
     code: 'CANCELLED',
     retryable: false,
-    help: 'The operation was cancelled before it finished; its effect is not known.',
+    help: 'The operation was cancelled before it finished, and may have taken effect; check before you repeat it.',
   },
   'peer.unavailable': {
     code: 'UNAVAILABLE',

@@ -5,6 +5,7 @@ import bridge from '../../../contracts/config/device-bridge.schema.json' with { 
 import host from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import relay from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
 import bundle from '../../../contracts/policy/bundle.schema.json' with { type: 'json' };
+import manifest from '../../../contracts/policy/manifest.schema.json' with { type: 'json' };
 import { fakeTerminal } from './fake-terminal.ts';
 import { runZl } from './installed.ts';
 
@@ -22,7 +23,7 @@ test('[CLI-02] every command that a help text names exists', async () => {
 
 /** Schemas name the settings; a turn's limits are fields of StartTurn. */
 const NAMES = new Set(
-  [bridge, host, relay, bundle].flatMap((schema) =>
+  [bridge, host, relay, bundle, manifest].flatMap((schema) =>
     [...JSON.stringify(schema).matchAll(/"(\w+)":\{/g)].map(([, name]) => name),
   ),
 );

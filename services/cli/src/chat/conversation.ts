@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
+import type { Error as TurnError } from '@zerolatency/proto/errors';
 import type { ChatStream, Memory } from './session.ts';
 
 /** Well below the host's limits on history (200 messages, 1 MiB). */
@@ -11,27 +12,54 @@ interface Said {
   readonly text: string;
 }
 
+/** Reported before a turn begins, so nothing has happened. */
+const AWAY: ReadonlySet<string> = new Set([
+  'device.offline',
+  'device.unknown',
+  'relay.unreachable',
+]);
+
+type OnDeviceAway = (error: TurnError) => void;
+
 /** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
   readonly #open: () => Promise<ChatStream>;
+  readonly #onDeviceAway: OnDeviceAway | undefined;
   #session: ChatStream | undefined;
   #stopOpening: (() => void) | undefined;
   #sessionId = '';
   #said: readonly Said[] = [];
 
-  constructor(open: () => Promise<ChatStream>) {
+  /** With `onDeviceAway` a turn whose device cannot be reached is run without one. */
+  constructor(open: () => Promise<ChatStream>, onDeviceAway?: OnDeviceAway) {
     this.#open = open;
+    this.#onDeviceAway = onDeviceAway;
   }
 
   async *turn(text: string): AsyncGenerator<ChatEvent> {
     const { session, memory } = await this.#usable();
+    const away = yield* this.#run(text, session.turn(text, memory));
+    if (away === undefined) return;
+    this.#onDeviceAway?.(away);
+    const again = await this.#usable();
+    yield* this.#run(text, again.session.turn(text, again.memory, { deviceId: '' }));
+  }
+
+  /** Returns the error, unseen, of a turn that can be run without its device. */
+  async *#run(
+    text: string,
+    events: AsyncIterable<ChatEvent>,
+  ): AsyncGenerator<ChatEvent, TurnError | undefined> {
     let answer = '';
-    for await (const event of session.turn(text, memory)) {
+    for await (const event of events) {
+      const { case: kind, value } = event.event;
+      if (kind === 'error' && this.#onDeviceAway !== undefined && AWAY.has(value.id)) return value;
       this.#sessionId ||= event.sessionId;
-      if (event.event.case === 'assistantDelta') answer += event.event.value.text;
-      if (event.event.case === 'assistantDone') this.#remember(text, answer);
+      if (kind === 'assistantDelta') answer += value.text;
+      if (kind === 'assistantDone') this.#remember(text, answer);
       yield event;
     }
+    return undefined;
   }
 
   cancel(): void {

@@ -53,8 +53,12 @@ export class ChatStream {
   }
 
   /** The events of the turn, up to and including its AssistantDone or Error. */
-  async *turn(text: string, memory: Memory = {}): AsyncGenerator<ChatEvent> {
-    const { deviceId, model } = this.#target;
+  async *turn(
+    text: string,
+    memory: Memory = {},
+    { deviceId }: Pick<ChatTarget, 'deviceId'> = this.#target,
+  ): AsyncGenerator<ChatEvent> {
+    const { model } = this.#target;
     const sent = this.#requests.write(startRequest({ ...memory, text, deviceId, model }));
     // A failed stream rejects the write and the read; the read has the reason.
     sent.catch(() => {});

@@ -54,6 +54,27 @@ test('--json prints one event per line, with the same exit status', async (t) =>
   assert.equal(events[1].assistantDone.steps, 1);
 });
 
+test('[CLI-02] a device that cannot be reached leaves a chat without tools, unless it was named', async (t) => {
+  const made = await installed(t);
+  const value = { id: 'device.offline', message: 'this-machine is not connected' };
+  const host = await serveHost(t, made, (turn) =>
+    turn.start.deviceId === '' ? answer(turn) : [{ case: 'error', value }],
+  );
+  const bare = await made.zl(['chat', 'hi']);
+  assert.equal(bare.status, 0);
+  assert.match(bare.stdout, /^you said hi\n/);
+  assert.equal(
+    bare.stderr,
+    'zl: device.offline: this-machine is not connected; this answer is without tools. "zl doctor" names the hop that fails.\n',
+  );
+  const asked = host.starts.map(({ start }) => start.deviceId);
+  assert.deepEqual(asked, ['this-machine', '']);
+  const named = await made.zl(['chat', '--device', 'this-machine', 'hi']);
+  assert.equal(named.status, 1);
+  assert.match(named.stdout + named.stderr, /device\.offline/);
+  assert.equal(host.starts.length, 3);
+});
+
 test('a failed turn exits with 1 and prints its error once', async (t) => {
   const made = await installed(t);
   const value = { id: 'budget.steps', message: 'too many', help: 'ask for less' };

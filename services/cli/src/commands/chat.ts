@@ -1,4 +1,5 @@
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import { foreignLine } from '@zerolatency/redaction';
 import { Conversation } from '../chat/conversation.ts';
 import { ChatStream, type ChatTarget } from '../chat/session.ts';
 import { readToken } from '../chat/token.ts';
@@ -44,7 +45,10 @@ export async function chat(
   // Every stream needs a fresh access token, as the previous one may have expired.
   const open = async () => new ChatStream(await chatTarget(settings, options));
   const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
-  const conversation = new Conversation(open);
+  const conversation = new Conversation(
+    open,
+    options.device === undefined ? (error) => reportAway(terminal, error) : undefined,
+  );
   try {
     if (words.length > 0) {
       return await runTurn(terminal, conversation, { text: words.join(' '), transcript });
@@ -56,6 +60,12 @@ export async function chat(
   } finally {
     conversation.close();
   }
+}
+
+/** Who names a device wants its tools; without a name the answer counts for more. */
+function reportAway({ stderr }: Terminal, { id, message }: { id: string; message: string }): void {
+  const why = foreignLine(`${id}: ${message}`);
+  stderr.write(`zl: ${why}; this answer is without tools. "zl doctor" names the hop that fails.\n`);
 }
 
 /** Ctrl-C cancels the turn, not the program. A second one stops waiting for its end. */
