@@ -97,7 +97,7 @@ test("a program gets one event per line in the contract's JSON form", () => {
   });
 });
 
-test('[POL-06] tells once which tools policy withholds, and by which rules', () => {
+test('[POL-06] names once the rules by which policy withholds tools', () => {
   const withheld = (count: number, ...rules: string[]): Event => ({
     case: 'toolsWithheld',
     value: {

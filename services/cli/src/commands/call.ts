@@ -42,13 +42,13 @@ export async function call(
   return isDone ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
-/** A mistyped argument is told here with the words of the shell in mind. */
+/** The usual mistake is the quoting of a shell, of which the host knows nothing. */
 function expectObject(text: string): void {
   try {
     const value: unknown = JSON.parse(text);
     if (typeof value === 'object' && value !== null && !Array.isArray(value)) return;
   } catch {
-    // Told below, like every other text that is no object.
+    // Reported below, like every text that is not an object.
   }
   const example = `'{"path":"welcome.txt"}'`;
   throw new ZlError(

@@ -26,7 +26,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   policy
     .command('edit')
     .description('edit the bundle of this installation: lint, diff, sign and install it')
-    .argument('[bundle.json]', 'go on with this file')
+    .argument('[bundle.json]', 'continue with this file')
     .action(async (file) => {
       const { policyEdit } = await import('./policy-edit.ts');
       await finish(policyEdit(terminal, layout(), file));

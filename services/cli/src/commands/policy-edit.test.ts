@@ -53,11 +53,11 @@ test('[POL-07] edit leaves a bundle that was not changed as it is', async (t) =>
   assert.equal(await readFile(layout.policy.bundle, 'utf8'), before);
 });
 
-test('[POL-07] edit keeps a text that is no bundle, and goes on with it', async (t) => {
+test('[POL-07] edit keeps a text that is not a bundle, to continue with', async (t) => {
   const { edit, inForce } = await editing(t);
   const refused = await edit('s/"effect": "allow"/"effect": "perhaps"/');
   assert.equal(refused.status, 1);
-  const [, file = ''] = /"zl policy edit (\S+)" goes on with it/.exec(refused.stderr) ?? [];
+  const [, file = ''] = /continue with "zl policy edit (\S+)"/.exec(refused.stderr) ?? [];
   assert.match(await readFile(file, 'utf8'), /"perhaps"/);
   assert.equal((await inForce()).content.version, 1);
   assert.equal((await edit('s/perhaps/allow/; s/fs.read/fs.stat/', {}, file)).status, 0);

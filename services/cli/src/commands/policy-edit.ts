@@ -33,14 +33,14 @@ export async function policyEdit(
   printWarnings(terminal, edited);
   printDifference(terminal, diffBundles(before, { ...edited, ...headOf(before) }));
   if (!(await isConfirmed(terminal, before))) {
-    print(terminal, `not installed; "zl policy edit ${file}" goes on with it`);
+    print(terminal, `not installed; continue with "zl policy edit ${file}"`);
     return EXIT_STATUS.failed;
   }
   const installed = await exclusively(layout, () =>
     changeBundle(layout, (now) => {
       if (now.version === before.version) return edited;
       const moved = `${documentName(now)} was installed meanwhile`;
-      throw new ZlError('policy.invalid', `${moved}; "zl policy edit ${file}" goes on with yours`);
+      throw new ZlError('policy.invalid', `${moved}; continue with "zl policy edit ${file}"`);
     }),
   );
   print(terminal, `signed and installed ${documentName(installed)}; host and bridge apply it now`);
@@ -73,8 +73,8 @@ async function readEdited(file: string): Promise<Bundle> {
     return await readContent(POLICY_BUNDLE, file);
   } catch (cause) {
     if (!(cause instanceof ZlError)) throw cause;
-    const again = `"zl policy edit ${file}" goes on with it`;
-    throw new ZlError(cause.id, `${cause.message}; ${again}`, { cause });
+    const message = `${cause.message}; continue with "zl policy edit ${file}"`;
+    throw new ZlError(cause.id, message, { cause });
   }
 }
 

@@ -98,8 +98,8 @@ test('[CLI-02] tools add refuses what it cannot pin or find, and signs nothing',
       ['notes', '--', 'node', '-e', '1'],
       /manifest\.invalid: .*no argument is its script; --unpinned/,
     ],
-    [['notes', '--', 'none-such'], /config\.invalid: there is no program none-such on PATH/],
-    [['notes', '--', './none-such'], /there is no program \S+\/none-such; write its path/],
+    [['notes', '--', 'none-such'], /config\.invalid: none-such is not on PATH; write the path/],
+    [['notes', '--', './none-such'], /\/none-such is not an executable file/],
     [['No.tes', '--', 'node', script], /request\.invalid: No\.tes is not a server name/],
   ];
   for (const [args, message] of refusals) {

@@ -131,7 +131,7 @@ function printFailure(terminal: Terminal, { report }: Probe, name: string): numb
   return EXIT_STATUS.failed;
 }
 
-/** Shows what policy says of each tool of a server, and runs the ones that need nothing and change nothing. */
+/** Shows what policy says of each tool of a server, and runs those without effects and required arguments. */
 export async function toolsTest(
   terminal: Terminal,
   { layout, settings }: Place,

@@ -78,8 +78,10 @@ async function programAt(
     const candidate = resolve(folder, program);
     if (await isExecutable(candidate)) return candidate;
   }
-  const where = program.includes('/') ? resolve(cwd, program) : `${program} on PATH`;
-  throw new ZlError('config.invalid', `there is no program ${where}; write its path`);
+  const fault = program.includes('/')
+    ? `${resolve(cwd, program)} is not an executable file; name one that is`
+    : `${program} is not on PATH; write the path of the program`;
+  throw new ZlError('config.invalid', fault);
 }
 
 async function isExecutable(path: string): Promise<boolean> {

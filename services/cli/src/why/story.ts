@@ -233,7 +233,7 @@ function linesOf(
   return fitting.slice(-MAX_LINES);
 }
 
-/** What no turn did: warnings and errors of all components, and devices that come and go. */
+/** Warnings and errors outside of turns, and devices that connect or leave. */
 function beside(
   lines: readonly LogLine[],
   { from, to }: { readonly from: string; readonly to: string },

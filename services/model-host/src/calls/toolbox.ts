@@ -61,7 +61,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         traceparent: () => inject(),
       };
       return {
-        ...decider.shareOut(readyTools(opened)),
+        ...decider.partition(readyTools(opened)),
         prepare: (tool, args) => new ToolCall(deps, tool, args),
       };
     },
@@ -112,7 +112,7 @@ export class CallDecider {
   }
 
   /** A model sees the tools of which the policy could allow some call. */
-  shareOut(offered: readonly ExecutorTool[]): Pick<Toolbox, 'tools' | 'withheld'> {
+  partition(offered: readonly ExecutorTool[]): Pick<Toolbox, 'tools' | 'withheld'> {
     const held = this.#options.policy.note(Date.now());
     const tools: ToolDefinition[] = [];
     const withheld: WithheldTool[] = [];
