@@ -53,8 +53,8 @@ const verdicts = new Map<Mutant, Verdict>();
 // Ends with the report of what has been tested.
 process.once('SIGINT', () => queue.splice(0));
 await Promise.all(benches.map(testMutants));
-await run.end();
 report();
+await run.end();
 
 function mutantsOf(group: CriticalFiles): readonly Mutant[] {
   const sources = globSync(group.files).filter((file) => !file.endsWith('.test.ts'));

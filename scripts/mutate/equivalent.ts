@@ -18,6 +18,12 @@ export const EQUIVALENT: readonly Equivalent[] = [
     reason: 'a second view of the same bytes, which only costs time',
   },
   {
+    file: 'packages/ledger/src/recover.ts',
+    line: 'if (line.start < damaged.start) continue;',
+    change: ['<', '<='],
+    reason: 'no record says that it was on disk itself, which is all that matters of this one',
+  },
+  {
     file: 'packages/frame/src/frame.ts',
     line: 'for (let at = LENGTH_START; at < LENGTH_START + 4; at += 1) {',
     change: ['<', '<='],

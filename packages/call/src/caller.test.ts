@@ -314,6 +314,19 @@ test('[RLY-05] a restarted host asks for the outcome and never sends the call ag
   assert.equal(unseen.outcomes[0]?.status, 'unknown');
 });
 
+test('a call that is done, and whose result did not arrive, is unknown and says that it ran', () => {
+  const { caller, hear, outcomes } = setUp();
+  caller.routeUp(route, 0);
+  hear({
+    ...outcomeFrame({ status: OutcomeStatus.DONE, resultDigest: Buffer.alloc(32) }),
+    offset: 3,
+  });
+  assert.equal(outcomes.length, 0);
+  caller.tick(12_000);
+  assert.equal(outcomes[0]?.status, 'unknown');
+  assert.match(outcomes[0]?.error?.message ?? '', /^it ran, but its result did not arrive/);
+});
+
 test('a device that spoke is asked again only after a whole delay', () => {
   const { caller, hear, kinds } = setUp();
   caller.routeUp(route, 0);

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { appendFileSync, readFileSync, truncateSync, writeFileSync } from 'node:fs';
+import { appendFileSync, readFileSync, renameSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { callId, intent, keys, useLedgerDirectory } from '../test/ledger-fixture.ts';
@@ -99,4 +99,12 @@ test('[AUD-02] a batch of which only later records reached the disk is cut off a
   await again.close();
   const { ok, records } = await verifyLedger(dir, { keys });
   assert.deepEqual([ok, records], [true, 4]);
+});
+
+test('a segment whose name is not the index of its first record is refused', async () => {
+  const ledger = await scratch.open();
+  for (let i = 1; i <= 3; i++) await ledger.append(intent(i));
+  await ledger.close();
+  renameSync(join(scratch.dir, FIRST), join(scratch.dir, 'segment-0000000000000001.jsonl'));
+  await assert.rejects(scratch.open(), { id: 'ledger.corrupt' });
 });

@@ -22,6 +22,7 @@ const MASKS: readonly [string, string][] = [
   ['redis://:s3cret@db:6379', 'redis://:[masked:url-password]@db:6379'],
   ['write to a.b+c@mail.example.com.', 'write to [masked:email].'],
   ['4111111111111111', '[masked:card]'],
+  ['4000000000000000006', '[masked:card]'],
   ['card 4111 1111 1111 1111 12/27 123', 'card [masked:card] 12/27 123'],
   ['Amex 3782-822463-10005,', 'Amex [masked:card],'],
   [

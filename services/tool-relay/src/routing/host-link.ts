@@ -130,10 +130,10 @@ export class HostLink implements SocketListener, Pulse {
     if (this.#missedBeats >= MAX_MISSED_BEATS) {
       this.#socket?.terminate();
       this.#gone('silent');
-      return;
+    } else {
+      this.#missedBeats += 1;
+      this.#socket?.ping();
     }
-    this.#missedBeats += 1;
-    this.#socket?.ping();
   }
 
   drain(closeAfterMs: number): void {
