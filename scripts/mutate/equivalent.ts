@@ -21,7 +21,7 @@ export const EQUIVALENT: readonly Equivalent[] = [
     file: 'packages/ledger/src/recover.ts',
     line: 'if (line.start < damaged.start) continue;',
     change: ['<', '<='],
-    reason: 'no record says that it was on disk itself, which is all that matters of this one',
+    reason: 'a record never says that it is on disk itself, so the damaged one decides nothing',
   },
   {
     file: 'packages/frame/src/frame.ts',
