@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../test/fake-terminal.ts';
 import { installed, runZl } from '../test/installed.ts';
+import { EXIT_STATUS } from './terminal.ts';
 
 const zl = (...args: string[]) => runZl(fakeTerminal(), args);
 
@@ -16,6 +17,13 @@ test('without a command it prints help as a usage error; with --help as its outp
   for (const name of ['up', 'down', 'status', 'devices', 'chat', 'token', 'policy', 'audit']) {
     assert.match(asked.stdout, new RegExp(`^ {2}${name} `, 'm'));
   }
+});
+
+test('[CLI-02] --help lists every exit status', async () => {
+  const { stdout } = await zl('--help');
+  const [, list = ''] = stdout.split('Exit status:\n');
+  const listed = [...list.matchAll(/^ {2}(\d+) +\S/gm)].map(([, status]) => Number(status));
+  assert.deepEqual(listed, Object.values(EXIT_STATUS));
 });
 
 test('a command group without a command prints its help', async () => {

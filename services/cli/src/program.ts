@@ -33,6 +33,7 @@ Exit status:
   1    denied, failed, invalid or unhealthy
   2    usage error
   3    host or relay unreachable
+  4    nothing wrong was found, and not everything could be checked
   130  interrupted
 
 ZL_HOME has the same effect as --home. NO_COLOR disables colours.`;

@@ -58,14 +58,22 @@ export function readable(value: unknown): string {
   return JSON.stringify(value, null, 2).split('\n').map(escapeUnseen).join('\n');
 }
 
-const UNREACHABLE: readonly ErrorId[] = ['host.unreachable', 'host.lost', 'relay.unreachable'];
+const UNREACHABLE: ReadonlySet<string> = new Set<ErrorId>([
+  'host.unreachable',
+  'host.lost',
+  'relay.unreachable',
+]);
+
+export function statusOf({ id }: { readonly id: string }): number {
+  return UNREACHABLE.has(id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
+}
 
 /** The one place that prints a failure. Returns its exit status. */
 export function reportFailure(terminal: Terminal, reason: unknown): number {
   const { id, message, help } = fromLocal(reason);
   const lines = message.split('\n').map((line) => foreignLine(line, 2_000));
   terminal.stderr.write(`zl: ${id}: ${lines.join('\n    ')}\n    ${help}\n`);
-  return UNREACHABLE.includes(id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
+  return statusOf({ id });
 }
 
 type Style = Parameters<typeof styleText>[0];

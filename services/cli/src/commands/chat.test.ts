@@ -75,6 +75,13 @@ test('[CLI-02] a device that cannot be reached leaves a chat without tools, unle
   assert.equal(host.starts.length, 3);
 });
 
+test('[CLI-02] a turn that the relay could not carry exits with 3', async (t) => {
+  const made = await installed(t);
+  const value = { id: 'relay.unreachable', message: 'the relay of the device cannot be reached' };
+  await serveHost(t, made, () => [{ case: 'error', value }]);
+  assert.equal((await made.zl(['chat', '--device', 'this-machine', 'hi'])).status, 3);
+});
+
 test('a failed turn exits with 1 and prints its error once', async (t) => {
   const made = await installed(t);
   const value = { id: 'budget.steps', message: 'too many', help: 'ask for less' };

@@ -6,7 +6,7 @@ import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
 import { readAuthorities } from '../input.ts';
 import type { Settings } from '../settings.ts';
-import { drained, EXIT_STATUS, reportFailure, type Terminal } from '../terminal.ts';
+import { drained, EXIT_STATUS, reportFailure, statusOf, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
 
 export interface ChatOptions {
@@ -85,7 +85,9 @@ export async function runTurn(
     for await (const event of runner.turn(turn.text)) {
       turn.transcript(event);
       await drained(terminal);
-      if (event.event.case === 'assistantDone') status = EXIT_STATUS.ok;
+      const { case: kind, value } = event.event;
+      if (kind === 'assistantDone') status = EXIT_STATUS.ok;
+      if (kind === 'error') status = statusOf(value);
     }
   } catch (reason) {
     if (interrupts < 2) status = reportFailure(terminal, reason);
