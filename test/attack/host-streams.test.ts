@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import {
   type ClientHttp2Session,
   connect as connectHttp2,
   type IncomingHttpHeaders,
 } from 'node:http2';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import { figure, size } from './attack.ts';
@@ -156,3 +159,50 @@ test('[HOST-12] a user holds so many streams, over all connections, and others a
   figure(t, { ...about, name: 'turns meanwhile, all done', value: turns.done, unit: 'turns' });
   figure(t, { ...about, name: 'memory', value: Math.round(grown), unit: 'MB' });
 });
+
+/** How much slower than alone; the attacker has a core, and the host the other. */
+const MAX_SLOWER = 50;
+
+test('[HOST-12] turns go on while another process floods the host with streams', {
+  timeout: 120_000,
+}, async (t) => {
+  const host = await startAttackedHost(t);
+  const turns = size({ short: 10, long: 100 });
+  await medianTurnMs(host, turns);
+  const aloneMs = await medianTurnMs(host, turns);
+  const env = { RPC: host.rpc, CA: host.ca, TOKEN: await host.issuer.token({ user: 'greedy' }) };
+  const flood = spawn(process.execPath, [join(import.meta.dirname, 'stream-flood.ts')], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+    env,
+  });
+  t.after(() => flood.kill('SIGKILL'));
+  await once(flood.stdout, 'data');
+  const floodedMs = await medianTurnMs(host, turns);
+  assert.equal(flood.exitCode, null);
+  assert.ok((await host.metric('zl_rpc_cut_total')) > 0);
+  const slower = floodedMs / aloneMs;
+  figure(t, {
+    attack: 'streams of one user',
+    name: 'a turn, beside one alone',
+    value: slower,
+    unit: 'times',
+  });
+  assert.ok(slower < MAX_SLOWER, `${floodedMs} ms beside ${aloneMs} ms`);
+});
+
+/** On one connection, one after another. */
+async function medianTurnMs(host: AttackedHost, turns: number): Promise<number> {
+  const client = host.client();
+  const headers = { authorization: `Bearer ${await host.issuer.token({ user: 'honest' })}` };
+  const durations: number[] = [];
+  while (durations.length < turns) {
+    const startedMs = performance.now();
+    let last: string | undefined;
+    for await (const { event } of client.chat({ start: { text: 'hello' } }, { headers })) {
+      last = event?.event.case;
+    }
+    assert.equal(last, 'assistantDone');
+    durations.push(performance.now() - startedMs);
+  }
+  return durations.sort((a, b) => a - b)[turns >> 1] ?? 0;
+}
