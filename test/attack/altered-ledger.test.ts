@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { encodeRecord, readLedger } from '@zerolatency/ledger';
 import { eventually } from '@zerolatency/testing';
 import { runTurn, type System, startSystem } from '../e2e/system.ts';
-import { figure } from './attack.ts';
+import { figure, TIMEOUT_MS } from './attack.ts';
 
 const ATTACK = 'altered ledger';
 
@@ -74,7 +74,7 @@ async function turnOf(system: System, text: string) {
 }
 
 test('[AUD-01] a host whose ledger was altered while it was stopped serves no tools, and says what to do', {
-  timeout: 280_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const system = await startSystem(t);
   const ledger = system.layout.host.ledger;

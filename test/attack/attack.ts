@@ -18,6 +18,9 @@ export function size<T>({ short, long }: { readonly short: T; readonly long: T }
   return process.env.ZL_ATTACK === 'long' ? long : short;
 }
 
+/** The longest that one attack may take; nothing waits for it. */
+export const TIMEOUT_MS = size({ short: 280_000, long: 1_700_000 });
+
 /** Reports a figure in the test's output, and in the table of `make attack`. */
 export function figure(t: TestContext, measured: Figure): void {
   t.diagnostic(lineOf(measured));

@@ -8,7 +8,7 @@ import { tempDir } from '@zerolatency/testing';
 import { SERVICES, type Service } from '../../services/cli/src/installation/processes.ts';
 import { addEffectsServer, traceOf } from '../e2e/effects.ts';
 import { type Lifetime, mainOf, runTurn, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
 const CALLS = size({ short: 3, long: 100 });
@@ -42,7 +42,7 @@ await import(${JSON.stringify(pathToFileURL(mainOf(service)).href)});
 }
 
 test('[RLY-05] no call fails because the clock of a device or host is wrong or set', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const { programs, set } = await clockedPrograms(t);
   await set('device-bridge', 3 * HOUR_MS);

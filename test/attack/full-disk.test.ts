@@ -9,7 +9,7 @@ import { eventually, type FullDisk, fullDisk } from '@zerolatency/testing';
 import { addEffectsServer, configOf, editConfig, traceOf } from '../e2e/effects.ts';
 import { grpcClient, healthCheck } from '../e2e/grpc-client.ts';
 import { runTurn, type System, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const ATTACK = 'full ledger disk';
 const CALLERS = 6;
@@ -124,7 +124,7 @@ async function sayingsOf({ settings, chat }: System) {
 }
 
 test('[AUD-02] [RLY-05] a full ledger disk stops new turns, falsifies none, and is left behind once it has space', {
-  timeout: 280_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const { system, disk } = await installed(t);
   if (disk === undefined) return t.skip('needs to mount a file system');

@@ -4,7 +4,7 @@ import { connect as connectTcp, type Socket } from 'node:net';
 import { type TestContext, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { eventually } from '@zerolatency/testing';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 import { FRAME, frame, Http2Peer, headerBlock } from './http2-peer.ts';
 
@@ -78,7 +78,7 @@ const SILENT: readonly Silent[] = [
 ];
 
 test('[HOST-12] silent and slow connections are closed, and a quiet stream is not', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t, {
     settings: {
@@ -173,7 +173,7 @@ async function flood(t: TestContext, host: AttackedHost, make: (index: number) =
 }
 
 test('[HOST-12] a flood of frames ends its connection, and no turn fails', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t);
   for (const [name, make] of Object.entries(FLOODS)) {
@@ -200,7 +200,7 @@ const UNSEEN: Readonly<Record<string, Buffer>> = {
 };
 
 test('[HOST-12] a flood of frames that Node does not hand up ends its connection, and no turn fails', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t);
   for (const [name, one] of Object.entries(UNSEEN)) {

@@ -3,7 +3,7 @@ import { connect as connectHttp2 } from 'node:http2';
 import { connect as connectTcp } from 'node:net';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 
 const STREAM_CHAT = '/zerolatency.agent.v1.AgentService/StreamChat';
@@ -39,7 +39,7 @@ async function isClean(host: AttackedHost): Promise<void> {
 }
 
 test('[HOST-12] readers that take nothing lose their streams, and cost little until then', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const settings = { 'rpc.connections.stalled': '2s', 'turn.maxOutputTokens': 10_000_000 };
   const host = await startAttackedHost(t, { settings });
@@ -69,7 +69,7 @@ test('[HOST-12] readers that take nothing lose their streams, and cost little un
 });
 
 test('[HOST-12] no deadline and no way of leaving holds a stream, a turn or a place', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   // Fewer places than abuses: one that is not given back is missed at the end.
   const host = await startAttackedHost(t, { settings: { 'limits.streamsPerUser': 4 } });
@@ -142,7 +142,9 @@ test('[HOST-12] no deadline and no way of leaving holds a stream, a turn or a pl
   });
 });
 
-test('[OPS-04] strangers cannot take the last file descriptor', { timeout: 120_000 }, async (t) => {
+test('[OPS-04] strangers cannot take the last file descriptor', {
+  timeout: TIMEOUT_MS,
+}, async (t) => {
   const host = await startAttackedHost(t, { maxDescriptors: 160 });
   const sockets = Array.from({ length: 400 }, () =>
     connectTcp(host.port, '127.0.0.1').on('error', () => {}),
@@ -164,7 +166,7 @@ test('[OPS-04] strangers cannot take the last file descriptor', { timeout: 120_0
 });
 
 test('[OPS-04] a host whose file descriptors are all taken says so, and accepts again by itself', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t, { maxDescriptors: 160 });
   // Answered on a connection that is kept, since no other can be opened.

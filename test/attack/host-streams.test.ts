@@ -9,7 +9,7 @@ import {
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 
 const REFLECTION = '/grpc.reflection.v1.ServerReflection/ServerReflectionInfo';
@@ -78,7 +78,7 @@ for (const shown of ['no token', 'a false token', 'a token that nobody asked for
   test(
     `[HOST-12] strangers with ${shown} hold few streams, however many they open`,
     {
-      timeout: 120_000,
+      timeout: TIMEOUT_MS,
     },
     (t) => holdFew(t, shown),
   );
@@ -124,7 +124,7 @@ async function cpuMsOfTurn(host: AttackedHost): Promise<number> {
 }
 
 test('[HOST-12] a user holds so many streams, over all connections, and others are served', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t);
   const turnMs = await cpuMsOfTurn(host);
@@ -164,7 +164,7 @@ test('[HOST-12] a user holds so many streams, over all connections, and others a
 const MAX_SLOWER = 50;
 
 test('[HOST-12] turns go on while another process floods the host with streams', {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t);
   const turns = size({ short: 10, long: 100 });

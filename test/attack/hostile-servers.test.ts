@@ -7,7 +7,7 @@ import type { ChatStream } from '../../services/cli/src/chat/session.ts';
 import { runningPid } from '../../services/cli/src/installation/processes.ts';
 import { addServers, configOf, editConfig } from '../e2e/effects.ts';
 import { callIn, type System, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const project = join(import.meta.dirname, '../..');
 const script = join(project, 'packages/mcp/test/servers/hostile-server.ts');
@@ -18,7 +18,7 @@ const hostile = {
   sandbox: 'required',
   limits: { callTimeoutMs: size({ short: 1_500, long: 5_000 }), maxMemoryBytes: 2 ** 29 },
 } as const;
-const options = { ...needsBubblewrap(), timeout: size({ short: 300_000, long: 900_000 }) };
+const options = { ...needsBubblewrap(), timeout: TIMEOUT_MS };
 const ROUNDS = size({ short: 1, long: 5 });
 /** Of the longest line, 56 MiB: its bytes, text, value and canonical form, and what a collector has not freed yet. */
 const MAX_GROWTH_MIB = 12 * 56;

@@ -4,14 +4,14 @@ import { test } from 'node:test';
 import { addEffectsServer, configOf, editConfig } from '../e2e/effects.ts';
 import { RelayPeers } from '../e2e/relay-peers.ts';
 import { callIn, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const SOCKETS = size({ short: 300, long: 3_000 });
 const AT_A_TIME = 10;
 
 for (const engine of ['uws', 'ws'] as const) {
   const title = `[RLY-01] calls succeed while strangers send malformed frames (${engine})`;
-  test(title, { timeout: size({ short: 120_000, long: 900_000 }) }, async (t) => {
+  test(title, { timeout: TIMEOUT_MS }, async (t) => {
     const system = await startSystem(t, {
       async prepare(layout) {
         await addEffectsServer(layout);

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 
 const AT_ONCE = 50;
@@ -9,7 +9,7 @@ const MAX_RATIO = 1 / 3;
 const ROUNDS = size({ short: 20, long: 200 });
 
 test('[HOST-12] turns of a user without a free slot cost a fraction of a turn', {
-  timeout: 180_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const host = await startAttackedHost(t, { settings: { 'limits.turnsPerUser': 1 } });
   const headersOf = async (user: string) => {

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import * as raw from '../../services/tool-relay/test/raw-socket.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { relayProgram } from './relay-program.ts';
 
 const STRANGERS = size({ short: 300, long: 3_000 });
@@ -11,7 +11,7 @@ const MAX_UNPROVED = 50;
 const CONNECTIONS = { connectsPerAddress: 100_000, maxUnproved: MAX_UNPROVED, handshake: '2s' };
 
 test("[RLY-04] hosts find devices while strangers hold the relay's RPC port", {
-  timeout: 120_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const relay = await relayProgram(t, {
     engine: 'ws',

@@ -4,7 +4,7 @@ import { type TestContext, test } from 'node:test';
 import { DEFAULT_RELAY_LIMITS } from '../../services/model-host/src/adapters/relay/limits.ts';
 import { addEffectsServer, traceOf } from '../e2e/effects.ts';
 import { type Call, runTurn, type System, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const CALLERS = 8;
 const RESTARTS = size({ short: 2, long: 20 });
@@ -128,7 +128,7 @@ function assertAllDone({
 }
 
 test('[BRG-01] [RLY-05] restarts of the bridge under load fail no call and repeat none', {
-  timeout: 280_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const load = await underLoad(t, async (running) => {
     await running.stop('device-bridge');
@@ -139,7 +139,7 @@ test('[BRG-01] [RLY-05] restarts of the bridge under load fail no call and repea
 });
 
 test('[RLY-05] relays killed one after another under load fail no call and repeat none', {
-  timeout: 280_000,
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const load = await underLoad(t, async (running) => {
     await running.kill('tool-relay');

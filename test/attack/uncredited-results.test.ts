@@ -12,7 +12,7 @@ import type { DeviceClient } from '../../services/tool-relay/test/device-client.
 import { scriptModel } from '../e2e/effects.ts';
 import { RelayPeers } from '../e2e/relay-peers.ts';
 import { callIn, callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
-import { figure, size } from './attack.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const CALL = 'call fs.read {"path":"welcome.txt"}';
 const CHUNK = Buffer.alloc(60_000);
@@ -119,7 +119,7 @@ async function callsDuring(system: System, flood: Promise<void>): Promise<number
 }
 
 test('[RLY-05] results beyond their credit fail no call of another device and take no memory', {
-  timeout: size({ short: 120_000, long: 900_000 }),
+  timeout: TIMEOUT_MS,
 }, async (t) => {
   const system = await startSystem(t, { prepare: scriptModel });
   const peers = await RelayPeers.of(t, system);
