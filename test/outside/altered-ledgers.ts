@@ -38,7 +38,8 @@ const BUNDLE = currentBundle({
   ],
 });
 const DIGEST = digestOf(BUNDLE);
-export const BUNDLE_FILE = `bundles/${DIGEST.slice('sha256:'.length)}.json`;
+const bundleFile = (bundle: object) => `bundles/${digestOf(bundle).slice('sha256:'.length)}.json`;
+export const BUNDLE_FILE = bundleFile(BUNDLE);
 const POLICY = { policyId: `${BUNDLE.id}@${BUNDLE.version}`, policyDigest: DIGEST };
 const SALT = '5a'.repeat(16);
 const LEDGER_ID = '0123456789abcdef'.repeat(2);
@@ -108,10 +109,14 @@ export function honestDrafts(): Draft[] {
 }
 
 /** Chains and signs the drafts in a folder, with the bundle beside them. */
-export async function writeLedger(dir: string, drafts: readonly Draft[]): Promise<void> {
+export async function writeLedger(
+  dir: string,
+  drafts: readonly Draft[],
+  bundle: object = BUNDLE,
+): Promise<void> {
   rmSync(dir, { recursive: true, force: true });
   mkdirSync(join(dir, 'bundles'), { recursive: true });
-  writeFileSync(join(dir, BUNDLE_FILE), canonicalJson(BUNDLE));
+  writeFileSync(join(dir, bundleFile(bundle)), canonicalJson(bundle));
   const tree = new MerkleFrontier();
   let prev = '0'.repeat(64);
   for (const [index, draft] of drafts.entries()) {

@@ -15,7 +15,15 @@ import {
 import { generateKeyPair, toBase64, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { BYTE_ALTERATIONS } from './altered-bytes.ts';
-import { ALTERATIONS, device, honestDrafts, host, KEYS, writeLedger } from './altered-ledgers.ts';
+import {
+  ALTERATIONS,
+  type Draft,
+  device,
+  honestDrafts,
+  host,
+  KEYS,
+  writeLedger,
+} from './altered-ledgers.ts';
 import {
   needsPython,
   ourVerdict,
@@ -40,6 +48,16 @@ async function both(t: TestContext, ledgers: ReadonlyMap<string, string>, given 
     ours.push([name, ourVerdict(report)]);
   }
   return { ours, theirs: theirs.map((verdict, i) => [names[i], verdict]) };
+}
+
+/** Without what version 2 added, and with a call that its host could not record. */
+function asFirstRelease(drafts: readonly Draft[]): Draft[] {
+  const known = drafts.filter(({ kind }) => kind !== 'policy.withheld');
+  return known.map((draft) => {
+    const { kind, body } = draft;
+    const lost = kind === 'turn' ? { callIds: [...Object(body.callIds), 'f'.repeat(32)] } : {};
+    return { ...draft, v: 1, body: { ...body, ...lost } };
+  });
 }
 
 async function honest(t: TestContext): Promise<string> {
@@ -90,7 +108,7 @@ test(
 );
 
 test(
-  '[AUD-04] a second verifier agrees on keys that are missing, segments and open calls',
+  '[AUD-04] a second verifier agrees on missing keys, segments, open calls and records of release 0.1.0',
   needsPython(),
   async (t) => {
     const dir = tempDir(t);
@@ -107,23 +125,26 @@ test(
       body: { version: 'é \u{1f600} \\ " \u007f \u2028' },
     });
     await ledger.close();
+    const first = join(tempDir(t), 'first');
+    await writeLedger(first, asFirstRelease(honestDrafts()));
     const ledgers = new Map([
       ['honest', await honest(t)],
       ['segments', dir],
+      ['release 0.1.0', first],
     ]);
     const { ours, theirs } = await both(t, ledgers);
     assert.deepEqual(theirs, ours);
     assert.deepEqual(
       ours.map(([, { verdict }]) => verdict),
-      // Its bundle is not kept.
-      ['valid', 'unchecked'],
+      // The bundle of the second is not kept.
+      ['valid', 'unchecked', 'valid'],
     );
     const stranger = verifierFromPem(generateKeyPair().publicPem);
     const unknown = await both(t, ledgers, { hostKeys: [stranger], deviceKeys: [stranger] });
     assert.deepEqual(unknown.theirs, unknown.ours);
     assert.deepEqual(
       unknown.ours.map(([, { verdict }]) => verdict),
-      ['unchecked', 'unchecked'],
+      ['unchecked', 'unchecked', 'unchecked'],
     );
   },
 );

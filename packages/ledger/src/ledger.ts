@@ -204,7 +204,12 @@ export class Ledger {
   checkpoint(): Promise<string> {
     const { size } = this.#durable;
     if (this.#note?.size !== size) {
-      this.#note = { size, text: signCheckpoint(this.#current(), this.#options.signer) };
+      const text = signCheckpoint(this.#current(), this.#options.signer);
+      this.#note = { size, text };
+      // A signer that failed once is asked again.
+      text.catch(() => {
+        this.#note = undefined;
+      });
     }
     return this.#note.text;
   }
