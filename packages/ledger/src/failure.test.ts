@@ -55,7 +55,7 @@ test('[AUD-02] the first failure is the one that is reported, whatever fails aft
   await ledger.append(intent(1));
   isBroken = true;
   const waiting = ledger.append(intent(2));
-  await t.waitFor(() => assert.equal(failures.length, 1));
+  await t.waitFor(() => assert.equal(failures.length, 1), { timeout: 30_000 });
   appended.reject(new Error('second'));
   await assert.rejects(waiting, /first/);
   assert.equal(failures.length, 1);

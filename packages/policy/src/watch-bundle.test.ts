@@ -270,7 +270,7 @@ test('a watch does not keep its process running', async (t) => {
   const timers = () => process.getActiveResourcesInfo().filter((name) => name === 'Timeout').length;
   const before = timers();
   const watch = await start();
-  assert.equal(timers(), before);
+  assert.ok(timers() <= before, `${before} timers, then ${timers()}`);
   watch.close();
 });
 
