@@ -15,6 +15,7 @@ const BUNDLES: Readonly<Record<string, Bundle>> = {
     entries: { main: 'services/model-host/src/main.ts' },
     assets: {
       'contracts/tools': 'contracts/tools',
+      console: 'services/model-host/src/adapters/console/page',
       'default-script.yaml': 'services/model-host/src/adapters/mock-provider/default-script.yaml',
     },
   },

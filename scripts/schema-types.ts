@@ -27,6 +27,7 @@ const SOURCES: readonly Source[] = [
   { schema: 'policy/manifest', type: 'Manifest' },
   { schema: 'audit/receipt', type: 'Receipt' },
   { schema: 'audit/record', type: 'LedgerRecord' },
+  { schema: 'console/overview', type: 'ConsoleOverview' },
   ...readdirSync('contracts/audit/records').sort().map(recordBody),
 ];
 

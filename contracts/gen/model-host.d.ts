@@ -20,6 +20,10 @@ export interface HostSettings {
   readonly admin: {
     readonly host: string;
     readonly port: number;
+    /**
+     * A page for people at /, read-only and for clients on this machine: devices and what policy says of their tools, and the latest turns.
+     */
+    readonly console: boolean;
   };
   /**
    * How access tokens of users are verified.

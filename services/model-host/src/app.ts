@@ -9,12 +9,14 @@ import {
 } from '@zerolatency/service/telemetry';
 import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
+import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
 import { openScript } from './adapters/mock-provider/script.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
+import { RecentTurns } from './console/recent-turns.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
 import { exposeRunning, turnMetrics } from './metrics.ts';
@@ -55,10 +57,11 @@ export async function serveHost(
   open: (deps: HostDeps) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
-  const tools = await open(deps);
+  const recent = config.admin.console ? new RecentTurns() : undefined;
+  const tools = await open({ ...deps, recent });
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const turns = await openTurns(config, { ...deps, tools });
+  const turns = await openTurns(config, { ...deps, tools, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
@@ -70,7 +73,10 @@ export async function serveHost(
   };
   const admin = await serveAdmin({
     ...{ ...config.admin, lifecycle, registry, log, components },
-    pages: { '/checkpoint': () => checkpointPage(tools.recorder) },
+    pages: {
+      '/checkpoint': () => checkpointPage(tools.recorder),
+      ...(recent && consolePages(tools.overview, recent)),
+    },
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
@@ -91,7 +97,7 @@ async function checkpointPage(recorder: OpenedTools['recorder']): Promise<AdminP
 
 async function openTurns(
   config: HostConfig,
-  { log, registry, tracer, tools }: HostDeps & { tools: OpenedTools },
+  { log, registry, tracer, tools, recent }: HostDeps & { tools: OpenedTools },
 ): Promise<Turns> {
   const providers = new Map([
     ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
@@ -106,7 +112,7 @@ async function openTurns(
     assertWritable: tools.assertWritable,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,
-    watch: watchTurns({ tracer, metrics: turnMetrics(registry), log }),
+    watch: watchTurns({ tracer, metrics: turnMetrics(registry), log, recent }),
   });
   exposeRunning(registry, () => turns.running);
   return turns;

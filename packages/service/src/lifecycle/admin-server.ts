@@ -25,7 +25,7 @@ export interface AdminOptions {
   readonly configDigest: string;
   readonly components?: Readonly<Record<string, ComponentCheck>>;
   /** What this service alone has, by path. */
-  readonly pages?: Readonly<Record<string, () => Promise<AdminPage>>>;
+  readonly pages?: AdminPages;
   readonly checkTimeoutMs?: number;
   readonly log: { error(fields: object, message: string): void };
 }
@@ -36,10 +36,21 @@ export interface AdminServer {
   close(): Promise<void>;
 }
 
+export type AdminPages = Readonly<Record<string, (request: AdminRequest) => Promise<AdminPage>>>;
+
+export interface AdminRequest {
+  /** IP address of the client, or of the proxy before it. */
+  readonly peer: string;
+  /** As the client names this server; empty when it does not. */
+  readonly host: string;
+  readonly query: URLSearchParams;
+}
+
 export interface AdminPage {
   readonly status: number;
   /** Of the body, as an HTTP header names it. */
   readonly type: string;
+  readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
 }
 
@@ -89,6 +100,7 @@ async function respond(
     return json(500, { error: fromUnknown(err).message });
   });
   response.writeHead(answer.status, {
+    ...answer.headers,
     'content-type': answer.type,
     'cache-control': 'no-store',
     'x-content-type-options': 'nosniff',
@@ -113,8 +125,14 @@ async function answerTo(options: AdminOptions, request: IncomingMessage): Promis
     case '/health':
       return health(options);
     default:
-      return (await options.pages?.[path]?.()) ?? json(404, { error: 'not found' });
+      return (await options.pages?.[path]?.(readRequest(request))) ?? NOT_FOUND;
   }
+}
+
+function readRequest({ url = '', headers, socket }: IncomingMessage): AdminRequest {
+  const [, query = ''] = url.split('?', 2);
+  const { host = '' } = headers;
+  return { peer: socket.remoteAddress ?? '', host, query: new URLSearchParams(query) };
 }
 
 function readiness({ accepting, obstacles }: Lifecycle): AdminPage {
@@ -141,6 +159,8 @@ async function health(options: AdminOptions): Promise<AdminPage> {
 function json(status: number, value: unknown): AdminPage {
   return { status, type: 'application/json; charset=utf-8', body: `${JSON.stringify(value)}\n` };
 }
+
+const NOT_FOUND = json(404, { error: 'not found' });
 
 export interface ComponentStatus {
   readonly status: 'ok' | 'degraded' | 'down';

@@ -46,7 +46,7 @@ function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
   const { issuer, audience } = LOCAL;
   return {
     rpc: { port: hostRpc, tls: tlsOf(layout, 'model-host') },
-    admin: { port: hostAdmin },
+    admin: { port: hostAdmin, console: true },
     identity: { jwksFile: layout.tokens.jwks, issuer, audience },
     relay: {
       urls: [`https://localhost:${relayRpc}`],

@@ -36,8 +36,10 @@ import { createRelayClient, type RelayClient } from '../adapters/relay/relay-cli
 import { type CloseOpenIntentsOptions, closeOpenIntents } from '../calls/close-open-intents.ts';
 import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
+import type { OverviewSources } from '../console/overview.ts';
+import type { RecentTurns } from '../console/recent-turns.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
-import { type DeviceRoutes, NO_DEVICES } from '../executors/device/remote-call.ts';
+import { NO_DEVICES } from '../executors/device/remote-call.ts';
 import {
   bundleRefusals,
   checkpointExports,
@@ -56,6 +58,8 @@ export interface HostDeps {
   readonly registry: Registry;
   readonly tracer: Tracer;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Kept for the console, where there is one. */
+  readonly recent?: RecentTurns | undefined;
 }
 
 export interface OpenedTools {
@@ -64,6 +68,7 @@ export interface OpenedTools {
   /** Throws while nothing can be recorded. */
   assertWritable(): void;
   readonly components: Readonly<Record<string, ComponentCheck>>;
+  readonly overview: OverviewSources;
 }
 
 /** The contracts that ship with the host: beside the bundle, or in the source tree. */
@@ -79,21 +84,22 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const readText = (path: string) => readFile(path, 'utf8');
   const key = await resolveSecret(config.ledger.key, { env: deps.env, readFile: readText });
   const signer = signerFromPem(key);
-  const { log, registry, tracer } = deps;
+  const { log, registry, tracer, recent } = deps;
   let onReopened = () => {};
   const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
   const exporting = await openExport(config.ledger.export, deps, ledger);
   const onChange = recordPolicy(ledger, log);
   const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
   ledger.resumeWith(() => keptPolicyEntry(ledger, policy.current(Date.now()), log));
-  const { devices, checks: relayChecks } = await openDevices(config.relay, deps);
+  const { relay, checks: relayChecks } = await openRelay(config.relay, deps);
   const callLedger = createCallLedger(ledger);
   const metrics = toolMetrics(registry);
   const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
+  const contracts = loadToolContracts(contractsDir || DEFAULT_CONTRACTS_DIR);
   const executors = [
     deviceExecutor({
-      devices,
-      contracts: loadToolContracts(contractsDir || DEFAULT_CONTRACTS_DIR),
+      devices: relay ?? NO_DEVICES,
+      contracts,
       onResumed: metrics.resumed,
       onWithheld: (device, withheld, count) =>
         log.warn({ ...device, withheld }, `${count} tools of the device are not offered`),
@@ -107,6 +113,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   onReopened = () => {
     closeEarlier().catch((err) => log.error({ err }, 'calls without a receipt were not closed'));
   };
+  const logCall = logCalls(log);
   const toolboxes = createToolboxes({
     executors,
     policy,
@@ -114,7 +121,10 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
     metrics,
-    onEnded: logCalls(log),
+    onEnded: (call) => {
+      logCall(call);
+      recent?.called(call);
+    },
     tracer,
   });
   return {
@@ -126,6 +136,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
       policy: policyCheck,
       ...relayChecks,
     },
+    overview: { policy, contracts, relay },
   };
 }
 
@@ -159,13 +170,13 @@ async function closeEarlierCalls(calls: CloseOpenIntentsOptions, log: Logger): P
   log.warn({ outcomes }, 'calls without a receipt were closed');
 }
 
-interface OpenedDevices {
-  readonly devices: DeviceRoutes;
+interface OpenedRelay {
+  readonly relay: RelayClient | undefined;
   readonly checks: Readonly<Record<string, ComponentCheck>>;
 }
 
-async function openDevices(relay: HostConfig['relay'], deps: HostDeps): Promise<OpenedDevices> {
-  if (relay === undefined) return { devices: NO_DEVICES, checks: {} };
+async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<OpenedRelay> {
+  if (relay === undefined) return { relay, checks: {} };
   const { lifecycle, log, registry } = deps;
   const tls = watchTls(relay.tls, { log });
   const keys = await watchKeySet({
@@ -173,7 +184,7 @@ async function openDevices(relay: HostConfig['relay'], deps: HostDeps): Promise<
     setting: 'relay.deviceKeysFile',
     log,
   });
-  const devices = createRelayClient({
+  const client = createRelayClient({
     urls: relay.urls,
     tls,
     deviceKeys: () => keys.keys(),
@@ -181,16 +192,16 @@ async function openDevices(relay: HostConfig['relay'], deps: HostDeps): Promise<
     metrics: relayMetrics(registry),
   });
   lifecycle.onDrain('devices', async () => {
-    devices.close();
+    client.close();
     keys.close();
     tls.close();
   });
   const checks = {
-    relay: relayCheck(devices),
+    relay: relayCheck(client),
     'relay certificate': async () => tls.status(),
     'device keys': async () => keys.status(),
   };
-  return { devices, checks };
+  return { relay: client, checks };
 }
 
 function relayCheck(devices: RelayClient): ComponentCheck {

@@ -1,6 +1,7 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
 import { extract, inSpan, type Logger, type SpanOptions } from '@zerolatency/service/telemetry';
 import type { EndedCall } from '../calls/ports.ts';
+import type { RecentTurns, TurnTrace } from '../console/recent-turns.ts';
 import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { TurnState } from '../turn/state.ts';
@@ -11,6 +12,8 @@ export interface TurnTelemetryDeps {
   readonly tracer: Tracer;
   readonly metrics: TurnMetrics;
   readonly log: Logger;
+  /** Kept for the console, where there is one. */
+  readonly recent?: RecentTurns | undefined;
 }
 
 /** Gives each turn a span, its metrics and one log line at its end. */
@@ -73,6 +76,7 @@ class TurnTelemetry implements TurnObserver {
   failed = false;
   readonly #deps: TurnTelemetryDeps;
   readonly #model: string;
+  readonly #trace: TurnTrace | undefined;
   readonly #startedMs = performance.now();
   #enteredMs = this.#startedMs;
 
@@ -80,9 +84,11 @@ class TurnTelemetry implements TurnObserver {
     this.attributes = attributesOf(scope);
     this.#model = model;
     this.#deps = deps;
+    this.#trace = deps.recent?.began(scope, model);
   }
 
   entered(state: TurnState, { at: left }: TurnState): void {
+    this.#trace?.entered(state);
     const { phases, steps } = this.#deps.metrics;
     const nowMs = performance.now();
     if (left === 'planning' || left === 'acting' || left === 'reflecting' || left === 'responding')
@@ -97,6 +103,7 @@ class TurnTelemetry implements TurnObserver {
   }
 
   providerBegan(seconds: number): void {
+    this.#trace?.providerBegan(seconds);
     this.#deps.metrics.firstPart.labels({ model: this.#model }).observe(seconds);
   }
 
@@ -112,6 +119,7 @@ class TurnTelemetry implements TurnObserver {
     const seconds = (performance.now() - this.#startedMs) / 1000;
     const errorId = state.at === 'done' ? 'none' : state.error.id;
     this.failed = state.at === 'failed';
+    this.#trace?.ended({ outcome: state.at, errorId, auditId });
     this.endAttributes = {
       audit_id: auditId,
       outcome: state.at,

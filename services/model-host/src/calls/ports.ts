@@ -172,6 +172,10 @@ export interface EndedCall {
   /** Undefined for a call that ended before it was decided. */
   readonly decision: HeldDecision | undefined;
   readonly result: ToolResult;
+  /** Unix time that does not step. */
+  readonly startedMs: number;
+  /** The receipt holds one of the device. */
+  readonly isSignedByDevice: boolean;
 }
 
 /** The host's own bounds; the policy's caps narrow them. */

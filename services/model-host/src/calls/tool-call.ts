@@ -98,11 +98,16 @@ export class ToolCall implements PreparedCall {
     const { metrics, nowMs, onEnded, scope } = this.#deps;
     this.#startedMs = nowMs();
     metrics.running(1);
-    const result = await this.#record(await this.#attempt(options));
+    const settlement = await this.#attempt(options);
+    const result = await this.#record(settlement);
     metrics.running(-1);
     this.#count(result);
     const { callId, tool } = this;
-    onEnded({ callId, tool, executor: this.#executor, scope, decision: this.#decision, result });
+    const isSignedByDevice = settlement.device !== undefined;
+    onEnded({
+      ...{ callId, tool, executor: this.#executor, scope, decision: this.#decision, result },
+      ...{ startedMs: this.#startedMs, isSignedByDevice },
+    });
     return result;
   }
 

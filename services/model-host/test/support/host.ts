@@ -48,7 +48,15 @@ export interface TestHostOptions {
   readonly settings?: Readonly<Record<string, unknown>>;
   readonly recorder?: Partial<OpenedTools['recorder']>;
   readonly onSpan?: TracingOptions['onSpan'];
+  readonly overview?: Partial<OpenedTools['overview']>;
+  readonly components?: OpenedTools['components'];
 }
+
+const NO_OVERVIEW: OpenedTools['overview'] = {
+  policy: { current: () => ({ state: 'none' }) },
+  contracts: { find: () => undefined, all: [] },
+  relay: undefined,
+};
 
 /** A whole host in this process, over TLS, with tools of the test in place of devices. */
 export async function startTestHost(
@@ -81,7 +89,10 @@ export async function startTestHost(
       }),
       tracer: tracing.tracer,
     },
-    async () => ({ toolboxes, recorder, assertWritable() {}, components: {} }),
+    async () => ({
+      ...{ toolboxes, recorder, assertWritable() {}, components: options.components ?? {} },
+      overview: { ...NO_OVERVIEW, ...options.overview },
+    }),
   );
   lifecycle.markReady();
   t.after(() => lifecycle.shutdown({ reason: 'test over', deadlineMs: 0 }));

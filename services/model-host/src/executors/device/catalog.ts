@@ -109,8 +109,7 @@ export class DeviceCatalogs {
     if (catalog.tools.has(name)) return 'the catalog has a tool of this name already';
     if (catalog.tools.size >= MAX_TOOLS) return `the catalog has more than ${MAX_TOOLS} tools`;
     if (catalog.patternsSize > MAX_PATTERNS_SIZE) return 'the catalog has too many patterns';
-    const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
-    const contract = this.#contractOf(name, version);
+    const { contract, ...facts } = factsOf(this.#contracts, server, tool);
     const schema = contract === undefined ? this.#schemaOf(catalog, tool) : schemaOf(contract);
     if (schema === undefined) {
       catalog.isThrottled = true;
@@ -129,11 +128,9 @@ export class DeviceCatalogs {
       executor: 'device',
       server: server.name,
       toolName: tool.name,
-      version,
       pathBases: pathBasesOf(tool, contract),
       isReady: server.state === ServerState.READY,
-      ...effectsOf(tool, contract),
-      inSandbox: isSandboxed(server),
+      ...facts,
       args: schema.validator,
       result: contract?.result,
     });
@@ -153,13 +150,20 @@ export class DeviceCatalogs {
     this.#schemas.set(digest, schema, { size: 1 + text.length });
     return schema;
   }
+}
 
-  /** The contract of the server's major version, or else the newest one. */
-  #contractOf(name: string, version: string): ToolContract | undefined {
-    const major = /^(\d{1,6})\./.exec(version)?.[1];
-    const named = major === undefined ? undefined : this.#contracts.find(name, Number(major));
-    return named ?? this.#contracts.find(name);
-  }
+/** What the policy goes by, beside the names. */
+export function factsOf(contracts: ToolContracts, server: Server, tool: Tool) {
+  const version = server.version.slice(0, MAX_VERSION_CHARS).toWellFormed();
+  const contract = contractOf(contracts, `${server.name}.${tool.name}`, version);
+  return { contract, version, ...effectsOf(tool, contract), inSandbox: isSandboxed(server) };
+}
+
+/** The contract of the server's major version, or else the newest one. */
+function contractOf(contracts: ToolContracts, name: string, version: string) {
+  const major = /^(\d{1,6})\./.exec(version)?.[1];
+  const named = major === undefined ? undefined : contracts.find(name, Number(major));
+  return named ?? contracts.find(name);
 }
 
 function effectsOf({ effects }: Tool, contract: ToolContract | undefined) {
