@@ -2,10 +2,10 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test attack mutate check generate bench bundle clean
+.PHONY: help up down test attack mutate check generate bench screenshot bundle clean
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 up: $(INSTALLED) ## Start host, relay and bridge here, and run a first chat
 	@node services/cli/src/main.ts up
@@ -14,6 +14,7 @@ down: $(INSTALLED) ## Stop what `make up` started
 	@node services/cli/src/main.ts down
 
 test: $(INSTALLED) ## Prove the system
+	@scripts/install-browser
 	@node scripts/test.ts
 
 attack: $(INSTALLED) ## Attack the running programs at length, and print what holds
@@ -34,6 +35,11 @@ generate: $(INSTALLED) ## Write the generated code anew
 
 bench: $(INSTALLED) ## Measure against baselines of the same run
 	@node bench/run.ts
+
+screenshot: $(INSTALLED) ## Take the pictures of the console in the README
+	@scripts/install-browser
+	@node scripts/bundle.ts
+	@node scripts/screenshot.ts
 
 bundle: $(INSTALLED) ## Production bundles of the services, in dist/
 	@node scripts/bundle.ts
