@@ -125,7 +125,9 @@ function addChatCommands(program: Command, { terminal, finish, layout }: Command
     .option('--model <alias>', 'model to use')
     .action(async (words, options) => {
       const { chat } = await LOAD.chat();
-      await finish(chat(terminal, await settingsOf(layout()), { words, options }));
+      const place = layout();
+      const settings = await settingsOf(place);
+      await finish(chat(terminal, { layout: place, settings }, { words, options }));
     });
   program
     .command('call')

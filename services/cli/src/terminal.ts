@@ -7,8 +7,12 @@ import type { Layout } from './installation/layout.ts';
 
 /** The process as commands see it; they touch nothing else of it. */
 export interface Terminal {
-  readonly stdin: Readable & { readonly isTTY?: boolean };
-  readonly stdout: Writable & { readonly isTTY?: boolean };
+  readonly stdin: Readable & { readonly isTTY?: boolean; setRawMode?(isRaw: boolean): unknown };
+  readonly stdout: Writable & {
+    readonly isTTY?: boolean;
+    readonly columns?: number;
+    readonly rows?: number;
+  };
   readonly stderr: Writable;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly cwd: string;
@@ -80,9 +84,17 @@ type Style = Parameters<typeof styleText>[0];
 export type Paint = (style: Style, text: string) => string;
 
 /** Colours only on a terminal, and never with NO_COLOR. */
-export function paintFor({ stdout, env }: Terminal): Paint {
-  const coloured = stdout.isTTY === true && !env.NO_COLOR && env.TERM !== 'dumb';
-  return coloured
+export function isColoured(terminal: Terminal): boolean {
+  return isLive(terminal) && !terminal.env.NO_COLOR;
+}
+
+/** What was written on it can be replaced. */
+export function isLive({ stdout, env }: Terminal): boolean {
+  return stdout.isTTY === true && env.TERM !== 'dumb';
+}
+
+export function paintFor(terminal: Terminal): Paint {
+  return isColoured(terminal)
     ? (style, text) => styleText(style, text, { validateStream: false })
     : (_, text) => text;
 }

@@ -11,8 +11,7 @@ import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service
 import manifest from '../package.json' with { type: 'json' };
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
-import { mockProvider } from './adapters/mock-provider/mock-provider.ts';
-import { openScript } from './adapters/mock-provider/script.ts';
+import { openModels } from './app/open-models.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
@@ -20,7 +19,7 @@ import { RecentTurns } from './console/recent-turns.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
 import { exposeRunning, turnMetrics } from './metrics.ts';
-import { Models } from './providers/models.ts';
+import type { Models } from './providers/models.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
@@ -61,12 +60,14 @@ export async function serveHost(
   const tools = await open({ ...deps, recent });
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const turns = await openTurns(config, { ...deps, tools, recent });
+  const models = await openModels(config);
+  const turns = openTurns(config, { ...deps, tools, models, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
   const components = {
     ...tools.components,
+    models: async () => ({ status: 'ok' as const, choices: models.aliases }),
     'identity keys': async () => verifier.status(),
     ...(tls && { certificate: async () => tls.status() }),
     rpc: () => rpcStatus(),
@@ -95,16 +96,20 @@ async function checkpointPage(recorder: OpenedTools['recorder']): Promise<AdminP
     : { status: 200, type, body };
 }
 
-async function openTurns(
+function openTurns(
   config: HostConfig,
-  { log, registry, tracer, tools, recent }: HostDeps & { tools: OpenedTools },
-): Promise<Turns> {
-  const providers = new Map([
-    ['mock', mockProvider(await openScript(config.providers.mock.scriptFile))],
-  ]);
+  {
+    log,
+    registry,
+    tracer,
+    tools,
+    models,
+    recent,
+  }: HostDeps & { readonly tools: OpenedTools; readonly models: Models },
+): Turns {
   const { maxCallsPerStep, maxToolResultBytes, ...limits } = config.turn;
   const turns = new Turns({
-    models: new Models(config.models.aliases, config.models.default, providers),
+    models,
     limits,
     slots: new Slots('turns', config.limits.turns),
     toolboxes: tools.toolboxes,

@@ -166,6 +166,8 @@ export interface ComponentStatus {
   readonly status: 'ok' | 'degraded' | 'down';
   readonly detail?: string;
   readonly version?: string;
+  /** What a request may name, the default first. */
+  readonly choices?: readonly string[];
   /** ISO 8601. */
   readonly expiresAt?: string;
 }

@@ -1,11 +1,17 @@
 import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
 import type { Error as TurnError } from '@zerolatency/proto/errors';
-import type { ChatStream, Memory } from './session.ts';
+import type { ChatStream, TurnOptions } from './session.ts';
 
 /** Well below the host's limits on history (200 messages, 1 MiB). */
 const MAX_MESSAGES = 100;
 const MAX_CHARS = 128 * 1024;
+
+type Memory = Pick<TurnOptions, 'sessionId' | 'history'>;
+interface TurnChoice extends Pick<TurnOptions, 'deviceId' | 'model'> {
+  /** A turn whose device cannot be reached is then run without one. */
+  readonly onDeviceAway?: ((error: TurnError) => void) | undefined;
+}
 
 interface Said {
   readonly role: Role;
@@ -19,41 +25,46 @@ const AWAY: ReadonlySet<string> = new Set([
   'relay.unreachable',
 ]);
 
-type OnDeviceAway = (error: TurnError) => void;
-
 /** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
   readonly #open: () => Promise<ChatStream>;
-  readonly #onDeviceAway: OnDeviceAway | undefined;
+  readonly #choice: () => TurnChoice;
   #session: ChatStream | undefined;
   #stopOpening: (() => void) | undefined;
   #sessionId = '';
   #said: readonly Said[] = [];
 
-  /** With `onDeviceAway` a turn whose device cannot be reached is run without one. */
-  constructor(open: () => Promise<ChatStream>, onDeviceAway?: OnDeviceAway) {
+  constructor(open: () => Promise<ChatStream>, choice: () => TurnChoice = () => ({})) {
     this.#open = open;
-    this.#onDeviceAway = onDeviceAway;
+    this.#choice = choice;
   }
 
   async *turn(text: string): AsyncGenerator<ChatEvent> {
+    const { onDeviceAway, ...chosen } = this.#choice();
     const { session, memory } = await this.#usable();
-    const away = yield* this.#run(text, session.turn(text, memory));
+    const events = session.turn(text, { ...chosen, ...memory });
+    if (onDeviceAway === undefined) {
+      yield* this.#run(text, events);
+      return;
+    }
+    const away = yield* this.#run(text, events, AWAY);
     if (away === undefined) return;
-    this.#onDeviceAway?.(away);
+    onDeviceAway(away);
     const again = await this.#usable();
-    yield* this.#run(text, again.session.turn(text, again.memory, { deviceId: '' }));
+    const without = { ...chosen, ...again.memory, deviceId: '' };
+    yield* this.#run(text, again.session.turn(text, without));
   }
 
   /** Returns the error, unseen, of a turn that can be run without its device. */
   async *#run(
     text: string,
     events: AsyncIterable<ChatEvent>,
+    away: ReadonlySet<string> = new Set(),
   ): AsyncGenerator<ChatEvent, TurnError | undefined> {
     let answer = '';
     for await (const event of events) {
       const { case: kind, value } = event.event;
-      if (kind === 'error' && this.#onDeviceAway !== undefined && AWAY.has(value.id)) return value;
+      if (kind === 'error' && away.has(value.id)) return value;
       this.#sessionId ||= event.sessionId;
       if (kind === 'assistantDelta') answer += value.text;
       if (kind === 'assistantDone') this.#remember(text, answer);

@@ -21,8 +21,11 @@ export interface ChatTarget {
   readonly model: string;
 }
 
-/** Earlier messages, sent with the first turn of a new stream. */
-export type Memory = Pick<MessageInitShape<typeof StartTurnSchema>, 'sessionId' | 'history'>;
+/** The history is sent with the first turn of a new stream. */
+export type TurnOptions = Pick<
+  MessageInitShape<typeof StartTurnSchema>,
+  'sessionId' | 'history' | 'deviceId' | 'model'
+>;
 
 /** One StreamChat stream: turns one after another. */
 export class ChatStream {
@@ -53,13 +56,9 @@ export class ChatStream {
   }
 
   /** The events of the turn, up to and including its AssistantDone or Error. */
-  async *turn(
-    text: string,
-    memory: Memory = {},
-    { deviceId }: Pick<ChatTarget, 'deviceId'> = this.#target,
-  ): AsyncGenerator<ChatEvent> {
-    const { model } = this.#target;
-    const sent = this.#requests.write(startRequest({ ...memory, text, deviceId, model }));
+  async *turn(text: string, options: TurnOptions = {}): AsyncGenerator<ChatEvent> {
+    const { deviceId, model } = this.#target;
+    const sent = this.#requests.write(startRequest({ deviceId, model, ...options, text }));
     // A failed stream rejects the write and the read; the read has the reason.
     sent.catch(() => {});
     for (;;) {

@@ -10,60 +10,104 @@ import {
 import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { ForeignText, foreignLine } from '@zerolatency/redaction';
 import { durationMicros } from '@zerolatency/service/rpc';
-import { type Paint, paintFor, print, printJson, type Terminal } from '../terminal.ts';
+import { isLive, type Paint, paintFor, print, printJson, type Terminal } from '../terminal.ts';
+import { LivePage, type Page } from './live-page.ts';
 
-/** Shows the events of a turn as they arrive. */
-export type Transcript = (event: ChatEvent) => void;
+/** Shows the events of turns as they arrive. */
+export interface Transcript {
+  /** Before the first event of a turn, and after the last. */
+  begin(): void;
+  end(): void;
+  show(event: ChatEvent): void;
+}
 
 /** One event per line, in the contract's JSON form. */
 export function jsonTranscript(terminal: Terminal): Transcript {
-  return (event) => printJson(terminal, toJson(ChatEventSchema, event));
+  return {
+    begin() {},
+    end() {},
+    show: (event) => printJson(terminal, toJson(ChatEventSchema, event)),
+  };
 }
 
 /** For a person: streamed text, and a line per tool call. */
 export function terminalTranscript(terminal: Terminal): Transcript {
-  const paint = paintFor(terminal);
+  const page = isLive(terminal) ? new LivePage(terminal) : new PlainPage(terminal);
   const tools = new Map<string, string>();
-  const answer = new ForeignText();
-  let isMidLine = false;
-  const prose = (text: string) => {
+  const begin = () => {
+    tools.clear();
+    page.begin();
+  };
+  const show = eventsOn(page, { tools, paint: paintFor(terminal) });
+  return { begin, end: () => page.end(), show };
+}
+
+class PlainPage implements Page {
+  readonly #terminal: Terminal;
+  readonly #answer = new ForeignText();
+  #isMidLine = false;
+
+  constructor(terminal: Terminal) {
+    this.#terminal = terminal;
+  }
+
+  begin(): void {}
+
+  end(): void {}
+
+  prose(text: string): void {
+    this.#write(this.#answer.push(text));
+  }
+
+  line(text: string): void {
+    this.#write(this.#answer.end());
+    if (this.#isMidLine) this.#terminal.stdout.write('\n');
+    this.#isMidLine = false;
+    print(this.#terminal, text);
+  }
+
+  #write(text: string): void {
     if (text === '') return;
-    terminal.stdout.write(text);
-    isMidLine = !text.endsWith('\n');
-  };
-  const line = (text: string) => {
-    prose(answer.end());
-    if (isMidLine) terminal.stdout.write('\n');
-    isMidLine = false;
-    print(terminal, text);
-  };
+    this.#terminal.stdout.write(text);
+    this.#isMidLine = !text.endsWith('\n');
+  }
+}
+
+function eventsOn(
+  page: Page,
+  { tools, paint }: { readonly tools: Map<string, string>; readonly paint: Paint },
+): Transcript['show'] {
   let withheld = '';
   return ({ event, turnId }) => {
     switch (event.case) {
       case 'assistantDelta':
-        return prose(answer.push(event.value.text));
+        return page.prose(event.value.text);
       case 'toolCallStarted': {
-        const { callId, tool, argumentsJson } = event.value;
-        tools.set(callId, foreignLine(tool));
-        return line(paint('dim', `  → ${foreignLine(`${tool} ${argumentsJson}`)}`));
+        const { callId, tool, argumentsJson, step } = event.value;
+        // Calls run side by side. A call without a model is the only one of its turn.
+        const number = step === 0 ? '' : `${tools.size + 1} `;
+        tools.set(callId, `${number}${foreignLine(tool)}`);
+        return page.line(paint('dim', `  → ${number}${foreignLine(`${tool} ${argumentsJson}`)}`));
       }
-      case 'toolCallDone':
-        return line(doneLine(event.value, tools.get(event.value.callId) ?? 'call', paint));
-      case 'approvalRequested':
-        return line(
-          paint('yellow', `  ? ${foreignLine(event.value.tool)} is waiting for approval`),
-        );
+      case 'toolCallDone': {
+        const name = tools.get(event.value.callId) ?? 'call';
+        return page.line(doneLine(event.value, name, paint));
+      }
+      case 'approvalRequested': {
+        const tool = foreignLine(event.value.tool);
+        return page.line(paint('yellow', `  ? ${tool} is waiting for approval`));
+      }
       case 'toolsWithheld': {
         const words = withheldLine(event.value);
         // A conversation repeats it at each turn, and a person needs it once.
         if (words === withheld) return;
         withheld = words;
-        return line(paint('yellow', words));
+        return page.line(paint('yellow', words));
       }
       case 'assistantDone':
-        return line(paint('dim', endLine(event.value, foreignLine(turnId))));
+        return page.line(paint('dim', endLine(event.value, foreignLine(turnId))));
       case 'error':
-        return line(errorLine(event.value, foreignLine(turnId), paint));
+        return page.line(errorLine(event.value, foreignLine(turnId), paint));
       default:
         return;
     }

@@ -29,13 +29,16 @@ export async function call(
 ): Promise<number> {
   expectObject(asked.argumentsJson);
   const runner = new CallRunner(await chatTarget(settings, options), asked);
-  const show = options.json ? jsonTranscript(terminal) : personTranscript(terminal);
+  const shown = options.json ? jsonTranscript(terminal) : personTranscript(terminal);
   let isDone = false;
-  const transcript: Transcript = (event) => {
-    if (event.event.case === 'toolCallDone') {
-      isDone = event.event.value.outcome === CallOutcome.DONE;
-    }
-    show(event);
+  const transcript: Transcript = {
+    ...shown,
+    show(event) {
+      if (event.event.case === 'toolCallDone') {
+        isDone = event.event.value.outcome === CallOutcome.DONE;
+      }
+      shown.show(event);
+    },
   };
   const status = await runTurn(terminal, runner, { text: '', transcript });
   if (status !== EXIT_STATUS.ok) return status;
@@ -58,10 +61,13 @@ function expectObject(text: string): void {
 }
 
 function personTranscript(terminal: Terminal): Transcript {
-  const show = terminalTranscript(terminal);
-  return (event) => {
-    show(event);
-    if (event.event.case === 'toolCallDone') printResult(terminal, event.event.value);
+  const shown = terminalTranscript(terminal);
+  return {
+    ...shown,
+    show(event) {
+      shown.show(event);
+      if (event.event.case === 'toolCallDone') printResult(terminal, event.event.value);
+    },
   };
 }
 

@@ -1,13 +1,17 @@
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { foreignLine } from '@zerolatency/redaction';
 import { Conversation } from '../chat/conversation.ts';
+import { ChatHistory } from '../chat/history.ts';
 import { ChatStream, type ChatTarget } from '../chat/session.ts';
+import type { TurnChoice } from '../chat/surroundings.ts';
 import { readToken } from '../chat/token.ts';
 import { jsonTranscript, type Transcript, terminalTranscript } from '../chat/transcript.ts';
 import { readAuthorities } from '../input.ts';
 import type { Settings } from '../settings.ts';
 import { drained, EXIT_STATUS, reportFailure, statusOf, type Terminal } from '../terminal.ts';
 import { converse } from './converse.ts';
+import { type Place, SlashCommands } from './slash-commands.ts';
 
 export interface ChatOptions {
   readonly json?: boolean;
@@ -38,34 +42,84 @@ export async function chatTarget(settings: Settings, options: ChatOptions): Prom
 /** Runs one turn with the given words; without words, a conversation until the end of input. */
 export async function chat(
   terminal: Terminal,
-  settings: Settings,
+  place: Place,
   request: { readonly words: readonly string[]; readonly options: ChatOptions },
 ): Promise<number> {
   const { words, options } = request;
+  const { device = place.settings.deviceId, model = '' } = options;
+  const choice: TurnChoice = {
+    deviceId: device === false ? '' : device,
+    isDeviceNamed: options.device !== undefined,
+    model,
+  };
   // Every stream needs a fresh access token, as the previous one may have expired.
-  const open = async () => new ChatStream(await chatTarget(settings, options));
+  const open = async () => new ChatStream(await chatTarget(place.settings, options));
   const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
-  const conversation = new Conversation(
-    open,
-    options.device === undefined ? (error) => reportAway(terminal, error) : undefined,
-  );
+  const onDeviceAway = (error: TurnError) => {
+    transcript.end();
+    reportAway(terminal, error);
+    transcript.begin();
+  };
+  const conversation = new Conversation(open, () => ({
+    deviceId: choice.deviceId,
+    model: choice.model,
+    onDeviceAway: choice.isDeviceNamed ? undefined : onDeviceAway,
+  }));
   try {
     if (words.length > 0) {
       return await runTurn(terminal, conversation, { text: words.join(' '), transcript });
     }
-    return await converse(terminal, {
-      prompt: options.json ? 'none' : 'shown',
-      run: (turnTerminal, text) => runTurn(turnTerminal, conversation, { text, transcript }),
-    });
+    if (options.json || terminal.stdin.isTTY !== true) {
+      return await converse(terminal, {
+        prompt: options.json ? 'none' : 'shown',
+        run: (turnTerminal, text) => runTurn(turnTerminal, conversation, { text, transcript }),
+      });
+    }
+    const commands = new SlashCommands(terminal, place, choice);
+    return await chatWithPerson(terminal, { conversation, transcript, commands, place });
   } finally {
     conversation.close();
   }
 }
 
 /** Who names a device wants its tools; without a name the answer counts for more. */
-function reportAway({ stderr }: Terminal, { id, message }: { id: string; message: string }): void {
+function reportAway({ stderr }: Terminal, { id, message }: TurnError): void {
   const why = foreignLine(`${id}: ${message}`);
   stderr.write(`zl: ${why}; this answer is without tools. "zl doctor" names the hop that fails.\n`);
+}
+
+interface PersonChat {
+  readonly conversation: Conversation;
+  readonly transcript: Transcript;
+  readonly commands: SlashCommands;
+  readonly place: Place;
+}
+
+async function chatWithPerson(
+  terminal: Terminal,
+  { conversation, transcript, commands, place }: PersonChat,
+): Promise<number> {
+  const history = await ChatHistory.open(place.layout.chatHistory, (reason) =>
+    terminal.stderr.write(`zl: the history of this chat is not kept: ${foreignLine(reason)}\n`),
+  );
+  await commands.printOpening();
+  const shown: Transcript = {
+    ...transcript,
+    show(event) {
+      commands.lastTurnId = event.turnId;
+      transcript.show(event);
+    },
+  };
+  return await converse(terminal, {
+    prompt: 'shown',
+    history,
+    async run(turnTerminal, text) {
+      const outcome = await commands.run(text);
+      if (outcome === 'leave') return outcome;
+      if (outcome === 'done') return EXIT_STATUS.ok;
+      return await runTurn(turnTerminal, conversation, { text, transcript: shown });
+    },
+  });
 }
 
 /** Ctrl-C cancels the turn, not the program. A second one stops waiting for its end. */
@@ -81,17 +135,21 @@ export async function runTurn(
     else runner.close();
   });
   let status: number = EXIT_STATUS.failed;
+  turn.transcript.begin();
   try {
     for await (const event of runner.turn(turn.text)) {
-      turn.transcript(event);
+      turn.transcript.show(event);
       await drained(terminal);
       const { case: kind, value } = event.event;
       if (kind === 'assistantDone') status = EXIT_STATUS.ok;
       if (kind === 'error') status = statusOf(value);
     }
   } catch (reason) {
+    // The error is not to stand behind half a line.
+    turn.transcript.end();
     if (interrupts < 2) status = reportFailure(terminal, reason);
   } finally {
+    turn.transcript.end();
     stopListening();
   }
   return interrupts > 0 && status !== EXIT_STATUS.ok ? EXIT_STATUS.interrupted : status;

@@ -17,15 +17,18 @@ export async function firstChat(
   settings: Settings,
 ): Promise<number> {
   const session = new ChatStream(await chatTarget(settings, {}));
-  const show = terminalTranscript(terminal);
+  const shown = terminalTranscript(terminal);
   const calls: ToolCallDone[] = [];
   print(terminal, `\n› ${QUESTION}`);
   try {
     const status = await runTurn(terminal, session, {
       text: QUESTION,
-      transcript(event) {
-        if (event.event.case === 'toolCallDone') calls.push(event.event.value);
-        show(event);
+      transcript: {
+        ...shown,
+        show(event) {
+          if (event.event.case === 'toolCallDone') calls.push(event.event.value);
+          shown.show(event);
+        },
       },
     });
     if (status !== EXIT_STATUS.ok) return status;

@@ -45,6 +45,7 @@ export function layoutOf(home: string) {
     },
     manifestKey: at('policy', 'manifest-key.pem'),
     settings: at('zl.json'),
+    chatHistory: at('chat-history'),
     pid: (service: string) => at('run', `${service}.json`),
     logs: at('log'),
     log: (service: string) => at('log', `${service}.log`),

@@ -7,10 +7,8 @@ import { resolveSecret } from '@zerolatency/service/config';
 import { type ConfigChecks, expectFreePort, expectWritable } from '@zerolatency/service/lifecycle';
 import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
 import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing';
-import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
-import { openScript } from '../adapters/mock-provider/script.ts';
 import type { HostConfig } from '../config.ts';
-import { Models } from '../providers/models.ts';
+import { openModels } from './open-models.ts';
 
 const log = { info() {}, warn() {} };
 
@@ -39,10 +37,7 @@ export function checksOfHost(
         await resolveSecret(ledger.key, { env, readFile: (path) => readFile(path, 'utf8') }),
       ),
     'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
-    models: async () => {
-      const mock = mockProvider(await openScript(providers.mock.scriptFile));
-      return new Models(models.aliases, models.default, new Map([['mock', mock]]));
-    },
+    models: () => openModels({ models, providers }),
   };
 }
 

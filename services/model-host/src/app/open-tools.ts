@@ -335,9 +335,11 @@ function policyReport(held: BundleState, refusal: ZlError | undefined) {
     held.state === 'none' ? 'no bundle: tools are denied' : `${held.name} is ${held.state}`;
   const detail = refusal === undefined ? state : `${state}; ${refusal.message}. ${refusal.help}`;
   const isGood = held.state === 'active' && refusal === undefined;
-  const expiry =
-    held.state === 'none' ? {} : { expiresAt: new Date(held.expiresAtMs).toISOString() };
-  return { status: isGood ? ('ok' as const) : ('degraded' as const), detail, ...expiry };
+  const bundle =
+    held.state === 'none'
+      ? {}
+      : { version: held.name, expiresAt: new Date(held.expiresAtMs).toISOString() };
+  return { status: isGood ? ('ok' as const) : ('degraded' as const), detail, ...bundle };
 }
 
 /** The ledger's folder remembers that the floor was there. */

@@ -41,6 +41,12 @@ export class Models {
     this.#byAlias = byAlias;
   }
 
+  /** The default first. */
+  get aliases(): readonly string[] {
+    const others = [...this.#byAlias.keys()].filter((alias) => alias !== this.#default.alias);
+    return [this.#default.alias, ...others];
+  }
+
   /** An empty alias is the default. */
   resolve(alias: string): Model {
     if (alias === '') return this.#default;
