@@ -138,6 +138,8 @@ test('[RLY-05] resumes on a newer route from the first missing byte', () => {
   caller.routeUp(newRoute, 4);
   assert.equal(sent[1]?.kind, FrameKind.RESUME);
   assert.equal(sent[1]?.offset, 3);
+  for (const epoch of [newRoute.epoch, 2]) caller.routeUp({ ...route, epoch }, 5);
+  assert.equal(sent.length, 2, 'a route that is known or older asks for nothing');
   hear({ kind: FrameKind.DATA, offset: 3, payload: Buffer.from('old') }, 3);
   assert.equal(Buffer.concat(chunks).toString(), 'abc', 'nothing is heard from an older epoch');
 });

@@ -5,7 +5,7 @@ import { type TestContext, test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
-import { type Checkpoint, verifyCheckpoint } from './checkpoint.ts';
+import { type Checkpoint, signCheckpoint, verifyCheckpoint } from './checkpoint.ts';
 import { openLedger } from './ledger.ts';
 import { checkConsistency, checkInclusion, parseProof } from './proof.ts';
 import { proveConsistency, proveInclusion } from './prove.ts';
@@ -78,6 +78,19 @@ test('[AUD-04] every checkpoint is proved to continue every earlier one', async 
   }
 });
 
+test('[AUD-04] a proof continues only the checkpoint that it starts at', async (t) => {
+  const { dir, notes } = await grown(t);
+  const [, note = ''] = notes;
+  const earlier = signed(note);
+  const proof = consistency(await proveConsistency(dir, note));
+  const errorFor = (change: object) =>
+    checkConsistency(proof, { earlier: { ...earlier, ...change }, keys }).error ?? '';
+  assert.equal(errorFor({}), '');
+  assert.match(errorFor({ origin: 'test/other' }), /are of two ledgers/);
+  assert.match(errorFor({ ledgerId: 'f'.repeat(32) }), /are of two ledgers/);
+  assert.match(errorFor({ size: earlier.size + 1 }), /starts at \d+ records, not at \d+/);
+});
+
 test('[AUD-04] a proof with a changed line, or under another key, proves nothing', async (t) => {
   const { dir, notes, leaves } = await grown(t);
   const [earlierNote = ''] = notes.slice(12);
@@ -136,6 +149,11 @@ test('[AUD-04] a record is found by its audit id, and one above the checkpoint i
     isError('config.invalid', 'no record has the audit id'),
   );
   await assert.rejects(proveInclusion(dir, { index: RECORDS + 9 }), isError('config.invalid', ''));
+  const empty = await signCheckpoint({ ...signed(older), size: 0 }, signer);
+  await assert.rejects(
+    proveConsistency(dir, empty),
+    isError('config.invalid', 'not the signed note of a ledger'),
+  );
   assert.match(await readFile(join(dir, 'checkpoint'), 'utf8'), /^test\/host\//);
 });
 

@@ -145,3 +145,16 @@ test('a ledger that was corrupt at the start says so and stays closed', async (t
   assert.deepEqual([failures.length, corrupt.size, corrupt.openIntents()], [1, 0, []]);
   await corrupt.close();
 });
+
+test('a ledger that is found corrupt while it cannot be written is reported once more', async (t) => {
+  const { dir, ledger, failures } = await opened(t, tempDir(t));
+  renameSync(dir, `${dir}.away`);
+  await assert.rejects(ledger.append(STARTED), { id: 'ledger.failed' });
+  truncateSync(join(`${dir}.away`, 'segment-0000000000000000.jsonl'), 10);
+  renameSync(`${dir}.away`, dir);
+  await eventually(() => ledger.isCorrupt);
+  assert.deepEqual(
+    failures.map(({ id }) => id),
+    ['ledger.failed', 'ledger.corrupt'],
+  );
+});
