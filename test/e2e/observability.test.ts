@@ -18,12 +18,13 @@ import { callTool, type System, startSystem } from './system.ts';
 /** A server that returns its arguments or logs them. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
-/** Metrics that such a chat does not move: nothing fails, and nothing connects or leaves. */
+/** Metrics that such a chat does not move: nothing fails, connects, leaves or is exported. */
 const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
     'zl_host_deltas_merged_total',
     'zl_host_frames_ignored_total',
+    'zl_ledger_checkpoint_exports_total',
     'zl_policy_bundles_refused_total',
     'zl_rpc_cut_total',
   ],
