@@ -19,7 +19,7 @@ import { fixtureSpec, fsSpec } from '../../test/manifests.ts';
 /** As packages/mcp has it. */
 const PROGRESS_INTERVAL_MS = 200;
 
-type Spans = { name: string; traceId: string; parent: string | undefined }[];
+type Spans = { name: string; traceId: string; parent: string | undefined; outcome: unknown }[];
 
 async function withFs(t: TestContext, options: Partial<Parameters<typeof runRig>[1]> = {}) {
   const rig = await runRig(t, { servers: (root) => [fsSpec(root)], ...options });
@@ -329,13 +329,14 @@ test('[OBS-01] the trace continues through the bridge into the server', async (t
     servers: () => [fixtureSpec('well')],
     onSpan: (span) => {
       const { traceId } = span.spanContext();
-      spans.push({ name: span.name, traceId, parent: span.parentSpanContext?.spanId });
+      const { name, parentSpanContext, attributes } = span;
+      spans.push({ name, traceId, parent: parentSpanContext?.spanId, outcome: attributes.outcome });
     },
   });
   await rig.relay.offering('well.echo');
   const traceparent = `00-${traceId}-${parent}-01`;
   const answer = await rig.host.call({ server: 'well', tool: 'echo', traceparent });
-  assert.deepEqual(spans, [{ name: 'bridge.call', traceId, parent }]);
+  assert.deepEqual(spans, [{ name: 'bridge.call', traceId, parent, outcome: 'done' }]);
   const { params } = JSON.parse(answer.json.content?.[0]?.text ?? '');
   assert.match(
     params._meta.traceparent,
