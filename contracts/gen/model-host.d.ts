@@ -157,6 +157,15 @@ export interface HostSettings {
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
+  /**
+   * What errors tell clients.
+   */
+  readonly errors?: {
+    /**
+     * Where clients can read docs/errors.md. The docs of an error are this address with its anchor; without one, that path.
+     */
+    readonly catalogueUrl?: string;
+  };
   readonly drain: {
     /**
      * Running turns are cancelled after this.

@@ -5,6 +5,7 @@ export {
   fromUnknown,
   type Happened,
   mostOf,
+  publishCatalogueAt,
   toErrorMessage,
   ZlError,
 } from './zl-error.ts';

@@ -6,6 +6,14 @@ import { CATALOGUE, type ErrorCode, type ErrorId } from './catalogue.ts';
  */
 export type Happened = 'nothing' | 'no effects' | 'may have run';
 
+/** The page in the project; a service names the page that its clients can open. */
+let catalogueUrl = 'docs/errors.md';
+
+/** For all errors of this process. */
+export function publishCatalogueAt(url: string | undefined): void {
+  if (url !== undefined) catalogueUrl = url;
+}
+
 export function mostOf(one: Happened, other: Happened): Happened {
   if (one === 'nothing') return other;
   return other === 'may have run' ? other : one;
@@ -56,7 +64,7 @@ export class ZlError extends Error {
 
   /** Anchor in the error catalogue of the documentation. */
   get docs(): string {
-    return `docs/errors.md#${this.id.replaceAll('.', '')}`;
+    return `${catalogueUrl}#${this.id.replaceAll('.', '')}`;
   }
 }
 
@@ -78,6 +86,6 @@ export function fromUnknown(reason: unknown, options: FromUnknownOptions = {}): 
 }
 
 /** The fields of errors.v1.Error. */
-export function toErrorMessage({ id, message, retryable, help, docs }: ZlError) {
-  return { id, message, retryable, help, docs };
+export function toErrorMessage({ id, message, retryable, help, docs }: ZlError, traceId: string) {
+  return { id, message, retryable, help, docs, traceId };
 }

@@ -1,3 +1,4 @@
+import { publishCatalogueAt } from '@zerolatency/errors';
 import { type AdminPage, type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer, watchListener } from '@zerolatency/service/rpc';
 import {
@@ -56,6 +57,7 @@ export async function serveHost(
   open: (deps: HostDeps) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
+  publishCatalogueAt(config.errors?.catalogueUrl);
   const recent = config.admin.console ? new RecentTurns() : undefined;
   const tools = await open({ ...deps, recent });
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });

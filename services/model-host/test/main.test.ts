@@ -5,7 +5,7 @@ import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { type TestContext, test } from 'node:test';
-import { createClient } from '@connectrpc/connect';
+import { type ConnectError, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import {
   checkConsistency,
@@ -19,6 +19,7 @@ import {
   verifyLedger,
 } from '@zerolatency/ledger';
 import { AgentService } from '@zerolatency/proto/agent';
+import { ErrorSchema } from '@zerolatency/proto/errors';
 import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { makeAuthority, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { errorIdOf, eventsOf, namesOf, only, start } from './support/streams.ts';
@@ -69,6 +70,27 @@ async function ready(child: ChildProcess): Promise<{ rpc: string; admin: string 
   }
   throw new Error('it ended before it was ready');
 }
+
+test('[HOST-14] errors point to the page that the configuration names', async (t) => {
+  const { configFile, ca } = await installation(t);
+  const page = 'https://docs.example.com/errors';
+  const child = run(t, '--config', configFile, '--set', `errors.catalogueUrl=${page}`);
+  const { rpc } = await ready(child);
+  const client = createClient(
+    AgentService,
+    createGrpcTransport({ baseUrl: rpc, nodeOptions: { ca } }),
+  );
+  await assert.rejects(
+    client
+      .chat({ start: { text: 'hi' } })
+      [Symbol.asyncIterator]()
+      .next(),
+    (error: ConnectError) => {
+      assert.equal(error.findDetails(ErrorSchema)[0]?.docs, `${page}#identitymissing`);
+      return true;
+    },
+  );
+});
 
 test('[HOST-10] [AUD-01] [AUD-02] the process takes a turn, and at SIGTERM ends what runs, closes the ledger and exits 0', async (t) => {
   const { dir, configFile, key, issuer, ca } = await installation(t);

@@ -1,4 +1,5 @@
 import type { Tracer } from '@opentelemetry/api';
+import { publishCatalogueAt } from '@zerolatency/errors';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener } from '@zerolatency/service/rpc';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -49,6 +50,7 @@ const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.
 export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<RelayAddresses> {
   const { lifecycle, log, registry, tracer } = deps;
   lifecycle.drainOrder(SHUTDOWN_ORDER);
+  publishCatalogueAt(config.errors?.catalogueUrl);
   const meters = new RelayMeters(registry);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());

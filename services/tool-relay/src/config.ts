@@ -70,6 +70,7 @@ function compile(settings: RelaySettings, printable: string) {
     },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
     log: settings.log,
+    errors: settings.errors,
     drain: {
       closeAfterMs: parseDurationMs(drain.closeAfter),
       deadlineMs: parseDurationMs(drain.deadline),

@@ -8,6 +8,7 @@ import {
   RetryInfoSchema,
 } from '@zerolatency/proto/error-details';
 import { ErrorSchema } from '@zerolatency/proto/errors';
+import { createTracing, inSpan } from '../telemetry/index.ts';
 import { fromConnectError, toConnectError } from './connect-error.ts';
 
 /** As a client receives it: without the cause. */
@@ -49,6 +50,19 @@ test('[HOST-14] every id is sent with the details of google.rpc that fit it', ()
     assert.deepEqual([violation?.field, violation?.description], ['a.b', 'why']);
     assert.equal(sent.findDetails(RetryInfoSchema).length, CATALOGUE[id].retryable ? 1 : 0);
   }
+});
+
+test('[HOST-14] an error names the trace that it belongs to', async () => {
+  const { tracer, shutdown } = createTracing({ service: 'test', version: '0' });
+  const traceIdOf = () => {
+    const sent = received(new ZlError('internal', 'internal error'));
+    return sent.findDetails(ErrorSchema)[0]?.traceId;
+  };
+  assert.equal(traceIdOf(), '');
+  await inSpan(tracer, 'work', {}, async (span) => {
+    assert.equal(traceIdOf(), span.spanContext().traceId);
+  });
+  await shutdown();
 });
 
 test('a code without our detail keeps its meaning', () => {

@@ -15,6 +15,7 @@ import {
   RetryInfoSchema,
 } from '@zerolatency/proto/error-details';
 import { ErrorSchema } from '@zerolatency/proto/errors';
+import { activeTraceId } from '../telemetry/tracing.ts';
 
 const ERROR_DOMAIN = 'zerolatency';
 // The same for every error: nobody here knows when a limit frees up or a peer returns. It is where
@@ -101,7 +102,7 @@ function detailsOf(error: ZlError) {
   const { field, message: description } = error;
   const info = { reason: error.id, domain: ERROR_DOMAIN };
   return [
-    detail(ErrorSchema, toErrorMessage(error)),
+    detail(ErrorSchema, toErrorMessage(error, activeTraceId())),
     detail(ErrorInfoSchema, info),
     ...(field === undefined
       ? []

@@ -14,6 +14,7 @@ export {
 } from './metric.ts';
 export { openTelemetry } from './open-telemetry.ts';
 export {
+  activeTraceId,
   createTracing,
   extract,
   inject,

@@ -7,6 +7,7 @@ import {
   SpanKind,
   SpanStatusCode,
   type Tracer,
+  trace as traceApi,
 } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { TRACE_PARENT_HEADER, W3CTraceContextPropagator } from '@opentelemetry/core';
@@ -120,6 +121,11 @@ export function inSpan<T>(
       span.end();
     }
   });
+}
+
+/** Empty when there is none. */
+export function activeTraceId(): string {
+  return traceApi.getActiveSpan()?.spanContext().traceId ?? '';
 }
 
 const propagator = new W3CTraceContextPropagator();

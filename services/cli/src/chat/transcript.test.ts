@@ -122,12 +122,13 @@ test('[POL-06] names once the rules by which policy withholds tools', () => {
 test('names the turn at its end, however it ends', () => {
   const error = (id: string): Event => ({
     case: 'error',
-    value: { id, message: 'too slow', help: 'wait' },
+    value: { id, message: 'too slow', help: 'wait', traceId: 'abc' },
   });
   assert.equal(
     show([error('budget.time'), error('turn.cancelled')]),
     '  ✗ budget.time: too slow\n    wait\n  turn t\n  cancelled, turn t\n',
   );
+  assert.match(show([error('internal')]), /^ {2}turn t, trace abc$/m);
 });
 
 test('shows calls without timing, unknown outcomes and truncated arguments', () => {

@@ -143,10 +143,13 @@ function withheldLine({ count, tools }: ToolsWithheld): string {
   return foreignLine(`  ${count} ${count === 1 ? 'tool' : 'tools'} withheld by policy, ${why}`);
 }
 
-function errorLine({ id, message, help }: TurnError, turnId: string, paint: Paint): string {
+function errorLine(error: TurnError, turnId: string, paint: Paint): string {
+  const { id, message, help, traceId } = error;
   // The user cancelled and needs no help text.
   if (id === 'turn.cancelled') return paint('dim', `  cancelled, turn ${turnId}`);
-  const footer = paint('dim', `  turn ${turnId}`);
+  // A defect is for whoever reads the logs, which have it under that id.
+  const trace = id === 'internal' ? `, trace ${foreignLine(traceId)}` : '';
+  const footer = paint('dim', `  turn ${turnId}${trace}`);
   return `${paint('red', `  ✗ ${foreignLine(id)}`)}: ${foreignLine(message)}\n    ${foreignLine(help)}\n${footer}`;
 }
 

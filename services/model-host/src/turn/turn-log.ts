@@ -3,6 +3,7 @@ import { toErrorMessage, type ZlError } from '@zerolatency/errors';
 import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
+import { activeTraceId } from '@zerolatency/service/telemetry';
 import type { PreparedCall, ToolCallProgress, ToolResult, WithheldTools } from '../ports.ts';
 import type { TokenUsage } from '../providers/port.ts';
 
@@ -102,7 +103,7 @@ export class TurnLog {
         callId,
         outcome: CALL_OUTCOMES[outcome],
         resultJson,
-        error: error && toErrorMessage(error),
+        error: error && toErrorMessage(error, activeTraceId()),
         receiptJson,
         timing: {
           total: durationFromMicros(result.totalUs),
@@ -138,7 +139,7 @@ export class TurnLog {
 
   /** No event follows. */
   error(error: ZlError): void {
-    this.#append({ case: 'error', value: toErrorMessage(error) });
+    this.#append({ case: 'error', value: toErrorMessage(error, activeTraceId()) });
     this.#close();
   }
 

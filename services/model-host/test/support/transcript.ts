@@ -43,6 +43,7 @@ function constant(line: JsonObject, rename: Renaming): JsonObject {
       if (key === 'callId') return [key, rename.of('c', value)];
       if (typeof value === 'string' && /^[0-9.]+s$/.test(value)) return [key, '0s'];
       if (key === 'auditId') return [key, 'audit'];
+      if (key === 'traceId') return [key, 'trace'];
       return [key, isObject(value) ? constant(value, rename) : value];
     }),
   );

@@ -49,11 +49,18 @@ export declare type Error = Message<"zerolatency.errors.v1.Error"> & {
   help: string;
 
   /**
-   * The place of the id in the documentation.
+   * The place of the id in the documentation: a URL where the operator has set one.
    *
    * @generated from field: string docs = 5;
    */
   docs: string;
+
+  /**
+   * W3C trace id of what failed, for whoever reads logs and traces. Empty outside of a trace.
+   *
+   * @generated from field: string trace_id = 8;
+   */
+  traceId: string;
 };
 
 /**

@@ -8,7 +8,7 @@ import { fileDesc, messageDesc } from "@bufbuild/protobuf/codegenv2";
  * Describes the file zerolatency/errors/v1/error.proto.
  */
 export const file_zerolatency_errors_v1_error = /*@__PURE__*/
-  fileDesc("CiF6ZXJvbGF0ZW5jeS9lcnJvcnMvdjEvZXJyb3IucHJvdG8SFXplcm9sYXRlbmN5LmVycm9ycy52MSJ/CgVFcnJvchIKCgJpZBgBIAEoCRIPCgdtZXNzYWdlGAIgASgJEhEKCXJldHJ5YWJsZRgDIAEoCBIMCgRoZWxwGAQgASgJEgwKBGRvY3MYBSABKAlKBAgGEApSBWZpZWxkUgtyZXRyeV9kZWxheVIIdHJhY2VfaWRSBmNhdXNlc2IGcHJvdG8z");
+  fileDesc("CiF6ZXJvbGF0ZW5jeS9lcnJvcnMvdjEvZXJyb3IucHJvdG8SFXplcm9sYXRlbmN5LmVycm9ycy52MSKTAQoFRXJyb3ISCgoCaWQYASABKAkSDwoHbWVzc2FnZRgCIAEoCRIRCglyZXRyeWFibGUYAyABKAgSDAoEaGVscBgEIAEoCRIMCgRkb2NzGAUgASgJEhAKCHRyYWNlX2lkGAggASgJSgQIBhAHSgQIBxAISgQICRAKUgVmaWVsZFILcmV0cnlfZGVsYXlSBmNhdXNlc2IGcHJvdG8z");
 
 /**
  * Describes the message zerolatency.errors.v1.Error.
