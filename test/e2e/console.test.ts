@@ -52,7 +52,7 @@ test('[CLI-04] a browser shows the system, its tools and its turns', { skip }, a
   await page.locator('.turn summary').nth(2).click();
   const calls = await text('.label.call');
   assert.match(calls.join('\n'), /<img\/src=x\/onerror=alert\(1\)>/);
-  assert.match(calls.join('\n'), /fs\.read\s+done\s+allow by developers-read-files/);
+  assert.match(calls.join('\n'), /fs\.read\s+done\s+allowed by developers-read-files/);
   assert.match(calls.join('\n'), /receipt of host and device/);
   const hops = page.locator('.turn').nth(2).locator('.label.hop');
   assert.deepEqual(await hops.allInnerTexts(), ['relay and network', 'bridge', 'MCP server']);

@@ -13,6 +13,7 @@ const PAGE_DIR = fileURLToPath(
 
 const FILES = {
   '/': { file: 'index.html', type: 'text/html; charset=utf-8' },
+  '/console/theme.css': { file: 'theme.css', type: 'text/css; charset=utf-8' },
   '/console/style.css': { file: 'style.css', type: 'text/css; charset=utf-8' },
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' },
   '/console/elements.js': { file: 'elements.js', type: 'text/javascript; charset=utf-8' },

@@ -1,5 +1,8 @@
-import { count, day, element, foreign, fromNow, state, timeOfDay } from './elements.js';
+import { count, day, element, foreign, fromNow, state, time, timeOfDay } from './elements.js';
 import { showTurns } from './turns.js';
+
+/** @typedef {import('../../../../../../contracts/gen/overview.d.ts').ConsoleOverview} Overview */
+/** @typedef {Overview['devices']['list'][number]} Device */
 
 const REFRESH_MS = 5_000;
 const SOON_MS = 7 * 86_400_000;
@@ -31,7 +34,7 @@ async function refresh() {
     ]);
     const nowMs = Date.parse(overview.at);
     showSummary(health);
-    const { at, policy, links, devices } = overview;
+    const { at, policy, links, devices } = /** @type {Overview} */ (overview);
     const minute = at.slice(0, 16);
     shown('topology', [health.components, policy, links, devices, minute], () =>
       showTopology(health, overview, nowMs),
@@ -88,7 +91,7 @@ function showTopology({ service, components }, { links, devices, policy }, nowMs
     );
   });
   const rules =
-    policy.state === 'none' ? 'no policy' : `${policy.name}, ${count(policy.rules, 'rule')}`;
+    policy.state === 'none' ? 'no policy' : `policy ${policy.name}, ${count(policy.rules, 'rule')}`;
   place('topology').replaceChildren(
     card(service, rules, host),
     card('relays', 'links of this host', relays, 'No link: none was needed yet.'),
@@ -117,15 +120,19 @@ function expiriesOf(components, nowMs) {
   const items = dated.map(({ name, expiresAt }) => {
     const leftMs = Date.parse(expiresAt) - nowMs;
     const tone = leftMs <= 0 ? 'bad' : leftMs < SOON_MS ? 'warn' : 'good';
-    const when = element('time.detail', day(expiresAt));
-    when.dateTime = expiresAt;
-    return item(foreign('span', name), when, state(fromNow(expiresAt, nowMs), tone));
+    const when = time(expiresAt, day(expiresAt));
+    return item(
+      foreign('span', name),
+      element('span.detail', when),
+      state(fromNow(expiresAt, nowMs), tone),
+    );
   });
   const made = card('expiries', 'soonest first', items, 'Nothing that this host uses expires.');
   made.classList.add('expiries');
   return made;
 }
 
+/** @param {Overview} shown */
 function showSubjects({ subject, subjects }) {
   const known = new Map([...subjects, subject].map((each) => [JSON.stringify(each), each]));
   const options = [...known].map(([value, { tenant, user, roles }]) => {
@@ -135,6 +142,7 @@ function showSubjects({ subject, subjects }) {
   place('subject').replaceChildren(...options, new Option('someone else …', ''));
 }
 
+/** @param {Overview} shown */
 function showDevices({ devices, subject, policy }, nowMs) {
   const cards = devices.list.map((device) => deviceElement(device, nowMs));
   if (devices.error !== undefined) {
@@ -156,6 +164,7 @@ function showDevices({ devices, subject, policy }, nowMs) {
   place('devices').replaceChildren(...cards);
 }
 
+/** @param {Device} shown */
 function deviceElement(
   { deviceId, relayId, bridgeVersion, connectedAt, isRevoked, servers },
   nowMs,
@@ -170,6 +179,7 @@ function deviceElement(
   );
 }
 
+/** @param {Device['servers'][number]} shown */
 function serverElement({ name, version, state: word, containment, isUnpinned, tools }) {
   const held = containment === 'unknown' ? [] : [`held by ${containment}`];
   const about = [version, ...held, ...(isUnpinned ? ['code not pinned'] : [])].join(' · ');
@@ -182,6 +192,7 @@ function serverElement({ name, version, state: word, containment, isUnpinned, to
   return element('div', head, element('ul.tools', ...tools.map(toolElement)));
 }
 
+/** @param {Device['servers'][number]['tools'][number]} shown */
 function toolElement({ name, description, effects, decision }) {
   const acts = { none: 'reads only', some: 'has effects', unknown: 'effects unknown' }[effects];
   return item(
@@ -201,16 +212,18 @@ function verdictOf({ effect, ruleId, reason, isByPath }) {
   return element('span.verdict', state(words, 'warn'), foreign('small', reason));
 }
 
-place('subject').addEventListener('change', ({ target }) => {
-  place('other').hidden = target.value !== '';
-  if (target.value === '') return;
-  asked = JSON.parse(target.value);
+const choice = /** @type {HTMLSelectElement} */ (place('subject'));
+choice.addEventListener('change', () => {
+  place('other').hidden = choice.value !== '';
+  if (choice.value === '') return;
+  asked = JSON.parse(choice.value);
   refresh();
 });
 
-place('asked').addEventListener('submit', (event) => {
+const form = /** @type {HTMLFormElement} */ (place('asked'));
+form.addEventListener('submit', (event) => {
   event.preventDefault();
-  const given = new FormData(event.target);
+  const given = new FormData(form);
   const text = (name) => String(given.get(name)).trim();
   const roles = text('roles')
     .split(',')

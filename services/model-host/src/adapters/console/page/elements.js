@@ -25,6 +25,14 @@ export function state(word, tone) {
   return element(`span.state.${tone}`, word);
 }
 
+/** @param {string} instant */
+export function time(instant, words) {
+  const made = document.createElement('time');
+  made.dateTime = instant;
+  made.append(words);
+  return made;
+}
+
 export function duration(us) {
   if (us < 1_000) return `${us} µs`;
   if (us < 10_000) return `${(us / 1_000).toFixed(1)} ms`;
@@ -32,6 +40,7 @@ export function duration(us) {
   return `${(us / 1_000_000).toFixed(us < 10_000_000 ? 2 : 1)} s`;
 }
 
+/** @type {[Intl.RelativeTimeFormatUnit, number][]} */
 const UNITS = [
   ['day', 86_400_000],
   ['hour', 3_600_000],

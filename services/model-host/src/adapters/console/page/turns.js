@@ -1,4 +1,4 @@
-import { count, duration, element, foreign, state, timeOfDay } from './elements.js';
+import { count, duration, element, foreign, state, time, timeOfDay } from './elements.js';
 
 const TONES = {
   done: 'good',
@@ -17,45 +17,57 @@ const PHASES = {
   responding: ['recorded', 'host'],
 };
 
-/** Those that a person has opened, and the latest one until it is closed. */
-const toggled = new Map();
+/** @typedef {import('../../../../../../contracts/gen/overview.d.ts').ConsoleOverview['turns'][number]} Turn */
 
+/** What a person has opened or closed; otherwise only the latest turn is open. */
+const chosen = new Map();
+
+/** @param {readonly Turn[]} turns */
 export function showTurns(place, turns) {
+  const ids = new Set(turns.map(({ turnId }) => turnId));
+  for (const id of chosen.keys()) if (!ids.has(id)) chosen.delete(id);
+  const focused = document.activeElement?.closest('.turn')?.id;
+  /** @type {HTMLElement[]} */
   const rows = turns.map((turn, index) => turnElement(turn, index === 0));
   if (rows.length === 0) rows.push(element('p.none', 'No turn since this host started.'));
   place.replaceChildren(...rows);
+  if (focused) document.getElementById(focused)?.querySelector('summary')?.focus();
 }
 
+/** @param {Turn} turn */
 function turnElement(turn, isLatest) {
-  const details = element('details.turn', turnHead(turn));
-  details.open = toggled.get(turn.turnId) ?? isLatest;
-  details.dataset.turn = turn.turnId;
+  const head = turnHead(turn);
+  const details = document.createElement('details');
+  details.className = 'turn';
+  details.append(head);
+  details.id = `turn-${turn.turnId}`;
+  details.open = chosen.get(turn.turnId) ?? isLatest;
   const fill = () => {
     if (details.open && details.children.length === 1) details.append(turnBody(turn));
   };
   fill();
-  details.addEventListener('toggle', () => {
-    toggled.set(turn.turnId, details.open);
-    fill();
-  });
+  details.addEventListener('toggle', fill);
+  head.addEventListener('click', () => chosen.set(turn.turnId, !details.open));
   return details;
 }
 
+/** @param {Turn} turn */
 function turnHead(turn) {
-  const when = element('time', timeOfDay(turn.startedAt));
-  when.dateTime = turn.startedAt;
-  return element(
-    'summary',
-    when,
+  const about = element(
+    'span.about',
+    time(turn.startedAt, timeOfDay(turn.startedAt)),
     foreign('span.who', turn.user),
     foreign('span.where', turn.deviceId === '' ? 'no device' : turn.deviceId),
     turnState(turn),
-    track(turn, turn.phases.map(phaseBar).concat(turn.calls.map(callBar))),
-    element('span.time', duration(turn.elapsedUs)),
   );
+  const bars = [...turn.phases.map(phaseBar), ...turn.calls.flatMap(hopsOf)];
+  return element('summary', about, track(turn, bars), timeElement(turn.elapsedUs));
 }
 
-/** A turn may be done though calls in it were not. */
+/**
+ * A turn may be done though calls in it were not.
+ * @param {Turn} turn
+ */
 function turnState({ outcome, errorId, calls }) {
   const short = calls.filter((call) => call.outcome !== 'done');
   if (outcome !== 'done' || short.length === 0) {
@@ -65,6 +77,7 @@ function turnState({ outcome, errorId, calls }) {
   return state(`done, ${count(short.length, 'call')} ${words}`, 'warn');
 }
 
+/** @param {Turn} turn */
 function turnBody(turn) {
   const rows = [
     ...turn.phases.map((phase) => ({ at: phase.startUs, rows: [phaseRow(turn, phase)] })),
@@ -79,6 +92,7 @@ function turnBody(turn) {
   );
 }
 
+/** @param {Turn} turn */
 function facts(turn) {
   const recorded = turn.isRecorded ? 'recorded in the ledger' : 'not in the ledger';
   const end = turn.outcome === 'running' ? 'runs' : recorded;
@@ -97,6 +111,7 @@ function phaseRow(turn, phase) {
   return row(element('span.label', label), track(turn, [phaseBar(phase)]), phase.elapsedUs);
 }
 
+/** @param {Turn['phases'][number]} phase */
 function phaseBar({ name, startUs, elapsedUs, firstPartUs }) {
   const [, colour] = PHASES[name];
   const made = bar(colour, startUs, elapsedUs);
@@ -106,43 +121,55 @@ function phaseBar({ name, startUs, elapsedUs, firstPartUs }) {
   return made;
 }
 
-function callBar({ startUs, totalUs }) {
-  return bar('host', startUs, totalUs);
-}
-
-/** The hops of a call, each within the one before. Only their lengths are known, so each lies in the middle. */
-function callRows(turn, call) {
-  const label = element('span.label.call', foreign('code', call.tool), ...verdict(call));
-  const rows = [row(label, track(turn, [callBar(call)]), call.totalUs)];
-  let outer = { startUs: call.startUs, us: call.totalUs };
-  for (const [colour, name, us] of [
-    ['relay', 'relay and network', call.remoteUs],
-    ['bridge', 'bridge', call.deviceUs],
-    ['server', 'MCP server', call.serverUs],
-  ]) {
+/**
+ * The hops of a call, each within the one before. Only their lengths are known, so each lies in the
+ * middle of the one before.
+ * @param {Turn['calls'][number]} call
+ */
+function hopsOf(call) {
+  const hops = [bar('host', call.startUs, call.totalUs)];
+  const within = { relay: call.remoteUs, bridge: call.deviceUs, server: call.serverUs };
+  for (const [colour, us] of Object.entries(within)) {
+    const outer = hops.at(-1);
     if (us === 0) break;
-    const startUs = outer.startUs + Math.max(0, outer.us - us) / 2;
-    outer = { startUs, us };
-    rows.push(row(element('span.label.hop', name), track(turn, [bar(colour, startUs, us)]), us));
+    hops.push(bar(colour, outer.startUs + Math.max(0, outer.us - us) / 2, us));
   }
-  return rows;
+  return hops;
 }
 
+const HOPS = ['host', 'relay and network', 'bridge', 'MCP server'];
+
+function callRows(turn, call) {
+  return hopsOf(call).map((hop, index) => {
+    const label =
+      index === 0
+        ? element('span.label.call', foreign('code', call.tool), ...verdict(call))
+        : element('span.label.hop', HOPS[index]);
+    return row(label, track(turn, [hop]), hop.us);
+  });
+}
+
+const DECISIONS = { allow: 'allowed by', deny: 'denied by', escalate: 'needs approval by' };
 const RECEIPTS = {
   'host and device': ['receipt of host and device', 'good'],
   host: ['receipt of the host', 'calm'],
   missing: ['no receipt', 'bad'],
 };
 
+/** @param {Turn['calls'][number]} call */
 function verdict({ outcome, errorId, effect, ruleId, receipt }) {
   const [words, tone] = RECEIPTS[receipt];
-  const rule = ruleId === '' ? [] : [element('span.rule', `${effect} by ${ruleId}`)];
+  const rule = ruleId === '' ? [] : [element('span.rule', `${DECISIONS[effect]} ${ruleId}`)];
   const end = errorId === '' ? outcome : `${outcome} ${errorId}`;
   return [state(end, TONES[outcome]), ...rule, state(words, tone)];
 }
 
 function row(label, bars, us) {
-  return element('div.row', label, bars, element('span.time', duration(us)));
+  return element('div.row', label, bars, timeElement(us));
+}
+
+function timeElement(us) {
+  return element('span.time', duration(us));
 }
 
 function bar(colour, startUs, us) {
