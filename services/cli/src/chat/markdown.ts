@@ -4,11 +4,13 @@ import stringWidth from 'string-width';
 import wrapAnsi from 'wrap-ansi';
 import type { Paint } from '../terminal.ts';
 
-/** A longer block is shown as it was written, as is a longer line of code in pieces. */
+/** A longer block is shown as it was written, and a longer line of code in pieces. */
 const MAX_BLOCK_CHARS = 16 * 1024;
 /** The parser takes quadratic time and more for marks without a partner. */
 const MAX_MARKS = 1_000;
 const MARK = /[*_`[\]<>~&]|\d[.)] |[-+] /g;
+/** It recurses for each level of lists and quotes. */
+const NESTED_TOO_DEEP = /(?:[ \t]{0,8}(?:\d{1,9}[.)] |[-+*] |>)){20}/;
 
 const FENCE = /^ {0,3}(?<marks>`{3,}(?=[^`\n]*\n)|~{3,})[^\n]*\n/;
 const RULE_CHARS = 40;
@@ -19,7 +21,8 @@ interface Verbatim {
   readonly show: (line: string) => string;
 }
 
-const PLAIN: Verbatim = { endsWith: undefined, show: (line) => line };
+const ALL_PLAIN: Verbatim = { endsWith: undefined, show: (line) => line };
+const PLAIN_BLOCK: Verbatim = { endsWith: /^\s*$/, show: (line) => line };
 
 /** A model's Markdown that arrives in pieces, as lines for a terminal. */
 export class Markdown {
@@ -34,7 +37,7 @@ export class Markdown {
   /** Without colours the Markdown itself shows best what is meant. */
   constructor({ paint, isColoured }: { readonly paint: Paint; readonly isColoured: boolean }) {
     this.#paint = paint;
-    this.#first = isColoured ? undefined : PLAIN;
+    this.#first = isColoured ? undefined : ALL_PLAIN;
     this.#verbatim = this.#first;
   }
 
@@ -70,12 +73,10 @@ export class Markdown {
         if (this.#verbatim !== undefined) break;
       } else if (this.#beginsFence()) {
         lines.push(...this.#gap());
-      } else if (!this.#isRenderable()) {
-        this.#verbatim = PLAIN;
-        lines.push(...this.#gap());
       } else {
-        const isStuck = this.#takeBlocks(lines, { columns, isEnd });
-        if (isStuck) break;
+        const blocks = this.#completeBlocks(columns, isEnd);
+        if (blocks === undefined) break;
+        lines.push(...blocks);
       }
     }
     return lines;
@@ -99,11 +100,6 @@ export class Markdown {
     return true;
   }
 
-  #isRenderable(): boolean {
-    const block = this.#source;
-    return block.length <= MAX_BLOCK_CHARS && (block.match(MARK)?.length ?? 0) <= MAX_MARKS;
-  }
-
   #verbatimLines({ endsWith, show }: Verbatim, isEnd: boolean): string[] {
     const lines: string[] = [];
     let at = 0;
@@ -125,30 +121,42 @@ export class Markdown {
     return lines;
   }
 
-  /** Every block but the last is complete. True when nothing more can be taken. */
-  #takeBlocks(
-    lines: string[],
-    { columns, isEnd }: { readonly columns: number; readonly isEnd: boolean },
-  ): boolean {
-    const tokens = parse(this.#source);
-    const last = isEnd ? tokens.length : tokens.findLastIndex(({ type }) => type !== 'space');
-    const from = Math.max(0, last);
-    for (const token of tokens.slice(0, from)) {
-      this.#source = this.#source.slice(token.raw.length);
-      if (token.type === 'space') continue;
-      lines.push(...this.#gap(), ...this.#block(token, columns));
+  /** Of whole lines every block but the last is complete. Undefined: no block is. */
+  #completeBlocks(columns: number, isEnd: boolean): string[] | undefined {
+    const head = renderable(this.#source);
+    const isWhole = head.length === this.#source.length;
+    const isLast = isWhole && isEnd;
+    const lines = isLast ? head : head.slice(0, head.lastIndexOf('\n') + 1);
+    const tokens = parse(lines);
+    // Before what is too large, an empty line is the end of a block.
+    const isClosed = isLast || (!isWhole && /\n[ \t]*\n$/.test(lines));
+    const end = isClosed ? tokens.length : tokens.findLastIndex(({ type }) => type !== 'space');
+    const fence = tokens.findIndex((each) => each.type === 'code' && !each.codeBlockStyle);
+    // It is then taken line by line.
+    const complete = tokens.slice(0, Math.max(0, fence > 0 ? Math.min(fence, end) : end));
+    if (complete.length > 0) {
+      const chars = complete.reduce((sum, { raw }) => sum + raw.length, 0);
+      this.#source = this.#source.slice(chars);
+      return complete.flatMap((token) => this.#spaced(this.#block(token, columns)));
     }
-    if (isEnd) this.#source = '';
-    else if (from === 0) {
-      const shown = tokens.flatMap((token) => this.#block(token, columns));
-      this.#open = this.#hasBlocks && shown.length > 0 ? ['', ...shown] : shown;
+    if (!isWhole) {
+      this.#verbatim = PLAIN_BLOCK;
+      return this.#gap();
     }
-    return from === 0;
+    if (isLast) this.#source = '';
+    const shown = parse(head).flatMap((token) => this.#block(token, columns));
+    this.#open = this.#hasBlocks && shown.length > 0 ? ['', ...shown] : shown;
+    return undefined;
+  }
+
+  #spaced(lines: readonly string[]): string[] {
+    return lines.length === 0 ? [] : [...this.#gap(), ...lines];
   }
 
   #block(token: MarkedToken, width: number): string[] {
     switch (token.type) {
       case 'space':
+      case 'checkbox':
         return [];
       case 'heading':
         return wrapped(this.#paint('bold', this.#inline(token.tokens)), width);
@@ -182,8 +190,11 @@ export class Markdown {
   }
 
   #list({ items, ordered, start }: Tokens.List, width: number): string[] {
-    return items.flatMap(({ tokens }, index) => {
-      const bullet = ordered ? `${Number(start) + index}. ` : '• ';
+    return items.flatMap(({ tokens, checked, loose }, index) => {
+      const number = ordered ? `${Number(start) + index}. ` : '• ';
+      // In a loose list it is part of the paragraph.
+      const box = checked === undefined || loose ? '' : checkbox(checked);
+      const bullet = `${number}${box}`;
       const lines = this.#blocks(tokens, width - bullet.length);
       const indent = ' '.repeat(bullet.length);
       return (lines.length === 0 ? [''] : lines).map((line, at) =>
@@ -226,7 +237,7 @@ export class Markdown {
       case 'br':
         return '\n';
       case 'checkbox':
-        return token.checked ? '[x] ' : '[ ] ';
+        return checkbox(token.checked);
       case 'link':
       case 'image':
         return this.#link(token);
@@ -252,14 +263,21 @@ export class Markdown {
   }
 }
 
-function parse(source: string): MarkedToken[] {
-  try {
-    return lexer(source).filter(isBuiltIn);
-  } catch (reason) {
-    // Blocks that are nested deeper than the stack.
-    if (!(reason instanceof RangeError)) throw reason;
-    return [{ type: 'text', raw: source, text: source }];
+/** The beginning that the parser can take, which need not be a whole block. */
+function renderable(source: string): string {
+  let head = source.slice(0, MAX_BLOCK_CHARS);
+  while ((head.match(MARK)?.length ?? 0) > MAX_MARKS || NESTED_TOO_DEEP.test(head)) {
+    head = head.slice(0, head.length / 2);
   }
+  return head;
+}
+
+function parse(source: string): MarkedToken[] {
+  return lexer(source).filter(isBuiltIn);
+}
+
+function checkbox(isChecked: boolean): string {
+  return isChecked ? '[x] ' : '[ ] ';
 }
 
 /** Others come from extensions, of which there are none. */

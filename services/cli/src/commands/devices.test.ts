@@ -1,15 +1,13 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
-import type { MessageInitShape } from '@bufbuild/protobuf';
+import { test } from 'node:test';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ZlError } from '@zerolatency/errors';
 import { Containment, ServerState } from '@zerolatency/proto/bridge';
-import { type DeviceSchema, type ListDevicesRequest, RelayService } from '@zerolatency/proto/relay';
+import { RelayService } from '@zerolatency/proto/relay';
 import { toConnectError } from '@zerolatency/service/rpc';
+import { type Device, serveRelay } from '../../test/fake-relay.ts';
 import { serveFake } from '../../test/fake-server.ts';
-import { type Installed, installed } from '../../test/installed.ts';
-
-type Device = MessageInitShape<typeof DeviceSchema>;
+import { installed } from '../../test/installed.ts';
 
 function device(
   deviceId: string,
@@ -25,25 +23,6 @@ function device(
     bridgeVersion: '0.1.0',
     catalog: { servers: [{ name: 'fs', version: '1.4.2', state: ServerState.READY, tools }] },
   };
-}
-
-/** One device a page, as a relay with many of them would. */
-async function serveRelay(t: TestContext, made: Installed, devices: readonly Device[]) {
-  const asked: ListDevicesRequest[] = [];
-  const server = await serveFake(t, made.layout, {
-    name: 'tool-relay',
-    routes: (router) =>
-      router.service(RelayService, {
-        listDevices(request) {
-          asked.push(request);
-          const at = Number(request.pageToken || 0);
-          const nextPageToken = at + 1 < devices.length ? String(at + 1) : '';
-          return { devices: devices.slice(at, at + 1), nextPageToken };
-        },
-      }),
-  });
-  await made.point({ relay: { url: server.url } });
-  return asked;
 }
 
 test('fetches every page for the tenant and lists each device with its tools', async (t) => {
