@@ -10,6 +10,8 @@ const CTRL_C = '\u0003';
 const CTRL_D = '\u0004';
 const UP = '\u001b[A';
 const SPINNER = /[⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏]/;
+/** A program starts, and a slow machine does other things too. */
+const PATIENCE = { timeoutMs: 60_000 };
 const pasted = (text: string) => `\u001b[200~${text}\u001b[201~`;
 
 function* answer({ start }: FakeTurn) {
@@ -40,7 +42,7 @@ async function chatting(t: TestContext, script: Script, env: NodeJS.ProcessEnv =
 }
 
 async function sees(person: Person, what: RegExp): Promise<void> {
-  await eventually(() => what.test(person.sees())).catch((reason: unknown) => {
+  await eventually(() => what.test(person.sees()), PATIENCE).catch((reason: unknown) => {
     assert.fail(`${reason}: ${what}\n${person.sees()}`);
   });
 }
@@ -63,7 +65,7 @@ test('[CLI-01] what is typed during a turn is not shown before the next prompt',
   person.type(`two${pasted('\npasted')}\rthree\rhalf`);
   // The frames of the spinner follow what was typed, so that it would be seen by now.
   const frame = SPINNER.exec(person.sees())?.[0] ?? '';
-  await eventually(() => SPINNER.test(person.sees()) && !person.sees().includes(frame));
+  await eventually(() => SPINNER.test(person.sees()) && !person.sees().includes(frame), PATIENCE);
   assert.doesNotMatch(person.sees(), /two|pasted|three|half/);
   release();
   await sees(person, /heard "three"[^›]*› half$/);
@@ -110,7 +112,7 @@ test('[CLI-01] earlier messages are kept over runs, without secrets, for their o
   ];
   for (const [index, text] of said.entries()) {
     person.type(`${text}\r`);
-    await eventually(() => person.sees().split('heard').length === index + 2);
+    await eventually(() => person.sees().split('heard').length === index + 2, PATIENCE);
   }
   person.type('/exit\r');
   assert.equal(await person.ended, 0);
@@ -138,6 +140,38 @@ test('[CLI-01] an answer is shown as Markdown while it arrives', async (t) => {
   assert.match(
     person.sees(),
     /^Plan\n\nUse both of\n\n• one\n• two \(https:\/\/two\.test\)\n\n {2}ls \*\n {2}1 step/m,
+  );
+});
+
+test('[CLI-01] a list longer than the screen is shown whole and once', async (t) => {
+  const items = Array.from({ length: 100 }, (_, n) => `item ${n} ${'of many words '.repeat(8)}end`);
+  const { person } = await chatting(t, async function* () {
+    for (const item of items) {
+      yield say(`- ${item}\n`);
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    yield DONE;
+  });
+  person.type('go\r');
+  await sees(person, /turn t-1\n›$/);
+  const shown = person.sees().replace(/\s+/g, ' ');
+  assert.ok(shown.includes(items.map((item) => `• ${item}`).join(' ')));
+  assert.equal(shown.match(/•/g)?.length, items.length);
+});
+
+test('[CLI-01] what is said of a device that is away stands on a line of its own', async (t) => {
+  const gate = Promise.withResolvers<void>();
+  const { person } = await chatting(t, async function* (turn) {
+    if (turn.start.deviceId === '') return yield* answer(turn);
+    await gate.promise;
+    yield { case: 'error', value: { id: 'device.offline', message: 'asleep', help: 'wait' } };
+  });
+  person.type('go\r');
+  await sees(person, SPINNER);
+  gate.resolve();
+  await sees(
+    person,
+    /^› go\nzl: device\.offline: asleep; this answer is without tools[^⠋]+\nheard "go"/m,
   );
 });
 

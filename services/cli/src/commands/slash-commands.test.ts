@@ -121,6 +121,20 @@ test('[CLI-01] a mistyped command, model or device is not sent, and changes noth
   );
 });
 
+test('[RED-01] names that a host, a relay or a device says cannot control the terminal', async (t) => {
+  const evil = 'a\u001b[2J\u009b31m\n\u202eb';
+  const { type, terminal, opening } = await chatting(t, {
+    devices: [device('this-machine', evil), device(evil, evil)],
+    components: [
+      { name: 'models', status: 'ok', choices: [evil] },
+      { name: 'policy', status: evil, version: evil },
+    ],
+  });
+  assert.equal(opening, 'a b · this-machine · 1 tool · a b (a b)');
+  for (const command of ['/tools', '/model', '/device']) assert.match(await type(command), /a b/);
+  assert.doesNotMatch(terminal.output(), /\u202e|\u009b|\[2J/);
+});
+
 test('[CLI-01] /help lists every command, /why explains the last turn, /exit ends', async (t) => {
   const { type, terminal, ended } = await chatting(t);
   const help = await type('/help');
