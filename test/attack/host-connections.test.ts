@@ -86,6 +86,7 @@ test('[HOST-12] silent and slow connections are closed, and a quiet stream is no
       'rpc.connections.idle': '2s',
       'rpc.connections.stalled': '2s',
       'rpc.connections.perAddress': 1000,
+      'rpc.connections.maxUnproved': 1000,
     },
   });
   const headers = { authorization: `Bearer ${await host.issuer.token({ user: 'quiet' })}` };
