@@ -105,12 +105,14 @@ for (const engine of ENGINES) {
       socket.write(Buffer.alloc(bytes / 2));
       return socket;
     });
-    assert.equal((await calls(FLOOD_MS)).unanswered, 0);
+    const { unanswered } = await calls(FLOOD_MS);
     const grownMib = mostRssMib() - beforeMib;
     const sentMib = (HALF_MESSAGES * bytes) / 2 / 1024 / 1024;
     const name = `memory for ${Math.round(sentMib)} MiB`;
     figure(t, { attack: 'half messages', engine, name, value: grownMib, unit: 'MiB' });
-    if (isPromised('half messages')) assert.ok(grownMib < sentMib / 2, `${grownMib} MiB`);
+    if (!isPromised('half messages')) return;
+    assert.equal(unanswered, 0);
+    assert.ok(grownMib < sentMib / 2, `${grownMib} MiB`);
   });
 
   test(`[RLY-01] a device connects while strangers hold more sockets than may be unproved (${engine})`, async (t) => {
