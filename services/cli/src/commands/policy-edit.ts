@@ -1,7 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { ZlError } from '@zerolatency/errors';
@@ -22,7 +21,7 @@ export async function policyEdit(
   given: string | undefined,
 ): Promise<number> {
   const { content: before } = await ownBundle(layout);
-  const file = given === undefined ? await copyOf(before) : resolve(terminal.cwd, given);
+  const file = given === undefined ? await copyOf(layout, before) : resolve(terminal.cwd, given);
   await edit(terminal, file);
   const edited = await readEdited(file);
   if (contentOf(edited) === contentOf(before)) {
@@ -48,8 +47,9 @@ export async function policyEdit(
   return EXIT_STATUS.ok;
 }
 
-async function copyOf(bundle: Bundle): Promise<string> {
-  const file = join(await mkdtemp(join(tmpdir(), 'zl-policy-')), 'bundle.json');
+/** In the installation, so that a draft which was refused is no file that nobody knows. */
+async function copyOf({ home }: Layout, bundle: Bundle): Promise<string> {
+  const file = join(await mkdtemp(join(home, 'policy-draft-')), 'bundle.json');
   await writeFile(file, `${readable(bundle)}\n`, { mode: 0o600 });
   return file;
 }

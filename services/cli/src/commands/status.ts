@@ -101,9 +101,10 @@ function printComponent(terminal: Terminal, layout: Layout, { probe, addresses }
 /** A refused configuration lists every mistake. */
 const MAX_DETAIL_CHARS = 2_000;
 
-/** What the catalogue advises. */
+/** What the catalogue advises. That of a server which is down leads here. */
 function actionFor({ errorId = '' }: Fault): string[] {
-  return isErrorId(errorId) ? [`  ${CATALOGUE[errorId].help}`] : [];
+  const isKnown = isErrorId(errorId) && errorId !== 'tool.server_down';
+  return isKnown ? [`  ${CATALOGUE[errorId].help}`] : [];
 }
 
 const DAY_MS = 24 * 60 * 60 * 1000;

@@ -12,7 +12,7 @@ export function addToolsCommands(
     const { readSettings } = await import('../settings.ts');
     return { layout: layout(), settings: await readSettings(layout().settings) };
   };
-  const collect = (value: string, before: string[]) => [...before, value];
+  const collect = (value: string, before: string[] = []) => [...before, value];
   const tools = program
     .command('tools')
     .description('add MCP servers to this installation, and try their tools');
@@ -21,10 +21,10 @@ export function addToolsCommands(
     .description('hash, sign and allow a server, such as: zl tools add notes -- python server.py')
     .argument('<name>', 'the first part of the names of its tools')
     .argument('<command...>', 'the program and its arguments, after --')
-    .option('--read <path>', 'a file or folder that it may read; may be repeated', collect, [])
-    .option('--write <path>', 'a folder that it may also change; may be repeated', collect, [])
-    .option('--network', 'grant it the network of this machine', false)
-    .option('--unpinned', 'accept code that may change after signing', false)
+    .option('--read <path>', 'a file or folder that it may read; may be repeated', collect)
+    .option('--write <path>', 'a folder that it may also change; may be repeated', collect)
+    .option('--network', 'grant it the network of this machine')
+    .option('--unpinned', 'accept code that may change after signing')
     .action(async (name, words, options) =>
       finish((await load()).toolsAdd(terminal, await place(), { ...options, name, words })),
     );

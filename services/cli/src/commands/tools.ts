@@ -3,7 +3,13 @@ import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import type { Manifest } from '@zerolatency/manifest';
 import { type Bundle, decideSomeCall, POLICY_BUNDLE } from '@zerolatency/policy';
-import { Containment, Effects, type Server, type Tool } from '@zerolatency/proto/bridge';
+import {
+  Containment,
+  Effects,
+  type Server,
+  ServerState,
+  type Tool,
+} from '@zerolatency/proto/bridge';
 import { foreignLine } from '@zerolatency/redaction';
 import { ageOf, documentName } from '@zerolatency/signing';
 import { changeBundle, changeManifest } from '../installation/change.ts';
@@ -144,6 +150,10 @@ export async function toolsTest(
     const reason =
       device === undefined ? `device ${settings.deviceId} is not connected` : `it has ${known}`;
     throw new ZlError('tool.unknown', `no server ${server}: ${reason}`);
+  }
+  if (found.tools.length === 0) {
+    const state = ServerState[found.state].toLowerCase();
+    throw new ZlError('tool.server_down', `${server} offers no tools: it is ${state}`);
   }
   const paint = paintFor(terminal);
   let status: number = EXIT_STATUS.ok;
