@@ -1,7 +1,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { cpSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { cpSync, existsSync, globSync, mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 
 /** One failure kills a mutant, so no test runs after it. */
@@ -34,7 +34,9 @@ export class Workbench {
     writeFileSync(join(folder, 'first-failure.mjs'), FIRST_FAILURE);
     writeFileSync(join(folder, 'no-shrinking.mjs'), NO_SHRINKING);
     // Whole: a sandbox would not show the target of a link. Our own packages are links into the copy.
-    execFileSync('cp', ['-a', 'node_modules', folder]);
+    for (const packages of globSync(['node_modules', '{packages,services}/*/node_modules'])) {
+      execFileSync('cp', ['-a', packages, dirname(join(folder, packages))]);
+    }
   }
 
   write(path: string, text: string): void {

@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawnSync } from 'node:child_process';
 import { cpSync, globSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { basename, join } from 'node:path';
+import { join, relative } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
 import { stopWithTests } from './installed-processes.ts';
 
 const project = join(import.meta.dirname, '../..');
 const PAGES = ['README.md', ...globSync('docs/*.md', { cwd: project }).sort()];
-const NOT_COPIED = new Set(['node_modules', '.git', '.zl', 'dist', 'out']);
+const NOT_COPIED = new Set(['node_modules', '.git', '.zl', 'dist', 'bench/out']);
 
 /** Blocks that need a service manager, a package from elsewhere, or the whole suite. */
 const MAX_NOT_RUN = 7;
@@ -74,7 +74,7 @@ function newMachine(t: TestContext) {
   }
   cpSync(project, dir, {
     recursive: true,
-    filter: (path) => path === project || !NOT_COPIED.has(basename(path)),
+    filter: (path) => path === project || !NOT_COPIED.has(relative(project, path)),
   });
   copyPackages(dir);
   stopWithTests(dir);
