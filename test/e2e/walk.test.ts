@@ -28,7 +28,7 @@ const SUPPORT = [
   /^packages\/ledger\/src\/checkpoint\.ts$/,
   /^packages\/mcp\/src\/(line-splitter|throttle)\.ts$/,
   /^services\/[^/]+\/src\/(app\.ts$|app\/|metrics\.ts$|limits\/)/,
-  /^services\/model-host\/src\/(adapters\/mock-provider|providers)\//,
+  /^services\/model-host\/src\/(adapters\/mock-provider|console|providers)\//,
   /^services\/model-host\/src\/turn\/(budget|telemetry)\.ts$/,
   /^services\/device-bridge\/src\/servers\/semaphore\.ts$/,
 ];

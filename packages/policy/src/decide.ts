@@ -1,7 +1,7 @@
 import type { ErrorId } from '@zerolatency/errors';
 import { documentName } from '@zerolatency/signing';
 import { satisfies, valid } from 'semver';
-import type { Bundle, Caps, Rule } from './bundle.ts';
+import type { Bundle, BundleState, Caps, Rule } from './bundle.ts';
 import { withinHours } from './hours.ts';
 import { type Match, pathWithin, startingAt } from './path-scope.ts';
 
@@ -93,6 +93,32 @@ export function decide(
 
 const OUTSIDE =
   'outside a sandbox: its device needs bubblewrap, and a manifest/v3 without "sandbox": "none"';
+
+type Held =
+  | Extract<BundleState, { state: 'none' }>
+  | Pick<Exclude<BundleState, { state: 'none' }>, 'state' | 'content'>;
+
+/** Each bundle without its rules about arguments. */
+const withoutArguments = new WeakMap<Bundle, Bundle>();
+
+/** Allows when the policy could allow some call of the tool. */
+export function decideSomeCall(held: Held, request: Omit<PolicyRequest, 'arguments'>): Decision {
+  if (held.state === 'none') return unavailable('there is no policy bundle');
+  const bundle = regardlessOfArguments(held.content);
+  return decide(bundle, { ...request, arguments: {} }, held.state);
+}
+
+/** A rule about arguments decides single calls, not the tool. */
+function regardlessOfArguments(bundle: Bundle): Bundle {
+  const known = withoutArguments.get(bundle);
+  if (known !== undefined) return known;
+  const rules = bundle.rules
+    .filter((rule) => rule.effect === 'allow' || rule.paths === undefined)
+    .map(({ paths: _, ...rule }) => rule);
+  const loosened = { ...bundle, rules };
+  withoutArguments.set(bundle, loosened);
+  return loosened;
+}
 
 function decideAsAsked(bundle: Bundle, request: PolicyRequest, age: BundleAge): Decision {
   if (age === 'expired') {

@@ -17,6 +17,7 @@ export {
   type Decision,
   type Deny,
   decide,
+  decideSomeCall,
   type Escalate,
   holds,
   matchesGlob,
@@ -26,6 +27,5 @@ export {
   sandboxDemand,
   tighter,
 } from './decide.ts';
-export { decideSomeCall } from './decide-some-call.ts';
 export { parseAbsolutePath, pathWithin } from './path-scope.ts';
 export { type RecordedCall, whyNotAllowed, whyNotDenied } from './recorded-call.ts';
