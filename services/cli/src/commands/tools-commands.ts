@@ -4,6 +4,9 @@ import type { CommandContext } from '../terminal.ts';
 // Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./tools.ts');
 
+/** The defaults of options, which the help would otherwise print. */
+const UNASKED = { read: [], write: [], network: false, unpinned: false };
+
 export function addToolsCommands(
   program: Command,
   { terminal, finish, layout }: CommandContext,
@@ -26,7 +29,9 @@ export function addToolsCommands(
     .option('--network', 'grant it the network of this machine')
     .option('--unpinned', 'accept code that may change after signing')
     .action(async (name, words, options) =>
-      finish((await load()).toolsAdd(terminal, await place(), { ...options, name, words })),
+      finish(
+        (await load()).toolsAdd(terminal, await place(), { ...UNASKED, ...options, name, words }),
+      ),
     );
   tools
     .command('test')
