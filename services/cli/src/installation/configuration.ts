@@ -1,5 +1,6 @@
 import { createServer } from 'node:net';
 import { join } from 'node:path';
+import { ZlError } from '@zerolatency/errors';
 import { stringify } from 'yaml';
 import type { Settings } from '../settings.ts';
 import type { Layout } from './layout.ts';
@@ -99,22 +100,25 @@ function settings(layout: Layout, ports: Ports): Settings {
   };
 }
 
-/** Chosen once and kept in the configuration. */
+/** Below those of outgoing connections, one of which could take a port while its program restarts. */
+const PORTS = { from: 10_000, count: 20_000 };
+
+/** Chosen once and kept in the configuration; each process begins elsewhere, since two may choose at once. */
 async function findFreePorts(count: number): Promise<number[]> {
-  // All are open at once, so that no two are the same.
-  const servers = await Promise.all(Array.from({ length: count }, listen));
-  const ports = servers.map((server) => {
-    const address = server.address();
-    return typeof address === 'object' && address !== null ? address.port : 0;
-  });
-  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
-  return ports;
+  const begin = process.pid * 2 * count;
+  const free: number[] = [];
+  for (let tried = 0; free.length < count; tried++) {
+    if (tried === PORTS.count) throw new ZlError('port.unusable', 'no port of 127.0.0.1 is free');
+    const port = PORTS.from + ((begin + tried) % PORTS.count);
+    if (await isFree(port)) free.push(port);
+  }
+  return free;
 }
 
-async function listen() {
+function isFree(port: number): Promise<boolean> {
   const server = createServer();
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject).listen(0, '127.0.0.1', resolve);
+  return new Promise((resolve) => {
+    server.once('error', () => resolve(false));
+    server.listen(port, '127.0.0.1', () => server.close(() => resolve(true)));
   });
-  return server;
 }
