@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
 import type { TestContext } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { FrameKind } from '@zerolatency/frame';
@@ -188,6 +189,8 @@ function honestCalls(link: HostClient, { handle, epoch }: { handle: number; epoc
       link.send({ ...head, kind: FrameKind.ACK, callId });
       link.frames.length = 0;
       answered += 1;
+      // As fast as it can, a device would exceed its own allowance of frames.
+      await sleep(1);
     }
     return { answered, unanswered: 0 };
   };
