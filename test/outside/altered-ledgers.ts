@@ -1,13 +1,13 @@
 import { appendFileSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { encodeRecord, type LedgerRecord } from '@zerolatency/ledger';
+import { recordLeafHash } from '@zerolatency/ledger';
 import { digestOf, generateKeyPair, type Signer, signerFromPem } from '@zerolatency/signing';
 import { signCheckpoint } from '../../packages/ledger/src/checkpoint.ts';
 import { segmentAt } from '../../packages/ledger/src/segments.ts';
 import { MerkleFrontier } from '../../packages/ledger/src/tree.ts';
 import { currentBundle } from '../../packages/policy/test/sample-bundle.ts';
 import { type Receipt, signReceipt } from '../../packages/receipts/src/index.ts';
-import { canonicalJson, withoutUnset } from '../../packages/signing/src/index.ts';
+import { canonicalJson, canonicalText, withoutUnset } from '../../packages/signing/src/index.ts';
 
 /** A record before it has its place in the chain; a receipt before it is signed. */
 export interface Draft {
@@ -123,10 +123,10 @@ export async function writeLedger(
     const { v = 2, synced = index, kind } = draft;
     const body = withoutUnset({ ...draft.body, ...(await signed(draft)) });
     const at = new Date(Date.now() + index).toISOString();
-    // Some drafts are not records, which is what a verifier has to notice.
-    const record = { v, index, at, prev, synced, kind, body } as unknown as LedgerRecord;
-    const { line, leaf } = encodeRecord(record);
-    appendFileSync(segmentAt(dir, 0).path, line);
+    // Some drafts are no records, which is what a verifier has to notice.
+    const line = canonicalText({ v, index, at, prev, synced, kind, body });
+    const leaf = recordLeafHash(line);
+    appendFileSync(segmentAt(dir, 0).path, `${line}\n`);
     tree.push(leaf);
     prev = Buffer.from(leaf).toString('hex');
   }

@@ -287,7 +287,7 @@ export class Callee {
     this.#sender.write(callId, refused(reason, this.#journal.id));
   }
 
-  /** Stores the result; returns an error when there is no room. */
+  /** Stores the result, or returns the error that says which bound it exceeds. */
   #keep(entry: CalleeEntry, call: CalleeCall, result: Uint8Array): ZlError | undefined {
     const heldBytes = this.#entries.heldBytes + result.length;
     const sizes = { resultBytes: result.length, heldBytes };

@@ -113,7 +113,9 @@ test('running out of file descriptors fails the server and nothing else', {
     import { openSync } from 'node:fs';
     import { connectMcp } from ${JSON.stringify(module)};
     const transport = { kind: 'stdio', command: process.execPath, args: [], env: {} };
-    try { for (;;) openSync('/dev/null'); } catch {}
+    for (let isFull = false; !isFull; ) {
+      try { openSync('/dev/null'); } catch (error) { isFull = error.code === 'EMFILE'; }
+    }
     const started = connectMcp({ transport, client: { name: 'test', version: '0' } });
     await started.catch((error) => process._rawDebug(error.id));`;
   const limited =

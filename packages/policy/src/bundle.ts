@@ -102,7 +102,7 @@ function constraintFault({ versions, hours, paths }: Rule): string | undefined {
 
 export type BundleState = DocumentState<Bundle>;
 
-/** Both are empty when there is no bundle. */
+/** `policyId` and `policyDigest` are empty without a bundle. */
 export type HeldDecision = Decision & { readonly policyId: string; readonly policyDigest: string };
 
 /** Decides with the bundle in force. Without one, every tool is denied and chats go on. */
@@ -128,9 +128,9 @@ export class BundleHolder extends DocumentHolder<Bundle> {
 }
 
 export interface BundleFigures {
-  /** Versions begin at 1; 0 when there is no bundle. */
+  /** From 1 on; 0 without a bundle. */
   readonly version: number;
-  /** NaN when there is no bundle. */
+  /** NaN without a bundle. */
   readonly ageSeconds: number;
   /** Negative once expired; 0 without a bundle, so that an alert on little time left fires too. */
   readonly expiresSeconds: number;

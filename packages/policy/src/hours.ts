@@ -21,7 +21,7 @@ export function isTimeZone(name: string): boolean {
 }
 
 export function withinHours(hours: Hours, nowMs: number): Match {
-  // Beyond the range of Date there is no day of the week.
+  // A time beyond the range of Date has no day of the week.
   if (Number.isNaN(new Date(nowMs).getTime())) return 'unclear';
   const { day, minute } = wallClock(hours.timeZone ?? 'UTC', nowMs);
   const from = minuteOf(hours.from);

@@ -36,7 +36,7 @@ export function parseReceipt(payload: Uint8Array): Validation<Receipt> {
     const text = new TextDecoder('utf-8', { fatal: true }).decode(payload);
     return validator.validate(JSON.parse(text));
   } catch {
-    // The signer signed something that is not JSON; there is no field to name.
+    // The signer signed something that is not JSON, so no field can be named.
     return { error: { field: '', message: 'the payload is not JSON in UTF-8' } };
   }
 }

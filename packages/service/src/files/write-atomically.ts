@@ -27,7 +27,7 @@ export async function writeAtomically(path: string, text: string, fsync = true):
   if (fsync) await syncDirectory(dirname(path));
 }
 
-/** Undefined when there is no such file. */
+/** Undefined when the file does not exist. */
 export async function readIfThere(path: string): Promise<string | undefined> {
   try {
     return await readFile(path, 'utf8');

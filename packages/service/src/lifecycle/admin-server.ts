@@ -48,7 +48,7 @@ export interface AdminRequest {
 
 export interface AdminPage {
   readonly status: number;
-  /** Of the body, as an HTTP header names it. */
+  /** The media type of the body. */
   readonly type: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body: string;
