@@ -12,3 +12,4 @@ export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-col
 export { type Refusal, SocketServer } from './socket-server.ts';
 export { tempDir } from './temp-dir.ts';
 export { makeTokenIssuer, type TestTokenIssuer } from './token-issuer.ts';
+export { refusalsOf } from './unreadable-requests.ts';

@@ -12,6 +12,7 @@ import {
 } from '@zerolatency/proto/agent';
 import { HealthCheckRequestSchema } from '@zerolatency/proto/health';
 import { fromConnectError } from '@zerolatency/service/rpc';
+import { refusalsOf } from '@zerolatency/testing';
 import { startTestHost, type TestHost } from './support/host.ts';
 import { eventsOf, only, start } from './support/streams.ts';
 
@@ -183,6 +184,15 @@ test('[HOST-14] health and reflection refuse with our detail as well', async (t)
     assert.equal(fromConnectError(error).id, id, `${path}: ${error?.message}`);
     assert.ok((error?.details.length ?? 0) > 1, `${path} ${id} has no detail`);
   }
+});
+
+test('[HOST-14] RPCs of the host that take one message refuse whatever they cannot read with our detail', async (t) => {
+  const host = await startTestHost(t);
+  const session = connectHttp2(host.addresses.rpc, { ca: host.ca });
+  t.after(() => session.destroy());
+  const path = '/grpc.health.v1.Health/Check';
+  const { expected, actual } = await refusalsOf(session, { path, maxBytes: 16 * 1024 });
+  assert.deepEqual(actual, expected);
 });
 
 test('[HOST-14] metadata over the limit ends its own stream, and others on the connection go on', async (t) => {

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
+import { connect as connectHttp2 } from 'node:http2';
 import { test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { Health, HealthCheckResponse_ServingStatus as Status } from '@zerolatency/proto/health';
 import { RelayService } from '@zerolatency/proto/relay';
 import { fromConnectError } from '@zerolatency/service/rpc';
-import { eventually } from '@zerolatency/testing';
+import { clientTlsOptions } from '@zerolatency/service/tls';
+import { eventually, refusalsOf } from '@zerolatency/testing';
 import { RELAY_ID, relayWorld } from './relay-world.ts';
 
 const idOf = async (call: Promise<unknown>) =>
@@ -85,6 +87,24 @@ test('refuses a request that is too large', async (t) => {
   const rpc = await clients.rpc(RelayService);
   const deviceId = 'x'.repeat(100_000);
   assert.equal(await idOf(rpc.locate({ tenant: 'north', deviceId })), 'request.too_large');
+});
+
+test('[HOST-14] RPCs of the relay refuse whatever they cannot read with our detail', async (t) => {
+  const { authority, relay, metrics } = await relayWorld(t);
+  const tls = clientTlsOptions(await authority.client('model-host'));
+  const session = connectHttp2(relay.rpcUrl, tls);
+  t.after(() => session.destroy());
+  for (const method of [
+    'zerolatency.relay.v1.RelayService/Locate',
+    'zerolatency.relay.v1.RelayService/ListDevices',
+    'grpc.health.v1.Health/Check',
+  ]) {
+    const path = `/${method}`;
+    const { expected, actual } = await refusalsOf(session, { path, maxBytes: 16 * 1024 });
+    assert.deepEqual(actual, expected, method);
+    const counted = `zl_rpc_requests_total{method="${method}",error_id="request.too_large"`;
+    assert.ok((await metrics()).includes(counted), `${method} is not counted`);
+  }
 });
 
 test('[HOST-13] health checks and health watches follow the lifecycle', async (t) => {

@@ -1,4 +1,3 @@
-export { answerUnimplemented } from './answer-error.ts';
 export { ClientSessions } from './client-sessions.ts';
 export { fromConnectError, readingError, toConnectError } from './connect-error.ts';
 export type { ListenerLimits } from './connections.ts';
@@ -7,3 +6,4 @@ export { healthService, type Serving } from './health.ts';
 export { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
 export { exposeListener, watchListener } from './listener-telemetry.ts';
 export { addReflection } from './reflection.ts';
+export { rpcHandler } from './rpc-handler.ts';

@@ -1,15 +1,15 @@
 import type { Http2ServerRequest } from 'node:http2';
 import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
-import { compressionGzip, connectNodeAdapter } from '@connectrpc/connect-node';
+import { compressionGzip } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
 import {
   addReflection,
-  answerUnimplemented,
   type HttpServer,
   type HttpServerOptions,
   healthService,
   listen,
+  rpcHandler,
   type Serving,
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
@@ -42,7 +42,7 @@ const COMPRESS_MIN_BYTES = 64 * 1024;
 
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
-  const handler = connectNodeAdapter({
+  const handler = rpcHandler({
     routes: (router) => route(router, options, closing.signal),
     contextValues: (request) => {
       const connection = server.connectionOf(request as Http2ServerRequest);
@@ -51,8 +51,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: READ_MAX_BYTES,
-    grpcWeb: false,
-    fallback: answerUnimplemented((error) => options.observer.refused({ method: 'other', error })),
+    onRefused: (refusal) => options.observer.refused(refusal),
   });
   const { host, port, tls, limits, listener: observer } = options;
   const needsToken = (path: string) => path.startsWith(`/${AgentService.typeName}/`);

@@ -6,7 +6,6 @@ import {
   type HandlerContext,
   type Interceptor,
 } from '@connectrpc/connect';
-import { connectNodeAdapter } from '@connectrpc/connect-node';
 import type { Tracer } from '@opentelemetry/api';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { peerName } from '@zerolatency/identity';
@@ -14,12 +13,12 @@ import { Health } from '@zerolatency/proto/health';
 import { RelayService } from '@zerolatency/proto/relay';
 import {
   addReflection,
-  answerUnimplemented,
   type HttpServer,
   healthService,
   type ListenerLimits,
   listen,
   readingError,
+  rpcHandler,
   type Serving,
   toConnectError,
   watchListener,
@@ -57,13 +56,12 @@ const CALLER = createContextKey<string>('', { description: 'name in the client c
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const { tls, host, port } = options;
   const closing = new AbortController();
-  const handler = connectNodeAdapter({
+  const handler = rpcHandler({
     routes: (router) => routes(router, options, closing.signal),
     interceptors: [watchRpcs(options)],
     contextValues: (request) => callerOf(request as Parameters<typeof callerOf>[0]),
     readMaxBytes: READ_MAX_BYTES,
-    grpcWeb: false,
-    fallback: answerUnimplemented(({ id }) => count(options.registry, 'other', id)),
+    onRefused: ({ method, error }) => count(options.registry, method, error.id),
   });
   return listen({
     host,

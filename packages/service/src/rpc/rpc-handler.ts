@@ -1,0 +1,119 @@
+import { ConnectError } from '@connectrpc/connect';
+import {
+  createAsyncIterable,
+  readAllBytes,
+  type UniversalHandler,
+  type UniversalServerRequest,
+  type UniversalServerResponse,
+} from '@connectrpc/connect/protocol';
+import { errorFromJsonBytes, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
+import { findTrailerError, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
+import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node';
+import { ZlError } from '@zerolatency/errors';
+import { answerError, isGrpc, isRpc } from './answer-error.ts';
+import { readingError, toConnectError } from './connect-error.ts';
+
+export interface RpcHandlerOptions extends Omit<ConnectNodeAdapterOptions, 'fallback' | 'grpcWeb'> {
+  /** A request that no interceptor saw; the method is "other" where nobody serves its path. */
+  readonly onRefused: (refusal: { readonly method: string; readonly error: ZlError }) => void;
+}
+
+type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+type OnRefused = (error: ZlError) => void;
+
+const MAX_NAME_CHARS = 200;
+const FIRST_ERROR_STATUS = 400;
+// Our own messages and details; a message of a peer in them is bounded where it is read.
+const MAX_ERROR_BYTES = 1024 * 1024;
+
+/** Serves gRPC and Connect. Every refusal carries an id of the catalogue and the details of google.rpc. */
+export function rpcHandler({ routes, onRefused, ...options }: RpcHandlerOptions): NodeHandler {
+  return connectNodeAdapter({
+    ...options,
+    grpcWeb: false,
+    routes: (router) => {
+      routes(router);
+      router.handlers.forEach((handler, index, handlers) => {
+        const method = `${handler.service.typeName}/${handler.method.name}`;
+        handlers[index] = detailed(handler, (error) => onRefused({ method, error }));
+      });
+    },
+    fallback: (request, response) => {
+      // A browser or a scanner.
+      if (!isRpc(request)) {
+        response.statusCode = 404;
+        return response.end();
+      }
+      const path = (request.url ?? '').slice(0, MAX_NAME_CHARS);
+      const error = new ZlError('request.unimplemented', `unknown method ${path}`);
+      onRefused({ method: 'other', error });
+      return answerError(request, response, error);
+    },
+  });
+}
+
+/** Connect reads the message of a unary RPC before any interceptor, and refuses some requests by their head. */
+function detailed(handler: UniversalHandler, onRefused: OnRefused): UniversalHandler {
+  const served = async (request: UniversalServerRequest) => {
+    const response = await handler(request);
+    if (response.status >= FIRST_ERROR_STATUS && response.body === undefined) {
+      return refusedHead(request, response, onRefused);
+    }
+    return handler.method.methodKind === 'unary' ? refusedMessage(response, onRefused) : response;
+  };
+  return Object.assign(served, handler);
+}
+
+/** Connect answers these with an HTTP status alone. */
+function refusedHead(
+  request: UniversalServerRequest,
+  response: UniversalServerResponse,
+  onRefused: OnRefused,
+): UniversalServerResponse {
+  const reason = new ZlError('request.invalid', whyRefused(request, response.status));
+  onRefused(reason);
+  const error = toConnectError(reason);
+  const contentType = request.header.get('content-type') ?? '';
+  if (isGrpc(contentType)) {
+    const header = new Headers({ 'content-type': contentType });
+    return { status: 200, header: setTrailerStatus(header, error) };
+  }
+  const header = new Headers(response.header);
+  header.set('content-type', 'application/json');
+  const body = createAsyncIterable([errorToJsonBytes(error, undefined)]);
+  return { status: response.status, header, body };
+}
+
+function whyRefused(request: UniversalServerRequest, status: number): string {
+  if (status === 405) return `method ${request.method} is not served, use POST`;
+  if (status === 505) return 'a stream in both directions needs HTTP/2';
+  const contentType = (request.header.get('content-type') ?? '').slice(0, MAX_NAME_CHARS);
+  return `content type "${contentType}" is not one of gRPC or Connect for this method`;
+}
+
+/** Whatever the handler itself refused has its details by now. */
+async function refusedMessage(
+  response: UniversalServerResponse,
+  onRefused: OnRefused,
+): Promise<UniversalServerResponse> {
+  const { status, header, trailer, body } = response;
+  const detailsOf = (refused: ConnectError) => {
+    const error = readingError(refused);
+    onRefused(error);
+    return toConnectError(error);
+  };
+  const refused = trailer && findTrailerError(trailer);
+  if (trailer !== undefined && refused?.details.length === 0) {
+    setTrailerStatus(trailer, detailsOf(refused));
+  }
+  // Only an error with details is long enough to be compressed.
+  if (status < FIRST_ERROR_STATUS || body === undefined || header?.has('content-encoding')) {
+    return response;
+  }
+  const bytes = await readAllBytes(body, MAX_ERROR_BYTES);
+  const given = errorFromJsonBytes(bytes, undefined, new ConnectError('unreadable error'));
+  if (given.details.length > 0) return { ...response, body: createAsyncIterable([bytes]) };
+  const detailed = errorToJsonBytes(detailsOf(given), undefined);
+  header?.set('content-length', `${detailed.length}`);
+  return { ...response, body: createAsyncIterable([detailed]) };
+}
