@@ -25,3 +25,18 @@ test('a backoff that was reset starts at its minimum', () => {
   backoff.reset();
   assert.ok(backoff.nextMs() <= range.minMs);
 });
+
+test('a backoff waits for the time that its source of randomness gives', () => {
+  const waits = (random: () => number) => {
+    const backoff = new Backoff(range, random);
+    return Array.from({ length: 3 }, () => backoff.nextMs());
+  };
+  assert.deepEqual(
+    waits(() => 0),
+    [50, 100, 200],
+  );
+  assert.deepEqual(
+    waits(() => 0.5),
+    [75, 150, 300],
+  );
+});

@@ -1,4 +1,4 @@
-import { ExponentialBackoff, halfJitterGenerator } from 'cockatiel';
+import { ExponentialBackoff, noJitterGenerator } from 'cockatiel';
 
 export interface BackoffRange {
   readonly minMs: number;
@@ -10,12 +10,14 @@ export interface BackoffRange {
  * failed together do not return together, also after they have reached maxMs.
  */
 export class Backoff {
+  readonly #random: () => number;
   readonly #delays: ExponentialBackoff<number>;
   #next: ReturnType<ExponentialBackoff<number>['next']>;
 
-  constructor({ minMs, maxMs }: BackoffRange) {
+  constructor({ minMs, maxMs }: BackoffRange, random: () => number = Math.random) {
+    this.#random = random;
     this.#delays = new ExponentialBackoff({
-      generator: halfJitterGenerator,
+      generator: noJitterGenerator,
       initialDelay: minMs,
       maxDelay: maxMs,
     });
@@ -25,7 +27,7 @@ export class Backoff {
   nextMs(): number {
     const { duration } = this.#next;
     this.#next = this.#next.next(undefined);
-    return Math.ceil(duration);
+    return Math.ceil((duration * (1 + this.#random())) / 2);
   }
 
   reset(): void {
