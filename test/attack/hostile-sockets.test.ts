@@ -177,7 +177,9 @@ test('[RLY-01] at the descriptor limit the relay pauses, idles, and recovers', a
   assert.equal(await relay.metric('zl_relay_accepting'), 1);
   const proved: FrameSocket[] = [];
   while ((await relay.metric('zl_relay_accepting')) === 1) {
-    proved.push(await relay.device(`device-${proved.length}`));
+    // The last one may dial into the pause, and then waits for a place.
+    const device = await relay.device(`device-${proved.length}`).catch(() => undefined);
+    if (device !== undefined) proved.push(device);
   }
   const health = await (await fetch(`${relay.adminUrl}/health`)).text();
   assert.match(health, /"name":"sockets","status":"degraded","detail":"[^"]*file descriptors/);
