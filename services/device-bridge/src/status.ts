@@ -1,7 +1,7 @@
 import type { ZlError } from '@zerolatency/errors';
 import { type BundleState, sandboxDemand } from '@zerolatency/policy';
 import type { Device } from './calls/run.ts';
-import type { ConnectionState } from './connection/state.ts';
+import type { Attempt, ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 
 export type ManifestState =
@@ -64,22 +64,27 @@ const DRAINING = { state: 'draining', why: 'it stops, and takes no new calls' } 
 
 function connectionStatus(state: ConnectionState) {
   switch (state.name) {
-    case 'live':
-      return {
-        state: state.name,
-        relay: state.wire.relay,
-        epoch: state.epoch,
-        clockSkewMs: state.skewMs,
-      };
-    case 'dialling':
-    case 'proving':
-      return { state: state.name, relay: state.wire.relay };
-    case 'lost':
-      return { state: state.name, why: state.why, retryInMs: state.retryInMs };
-    case 'refused':
-      return { state: state.name, why: state.error.message, errorId: state.error.id };
-    default:
+    case 'live': {
+      const { name, wire, epoch, skewMs: clockSkewMs, successor } = state;
+      const live = { state: name, relay: wire.relay, epoch, clockSkewMs };
+      return successor === undefined ? live : { ...live, next: attemptStatus(successor) };
+    }
+    case 'idle':
+    case 'closed':
       return { state: state.name };
+    default:
+      return attemptStatus(state);
+  }
+}
+
+function attemptStatus(attempt: Attempt) {
+  switch (attempt.name) {
+    case 'lost':
+      return { state: attempt.name, why: attempt.why, retryInMs: attempt.retryInMs };
+    case 'refused':
+      return { state: attempt.name, why: attempt.error.message, errorId: attempt.error.id };
+    default:
+      return { state: attempt.name, relay: attempt.wire.relay };
   }
 }
 

@@ -80,35 +80,37 @@ export function connectionRig() {
       onAttempt: (outcome) => log.push(`attempt ${outcome}`),
     },
   });
-  const relay = {
+  const attempt = () =>
+    connection.state.name === 'live' ? connection.state.successor : connection.state;
+  /** The relay's end of one socket. */
+  const relayAt = (socket: () => FakeSocket) => ({
     get socket() {
-      return sockets.at(-1)!;
+      return socket();
     },
-    open: () => relay.socket.events.onOpen(),
+    open: () => socket().events.onOpen(),
     says: (kind: FrameKind, payload: Uint8Array = new Uint8Array()) =>
-      relay.socket.events.onMessage(encodeFrame(controlFrame(kind, payload))),
-    challenges: () => {
+      socket().events.onMessage(encodeFrame(controlFrame(kind, payload))),
+    challenges() {
       const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
-      const { socket } = relay;
-      const sent = socket.sent.length;
-      relay.says(
-        FrameKind.CHALLENGE,
-        toBinary(ChallengeSchema, create(ChallengeSchema, challenge)),
-      );
+      const sent = socket().sent.length;
+      this.says(FrameKind.CHALLENGE, toBinary(ChallengeSchema, create(ChallengeSchema, challenge)));
       // Signing the proof takes time on another thread.
-      return eventually(() => connection.state.name !== 'proving' || socket.sent.length > sent);
+      return eventually(() => attempt()?.name !== 'proving' || socket().sent.length > sent);
     },
-    welcomes: (welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) => {
+    welcomes(welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) {
       const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });
-      relay.says(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
+      this.says(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
     },
-    drains: (closeAfterMs = 1000) =>
-      relay.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs }))),
-    closes: (code: number, reason = '') => {
-      relay.socket.closed ||= 'by the relay';
-      relay.socket.events.onClose({ code, reason });
+    drains(closeAfterMs = 1000) {
+      this.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs })));
     },
-  };
+    closes(code: number, reason = '') {
+      socket().closed ||= 'by the relay';
+      socket().events.onClose({ code, reason });
+    },
+  });
+  /** Of the socket that was dialled last. */
+  const relay = relayAt(() => sockets.at(-1)!);
   const goLive = async () => {
     connection.start();
     relay.open();
@@ -118,5 +120,6 @@ export function connectionRig() {
   const identify = (next: typeof identity) => {
     identity = next;
   };
-  return { connection, clock, sockets, log, frames, ignored, relay, goLive, identify };
+  const relays = (nth: number) => relayAt(() => sockets[nth]!);
+  return { connection, clock, sockets, log, frames, ignored, relay, relays, goLive, identify };
 }

@@ -14,6 +14,7 @@ import type { EndedCall, PolicyPort, RunnerDeps } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
 import { Connection } from '../connection/connection.ts';
 import type {
+  Attempt,
   ConnectionClock,
   ConnectionDeps,
   ConnectionListener,
@@ -171,25 +172,40 @@ function listenerOf({ log, metrics, onLive }: CallsParts, calls: DeviceCalls): C
 
 /** Logs each state, with the remedy where only a person can help. */
 function logConnection(log: Log, state: ConnectionState): void {
-  const fields = { connection: state.name };
-  switch (state.name) {
-    case 'live':
-      log.info(
-        {
-          ...fields,
-          relay: state.wire.relay,
-          epoch: state.epoch,
-          clockSkewMs: state.skewMs,
-        },
-        'live',
-      );
+  if (state.name === 'idle' || state.name === 'closed') {
+    log.debug({ connection: state.name }, 'connection state');
+    return;
+  }
+  if (state.name !== 'live') {
+    logAttempt(log, state, {});
+    return;
+  }
+  const { wire, epoch, skewMs: clockSkewMs, successor } = state;
+  if (successor === undefined) {
+    log.info({ connection: 'live', relay: wire.relay, epoch, clockSkewMs }, 'live');
+  } else {
+    logAttempt(log, successor, { leaving: wire.relay });
+  }
+}
+
+/** `leaving` is the relay that drains and is still served. */
+function logAttempt(log: Log, attempt: Attempt, leaving: { readonly leaving?: string }): void {
+  const fields = { connection: attempt.name, ...leaving };
+  switch (attempt.name) {
+    case 'lost': {
+      const isMoving = leaving.leaving !== undefined;
+      const text = isMoving ? 'moving to another relay' : 'connection lost';
+      log.warn({ ...fields, why: attempt.why, retryInMs: attempt.retryInMs }, text);
       break;
-    case 'lost':
-      log.warn({ ...fields, why: state.why, retryInMs: state.retryInMs }, 'connection lost');
-      break;
+    }
     case 'refused':
       log.error(
-        { ...fields, errorId: state.error.id, why: state.error.message, help: state.error.help },
+        {
+          ...fields,
+          errorId: attempt.error.id,
+          why: attempt.error.message,
+          help: attempt.error.help,
+        },
         'the relay refuses the device, which tries again when its credential file changes',
       );
       break;

@@ -4,7 +4,6 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { encodeFrame, FrameKind } from '@zerolatency/frame';
 import { CatalogSchema, HelloSchema, HostSchema } from '@zerolatency/proto/bridge';
-import fc from 'fast-check';
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose';
 import { type ConnectionRig, connectionRig, devicePublicKey } from '../../test/connection-rig.ts';
 import { controlFrame } from './handshake.ts';
@@ -174,32 +173,6 @@ test('a revoked device loses its live connection and is refused', async () => {
   assert.equal(log.at(-1), 'lost');
 });
 
-test('[BRG-01] a draining relay is left at once for the next one', async () => {
-  const { connection, relay, clock, sockets, goLive } = connectionRig();
-  await goLive();
-  relay.drains(1000);
-  assert.equal(sockets[0]!.closed, 'close 1000');
-  assert.ok(connection.state.name === 'lost' && connection.state.retryInMs === 250);
-  clock.advance(250);
-  assert.equal(relay.socket.url, 'wss://two');
-});
-
-test('a relay that drains after each welcome is not redialled ever faster', async () => {
-  const { connection, relay, clock, goLive } = connectionRig();
-  await goLive();
-  let waitedMs = 0;
-  for (let n = 0; n < 20; n++) {
-    relay.drains(0);
-    assert.ok(connection.state.name === 'lost');
-    waitedMs += connection.state.retryInMs;
-    clock.advance(5_000);
-    relay.open();
-    await relay.challenges();
-    relay.welcomes();
-  }
-  assert.ok(waitedMs > 5_000, `${waitedMs} ms`);
-});
-
 test('call frames are received and catalogs are sent only while live', async () => {
   const { connection, relay, frames, goLive } = connectionRig();
   connection.announce(create(CatalogSchema, {}));
@@ -248,65 +221,6 @@ test('the bridge leaves a relay that reads too slowly', async () => {
   relay.socket.bufferedBytes = 1001;
   connection.announce(create(CatalogSchema, {}));
   assert.equal(connection.state.name, 'lost');
-});
-
-const ALLOWED: Record<string, readonly string[]> = {
-  idle: ['idle', 'dialling'],
-  dialling: ['dialling', 'proving', 'lost'],
-  // A refusal is passed through when something has changed meanwhile.
-  proving: ['proving', 'live', 'lost', 'refused', 'dialling'],
-  live: ['live', 'lost', 'refused', 'dialling'],
-  lost: ['lost', 'dialling'],
-  refused: ['refused', 'dialling'],
-};
-
-test('after any sequence of events, at most one socket and one timer are left', async () => {
-  const event = fc.oneof(
-    fc.constantFrom(
-      'start',
-      'open',
-      'challenges',
-      'welcomes',
-      'changed',
-      'drains',
-      'rubbish',
-      'sign',
-    ),
-    fc.constantFrom(1006, 1000, 4401, 4403, 4400),
-    fc.integer({ min: 1, max: 12_000 }).map((ms) => ({ ms })),
-  );
-  await fc.assert(
-    fc.asyncProperty(fc.array(event, { maxLength: 40 }), async (events) => {
-      const { connection, relay, clock, sockets, log } = connectionRig();
-      const happen = async (each: (typeof events)[number]) => {
-        if (typeof each === 'object') clock.advance(Math.min(each.ms, 90));
-        else if (each === 'start') connection.start();
-        else if (each === 'changed') connection.changed();
-        else if (sockets.length === 0) return;
-        else if (typeof each === 'number') relay.closes(each);
-        else if (each === 'rubbish') relay.socket.events.onMessage(Buffer.from('rubbish'));
-        else if (each === 'sign') relay.socket.events.onSign();
-        else await relay[each as 'open']();
-      };
-      for (const each of events) {
-        const before = connection.state.name;
-        await happen(each);
-        const { name } = connection.state;
-        assert.ok(ALLOWED[before]!.includes(name) || typeof each === 'object', `${before} ${name}`);
-        assert.ok(sockets.filter(({ closed }) => closed === '').length <= 1);
-        assert.ok(clock.pendingTimers <= 1);
-      }
-      const lives = log.filter((line) => line === 'lost' || line.startsWith('live'));
-      assert.ok(lives.every((line, n) => line.startsWith(n % 2 === 0 ? 'live' : 'lost')));
-      const closed = connection.close();
-      clock.advance(1000);
-      await closed;
-      assert.equal(connection.state.name, 'closed');
-      assert.equal(clock.pendingTimers, 0);
-      assert.ok(sockets.every((socket) => socket.closed !== ''));
-    }),
-    { numRuns: 200 },
-  );
 });
 
 test('[BRG-01] ignores and reports frame kinds it does not know, before and after its welcome', async () => {

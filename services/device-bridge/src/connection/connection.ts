@@ -3,20 +3,29 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import { Backoff } from '@zerolatency/service/backoff';
 import { controlFrame, dialling } from './handshake.ts';
-import type { ConnectionDeps, ConnectionState, Machine, Wire } from './state.ts';
+import type {
+  Attempt,
+  ConnectionDeps,
+  ConnectionState,
+  LiveState,
+  Machine,
+  Wire,
+} from './state.ts';
 
 /** Long enough for the last frames to leave, if the relay reads at all. */
 const CLOSE_GRACE_MS = 1_000;
 
-/** The device's one connection to a relay; state.ts draws its states. */
+/** The device's connection to its relay, and to the next one while that takes over; state.ts draws its states. */
 export class Connection {
   readonly #machine: Machine;
   #state: ConnectionState = { name: 'idle', leave: () => {} };
   #relayIndex = -1;
-  /** Changed while the relay was receiving the one before it. */
+  /** Changed while a relay was receiving the one before it. */
   #unsent: Catalog | undefined;
   /** Since the current attempt began to dial. */
   #hasChanged = false;
+  /** Cuts the socket of the relay before, whose last frames may still leave. */
+  #cutFormer = () => {};
 
   constructor(deps: ConnectionDeps) {
     const { minBackoffMs: minMs, maxBackoffMs: maxMs } = deps.limits;
@@ -27,8 +36,9 @@ export class Connection {
         this.#relayIndex = (this.#relayIndex + 1) % deps.relays.length;
         return deps.relays[this.#relayIndex] ?? '';
       },
-      become: (build) => this.#become(build),
-      redial: () => this.#dial(),
+      change: (from, build) => this.#change(from, build),
+      redial: (from) => this.#dial(from),
+      moveOn: (from, build) => this.#moveOn(from, build),
     };
   }
 
@@ -37,15 +47,16 @@ export class Connection {
   }
 
   start(): void {
-    if (this.#state.name === 'idle') this.#dial();
+    if (this.#state.name === 'idle') this.#dial(this.#state);
   }
 
   /** The credential, or whatever else caused a refusal, has changed. */
   changed(): void {
     this.#hasChanged = true;
-    if (this.#state.name !== 'refused') return;
+    const attempt = this.#attempt;
+    if (attempt?.name !== 'refused') return;
     this.#machine.backoff.reset();
-    this.#dial();
+    this.#dial(attempt);
   }
 
   /** Drops the frame unless live: the call protocol resends what must not be lost. */
@@ -55,56 +66,110 @@ export class Connection {
 
   announce(catalog: Catalog): void {
     // The hello may have been sent, and the relay reads nothing else before its welcome.
-    if (this.#state.name === 'proving') this.#unsent = catalog;
+    if (this.#attempt?.name === 'proving') this.#unsent = catalog;
     this.send(controlFrame(FrameKind.CATALOG, toBinary(CatalogSchema, catalog)));
   }
 
   /** Resolves once the relay has closed its side, or does not answer in time. */
   async close(): Promise<void> {
-    const wire = 'wire' in this.#state ? this.#state.wire : undefined;
-    this.#become(() => ({ name: 'closed', leave: () => {} }));
-    if (wire !== undefined) await this.#closeWire(wire);
+    const state = this.#state;
+    const attempt = this.#attempt;
+    state.leave();
+    attempt?.leave();
+    this.#cutFormer();
+    if (state.name === 'live') this.#machine.deps.listener.onLost();
+    if (attempt !== undefined) this.#report(attempt, 'closed');
+    this.#enter({ name: 'closed', leave: () => {} });
+    if (state !== attempt && attempt !== undefined && 'wire' in attempt) attempt.wire.drop();
+    if ('wire' in state) await this.#closeWire(state.wire, 'the bridge stops').closed;
   }
 
-  #dial(): void {
+  /** At most one is on its way to a relay: alone, or beside the relay that drains. */
+  get #attempt(): Attempt | undefined {
+    const state = this.#state;
+    if (state.name === 'idle' || state.name === 'closed') return undefined;
+    return state.name === 'live' ? state.successor : state;
+  }
+
+  #dial(from: ConnectionState): void {
     this.#hasChanged = false;
-    this.#become(() => dialling(this.#machine));
+    this.#cutFormer();
+    this.#change(from, () => dialling(this.#machine));
   }
 
-  #closeWire(wire: Wire): Promise<void> {
+  #closeWire(wire: Wire, why: string) {
     const { clock } = this.#machine.deps;
-    return new Promise((resolve) => {
-      const done = () => {
-        clock.clearTimeout(timer);
-        wire.drop();
-        resolve();
-      };
-      const timer = clock.setTimeout(done, CLOSE_GRACE_MS);
-      wire.listen({ onClose: done });
-      wire.close(1000, 'the bridge stops');
-    });
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const cut = () => {
+      clock.clearTimeout(timer);
+      wire.drop();
+      resolve();
+    };
+    const timer = clock.setTimeout(cut, CLOSE_GRACE_MS);
+    wire.listen({ onClose: cut });
+    wire.close(1000, why);
+    return { closed, cut };
   }
 
-  #become(build: () => ConnectionState): void {
-    const before = this.#state;
-    if (before.name === 'closed') return;
-    before.leave();
-    const { listener } = this.#machine.deps;
-    if (before.name === 'live') listener.onLost();
-    const state = build();
-    this.#state = state;
+  #change(from: ConnectionState, build: () => Attempt | LiveState): void {
+    const state = this.#state;
+    if (from !== state) {
+      if (state.name === 'live' && from === state.successor) this.#succeed(state, from, build);
+      return;
+    }
+    state.leave();
+    if (state.name === 'live') {
+      this.#machine.deps.listener.onLost();
+      this.#enter(state.successor ?? build());
+    } else {
+      const next = build();
+      this.#report(state, next.name);
+      this.#enter(next);
+    }
+  }
+
+  #moveOn(from: LiveState, build: () => Attempt): void {
+    if (from !== this.#state || from.successor !== undefined) return;
+    from.successor = build();
+    this.#machine.deps.listener.onState(from);
+  }
+
+  /** The relay before goes on until the next one has welcomed the device. */
+  #succeed(state: LiveState, from: Attempt, build: () => Attempt | LiveState): void {
+    from.leave();
+    const next = build();
+    this.#report(from, next.name);
+    if (next.name !== 'live') {
+      state.successor = next;
+      this.#enter(state);
+      return;
+    }
+    state.leave();
+    // What still arrives on it is dropped: its sender resumes at the next relay.
+    this.#cutFormer = this.#closeWire(state.wire, 'moved to another relay').cut;
+    this.#enter(next);
+  }
+
+  #enter(state: ConnectionState): void {
+    const isNew = this.#state !== state;
     const unsent = this.#unsent;
     this.#unsent = undefined;
-    if (before.name === 'dialling' && state.name !== 'proving') listener.onAttempt('failed');
-    if (before.name === 'proving') {
-      listener.onAttempt(state.name === 'live' || state.name === 'refused' ? state.name : 'failed');
-    }
+    this.#state = state;
+    const { listener } = this.#machine.deps;
     listener.onState(state);
-    if (state.name === 'live') {
+    if (state.name === 'live' && isNew) {
       listener.onLive(state.epoch);
       if (unsent !== undefined) this.announce(unsent);
     }
     // The refusal may be about a credential that has been replaced since.
-    if (state.name === 'refused' && this.#hasChanged) this.changed();
+    if (this.#attempt?.name === 'refused' && this.#hasChanged) this.changed();
+  }
+
+  #report(before: ConnectionState, name: ConnectionState['name']): void {
+    const { listener } = this.#machine.deps;
+    if (before.name === 'dialling' && name !== 'proving') listener.onAttempt('failed');
+    if (before.name === 'proving') {
+      listener.onAttempt(name === 'live' || name === 'refused' ? name : 'failed');
+    }
   }
 }

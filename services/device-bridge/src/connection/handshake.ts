@@ -13,8 +13,8 @@ import {
 import { signPossession } from '@zerolatency/identity';
 import { ChallengeSchema, HelloSchema, WelcomeSchema } from '@zerolatency/proto/bridge';
 import {
+  type Attempt,
   type ConnectionDeps,
-  type ConnectionState,
   describeEnd,
   live,
   lost,
@@ -25,37 +25,35 @@ import {
   type Wire,
 } from './state.ts';
 
-export function dialling(machine: Machine): ConnectionState {
+export function dialling(machine: Machine): Attempt {
   const { clock, dial, limits } = machine.deps;
   const wire = openWire(dial, machine.nextRelay());
   const fail = (why: string) => {
     wire.drop();
-    machine.become(() => lost(machine, { why }));
+    machine.change(state, () => lost(machine, { why }));
   };
   const timer = clock.setTimeout(() => fail('the relay does not answer'), limits.handshakeMs);
   wire.listen({
-    onOpen: () => machine.become(() => proving(machine, wire)),
+    onOpen: () => machine.change(state, () => proving(machine, wire)),
     onClose: (end) => fail(describeEnd(end)),
   });
-  return {
-    name: 'dialling',
-    wire,
-    leave: () => clock.clearTimeout(timer),
-  };
+  const leave = () => clock.clearTimeout(timer);
+  const state: Attempt = { name: 'dialling', wire, leave };
+  return state;
 }
 
 /** Answers the relay's challenge and waits for its welcome. */
-export function proving(machine: Machine, wire: Wire): ConnectionState {
+export function proving(machine: Machine, wire: Wire): Attempt {
   const { clock, limits } = machine.deps;
   let isLeft = false;
   let isChallenged = false;
   const fail = (why: string) => {
     wire.drop();
-    machine.become(() => lost(machine, { why }));
+    machine.change(state, () => lost(machine, { why }));
   };
   const refuse = (error: ZlError) => {
     wire.drop();
-    machine.become(() => refused(error));
+    machine.change(state, () => refused(error));
   };
   const answer = async (challenge: Uint8Array) => {
     const payload = await hello(machine.deps, challenge);
@@ -72,7 +70,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
     } else if (kind === FrameKind.WELCOME) {
       const welcome = readWelcome(payload, clock.nowMs());
       if (welcome === undefined) fail('the relay sent a malformed welcome');
-      else machine.become(() => live(machine, wire, welcome));
+      else machine.change(state, () => live(machine, wire, welcome));
     } else if (!isKnownKind(kind)) {
       machine.deps.listener.onIgnored();
     } else {
@@ -92,7 +90,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
       else refuse(refusal);
     },
   });
-  return {
+  const state: Attempt = {
     name: 'proving',
     wire,
     leave: () => {
@@ -100,6 +98,7 @@ export function proving(machine: Machine, wire: Wire): ConnectionState {
       clock.clearTimeout(timer);
     },
   };
+  return state;
 }
 
 /** Answers a challenge with the credential and a proof that the device holds its key now. */

@@ -19,12 +19,26 @@ import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
  *               +--> lost <--+          +--> refused
  *                            +-------------> refused --(something changed)--> dialling
  *
+ * When its relay drains, a live state goes on and gets a successor: an attempt that makes the
+ * same way to another relay.
+ *
+ *   live --(DRAIN)--> live + lost --> live + dialling --> live + proving --> live, at the other relay
+ *                               ^______________|____________________|
+ *
+ * The successor becomes live, and the state before it leaves, in one step, so calls go over
+ * one socket at any time. When the old socket ends first, its successor takes its place as it is.
+ *
  * closed is reachable from any of them and final.
  */
 export type ConnectionState =
-  | (Leaving & { readonly name: 'idle' | 'closed' })
+  | (Leaving & { readonly name: 'idle' })
+  | (Leaving & { readonly name: 'closed' })
+  | Attempt
+  | LiveState;
+
+/** On the way to a relay; carries no calls. */
+export type Attempt =
   | (Leaving & { readonly name: 'dialling' | 'proving'; readonly wire: Wire })
-  | LiveState
   | (Leaving & { readonly name: 'lost'; readonly why: string; readonly retryInMs: number })
   | (Leaving & { readonly name: 'refused'; readonly error: ZlError });
 
@@ -39,6 +53,8 @@ export interface LiveState extends Leaving {
   readonly epoch: number;
   /** What the device's time of day was ahead of the relay's; undefined when the relay does not state it. */
   readonly skewMs: number | undefined;
+  /** Set once the relay drains. */
+  successor: Attempt | undefined;
   send(frame: Frame): void;
 }
 
@@ -48,9 +64,12 @@ export interface Machine {
   readonly backoff: Backoff;
   /** The relays take turns. */
   nextRelay(): string;
-  become(build: () => ConnectionState): void;
+  /** Has no effect when `from` was left: it is neither the connection's state nor the successor. */
+  change(from: Attempt | LiveState, build: () => Attempt | LiveState): void;
   /** Changes to dialling. */
-  redial(): void;
+  redial(from: Attempt): void;
+  /** Gives a live state its successor, unless it has one. */
+  moveOn(from: LiveState, build: () => Attempt): void;
 }
 
 export interface ConnectionDeps {
@@ -112,15 +131,17 @@ interface Loss {
   readonly retryInMs?: number;
 }
 
-export function lost(machine: Machine, { why, retryInMs: given }: Loss): ConnectionState {
+export function lost(machine: Machine, { why, retryInMs: given }: Loss): Attempt {
   const { clock } = machine.deps;
   const retryInMs = given ?? machine.backoff.nextMs();
-  const timer = clock.setTimeout(() => machine.redial(), retryInMs);
-  return { name: 'lost', why, retryInMs, leave: () => clock.clearTimeout(timer) };
+  const timer = clock.setTimeout(() => machine.redial(state), retryInMs);
+  const leave = () => clock.clearTimeout(timer);
+  const state: Attempt = { name: 'lost', why, retryInMs, leave };
+  return state;
 }
 
 /** Waits until something changes: a refused credential stays refused. */
-export function refused(error: ZlError): ConnectionState {
+export function refused(error: ZlError): Attempt {
   return { name: 'refused', error, leave: () => {} };
 }
 
@@ -150,7 +171,7 @@ const MAX_HOSTS = 1024;
 /** Spreads the devices of a draining relay over the others. */
 const MAX_DRAIN_JITTER_MS = 1_000;
 
-/** Passes frames both ways until the socket ends or falls silent, or the relay drains. */
+/** Passes frames both ways until the socket ends or falls silent, or another relay has taken over. */
 export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   const { epoch, heartbeatMs, skewMs } = terms;
   const { clock, limits, listener } = machine.deps;
@@ -161,9 +182,9 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   const hosts = new Map([[0, '']]);
 
   const isProven = () => hasCarriedCall || clock.monotonicMs() - sinceMs >= PROVEN_AFTER_MS;
-  const end = (why: string, retryInMs?: number) => {
+  const end = (why: string) => {
     if (isProven()) machine.backoff.reset();
-    machine.become(() => lost(machine, retryInMs === undefined ? { why } : { why, retryInMs }));
+    machine.change(state, () => lost(machine, { why }));
   };
   const drop = (why: string) => {
     wire.drop();
@@ -171,11 +192,16 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   };
   const drain = (frame: Frame) => {
     const withinMs = Math.min(MAX_DRAIN_JITTER_MS, closeAfterMs(frame) / 2);
-    wire.listen({});
-    wire.close(1000, 'draining');
     const jitterMs = Math.floor(machine.deps.random() * withinMs);
-    // A relay that drains right after each welcome would be dialled in a loop.
-    end('the relay drains', isProven() ? jitterMs : Math.max(jitterMs, machine.backoff.nextMs()));
+    const why = 'the relay drains';
+    machine.moveOn(state, () => {
+      // A relay that drains right after each welcome would be dialled in a loop.
+      if (!isProven()) {
+        return lost(machine, { why, retryInMs: Math.max(jitterMs, machine.backoff.nextMs()) });
+      }
+      machine.backoff.reset();
+      return lost(machine, { why, retryInMs: jitterMs });
+    });
   };
   const introduce = ({ payload }: Frame) => {
     const { number = 0, name = '' } = readMessage(HostSchema, payload) ?? {};
@@ -216,20 +242,22 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     onClose: (closed) => {
       const refusal = refusalOf(closed);
       if (refusal === undefined) end(describeEnd(closed));
-      else machine.become(() => refused(refusal));
+      else machine.change(state, () => refused(refusal));
     },
   });
-  return {
+  const state: LiveState = {
     name: 'live',
     wire,
     epoch,
     skewMs,
+    successor: undefined,
     send: (frame) => {
       wire.send(encodeFrame(frame));
       if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');
     },
     leave: () => clock.clearTimeout(watchdog),
   };
+  return state;
 }
 
 function closeAfterMs({ payload }: Frame): number {
