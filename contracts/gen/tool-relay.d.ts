@@ -2,6 +2,10 @@
 
 export interface RelaySettings {
   /**
+   * relay: serves devices and hosts. registrar: enrols devices, and only reads tls, rpc.host, rpc.port, rpc.connections, admin, enrolment, registrar, log, errors and drain.
+   */
+  readonly role: 'relay' | 'registrar';
+  /**
    * Names this pod. Devices and hosts sign it, so it must be unique; the host name when empty.
    */
   readonly relayId: string;
@@ -33,7 +37,7 @@ export interface RelaySettings {
     readonly host: string;
     readonly port: number;
     /**
-     * Names in client certificates.
+     * Names in client certificates. A registrar goes by registrar.operators instead.
      */
     readonly allowedClients: readonly string[];
     readonly connections: Connections;
@@ -54,9 +58,53 @@ export interface RelaySettings {
      */
     readonly jwksFile: string;
     /**
-     * Required issuer of credentials; empty accepts any that a key of the set signed.
+     * Required issuer of credentials; empty accepts any that a key of the set signed. A registrar needs it, and issues by this name.
      */
     readonly issuer: string;
+  };
+  /**
+   * For the role registrar only: a relay refuses it, because it serves devices and must not hold the issuing key.
+   */
+  readonly registrar?: {
+    /**
+     * Private key that signs device credentials: PKCS #8 PEM of mode 0600. Its public half must be in enrolment.jwksFile.
+     */
+    readonly issuerKeyFile: string;
+    /**
+     * For how long a device may connect with one credential; at most 366 days.
+     */
+    readonly credentialLifetime: string;
+    /**
+     * Names in client certificates that may make codes.
+     */
+    readonly operators: readonly string[];
+    /**
+     * Where devices enrol: TLS without client certificates. It may be reachable from anywhere.
+     */
+    readonly enrol: {
+      readonly host: string;
+      readonly port: number;
+      /**
+       * The https:// origin at which devices reach it, which their proofs name; https://localhost:<port> when empty.
+       */
+      readonly advertisedUrl: string;
+      readonly connections: Connections1;
+    };
+    /**
+     * What an enrolled device gets beside its credential. The files are read at each enrolment.
+     */
+    readonly devices: {
+      /**
+       * Device endpoints of relays, such as wss://relay.example:8444/v1/device.
+       */
+      readonly relayUrls: readonly string[];
+      /**
+       * PEM file of the authorities whose relays devices trust.
+       */
+      readonly relayCaFile: string;
+      readonly policy: SignedFile;
+      readonly manifest: SignedFile;
+    };
   };
   /**
    * What this pod holds for devices, and what one device may do.
@@ -188,4 +236,44 @@ export interface Connections {
    * A stream is closed when its client takes nothing of a response for this long.
    */
   readonly stalled: string;
+}
+/**
+ * What the listener holds for clients, before and after it knows who they are.
+ */
+export interface Connections1 {
+  /**
+   * Less when the limit on open files is lower; a log line at the start says so.
+   */
+  readonly max: number;
+  /**
+   * From one IPv4 address or IPv6 /64. Behind a proxy all clients share its address.
+   */
+  readonly perAddress: number;
+  /**
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+   */
+  readonly connectsPerAddress: number;
+  /**
+   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   */
+  readonly maxUnproved: number;
+  /**
+   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   */
+  readonly handshake: string;
+  /**
+   * A connection without an open stream is closed after this.
+   */
+  readonly idle: string;
+  /**
+   * A stream is closed when its client takes nothing of a response for this long.
+   */
+  readonly stalled: string;
+}
+/**
+ * A policy bundle or server manifest, and the public keys (*.pem) that sign it.
+ */
+export interface SignedFile {
+  readonly file: string;
+  readonly keysDir: string;
 }

@@ -345,6 +345,26 @@ export const CATALOGUE = {
     retryable: false,
     help: 'No answer came in time, so the request may have taken effect; check before you repeat it.',
   },
+  'enrolment.refused': {
+    code: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'The code is mistyped, used or expired; make another with "zl devices invite".',
+  },
+  'enrolment.proof_invalid': {
+    code: 'INVALID_ARGUMENT',
+    retryable: false,
+    help: 'Enrol at the address that the invitation names, with the clock of the device set by NTP.',
+  },
+  'enrolment.exists': {
+    code: 'ALREADY_EXISTS',
+    retryable: false,
+    help: 'This folder holds an enrolled device; name another with --state, or enrol it again with --force.',
+  },
+  'registrar.unreachable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Check the address, that a registrar runs there, and that --ca names the authority of its certificate.',
+  },
   internal: {
     code: 'INTERNAL',
     retryable: false,
