@@ -132,7 +132,7 @@ function deviceOf(claims: JWTPayload): Result<DeviceIdentity> {
   return { value: { tenant: tenant.value, deviceId: deviceId.value } };
 }
 
-function publicKeyOf(cnf: unknown): Result<DevicePublicKey> {
+export function publicKeyOf(cnf: unknown): Result<DevicePublicKey> {
   const jwk = typeof cnf === 'object' && cnf !== null && 'jwk' in cnf ? cnf.jwk : undefined;
   if (typeof jwk !== 'object' || jwk === null) return { error: 'its cnf holds no jwk' };
   const { kty, crv, x, y }: Partial<Record<string, unknown>> = { ...jwk };

@@ -8,6 +8,12 @@ export {
   signPossession,
   verifyDeviceCredential,
 } from './device-credential.ts';
+export {
+  createEnrolmentCode,
+  enrolmentCodeHash,
+  parseEnrolmentCode,
+} from './enrolment-code.ts';
+export { signEnrolmentProof, verifyEnrolmentProof } from './enrolment-proof.ts';
 export { algorithmOf } from './jwt.ts';
 export { type KeySet, type KeySetOptions, watchKeySet } from './key-set.ts';
 export { type NameKind, parseName } from './names.ts';

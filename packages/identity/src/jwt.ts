@@ -38,6 +38,14 @@ export const JWT_KINDS = {
     requiredClaims: ['nonce', 'aud'],
     toleranceS: 0,
   },
+  /** The code that it names is used once. */
+  enrolmentProof: {
+    types: ['zl-enrolment+jwt'],
+    algorithms: ['EdDSA', 'Ed25519', 'ES256'],
+    requiredClaims: ['aud', 'iat', 'code_hash'],
+    // Its reader compares the time of issue.
+    toleranceS: 0,
+  },
   peerToken: {
     types: ['zl-peer+jwt'],
     algorithms: ['EdDSA', 'ES256', 'RS256'],

@@ -1,5 +1,6 @@
 import type { Tracer } from '@opentelemetry/api';
 import { publishCatalogueAt } from '@zerolatency/errors';
+import { RelayService } from '@zerolatency/proto/relay';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener } from '@zerolatency/service/rpc';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -16,7 +17,8 @@ import { LeaseKeeper } from './directory/lease-keeper.ts';
 import { RelayMeters } from './metrics.ts';
 import type { Clock } from './ports.ts';
 import { LiveDevices } from './routing/live-devices.ts';
-import { serveRpc } from './rpc/server.ts';
+import { relayService } from './rpc/relay-service.ts';
+import { offer, serveRpc } from './rpc/server.ts';
 import type { HelloVerifier } from './sessions/hello.ts';
 import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
@@ -92,10 +94,12 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     },
   });
   lifecycle.onDrain('admin', () => admin.close());
+  const callers = { names: config.rpc.allowedClients, setting: 'rpc.allowedClients' };
   const rpc = await serveRpc({
     ...config.rpc,
     tls,
-    directory,
+    requireClient: true,
+    services: [offer(RelayService, relayService(directory), () => callers)],
     serving: lifecycle,
     registry,
     tracer,

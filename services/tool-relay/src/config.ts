@@ -21,40 +21,46 @@ export const CONFIG_FILE_ENV = 'ZL_RELAY_CONFIG';
 const OPENED_OVERHEAD_BYTES = 32 * 1024;
 
 export type RelayConfig = ReturnType<typeof compile>;
+export type RegistrarConfig = ReturnType<typeof compileRegistrar>;
 
 export type DeviceLimits = RelayConfig['devices'];
 export type TenantLimits = RelayConfig['tenants'];
 export type LinkLimits = RelayConfig['links'];
 
-/** Throws config.invalid with everything that is wrong. */
-export function readRelayConfig(sources: ConfigSources): RelayConfig {
-  const spec = { schema: configSchema, envPrefix: 'ZL_RELAY', otherEnv: [CONFIG_FILE_ENV] };
-  const settings = loadConfig<RelaySettings>(spec, sources);
-  return compile(settings, describeConfig(settings, configSchema));
+/** For either role. Throws config.invalid with everything that is wrong. */
+export function readProgramConfig(sources: ConfigSources): RelayConfig | RegistrarConfig {
+  const settings = load(sources);
+  return settings.role === 'relay' ? compile(settings) : compileRegistrar(settings);
 }
 
-function compile(settings: RelaySettings, printable: string) {
-  const { sockets, rpc, devices, tenants, links, drain } = settings;
-  const { handshake, idle, stalled, ...connections } = rpc.connections;
+export function readRelayConfig(sources: ConfigSources): RelayConfig {
+  return compile(load(sources));
+}
+
+export function readRegistrarConfig(sources: ConfigSources): RegistrarConfig {
+  return compileRegistrar(load(sources));
+}
+
+function load(sources: ConfigSources): RelaySettings {
+  const spec = { schema: configSchema, envPrefix: 'ZL_RELAY', otherEnv: [CONFIG_FILE_ENV] };
+  return loadConfig<RelaySettings>(spec, sources);
+}
+
+function compile(settings: RelaySettings) {
+  if (settings.registrar !== undefined) {
+    const why = 'a program that serves devices must not hold the issuing key; set role: registrar';
+    throw new ZlError('config.invalid', `registrar is set, and role is ${settings.role}: ${why}`);
+  }
+  const { sockets, devices, tenants, links } = settings;
   const compiled = {
+    role: 'relay' as const,
     relayId: settings.relayId || hostname(),
-    tls: settings.tls,
+    ...compileShared(settings),
     sockets: {
       ...sockets,
       maxFrameBytes: parseBytes(sockets.maxFrame),
       heartbeatMs: parseDurationMs(sockets.heartbeat),
     },
-    rpc: {
-      ...rpc,
-      connections: {
-        ...connections,
-        handshakeMs: parseDurationMs(handshake),
-        idleMs: parseDurationMs(idle),
-        stalledMs: parseDurationMs(stalled),
-      },
-    },
-    admin: settings.admin,
-    enrolment: settings.enrolment,
     devices: {
       ...devices,
       handshakeMs: parseDurationMs(devices.handshake),
@@ -69,14 +75,6 @@ function compile(settings: RelaySettings, printable: string) {
       bytesPerSecond: parseBytes(links.bytesPerSecond),
     },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
-    log: settings.log,
-    errors: settings.errors,
-    drain: {
-      closeAfterMs: parseDurationMs(drain.closeAfter),
-      deadlineMs: parseDurationMs(drain.deadline),
-    },
-    digest: configDigest(settings),
-    printable,
   };
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
   for (const side of ['devices', 'tenants', 'links'] as const) {
@@ -85,6 +83,65 @@ function compile(settings: RelaySettings, printable: string) {
     throw new ZlError('config.invalid', `${side}.bytesPerSecond is less than sockets.maxFrame`);
   }
   return compiled;
+}
+
+/** Longer ones make revocation the only way to end a lost device. */
+const MAX_CREDENTIAL_LIFETIME_MS = 366 * 24 * 60 * 60 * 1000;
+
+function compileRegistrar(settings: RelaySettings) {
+  const { registrar, enrolment } = settings;
+  if (settings.role !== 'registrar' || registrar === undefined) {
+    throw new ZlError('config.invalid', 'role: registrar needs the settings below registrar');
+  }
+  if (enrolment.issuer === '') {
+    throw new ZlError('config.invalid', 'role: registrar needs enrolment.issuer');
+  }
+  const lifetimeMs = parseDurationMs(registrar.credentialLifetime);
+  if (lifetimeMs > MAX_CREDENTIAL_LIFETIME_MS) {
+    throw new ZlError('config.invalid', 'registrar.credentialLifetime is over 366 days');
+  }
+  const { enrol } = registrar;
+  return {
+    role: 'registrar' as const,
+    ...compileShared(settings),
+    registrar: {
+      ...registrar,
+      credentialLifetimeMs: lifetimeMs,
+      enrol: { ...enrol, connections: compileConnections(enrol.connections) },
+    },
+  };
+}
+
+function compileShared(settings: RelaySettings) {
+  const { tls, rpc, admin, enrolment, log, errors, drain } = settings;
+  return {
+    tls,
+    rpc: { ...rpc, connections: compileConnections(rpc.connections) },
+    admin,
+    enrolment,
+    log,
+    errors,
+    drain: {
+      closeAfterMs: parseDurationMs(drain.closeAfter),
+      deadlineMs: parseDurationMs(drain.deadline),
+    },
+    digest: configDigest(settings),
+    printable: describeConfig(settings, configSchema),
+  };
+}
+
+function compileConnections({
+  handshake,
+  idle,
+  stalled,
+  ...connections
+}: RelaySettings['rpc']['connections']) {
+  return {
+    ...connections,
+    handshakeMs: parseDurationMs(handshake),
+    idleMs: parseDurationMs(idle),
+    stalledMs: parseDurationMs(stalled),
+  };
 }
 
 function checkSizes(maxFrameBytes: number, maxCatalogBytes: number): void {

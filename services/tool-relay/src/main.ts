@@ -1,6 +1,6 @@
 import { runProgram } from '@zerolatency/service/lifecycle';
 import manifest from '../package.json' with { type: 'json' };
-import { CONFIG_FILE_ENV, readRelayConfig } from './config.ts';
+import { CONFIG_FILE_ENV, readProgramConfig } from './config.ts';
 
 // uWebSockets.js reads it once, when it is loaded. Its default of 4 KiB is too little for a host's
 // token, which carries a certificate chain.
@@ -15,12 +15,17 @@ await runProgram(process, {
   service: 'tool-relay',
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
-  readConfig: readRelayConfig,
+  readConfig: readProgramConfig,
   async checks(config) {
-    const { checksOfRelay } = await import('./app/config-checks.ts');
-    return checksOfRelay(config);
+    const { checksOfRegistrar, checksOfRelay } = await import('./app/config-checks.ts');
+    return config.role === 'relay' ? checksOfRelay(config) : checksOfRegistrar(config);
   },
   async start(config, deps) {
+    if (config.role === 'registrar') {
+      const { startRegistrar } = await import('./app/start-registrar.ts');
+      deps.announce(await startRegistrar(config, deps));
+      return;
+    }
     const { startRelay } = await import('./app.ts');
     deps.announce(await startRelay(config, { ...deps, machine }));
   },

@@ -87,3 +87,22 @@ export class RelayMeters implements SocketMetrics {
     );
   }
 }
+
+/** In the role registrar. */
+export class RegistrarMeters {
+  readonly #enrolments;
+  readonly #codes;
+
+  constructor(registry: Registry) {
+    this.#enrolments = metric(registry, 'zl_registrar_enrolments_total');
+    this.#codes = metric(registry, 'zl_registrar_codes_total').labels();
+  }
+
+  enrolmentEnded(errorId: ErrorId | 'none'): void {
+    this.#enrolments.labels({ error_id: errorId }).inc();
+  }
+
+  codeCreated(): void {
+    this.#codes.inc();
+  }
+}

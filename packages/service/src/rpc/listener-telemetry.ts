@@ -37,7 +37,10 @@ export function watchListener(registry: Registry, log: Logger): ListenerObserver
 }
 
 /** What is open, for scrapes and for the component report. */
-export function exposeListener(registry: Registry, server: HttpServer): ComponentCheck {
+export function exposeListener(
+  registry: Registry,
+  server: Pick<HttpServer, 'connections' | 'isAccepting'>,
+): ComponentCheck {
   const { connections } = server;
   gaugeFrom(registry, 'zl_rpc_connections_open', () => connections.size);
   gaugeFrom(registry, 'zl_rpc_connections_unproved', () => connections.unproved);

@@ -1,7 +1,9 @@
 import { watchKeySet } from '@zerolatency/identity';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
 import { watchTls } from '@zerolatency/service/tls';
-import type { RelayConfig } from '../config.ts';
+import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
+import type { RegistrarConfig, RelayConfig } from '../config.ts';
+import { openIssuer } from './start-registrar.ts';
 
 const log = { info() {}, warn() {} };
 
@@ -14,5 +16,17 @@ export function checksOfRelay({ sockets, rpc, admin, tls, enrolment }: RelayConf
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
     [setting]: async () => (await watchKeySet({ file, setting, log })).close(),
+  };
+}
+
+export function checksOfRegistrar(config: RegistrarConfig): ConfigChecks {
+  const { rpc, admin, tls, registrar } = config;
+  return {
+    'rpc.port': () => expectFreePort(rpc),
+    'registrar.enrol.port': () => expectFreePort(registrar.enrol),
+    'admin.port': () => expectFreePort(admin),
+    tls: () => watchTls(tls, { log }).close(),
+    'registrar.issuerKeyFile': () => openIssuer(config, log),
+    'registrar.devices': () => readDeviceFiles(registrar.devices),
   };
 }

@@ -1,16 +1,17 @@
 import type { Http2ServerRequest } from 'node:http2';
+import type { DescService } from '@bufbuild/protobuf';
 import {
   type ConnectRouter,
   createContextKey,
   createContextValues,
   type HandlerContext,
   type Interceptor,
+  type ServiceImpl,
 } from '@connectrpc/connect';
 import type { Tracer } from '@opentelemetry/api';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { peerName } from '@zerolatency/identity';
 import { Health } from '@zerolatency/proto/health';
-import { RelayService } from '@zerolatency/proto/relay';
 import {
   addReflection,
   type HttpServer,
@@ -31,30 +32,67 @@ import {
   type Registry,
 } from '@zerolatency/service/telemetry';
 import type { TlsWatch } from '@zerolatency/service/tls';
-import { type DeviceLookup, relayService } from './relay-service.ts';
+
+/** Who may call a method: names in client certificates. */
+interface Callers {
+  readonly names: readonly string[];
+  /** Where the names are from. */
+  readonly setting: string;
+}
+
+/** A service, its implementation, and its callers by method. */
+export interface OfferedService {
+  readonly service: DescService;
+  readonly addTo: (router: ConnectRouter, registry: Registry) => void;
+}
+
+/** Without callers anyone may call it. */
+export function offer<S extends DescService>(
+  service: S,
+  implementation: ServiceImpl<S>,
+  callers?: (method: string) => Callers,
+): OfferedService {
+  return {
+    service,
+    addTo: (router, registry) => {
+      const gate = callers && { requestGate: callerGate(callers, registry) };
+      router.service(service, implementation, gate);
+    },
+  };
+}
 
 export interface RpcServerOptions {
   readonly host: string;
   readonly port: number;
-  readonly allowedClients: readonly string[];
+  readonly services: readonly OfferedService[];
+  /** Whether every client shows a certificate of our authority. */
+  readonly requireClient: boolean;
   readonly tls: TlsWatch;
   readonly connections: Omit<ListenerLimits, 'maxStreams' | 'maxUnprovedStreams'>;
   readonly log: Logger;
-  readonly directory: DeviceLookup;
   readonly serving: Serving;
   readonly registry: Registry;
   readonly tracer: Tracer;
 }
 
-/** A request only names a device. */
+/** A request names a device, and at most holds its key and a proof. */
 const READ_MAX_BYTES = 16 * 1024;
 /** A host looks up one device per stream. */
 const MAX_STREAMS = 256;
+/** Whoever shows no certificate sends one request. */
+const MAX_STRANGERS_STREAMS = 8;
 const CALLER = createContextKey<string>('', { description: 'name in the client certificate' });
+const ADDRESS = createContextKey<string>('', { description: 'address of the client' });
 
-/** gRPC and Connect over HTTP/2, for clients with a certificate of our authority. */
+/** The name in the client certificate, and the address. */
+export function callerIn({ values }: HandlerContext) {
+  return { name: values.get(CALLER), address: values.get(ADDRESS) };
+}
+
+/** gRPC and Connect over HTTP/2, and over HTTP/1.1 where clients need no certificate. */
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
-  const { tls, host, port } = options;
+  const { tls, host, port, requireClient } = options;
+  const maxStreams = requireClient ? MAX_STREAMS : MAX_STRANGERS_STREAMS;
   const closing = new AbortController();
   const handler = rpcHandler({
     routes: (router) => routes(router, options, closing.signal),
@@ -67,9 +105,8 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
     host,
     port,
     tls,
-    requireClient: true,
-    // TLS has authenticated whoever opens a stream.
-    limits: { ...options.connections, maxStreams: MAX_STREAMS, maxUnprovedStreams: MAX_STREAMS },
+    requireClient,
+    limits: { ...options.connections, maxStreams, maxUnprovedStreams: maxStreams },
     observer: watchListener(options.registry, options.log),
     handler,
     closing,
@@ -77,28 +114,38 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 }
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
-  const { directory, serving } = options;
-  router.service(RelayService, relayService(directory), { requestGate: callerGate(options) });
+  const { services, serving, registry, requireClient } = options;
+  for (const { addTo } of services) addTo(router, registry);
+  // Strangers get no endless streams, and nothing that they need not know.
+  if (!requireClient) return;
   // These streams never end by themselves and would keep the server open.
   const endless = { shutdownSignal: closing };
-  router.service(Health, healthService(serving, { service: RelayService.typeName }), endless);
-  addReflection(router, [RelayService, Health], endless);
+  const [first] = services;
+  router.service(
+    Health,
+    healthService(serving, { service: first?.service.typeName ?? '' }),
+    endless,
+  );
+  addReflection(router, [...services.map(({ service }) => service), Health], endless);
 }
 
-/** TLS has verified the client certificate; this reads the name in it. */
-function callerOf({ stream }: Http2ServerRequest) {
-  const socket = stream.session?.socket;
-  const name = socket === undefined ? undefined : peerName(socket);
-  return createContextValues().set(CALLER, name ?? '');
+/** TLS has verified a client certificate; this reads the name in it. */
+function callerOf({ stream, socket: plain }: Http2ServerRequest) {
+  // HTTP/1.1 has no streams.
+  const socket = stream?.session?.socket ?? plain;
+  const name = peerName(socket);
+  return createContextValues()
+    .set(CALLER, name ?? '')
+    .set(ADDRESS, socket.remoteAddress ?? '');
 }
 
 /** Runs before the body is read, and before the interceptors. */
-function callerGate({ allowedClients, registry }: RpcServerOptions) {
+function callerGate(callers: (method: string) => Callers, registry: Registry) {
   return async (context: HandlerContext): Promise<void> => {
     const name = context.values.get(CALLER);
-    if (allowedClients.includes(name)) return;
-    const why = `"${name}" is not in rpc.allowedClients`;
-    const error = new ZlError('identity.forbidden', why);
+    const { names, setting } = callers(context.method.name);
+    if (names.includes(name)) return;
+    const error = new ZlError('identity.forbidden', `"${name}" is not in ${setting}`);
     count(registry, methodOf(context), error.id);
     throw toConnectError(error);
   };

@@ -1,0 +1,47 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto';
+import { readFile, stat } from 'node:fs/promises';
+import { ZlError } from '@zerolatency/errors';
+import { algorithmOf, issueDeviceCredential } from '@zerolatency/identity';
+import type { Clock } from '../../ports.ts';
+import type { CredentialIssuer } from '../../registrar/enrolments.ts';
+
+export interface FileIssuerOptions {
+  readonly file: string;
+  readonly issuer: string;
+  readonly lifetimeMs: number;
+  readonly clock: Pick<Clock, 'unixMs'>;
+}
+
+const SETTING = 'registrar.issuerKeyFile';
+
+/** Signs with a private key in a file that only its owner can read. */
+export async function openFileIssuer(options: FileIssuerOptions): Promise<CredentialIssuer> {
+  const { file, issuer, lifetimeMs: validForMs, clock } = options;
+  const issuerKey = await readIssuerKey(file);
+  return {
+    issue: async (device, devicePublicKey) => {
+      const nowMs = clock.unixMs();
+      const request = { device, devicePublicKey, issuer, issuerKey, nowMs, validForMs };
+      const credential = await issueDeviceCredential(request);
+      return { credential, expiresAtMs: nowMs + validForMs };
+    },
+  };
+}
+
+async function readIssuerKey(file: string): Promise<KeyObject> {
+  const unusable = (why: string, cause?: unknown) =>
+    new ZlError('config.invalid', `${SETTING}: ${file} ${why}`, { cause });
+  const { mode } = await stat(file).catch((cause: unknown) => {
+    throw unusable('cannot be read', cause);
+  });
+  if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
+    throw unusable('can be read by others; run "chmod 600" on it');
+  }
+  try {
+    const key = createPrivateKey(await readFile(file, 'utf8'));
+    if (algorithmOf(key) !== undefined) return key;
+  } catch (cause) {
+    throw unusable('is not a private key', cause);
+  }
+  throw unusable('is not a key of Ed25519, P-256 or RSA of 2048 bits');
+}

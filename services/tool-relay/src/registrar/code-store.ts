@@ -1,0 +1,18 @@
+/** What a one-time code stands for. */
+export interface Invitation {
+  readonly tenant: string;
+  /** Empty: the device proposes a name. */
+  readonly deviceId: string;
+  readonly expiresAtMs: number;
+}
+
+/** One-time codes by their hashes. An expired one is as if it had never been. */
+export interface CodeStore {
+  /** Names the store in reports. */
+  readonly name: string;
+  /** Returns false when it is full. */
+  add(codeHash: string, invitation: Invitation): Promise<boolean>;
+  has(codeHash: string): Promise<boolean>;
+  /** Removes the code: when two take it at the same time, one gets it. */
+  take(codeHash: string): Promise<Invitation | undefined>;
+}
