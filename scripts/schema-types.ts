@@ -25,6 +25,7 @@ const SOURCES: readonly Source[] = [
   { schema: 'config/mock-script', type: 'MockScript' },
   { schema: 'policy/bundle', type: 'Bundle' },
   { schema: 'policy/manifest', type: 'Manifest' },
+  { schema: 'policy/revocations', type: 'RevocationList' },
   { schema: 'audit/receipt', type: 'Receipt' },
   { schema: 'audit/record', type: 'LedgerRecord' },
   { schema: 'console/overview', type: 'ConsoleOverview' },

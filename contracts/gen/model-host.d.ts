@@ -89,6 +89,7 @@ export interface HostSettings {
      * JSON Web Key Set of the enrolment authority.
      */
     readonly deviceKeysFile: string;
+    readonly revocations?: Revocations;
   };
   /**
    * The host's own upper bounds for a call; policy narrows them.
@@ -224,4 +225,21 @@ export interface Model {
    * As the provider names it.
    */
   readonly model: string;
+}
+/**
+ * The signed list of revoked devices. Without these files no device is ever revoked here; with them and without a valid list no device is admitted.
+ */
+export interface Revocations {
+  /**
+   * The list, a DSSE envelope, read again when it changes.
+   */
+  readonly file: string;
+  /**
+   * Directory of *.pem public keys that may sign it, watched too.
+   */
+  readonly keysDir: string;
+  /**
+   * Remembers the newest list ever accepted, so that a restart accepts no older one.
+   */
+  readonly stateFile: string;
 }

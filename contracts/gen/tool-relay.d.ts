@@ -106,6 +106,7 @@ export interface RelaySettings {
       readonly manifest: SignedFile;
     };
   };
+  readonly revocations?: Revocations;
   /**
    * What this pod holds for devices, and what one device may do.
    */
@@ -276,4 +277,21 @@ export interface Connections1 {
 export interface SignedFile {
   readonly file: string;
   readonly keysDir: string;
+}
+/**
+ * The signed list of revoked devices. Without these files no device is ever revoked here; with them and without a valid list no device is admitted.
+ */
+export interface Revocations {
+  /**
+   * The list, a DSSE envelope, read again when it changes.
+   */
+  readonly file: string;
+  /**
+   * Directory of *.pem public keys that may sign it, watched too.
+   */
+  readonly keysDir: string;
+  /**
+   * Remembers the newest list ever accepted, so that a restart accepts no older one.
+   */
+  readonly stateFile: string;
 }

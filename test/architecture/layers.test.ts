@@ -83,6 +83,7 @@ const PACKAGE_ORDER = [
   'signing',
   'contracts',
   'identity',
+  'revocations',
   'receipts',
   'policy',
   'manifest',

@@ -215,6 +215,11 @@ export const CATALOGUE = {
     retryable: false,
     help: 'Renew the credential ("zl up" does on its own machine), and check that the clock of the device is right.',
   },
+  'device.revoked': {
+    code: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'An operator revoked this device. To let it in again, enrol it anew: its credentials of before stay refused.',
+  },
   'device.superseded': {
     code: 'ABORTED',
     retryable: true,
@@ -274,6 +279,16 @@ export const CATALOGUE = {
     code: 'FAILED_PRECONDITION',
     retryable: false,
     help: 'The server manifest or a file it names differs from what was signed, or a newer manifest was seen before. Sign it again with a higher version and a key of servers.keysDir.',
+  },
+  'revocations.invalid': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The list in force stays. Provide one with a higher version, signed by a key of revocations.keysDir.',
+  },
+  'revocations.unavailable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'No device is admitted until there is a valid revocation list; the component report of the relay or host says why there is none.',
   },
   'installation.busy': {
     code: 'ABORTED',

@@ -23,6 +23,8 @@ export interface DevicePublicKey {
 export interface ProvenDevice {
   readonly device: DeviceIdentity;
   readonly key: DevicePublicKey;
+  /** Undefined when the credential does not state it. */
+  readonly issuedAtMs: number | undefined;
   readonly expiresAtMs: number;
 }
 
@@ -48,7 +50,8 @@ export async function verifyDeviceCredential(
   if (device.error !== undefined) return device;
   const key = publicKeyOf(claims.cnf);
   if (key.error !== undefined) return key;
-  return { value: { device: device.value, key: key.value, expiresAtMs } };
+  const issuedAtMs = claims.iat === undefined ? undefined : claims.iat * 1000;
+  return { value: { device: device.value, key: key.value, issuedAtMs, expiresAtMs } };
 }
 
 /**

@@ -101,12 +101,12 @@ function isLoopback(host: string): boolean {
 
 /** Undefined when no relay is named: chats without tools. */
 function compileRelay(relay: HostSettings['relay']) {
-  const { urls, tls, deviceKeysFile } = relay;
+  const { urls, tls, deviceKeysFile, revocations } = relay;
   if (urls.length === 0) return undefined;
   if (tls === undefined)
     throw new ZlError('config.invalid', 'relay.tls is missing; links need a client certificate');
   if (deviceKeysFile === '') throw new ZlError('config.invalid', 'relay.deviceKeysFile is missing');
-  return { urls, tls, deviceKeysFile };
+  return { urls, tls, deviceKeysFile, revocations };
 }
 
 /** Undefined when checkpoints stay beside the ledger. */

@@ -1,5 +1,6 @@
 import type { LedgerObserver, RecordKind } from '@zerolatency/ledger';
 import { type BundleState, bundleFigures } from '@zerolatency/policy';
+import type { RevocationFigures } from '@zerolatency/revocations';
 import {
   childBy,
   gaugeFrom,
@@ -108,6 +109,18 @@ export function bundleRefusals(registry: Registry): (reason: RefusalReason) => v
   // A rate sees the first refusal only where there was a zero before it.
   for (const reason of REFUSAL_REASONS) byReason(reason).inc(0);
   return (reason) => byReason(reason).inc();
+}
+
+export function revocationRefusals(registry: Registry): (reason: RefusalReason) => void {
+  const refused = metric(registry, 'zl_revocations_refused_total');
+  const byReason = childBy((reason: RefusalReason) => refused.labels({ reason }));
+  for (const reason of REFUSAL_REASONS) byReason(reason).inc(0);
+  return (reason) => byReason(reason).inc();
+}
+
+export function exposeRevocations(registry: Registry, figures: () => RevocationFigures): void {
+  gaugeFrom(registry, 'zl_revocations_version', () => figures().version);
+  gaugeFrom(registry, 'zl_revocations_devices', () => figures().devices);
 }
 
 export function exposeBundle(registry: Registry, current: (nowMs: number) => BundleState): void {

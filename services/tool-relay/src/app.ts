@@ -1,6 +1,7 @@
 import type { Tracer } from '@opentelemetry/api';
 import { publishCatalogueAt } from '@zerolatency/errors';
 import { RelayService } from '@zerolatency/proto/relay';
+import { watchRevocations } from '@zerolatency/revocations';
 import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener } from '@zerolatency/service/rpc';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -14,12 +15,13 @@ import { openWsEngine } from './adapters/ws/engine.ts';
 import type { RelayConfig } from './config.ts';
 import type { Directory } from './directory/directory.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
-import { RelayMeters } from './metrics.ts';
+import { exposeRevocations, RelayMeters, revocationRefusals } from './metrics.ts';
 import type { Clock } from './ports.ts';
 import { LiveDevices } from './routing/live-devices.ts';
 import { relayService } from './rpc/relay-service.ts';
 import { offer, serveRpc } from './rpc/server.ts';
 import type { HelloVerifier } from './sessions/hello.ts';
+import { type RevocationCheck, RevocationSweep } from './sessions/revocation-sweep.ts';
 import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
@@ -44,7 +46,15 @@ export interface RelayAddresses {
 }
 
 /** What a shutdown closes, first to last: devices and hosts move while the rest still works. */
-const SHUTDOWN_ORDER = ['sockets', 'leases', 'rpc', 'admin', 'enrolment keys', 'certificates'];
+const SHUTDOWN_ORDER = [
+  'sockets',
+  'leases',
+  'rpc',
+  'admin',
+  'revocations',
+  'enrolment keys',
+  'certificates',
+];
 
 const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.now() };
 
@@ -66,7 +76,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     ...{ relayId: config.relayId, clock, log },
   });
   lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
-  const parts = { tls, directory, devices, meters, helloVerifier };
+  const { revocations, checks } = await openRevocations(config.revocations, deps, devices);
+  const parts = { tls, directory, devices, meters, helloVerifier, revocations };
   const sockets = createSockets(config, deps, parts);
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
@@ -89,6 +100,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     components: {
       ...components(sockets, devices, directory),
       'enrolment keys': async () => helloVerifier.status(),
+      ...checks,
       certificate: async () => tls.status(),
       rpc: () => rpcStatus(),
     },
@@ -118,6 +130,30 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   return { relayId, socketUrl, rpcUrl: rpc.url, adminUrl: admin.url };
 }
 
+/** Without the setting no device is ever revoked here. */
+async function openRevocations(
+  files: RelayConfig['revocations'],
+  { lifecycle, log, registry }: RelayDeps,
+  devices: LiveDevices,
+): Promise<{ revocations: RevocationCheck; checks: Record<string, ComponentCheck> }> {
+  if (files === undefined) return { revocations: { fault: () => undefined }, checks: {} };
+  const onRefused = revocationRefusals(registry);
+  const revocations = await watchRevocations({ ...files, log, onRefused });
+  exposeRevocations(registry, () => revocations.figures());
+  const sweep = new RevocationSweep({ devices, revocations });
+  let goOn = () => {};
+  revocations.onChange((isInForce) => {
+    goOn();
+    goOn = isInForce ? () => {} : lifecycle.pause('there is no valid revocation list');
+    if (isInForce) sweep.start();
+  });
+  lifecycle.onDrain('revocations', async () => {
+    sweep.stop();
+    revocations.close();
+  });
+  return { revocations, checks: { revocations: async () => revocations.status() } };
+}
+
 function openDirectory({ relayId, leaseTtlMs }: RelayConfig, linkUrl: () => string): Directory {
   return new MemoryDirectory({ relayId, linkUrl, ttlMs: leaseTtlMs, clock });
 }
@@ -133,10 +169,11 @@ interface SocketParts {
   readonly devices: LiveDevices;
   readonly meters: RelayMeters;
   readonly helloVerifier: HelloVerifier;
+  readonly revocations: RevocationCheck;
 }
 
 function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts) {
-  const { tls, directory, devices, helloVerifier, meters: metrics } = parts;
+  const { tls, directory, devices, helloVerifier, revocations, meters: metrics } = parts;
   const { relayId } = config;
   const { log } = deps;
   return new RelaySockets({
@@ -149,6 +186,7 @@ function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts)
     metrics,
     log,
     helloVerifier,
+    revocations,
     hostVerifier: createHostVerifier({ relayId, tls, clock }),
     tls: { ...config.tls, current: () => tls.current() },
   });

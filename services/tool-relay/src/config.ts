@@ -56,6 +56,7 @@ function compile(settings: RelaySettings) {
     role: 'relay' as const,
     relayId: settings.relayId || hostname(),
     ...compileShared(settings),
+    revocations: settings.revocations,
     sockets: {
       ...sockets,
       maxFrameBytes: parseBytes(sockets.maxFrame),

@@ -1,5 +1,13 @@
 import type { ErrorId } from '@zerolatency/errors';
-import { gaugeFrom, metric, metricFrom, type Registry } from '@zerolatency/service/telemetry';
+import type { RevocationFigures } from '@zerolatency/revocations';
+import {
+  childBy,
+  gaugeFrom,
+  metric,
+  metricFrom,
+  type Registry,
+} from '@zerolatency/service/telemetry';
+import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { Side } from './limits/backlog.ts';
 import type { LostReason } from './routing/relay-frames.ts';
 import type { SessionEnd } from './sessions/disconnect.ts';
@@ -105,4 +113,18 @@ export class RegistrarMeters {
   codeCreated(): void {
     this.#codes.inc();
   }
+}
+
+/** Returns what counts the lists that were refused. */
+export function revocationRefusals(registry: Registry): (reason: RefusalReason) => void {
+  const refused = metric(registry, 'zl_revocations_refused_total');
+  const byReason = childBy((reason: RefusalReason) => refused.labels({ reason }));
+  // A rate sees the first refusal only where there was a zero before it.
+  for (const reason of REFUSAL_REASONS) byReason(reason).inc(0);
+  return (reason) => byReason(reason).inc();
+}
+
+export function exposeRevocations(registry: Registry, figures: () => RevocationFigures): void {
+  gaugeFrom(registry, 'zl_revocations_version', () => figures().version);
+  gaugeFrom(registry, 'zl_revocations_devices', () => figures().devices);
 }

@@ -165,12 +165,26 @@ test('a credential that arrives while the old one is being refused is tried', as
   assert.equal(sockets.length, 2);
 });
 
-test('a revoked device loses its live connection and is refused', async () => {
-  const { connection, relay, log, goLive } = connectionRig();
+test('[BRG-04] a revoked device loses its live connection and dials no more until something changes', async () => {
+  const { connection, relay, clock, sockets, log, goLive } = connectionRig();
   await goLive();
-  relay.closes(4403, 'revoked');
-  assert.equal(connection.state.name, 'refused');
+  relay.closes(4403, 'device.revoked');
+  assert.ok(connection.state.name === 'refused');
+  assert.equal(connection.state.error.id, 'device.revoked');
   assert.equal(log.at(-1), 'lost');
+  clock.advance(3_600_000);
+  assert.equal(sockets.length, 1);
+  connection.changed();
+  assert.equal(sockets.length, 2);
+});
+
+test('[BRG-04] a relay without a revocation list is left for another one', async () => {
+  const { connection, relay } = connectionRig();
+  connection.start();
+  relay.open();
+  await relay.challenges();
+  relay.closes(1013, 'revocations.unavailable');
+  assert.equal(connection.state.name, 'lost');
 });
 
 test('call frames are received and catalogs are sent only while live', async () => {

@@ -149,6 +149,9 @@ export function refused(error: ZlError): Attempt {
 const REFUSAL_CODES: ReadonlySet<number> = new Set([4401, 4403]);
 
 export function refusalOf({ code, reason }: SocketEnd): ZlError | undefined {
+  if (reason.startsWith('device.revoked')) {
+    return new ZlError('device.revoked', `the relay says that this device was revoked (${code})`);
+  }
   if (!REFUSAL_CODES.has(code) && !reason.startsWith('device.credential_invalid')) return undefined;
   const message = `the relay refuses this device's credential (${code} ${reason})`;
   return new ZlError('device.credential_invalid', message);

@@ -3,6 +3,7 @@ import { access, readFile } from 'node:fs/promises';
 import { loadToolContracts } from '@zerolatency/contracts';
 import { watchKeySet } from '@zerolatency/identity';
 import { BundleHolder } from '@zerolatency/policy';
+import { expectRevocations } from '@zerolatency/revocations';
 import { resolveSecret } from '@zerolatency/service/config';
 import { type ConfigChecks, expectFreePort, expectWritable } from '@zerolatency/service/lifecycle';
 import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
@@ -28,6 +29,9 @@ export function checksOfHost(
     ...(relay && {
       'relay.tls': () => tls(relay.tls),
       'relay.deviceKeysFile': () => keySet(relay.deviceKeysFile, 'relay.deviceKeysFile'),
+      ...(relay.revocations && {
+        'relay.revocations': () => relay.revocations && expectRevocations(relay.revocations, log),
+      }),
     }),
     'policy.bundleFile': () => expectBundle(policy),
     'ledger.dir': () => expectWritable(ledger.dir),

@@ -8,6 +8,7 @@ import type { ZlError } from '@zerolatency/errors';
 import { watchKeySet } from '@zerolatency/identity';
 import type { RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
+import { type RevocationFiles, type Revocations, watchRevocations } from '@zerolatency/revocations';
 import { resolveSecret } from '@zerolatency/service/config';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -45,8 +46,10 @@ import {
   checkpointExports,
   exposeBundle,
   exposeLedger,
+  exposeRevocations,
   ledgerMetrics,
   relayMetrics,
+  revocationRefusals,
   toolMetrics,
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
@@ -184,15 +187,18 @@ async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<Op
     setting: 'relay.deviceKeysFile',
     log,
   });
+  const revocations = await openRevocations(relay.revocations, deps);
   const client = createRelayClient({
     urls: relay.urls,
     tls,
     deviceKeys: () => keys.keys(),
+    revocations,
     log,
     metrics: relayMetrics(registry),
   });
   lifecycle.onDrain('devices', async () => {
     client.close();
+    revocations?.close();
     keys.close();
     tls.close();
   });
@@ -200,8 +206,20 @@ async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<Op
     relay: relayCheck(client),
     'relay certificate': async () => tls.status(),
     'device keys': async () => keys.status(),
+    ...(revocations && { revocations: async () => revocations.status() }),
   };
   return { relay: client, checks };
+}
+
+async function openRevocations(
+  files: RevocationFiles | undefined,
+  { log, registry }: HostDeps,
+): Promise<Revocations | undefined> {
+  if (files === undefined) return undefined;
+  const onRefused = revocationRefusals(registry);
+  const revocations = await watchRevocations({ ...files, log, onRefused });
+  exposeRevocations(registry, () => revocations.figures());
+  return revocations;
 }
 
 function relayCheck(devices: RelayClient): ComponentCheck {

@@ -1,4 +1,5 @@
 import { watchKeySet } from '@zerolatency/identity';
+import { expectRevocations } from '@zerolatency/revocations';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
 import { watchTls } from '@zerolatency/service/tls';
 import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
@@ -7,7 +8,8 @@ import { openIssuer } from './start-registrar.ts';
 
 const log = { info() {}, warn() {} };
 
-export function checksOfRelay({ sockets, rpc, admin, tls, enrolment }: RelayConfig): ConfigChecks {
+export function checksOfRelay(config: RelayConfig): ConfigChecks {
+  const { sockets, rpc, admin, tls, enrolment, revocations } = config;
   const file = enrolment.jwksFile;
   const setting = 'enrolment.jwksFile';
   return {
@@ -16,6 +18,7 @@ export function checksOfRelay({ sockets, rpc, admin, tls, enrolment }: RelayConf
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
     [setting]: async () => (await watchKeySet({ file, setting, log })).close(),
+    ...(revocations && { revocations: () => expectRevocations(revocations, log) }),
   };
 }
 

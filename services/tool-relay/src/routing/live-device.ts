@@ -52,7 +52,9 @@ export interface LiveDeviceOptions {
   readonly tenant: TenantUsage;
   readonly metrics: RoutingMetrics;
   readonly backlog: Backlog;
-  readonly session: { cut(reason: 'slow' | 'superseded' | 'flooding'): void };
+  readonly session: { cut(reason: 'slow' | 'superseded' | 'flooding' | 'revoked'): void };
+  /** When the credential was issued by which the device is here; undefined when it does not say. */
+  readonly issuedAtMs?: number | undefined;
   readonly opened: OpenedFields;
 }
 
@@ -74,6 +76,10 @@ export class LiveDevice {
     this.epoch = options.lease.epoch;
     this.#options = options;
     this.#opened = options.opened;
+  }
+
+  get issuedAtMs(): number | undefined {
+    return this.#options.issuedAtMs;
   }
 
   get calls(): number {
@@ -102,6 +108,11 @@ export class LiveDevice {
   /** Another session of the same device has a newer lease. */
   supersede(): void {
     this.#options.session.cut('superseded');
+  }
+
+  /** Its credential no longer counts. */
+  revoke(): void {
+    this.#options.session.cut('revoked');
   }
 
   /** The socket is closed. */

@@ -28,7 +28,8 @@ export type LostReason =
   | 'superseded'
   | 'old_epoch'
   | 'limit'
-  | 'draining';
+  | 'draining'
+  | 'revoked';
 
 /**
  * Returns the frame in canonical form; undefined when it is not a frame, or when
@@ -104,6 +105,7 @@ const LOST_REASONS: Readonly<Record<LostReason, RouteLostReason>> = {
   old_epoch: RouteLostReason.OLD_EPOCH,
   limit: RouteLostReason.LIMIT,
   draining: RouteLostReason.DRAINING,
+  revoked: RouteLostReason.REVOKED,
 };
 
 export function routeLostFrame(handle: number, reason: LostReason): Uint8Array {

@@ -48,6 +48,7 @@ function sessions(settings: Record<string, unknown> = {}) {
     describe: async () => {},
   };
   const gone: boolean[] = [];
+  const revoked = new Map<string, ZlError>();
   const open = () => {
     const socket = new InMemorySocket();
     const session = new DeviceSession(
@@ -56,6 +57,7 @@ function sessions(settings: Record<string, unknown> = {}) {
         devices,
         directory,
         relayId: 'relay',
+        revocations: { fault: (device) => revoked.get(device.deviceId) },
         limits: parts.config.devices,
         verifier: { verify: () => new Promise((resolve) => checks.push(resolve)) },
       },
@@ -64,7 +66,7 @@ function sessions(settings: Record<string, unknown> = {}) {
     session.onOpen(socket);
     return { session, socket };
   };
-  return { parts, devices, checks, leases, released, gone, open };
+  return { parts, devices, checks, leases, released, gone, revoked, open };
 }
 
 const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
@@ -142,6 +144,19 @@ test('[RLY-01] devices whose hellos arrive together share the limit of their ten
   assert.deepEqual(both[1].socket.closed, { code: 4429, reason: 'limit.exceeded' });
   assert.equal(devices.size, 1);
   assert.deepEqual(released, [2]);
+});
+
+test('[BRG-04] a device that is revoked while it waits for its lease does not become live', async () => {
+  const { devices, checks, leases, released, revoked, open } = sessions();
+  const { session, socket } = open();
+  session.onMessage(helloBytes());
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  revoked.set('laptop', new ZlError('device.revoked', 'laptop was revoked'));
+  leases[0]?.give(leaseOf(1));
+  await nextLoop();
+  assert.deepEqual(socket.closed, { code: 4403, reason: 'device.revoked' });
+  assert.deepEqual([devices.size, released], [0, [1]]);
 });
 
 type Step =

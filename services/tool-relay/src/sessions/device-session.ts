@@ -25,6 +25,7 @@ import type {
 import * as disconnects from './disconnect.ts';
 import { type Hello, type HelloVerifier, type ProvedDevice, readHello } from './hello.ts';
 import { LiveSession } from './live-session.ts';
+import type { RevocationCheck } from './revocation-sweep.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
 
 const NONCE_BYTES = 32;
@@ -41,6 +42,7 @@ export interface SessionContext {
   readonly heartbeatMs: number;
   readonly devices: LiveDevices;
   readonly verifier: HelloVerifier;
+  readonly revocations: RevocationCheck;
   readonly directory: Pick<Directory, 'acquire' | 'release' | 'describe'>;
   readonly heartbeat: Heartbeat;
   readonly backlog: Backlog;
@@ -199,7 +201,7 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   async #prove(hello: Hello, nonce: Uint8Array): Promise<void> {
-    const { verifier, devices } = this.#context;
+    const { verifier } = this.#context;
     const { credential, proof } = hello;
     const device = await verifier.verify({ credential, proof, nonce });
     if ('error' in device) {
@@ -208,8 +210,16 @@ export class DeviceSession implements SocketListener, Pulse {
     }
     if (!this.#apply({ type: 'proof_held', device })) return;
     // Before the lease, so that a device that is refused keeps its socket on another pod.
-    if (!devices.hasRoomFor(device)) this.end(disconnects.TENANT_FULL);
+    const objection = this.#objectionTo(device);
+    if (objection !== undefined) this.end(objection);
     else await this.#takeLease(hello, device);
+  }
+
+  #objectionTo(device: ProvedDevice): disconnects.Disconnect | undefined {
+    const { revocations, devices } = this.#context;
+    const fault = revocations.fault(device);
+    if (fault !== undefined) return disconnects.refused(fault);
+    return devices.hasRoomFor(device) ? undefined : disconnects.TENANT_FULL;
   }
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {
@@ -218,9 +228,9 @@ export class DeviceSession implements SocketListener, Pulse {
     const description = { connectedUnixMs: clock.unixMs(), bridgeVersion, features, catalog };
     const lease = await directory.acquire(device, description);
     const newest = devices.find(lease)?.epoch ?? 0;
-    if (newest > lease.epoch) this.end(disconnects.SUPERSEDED);
-    // Others of the tenant may have taken its room in the meantime.
-    else if (!devices.hasRoomFor(device)) this.end(disconnects.TENANT_FULL);
+    // Others of the tenant may have taken its room in the meantime, or it was revoked.
+    const objection = newest > lease.epoch ? disconnects.SUPERSEDED : this.#objectionTo(device);
+    if (objection !== undefined) this.end(objection);
     const socket = this.#socket;
     if (socket === undefined || !this.#apply({ type: 'leased', lease })) {
       await directory.release(lease);
@@ -230,6 +240,7 @@ export class DeviceSession implements SocketListener, Pulse {
     this.#live = new LiveSession(this.#context, {
       hello,
       lease,
+      issuedAtMs: device.issuedAtMs,
       description,
       socket,
       session: this,

@@ -12,7 +12,8 @@ export type SessionEnd =
   | 'refused'
   | 'malformed'
   | 'limit'
-  | 'draining';
+  | 'draining'
+  | 'revoked';
 
 /** Why a session ends, and how its device hears of it. */
 export interface Disconnect {
@@ -48,7 +49,7 @@ export const TENANT_TOO_FAST = overLimit('the tenant exceeded its frames or byte
 export const NOT_A_HELLO = overLimit('the device sent more than a hello before it was proved');
 
 /** Why routing cuts a device. */
-export type Cut = 'slow' | 'superseded' | 'flooding';
+export type Cut = 'slow' | 'superseded' | 'flooding' | 'revoked';
 
 export const TENANT_FULL = overLimit('the tenant has reached its device limit on this pod');
 
@@ -68,10 +69,19 @@ export const CUTS: Readonly<Record<Cut, Disconnect>> = {
   slow: SLOW,
   superseded: SUPERSEDED,
   flooding: overLimit('the device sends more than its host reads'),
+  revoked: refused(new ZlError('device.revoked', 'the device was revoked')),
 };
 
 export function refused(error: ZlError): Disconnect {
-  return { end: 'refused', code: error.id === 'internal' ? 1011 : 4401, error };
+  switch (error.id) {
+    case 'device.revoked':
+      return { end: 'revoked', code: 4403, error };
+    case 'revocations.unavailable':
+      // The device may try again, here or at another pod.
+      return { end: 'refused', code: 1013, error };
+    default:
+      return { end: 'refused', code: error.id === 'internal' ? 1011 : 4401, error };
+  }
 }
 
 export function malformed(why: string): Disconnect {
@@ -109,6 +119,7 @@ export function bySocket(end: SocketEndReason): Disconnect {
 
 /** What the hosts of the device hear. */
 export function lostReason(end: SessionEnd, wasDraining: boolean): LostReason {
+  if (end === 'revoked') return end;
   if (wasDraining) return 'draining';
   return end === 'slow' || end === 'superseded' || end === 'draining' ? end : 'disconnected';
 }

@@ -1,8 +1,8 @@
 import { toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { readMessage } from '@zerolatency/frame';
-import type { DeviceIdentity } from '@zerolatency/identity';
 import { type Catalog, CatalogSchema, HelloSchema } from '@zerolatency/proto/bridge';
+import type { CredentialFacts } from '@zerolatency/revocations';
 import type { DeviceLimits } from '../config.ts';
 
 export interface Hello {
@@ -16,7 +16,7 @@ export interface Hello {
   readonly features: readonly string[];
 }
 
-export interface ProvedDevice extends DeviceIdentity {
+export interface ProvedDevice extends CredentialFacts {
   /** The session ends when its credential does. */
   readonly expiresAtMs: number;
 }

@@ -18,6 +18,7 @@ const END_OF_CALLEE_KINDS = 64;
 export interface LiveSessionOptions {
   readonly hello: Hello;
   readonly lease: Lease;
+  readonly issuedAtMs: number | undefined;
   readonly description: DeviceDescription;
   readonly socket: Socket;
   readonly session: { cut(reason: Cut): void; end(disconnect: Disconnect): void };
@@ -36,7 +37,7 @@ export class LiveSession {
 
   constructor(context: SessionContext, options: LiveSessionOptions) {
     const { devices, limits, clock, metrics, backlog } = context;
-    const { lease, socket, session } = options;
+    const { lease, socket, session, issuedAtMs } = options;
     const { journalId, credential, catalog, features } = options.hello;
     this.#context = context;
     this.#allowance = new Allowance(limits, clock.monotonicMs());
@@ -48,6 +49,7 @@ export class LiveSession {
       lease,
       socket,
       session,
+      issuedAtMs,
       limits,
       metrics,
       backlog,

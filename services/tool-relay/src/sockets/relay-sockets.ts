@@ -33,6 +33,7 @@ export interface RelaySocketsOptions {
   readonly devices: LiveDevices;
   readonly directory: SessionContext['directory'];
   readonly helloVerifier: HelloVerifier;
+  readonly revocations: SessionContext['revocations'];
   readonly hostVerifier: HostVerifier;
   readonly clock: Clock;
   readonly metrics: SocketMetrics;
@@ -73,11 +74,12 @@ export class RelaySockets {
       monotonicMs: clock.monotonicMs,
       onUnadmitted: (why) => metrics.unadmitted(why),
     });
-    const { directory, helloVerifier, hostVerifier } = options;
+    const { directory, helloVerifier, revocations, hostVerifier } = options;
     this.#deviceGate = new DeviceGate({
       ...shared,
       heartbeatMs,
       directory,
+      revocations,
       relayId: config.relayId,
       limits: config.devices,
       verifier: helloVerifier,

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
-import { ZlError } from '@zerolatency/errors';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
 import {
   decodeFrame,
   encodeFrame,
@@ -227,11 +227,19 @@ const REASONS: Readonly<Record<RouteLostReason, string>> = {
   [RouteLostReason.OLD_EPOCH]: 'its lease is over',
   [RouteLostReason.LIMIT]: 'this host holds as many devices there as it may',
   [RouteLostReason.DRAINING]: 'the relay is shutting down',
+  [RouteLostReason.REVOKED]: 'it was revoked',
+};
+
+const LOST_IDS: Readonly<Partial<Record<RouteLostReason, ErrorId>>> = {
+  [RouteLostReason.LIMIT]: 'limit.exceeded',
+  [RouteLostReason.REVOKED]: 'device.revoked',
 };
 
 /** Why a device cannot be reached through the relay that said so. */
 function routeLostError(payload: Uint8Array, deviceId: string): ZlError {
   const reason = readMessage(RouteLostSchema, payload)?.reason ?? RouteLostReason.UNSPECIFIED;
-  const id = reason === RouteLostReason.LIMIT ? 'limit.exceeded' : 'device.offline';
-  return new ZlError(id, `${deviceId}: ${REASONS[reason] ?? REASONS[RouteLostReason.UNSPECIFIED]}`);
+  return new ZlError(
+    LOST_IDS[reason] ?? 'device.offline',
+    `${deviceId}: ${REASONS[reason] ?? REASONS[RouteLostReason.UNSPECIFIED]}`,
+  );
 }

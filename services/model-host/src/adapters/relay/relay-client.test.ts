@@ -6,8 +6,10 @@ import type { ZlError } from '@zerolatency/errors';
 import { callIdFromKey, callKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
 import { RouteLostReason } from '@zerolatency/proto/link';
+import { watchRevocations } from '@zerolatency/revocations';
+import { revocationFiles, revoked } from '@zerolatency/revocations/testing';
 import { verifierFromPem } from '@zerolatency/signing';
-import { eventually } from '@zerolatency/testing';
+import { eventually, tempDir } from '@zerolatency/testing';
 import { EchoDevice } from '../../../test/relay/echo-device.ts';
 import { relayWorld } from '../../../test/relay/relay-world.ts';
 import type { DeviceConnection, DeviceRoute } from '../../executors/device/remote-call.ts';
@@ -303,4 +305,26 @@ test('devices are listed by tenant', async (t) => {
     ['laptop'],
   );
   assert.equal((await devices.list('south', never)).devices.length, 0);
+});
+
+test('[BRG-04] a host uses no revoked device, although its relay does', async (t) => {
+  const list = revocationFiles(tempDir(t));
+  await list.publish();
+  const watching = { ...list.files, log: { info() {}, warn() {} }, onRefused() {} };
+  const revocations = await watchRevocations({ ...watching, pollMs: 2 ** 31 - 1 });
+  t.after(() => revocations.close());
+  const { devices, relay, enrol, host } = await oneDevice(t, { revocations });
+  const other = devices.route('north', 'other');
+  relay.connect(new EchoDevice(await enrol('other')));
+  await other.ready(never);
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  await list.publish(revoked('laptop'));
+  await revocations.check();
+  assert.deepEqual(call.log, ['up 1', 'lost']);
+  await assert.rejects(route.ready(never), { id: 'device.revoked' });
+  const unaware = host({ revocations: undefined });
+  await unaware.route('north', 'laptop').ready(never);
+  assert.ok(other.connection !== undefined);
 });

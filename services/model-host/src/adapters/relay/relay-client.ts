@@ -1,11 +1,13 @@
 import { ZlError } from '@zerolatency/errors';
 import {
+  type DeviceIdentity,
   HOST_CREDENTIAL_TOLERANCE_S,
   type KeySet,
   signPeerToken,
   verifyDeviceCredential,
 } from '@zerolatency/identity';
 import type { ListDevicesResponse } from '@zerolatency/proto/relay';
+import type { Revocations } from '@zerolatency/revocations';
 import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { TlsMaterial } from '@zerolatency/service/tls';
 import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
@@ -20,6 +22,8 @@ export interface RelayClientOptions {
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
   readonly deviceKeys: KeySet['keys'];
+  /** Without it no device is revoked. */
+  readonly revocations?: Pick<Revocations, 'fault' | 'listed' | 'onChange'> | undefined;
   readonly limits?: Partial<RelayLimits>;
   readonly log: LinkLog;
   readonly metrics: RelayMetrics;
@@ -34,7 +38,7 @@ export interface RelayClient extends DeviceRoutes {
 
 /** Routes to the devices that this host reaches through relays. */
 export function createRelayClient(options: RelayClientOptions): RelayClient {
-  const { urls, tls, deviceKeys, log, metrics, nowMs = Date.now } = options;
+  const { urls, tls, deviceKeys, revocations, log, metrics, nowMs = Date.now } = options;
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const relayClock = new RelayClock(nowMs);
   const locator = new DeviceLocator({
@@ -42,9 +46,10 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
     onTime: (relayUnixMs) => relayClock.read(relayUnixMs),
   });
   const links = new LinkPool({ tls, limits, metrics, log, relayNowMs: () => relayClock.nowMs() });
-  const checkCredential = credentialCheck(deviceKeys, nowMs);
+  const checkCredential = credentialCheck({ deviceKeys, revocations, nowMs });
   const onClock = (journalMs: number) => metrics.deviceSkew(journalMs - nowMs());
   const routes = new DeviceRouteTable({ locator, links, checkCredential, limits, onClock });
+  revocations?.onChange(() => routes.recheck(revocations.listed()));
   return {
     route: (tenant, deviceId) => routes.get(tenant, deviceId),
     list: (tenant, signal) => locator.list(tenant, signal),
@@ -79,13 +84,25 @@ class RelayClock {
 export type CredentialCheck = (
   credential: string,
   device: { tenant: string; deviceId: string },
-) => Promise<{ verifier: Verifier } | { error: ZlError }>;
+) => Promise<CheckedCredential | { error: ZlError }>;
+
+export interface CheckedCredential {
+  readonly verifier: Verifier;
+  /** Why it must not be used now, although it is genuine. */
+  fault(): ZlError | undefined;
+}
 
 /**
  * The relay passes the credential on; the host trusts only the authority's
  * signature, so a stolen relay cannot substitute a device key of its own.
  */
-function credentialCheck(deviceKeys: KeySet['keys'], nowMs: () => number): CredentialCheck {
+function credentialCheck({
+  deviceKeys,
+  revocations,
+  nowMs,
+}: Pick<RelayClientOptions, 'deviceKeys' | 'revocations'> & {
+  readonly nowMs: () => number;
+}): CredentialCheck {
   return async (credential, { tenant, deviceId }) => {
     const rules = { nowMs: nowMs(), toleranceS: HOST_CREDENTIAL_TOLERANCE_S };
     const { value, error } = await verifyDeviceCredential(credential, deviceKeys(), rules);
@@ -96,7 +113,9 @@ function credentialCheck(deviceKeys: KeySet['keys'], nowMs: () => number): Crede
       return invalid(`the credential belongs to another device than ${deviceId}`);
     }
     try {
-      return { verifier: verifierFromJwk({ ...value.key.jwk }) };
+      const { issuedAtMs } = value;
+      const verifier = verifierFromJwk({ ...value.key.jwk });
+      return { verifier, fault: () => revocations?.fault({ tenant, deviceId, issuedAtMs }) };
     } catch (cause) {
       return invalid(`the key in the credential of ${deviceId} cannot be used`, cause);
     }
@@ -105,6 +124,10 @@ function credentialCheck(deviceKeys: KeySet['keys'], nowMs: () => number): Crede
 
 function invalid(message: string, cause?: unknown): { error: ZlError } {
   return { error: new ZlError('device.credential_invalid', message, { cause }) };
+}
+
+function routeKey(tenant: string, deviceId: string): string {
+  return JSON.stringify([tenant, deviceId]);
 }
 
 type Shared = Omit<RelayRouteOptions, 'tenant' | 'deviceId' | 'onIdle'>;
@@ -121,8 +144,15 @@ class DeviceRouteTable {
     return this.#routes.size;
   }
 
+  /** Also a relay that was stolen cannot keep a revoked device in use. */
+  recheck(devices: Iterable<DeviceIdentity>): void {
+    for (const { tenant, deviceId } of devices) {
+      this.#routes.get(routeKey(tenant, deviceId))?.recheck();
+    }
+  }
+
   get(tenant: string, deviceId: string): DeviceRoute {
-    const key = JSON.stringify([tenant, deviceId]);
+    const key = routeKey(tenant, deviceId);
     const existing = this.#routes.get(key);
     if (existing !== undefined) return existing;
     if (this.#routes.size >= this.#shared.limits.maxRoutes) this.#dropUnused();

@@ -1,11 +1,15 @@
-import { fromBinary } from '@bufbuild/protobuf';
 import { JournalClock } from '@zerolatency/call';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { callKey, type Frame, FrameKind, JOURNAL_CLOCK_FEATURE } from '@zerolatency/frame';
+import {
+  callKey,
+  type Frame,
+  FrameKind,
+  JOURNAL_CLOCK_FEATURE,
+  readMessage,
+} from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
 import { steadyClock } from '@zerolatency/service/steady-clock';
-import type { Verifier } from '@zerolatency/signing';
 import type {
   DeviceConnection,
   DeviceRoute,
@@ -14,7 +18,7 @@ import type {
 import type { RelayLimits } from './limits.ts';
 import type { Link } from './link.ts';
 import type { DeviceLocator, LocatedRelay } from './locator.ts';
-import type { CredentialCheck, LinkPool } from './relay-client.ts';
+import type { CheckedCredential, CredentialCheck, LinkPool } from './relay-client.ts';
 
 /**
  *   idle -> locating -> opening -> up -> waiting -> locating ...
@@ -26,12 +30,7 @@ type RouteState =
   | { readonly name: 'idle' }
   | { readonly name: 'locating'; readonly abort: AbortController }
   | Opening
-  | {
-      readonly name: 'up';
-      readonly hop: Hop;
-      readonly clock: JournalClock | undefined;
-      connection: DeviceConnection;
-    }
+  | (ConnectionParts & { readonly name: 'up'; connection: DeviceConnection })
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'closed' };
 
@@ -124,6 +123,12 @@ export class RelayRoute implements DeviceRoute {
     if (this.#state.name === 'up') this.#state.hop.link.send(frame);
   }
 
+  /** The device may have been revoked since its credential was checked. */
+  recheck(): void {
+    const fault = this.#state.name === 'up' ? this.#state.credential.fault() : undefined;
+    if (fault !== undefined) this.#lose(fault);
+  }
+
   close(): void {
     this.#leave();
     clearTimeout(this.#idleTimer);
@@ -200,9 +205,9 @@ export class RelayRoute implements DeviceRoute {
       else if ('clock' in this.#state) this.#state.clock?.hear(frame);
       return;
     }
-    const opened = decodeOpened(frame.payload);
-    if ('error' in opened) this.#lose(opened.error);
-    else this.#onOpened(opened);
+    const opened = readMessage(OpenedSchema, frame.payload);
+    if (opened !== undefined) this.#onOpened(opened);
+    else this.#lose(new ZlError('frame.malformed', 'OPENED cannot be read'));
   }
 
   #onOpened(opened: Opened): void {
@@ -210,11 +215,9 @@ export class RelayRoute implements DeviceRoute {
     if (state.name !== 'opening' && state.name !== 'up') return;
     const known = state.name === 'up' ? state.connection : state.opened;
     if (known !== undefined && !isSameConnection(known, opened)) {
-      this.#lose(
-        new ZlError('device.offline', 'the relay holds another connection of the device now'),
-      );
+      this.#lose(new ZlError('device.offline', 'the relay holds another connection of it now'));
     } else if (state.name === 'up') {
-      state.connection = connectionOf(opened, { ...state, verifier: state.connection.verifier });
+      state.connection = connectionOf(opened, state);
     } else if (known !== undefined) {
       // The catalog changed while the credential is being checked.
       state.opened = opened;
@@ -231,12 +234,12 @@ export class RelayRoute implements DeviceRoute {
     const clock = this.#clockOf(hop, opened);
     state.clock = clock;
     const { checkCredential, tenant, deviceId } = this.#options;
-    const checked = checkCredential(opened.credential, { tenant, deviceId });
+    const check = checkCredential(opened.credential, { tenant, deviceId });
     // Asked meanwhile: no call is sent before the device's clock is known.
-    Promise.all([checked, clock?.ask()]).then(([verified]) => {
+    Promise.all([check, clock?.ask()]).then(([credential]) => {
       if (this.#state !== state) return;
-      if ('error' in verified) this.#lose(verified.error);
-      else this.#up(state, connectionOf(state.opened ?? opened, { ...verified, hop, clock }));
+      if ('error' in credential) this.#lose(credential.error);
+      else this.#up(state, { hop, clock, credential });
     });
   }
 
@@ -254,11 +257,14 @@ export class RelayRoute implements DeviceRoute {
     });
   }
 
-  #up({ timer, clock, hop }: Opening, connection: DeviceConnection): void {
-    if (hop === undefined) return;
+  #up({ timer, opened }: Opening, parts: ConnectionParts): void {
+    const fault = parts.credential.fault();
+    if (fault !== undefined) this.#lose(fault);
+    if (fault !== undefined || opened === undefined) return;
     clearTimeout(timer);
     this.#backoff.reset();
-    this.#state = { name: 'up', hop, clock, connection };
+    const connection = connectionOf(opened, parts);
+    this.#state = { name: 'up', ...parts, connection };
     this.#waiters.resolveAll(connection);
     for (const user of [...this.#users.values()]) user.onRouteUp(connection);
   }
@@ -324,22 +330,15 @@ function silenceOf({ owner, opened }: Opening): ZlError {
     : new ZlError('device.offline', 'the device does not state its clock');
 }
 
-function decodeOpened(payload: Uint8Array): Opened | { error: ZlError } {
-  try {
-    return fromBinary(OpenedSchema, payload);
-  } catch (cause) {
-    return { error: new ZlError('frame.malformed', 'OPENED cannot be read', { cause }) };
-  }
-}
-
 interface ConnectionParts {
   readonly hop: Hop;
-  readonly verifier: Verifier;
   readonly clock: JournalClock | undefined;
+  readonly credential: CheckedCredential;
 }
 
 /** The public key is the one in the verified credential of the same message. */
-function connectionOf(opened: Opened, { hop, verifier, clock }: ConnectionParts): DeviceConnection {
+function connectionOf(opened: Opened, parts: ConnectionParts): DeviceConnection {
+  const { hop, clock, credential } = parts;
   return {
     ...(clock && { journalNowMs: () => clock.nowMs() }),
     device: hop.handle,
@@ -347,9 +346,12 @@ function connectionOf(opened: Opened, { hop, verifier, clock }: ConnectionParts)
     journalId: opened.journalId,
     servers: opened.catalog?.servers ?? [],
     credential: opened.credential,
-    verifier,
+    verifier: credential.verifier,
   };
 }
+
+/** Another try would end the same. */
+const FINAL = /^(device\.(unknown|credential_invalid|revoked)$|identity\.)/;
 
 /** Those who wait for a route to come up before anything of theirs was sent. */
 class RouteWaiters {
@@ -391,10 +393,6 @@ class RouteWaiters {
   /** One try failed. Waiting goes on where the next try may find a device that is just reconnecting. */
   failed(error: ZlError): void {
     this.#last = error;
-    if (isFinal(error)) this.rejectAll(error);
+    if (FINAL.test(error.id)) this.rejectAll(error);
   }
-}
-
-function isFinal({ id }: ZlError): boolean {
-  return /^(device\.(unknown|credential_invalid)$|identity\.)/.test(id);
 }

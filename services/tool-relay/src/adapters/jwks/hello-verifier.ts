@@ -35,7 +35,8 @@ export async function openHelloVerifier(
       if (error !== undefined) return refuse(`the credential is refused: ${error}`);
       const fault = await possessionFault(proof, value.key, { nonce, audience: relayId, nowMs });
       if (fault !== undefined) return refuse(`the proof is refused: ${fault}`);
-      return { ...value.device, expiresAtMs: value.expiresAtMs };
+      const { device, issuedAtMs, expiresAtMs } = value;
+      return { ...device, issuedAtMs, expiresAtMs };
     },
   };
 }

@@ -182,6 +182,13 @@ export enum RouteLostReason {
    * @generated from enum value: ROUTE_LOST_REASON_DRAINING = 7;
    */
   DRAINING = 7,
+
+  /**
+   * The credential of the device was revoked.
+   *
+   * @generated from enum value: ROUTE_LOST_REASON_REVOKED = 8;
+   */
+  REVOKED = 8,
 }
 
 /**

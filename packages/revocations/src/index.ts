@@ -1,0 +1,13 @@
+export {
+  /** @internal */
+  REVOCATION_LIST,
+  type RevocationList,
+} from './revocation-list.ts';
+export {
+  type CredentialFacts,
+  expectRevocations,
+  type RevocationFigures,
+  type RevocationFiles,
+  type Revocations,
+  watchRevocations,
+} from './revocations.ts';

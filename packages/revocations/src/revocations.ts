@@ -1,0 +1,141 @@
+import { ZlError } from '@zerolatency/errors';
+import type { DeviceIdentity } from '@zerolatency/identity';
+import {
+  DocumentHolder,
+  type DocumentHolderOptions,
+  type DocumentState,
+  openFloorFile,
+  type RefusalReason,
+  watchDocument,
+} from '@zerolatency/signing';
+import { keyOf, REVOCATION_LIST, type RevocationList } from './revocation-list.ts';
+
+/** What a list judges a credential by. */
+export interface CredentialFacts extends DeviceIdentity {
+  /** Absent when the credential does not state it. */
+  readonly issuedAtMs?: number | undefined;
+}
+
+/** The revocation list in force. Without one nobody knows who is revoked, so nobody is admitted. */
+export class RevocationHolder extends DocumentHolder<RevocationList> {
+  #revokedAtMs: ReadonlyMap<string, number> | undefined;
+
+  constructor(options: DocumentHolderOptions) {
+    super(REVOCATION_LIST, options);
+    this.onChange((now) => {
+      this.#revokedAtMs = indexOf(now);
+    });
+  }
+
+  /** Why the credential must not be used; undefined when it may. */
+  fault({ tenant, deviceId, issuedAtMs = 0 }: CredentialFacts): ZlError | undefined {
+    if (this.#revokedAtMs === undefined) {
+      return new ZlError('revocations.unavailable', 'there is no valid revocation list');
+    }
+    const revokedAtMs = this.#revokedAtMs.get(keyOf(tenant, deviceId));
+    if (revokedAtMs === undefined || issuedAtMs > revokedAtMs) return undefined;
+    const at = new Date(revokedAtMs).toISOString();
+    return new ZlError('device.revoked', `${deviceId} of ${tenant} was revoked at ${at}`);
+  }
+}
+
+function indexOf(now: DocumentState<RevocationList>): ReadonlyMap<string, number> | undefined {
+  if (now.state === 'none') return undefined;
+  return new Map(
+    now.content.devices.map(({ tenant, device, revokedAt }) => [
+      keyOf(tenant, device),
+      Date.parse(revokedAt),
+    ]),
+  );
+}
+
+export interface RevocationFiles {
+  /** The signed list. */
+  readonly file: string;
+  /** Keys that may sign it. */
+  readonly keysDir: string;
+  /** Remembers the newest list ever accepted. */
+  readonly stateFile: string;
+}
+
+export interface RevocationFigures {
+  /** 0 without a list. */
+  readonly version: number;
+  readonly devices: number;
+}
+
+interface RevocationLog {
+  info(fields: object, message: string): void;
+  warn(fields: object, message: string): void;
+}
+
+export interface WatchRevocationsOptions extends RevocationFiles {
+  readonly log: RevocationLog;
+  readonly onRefused: (reason: RefusalReason) => void;
+  readonly pollMs?: number;
+}
+
+export interface Revocations {
+  fault(credential: CredentialFacts): ZlError | undefined;
+  /** The devices that the list in force names, revoked or enrolled again since. */
+  listed(): Iterable<DeviceIdentity>;
+  /** Called at once with what is in force, and for each later list. */
+  onChange(listener: (isInForce: boolean) => void): void;
+  figures(): RevocationFigures;
+  /** For a component report. */
+  status(): { readonly status: 'ok' | 'degraded' | 'down'; readonly detail: string };
+  /** Looks at the file now. */
+  check(): Promise<void>;
+  close(): void;
+}
+
+/** Resolves after the first look at the file, whatever it found. */
+export async function watchRevocations(options: WatchRevocationsOptions): Promise<Revocations> {
+  const { file, keysDir, stateFile, log, onRefused, pollMs } = options;
+  const holder = new RevocationHolder({ floor: openFloorFile(stateFile) });
+  const watch = await watchDocument({
+    ...{ holder, file, keysDir, log },
+    ...(pollMs !== undefined && { pollMs }),
+    onRefused: ({ reason }) => onRefused(reason),
+  });
+  const current = () => holder.current(Date.now());
+  const devices = () => {
+    const now = current();
+    return now.state === 'none' ? [] : now.content.devices;
+  };
+  return {
+    fault: (credential) => holder.fault(credential),
+    listed: () => devices().map(({ tenant, device: deviceId }) => ({ tenant, deviceId })),
+    onChange: (listener) => {
+      holder.onChange(({ state }) => listener(state !== 'none'));
+      listener(current().state !== 'none');
+    },
+    figures: () => {
+      const now = current();
+      if (now.state === 'none') return { version: 0, devices: 0 };
+      return { version: now.content.version, devices: now.content.devices.length };
+    },
+    status: () => statusOf(current(), watch.refusal()),
+    check: () => watch.check(),
+    close: () => watch.close(),
+  };
+}
+
+/** Throws what is wrong with the files. Writes nothing. */
+export async function expectRevocations(files: RevocationFiles, log: RevocationLog): Promise<void> {
+  const floor = { load: openFloorFile(files.stateFile).load, save: async () => {} };
+  const holder = new RevocationHolder({ floor });
+  const watch = await watchDocument({ holder, file: files.file, keysDir: files.keysDir, log });
+  watch.close();
+  const refusal = watch.refusal();
+  if (refusal !== undefined) throw refusal;
+}
+
+function statusOf(now: DocumentState<RevocationList>, refusal: ZlError | undefined) {
+  const why = refusal === undefined ? '' : `; ${refusal.message}. ${refusal.help}`;
+  if (now.state === 'none') {
+    return { status: 'down', detail: `no list, so no device is admitted${why}` } as const;
+  }
+  const detail = `${now.name}, ${now.content.devices.length} devices${why}`;
+  return { status: refusal === undefined ? 'ok' : 'degraded', detail } as const;
+}
