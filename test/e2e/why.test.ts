@@ -141,9 +141,26 @@ test('why', { timeout: 300_000 }, async (t) => {
     await system.kill('device-bridge');
     await read('welcome.txt');
     await explained(system, /error {5}device\.offline: /, /\nnow\n {2}device-bridge is down: /);
-    await system.start('device-bridge');
-    await system.healthy();
   });
+
+  await t.test(
+    '[CLI-02] a chat whose bridge is away goes on without tools and says so',
+    async () => {
+      const terminal = fakeTerminal({ input: ['hello', 'call fs.read {}'] });
+      const { status, stdout, stderr } = await runZl(terminal, ['--home', layout.home, 'chat']);
+      assert.equal(status, 0, stderr);
+      const warnings = stderr.match(
+        /^zl: device\.offline: .* this answer is without tools\. .*$/gm,
+      );
+      assert.equal(warnings?.length, 2, stderr);
+      assert.match(stdout, /done|turn [0-9a-f]{32}/);
+      const named = await zl(system, 'chat', '--device', 'this-machine', 'hello');
+      assert.equal(named.status, 1);
+      assert.match(named.stderr + named.stdout, /device\.offline/);
+      await system.start('device-bridge');
+      await system.healthy();
+    },
+  );
 
   await t.test('[CLI-02] a relay that is away', async () => {
     await system.kill('tool-relay');

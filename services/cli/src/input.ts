@@ -7,7 +7,7 @@ export async function readText(path: string): Promise<string> {
   try {
     return await readFile(path, 'utf8');
   } catch (cause) {
-    throw new ZlError('config.invalid', `cannot read ${path}: ${causeOf(cause)}`, { cause });
+    throw new ZlError('file.unusable', `cannot read ${path}: ${causeOf(cause)}`, { cause });
   }
 }
 
@@ -30,7 +30,9 @@ export async function readJson(path: string, id: ErrorId): Promise<unknown> {
 
 function causeOf(reason: unknown): string {
   if (!(reason instanceof Error)) return String(reason);
-  return 'code' in reason && reason.code === 'ENOENT' ? 'no such file' : reason.message;
+  const code = 'code' in reason ? reason.code : undefined;
+  if (code === 'EISDIR') return 'it is a folder';
+  return code === 'ENOENT' ? 'no such file' : reason.message;
 }
 
 /** A plain document, or the payload of an envelope, whose signature is not checked. */

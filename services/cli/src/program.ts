@@ -5,7 +5,7 @@ import { addManifestCommands } from './commands/manifest-commands.ts';
 import { addOperationCommands } from './commands/operation-commands.ts';
 import { addPolicyCommands } from './commands/policy-commands.ts';
 import { addToolsCommands } from './commands/tools-commands.ts';
-import { findHome, type Layout, layoutOf } from './installation/layout.ts';
+import { expectInstalled, findHome, type Layout, layoutOf } from './installation/layout.ts';
 import type { Settings } from './settings.ts';
 import {
   type CommandContext,
@@ -30,8 +30,8 @@ const LOAD = {
 const EPILOGUE = `
 Exit status:
   0    success
-  1    denied, failed, invalid or unhealthy
-  2    usage error
+  1    denied, failed, invalid, not installed or unhealthy
+  2    usage error: a command, option or argument that is not valid
   3    host or relay unreachable
   4    nothing wrong was found, and not everything could be checked
   130  interrupted
@@ -68,7 +68,8 @@ function buildProgram(terminal: Terminal, finish: ExitWith): Command {
     });
   const layout = () =>
     layoutOf(findHome(terminal.cwd, program.opts().home ?? terminal.env.ZL_HOME));
-  const context: CommandContext = { terminal, finish, layout };
+  const installed = () => expectInstalled(layout());
+  const context: CommandContext = { terminal, finish, layout, installed };
   addInstallationCommands(program, context);
   addChatCommands(program, context);
   addToolsCommands(program, context);

@@ -1,6 +1,6 @@
 import { readFile } from 'node:fs/promises';
-import { ZlError } from '@zerolatency/errors';
 import { type JsonSchema, loadConfig } from '@zerolatency/service/config';
+import { noInstallation } from './installation/layout.ts';
 
 /** Content of `zl.json`, written by `zl up` or by hand. */
 export interface Settings {
@@ -59,11 +59,7 @@ const SCHEMA = object({
 
 export async function readSettings(path: string): Promise<Settings> {
   const content = await readFile(path, 'utf8').catch((cause: unknown) => {
-    throw new ZlError(
-      'config.invalid',
-      `no installation found: cannot read ${path}; run "make up"`,
-      { cause },
-    );
+    throw noInstallation(path, cause);
   });
   return loadConfig<Settings>(
     { schema: SCHEMA, envPrefix: 'ZL_CLI' },

@@ -41,7 +41,10 @@ export type ExitWith = (work: Promise<number>) => Promise<void>;
 export interface CommandContext {
   readonly terminal: Terminal;
   readonly finish: ExitWith;
+  /** Of the installation, which need not exist. */
   layout(): Layout;
+  /** The same; throws where nothing is installed. */
+  installed(): Layout;
 }
 
 export function print(terminal: Terminal, line: string): void {
@@ -69,6 +72,8 @@ const UNREACHABLE: ReadonlySet<string> = new Set<ErrorId>([
 ]);
 
 export function statusOf({ id }: { readonly id: string }): number {
+  // Whoever noticed it, zl or the host: an argument was wrong.
+  if (id === ('request.invalid' satisfies ErrorId)) return EXIT_STATUS.usage;
   return UNREACHABLE.has(id) ? EXIT_STATUS.unreachable : EXIT_STATUS.failed;
 }
 

@@ -5,6 +5,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { tempDir } from '@zerolatency/testing';
 import { readSettings } from '../src/settings.ts';
 import { installed } from './installed.ts';
 
@@ -75,5 +76,25 @@ test('[CLI-02] --help of a service prints its usage and exits with 0', () => {
     const { status, stdout, stderr } = service(name, '--help');
     assert.deepEqual([status, stderr], [0, '']);
     assert.match(stdout, new RegExp(`^usage: ${name} .*--check-config`));
+    const statuses = [...stdout.matchAll(/^ {2}(\d+) {4}/gm)].map(([, each]) => Number(each));
+    assert.deepEqual(statuses, [0, 1]);
+  }
+});
+
+test('[CLI-02] a mistake in the command line of a service ends it with 1 and names the mistake', (t) => {
+  const none = join(tempDir(t), 'none.yaml');
+  for (const name of ['model-host', 'tool-relay', 'device-bridge']) {
+    for (const [args, says] of [
+      [['--confg', none], /'--confg'.*usage: /s],
+      [['--set', 'nothing'], /--set nothing is not a setting\nusage: /],
+      [['--config', none], /none\.yaml cannot be read/],
+      [['--set', 'logg.level=debug'], /logg is not a setting. Did you mean "log"/],
+      [[], / is missing/],
+    ] as const) {
+      const { status, stdout, stderr } = service(name, ...args);
+      assert.deepEqual([status, stdout], [1, ''], `${name} ${args}`);
+      assert.match(stderr, says);
+      assert.match(stderr, /^config\.invalid: /);
+    }
   }
 });

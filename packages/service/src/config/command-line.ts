@@ -56,8 +56,17 @@ function readSetting(setting: string, program: string): readonly [string, string
   throw new ZlError('config.invalid', `--set ${setting} is not a setting\n${usage(program)}`);
 }
 
-export function usage(program: string): string {
+function usage(program: string): string {
   return `usage: ${program} [--config <file>] [--set <setting>=<value> ...] [--print-config] [--check-config]`;
+}
+
+/** What --help prints. */
+export function programHelp(program: string): string {
+  return `${usage(program)}
+
+Exit status:
+  0    it was asked to stop and did, or a check found nothing wrong
+  1    it could not start, it failed, or a check found something wrong`;
 }
 
 async function readConfigFile(path: string): Promise<string> {

@@ -1,4 +1,4 @@
-export { readCommandLine, usage } from './command-line.ts';
+export { programHelp, readCommandLine } from './command-line.ts';
 export { configDigest, describeConfig } from './describe.ts';
 export { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
 export { dereference, type JsonSchema, prepareSchema } from './schema.ts';

@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Tracer } from '@opentelemetry/api';
 import { fromLocal } from '@zerolatency/errors';
 import { foreignText } from '@zerolatency/redaction';
-import { type ConfigSources, readCommandLine, usage } from '../config/index.ts';
+import { type ConfigSources, programHelp, readCommandLine } from '../config/index.ts';
 import {
   createLogger,
   createRegistry,
@@ -67,7 +67,7 @@ export function runProgram<Config extends ProgramConfig>(
     const { service, configEnv } = program;
     const args = own.argv.slice(2);
     if (args.includes('--help')) {
-      own.stdout.write(`${usage(service)}\n`);
+      own.stdout.write(`${programHelp(service)}\n`);
       return 0;
     }
     const { sources, printConfig, checkConfig } = await readCommandLine(args, {

@@ -9,7 +9,7 @@ const PROOF_STATUS =
   '\nExit status: 0 proved, 1 not proved, 4 when the public key of the checkpoint is not there.';
 
 export function addAuditCommands(program: Command, context: CommandContext): void {
-  const { terminal, finish, layout } = context;
+  const { terminal, finish, layout, installed } = context;
   const audit = program.command('audit').description('read and verify a ledger offline');
   audit
     .command('show')
@@ -18,7 +18,7 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     .option('--turn <id>', 'print only the records of this turn')
     .option('--json', 'print one JSON record per line')
     .action(async (dir, options) =>
-      finish((await load()).auditShow(terminal, dir ?? layout().host.ledger, options)),
+      finish((await load()).auditShow(terminal, dir ?? installed().host.ledger, options)),
     );
   audit
     .command('verify')
@@ -44,7 +44,7 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     )
     .action(async (dir, options) =>
       finish(
-        (await load()).auditVerify(terminal, dir ?? layout().host.ledger, {
+        (await load()).auditVerify(terminal, dir ?? installed().host.ledger, {
           json: options.json,
           checkpoints: options.checkpoint,
           strict: options.strict,
@@ -67,7 +67,7 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
       'prove it for this checkpoint; default: the newest of the ledger',
     )
     .action(async (dir, options) =>
-      finish((await loadProofs()).auditProve(terminal, dir ?? layout().host.ledger, options)),
+      finish((await loadProofs()).auditProve(terminal, dir ?? installed().host.ledger, options)),
     );
   audit
     .command('check-proof')

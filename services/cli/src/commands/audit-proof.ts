@@ -35,7 +35,7 @@ export async function auditProve(
   if (record === undefined || since !== undefined) throw oneClaim();
   if (!AUDIT_ID.test(record) && !/^\d{1,15}$/.test(record)) {
     throw new ZlError(
-      'config.invalid',
+      'request.invalid',
       `${record} is neither the index nor the audit id of a record`,
     );
   }
@@ -51,11 +51,11 @@ export async function auditCheckProof(
 ): Promise<number> {
   const keys = await readVerifiers(hostKeys);
   const proof = parseProof(await readText(file));
-  if (proof === undefined) throw new ZlError('config.invalid', `${file} is not a proof`);
+  if (proof === undefined) throw new ZlError('file.unusable', `${file} is not a proof`);
   if (proof.kind === 'consistency') {
     if (since === undefined || record !== undefined) {
       throw new ZlError(
-        'config.invalid',
+        'request.invalid',
         `${file} proves consistency: give the earlier checkpoint with --since`,
       );
     }
@@ -69,7 +69,7 @@ export async function auditCheckProof(
   }
   if (record === undefined || since !== undefined) {
     throw new ZlError(
-      'config.invalid',
+      'request.invalid',
       `${file} proves a record: give its audit id or file with --record`,
     );
   }
@@ -105,7 +105,7 @@ function report(
 
 function oneClaim(): ZlError {
   return new ZlError(
-    'config.invalid',
+    'request.invalid',
     'give either --record, for a proof that the ledger holds it, or --since, for a proof that nothing earlier changed',
   );
 }

@@ -207,8 +207,8 @@ test('[AUD-04] a record is proved, and the proof checked without the ledger', as
   const unknown = await zl('check-proof', proof, '--record', record, '--host-keys', stranger);
   assert.equal(unknown.status, 4);
   assert.match(unknown.stdout, /^Not checked: .* key hash [0-9a-f]{8}; add its key to /);
-  assert.equal((await zl('prove', ledgerDir)).status, 1);
-  assert.equal((await zl('check-proof', proof, ...keys)).status, 1);
+  assert.equal((await zl('prove', ledgerDir)).status, 2);
+  assert.equal((await zl('check-proof', proof, ...keys)).status, 2);
 });
 
 test('[AUD-04] a ledger is proved to continue a checkpoint kept elsewhere', async (t) => {
@@ -254,7 +254,9 @@ test('show prints each record in one line, or as JSON', async (t) => {
     ],
   );
   assert.equal((await show('--turn', TURN_ID)).stdout.trimEnd().split('\n').length, 2);
-  assert.equal((await show('--turn', 'another')).stdout, '');
+  const { status: missing, stdout: none, stderr } = await show('--turn', 'another');
+  assert.deepEqual([missing, none], [1, '']);
+  assert.match(stderr, /no record .* names turn another/);
 });
 
 test('show names the call that started a nested turn', async (t) => {
@@ -315,7 +317,7 @@ test('a folder without a ledger is reported without a stack trace', async (t) =>
   const { status, stdout, stderr } = await zl('show', join(dir, 'none'));
   assert.deepEqual([status, stdout], [1, '']);
   assert.equal((await zl('verify', join(dir, 'none'))).status, 1);
-  assert.match(stderr, /^zl: config\.invalid: there is no ledger in .*none\n {4}/);
+  assert.match(stderr, /^zl: file\.unusable: there is no ledger in .*none;.*\n {4}/);
 });
 
 test('the name of a tool cannot control the terminal', async (t) => {

@@ -30,13 +30,18 @@ export async function auditShow(
 ): Promise<number> {
   const paint = paintFor(terminal);
   await expectLedger(dir);
+  let isShown = false;
   for await (const { record } of readLedger(dir)) {
     if (options.turn !== undefined && turnOf(record) !== options.turn) continue;
+    isShown = true;
     if (options.json) printJson(terminal, record);
     else print(terminal, describe(record, paint));
     await drained(terminal);
   }
-  return EXIT_STATUS.ok;
+  if (isShown) return EXIT_STATUS.ok;
+  const which = options.turn === undefined ? 'yet' : `names turn ${options.turn}`;
+  terminal.stderr.write(`zl: no record in ${dir} ${foreignLine(which)}\n`);
+  return EXIT_STATUS.failed;
 }
 
 export async function auditVerify(
@@ -70,7 +75,10 @@ export async function auditVerify(
 async function expectLedger(dir: string): Promise<void> {
   const names = await readdir(dir).catch(() => []);
   if (!names.some((name) => name.startsWith('segment-'))) {
-    throw new ZlError('config.invalid', `there is no ledger in ${dir}`);
+    throw new ZlError(
+      'file.unusable',
+      `there is no ledger in ${dir}; a host makes one at its start`,
+    );
   }
 }
 

@@ -54,7 +54,7 @@ test('[CLI-02] call refuses arguments that are not an object before it asks the 
   const host = await serveHost(t, made, () => []);
   for (const written of ['{path: a}', '[]', '"a"', 'null']) {
     const { status, stderr } = await made.zl(['call', 'fs.read', written]);
-    assert.equal(status, 1);
+    assert.equal(status, 2);
     assert.match(stderr, /^zl: request\.invalid: the arguments are not a JSON object/);
   }
   assert.equal(host.calls.length, 0);

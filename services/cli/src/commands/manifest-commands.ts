@@ -5,7 +5,7 @@ import type { CommandContext } from '../terminal.ts';
 const load = () => import('./manifest.ts');
 
 export function addManifestCommands(program: Command, context: CommandContext): void {
-  const { terminal, finish, layout } = context;
+  const { terminal, finish, layout, installed } = context;
   const manifest = program
     .command('manifest')
     .description('sign and check the list of MCP servers that a device may start');
@@ -24,9 +24,9 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .option('--json', 'print JSON')
     .action(async (file, options) =>
       finish(
-        (await load()).manifestVerify(terminal, file ?? layout().device.manifest, {
+        (await load()).manifestVerify(terminal, file ?? installed().device.manifest, {
           ...options,
-          keys: options.keys ?? layout().device.manifestKeys,
+          keys: options.keys ?? installed().device.manifestKeys,
           floors: [layout().device.manifestFloor],
         }),
       ),
@@ -41,6 +41,6 @@ export function addManifestCommands(program: Command, context: CommandContext): 
     .description('print the content of a signed manifest as JSON')
     .argument('[manifest.dsse.json]', 'default: the one of this installation')
     .action(async (file) =>
-      finish((await load()).manifestShow(terminal, file ?? layout().device.manifest)),
+      finish((await load()).manifestShow(terminal, file ?? installed().device.manifest)),
     );
 }

@@ -6,7 +6,7 @@ import type { CommandContext } from '../terminal.ts';
 const load = () => import('./policy.ts');
 
 export function addPolicyCommands(program: Command, context: CommandContext): void {
-  const { terminal, finish, layout } = context;
+  const { terminal, finish, layout, installed } = context;
   const policy = program.command('policy').description('write, sign and query policy bundles');
   policy
     .command('keygen')
@@ -29,7 +29,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .argument('[bundle.json]', 'continue with this file')
     .action(async (file) => {
       const { policyEdit } = await import('./policy-edit.ts');
-      await finish(policyEdit(terminal, layout(), file));
+      await finish(policyEdit(terminal, installed(), file));
     });
   policy
     .command('verify')
@@ -39,9 +39,9 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .option('--json', 'print JSON')
     .action(async (file, options) =>
       finish(
-        (await load()).policyVerify(terminal, file ?? layout().policy.bundle, {
+        (await load()).policyVerify(terminal, file ?? installed().policy.bundle, {
           ...options,
-          keys: options.keys ?? layout().policy.keys,
+          keys: options.keys ?? installed().policy.keys,
           floors: layout().policy.floors,
         }),
       ),
@@ -51,7 +51,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     .description('print the content of a signed bundle as JSON')
     .argument('[bundle.dsse.json]', 'default: the one of this installation')
     .action(async (file) =>
-      finish((await load()).policyShow(terminal, file ?? layout().policy.bundle)),
+      finish((await load()).policyShow(terminal, file ?? installed().policy.bundle)),
     );
   addExplain(policy, context);
   policy
@@ -71,7 +71,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
     );
 }
 
-function addExplain(policy: Command, { terminal, finish, layout }: CommandContext): void {
+function addExplain(policy: Command, { terminal, finish, installed }: CommandContext): void {
   const collect = (value: string, before: string[] = []) => [...before, value];
   const collectPaths = (value: string, before: NamedPath[] = []) => [...before, parsePath(value)];
   policy
@@ -99,7 +99,7 @@ function addExplain(policy: Command, { terminal, finish, layout }: CommandContex
     .option('--json', 'print JSON')
     .action(async (file, o) =>
       finish(
-        (await load()).policyExplain(terminal, file ?? layout().policy.bundle, {
+        (await load()).policyExplain(terminal, file ?? installed().policy.bundle, {
           json: o.json,
           request: {
             tool: o.tool,

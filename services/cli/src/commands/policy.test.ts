@@ -203,7 +203,7 @@ test('a file that is missing, not JSON or not a bundle is named, without a stack
   const { zl, at, write } = await desk(t);
   const missing = await zl('policy', 'lint', at('none.json'));
   assert.equal(missing.status, 1);
-  assert.match(missing.stderr, /^zl: config\.invalid: cannot read .*none\.json: no such file/);
+  assert.match(missing.stderr, /^zl: file\.unusable: cannot read .*none\.json: no such file/);
   const broken = await zl('policy', 'lint', await write('broken.json', '{'));
   assert.match(broken.stderr, /^zl: policy\.invalid: .*broken\.json is not JSON/);
   const { rules: _, ...headless } = bundle();

@@ -35,6 +35,9 @@ export async function status(
   } else {
     for (const component of components) printComponent(terminal, layout, component);
     printDevices(terminal, devices);
+    if (probes.some(({ health }) => health === 'down')) {
+      print(terminal, '\n"zl up" starts what is down, and "zl doctor" names the hop that fails.');
+    }
   }
   return probes.every(({ health }) => health === 'ok') ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }

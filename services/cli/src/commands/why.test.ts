@@ -38,7 +38,7 @@ test('[CLI-02] why asks for more digits where several turns begin with the same'
   const lines = ['aaaa1', 'aaaa2'].map((start) => turnEnded(start.padEnd(32, '0')));
   const { why } = await told(t, { lines });
   const { status, stderr } = await why('aaaa');
-  assert.equal(status, 1);
+  assert.equal(status, 2);
   assert.match(stderr, /aaaa begins the ids of several turns: aaaa10+, aaaa20+/);
   assert.match((await why('AAAA2')).stdout, /^turn aaaa20+ done\n/);
 });

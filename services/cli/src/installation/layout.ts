@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { ZlError } from '@zerolatency/errors';
 
 /** The paths of one local installation. Installations share nothing. */
 export function layoutOf(home: string) {
@@ -53,6 +54,17 @@ export function layoutOf(home: string) {
 }
 
 export type Layout = ReturnType<typeof layoutOf>;
+
+/** Throws before a command looks for one of its files, and names only that. */
+export function expectInstalled(layout: Layout): Layout {
+  if (existsSync(layout.settings)) return layout;
+  throw noInstallation(layout.settings);
+}
+
+export function noInstallation(settings: string, cause?: unknown): ZlError {
+  const message = `no installation found: cannot read ${settings}; run "make up"`;
+  return new ZlError('config.invalid', message, { cause });
+}
 
 /** The root of the project, from which services are started. */
 export const projectRoot = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
