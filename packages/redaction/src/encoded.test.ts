@@ -118,3 +118,13 @@ test('[RED-01] no encoding of a secret is seen, wherever it stands', () => {
     { numRuns: 1000 },
   );
 });
+
+test('[RED-01] masks a secret within and beside megabytes of digits', () => {
+  for (const [encoding, length] of [
+    ['base64', 9_000_000],
+    ['hex', 6_000_000],
+  ] as const) {
+    const bytes = Buffer.concat([Buffer.alloc(length, 0xa5), Buffer.from(`\n${KEY}\n`)]);
+    assert.equal(maskText(`${bytes.toString(encoding)} ${KEY}.`).text, `${MASK} ${MASK}.`);
+  }
+});

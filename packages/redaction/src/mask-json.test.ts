@@ -43,6 +43,13 @@ test('JSON without secrets comes back equal, whatever its names', () => {
   );
 });
 
+test('copies only what holds a secret', () => {
+  const clean = { text: 'nothing', list: [1, { path: '/a' }] };
+  assert.equal(maskJson(clean), clean);
+  const beside = maskJson({ clean, secret: ['sk-ant-0123456789abcdef0123'] });
+  assert.deepEqual(beside, { clean, secret: ['[masked:anthropic-key]'] });
+});
+
 test('a receipt stays readable: the base64 payload of an envelope is not a token', () => {
   const payload = Buffer.from('{"role":"host","callId":"00"}').toString('base64');
   const envelope = {

@@ -37,7 +37,9 @@ export function maskText(text: string, { detectors, onMasked }: MaskOptions = {}
 /** Apart from each other, in the order of the text. */
 function secretsOf(text: string, detectors: readonly DetectorName[]): readonly FoundSecret[] {
   const plain = secretsSeen(text, View.plain(), detectors);
-  const escaped = ESCAPE.test(text) ? secretsSeen(text, View.unescaped(), detectors) : [];
+  const mayEscape = text.includes('%') || text.includes('\\');
+  const escaped =
+    mayEscape && ESCAPE.test(text) ? secretsSeen(text, View.unescaped(), detectors) : [];
   const encoded = encodedSecrets(text, detectors);
   if (escaped.length === 0 && encoded.length === 0) return plain;
   const apart: FoundSecret[] = [];
@@ -59,8 +61,8 @@ function secretsSeen(text: string, view: View, detectors: readonly DetectorName[
 const MAX_DEPTH = 100;
 
 /**
- * A copy with secrets masked in strings and names; the value under a name such
- * as password or api_key is masked whatever it looks like.
+ * The value with secrets masked in strings and names; the value under a name such
+ * as password or api_key is masked whatever it looks like. What holds none is not copied.
  */
 export function maskJson(value: unknown, options: MaskOptions = {}): unknown {
   return masked(value, options, 0);
@@ -70,12 +72,20 @@ function masked(value: unknown, options: MaskOptions, depth: number): unknown {
   if (typeof value === 'string') return maskText(value, options).text;
   if (typeof value !== 'object' || value === null) return value;
   if (depth >= MAX_DEPTH) return '[too deep]';
-  if (Array.isArray(value)) return value.map((item) => masked(item, options, depth + 1));
+  let isSame = true;
+  const noted = <T>(was: T, is: T): T => {
+    isSame &&= was === is;
+    return is;
+  };
+  if (Array.isArray(value)) {
+    const items = value.map((item) => noted(item, masked(item, options, depth + 1)));
+    return isSame ? value : items;
+  }
   const entries = Object.entries(value).map(([name, item]) => [
-    maskText(name, options).text,
-    isHidden(name, item, options) ? hide(options) : masked(item, options, depth + 1),
+    noted(name, maskText(name, options).text),
+    noted(item, isHidden(name, item, options) ? hide(options) : masked(item, options, depth + 1)),
   ]);
-  return Object.fromEntries(entries);
+  return isSame ? value : Object.fromEntries(entries);
 }
 
 function isHidden(name: string, value: unknown, { detectors }: MaskOptions): boolean {

@@ -60,6 +60,9 @@ export const BASE64_URL = charSet(/[A-Za-z0-9_-]/);
 /** Matchers look back at most this far, so that a stream need keep no more. */
 export const LOOKBEHIND_CHARS = 64;
 
+/** As far as a matcher looks to know that no match begins. */
+export const LOOKAHEAD_CHARS = 65;
+
 /**
  * Skips text that is part of a secret already replaced. Returns the index
  * up to which all is swallowed, and whether the secret is over.
@@ -82,10 +85,15 @@ export interface SecretMatch {
  */
 export type Verdict = 'no' | 'more' | SecretMatch;
 
+/** Returns a position before which no match begins, and `text.length` when none begins at all. */
+export type NextStart = (text: string, from: number) => number;
+
 export interface Matcher {
   readonly name: DetectorName;
   /** Characters a match can start with; those of words only at the start of a word. */
   readonly starts: string;
+  /** How every match begins, as a regular expression; or else where one may begin next. */
+  readonly begins: string | NextStart;
   match(text: string, at: number, final: boolean): Verdict;
 }
 

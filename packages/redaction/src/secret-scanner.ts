@@ -1,8 +1,10 @@
 import {
   type DetectorName,
   isIn,
+  LOOKAHEAD_CHARS,
   LOOKBEHIND_CHARS,
   type Matcher,
+  type NextStart,
   type Swallow,
   WORD_CHARS,
 } from './matcher.ts';
@@ -18,7 +20,12 @@ export interface FoundSecret {
   readonly to: number;
 }
 
-type Dispatch = readonly (readonly Matcher[] | undefined)[];
+interface Dispatch {
+  /** By first character. */
+  readonly matchers: readonly (readonly Matcher[] | undefined)[];
+  /** Each for some of the matchers, together for all. */
+  readonly begins: readonly NextStart[];
+}
 
 const dispatchTables = new WeakMap<readonly DetectorName[], Dispatch>();
 
@@ -48,6 +55,8 @@ export class SecretScanner {
   scan(piece: string, final: boolean): readonly FoundSecret[] {
     const text = this.#buffer + piece;
     const found: FoundSecret[] = [];
+    const { begins } = this.#dispatch;
+    const starts = new Starts(text, { begins, final });
     let at = this.#at;
     while (at < text.length) {
       if (this.#swallow !== undefined) {
@@ -61,7 +70,7 @@ export class SecretScanner {
       const secret = this.#matchAt(text, at, final);
       if (secret === 'more') break;
       if (secret === undefined) {
-        at++;
+        at = starts.next(at + 1);
         continue;
       }
       const { match, name } = secret;
@@ -86,7 +95,7 @@ export class SecretScanner {
   }
 
   #matchAt(text: string, at: number, final: boolean) {
-    const candidates = this.#dispatch[text.charCodeAt(at)];
+    const candidates = this.#dispatch.matchers[text.charCodeAt(at)];
     if (candidates === undefined) return undefined;
     // No detector matches from within a word, and most characters are there.
     if (isIn(WORD_CHARS, text, at) && isIn(WORD_CHARS, text, at - 1)) return undefined;
@@ -99,20 +108,68 @@ export class SecretScanner {
   }
 }
 
+/** The positions of a text at which a matcher may find something. Native searches skip the rest. */
+class Starts {
+  readonly #text: string;
+  readonly #begins: readonly NextStart[];
+  /** For each of them the position it found last. */
+  readonly #found: number[];
+  /** What follows from here on may not have come yet. */
+  readonly #undecided: number;
+
+  constructor(
+    text: string,
+    { begins, final }: { readonly begins: readonly NextStart[]; readonly final: boolean },
+  ) {
+    this.#text = text;
+    this.#begins = begins;
+    this.#found = begins.map(() => -1);
+    this.#undecided = final ? text.length : text.length - LOOKAHEAD_CHARS;
+  }
+
+  next(from: number): number {
+    if (from >= this.#undecided) return from;
+    let next = this.#undecided;
+    for (const [index, begins] of this.#begins.entries()) {
+      let found = this.#found[index] ?? -1;
+      if (found < from) found = begins(this.#text, from);
+      this.#found[index] = found;
+      next = Math.min(next, found);
+    }
+    return next;
+  }
+}
+
 /** Matchers by the character they start with, made once per list of detectors. */
 function dispatchFor(detectors: readonly DetectorName[]): Dispatch {
   const known = dispatchTables.get(detectors);
   if (known !== undefined) return known;
-  const table: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
-  for (const matcher of MATCHERS) {
-    if (!detectors.includes(matcher.name)) continue;
+  const chosen = MATCHERS.filter(({ name }) => detectors.includes(name));
+  const matchers: (Matcher[] | undefined)[] = Array.from({ length: 128 }, () => undefined);
+  for (const matcher of chosen) {
     for (const char of matcher.starts) {
       const code = char.charCodeAt(0);
-      table[code] = [...(table[code] ?? []), matcher];
+      matchers[code] = [...(matchers[code] ?? []), matcher];
     }
   }
-  dispatchTables.set(detectors, table);
-  return table;
+  const dispatch = { matchers, begins: beginsOf(chosen) };
+  dispatchTables.set(detectors, dispatch);
+  return dispatch;
+}
+
+function beginsOf(matchers: readonly Matcher[]): NextStart[] {
+  const begins = matchers.map((matcher) => matcher.begins);
+  const patterns = begins.filter((begin) => typeof begin === 'string');
+  const isOfWord = (pattern: string) => /^[\w[]/.test(pattern);
+  const words = patterns.filter(isOfWord).join('|') || '(?!)';
+  const others = patterns.filter((pattern) => !isOfWord(pattern)).join('|') || '(?!)';
+  // Those of words count only at the start of a word.
+  const pattern = new RegExp(`\\b(?:${words})|${others}`, 'g');
+  const byPattern: NextStart = (text, from) => {
+    pattern.lastIndex = from;
+    return pattern.exec(text)?.index ?? text.length;
+  };
+  return [byPattern, ...begins.filter((begin) => typeof begin === 'function')];
 }
 
 /** In order of precedence where two begin at the same character. */

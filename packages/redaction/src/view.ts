@@ -11,6 +11,7 @@ interface Shift {
  * text itself. Positions only grow from question to question.
  */
 export class View {
+  readonly #foldsOnly: boolean;
   readonly #pattern: RegExp;
   readonly #decode: (found: string) => string;
   readonly #shifts: Shift[] = [];
@@ -19,6 +20,7 @@ export class View {
   #shift = 0;
 
   private constructor(pattern: RegExp, decode: (found: string) => string) {
+    this.#foldsOnly = pattern === FOLDABLE;
     this.#pattern = pattern;
     this.#decode = decode;
   }
@@ -36,6 +38,10 @@ export class View {
   /** The view of the text's next piece. */
   read(piece: string): string {
     const start = this.#length;
+    if (this.#foldsOnly && isAscii(piece)) {
+      this.#length += piece.length;
+      return piece;
+    }
     let shift = 0;
     const view = piece.replace(this.#pattern, (found, offset: number) => {
       const decoded = this.#decode(found);
@@ -75,7 +81,12 @@ export class View {
 
 /** A name as `View.plain` shows it. */
 export function fold(name: string): string {
-  return name.replace(FOLDABLE, foldCharacter);
+  return isAscii(name) ? name : name.replace(FOLDABLE, foldCharacter);
+}
+
+/** Nothing of it is folded. Counting the bytes of UTF-8 is the fastest way to know. */
+function isAscii(text: string): boolean {
+  return Buffer.byteLength(text) === text.length;
 }
 
 /** What has no width, and the blocks with compatibility forms of ASCII characters. */

@@ -16,6 +16,7 @@ const TOKEN_SWALLOW = swallowRun(charSet(/[A-Za-z0-9_~+/=-]/), charSet(/[.]/));
 export const AUTHORIZATION: Matcher = {
   name: 'authorization',
   starts: 'bB',
+  begins: '[bB](?:[eE][aA][rR][eE][rR]|[aA][sS][iI][cC])',
   match(text, at, final) {
     const scheme = schemeAt(text, at);
     if (scheme === undefined) return 'no';
@@ -65,6 +66,7 @@ const JWT_SWALLOW = swallowRun(BASE64_URL, charSet(/[.]/));
 export const JWT: Matcher = {
   name: 'jwt',
   starts: PREFIX.charAt(0),
+  begins: PREFIX,
   match(text, at, final) {
     for (let index = 0; index < PREFIX.length; index++) {
       if (at + index >= text.length) return undecided(final);
@@ -104,6 +106,10 @@ const OUTSIDE_AUTHORITY = charSet(/[\s/?#"'<>`\\]/);
 export const URL_PASSWORD: Matcher = {
   name: 'url-password',
   starts: '/',
+  begins(text, from) {
+    const scheme = text.indexOf('://', Math.max(0, from - 2));
+    return scheme === -1 ? text.length : scheme + 2;
+  },
   match(text, at, final) {
     if (text.charAt(at - 1) !== '/' || text.charAt(at - 2) !== ':') return 'no';
     const colon = find(text, at + 1, { stop: ':', maxChars: MAX_USER_CHARS });

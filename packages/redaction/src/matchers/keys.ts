@@ -68,6 +68,7 @@ function matcherOf({ name, prefix, body, minBodyChars, showPrefix = false }: Sha
   return {
     name,
     starts: prefix.charAt(0),
+    begins: prefix.replaceAll('.', '[.]'),
     match(text, at, final) {
       for (let index = 0; index < certainAfter; index++) {
         if (at + index >= text.length) return undecided(final);
@@ -99,6 +100,7 @@ const MAX_PGP_CHARS = 65536;
 export const PRIVATE_KEY: Matcher = {
   name: 'private-key',
   starts: '-',
+  begins: BEGIN,
   match(text, at, final) {
     if (text.charAt(at - 1) === '-') return 'no';
     const begin = text.slice(at, at + BEGIN.length);

@@ -1,7 +1,10 @@
 import { charSet, DIGITS, isIn, type Matcher, undecided } from '../matcher.ts';
 import { swallowRun } from '../swallow.ts';
 
+const MIN_DIGITS = 14;
 const MAX_DIGITS = 19;
+
+const NUMBER = new RegExp(`\\b[2-6](?:[ -]?[0-9]){${MIN_DIGITS - 1}}`, 'g');
 
 /** Issuer prefixes and their lengths; without them one number in ten passes Luhn. */
 const ISSUERS: readonly { prefix: RegExp; lengths: readonly number[] }[] = [
@@ -20,16 +23,20 @@ const SEPARATORS = charSet(/[ -]/);
 export const CARD: Matcher = {
   name: 'card',
   starts: '23456',
+  begins(text, from) {
+    NUMBER.lastIndex = from;
+    return NUMBER.exec(text)?.index ?? text.length;
+  },
   match(text, at, final) {
     if (isIn(BEFORE, text, at - 1)) return 'no';
-    let number = '';
-    for (let index = at; number.length <= MAX_DIGITS; index++) {
+    let digits = 0;
+    for (let index = at; digits <= MAX_DIGITS; index++) {
       if (isIn(DIGITS, text, index)) {
-        number += text.charAt(index);
+        digits++;
         continue;
       }
       if (index >= text.length && !final) return 'more';
-      if (isCard(number)) return { keep: 0, end: index };
+      if (digits >= MIN_DIGITS && isCard(text.slice(at, index))) return { keep: 0, end: index };
       // One separator between groups; the digit after it may not have come yet.
       if (!isIn(SEPARATORS, text, index)) return 'no';
       if (index + 1 >= text.length) return undecided(final);
@@ -39,7 +46,8 @@ export const CARD: Matcher = {
   },
 };
 
-function isCard(number: string): boolean {
+function isCard(written: string): boolean {
+  const number = written.replaceAll(/[ -]/g, '');
   const issued = ISSUERS.some(
     ({ prefix, lengths }) => lengths.includes(number.length) && prefix.test(number),
   );
@@ -68,6 +76,14 @@ const DOMAIN_SWALLOW = swallowRun(LABEL_CHARS, charSet(/[.]/));
 export const EMAIL: Matcher = {
   name: 'email',
   starts: 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._%+-',
+  begins(text, from) {
+    const sign = text.indexOf('@', from);
+    if (sign === -1) return text.length;
+    const earliest = Math.max(from, sign - MAX_LOCAL_CHARS);
+    let start = sign;
+    while (start > earliest && isIn(LOCAL_CHARS, text, start - 1)) start--;
+    return start;
+  },
   match(text, at, final) {
     if (isIn(LOCAL_CHARS, text, at - 1)) return 'no';
     let sign = at;

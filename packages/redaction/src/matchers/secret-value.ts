@@ -1,4 +1,5 @@
 import {
+  type CharSet,
   charSet,
   isIn,
   LOOKBEHIND_CHARS,
@@ -27,15 +28,45 @@ const BARE_REFERENCE = /^(?:\$[{(A-Z_]|[<{[(])/;
 const QUOTED_REFERENCE = /^(?:\$[{(]|\{\{|\[m)/;
 const BARE_SWALLOW = swallowRun(VALUE_BODY, VALUE_JOINERS);
 
+const SIGN = /[:=]/g;
+const SLASHES = charSet(/\\/);
+/** The last two letters of the names in SECRET_NAME. */
+const NAME_ENDS = new Set(['rd', 'wd', 'se', 'et', 'en', 'al', 'ls', 'ie', 'ey']);
+
+/** Rejects most names by their last letters, because texts are full of colons and equals signs. */
+function mayEndName(text: string, at: number): boolean {
+  if (!isIn(NAME_TAIL, text, at - 1)) return false;
+  let end = skipBack(text, at, { set: GAP, most: 2 });
+  end = skipBack(text, end, { set: QUOTES, most: 1 });
+  end = skipBack(text, end, { set: SLASHES, most: 3 });
+  // What escapes make up is folded only with the whole name.
+  const isPlain = text.charCodeAt(end - 1) < 128 && text.charCodeAt(end - 2) < 128;
+  return !isPlain || NAME_ENDS.has(text.slice(end - 2, end).toLowerCase());
+}
+
+function skipBack(
+  text: string,
+  from: number,
+  { set, most }: { readonly set: CharSet; readonly most: number },
+): number {
+  let end = from;
+  while (from - end < most && isIn(set, text, end - 1)) end--;
+  return end;
+}
+
 const WORDS = /^(?:none|null|nil|true|false|undefined|string|str|bytes|required|optional)$/i;
 
 /** The value of password=..., "api_key": "..." and the like. The name stays. */
 export const SECRET_VALUE: Matcher = {
   name: 'secret',
   starts: ':=',
+  begins(text, from) {
+    SIGN.lastIndex = from;
+    while (SIGN.test(text)) if (mayEndName(text, SIGN.lastIndex - 1)) return SIGN.lastIndex - 1;
+    return text.length;
+  },
   match(text, at, final) {
-    if (!isIn(NAME_TAIL, text, at - 1)) return 'no';
-    if (!isSecretName(nameBefore(text, at))) return 'no';
+    if (!mayEndName(text, at) || !isSecretName(nameBefore(text, at))) return 'no';
     let start = at + 1;
     // Also := and => and ==.
     if (/[=>]/.test(text.charAt(start))) start++;
