@@ -71,13 +71,30 @@ export interface RelaySettings {
      */
     readonly issuerKeyFile: string;
     /**
-     * For how long a device may connect with one credential; at most 366 days.
+     * For how long a device may connect with one credential; at most 366 days. A revocation is dropped from the list after as long, so before you make it shorter, change the key of the authority if any revoked device may hold a longer one.
      */
     readonly credentialLifetime: string;
     /**
-     * Names in client certificates that may make codes.
+     * Names in client certificates that may make codes and revoke devices.
      */
     readonly operators: readonly string[];
+    /**
+     * Names in client certificates that may renew credentials of devices. They may follow the revocation list, as those of rpc.allowedClients may.
+     */
+    readonly relays: readonly string[];
+    /**
+     * The list of revoked devices that this registrar keeps. Without it no device can be revoked, and no credential is renewed.
+     */
+    readonly revocations?: {
+      /**
+       * The signed list, made when it is missing. Back it up: relays and hosts refuse a list that begins anew. The copy of any of them can replace it.
+       */
+      readonly file: string;
+      /**
+       * Private key that signs the list: PKCS #8 PEM of mode 0600, Ed25519 or P-256. Its public half belongs into revocations.keysDir of relays and hosts.
+       */
+      readonly keyFile: string;
+    };
     /**
      * Where devices enrol: TLS without client certificates. It may be reachable from anywhere.
      */

@@ -1,4 +1,4 @@
-import { createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import {
   calculateJwkThumbprint,
   decodeJwt,
@@ -104,6 +104,32 @@ export async function possessionFault(
   const { value, error } = await verifyJwt('possessionProof', proof, key, rules);
   if (error !== undefined) return error;
   return value.nonce === encodeNonce(nonce) ? undefined : 'it answers another challenge';
+}
+
+/** Asks for the successor of a credential, and shows that the device holds its key. */
+export function signRenewal(key: KeyObject, credential: string): Promise<string> {
+  const [typ] = JWT_KINDS.renewalProof.types;
+  return new SignJWT({ credential_hash: hashOf(credential) })
+    .setProtectedHeader({ alg: algorithmOf(key) ?? 'EdDSA', typ })
+    .sign(key);
+}
+
+/** Why the proof does not ask for the successor of this credential; undefined when it does. */
+export async function renewalFault(
+  proof: string,
+  { jwk, algorithm }: DevicePublicKey,
+  { credential, nowMs }: { readonly credential: string; readonly nowMs: number },
+): Promise<string | undefined> {
+  const key = await importJWK(jwk, algorithm).catch(() => undefined);
+  if (key === undefined) return 'the key in its cnf cannot be used';
+  const rules = { nowMs, algorithms: ALGORITHMS[algorithm] };
+  const { value, error } = await verifyJwt('renewalProof', proof, key, rules);
+  if (error !== undefined) return error;
+  return value.credential_hash === hashOf(credential) ? undefined : 'it is for another credential';
+}
+
+function hashOf(credential: string): string {
+  return hash('sha256', credential, 'base64url');
 }
 
 /** What enrolment gives a device: its name and tenant, bound to the key it made. */

@@ -5,7 +5,9 @@ export {
   issueDeviceCredential,
   possessionFault,
   readDeviceCredential,
+  renewalFault,
   signPossession,
+  signRenewal,
   verifyDeviceCredential,
 } from './device-credential.ts';
 export {

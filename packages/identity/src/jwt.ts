@@ -46,6 +46,13 @@ export const JWT_KINDS = {
     // Its reader compares the time of issue.
     toleranceS: 0,
   },
+  /** Bound to a credential that expires: whoever repeats it gets another one for the same key. */
+  renewalProof: {
+    types: ['zl-renewal+jwt'],
+    algorithms: ['EdDSA', 'Ed25519', 'ES256'],
+    requiredClaims: ['credential_hash'],
+    toleranceS: 0,
+  },
   peerToken: {
     types: ['zl-peer+jwt'],
     algorithms: ['EdDSA', 'ES256', 'RS256'],

@@ -1,5 +1,5 @@
 export {
-  /** @internal */
+  MAX_REVOKED_DEVICES,
   REVOCATION_LIST,
   type RevocationList,
 } from './revocation-list.ts';

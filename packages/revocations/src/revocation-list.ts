@@ -7,6 +7,9 @@ export type { RevocationList } from '../../../contracts/gen/revocations.d.ts';
 
 const validator = compileSchema<RevocationList>(schema, 'built-in');
 
+/** So that a list with the longest names still fits into an envelope. */
+export const MAX_REVOKED_DEVICES = schema.properties.devices.maxItems;
+
 /** It does not expire: who withholds it gains no more than the rest of a credential's day. */
 export const REVOCATION_LIST: DocumentKind<RevocationList> = {
   name: 'revocation list',

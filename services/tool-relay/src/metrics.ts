@@ -100,8 +100,10 @@ export class RelayMeters implements SocketMetrics {
 export class RegistrarMeters {
   readonly #enrolments;
   readonly #codes;
+  readonly #renewals;
 
   constructor(registry: Registry) {
+    this.#renewals = metric(registry, 'zl_registrar_renewals_total');
     this.#enrolments = metric(registry, 'zl_registrar_enrolments_total');
     this.#codes = metric(registry, 'zl_registrar_codes_total').labels();
   }
@@ -112,6 +114,10 @@ export class RegistrarMeters {
 
   codeCreated(): void {
     this.#codes.inc();
+  }
+
+  renewalEnded(errorId: ErrorId | 'none'): void {
+    this.#renewals.labels({ error_id: errorId }).inc();
   }
 }
 

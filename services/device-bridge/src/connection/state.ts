@@ -216,7 +216,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   };
   const hear = (frame: Frame) => {
     if (!isKnownKind(frame.kind)) listener.onIgnored();
-    else if (frame.kind > FrameKind.HOST) {
+    else if (frame.kind >= FrameKind.OPEN) {
       hasCarriedCall ||= frame.kind === FrameKind.CALL || frame.kind === FrameKind.RESUME;
       const host = hosts.get(frame.device);
       if (host === undefined) drop(`the relay did not introduce its host ${frame.device}`);

@@ -3,6 +3,7 @@ import { expectRevocations } from '@zerolatency/revocations';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
 import { watchTls } from '@zerolatency/service/tls';
 import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
+import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
 import { openIssuer } from './start-registrar.ts';
 
@@ -24,12 +25,17 @@ export function checksOfRelay(config: RelayConfig): ConfigChecks {
 
 export function checksOfRegistrar(config: RegistrarConfig): ConfigChecks {
   const { rpc, admin, tls, registrar } = config;
+  const { revocations } = registrar;
+  const revocationKey = 'registrar.revocations.keyFile';
   return {
     'rpc.port': () => expectFreePort(rpc),
     'registrar.enrol.port': () => expectFreePort(registrar.enrol),
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
     'registrar.issuerKeyFile': () => openIssuer(config, log),
+    ...(revocations && {
+      [revocationKey]: () => readPrivateKey(revocations.keyFile, revocationKey),
+    }),
     'registrar.devices': () => readDeviceFiles(registrar.devices),
   };
 }

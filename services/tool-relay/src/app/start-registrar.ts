@@ -1,24 +1,28 @@
-import { generateKeyPairSync } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { publishCatalogueAt, ZlError } from '@zerolatency/errors';
 import { type KeySetOptions, verifyDeviceCredential, watchKeySet } from '@zerolatency/identity';
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { RegistrarService } from '@zerolatency/proto/registrar';
+import { readIfThere, writeAtomically } from '@zerolatency/service/files';
 import { type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer } from '@zerolatency/service/rpc';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
+import { signerFromPem } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
 import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
-import { openFileIssuer } from '../adapters/issuer-key/file-issuer.ts';
+import { openFileIssuer, readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import type { RelayDeps } from '../app.ts';
 import type { RegistrarConfig } from '../config.ts';
-import { RegistrarMeters } from '../metrics.ts';
-import type { Clock } from '../ports.ts';
+import { exposeRevocations, RegistrarMeters } from '../metrics.ts';
+import type { Clock, Log } from '../ports.ts';
 import { type CredentialIssuer, Enrolments } from '../registrar/enrolments.ts';
 import { Invitations } from '../registrar/invitations.ts';
+import { Renewals } from '../registrar/renewals.ts';
+import { RevocationAuthority } from '../registrar/revocation-authority.ts';
 import { enrolmentService } from '../rpc/enrolment-service.ts';
 import { registrarService } from '../rpc/registrar-service.ts';
-import { offer, serveRpc } from '../rpc/server.ts';
+import { type Callers, offer, serveRpc } from '../rpc/server.ts';
 
 export interface RegistrarAddresses {
   readonly enrolUrl: string;
@@ -37,17 +41,19 @@ export async function startRegistrar(
   deps: Omit<RelayDeps, 'machine'>,
 ): Promise<RegistrarAddresses> {
   const { lifecycle, log, registry, tracer } = deps;
-  const { operators, enrol, devices } = config.registrar;
+  const { enrol, devices } = config.registrar;
   lifecycle.drainOrder(SHUTDOWN_ORDER);
   publishCatalogueAt(config.errors?.catalogueUrl);
   const tls = watchTls(config.tls, { log });
   lifecycle.onDrain('certificates', async () => tls.close());
   exposeCertificate(registry, () => tls.current().cert);
-  const { issuer, keySet } = await openIssuer(config, log);
+  const meters = new RegistrarMeters(registry);
+  const revocations = await openRevocations(config, log);
+  if (revocations !== undefined) exposeRevocations(registry, () => revocations.figures);
+  const { issuer, keySet } = await openIssuer(config, log, revocations);
   lifecycle.onDrain('enrolment keys', async () => keySet.close());
   await readDeviceFiles(devices);
 
-  const meters = new RegistrarMeters(registry);
   const codes = new MemoryCodes(clock);
   let enrolUrl = enrol.advertisedUrl;
   const enrolments = new Enrolments({
@@ -60,11 +66,21 @@ export async function startRegistrar(
   const invitations = new Invitations({ codes, clock, log, onCreated });
 
   const shared = { tls, serving: lifecycle, registry, tracer, log };
-  const callers = { names: operators, setting: 'registrar.operators' };
-  const administration = registrarService({ invitations, enrolUrl: () => enrolUrl });
+  const renewals =
+    revocations &&
+    new Renewals({
+      ...{ issuer, revocations, clock, log },
+      issuerName: config.enrolment.issuer,
+      keys: () => keySet.keys(),
+      onEnded: (errorId) => meters.renewalEnded(errorId),
+    });
+  const administration = registrarService({
+    ...{ invitations, revocations, renewals },
+    enrolUrl: () => enrolUrl,
+  });
   const rpc = await serveRpc({
     ...{ ...shared, ...config.rpc, requireClient: true },
-    services: [offer(RegistrarService, administration, () => callers)],
+    services: [offer(RegistrarService, administration, callersOf(config))],
   });
   lifecycle.onDrain('rpc', (deadline) => rpc.close(deadline));
   const { handshakeMs } = enrol.connections;
@@ -91,12 +107,55 @@ export async function startRegistrar(
   return { enrolUrl, rpcUrl: rpc.url, adminUrl: admin.url };
 }
 
+/** Operators administer, relays renew, and whoever uses devices follows the revocations. */
+function callersOf({ registrar, rpc }: RegistrarConfig): (method: string) => Callers {
+  const { operators, relays } = registrar;
+  const byMethod: Readonly<Record<string, Callers>> = {
+    Renew: { names: relays, setting: 'registrar.relays' },
+    WatchRevocations: {
+      names: [...relays, ...rpc.allowedClients],
+      setting: 'registrar.relays or rpc.allowedClients',
+    },
+  };
+  return (method) => byMethod[method] ?? { names: operators, setting: 'registrar.operators' };
+}
+
+/** A device's clock, a relay's or a host's may be that far off when they judge a credential. */
+const RETENTION_SKEW_MS = 10 * 60_000;
+
+/** Undefined when no list is kept, so that nothing can be revoked. */
+export async function openRevocations(
+  { registrar }: RegistrarConfig,
+  log: Log,
+): Promise<RevocationAuthority | undefined> {
+  if (registrar.revocations === undefined) return undefined;
+  const { file, keyFile } = registrar.revocations;
+  const key = await readPrivateKey(keyFile, 'registrar.revocations.keyFile');
+  const signer = signerFromPem(key.export({ type: 'pkcs8', format: 'pem' }).toString());
+  return await RevocationAuthority.open({
+    store: {
+      name: file,
+      load: () => readIfThere(file),
+      save: (envelope) => writeAtomically(file, envelope),
+    },
+    signer,
+    publicPem: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString(),
+    retentionMs: registrar.credentialLifetimeMs + RETENTION_SKEW_MS,
+    ...{ clock, log },
+  });
+}
+
 /** The issuer, and the key set by which relays verify what it issues. */
-export async function openIssuer(config: RegistrarConfig, log: KeySetOptions['log']) {
+export async function openIssuer(
+  config: RegistrarConfig,
+  log: KeySetOptions['log'],
+  revocations?: Pick<RevocationAuthority, 'issueMs'>,
+) {
   const { enrolment, registrar } = config;
   const issuer = await openFileIssuer({
-    ...{ file: registrar.issuerKeyFile, issuer: enrolment.issuer, clock },
+    ...{ file: registrar.issuerKeyFile, issuer: enrolment.issuer },
     lifetimeMs: registrar.credentialLifetimeMs,
+    issueMs: (device) => revocations?.issueMs(device, clock.unixMs()) ?? clock.unixMs(),
   });
   const setting = 'enrolment.jwksFile';
   const keySet = await watchKeySet({ file: enrolment.jwksFile, setting, log });

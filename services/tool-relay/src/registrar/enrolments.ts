@@ -13,7 +13,7 @@ import type { Clock, Log } from '../ports.ts';
 import type { CodeStore, Invitation } from './code-store.ts';
 import { codeIdOf } from './invitations.ts';
 
-/** Signs credentials. Its key may be in a file or in a key management service. */
+/** Signs credentials, each later than any revocation. Its key may be in a file or in a key management service. */
 export interface CredentialIssuer {
   issue(
     device: DeviceIdentity,

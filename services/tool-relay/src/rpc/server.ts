@@ -34,7 +34,7 @@ import {
 import type { TlsWatch } from '@zerolatency/service/tls';
 
 /** Who may call a method: names in client certificates. */
-interface Callers {
+export interface Callers {
   readonly names: readonly string[];
   /** Where the names are from. */
   readonly setting: string;
@@ -43,7 +43,7 @@ interface Callers {
 /** A service, its implementation, and its callers by method. */
 export interface OfferedService {
   readonly service: DescService;
-  readonly addTo: (router: ConnectRouter, registry: Registry) => void;
+  readonly addTo: (router: ConnectRouter, registry: Registry, closing: AbortSignal) => void;
 }
 
 /** Without callers anyone may call it. */
@@ -54,9 +54,9 @@ export function offer<S extends DescService>(
 ): OfferedService {
   return {
     service,
-    addTo: (router, registry) => {
+    addTo: (router, registry, shutdownSignal) => {
       const gate = callers && { requestGate: callerGate(callers, registry) };
-      router.service(service, implementation, gate);
+      router.service(service, implementation, { ...gate, shutdownSignal });
     },
   };
 }
@@ -115,7 +115,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
   const { services, serving, registry, requireClient } = options;
-  for (const { addTo } of services) addTo(router, registry);
+  for (const { addTo } of services) addTo(router, registry, closing);
   // Strangers get no endless streams, and nothing that they need not know.
   if (!requireClient) return;
   // These streams never end by themselves and would keep the server open.

@@ -1,26 +1,24 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { algorithmOf, issueDeviceCredential } from '@zerolatency/identity';
-import type { Clock } from '../../ports.ts';
+import { algorithmOf, type DeviceIdentity, issueDeviceCredential } from '@zerolatency/identity';
 import type { CredentialIssuer } from '../../registrar/enrolments.ts';
 
 export interface FileIssuerOptions {
   readonly file: string;
   readonly issuer: string;
   readonly lifetimeMs: number;
-  readonly clock: Pick<Clock, 'unixMs'>;
+  /** The time of issue that a credential of this device states now. */
+  readonly issueMs: (device: DeviceIdentity) => number;
 }
-
-const SETTING = 'registrar.issuerKeyFile';
 
 /** Signs with a private key in a file that only its owner can read. */
 export async function openFileIssuer(options: FileIssuerOptions): Promise<CredentialIssuer> {
-  const { file, issuer, lifetimeMs: validForMs, clock } = options;
-  const issuerKey = await readIssuerKey(file);
+  const { file, issuer, lifetimeMs: validForMs, issueMs } = options;
+  const issuerKey = await readPrivateKey(file, 'registrar.issuerKeyFile');
   return {
     issue: async (device, devicePublicKey) => {
-      const nowMs = clock.unixMs();
+      const nowMs = issueMs(device);
       const request = { device, devicePublicKey, issuer, issuerKey, nowMs, validForMs };
       const credential = await issueDeviceCredential(request);
       return { credential, expiresAtMs: nowMs + validForMs };
@@ -28,9 +26,10 @@ export async function openFileIssuer(options: FileIssuerOptions): Promise<Creden
   };
 }
 
-async function readIssuerKey(file: string): Promise<KeyObject> {
+/** A key that others can read is refused. */
+export async function readPrivateKey(file: string, setting: string): Promise<KeyObject> {
   const unusable = (why: string, cause?: unknown) =>
-    new ZlError('config.invalid', `${SETTING}: ${file} ${why}`, { cause });
+    new ZlError('config.invalid', `${setting}: ${file} ${why}`, { cause });
   const { mode } = await stat(file).catch((cause: unknown) => {
     throw unusable('cannot be read', cause);
   });

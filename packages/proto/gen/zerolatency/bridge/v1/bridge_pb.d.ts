@@ -122,7 +122,7 @@ export declare type Welcome = Message<"zerolatency.bridge.v1.Welcome"> & {
   maxFrameBytes: number;
 
   /**
-   * The features the relay speaks to devices. None is defined yet.
+   * The features the relay speaks to devices.
    *
    * @generated from field: repeated string features = 4;
    */
@@ -319,6 +319,54 @@ export declare type Host = Message<"zerolatency.bridge.v1.Host"> & {
  * Use `create(HostSchema)` to create a new message.
  */
 export declare const HostSchema: GenMessage<Host>;
+
+/**
+ * Asks for the next credential of the device.
+ *
+ * @generated from message zerolatency.bridge.v1.Renew
+ */
+export declare type Renew = Message<"zerolatency.bridge.v1.Renew"> & {
+  /**
+   * JWS of type "zl-renewal+jwt" by the device key, with the claim
+   * "credential_hash" (SHA-256 of the credential the relay has, base64url).
+   *
+   * @generated from field: string proof = 1;
+   */
+  proof: string;
+};
+
+/**
+ * Describes the message zerolatency.bridge.v1.Renew.
+ * Use `create(RenewSchema)` to create a new message.
+ */
+export declare const RenewSchema: GenMessage<Renew>;
+
+/**
+ * The device's next credential, or why there is none.
+ *
+ * @generated from message zerolatency.bridge.v1.Credential
+ */
+export declare type Credential = Message<"zerolatency.bridge.v1.Credential"> & {
+  /**
+   * JWS by the enrolment authority for the same device and key; empty when refused.
+   *
+   * @generated from field: string credential = 1;
+   */
+  credential: string;
+
+  /**
+   * Why there is none, as an id of the error catalogue.
+   *
+   * @generated from field: string error_id = 2;
+   */
+  errorId: string;
+};
+
+/**
+ * Describes the message zerolatency.bridge.v1.Credential.
+ * Use `create(CredentialSchema)` to create a new message.
+ */
+export declare const CredentialSchema: GenMessage<Credential>;
 
 /**
  * Whether a server takes calls.

@@ -141,6 +141,20 @@ export enum FrameKind {
   HOST = 6,
 
   /**
+   * Device to relay: Renew. Needs the feature "renewal" of the relay.
+   *
+   * @generated from enum value: FRAME_KIND_RENEW = 8;
+   */
+  RENEW = 8,
+
+  /**
+   * Relay to device: Credential. Answers a RENEW.
+   *
+   * @generated from enum value: FRAME_KIND_CREDENTIAL = 9;
+   */
+  CREDENTIAL = 9,
+
+  /**
    * Host to relay: Open.
    *
    * @generated from enum value: FRAME_KIND_OPEN = 16;

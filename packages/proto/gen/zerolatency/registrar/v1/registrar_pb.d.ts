@@ -82,6 +82,163 @@ export declare type CreateCodeResponse = Message<"zerolatency.registrar.v1.Creat
 export declare const CreateCodeResponseSchema: GenMessage<CreateCodeResponse>;
 
 /**
+ * A device to revoke.
+ *
+ * @generated from message zerolatency.registrar.v1.RevokeRequest
+ */
+export declare type RevokeRequest = Message<"zerolatency.registrar.v1.RevokeRequest"> & {
+  /**
+   * The tenant of the device.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * The device, whether it ever enrolled or not.
+   *
+   * @generated from field: string device_id = 2;
+   */
+  deviceId: string;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.RevokeRequest.
+ * Use `create(RevokeRequestSchema)` to create a new message.
+ */
+export declare const RevokeRequestSchema: GenMessage<RevokeRequest>;
+
+/**
+ * The device is on the list.
+ *
+ * @generated from message zerolatency.registrar.v1.RevokeResponse
+ */
+export declare type RevokeResponse = Message<"zerolatency.registrar.v1.RevokeResponse"> & {
+  /**
+   * Credentials issued until then are revoked.
+   *
+   * @generated from field: google.protobuf.Timestamp revoked_at = 1;
+   */
+  revokedAt?: Timestamp | undefined;
+
+  /**
+   * The version of the list that says so.
+   *
+   * @generated from field: uint64 version = 2;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.RevokeResponse.
+ * Use `create(RevokeResponseSchema)` to create a new message.
+ */
+export declare const RevokeResponseSchema: GenMessage<RevokeResponse>;
+
+/**
+ * What the caller has.
+ *
+ * @generated from message zerolatency.registrar.v1.WatchRevocationsRequest
+ */
+export declare type WatchRevocationsRequest = Message<"zerolatency.registrar.v1.WatchRevocationsRequest"> & {
+  /**
+   * The version of the caller's list; 0 for none.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.WatchRevocationsRequest.
+ * Use `create(WatchRevocationsRequestSchema)` to create a new message.
+ */
+export declare const WatchRevocationsRequestSchema: GenMessage<WatchRevocationsRequest>;
+
+/**
+ * Sent at once, for each new list, and every five seconds, so that the caller
+ * knows how old its list can be.
+ *
+ * @generated from message zerolatency.registrar.v1.WatchRevocationsResponse
+ */
+export declare type WatchRevocationsResponse = Message<"zerolatency.registrar.v1.WatchRevocationsResponse"> & {
+  /**
+   * The version in force.
+   *
+   * @generated from field: uint64 version = 1;
+   */
+  version: bigint;
+
+  /**
+   * The list, a DSSE envelope as JSON; empty when the caller has this version.
+   *
+   * @generated from field: string envelope = 2;
+   */
+  envelope: string;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.WatchRevocationsResponse.
+ * Use `create(WatchRevocationsResponseSchema)` to create a new message.
+ */
+export declare const WatchRevocationsResponseSchema: GenMessage<WatchRevocationsResponse>;
+
+/**
+ * A device that wants its next credential.
+ *
+ * @generated from message zerolatency.registrar.v1.RenewRequest
+ */
+export declare type RenewRequest = Message<"zerolatency.registrar.v1.RenewRequest"> & {
+  /**
+   * The one it has.
+   *
+   * @generated from field: string credential = 1;
+   */
+  credential: string;
+
+  /**
+   * JWS of type "zl-renewal+jwt" by the key of the credential, with the claim
+   * "credential_hash" (SHA-256 of the credential, base64url).
+   *
+   * @generated from field: string proof = 2;
+   */
+  proof: string;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.RenewRequest.
+ * Use `create(RenewRequestSchema)` to create a new message.
+ */
+export declare const RenewRequestSchema: GenMessage<RenewRequest>;
+
+/**
+ * The next credential.
+ *
+ * @generated from message zerolatency.registrar.v1.RenewResponse
+ */
+export declare type RenewResponse = Message<"zerolatency.registrar.v1.RenewResponse"> & {
+  /**
+   * For the same device and key.
+   *
+   * @generated from field: string credential = 1;
+   */
+  credential: string;
+
+  /**
+   * When it expires.
+   *
+   * @generated from field: google.protobuf.Timestamp expires_at = 2;
+   */
+  expiresAt?: Timestamp | undefined;
+};
+
+/**
+ * Describes the message zerolatency.registrar.v1.RenewResponse.
+ * Use `create(RenewResponseSchema)` to create a new message.
+ */
+export declare const RenewResponseSchema: GenMessage<RenewResponse>;
+
+/**
  * Administration of the registrar, over mutual TLS. The client certificate
  * names the caller.
  *
@@ -97,6 +254,38 @@ export declare const RegistrarService: GenService<{
     methodKind: "unary";
     input: typeof CreateCodeRequestSchema;
     output: typeof CreateCodeResponseSchema;
+  },
+  /**
+   * Revokes the credentials that a device was issued until now. It may enrol
+   * again with a new code.
+   *
+   * @generated from rpc zerolatency.registrar.v1.RegistrarService.Revoke
+   */
+  revoke: {
+    methodKind: "unary";
+    input: typeof RevokeRequestSchema;
+    output: typeof RevokeResponseSchema;
+  },
+  /**
+   * Sends the signed revocation list, and each later one. Never ends by itself.
+   *
+   * @generated from rpc zerolatency.registrar.v1.RegistrarService.WatchRevocations
+   */
+  watchRevocations: {
+    methodKind: "server_streaming";
+    input: typeof WatchRevocationsRequestSchema;
+    output: typeof WatchRevocationsResponseSchema;
+  },
+  /**
+   * Gives a device that proves its key a new credential for the one it has. For
+   * relays, which pass on what the device sends.
+   *
+   * @generated from rpc zerolatency.registrar.v1.RegistrarService.Renew
+   */
+  renew: {
+    methodKind: "unary";
+    input: typeof RenewRequestSchema;
+    output: typeof RenewResponseSchema;
   },
 }>;
 

@@ -9,7 +9,7 @@ import { file_google_protobuf_duration, file_google_protobuf_timestamp } from "@
  * Describes the file zerolatency/registrar/v1/registrar.proto.
  */
 export const file_zerolatency_registrar_v1_registrar = /*@__PURE__*/
-  fileDesc("Cih6ZXJvbGF0ZW5jeS9yZWdpc3RyYXIvdjEvcmVnaXN0cmFyLnByb3RvEhh6ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEidwoRQ3JlYXRlQ29kZVJlcXVlc3QSDgoGdGVuYW50GAEgASgJEhEKCWRldmljZV9pZBgCIAEoCRIrCghsaWZldGltZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkoECAQQClIGbGFiZWxzUgR1c2VzImsKEkNyZWF0ZUNvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWVucm9sX3VybBgDIAEoCUoECAQQCjJ7ChBSZWdpc3RyYXJTZXJ2aWNlEmcKCkNyZWF0ZUNvZGUSKy56ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEuQ3JlYXRlQ29kZVJlcXVlc3QaLC56ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEuQ3JlYXRlQ29kZVJlc3BvbnNlYgZwcm90bzM", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
+  fileDesc("Cih6ZXJvbGF0ZW5jeS9yZWdpc3RyYXIvdjEvcmVnaXN0cmFyLnByb3RvEhh6ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEidwoRQ3JlYXRlQ29kZVJlcXVlc3QSDgoGdGVuYW50GAEgASgJEhEKCWRldmljZV9pZBgCIAEoCRIrCghsaWZldGltZRgDIAEoCzIZLmdvb2dsZS5wcm90b2J1Zi5EdXJhdGlvbkoECAQQClIGbGFiZWxzUgR1c2VzImsKEkNyZWF0ZUNvZGVSZXNwb25zZRIMCgRjb2RlGAEgASgJEi4KCmV4cGlyZXNfYXQYAiABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEhEKCWVucm9sX3VybBgDIAEoCUoECAQQCiJICg1SZXZva2VSZXF1ZXN0Eg4KBnRlbmFudBgBIAEoCRIRCglkZXZpY2VfaWQYAiABKAlKBAgDEApSBnJlYXNvblIGbGFiZWxzIlcKDlJldm9rZVJlc3BvbnNlEi4KCnJldm9rZWRfYXQYASABKAsyGi5nb29nbGUucHJvdG9idWYuVGltZXN0YW1wEg8KB3ZlcnNpb24YAiABKARKBAgDEAoiKgoXV2F0Y2hSZXZvY2F0aW9uc1JlcXVlc3QSDwoHdmVyc2lvbhgBIAEoBCI9ChhXYXRjaFJldm9jYXRpb25zUmVzcG9uc2USDwoHdmVyc2lvbhgBIAEoBBIQCghlbnZlbG9wZRgCIAEoCSI3CgxSZW5ld1JlcXVlc3QSEgoKY3JlZGVudGlhbBgBIAEoCRINCgVwcm9vZhgCIAEoCUoECAMQCiJZCg1SZW5ld1Jlc3BvbnNlEhIKCmNyZWRlbnRpYWwYASABKAkSLgoKZXhwaXJlc19hdBgCIAEoCzIaLmdvb2dsZS5wcm90b2J1Zi5UaW1lc3RhbXBKBAgDEAoyrwMKEFJlZ2lzdHJhclNlcnZpY2USZwoKQ3JlYXRlQ29kZRIrLnplcm9sYXRlbmN5LnJlZ2lzdHJhci52MS5DcmVhdGVDb2RlUmVxdWVzdBosLnplcm9sYXRlbmN5LnJlZ2lzdHJhci52MS5DcmVhdGVDb2RlUmVzcG9uc2USWwoGUmV2b2tlEicuemVyb2xhdGVuY3kucmVnaXN0cmFyLnYxLlJldm9rZVJlcXVlc3QaKC56ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEuUmV2b2tlUmVzcG9uc2USewoQV2F0Y2hSZXZvY2F0aW9ucxIxLnplcm9sYXRlbmN5LnJlZ2lzdHJhci52MS5XYXRjaFJldm9jYXRpb25zUmVxdWVzdBoyLnplcm9sYXRlbmN5LnJlZ2lzdHJhci52MS5XYXRjaFJldm9jYXRpb25zUmVzcG9uc2UwARJYCgVSZW5ldxImLnplcm9sYXRlbmN5LnJlZ2lzdHJhci52MS5SZW5ld1JlcXVlc3QaJy56ZXJvbGF0ZW5jeS5yZWdpc3RyYXIudjEuUmVuZXdSZXNwb25zZWIGcHJvdG8z", [file_google_protobuf_duration, file_google_protobuf_timestamp]);
 
 /**
  * Describes the message zerolatency.registrar.v1.CreateCodeRequest.
@@ -24,6 +24,48 @@ export const CreateCodeRequestSchema = /*@__PURE__*/
  */
 export const CreateCodeResponseSchema = /*@__PURE__*/
   messageDesc(file_zerolatency_registrar_v1_registrar, 1);
+
+/**
+ * Describes the message zerolatency.registrar.v1.RevokeRequest.
+ * Use `create(RevokeRequestSchema)` to create a new message.
+ */
+export const RevokeRequestSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 2);
+
+/**
+ * Describes the message zerolatency.registrar.v1.RevokeResponse.
+ * Use `create(RevokeResponseSchema)` to create a new message.
+ */
+export const RevokeResponseSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 3);
+
+/**
+ * Describes the message zerolatency.registrar.v1.WatchRevocationsRequest.
+ * Use `create(WatchRevocationsRequestSchema)` to create a new message.
+ */
+export const WatchRevocationsRequestSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 4);
+
+/**
+ * Describes the message zerolatency.registrar.v1.WatchRevocationsResponse.
+ * Use `create(WatchRevocationsResponseSchema)` to create a new message.
+ */
+export const WatchRevocationsResponseSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 5);
+
+/**
+ * Describes the message zerolatency.registrar.v1.RenewRequest.
+ * Use `create(RenewRequestSchema)` to create a new message.
+ */
+export const RenewRequestSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 6);
+
+/**
+ * Describes the message zerolatency.registrar.v1.RenewResponse.
+ * Use `create(RenewResponseSchema)` to create a new message.
+ */
+export const RenewResponseSchema = /*@__PURE__*/
+  messageDesc(file_zerolatency_registrar_v1_registrar, 7);
 
 /**
  * Administration of the registrar, over mutual TLS. The client certificate

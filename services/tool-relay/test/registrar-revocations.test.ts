@@ -1,0 +1,187 @@
+import assert from 'node:assert/strict';
+import { createPublicKey } from 'node:crypto';
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type TestContext, test } from 'node:test';
+import { issueDeviceCredential, signRenewal } from '@zerolatency/identity';
+import { REVOCATION_LIST, type RevocationList } from '@zerolatency/revocations';
+import { openDocument, signerFromPem } from '@zerolatency/signing';
+import { makeKey, tempDir } from '@zerolatency/testing';
+import { decodeJwt } from 'jose';
+import { RevocationAuthority } from '../src/registrar/revocation-authority.ts';
+import { silentLog } from './parts.ts';
+import { enrolRequest, idOf, newKey, registrarWorld } from './registrar-world.ts';
+
+const LAPTOP = { tenant: 'north', deviceId: 'laptop' };
+
+async function worldWithList(t: TestContext) {
+  const dir = tempDir(t);
+  const key = makeKey();
+  const keyFile = join(dir, 'revocations-key.pem');
+  writeFileSync(keyFile, key.privatePem);
+  chmodSync(keyFile, 0o600);
+  const file = join(dir, 'revocations.dsse.json');
+  const world = await registrarWorld(t, {
+    settings: { 'registrar.revocations': { file, keyFile } },
+  });
+  const enrol = async (deviceKey = newKey()) => {
+    const code = await world.invite({ deviceId: 'laptop' });
+    const request = await enrolRequest(code, {
+      audience: world.registrar.enrolUrl,
+      key: deviceKey,
+    });
+    const { credential } = await world.stranger().enrol(request);
+    return { credential, deviceKey };
+  };
+  return { ...world, file, key, enrol };
+}
+
+function listIn(envelope: string, publicPem: string): RevocationList {
+  const opened = openDocument(REVOCATION_LIST, envelope, [publicPem]);
+  assert.ok('content' in opened);
+  return opened.content;
+}
+
+test('[BRG-04] a renewal gives the same device and key a later expiry', async (t) => {
+  const { operator, enrol, metrics } = await worldWithList(t);
+  const relay = await operator('tool-relay');
+  const { credential, deviceKey } = await enrol();
+  const renewed = await relay.renew({
+    credential,
+    proof: await signRenewal(deviceKey, credential),
+  });
+  const [before, after] = [decodeJwt(credential), decodeJwt(renewed.credential)];
+  assert.deepEqual([after.sub, after.tenant, after.cnf], [before.sub, before.tenant, before.cnf]);
+  assert.ok(after.exp! >= before.exp!);
+  assert.match(await metrics(), /zl_registrar_renewals_total\{[^}]*"none"[^}]*\} 1/);
+});
+
+test('[BRG-04] a stolen credential without its key, and one of another authority, are not renewed', async (t) => {
+  const { operator, enrol, enrolment } = await worldWithList(t);
+  const relay = await operator('tool-relay');
+  const { credential, deviceKey } = await enrol();
+  const renew = async (credential: string, proof: Promise<string>) =>
+    idOf(relay.renew({ credential, proof: await proof }));
+  const other = await enrol();
+  const forged = await issueDeviceCredential({
+    device: LAPTOP,
+    devicePublicKey: createPublicKey(deviceKey),
+    issuer: enrolment.issuer,
+    issuerKey: newKey(),
+    ...{ nowMs: Date.now(), validForMs: 60_000 },
+  });
+  const refused = 'device.credential_invalid';
+  assert.equal(await renew(credential, signRenewal(newKey(), credential)), refused);
+  assert.equal(await renew(credential, signRenewal(deviceKey, other.credential)), refused);
+  assert.equal(await renew(credential, Promise.resolve(credential)), refused);
+  assert.equal(await renew(forged, signRenewal(deviceKey, forged)), refused);
+  const operators = await operator();
+  const asked = { credential, proof: await signRenewal(deviceKey, credential) };
+  assert.equal(await idOf(operators.renew(asked)), 'identity.forbidden');
+  assert.equal(await idOf(relay.revoke(LAPTOP)), 'identity.forbidden');
+  assert.equal(await idOf((await operator('tool-relay')).createCode(LAPTOP)), 'identity.forbidden');
+});
+
+test('[BRG-04] a revocation is signed and pushed, ends renewals, and leaves a new enrolment alone', async (t) => {
+  const { operator, enrol, key, file, logLines } = await worldWithList(t);
+  const [relay, operators] = [await operator('tool-relay'), await operator()];
+  const { credential, deviceKey } = await enrol();
+  const stop = new AbortController();
+  const pushed = relay.watchRevocations({ version: 0n }, { signal: stop.signal });
+  const stream = pushed[Symbol.asyncIterator]();
+  const first = await stream.next();
+  assert.deepEqual(listIn(first.value!.envelope, key.publicPem).devices, []);
+  const { version, revokedAt } = await operators.revoke(LAPTOP);
+  const { value: update } = await stream.next();
+  stop.abort();
+  assert.equal(update!.version, version);
+  const { devices } = listIn(update!.envelope, key.publicPem);
+  assert.equal(devices[0]?.device, 'laptop');
+  assert.equal(readFileSync(file, 'utf8'), update!.envelope);
+  assert.ok(logLines.some((line) => line.includes('device revoked') && line.includes('operator')));
+
+  const proof = await signRenewal(deviceKey, credential);
+  assert.equal(await idOf(relay.renew({ credential, proof })), 'device.revoked');
+  const again = await enrol(deviceKey);
+  assert.ok(decodeJwt(again.credential).iat! > Number(revokedAt!.seconds));
+  const next = await signRenewal(deviceKey, again.credential);
+  await relay.renew({ credential: again.credential, proof: next });
+  assert.equal(
+    await idOf(operators.revoke({ tenant: 'north', deviceId: 'a b' })),
+    'request.invalid',
+  );
+});
+
+test('[BRG-04] a caller who has the list in force is told its version only', async (t) => {
+  const { operator } = await worldWithList(t);
+  const host = await operator('model-host');
+  const stop = new AbortController();
+  const updates = host.watchRevocations({ version: 1n }, { signal: stop.signal });
+  const { value } = await updates[Symbol.asyncIterator]().next();
+  stop.abort();
+  assert.deepEqual([value!.version, value!.envelope], [1n, '']);
+  const stranger = (await operator('someone')).watchRevocations({ version: 0n });
+  assert.equal(await idOf(stranger[Symbol.asyncIterator]().next()), 'identity.forbidden');
+});
+
+/** An authority whose clock and disk the test holds. */
+async function authority() {
+  const key = makeKey();
+  const world: { nowMs: number; saved?: string; isFull: boolean } = {
+    nowMs: Date.parse('2026-01-01T00:00:00Z'),
+    isFull: false,
+  };
+  const signer = signerFromPem(key.privatePem);
+  const open = () =>
+    RevocationAuthority.open({
+      store: {
+        name: 'list',
+        load: async () => world.saved,
+        save: async (text) => {
+          if (world.isFull) throw new Error('ENOSPC');
+          world.saved = text;
+        },
+      },
+      ...{ signer, publicPem: key.publicPem, retentionMs: 1000, log: silentLog },
+      clock: { unixMs: () => world.nowMs },
+    });
+  const list = () => listIn(world.saved!, key.publicPem);
+  return { world, open, list };
+}
+
+test('[BRG-04] the list survives a restart, counts on, and forgets what has expired', async () => {
+  const { world, open, list } = await authority();
+  const first = await open();
+  const [one, two] = await Promise.all([
+    first.revoke(LAPTOP, 'operator'),
+    first.revoke({ tenant: 'north', deviceId: 'desktop' }, 'operator'),
+  ]);
+  assert.deepEqual([one.version, two.version], [2, 3]);
+  world.nowMs += 2000;
+  const second = await open();
+  await second.revoke({ tenant: 'south', deviceId: 'laptop' }, 'operator');
+  assert.deepEqual([list().version, list().devices.map(({ tenant }) => tenant)], [4, ['south']]);
+  world.saved = 'garbage';
+  await assert.rejects(open(), { id: 'file.unusable' });
+});
+
+test('[BRG-04] a full disk fails the revocation, and one that is told has been written', async () => {
+  const { world, open, list } = await authority();
+  const revocations = await open();
+  world.isFull = true;
+  await assert.rejects(revocations.revoke(LAPTOP, 'operator'), { id: 'file.unusable' });
+  assert.equal(revocations.fault({ ...LAPTOP, issuedAtMs: 0 }), undefined);
+  world.isFull = false;
+  await revocations.revoke(LAPTOP, 'operator');
+  assert.equal(list().devices.length, 1);
+});
+
+test('[BRG-04] a clock that is set back neither spares a credential nor revokes the next one', async () => {
+  const { world, open } = await authority();
+  const revocations = await open();
+  const issuedAtMs = revocations.issueMs(LAPTOP, world.nowMs + 3_600_000);
+  await revocations.revoke(LAPTOP, 'operator');
+  assert.equal(revocations.fault({ ...LAPTOP, issuedAtMs })?.id, 'device.revoked');
+  const againMs = revocations.issueMs(LAPTOP, world.nowMs);
+  assert.equal(revocations.fault({ ...LAPTOP, issuedAtMs: againMs }), undefined);
+});
