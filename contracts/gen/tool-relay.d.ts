@@ -1,5 +1,13 @@
 // Generated from contracts/config/tool-relay.schema.json by `make generate`.
 
+export type Secret =
+  | {
+      readonly file: string;
+    }
+  | {
+      readonly env: string;
+    };
+
 export interface RelaySettings {
   /**
    * relay: serves devices and hosts. registrar: enrols devices, and only reads tls, rpc.host, rpc.port, rpc.connections, admin, enrolment, registrar, log, errors and drain.
@@ -37,7 +45,11 @@ export interface RelaySettings {
     readonly host: string;
     readonly port: number;
     /**
-     * Names in client certificates. A registrar goes by registrar.operators instead.
+     * URL at which the other pods reach this one; https://localhost:<port> when empty.
+     */
+    readonly advertisedUrl: string;
+    /**
+     * Names in client certificates: hosts, and the other pods. A registrar goes by registrar.operators instead.
      */
     readonly allowedClients: readonly string[];
     readonly connections: Connections;
@@ -191,6 +203,16 @@ export interface RelaySettings {
   readonly lease: {
     readonly ttl: string;
   };
+  /**
+   * Where the leases are: which pod holds which device.
+   */
+  readonly directory: {
+    /**
+     * memory serves a single pod; the pods of a pool share a Redis.
+     */
+    readonly engine: 'memory' | 'redis';
+    readonly redis: Redis;
+  };
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
@@ -311,4 +333,34 @@ export interface Revocations {
    * Remembers the newest list ever accepted, so that a restart accepts no older one.
    */
   readonly stateFile: string;
+}
+export interface Redis {
+  /**
+   * What the nodes are: one server, the Sentinels that know it, or some nodes of a Cluster.
+   */
+  readonly mode: 'single' | 'sentinel' | 'cluster';
+  /**
+   * host:port of each.
+   */
+  readonly nodes: readonly string[];
+  /**
+   * The name under which the Sentinels know the server.
+   */
+  readonly sentinelName: string;
+  /**
+   * ACL user; the default user when empty.
+   */
+  readonly username: string;
+  readonly password?: Secret;
+  readonly sentinelPassword?: Secret;
+  /**
+   * Connects over TLS and verifies the servers with this authority.
+   */
+  readonly tls?: {
+    readonly caFile: string;
+  };
+  /**
+   * A command that is not answered within this time has failed, and the pod goes on without Redis.
+   */
+  readonly commandTimeout: string;
 }

@@ -225,6 +225,11 @@ export const CATALOGUE = {
     retryable: true,
     help: 'The same device connected again, and one credential serves one bridge; stop the other bridge, or give it a credential of its own.',
   },
+  'directory.degraded': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The relays cannot reach their directory, so this one cannot say where the device is; ask again, and look at Redis ("zl status" names the relay).',
+  },
   'call.unknown_outcome': {
     code: 'UNKNOWN',
     retryable: false,

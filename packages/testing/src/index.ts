@@ -9,7 +9,14 @@ export { makeKey, type TestKey } from './key.ts';
 export { needsBubblewrap } from './needs-bubblewrap.ts';
 export { nodeLauncher } from './node-launcher.ts';
 export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
+export {
+  needsRedis,
+  type RedisServer,
+  startRedis,
+  startRedisCluster,
+  startSentinel,
+} from './redis-server.ts';
 export { type Refusal, SocketServer } from './socket-server.ts';
-export { tempDir } from './temp-dir.ts';
+export { type Teardown, tempDir } from './temp-dir.ts';
 export { makeTokenIssuer, type TestTokenIssuer } from './token-issuer.ts';
 export { refusalsOf } from './unreadable-requests.ts';

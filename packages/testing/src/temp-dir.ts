@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
 export interface Teardown {
-  after(fn: () => void): void;
+  after(fn: () => unknown): void;
 }
 
 /** A new directory without symbolic links in its path, removed after the test. */

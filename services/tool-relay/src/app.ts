@@ -1,18 +1,26 @@
 import type { Tracer } from '@opentelemetry/api';
 import { publishCatalogueAt } from '@zerolatency/errors';
+import type { DeviceIdentity } from '@zerolatency/identity';
 import { RelayService } from '@zerolatency/proto/relay';
 import { watchRevocations } from '@zerolatency/revocations';
-import { type ComponentCheck, type Lifecycle, serveAdmin } from '@zerolatency/service/lifecycle';
+import {
+  type ComponentCheck,
+  type ComponentStatus,
+  type Lifecycle,
+  serveAdmin,
+} from '@zerolatency/service/lifecycle';
 import { exposeListener } from '@zerolatency/service/rpc';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
-import { MemoryDirectory } from './adapters/memory-directory/memory-directory.ts';
+import { RpcPods } from './adapters/other-pods/other-pods.ts';
 import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
 import { openUwsEngine } from './adapters/uws/engine.ts';
 import { openWsEngine } from './adapters/ws/engine.ts';
+import { openDirectory } from './app/open-directory.ts';
 import type { RelayConfig } from './config.ts';
+import { Catalogs } from './directory/catalogs.ts';
 import type { Directory } from './directory/directory.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
 import { exposeRevocations, RelayMeters, revocationRefusals } from './metrics.ts';
@@ -35,6 +43,7 @@ export interface RelayDeps {
   readonly log: Logger;
   readonly registry: Registry;
   readonly tracer: Tracer;
+  readonly env: Readonly<Record<string, string | undefined>>;
 }
 
 export interface RelayAddresses {
@@ -50,6 +59,8 @@ const SHUTDOWN_ORDER = [
   'sockets',
   'leases',
   'rpc',
+  'other pods',
+  'directory',
   'admin',
   'revocations',
   'enrolment keys',
@@ -68,9 +79,25 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   lifecycle.onDrain('certificates', async () => tls.close());
   exposeCertificate(registry, () => tls.current().cert);
 
+  const { relayId } = config;
   let socketUrl = config.sockets.advertisedUrl;
-  const directory = openDirectory(config, () => `${socketUrl}${ENDPOINT_PATHS.link}`);
+  let rpcUrl = config.rpc.advertisedUrl;
+  const pod = () => ({ relayId, linkUrl: `${socketUrl}${ENDPOINT_PATHS.link}`, rpcUrl });
   const devices = new LiveDevices(config.tenants, clock.monotonicMs);
+  const ownLease = (device: DeviceIdentity) => devices.find(device)?.lease;
+  const opened = await openDirectory(config, {
+    ...{ pod, ownLease, clock, meters, log, env: deps.env },
+    onRecovered: () => void keeper.renewAll(),
+    onDisplaced: (error) =>
+      void lifecycle.shutdown({
+        reason: 'another pod has this relay id',
+        deadlineMs: config.drain.deadlineMs,
+        error,
+      }),
+  });
+  const { directory } = opened;
+  lifecycle.onDrain('directory', () => opened.close());
+  const keeper = new LeaseKeeper({ directory, holders: devices, ttlMs: config.leaseTtlMs, log });
   const helloVerifier = await openHelloVerifier({
     ...config.enrolment,
     ...{ relayId: config.relayId, clock, log },
@@ -87,6 +114,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     links: () => sockets.links,
     handles: () => sockets.handles,
     queuedBytes: (to) => sockets.queuedBytes(to),
+    isDirectoryDegraded: () => opened.isDegraded(),
   });
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const admin = await serveAdmin({
@@ -98,7 +126,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     version: VERSION,
     configDigest: config.digest,
     components: {
-      ...components(sockets, devices, directory),
+      sockets: async () => componentOf(sockets, devices),
+      directory: opened.component,
       'enrolment keys': async () => helloVerifier.status(),
       ...checks,
       certificate: async () => tls.status(),
@@ -106,12 +135,15 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     },
   });
   lifecycle.onDrain('admin', () => admin.close());
+  const otherPods = new RpcPods(tls);
+  lifecycle.onDrain('other pods', async () => otherPods.close());
+  const catalogs = new Catalogs({ ...{ relayId, log }, own: catalogIn(devices), pods: otherPods });
   const callers = { names: config.rpc.allowedClients, setting: 'rpc.allowedClients' };
   const rpc = await serveRpc({
     ...config.rpc,
     tls,
     requireClient: true,
-    services: [offer(RelayService, relayService(directory), () => callers)],
+    services: [offer(RelayService, relayService({ directory, catalogs }), () => callers)],
     serving: lifecycle,
     registry,
     tracer,
@@ -119,14 +151,14 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   });
   rpcStatus = exposeListener(registry, rpc);
   lifecycle.onDrain('rpc', (deadline) => rpc.close(deadline));
-  const keeper = new LeaseKeeper({ directory, holders: devices, ttlMs: config.leaseTtlMs, log });
+  if (rpcUrl === '') rpcUrl = `https://localhost:${rpc.port}`;
+  await opened.claim();
   keeper.start();
   lifecycle.onDrain('leases', async () => keeper.stop());
   const socketPort = await sockets.open();
   lifecycle.onDrain('sockets', (deadline) => sockets.drain(deadline));
   tls.subscribe(() => sockets.reloadTls());
   if (socketUrl === '') socketUrl = `wss://localhost:${socketPort}`;
-  const { relayId } = config;
   return { relayId, socketUrl, rpcUrl: rpc.url, adminUrl: admin.url };
 }
 
@@ -154,8 +186,11 @@ async function openRevocations(
   return { revocations, checks: { revocations: async () => revocations.status() } };
 }
 
-function openDirectory({ relayId, leaseTtlMs }: RelayConfig, linkUrl: () => string): Directory {
-  return new MemoryDirectory({ relayId, linkUrl, ttlMs: leaseTtlMs, clock });
+function catalogIn(devices: LiveDevices) {
+  return (device: DeviceIdentity) => {
+    const live = devices.find(device);
+    return live && { digest: live.lease.catalogDigest, catalog: live.catalog };
+  };
 }
 
 /** uWebSockets.js does not hold against hostile devices (ADR 4). */
@@ -192,25 +227,15 @@ function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts)
   });
 }
 
-function components(
-  sockets: RelaySockets,
-  devices: LiveDevices,
-  directory: Directory,
-): Record<string, ComponentCheck> {
+function componentOf(sockets: RelaySockets, devices: LiveDevices): ComponentStatus {
   return {
-    sockets: async () => ({
-      status: statusOf(sockets),
-      detail: [
-        sockets.engineName,
-        `${devices.size} devices`,
-        `${sockets.links} links`,
-        ...(sockets.isAccepting ? [] : ['file descriptors are used up, so none are accepted']),
-      ].join(', '),
-    }),
-    directory: async () => {
-      await directory.locate({ tenant: '-', deviceId: '-' });
-      return { status: 'ok', detail: 'memory' };
-    },
+    status: statusOf(sockets),
+    detail: [
+      sockets.engineName,
+      `${devices.size} devices`,
+      `${sockets.links} links`,
+      ...(sockets.isAccepting ? [] : ['file descriptors are used up, so none are accepted']),
+    ].join(', '),
   };
 }
 

@@ -26,6 +26,7 @@ export type RegistrarConfig = ReturnType<typeof compileRegistrar>;
 export type DeviceLimits = RelayConfig['devices'];
 export type TenantLimits = RelayConfig['tenants'];
 export type LinkLimits = RelayConfig['links'];
+export type RedisSettings = RelayConfig['directory']['redis'];
 
 /** For either role. Throws config.invalid with everything that is wrong. */
 export function readProgramConfig(sources: ConfigSources): RelayConfig | RegistrarConfig {
@@ -76,6 +77,14 @@ function compile(settings: RelaySettings) {
       bytesPerSecond: parseBytes(links.bytesPerSecond),
     },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
+    directory: {
+      engine: settings.directory.engine,
+      redis: {
+        ...settings.directory.redis,
+        nodes: settings.directory.redis.nodes.map(parseNode),
+        commandTimeoutMs: parseDurationMs(settings.directory.redis.commandTimeout),
+      },
+    },
   };
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
   for (const side of ['devices', 'tenants', 'links'] as const) {
@@ -152,4 +161,10 @@ function checkSizes(maxFrameBytes: number, maxCatalogBytes: number): void {
   if (maxCatalogBytes + OPENED_OVERHEAD_BYTES > maxFrameBytes) {
     throw new ZlError('config.invalid', 'devices.maxCatalog does not fit into sockets.maxFrame');
   }
+}
+
+/** host:port, or [IPv6]:port. */
+function parseNode(node: string): { readonly host: string; readonly port: number } {
+  const { hostname, port } = new URL(`tcp://${node}`);
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) };
 }

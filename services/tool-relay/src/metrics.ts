@@ -8,6 +8,7 @@ import {
   type Registry,
 } from '@zerolatency/service/telemetry';
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
+import type { StoreOperation } from './directory/directory.ts';
 import type { Side } from './limits/backlog.ts';
 import type { LostReason } from './routing/relay-frames.ts';
 import type { SessionEnd } from './sessions/disconnect.ts';
@@ -23,6 +24,7 @@ export interface OpenCounts {
   links(): number;
   handles(): number;
   queuedBytes(to: Side): number;
+  isDirectoryDegraded(): boolean;
 }
 
 const SIDES = ['host', 'device'] as const;
@@ -39,6 +41,7 @@ export class RelayMeters implements SocketMetrics {
   readonly #routeLost;
   readonly #sessions;
   readonly #unadmitted;
+  readonly #directory;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -47,6 +50,7 @@ export class RelayMeters implements SocketMetrics {
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
     this.#unadmitted = metric(registry, 'zl_relay_unadmitted_total');
+    this.#directory = metric(registry, 'zl_relay_directory_operations_total');
     const passed = this.#passed;
     metricFrom(registry, 'zl_relay_frames_total', () =>
       SIDES.map((from) => [{ from }, passed[from].frames]),
@@ -82,6 +86,10 @@ export class RelayMeters implements SocketMetrics {
     this.#unadmitted.labels({ reason }).inc();
   }
 
+  directoryOperation(operation: StoreOperation, outcome: 'done' | 'failed'): void {
+    this.#directory.labels({ operation, outcome }).inc();
+  }
+
   observe(counts: OpenCounts): void {
     const registry = this.#registry;
     gaugeFrom(registry, 'zl_relay_device_sockets_open', () => counts.deviceSockets());
@@ -90,6 +98,9 @@ export class RelayMeters implements SocketMetrics {
     gaugeFrom(registry, 'zl_relay_devices_live', () => counts.liveDevices());
     gaugeFrom(registry, 'zl_relay_links_open', () => counts.links());
     gaugeFrom(registry, 'zl_relay_handles_open', () => counts.handles());
+    gaugeFrom(registry, 'zl_relay_directory_degraded', () =>
+      counts.isDirectoryDegraded() ? 1 : 0,
+    );
     metricFrom(registry, 'zl_relay_queued_bytes', () =>
       SIDES.map((to) => [{ to }, counts.queuedBytes(to)]),
     );

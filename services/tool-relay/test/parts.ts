@@ -1,6 +1,7 @@
 import type { ErrorId } from '@zerolatency/errors';
 import { LogThrottle } from '@zerolatency/service/telemetry';
 import { type RelayConfig, readRelayConfig } from '../src/config.ts';
+import { digestOfCatalog, type Lease } from '../src/directory/directory.ts';
 import { Backlog, type Side } from '../src/limits/backlog.ts';
 import { Heartbeat } from '../src/limits/heartbeat.ts';
 import { LargeHellos } from '../src/limits/hello-allowance.ts';
@@ -38,6 +39,20 @@ class CountedMetrics implements SessionMetrics {
 }
 
 export const silentLog = { debug() {}, info() {}, warn() {}, error() {} };
+
+/** A lease of a device without tools. */
+export function leaseOf(given: Partial<Lease>): Lease {
+  return {
+    tenant: 'north',
+    deviceId: 'laptop',
+    epoch: 1,
+    connectedUnixMs: 1,
+    bridgeVersion: '1',
+    features: [],
+    catalogDigest: digestOfCatalog(new Uint8Array()),
+    ...given,
+  };
+}
 
 type Settings = Readonly<Record<string, unknown>>;
 

@@ -53,7 +53,10 @@ export async function relayWorld(
   const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
   const { tracer } = createTracing({ service: 'tool-relay', version: '0.1.0' });
   const machine = { availableBytes: 2 ** 34, maxDescriptors: 20_000, ...limits };
-  const relay = await startRelay(config, { lifecycle, log, registry, tracer, machine });
+  const relay = await startRelay(config, {
+    ...{ lifecycle, log, registry, tracer, machine },
+    env: {},
+  });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });
   t.after(async () => {

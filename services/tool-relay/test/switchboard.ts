@@ -6,7 +6,7 @@ import { HostLink } from '../src/routing/host-link.ts';
 import { LiveDevice } from '../src/routing/live-device.ts';
 import { LiveDevices } from '../src/routing/live-devices.ts';
 import { InMemorySocket } from './in-memory-socket.ts';
-import { sharedParts } from './parts.ts';
+import { leaseOf, sharedParts } from './parts.ts';
 
 export const ADDRESSES = [
   { tenant: 'north', deviceId: 'laptop' },
@@ -38,7 +38,7 @@ export function switchboard(settings: Record<string, unknown> = {}, hosts = ['ho
   const connect = (index: number, deviceFeatures: readonly string[] = []) => {
     lastEpoch += 1;
     const socket = new InMemorySocket();
-    const lease = { ...ADDRESSES[index]!, epoch: lastEpoch };
+    const lease = leaseOf({ ...ADDRESSES[index]!, epoch: lastEpoch });
     const tenant = devices.usageOf(lease.tenant);
     const cuts: string[] = [];
     const device = new LiveDevice({

@@ -38,7 +38,7 @@ const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.
 /** Resolves when devices can enrol. The lifecycle closes everything it opens. */
 export async function startRegistrar(
   config: RegistrarConfig,
-  deps: Omit<RelayDeps, 'machine'>,
+  deps: Omit<RelayDeps, 'machine' | 'env'>,
 ): Promise<RegistrarAddresses> {
   const { lifecycle, log, registry, tracer } = deps;
   const { enrol, devices } = config.registrar;

@@ -1,25 +1,42 @@
+import { createHash } from 'node:crypto';
 import type { DeviceIdentity } from '@zerolatency/identity';
-
-export interface Lease extends DeviceIdentity {
-  /** Larger than the epoch of every earlier lease of this device, also across restarts. */
-  readonly epoch: number;
-}
 
 /** What others may know about a connected device. */
 export interface DeviceDescription {
   readonly connectedUnixMs: number;
   readonly bridgeVersion: string;
   readonly features: readonly string[];
-  /** bridge.v1.Catalog, encoded. */
-  readonly catalog: Uint8Array;
+  /** The pod that holds the device has the catalog itself. */
+  readonly catalogDigest: string;
 }
 
-export interface Owner extends Lease {
+/** A renewal carries all of it, so that a store which forgot the lease learns it again. */
+export interface Lease extends DeviceIdentity, DeviceDescription {
+  /** Larger than the epoch of every earlier lease of this device, also across restarts. */
+  readonly epoch: number;
+}
+
+/** How hosts and other pods reach a pod. */
+export interface PodAddress {
   readonly relayId: string;
   readonly linkUrl: string;
+  readonly rpcUrl: string;
 }
 
-export interface DirectoryEntry extends Owner, DeviceDescription {}
+export interface DirectoryEntry extends Lease, PodAddress {}
+
+/** The lease that another one replaced, as its store needs it to restore it. */
+export interface ReplacedLease {
+  readonly epoch: number;
+  readonly entry: DirectoryEntry;
+  /** By the clock of the store. */
+  readonly expiresAtMs: number;
+}
+
+export interface AcquiredLease {
+  readonly lease: Lease;
+  readonly replaced: ReplacedLease | undefined;
+}
 
 /**
  * Which relay pod owns a device. The latest acquire wins: the device dials, so
@@ -28,16 +45,28 @@ export interface DirectoryEntry extends Owner, DeviceDescription {}
  * Every method may fail with its store; no live session ends because of that.
  */
 export interface Directory {
-  acquire(device: DeviceIdentity, description: DeviceDescription): Promise<Lease>;
-  /** Returns those of the given objects whose lease another pod has taken over. */
+  acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease>;
+  /** For a lease whose socket never became live: the one that it replaced holds again. */
+  withdraw(acquired: AcquiredLease): Promise<void>;
+  /**
+   * Writes the leases where the store has none or an older one. Returns those
+   * of the given objects whose device another socket has taken over.
+   */
   renew(leases: readonly Lease[]): Promise<readonly Lease[]>;
-  /** Does nothing when the device has a newer lease, as does describe(). */
+  /** Does nothing to a newer lease of the device. */
   release(lease: Lease): Promise<void>;
-  describe(lease: Lease, description: DeviceDescription): Promise<void>;
-  locate(device: DeviceIdentity): Promise<Owner | undefined>;
+  locate(device: DeviceIdentity): Promise<DirectoryEntry | undefined>;
   /** The devices after the given id, ordered by id. */
   list(
     tenant: string,
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly DirectoryEntry[]>;
+}
+
+/** What a pod asks of a store outside it; claim is for its relay id. */
+export type StoreOperation = keyof Directory | 'claim';
+
+/** Names a catalog by its bytes. */
+export function digestOfCatalog(catalog: Uint8Array): string {
+  return createHash('sha256').update(catalog).digest('base64url');
 }

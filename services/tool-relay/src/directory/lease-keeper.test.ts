@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { silentLog } from '../../test/parts.ts';
+import { leaseOf, silentLog } from '../../test/parts.ts';
 import type { Directory, Lease } from './directory.ts';
 import { LeaseKeeper } from './lease-keeper.ts';
 
 function holders(count: number) {
   const superseded: number[] = [];
   const all = Array.from({ length: count }, (_, epoch) => ({
-    lease: { tenant: 'north', deviceId: `device-${epoch}`, epoch },
+    lease: leaseOf({ deviceId: `device-${epoch}`, epoch }),
     supersede: () => superseded.push(epoch),
   }));
   return { all, superseded };

@@ -62,7 +62,9 @@ export class LeaseKeeper {
 
   async #renew(holders: readonly Leaseholder[]): Promise<void> {
     if (holders.length === 0) return;
-    const lost = new Set(await this.#options.directory.renew(holders.map(({ lease }) => lease)));
-    for (const holder of holders) if (lost.has(holder.lease)) holder.supersede();
+    // Read now: a device that changes its catalog meanwhile has another lease object.
+    const byLease = new Map(holders.map((holder) => [holder.lease, holder]));
+    const lost = await this.#options.directory.renew([...byLease.keys()]);
+    for (const lease of lost) byLease.get(lease)?.supersede();
   }
 }

@@ -1,7 +1,7 @@
 import type { ErrorId } from '@zerolatency/errors';
 import { callKeyOf, FrameKind, HOSTS_FEATURE, kindOf, setDevice } from '@zerolatency/frame';
 import type { DeviceLimits } from '../config.ts';
-import type { Lease } from '../directory/directory.ts';
+import { digestOfCatalog, type Lease } from '../directory/directory.ts';
 import type { Backlog, Side } from '../limits/backlog.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { TenantUsage } from './live-devices.ts';
@@ -60,7 +60,6 @@ export interface LiveDeviceOptions {
 
 /** A device with a lease, as routing sees it: the handles open on it and the calls it runs. */
 export class LiveDevice {
-  readonly lease: Lease;
   readonly epoch: number;
   readonly #options: LiveDeviceOptions;
   /** Allocated lazily, as are the routes: no host has opened most devices of a pod. */
@@ -70,9 +69,10 @@ export class LiveDevice {
   /** The numbers under which hosts were introduced to a device that wants to know them. */
   #hostNumbers: Map<string, number> | undefined;
   #opened: OpenedFields;
+  #lease: Lease;
 
   constructor(options: LiveDeviceOptions) {
-    this.lease = options.lease;
+    this.#lease = options.lease;
     this.epoch = options.lease.epoch;
     this.#options = options;
     this.#opened = options.opened;
@@ -80,6 +80,15 @@ export class LiveDevice {
 
   get issuedAtMs(): number | undefined {
     return this.#options.issuedAtMs;
+  }
+
+  get lease(): Lease {
+    return this.#lease;
+  }
+
+  /** bridge.v1.Catalog, encoded. */
+  get catalog(): Uint8Array {
+    return this.#opened.catalog;
   }
 
   get calls(): number {
@@ -99,6 +108,7 @@ export class LiveDevice {
   }
 
   changeCatalog(catalog: Uint8Array): void {
+    this.#lease = { ...this.#lease, catalogDigest: digestOfCatalog(catalog) };
     this.#opened = { ...this.#opened, catalog };
     for (const handle of [...(this.#handles ?? [])]) {
       this.#forward(handle, openedFrame(handle.number, this.#opened));

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { DeviceIdentity } from '@zerolatency/identity';
 import { switchboard } from '../../test/switchboard.ts';
 
 const NORTH_LAPTOP = { tenant: 'north', deviceId: 'laptop' };
@@ -31,13 +32,34 @@ test('[RLY-02] the end of an earlier connection does not remove the device that 
 
 test('[RLY-01] a tenant at its limit of devices has room for one that reconnects only', () => {
   const { devices, connect } = switchboard({ 'tenants.maxDevices': 1 });
-  assert.ok(devices.hasRoomFor(NORTH_LAPTOP));
+  const hasRoomFor = (device: DeviceIdentity) => {
+    const place = devices.reserve(device);
+    place?.release();
+    return place !== undefined;
+  };
+  assert.ok(hasRoomFor(NORTH_LAPTOP));
   const { device } = connect(0);
-  assert.ok(devices.hasRoomFor(NORTH_LAPTOP));
-  assert.equal(devices.hasRoomFor(NORTH_DESKTOP), false);
-  assert.ok(devices.hasRoomFor({ tenant: 'south', deviceId: 'laptop' }));
+  assert.ok(hasRoomFor(NORTH_LAPTOP));
+  assert.equal(hasRoomFor(NORTH_DESKTOP), false);
+  assert.ok(hasRoomFor({ tenant: 'south', deviceId: 'laptop' }));
   devices.remove(device);
-  assert.ok(devices.hasRoomFor(NORTH_DESKTOP));
+  assert.ok(hasRoomFor(NORTH_DESKTOP));
+});
+
+test('[RLY-01] a reserved place counts until it is released, once for each device', () => {
+  const { devices, connect } = switchboard({ 'tenants.maxDevices': 2 });
+  const laptops = [devices.reserve(NORTH_LAPTOP), devices.reserve(NORTH_LAPTOP)];
+  const desktop = devices.reserve(NORTH_DESKTOP);
+  const tablet = { tenant: 'north', deviceId: 'tablet' };
+  assert.equal(devices.reserve(tablet), undefined);
+  connect(1);
+  desktop?.release();
+  assert.equal(devices.reserve(tablet), undefined);
+  laptops[0]?.release();
+  laptops[0]?.release();
+  assert.equal(devices.reserve(tablet), undefined);
+  laptops[1]?.release();
+  assert.ok(devices.reserve(tablet));
 });
 
 test('the usage of a tenant is kept as long as it has a device', () => {

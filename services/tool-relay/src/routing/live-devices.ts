@@ -18,8 +18,16 @@ export class TenantUsage {
 }
 
 interface Tenant {
+  readonly name: string;
   readonly usage: TenantUsage;
   readonly devices: Map<string, LiveDevice>;
+  /** How many sockets claim the place of a device: those that wait for a lease, and the live one. */
+  readonly claims: Map<string, number>;
+}
+
+/** Room for one device within the limit of its tenant. */
+export interface Place {
+  release(): void;
 }
 
 /** The devices for which this pod has both the socket and the lease. */
@@ -42,14 +50,26 @@ export class LiveDevices {
     return this.#tenants.get(tenant)?.devices.get(deviceId);
   }
 
-  /** Whether the tenant may have one more device. A device that reconnects reuses its place. */
-  hasRoomFor({ tenant, deviceId }: DeviceIdentity): boolean {
-    const known = this.#tenants.get(tenant);
-    if (known === undefined || known.devices.has(deviceId)) return true;
-    return known.devices.size < this.#limits.maxDevices;
+  /**
+   * Keeps room for a device until its place is released. Undefined when the
+   * tenant has none; a device that reconnects shares its place.
+   */
+  reserve({ tenant: name, deviceId }: DeviceIdentity): Place | undefined {
+    const claims = this.#tenants.get(name)?.claims;
+    const isFull = claims !== undefined && claims.size >= this.#limits.maxDevices;
+    if (isFull && !claims.has(deviceId)) return undefined;
+    this.#claim(this.#tenant(name), deviceId, 1);
+    let isHeld = true;
+    return {
+      release: () => {
+        if (!isHeld) return;
+        isHeld = false;
+        this.#claim(this.#tenant(name), deviceId, -1);
+      },
+    };
   }
 
-  /** Kept as long as the tenant has a live device. */
+  /** Kept as long as the tenant has a device. */
   usageOf(tenant: string): TenantUsage {
     const known = this.#tenants.get(tenant);
     return known?.usage ?? new TenantUsage(this.#limits, this.#monotonicMs());
@@ -58,12 +78,13 @@ export class LiveDevices {
   /** Returns the device that it replaces. */
   put(device: LiveDevice, usage: TenantUsage): LiveDevice | undefined {
     const { tenant: name, deviceId } = device.lease;
-    const tenant = this.#tenants.get(name) ?? { usage, devices: new Map() };
-    this.#tenants.set(name, tenant);
+    const tenant = this.#tenant(name, usage);
     const earlier = tenant.devices.get(deviceId);
     tenant.devices.set(deviceId, device);
-    if (earlier === undefined) this.#size += 1;
-    return earlier;
+    if (earlier !== undefined) return earlier;
+    this.#claim(tenant, deviceId, 1);
+    this.#size += 1;
+    return undefined;
   }
 
   remove(device: LiveDevice): void {
@@ -71,11 +92,29 @@ export class LiveDevices {
     const tenant = this.#tenants.get(name);
     if (tenant?.devices.get(deviceId) !== device) return;
     tenant.devices.delete(deviceId);
+    this.#claim(tenant, deviceId, -1);
     this.#size -= 1;
-    if (tenant.devices.size === 0) this.#tenants.delete(name);
   }
 
   *[Symbol.iterator](): Generator<LiveDevice> {
     for (const { devices } of this.#tenants.values()) yield* devices.values();
+  }
+
+  #tenant(name: string, usage = this.usageOf(name)): Tenant {
+    const tenant = this.#tenants.get(name) ?? {
+      name,
+      usage,
+      devices: new Map(),
+      claims: new Map(),
+    };
+    this.#tenants.set(name, tenant);
+    return tenant;
+  }
+
+  #claim({ name, claims }: Tenant, deviceId: string, change: 1 | -1): void {
+    const count = (claims.get(deviceId) ?? 0) + change;
+    if (count > 0) claims.set(deviceId, count);
+    else claims.delete(deviceId);
+    if (claims.size === 0) this.#tenants.delete(name);
   }
 }

@@ -5,24 +5,30 @@ import { ZlError } from '@zerolatency/errors';
 import { type NameKind, parseName } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import type { RelayService } from '@zerolatency/proto/relay';
+import { type Catalogs, MAX_CATALOG_BYTES, MAX_DESCRIBED } from '../directory/catalogs.ts';
 import type { Directory, DirectoryEntry } from '../directory/directory.ts';
 
-/** What its RPCs ask of the directory. */
-export type DeviceLookup = Pick<Directory, 'locate' | 'list'>;
+/** What the RPCs ask of the relay. */
+export interface DeviceLookup {
+  readonly directory: Pick<Directory, 'locate' | 'list'>;
+  readonly catalogs: Pick<Catalogs, 'of' | 'own'>;
+}
 
 const DEFAULT_PAGE_SIZE = 100;
 const MAX_PAGE_SIZE = 1000;
 /** Far longer than an encoded device id. */
 const MAX_PAGE_TOKEN_CHARS = 512;
-/** A page ends early rather than hold a thousand large catalogs. */
-const MAX_CATALOG_BYTES = 2 * 1024 * 1024;
 
-export function relayService(directory: DeviceLookup): ServiceImpl<typeof RelayService> {
-  return { locate: locate(directory), listDevices: listDevices(directory) };
+export function relayService(lookup: DeviceLookup): ServiceImpl<typeof RelayService> {
+  return {
+    locate: locate(lookup),
+    listDevices: listDevices(lookup),
+    describeDevices: describeDevices(lookup),
+  };
 }
 
 /** Returns the pod that holds the device's socket now. */
-function locate(directory: DeviceLookup): MethodImpl<typeof RelayService.method.locate> {
+function locate({ directory }: DeviceLookup): MethodImpl<typeof RelayService.method.locate> {
   return async (request) => {
     const tenant = readName('tenant', request.tenant, 'tenant');
     const deviceId = readName('device', request.deviceId, 'device_id');
@@ -35,7 +41,10 @@ function locate(directory: DeviceLookup): MethodImpl<typeof RelayService.method.
 }
 
 /** Lists the connected devices of a tenant, ordered by id. */
-function listDevices(directory: DeviceLookup): MethodImpl<typeof RelayService.method.listDevices> {
+function listDevices({
+  directory,
+  catalogs,
+}: DeviceLookup): MethodImpl<typeof RelayService.method.listDevices> {
   return async (request) => {
     const tenant = readName('tenant', request.tenant, 'tenant');
     if (request.pageSize > MAX_PAGE_SIZE) {
@@ -45,26 +54,18 @@ function listDevices(directory: DeviceLookup): MethodImpl<typeof RelayService.me
     const after = readPageToken(request.pageToken);
     // One more than the page holds shows whether there is a next page.
     const found = await directory.list(tenant, { after, limit: limit + 1 });
-    const page = fitting(found.slice(0, limit));
+    const offered = await catalogs.of(found.slice(0, limit));
+    const page = found.slice(0, offered.length);
     const last = page.at(-1);
     const hasMore = last !== undefined && page.length < found.length;
     return {
-      devices: page.map(toDevice),
+      devices: page.map((entry, index) => toDevice(entry, offered[index])),
       nextPageToken: hasMore ? writePageToken(last.deviceId) : '',
     };
   };
 }
 
-function fitting(entries: readonly DirectoryEntry[]): readonly DirectoryEntry[] {
-  let bytes = 0;
-  const end = entries.findIndex(({ catalog }) => {
-    bytes += catalog.length;
-    return bytes > MAX_CATALOG_BYTES;
-  });
-  return end < 0 ? entries : entries.slice(0, Math.max(1, end));
-}
-
-function toDevice(entry: DirectoryEntry) {
+function toDevice(entry: DirectoryEntry, catalog: Uint8Array | undefined) {
   const { deviceId, relayId, bridgeVersion } = entry;
   return {
     deviceId,
@@ -73,7 +74,34 @@ function toDevice(entry: DirectoryEntry) {
     features: [...entry.features],
     epoch: BigInt(entry.epoch),
     connectedAt: timestampFromMs(entry.connectedUnixMs),
-    catalog: fromBinary(CatalogSchema, entry.catalog),
+    ...(catalog !== undefined && { catalog: fromBinary(CatalogSchema, catalog) }),
+  };
+}
+
+/** Returns what devices offer that hold their sockets here. */
+function describeDevices(
+  lookup: DeviceLookup,
+): MethodImpl<typeof RelayService.method.describeDevices> {
+  return async (request) => {
+    const tenant = readName('tenant', request.tenant, 'tenant');
+    const { deviceIds } = request;
+    if (deviceIds.length === 0 || deviceIds.length > MAX_DESCRIBED) {
+      throw invalid('device_ids', `must be 1 to ${MAX_DESCRIBED}`);
+    }
+    for (const deviceId of deviceIds) readName('device', deviceId, 'device_ids');
+    const found = new Map<string, Uint8Array>();
+    let bytes = 0;
+    let described = 0;
+    for (const deviceId of deviceIds) {
+      const own = lookup.catalogs.own({ tenant, deviceId });
+      if (own !== undefined && !found.has(own.digest)) {
+        bytes += own.catalog.length;
+        if (described > 0 && bytes > MAX_CATALOG_BYTES) break;
+        found.set(own.digest, own.catalog);
+      }
+      described += 1;
+    }
+    return { catalogs: [...found.values()], described };
   };
 }
 

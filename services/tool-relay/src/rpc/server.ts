@@ -75,7 +75,7 @@ export interface RpcServerOptions {
   readonly tracer: Tracer;
 }
 
-/** A request names a device, and at most holds its key and a proof. */
+/** A request names devices, and at most holds a key and a proof. */
 const READ_MAX_BYTES = 16 * 1024;
 /** A host looks up one device per stream. */
 const MAX_STREAMS = 256;

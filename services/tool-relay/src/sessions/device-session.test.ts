@@ -8,10 +8,10 @@ import { HelloSchema } from '@zerolatency/proto/bridge';
 import { frameBytes } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
-import { sharedParts } from '../../test/parts.ts';
-import type { Directory, Lease } from '../directory/directory.ts';
+import { leaseOf, sharedParts } from '../../test/parts.ts';
+import type { AcquiredLease, Lease, ReplacedLease } from '../directory/directory.ts';
 import { LiveDevices } from '../routing/live-devices.ts';
-import { DeviceSession } from './device-session.ts';
+import { DeviceSession, type SessionContext } from './device-session.ts';
 import { SLOW } from './disconnect.ts';
 import type { ProvedDevice } from './hello.ts';
 
@@ -35,17 +35,24 @@ function sessions(settings: Record<string, unknown> = {}) {
   const parts = sharedParts(settings);
   const devices = new LiveDevices(parts.config.tenants, parts.clock.monotonicMs);
   const checks: ((verdict: ProvedDevice | { error: ZlError }) => void)[] = [];
-  const leases: { give(lease: Lease): void; fail(): void }[] = [];
+  const leases: { give(lease: Lease, replaced?: ReplacedLease): void; fail(): void }[] = [];
   const released: number[] = [];
-  const directory: Pick<Directory, 'acquire' | 'release' | 'describe'> = {
+  const withdrawn: AcquiredLease[] = [];
+  const directory: SessionContext['directory'] = {
     acquire: () =>
       new Promise((resolve, reject) => {
-        leases.push({ give: resolve, fail: () => reject(new Error('store is away')) });
+        leases.push({
+          give: (lease, replaced) => resolve({ lease, replaced }),
+          fail: () => reject(new Error('store is away')),
+        });
       }),
     release: async ({ epoch }) => {
       released.push(epoch);
     },
-    describe: async () => {},
+    withdraw: async (acquired) => {
+      withdrawn.push(acquired);
+    },
+    renew: async () => [],
   };
   const gone: boolean[] = [];
   const revoked = new Map<string, ZlError>();
@@ -66,10 +73,9 @@ function sessions(settings: Record<string, unknown> = {}) {
     session.onOpen(socket);
     return { session, socket };
   };
-  return { parts, devices, checks, leases, released, gone, revoked, open };
+  return { parts, devices, checks, leases, released, withdrawn, gone, revoked, open };
 }
 
-const leaseOf = (epoch: number): Lease => ({ tenant: 'north', deviceId: 'laptop', epoch });
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
 
 test('[OPS-04] strangers write few lines into the log, and a live device always its own', async () => {
@@ -86,7 +92,7 @@ test('[OPS-04] strangers write few lines into the log, and a live device always 
   session.onMessage(helloBytes());
   checks[0]?.(DEVICE);
   await nextLoop();
-  leases[0]?.give(leaseOf(1));
+  leases[0]?.give(leaseOf({ epoch: 1 }));
   await nextLoop();
   session.onMessage(Buffer.from('junk'));
   assert.equal(lines - before, 2);
@@ -103,7 +109,7 @@ test('[RLY-02] the connection with the larger epoch stays, in whatever order the
     for (const check of checks) check(DEVICE);
     await nextLoop();
     for (const index of order) {
-      leases[index]?.give(leaseOf(10 + index));
+      leases[index]?.give(leaseOf({ epoch: 10 + index }));
       await nextLoop();
     }
     assert.equal(both[0].session.state, 'gone');
@@ -129,34 +135,79 @@ test('a device is refused while the directory is unreachable, and may retry', as
 });
 
 test('[RLY-01] devices whose hellos arrive together share the limit of their tenant', async () => {
-  const { devices, checks, leases, released, open } = sessions({ 'tenants.maxDevices': 1 });
+  const { devices, checks, leases, open } = sessions({ 'tenants.maxDevices': 1 });
   const both = [open(), open()] as const;
   for (const { session } of both) session.onMessage(helloBytes());
   checks.forEach((check, index) => {
     check({ ...DEVICE, deviceId: `laptop-${index}` });
   });
   await nextLoop();
-  leases.forEach(({ give }, index) => {
-    give({ tenant: 'north', deviceId: `laptop-${index}`, epoch: index + 1 });
-  });
+  // The second must not take the lease that its socket on another pod has.
+  assert.equal(leases.length, 1);
+  leases[0]?.give(leaseOf({ deviceId: 'laptop-0' }));
   await nextLoop();
   assert.deepEqual([both[0].session.state, both[1].session.state], ['live', 'gone']);
   assert.deepEqual(both[1].socket.closed, { code: 4429, reason: 'limit.exceeded' });
   assert.equal(devices.size, 1);
-  assert.deepEqual(released, [2]);
+});
+
+test('[RLY-01] room that waits for a lease is free again when its device leaves or gets none', async () => {
+  const { checks, leases, open } = sessions({ 'tenants.maxDevices': 1 });
+  const arrive = async () => {
+    const arrived = open();
+    arrived.session.onMessage(helloBytes());
+    checks.shift()?.({ ...DEVICE, deviceId: `laptop-${leases.length}` });
+    await nextLoop();
+    return arrived;
+  };
+  const { session } = await arrive();
+  session.onEnd('closed');
+  leases[0]?.give(leaseOf({ deviceId: 'laptop-0' }));
+  await nextLoop();
+  await arrive();
+  leases[1]?.fail();
+  await nextLoop();
+  const { socket } = await arrive();
+  leases[2]?.give(leaseOf({ deviceId: 'laptop-2' }));
+  await nextLoop();
+  assert.ok(welcomed(socket));
+});
+
+test('[RLY-02] a socket that dies while it waits for its lease gives the lease back to the socket before it', async () => {
+  const { devices, checks, leases, released, withdrawn, open } = sessions();
+  const earlier = open();
+  earlier.session.onMessage(helloBytes());
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  leases[0]?.give(leaseOf({ epoch: 5 }));
+  await nextLoop();
+  const later = open();
+  later.session.onMessage(helloBytes());
+  checks[1]?.(DEVICE);
+  await nextLoop();
+  later.session.onEnd('closed');
+  const acquired = leaseOf({ epoch: 6 });
+  const pod = { relayId: 'relay', linkUrl: 'wss://relay/v1/link', rpcUrl: 'https://relay' };
+  const replaced = { epoch: 5, entry: { ...leaseOf({ epoch: 5 }), ...pod }, expiresAtMs: 1 };
+  leases[1]?.give(acquired, replaced);
+  await nextLoop();
+  assert.deepEqual(withdrawn, [{ lease: acquired, replaced }]);
+  assert.deepEqual(released, []);
+  assert.equal(earlier.session.state, 'live');
+  assert.equal(devices.find(DEVICE)?.epoch, 5);
 });
 
 test('[BRG-04] a device that is revoked while it waits for its lease does not become live', async () => {
-  const { devices, checks, leases, released, revoked, open } = sessions();
+  const { devices, checks, leases, withdrawn, revoked, open } = sessions();
   const { session, socket } = open();
   session.onMessage(helloBytes());
   checks[0]?.(DEVICE);
   await nextLoop();
   revoked.set('laptop', new ZlError('device.revoked', 'laptop was revoked'));
-  leases[0]?.give(leaseOf(1));
+  leases[0]?.give(leaseOf({ epoch: 1 }));
   await nextLoop();
   assert.deepEqual(socket.closed, { code: 4403, reason: 'device.revoked' });
-  assert.deepEqual([devices.size, released], [0, [1]]);
+  assert.deepEqual([devices.size, withdrawn.length], [0, 1]);
 });
 
 type Step =
@@ -181,7 +232,7 @@ test('[RLY-01] in any order of events, a session is welcomed only after a valid 
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 14, size: 'max' }), async (steps) => {
       const world = sessions();
-      const { checks, leases, released, gone, devices } = world;
+      const { checks, leases, released, withdrawn, gone, devices } = world;
       const { session, socket } = world.open();
       let proofHeld = false;
       let given = 0;
@@ -201,7 +252,7 @@ test('[RLY-01] in any order of events, a session is welcomed only after a valid 
           const waiting = leases.shift();
           if (waiting === undefined) return;
           given += 1;
-          waiting.give(leaseOf(given));
+          waiting.give(leaseOf({ epoch: given }));
         },
         'no lease': () => leases.shift()?.fail(),
         end: () => session.onEnd('closed'),
@@ -223,7 +274,7 @@ test('[RLY-01] in any order of events, a session is welcomed only after a valid 
       await nextLoop();
       assert.equal(gone.length, 1);
       assert.equal(devices.size, 0);
-      assert.equal(released.length, given);
+      assert.equal(released.length + withdrawn.length, given);
     }),
     { numRuns: 300 },
   );

@@ -3,7 +3,7 @@ import { fromUnknown } from '@zerolatency/errors';
 import { decodeFrame, FrameKind } from '@zerolatency/frame';
 import type { LogThrottle } from '@zerolatency/service/telemetry';
 import type { DeviceLimits } from '../config.ts';
-import type { Directory, Lease } from '../directory/directory.ts';
+import { type Directory, digestOfCatalog, type Lease } from '../directory/directory.ts';
 import type { Backlog } from '../limits/backlog.ts';
 import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import { HelloAllowance, type LargeHellos } from '../limits/hello-allowance.ts';
@@ -43,7 +43,7 @@ export interface SessionContext {
   readonly devices: LiveDevices;
   readonly verifier: HelloVerifier;
   readonly revocations: RevocationCheck;
-  readonly directory: Pick<Directory, 'acquire' | 'release' | 'describe'>;
+  readonly directory: Pick<Directory, 'acquire' | 'withdraw' | 'renew' | 'release'>;
   readonly heartbeat: Heartbeat;
   readonly backlog: Backlog;
   readonly largeHellos: LargeHellos;
@@ -201,7 +201,7 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   async #prove(hello: Hello, nonce: Uint8Array): Promise<void> {
-    const { verifier } = this.#context;
+    const { verifier, revocations, devices } = this.#context;
     const { credential, proof } = hello;
     const device = await verifier.verify({ credential, proof, nonce });
     if ('error' in device) {
@@ -210,41 +210,48 @@ export class DeviceSession implements SocketListener, Pulse {
     }
     if (!this.#apply({ type: 'proof_held', device })) return;
     // Before the lease, so that a device that is refused keeps its socket on another pod.
-    const objection = this.#objectionTo(device);
-    if (objection !== undefined) this.end(objection);
-    else await this.#takeLease(hello, device);
-  }
-
-  #objectionTo(device: ProvedDevice): disconnects.Disconnect | undefined {
-    const { revocations, devices } = this.#context;
     const fault = revocations.fault(device);
-    if (fault !== undefined) return disconnects.refused(fault);
-    return devices.hasRoomFor(device) ? undefined : disconnects.TENANT_FULL;
+    if (fault !== undefined) {
+      this.end(disconnects.refused(fault));
+      return;
+    }
+    const place = devices.reserve(device);
+    if (place === undefined) {
+      this.end(disconnects.TENANT_FULL);
+      return;
+    }
+    try {
+      await this.#takeLease(hello, device);
+    } finally {
+      // A live device has its own.
+      place.release();
+    }
   }
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {
-    const { directory, devices, clock } = this.#context;
+    const { directory, devices, revocations, clock } = this.#context;
     const { bridgeVersion, features, catalog } = hello;
-    const description = { connectedUnixMs: clock.unixMs(), bridgeVersion, features, catalog };
-    const lease = await directory.acquire(device, description);
+    const acquired = await directory.acquire(device, {
+      connectedUnixMs: clock.unixMs(),
+      bridgeVersion,
+      features,
+      catalogDigest: digestOfCatalog(catalog),
+    });
+    const { lease } = acquired;
     const newest = devices.find(lease)?.epoch ?? 0;
-    // Others of the tenant may have taken its room in the meantime, or it was revoked.
-    const objection = newest > lease.epoch ? disconnects.SUPERSEDED : this.#objectionTo(device);
-    if (objection !== undefined) this.end(objection);
+    // It may have been revoked in the meantime.
+    const fault = revocations.fault(device);
+    if (newest > lease.epoch) this.end(disconnects.SUPERSEDED);
+    else if (fault !== undefined) this.end(disconnects.refused(fault));
     const socket = this.#socket;
     if (socket === undefined || !this.#apply({ type: 'leased', lease })) {
-      await directory.release(lease);
+      await directory.withdraw(acquired);
       return;
     }
     this.#helloAllowance.close();
-    this.#live = new LiveSession(this.#context, {
-      hello,
-      lease,
-      issuedAtMs: device.issuedAtMs,
-      description,
-      socket,
-      session: this,
-    });
+    const { issuedAtMs } = device;
+    const options = { hello, lease, issuedAtMs, socket, session: this };
+    this.#live = new LiveSession(this.#context, options);
     this.#welcome(socket, lease);
   }
 

@@ -1,5 +1,5 @@
 import { decodeFrame, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
-import type { DeviceDescription, Lease } from '../directory/directory.ts';
+import type { Lease } from '../directory/directory.ts';
 import { Allowance } from '../limits/allowance.ts';
 import type { Clock } from '../ports.ts';
 import { LiveDevice } from '../routing/live-device.ts';
@@ -19,7 +19,6 @@ export interface LiveSessionOptions {
   readonly hello: Hello;
   readonly lease: Lease;
   readonly issuedAtMs: number | undefined;
-  readonly description: DeviceDescription;
   readonly socket: Socket;
   readonly session: { cut(reason: Cut): void; end(disconnect: Disconnect): void };
 }
@@ -29,11 +28,9 @@ export class LiveSession {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
   readonly #allowance: Allowance;
-  readonly #lease: Lease;
   readonly #session: LiveSessionOptions['session'];
   /** Allocated lazily: most devices never change their catalog. */
   #catalogs: CatalogThrottle | undefined;
-  #description: DeviceDescription;
 
   constructor(context: SessionContext, options: LiveSessionOptions) {
     const { devices, limits, clock, metrics, backlog } = context;
@@ -41,8 +38,6 @@ export class LiveSession {
     const { journalId, credential, catalog, features } = options.hello;
     this.#context = context;
     this.#allowance = new Allowance(limits, clock.monotonicMs());
-    this.#lease = lease;
-    this.#description = options.description;
     this.#session = session;
     const tenant = devices.usageOf(lease.tenant);
     this.device = new LiveDevice({
@@ -94,7 +89,7 @@ export class LiveSession {
     this.#catalogs?.close();
     this.#context.devices.remove(this.device);
     this.device.gone(reason);
-    this.#ignoreFailure(this.#context.directory.release(this.#lease));
+    this.#ignoreFailure(this.#context.directory.release(this.device.lease));
   }
 
   #receiveCatalog(bytes: Uint8Array): Disconnect | undefined {
@@ -112,17 +107,16 @@ export class LiveSession {
     const { limits, directory } = this.#context;
     const read = readCatalog(payload, limits);
     if ('error' in read) return unreadable(read.error);
-    const { catalog } = read;
-    this.#description = { ...this.#description, catalog };
-    this.device.changeCatalog(catalog);
-    this.#ignoreFailure(directory.describe(this.#lease, this.#description));
+    this.device.changeCatalog(read.catalog);
+    this.#ignoreFailure(directory.renew([this.device.lease]));
     return undefined;
   }
 
   /** A live session does not need the directory; without it the lease expires by itself. */
-  #ignoreFailure(updated: Promise<void>): void {
+  #ignoreFailure(updated: Promise<unknown>): void {
     updated.catch((err: unknown) => {
-      this.#context.log.warn({ err, deviceId: this.#lease.deviceId }, 'directory not updated');
+      const { deviceId } = this.device.lease;
+      this.#context.log.warn({ err, deviceId }, 'directory not updated');
     });
   }
 }

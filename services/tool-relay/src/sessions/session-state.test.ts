@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
+import { leaseOf } from '../../test/parts.ts';
 import type { Lease } from '../directory/directory.ts';
 import type { Hello, ProvedDevice } from './hello.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
@@ -18,7 +19,7 @@ const address = fc.record({
   deviceId: fc.constantFrom('laptop', 'desktop'),
 });
 const device: fc.Arbitrary<ProvedDevice> = address.map((of) => ({ ...of, expiresAtMs: 1 }));
-const lease: fc.Arbitrary<Lease> = address.map((of) => ({ ...of, epoch: 1 }));
+const lease: fc.Arbitrary<Lease> = address.map(leaseOf);
 const event: fc.Arbitrary<SessionEvent> = fc.oneof(
   fc.constant({ type: 'hello' as const, hello }),
   device.map((of) => ({ type: 'proof_held' as const, device: of })),

@@ -1,102 +1,139 @@
 import type { DeviceIdentity } from '@zerolatency/identity';
 import type {
+  AcquiredLease,
   DeviceDescription,
   Directory,
   DirectoryEntry,
   Lease,
-  Owner,
+  PodAddress,
 } from '../../directory/directory.ts';
 import type { Clock } from '../../ports.ts';
 
 export interface MemoryDirectoryOptions {
-  readonly relayId: string;
-  readonly linkUrl: () => string;
+  readonly pod: () => PodAddress;
   readonly ttlMs: number;
   readonly clock: Clock;
 }
 
-interface Entry {
+interface Holding {
   readonly lease: Lease;
-  description: DeviceDescription;
-  expiresAtMs: number;
+  readonly expiresAtMs: number;
+}
+
+/** What is known of one device. */
+interface DeviceLeases {
+  holding: Holding | undefined;
+  /** The largest epoch of a socket that is over. No older lease comes back. */
+  overEpoch: number;
+  /** The largest epoch that was withdrawn while a newer lease held. */
+  withdrawnEpoch: number;
 }
 
 /** The directory for an installation with a single relay pod. */
 export class MemoryDirectory implements Directory {
   readonly #options: MemoryDirectoryOptions;
-  readonly #tenants = new Map<string, Map<string, Entry>>();
+  readonly #tenants = new Map<string, Map<string, DeviceLeases>>();
   #lastEpoch = 0;
 
   constructor(options: MemoryDirectoryOptions) {
     this.#options = options;
   }
 
-  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<Lease> {
+  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease> {
     const { tenant, deviceId } = device;
     // Based on the time of day, so that epochs also grow across a restart.
     this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.clock.unixMs());
-    const lease: Lease = { tenant, deviceId, epoch: this.#lastEpoch };
-    const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
-    this.#tenants.set(tenant, entries);
-    entries.set(deviceId, { lease, description, expiresAtMs: this.#expiry() });
-    return lease;
+    const lease: Lease = { tenant, deviceId, epoch: this.#lastEpoch, ...description };
+    const leases = this.#leasesOf(device);
+    const earlier = leases.holding;
+    leases.holding = { lease, expiresAtMs: this.#expiry() };
+    if (earlier === undefined) return { lease, replaced: undefined };
+    const { epoch } = earlier.lease;
+    const replaced = { epoch, entry: this.#entry(earlier), expiresAtMs: earlier.expiresAtMs };
+    return { lease, replaced };
   }
 
-  async renew(leases: readonly Lease[]): Promise<readonly Lease[]> {
+  async withdraw({ lease, replaced }: AcquiredLease): Promise<void> {
+    const leases = this.#leasesOf(lease);
+    if (leases.holding?.lease.epoch !== lease.epoch) {
+      leases.withdrawnEpoch = Math.max(leases.withdrawnEpoch, lease.epoch);
+    } else if (
+      replaced !== undefined &&
+      replaced.epoch > Math.max(leases.overEpoch, leases.withdrawnEpoch)
+    ) {
+      leases.holding = { lease: replaced.entry, expiresAtMs: replaced.expiresAtMs };
+    } else leases.holding = undefined;
+    this.#forgetUnused(lease);
+  }
+
+  async renew(renewed: readonly Lease[]): Promise<readonly Lease[]> {
     const expiresAtMs = this.#expiry();
-    return leases.filter((lease) => {
-      const entry = this.#entryOf(lease);
-      if (entry !== undefined) entry.expiresAtMs = expiresAtMs;
-      return entry === undefined;
+    return renewed.filter((lease) => {
+      const leases = this.#leasesOf(lease);
+      const newestEpoch = Math.max(leases.holding?.lease.epoch ?? 0, leases.overEpoch);
+      if (newestEpoch > lease.epoch) return true;
+      leases.holding = { lease, expiresAtMs };
+      this.#lastEpoch = Math.max(this.#lastEpoch, lease.epoch);
+      return false;
     });
   }
 
   async release(lease: Lease): Promise<void> {
-    if (this.#entryOf(lease) === undefined) return;
-    const entries = this.#tenants.get(lease.tenant);
-    entries?.delete(lease.deviceId);
-    if (entries?.size === 0) this.#tenants.delete(lease.tenant);
+    const leases = this.#leasesOf(lease);
+    leases.overEpoch = Math.max(leases.overEpoch, lease.epoch);
+    if (leases.holding?.lease.epoch === lease.epoch) leases.holding = undefined;
+    this.#forgetUnused(lease);
   }
 
-  async describe(lease: Lease, description: DeviceDescription): Promise<void> {
-    const entry = this.#entryOf(lease);
-    if (entry !== undefined) entry.description = description;
-  }
-
-  async locate({ tenant, deviceId }: DeviceIdentity): Promise<Owner | undefined> {
-    const entry = this.#tenants.get(tenant)?.get(deviceId);
-    return entry === undefined || this.#isExpired(entry) ? undefined : this.#owner(entry.lease);
+  async locate({ tenant, deviceId }: DeviceIdentity): Promise<DirectoryEntry | undefined> {
+    const holding = this.#tenants.get(tenant)?.get(deviceId)?.holding;
+    return holding === undefined || this.#isExpired(holding) ? undefined : this.#entry(holding);
   }
 
   async list(
     tenant: string,
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly DirectoryEntry[]> {
-    const entries = this.#tenants.get(tenant) ?? new Map<string, Entry>();
-    return firstAfter(this.#current(entries), page).flatMap((deviceId) => {
-      const entry = entries.get(deviceId);
-      return entry === undefined ? [] : [{ ...this.#owner(entry.lease), ...entry.description }];
+    const devices = this.#tenants.get(tenant) ?? new Map<string, DeviceLeases>();
+    return firstAfter(this.#current(devices), page).flatMap((deviceId) => {
+      const holding = devices.get(deviceId)?.holding;
+      return holding === undefined ? [] : [this.#entry(holding)];
     });
   }
 
   /** Without expired leases, which would make a page end early. */
-  *#current(entries: ReadonlyMap<string, Entry>): Generator<string> {
-    for (const [deviceId, entry] of entries) if (!this.#isExpired(entry)) yield deviceId;
+  *#current(devices: ReadonlyMap<string, DeviceLeases>): Generator<string> {
+    for (const [deviceId, { holding }] of devices) {
+      if (holding !== undefined && !this.#isExpired(holding)) yield deviceId;
+    }
   }
 
-  #entryOf({ tenant, deviceId, epoch }: Lease): Entry | undefined {
-    const entry = this.#tenants.get(tenant)?.get(deviceId);
-    // An expired lease that nobody has taken over still belongs to its holder.
-    return entry?.lease.epoch === epoch ? entry : undefined;
+  #leasesOf({ tenant, deviceId }: DeviceIdentity): DeviceLeases {
+    const devices = this.#tenants.get(tenant) ?? new Map<string, DeviceLeases>();
+    this.#tenants.set(tenant, devices);
+    const leases = devices.get(deviceId) ?? {
+      holding: undefined,
+      overEpoch: 0,
+      withdrawnEpoch: 0,
+    };
+    devices.set(deviceId, leases);
+    return leases;
   }
 
-  #isExpired({ expiresAtMs }: Entry): boolean {
+  /** The sockets of a device are all on this pod, so that no renewal of an older lease can follow. */
+  #forgetUnused({ tenant, deviceId }: DeviceIdentity): void {
+    const devices = this.#tenants.get(tenant);
+    if (devices?.get(deviceId)?.holding !== undefined) return;
+    devices?.delete(deviceId);
+    if (devices?.size === 0) this.#tenants.delete(tenant);
+  }
+
+  #isExpired({ expiresAtMs }: Holding): boolean {
     return this.#options.clock.monotonicMs() >= expiresAtMs;
   }
 
-  #owner(lease: Lease): Owner {
-    const { relayId, linkUrl } = this.#options;
-    return { ...lease, relayId, linkUrl: linkUrl() };
+  #entry({ lease }: Holding): DirectoryEntry {
+    return { ...lease, ...this.#options.pod() };
   }
 
   #expiry(): number {

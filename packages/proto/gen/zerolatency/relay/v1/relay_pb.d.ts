@@ -176,7 +176,7 @@ export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
   bridgeVersion: string;
 
   /**
-   * What it offers.
+   * What it offers. Absent while the pod that holds its socket does not answer.
    *
    * @generated from field: zerolatency.bridge.v1.Catalog catalog = 6;
    */
@@ -197,7 +197,64 @@ export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
 export declare const DeviceSchema: GenMessage<Device>;
 
 /**
- * What hosts ask of any relay pod. The client certificate names the caller.
+ * Devices to describe.
+ *
+ * @generated from message zerolatency.relay.v1.DescribeDevicesRequest
+ */
+export declare type DescribeDevicesRequest = Message<"zerolatency.relay.v1.DescribeDevicesRequest"> & {
+  /**
+   * The tenant of the devices.
+   *
+   * @generated from field: string tenant = 1;
+   */
+  tenant: string;
+
+  /**
+   * At most 100.
+   *
+   * @generated from field: repeated string device_ids = 2;
+   */
+  deviceIds: string[];
+};
+
+/**
+ * Describes the message zerolatency.relay.v1.DescribeDevicesRequest.
+ * Use `create(DescribeDevicesRequestSchema)` to create a new message.
+ */
+export declare const DescribeDevicesRequestSchema: GenMessage<DescribeDevicesRequest>;
+
+/**
+ * What the first of the asked devices offer.
+ *
+ * @generated from message zerolatency.relay.v1.DescribeDevicesResponse
+ */
+export declare type DescribeDevicesResponse = Message<"zerolatency.relay.v1.DescribeDevicesResponse"> & {
+  /**
+   * Each distinct catalog once: a zerolatency.bridge.v1.Catalog, encoded, of
+   * which the directory holds the SHA-256.
+   *
+   * @generated from field: repeated bytes catalogs = 1;
+   */
+  catalogs: Uint8Array[];
+
+  /**
+   * How many of the asked devices, from the first, these are the catalogs of.
+   * Those of the others did not fit. At least 1.
+   *
+   * @generated from field: uint32 described = 2;
+   */
+  described: number;
+};
+
+/**
+ * Describes the message zerolatency.relay.v1.DescribeDevicesResponse.
+ * Use `create(DescribeDevicesResponseSchema)` to create a new message.
+ */
+export declare const DescribeDevicesResponseSchema: GenMessage<DescribeDevicesResponse>;
+
+/**
+ * What hosts ask of any relay pod, and pods of each other. The client
+ * certificate names the caller.
  *
  * @generated from service zerolatency.relay.v1.RelayService
  */
@@ -221,6 +278,17 @@ export declare const RelayService: GenService<{
     methodKind: "unary";
     input: typeof ListDevicesRequestSchema;
     output: typeof ListDevicesResponseSchema;
+  },
+  /**
+   * Returns what devices offer that hold their sockets at this pod. Asked by
+   * the pod that lists them.
+   *
+   * @generated from rpc zerolatency.relay.v1.RelayService.DescribeDevices
+   */
+  describeDevices: {
+    methodKind: "unary";
+    input: typeof DescribeDevicesRequestSchema;
+    output: typeof DescribeDevicesResponseSchema;
   },
 }>;
 

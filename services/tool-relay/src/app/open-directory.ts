@@ -1,0 +1,94 @@
+import { readFile } from 'node:fs/promises';
+import type { ZlError } from '@zerolatency/errors';
+import { resolveSecret, type SecretRef } from '@zerolatency/service/config';
+import type { ComponentCheck } from '@zerolatency/service/lifecycle';
+import { MemoryDirectory } from '../adapters/memory-directory/memory-directory.ts';
+import type { RedisSecrets } from '../adapters/redis-directory/connection.ts';
+import { RedisDirectory } from '../adapters/redis-directory/redis-directory.ts';
+import { RedisStore } from '../adapters/redis-directory/redis-store.ts';
+import type { RelayConfig } from '../config.ts';
+import {
+  DegradableDirectory,
+  type DegradableDirectoryOptions,
+} from '../directory/degradable-directory.ts';
+import type { Directory, PodAddress } from '../directory/directory.ts';
+import type { RelayMeters } from '../metrics.ts';
+import type { Clock, Log } from '../ports.ts';
+
+export interface OpenedDirectory {
+  readonly directory: Directory;
+  readonly component: ComponentCheck;
+  isDegraded(): boolean;
+  /** Resolves when this pod may serve under its relay id. */
+  claim(): Promise<void>;
+  close(): Promise<void>;
+}
+
+export interface DirectoryParts {
+  readonly pod: () => PodAddress;
+  readonly ownLease: DegradableDirectoryOptions['ownLease'];
+  readonly clock: Clock;
+  readonly meters: RelayMeters;
+  readonly log: Log;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly onRecovered: () => void;
+  readonly onDisplaced: (error: ZlError) => void;
+}
+
+export async function openDirectory(
+  config: RelayConfig,
+  parts: DirectoryParts,
+): Promise<OpenedDirectory> {
+  const { pod, clock } = parts;
+  const { leaseTtlMs: ttlMs } = config;
+  if (config.directory.engine === 'redis') return openRedis(config, parts);
+  return {
+    directory: new MemoryDirectory({ pod, ttlMs, clock }),
+    component: async () => ({ status: 'ok', detail: 'memory' }),
+    isDegraded: () => false,
+    claim: async () => {},
+    close: async () => {},
+  };
+}
+
+async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<OpenedDirectory> {
+  const { relayId, leaseTtlMs: ttlMs } = config;
+  const { pod, ownLease, clock, meters, log } = parts;
+  const store = new RedisStore({
+    settings: config.directory.redis,
+    secrets: await readSecrets(config, parts.env),
+    relayId,
+    address: () => pod().rpcUrl,
+    clock,
+    log,
+    metrics: {
+      operation: (operation, outcome) => meters.directoryOperation(operation, outcome),
+    },
+    onRecovered: parts.onRecovered,
+    onDisplaced: parts.onDisplaced,
+  });
+  const directory = new RedisDirectory({ store, pod, ttlMs, clock, log });
+  return {
+    directory: new DegradableDirectory({ directory, pod, ownLease, clock }),
+    component: async () => {
+      const { state } = store;
+      if (state.name !== 'degraded') return { status: 'ok', detail: 'redis' };
+      const since = new Date(state.sinceUnixMs).toISOString();
+      return { status: 'degraded', detail: `without redis since ${since}: ${state.why}` };
+    },
+    isDegraded: () => store.state.name === 'degraded',
+    claim: () => store.open(),
+    close: () => store.leave(),
+  };
+}
+
+async function readSecrets(config: RelayConfig, env: DirectoryParts['env']): Promise<RedisSecrets> {
+  const { password, sentinelPassword, tls } = config.directory.redis;
+  const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
+  const read = (ref: SecretRef) => resolveSecret(ref, sources);
+  return {
+    ...(password !== undefined && { password: await read(password) }),
+    ...(sentinelPassword !== undefined && { sentinelPassword: await read(sentinelPassword) }),
+    ...(tls !== undefined && { ca: await readFile(tls.caFile, 'utf8') }),
+  };
+}
