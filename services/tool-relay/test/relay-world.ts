@@ -6,7 +6,14 @@ import { signPeerToken } from '@zerolatency/identity';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
 import { createLogger, createRegistry, createTracing } from '@zerolatency/service/telemetry';
 import { clientTlsOptions } from '@zerolatency/service/tls';
-import { makeAuthority, makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
+import {
+  makeAuthority,
+  makeEnrolment,
+  type TestAuthority,
+  type TestDevice,
+  type TestEnrolment,
+  tempDir,
+} from '@zerolatency/testing';
 import { type RelayAddresses, startRelay } from '../src/app.ts';
 import { readRelayConfig } from '../src/config.ts';
 import type { Machine } from '../src/sockets/capacity.ts';
@@ -16,25 +23,33 @@ import { HostClient } from './host-client.ts';
 export const RELAY_ID = 'relay-under-test';
 
 export interface WorldOptions {
+  readonly relayId?: string;
+  /** The pods of a pool share these. */
+  readonly surroundings?: PoolSurroundings;
   readonly settings?: Readonly<Record<string, JsonValue>>;
   readonly machine?: Partial<Machine>;
+}
+
+export interface PoolSurroundings {
+  readonly authority: TestAuthority;
+  readonly enrolment: TestEnrolment;
 }
 
 /** A relay in this process with real sockets and TLS, and its clients. */
 export async function relayWorld(
   t: TestContext,
-  { settings = {}, machine: limits }: WorldOptions = {},
+  { settings = {}, machine: limits, relayId = RELAY_ID, surroundings }: WorldOptions = {},
 ) {
   const dir = tempDir(t);
-  const authority = await makeAuthority(dir);
-  const enrolment = await makeEnrolment(dir);
-  const tls = await authority.server('relay');
+  const authority = surroundings?.authority ?? (await makeAuthority(dir));
+  const enrolment = surroundings?.enrolment ?? (await makeEnrolment(dir));
+  const tls = await authority.both('tool-relay', { hosts: ['localhost', '127.0.0.1'] });
   const logLines: string[] = [];
   const lifecycle = new Lifecycle();
   const config = readRelayConfig({
     env: {},
     flags: {
-      relayId: RELAY_ID,
+      relayId,
       tls: { certFile: tls.certFile, keyFile: tls.keyFile, caFile: tls.caFile },
       'enrolment.jwksFile': enrolment.jwksFile,
       'enrolment.issuer': enrolment.issuer,
@@ -53,15 +68,17 @@ export async function relayWorld(
   const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
   const { tracer } = createTracing({ service: 'tool-relay', version: '0.1.0' });
   const machine = { availableBytes: 2 ** 34, maxDescriptors: 20_000, ...limits };
-  const relay = await startRelay(config, {
-    ...{ lifecycle, log, registry, tracer, machine },
-    env: {},
+  const stop = () => lifecycle.shutdown({ reason: 'test over', deadlineMs: 100 });
+  const deps = { lifecycle, log, registry, tracer, machine, env: {} };
+  const relay = await startRelay(config, deps).catch(async (error: unknown) => {
+    await stop();
+    throw error;
   });
   lifecycle.markReady();
   const clients = new Clients(t, { relay, authority, enrolment });
   t.after(async () => {
     clients.end();
-    await lifecycle.shutdown({ reason: 'test over', deadlineMs: 100 });
+    await stop();
   });
   const metrics = async () => (await fetch(`${relay.adminUrl}/metrics`)).text();
   return { dir, authority, enrolment, tls, relay, lifecycle, config, logLines, clients, metrics };
@@ -69,8 +86,8 @@ export async function relayWorld(
 
 interface Surroundings {
   readonly relay: RelayAddresses;
-  readonly authority: Awaited<ReturnType<typeof makeAuthority>>;
-  readonly enrolment: Awaited<ReturnType<typeof makeEnrolment>>;
+  readonly authority: TestAuthority;
+  readonly enrolment: TestEnrolment;
 }
 
 export interface LiveDeviceClient {
@@ -121,7 +138,7 @@ class Clients {
     return client;
   }
 
-  async token(name = 'model-host', audience = RELAY_ID): Promise<string> {
+  async token(name = 'model-host', audience = this.#surroundings.relay.relayId): Promise<string> {
     const { authority } = this.#surroundings;
     return signPeerToken(await authority.client(name), { audience, nowMs: Date.now() });
   }
