@@ -231,6 +231,10 @@ export interface RelaySettings {
      */
     readonly closeAfter: string;
     /**
+     * As many are told to move, those without a call first. More only where drain.deadline leaves too little time.
+     */
+    readonly devicesPerSecond: number;
+    /**
      * Open connections are cut after this.
      */
     readonly deadline: string;

@@ -133,6 +133,7 @@ function compileShared(settings: RelaySettings) {
     errors,
     drain: {
       closeAfterMs: parseDurationMs(drain.closeAfter),
+      devicesPerSecond: drain.devicesPerSecond,
       deadlineMs: parseDurationMs(drain.deadline),
     },
     digest: configDigest(settings),

@@ -30,7 +30,16 @@ for (const engine of ['uws', 'ws']) {
     const late = clients.dialDevice();
     const [, response] = await once(late.native, 'unexpected-response');
     assert.equal(response.statusCode, 503);
-    assert.equal(await host.lost(host.sendOpen('north', 'laptop')), 'DRAINING');
+    assert.equal(await host.lost(host.sendOpen('north', 'elsewhere')), 'DRAINING');
+    // Until the device has moved, also a host that comes only now can call it here.
+    const other = await clients.host();
+    for (const link of [host, other]) {
+      const late = await link.open('north', 'laptop');
+      const lateCall = randomBytes(16);
+      link.send({ kind: FrameKind.CALL, device: late.handle, epoch, callId: lateCall });
+      device.send({ kind: FrameKind.OUTCOME, callId: (await device.take(FrameKind.CALL)).callId });
+      assert.deepEqual(Buffer.from((await link.take(FrameKind.OUTCOME)).callId), lateCall);
+    }
 
     device.send({ kind: FrameKind.OUTCOME, callId });
     await host.take(FrameKind.OUTCOME);
@@ -41,6 +50,22 @@ for (const engine of ['uws', 'ws']) {
     await stopped;
     assert.equal(lifecycle.state, 'stopped');
     assert.deepEqual(lifecycle.failures, []);
+  });
+
+  test(`[RLY-06] a draining relay tells its devices one after another, and those without a call first (${engine})`, async (t) => {
+    const { clients, lifecycle } = await relayWorld(t, {
+      settings: { ...settings, 'drain.devicesPerSecond': 1, 'drain.deadline': '1h' },
+    });
+    const [busy, idle] = [await clients.device('busy'), await clients.device('idle')];
+    const host = await clients.host();
+    const { handle, epoch } = await host.open('north', 'busy');
+    host.send({ kind: FrameKind.CALL, device: handle, epoch, callId: randomBytes(16) });
+    await busy.client.take(FrameKind.CALL);
+    void lifecycle.shutdown({ reason: 'test', deadlineMs: 10_000 });
+    const { payload } = await idle.client.take(FrameKind.DRAIN);
+    assert.equal(fromBinary(DrainSchema, payload).closeAfterMs, 6000);
+    const late = fromBinary(DrainSchema, (await busy.client.take(FrameKind.DRAIN)).payload);
+    assert.ok(late.closeAfterMs > 0 && late.closeAfterMs <= 5000, `${late.closeAfterMs}`);
   });
 
   test(`[RLY-06] at the end of the drain the remaining devices are closed and their hosts are notified (${engine})`, async (t) => {

@@ -30,7 +30,7 @@ export interface LinkContext {
   readonly clock: Clock;
   readonly metrics: RoutingMetrics;
   readonly log: Log;
-  /** While the pod shuts down, new handles are refused. */
+  /** The pod shuts down: a device that is not here has moved. */
   readonly isDraining: () => boolean;
 }
 
@@ -168,9 +168,9 @@ export class HostLink implements SocketListener, Pulse {
     }
     const { devices, limits, isDraining } = this.#context;
     const device = devices.find(address);
-    if (isDraining()) this.#lost(number, 'draining');
-    else if (this.#handles.size >= limits.maxHandles) this.#lost(number, 'limit');
-    else if (device === undefined) this.#lost(number, 'not_here');
+    if (this.#handles.size >= limits.maxHandles) this.#lost(number, 'limit');
+    // A device that has not moved yet can be called here.
+    else if (device === undefined) this.#lost(number, isDraining() ? 'draining' : 'not_here');
     else {
       const handle = this.#handleOn(device, number);
       this.#handles.set(number, handle);

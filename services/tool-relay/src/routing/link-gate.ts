@@ -12,6 +12,7 @@ export class LinkGate implements LinkObserver {
   readonly #context: LinkContext;
   readonly #verifier: HostVerifier;
   readonly #links = new Set<HostLink>();
+  #isOver = false;
 
   constructor(context: LinkContext, verifier: HostVerifier) {
     this.#context = context;
@@ -47,17 +48,19 @@ export class LinkGate implements LinkObserver {
     this.#links.delete(link);
   }
 
+  /** Links are still admitted: devices that have not moved yet can be called. */
   drain(closeAfterMs: number): void {
     for (const link of [...this.#links]) link.drain(closeAfterMs);
   }
 
   end(): void {
+    this.#isOver = true;
     for (const link of [...this.#links]) link.end(1012, 'server.draining');
   }
 
   #refusal(): UpgradeRefusal | undefined {
-    const { limits, isDraining } = this.#context;
-    if (isDraining()) {
+    const { limits } = this.#context;
+    if (this.#isOver) {
       return { status: 503, error: new ZlError('server.draining', 'this relay is shutting down') };
     }
     if (this.#links.size >= limits.max) {

@@ -2,6 +2,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { Admission, Arrival, UpgradeRefusal } from '../sockets/socket-engine.ts';
 import { DeviceSession, type SessionContext } from './device-session.ts';
 import { DRAINING } from './disconnect.ts';
+import { type DrainLimits, Shedding } from './shedding.ts';
 
 /** Admits device sockets and keeps the open ones. */
 export class DeviceGate {
@@ -9,6 +10,7 @@ export class DeviceGate {
   readonly #sessions = new Set<DeviceSession>();
   readonly #emptied = Promise.withResolvers<void>();
   #isDraining = false;
+  #shedding: Shedding | undefined;
 
   constructor(context: SessionContext) {
     this.#context = context;
@@ -31,15 +33,23 @@ export class DeviceGate {
     return { listener: session };
   }
 
-  /** Resolves when every device has left. */
-  drain(closeAfterMs: number): Promise<void> {
+  /** Admits no more devices, and tells the live ones to move. `left` resolves when every device has. */
+  drain(limits: DrainLimits): { readonly lastsMs: number; readonly left: Promise<void> } {
     this.#isDraining = true;
-    for (const session of [...this.#sessions]) session.drain(closeAfterMs);
+    const sessions = [...this.#sessions];
+    const live = sessions.filter(({ state }) => state === 'live');
+    for (const session of sessions) if (session.state !== 'live') session.end(DRAINING);
+    // Devices without a call first, so that calls have the most time to end here.
+    live.sort((a, b) => a.calls - b.calls);
+    const tells = live.map((session) => (closeAfterMs: number) => session.drain(closeAfterMs));
+    this.#shedding = new Shedding(tells, limits, this.#context.clock.monotonicMs);
+    this.#shedding.start();
     this.#settle();
-    return this.#emptied.promise;
+    return { lastsMs: this.#shedding.lastsMs, left: this.#emptied.promise };
   }
 
   end(): void {
+    this.#shedding?.stop();
     for (const session of [...this.#sessions]) session.end(DRAINING);
   }
 

@@ -83,6 +83,11 @@ export class DeviceSession implements SocketListener, Pulse {
     return this.#state.name;
   }
 
+  /** The calls routed to the device. */
+  get calls(): number {
+    return this.#live?.device.calls ?? 0;
+  }
+
   onOpen(socket: Socket): void {
     const { relayId } = this.#context;
     if (this.#state.name !== 'challenged') {
@@ -154,10 +159,9 @@ export class DeviceSession implements SocketListener, Pulse {
     return true;
   }
 
-  /** Running calls go on while the device moves to another pod. A device that is not live leaves at once. */
+  /** Calls go on while a live device moves to another pod. */
   drain(closeAfterMs: number): void {
     if (this.#apply({ type: 'drain' })) this.#socket?.send(drainFrame(closeAfterMs));
-    else this.end(disconnects.DRAINING);
   }
 
   end(disconnect: disconnects.Disconnect): void {

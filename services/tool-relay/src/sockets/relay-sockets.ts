@@ -164,13 +164,12 @@ export class RelaySockets {
 
   /** Gives devices and hosts time to move to another pod, then closes the rest. */
   async drain(deadline: AbortSignal): Promise<void> {
-    const { closeAfterMs } = this.#options.config.drain;
+    const { lastsMs, left } = this.#deviceGate.drain(this.#options.config.drain);
     this.#isDraining = true;
-    this.#linkGate.drain(closeAfterMs);
-    const left = this.#deviceGate.drain(closeAfterMs);
+    this.#linkGate.drain(lastsMs);
     const stop = new AbortController();
     const signal = AbortSignal.any([deadline, stop.signal]);
-    await Promise.race([left, sleep(closeAfterMs, undefined, { signal }).catch(() => {})]);
+    await Promise.race([left, sleep(lastsMs, undefined, { signal }).catch(() => {})]);
     stop.abort();
     const hadSockets = this.#deviceGate.size + this.#linkGate.size > 0;
     this.#deviceGate.end();
