@@ -78,7 +78,7 @@ test('a frame for a handle that is not open is refused, and its link stays', () 
 test('a handle that cannot be opened is lost for a stated reason, and its number is free again', () => {
   const away = toBinary(OpenSchema, create(OpenSchema, ADDRESSES[2]));
   for (const [settings, isDraining, payload, reason] of [
-    [{}, true, openPayload, 'draining'],
+    [{}, true, away, 'draining'],
     [{ 'links.maxHandles': 1 }, false, openPayload, 'limit'],
     [{}, false, away, 'not_here'],
   ] as const) {

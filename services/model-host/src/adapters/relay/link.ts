@@ -45,7 +45,7 @@ export interface LinkOptions {
  *   idle -> dialling -> live -> lost -> dialling ...
  *
  * It dials when a route asks for it, after a loss no sooner than its backoff
- * allows. Draining is live but takes no new handle.
+ * allows. Draining is live: a device can be opened there until it has moved.
  */
 export type LinkState =
   | { readonly name: 'idle' }
@@ -80,6 +80,11 @@ export class Link {
     return this.#state.name;
   }
 
+  /** Live, perhaps draining. */
+  get isUp(): boolean {
+    return isUp(this.#state);
+  }
+
   get handles(): number {
     return this.#users.size;
   }
@@ -87,8 +92,8 @@ export class Link {
   /** Opens a device as soon as the link is live, unless the link has to wait before it dials again. */
   attach(user: LinkUser): { handle: number } | { error: ZlError; retryInMs: number } {
     const state = this.#state;
-    if (state.name === 'closed' || state.name === 'draining') {
-      const message = `the link to ${this.url} is ${state.name}`;
+    if (state.name === 'closed') {
+      const message = `the link to ${this.url} is closed`;
       return { error: new ZlError('relay.unreachable', message), retryInMs: 0 };
     }
     if (state.name === 'lost') {
@@ -98,7 +103,7 @@ export class Link {
     this.#lastHandle += 1;
     const handle = this.#lastHandle;
     this.#users.set(handle, user);
-    if (state.name === 'live') this.#sendOpen(handle, user);
+    if (isUp(state)) this.#sendOpen(handle, user);
     else if (state.name === 'idle' || state.name === 'lost') this.#dial();
     return { handle };
   }

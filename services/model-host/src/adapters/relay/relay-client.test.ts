@@ -244,18 +244,38 @@ test('uses the catalog that arrived while the credential was being checked', asy
   );
 });
 
-test('a draining link keeps its open devices and accepts no new ones', async (t) => {
-  const { devices, relay, enrol } = await oneDevice(t, { limits: { connectWaitMs: 1000 } });
-  relay.connect(new EchoDevice(await enrol('desktop')));
-  const route = devices.route('north', 'laptop');
-  await route.ready(never);
-  const call = attach(route);
+test('[RLY-06] a draining link keeps its open devices, and opens others that have not moved yet', async (t) => {
+  const { devices, device, relay, other, enrol } = await oneDevice(t);
+  const desktop = new EchoDevice(await enrol('desktop'));
+  relay.connect(desktop);
+  await devices.route('north', 'laptop').ready(never);
+  const call = attach(devices.route('north', 'laptop'));
   relay.drain();
   await eventually(() => devices.status().links[0]?.state === 'draining');
   call.send(3);
   await eventually(() => call.frames.length === 1);
-  await assert.rejects(devices.route('north', 'desktop').ready(never), { id: 'relay.unreachable' });
+  await devices.route('north', 'desktop').ready(never);
+  const late = attach(devices.route('north', 'desktop'));
+  late.send(4);
+  await eventually(() => late.frames.length === 1);
+  other.connect(device);
+  relay.disconnect(device, RouteLostReason.DRAINING);
+  await eventually(() => call.log.at(-1) === 'up 3');
 });
+
+for (const reason of ['DRAINING', 'SUPERSEDED', 'DISCONNECTED'] as const) {
+  test(`[RLY-06] a route lost as ${reason} is looked up at once`, async (t) => {
+    const hour = 3_600_000;
+    const limits = { retry: { minMs: hour, maxMs: hour } };
+    const { devices, device, relay, other } = await oneDevice(t, { limits });
+    const call = attach(devices.route('north', 'laptop'));
+    await eventually(() => call.log.length === 1);
+    other.connect(device);
+    relay.disconnect(device, RouteLostReason[reason]);
+    await eventually(() => call.log.at(-1) === 'up 2');
+    assert.deepEqual(call.log, ['up 1', 'lost', 'up 2']);
+  });
+}
 
 test('drops a silent relay and notifies its calls', async (t) => {
   const { devices, relay } = await oneDevice(t, { limits: { heartbeatMs: 25 } });

@@ -272,12 +272,14 @@ export class RelayRoute implements DeviceRoute {
   #lose(reason: ZlError, atLeastMs = 0): void {
     if (this.#state.name === 'closed') return;
     const { locator, tenant, deviceId } = this.#options;
-    const wasUp = this.#state.name === 'up';
-    if (wasUp) this.#lostAtMs = performance.now();
+    const up = this.#state.name === 'up' ? this.#state : undefined;
+    if (up !== undefined) this.#lostAtMs = performance.now();
     this.#leave();
     locator.forget(tenant, deviceId);
-    this.#retry(reason, atLeastMs);
-    if (wasUp) this.#reportLost();
+    // A relay that is still there says so: the directory may already know the next one.
+    const isTold = up?.hop.link.isUp === true;
+    this.#retry(reason, isTold ? 0 : Math.max(atLeastMs, this.#backoff.nextMs()));
+    if (up !== undefined) this.#reportLost();
   }
 
   /** The directory knows who is connected, so another try would find the same. */
@@ -285,12 +287,11 @@ export class RelayRoute implements DeviceRoute {
     const isAnswer = reason.id === 'device.offline' && this.#returningMs === 0;
     if (isAnswer) this.#waiters.rejectAll(reason);
     if (isAnswer && !this.needed) this.#goOn();
-    else this.#retry(reason);
+    else this.#retry(reason, this.#backoff.nextMs());
   }
 
-  #retry(reason: ZlError, atLeastMs = 0): void {
+  #retry(reason: ZlError, waitMs: number): void {
     this.#waiters.failed(forClients(reason));
-    const waitMs = Math.max(atLeastMs, this.#backoff.nextMs());
     this.#state = { name: 'waiting', timer: setTimeout(() => this.#goOn(), waitMs) };
   }
 
