@@ -172,6 +172,23 @@ export const BROKEN_RULES: readonly BrokenRule[] = [
     variant: { journalFor: (disk) => journalLike(disk, { completeEpochs: EVERY_EPOCH }) },
   },
   {
+    rule: 2,
+    how: 'a bridge that moves serves both sockets, each with a callee',
+    lie: /^ran twice/,
+    faults: ['hand-over', 'delay', 'repeat'],
+    variant: { servesBothSockets: true },
+  },
+  {
+    rule: 6,
+    how: 'a bridge that moves forgets under which epochs it lost nothing',
+    lie: /^could be done and is unknown/,
+    faults: ['hand-over', 'lose'],
+    variant: {
+      toHost: (frame, { epoch = 0 }) =>
+        patch(frame, FrameKind.NOT_SEEN, NotSeenSchema, { epochs: [BigInt(epoch)] }),
+    },
+  },
+  {
     rule: 6,
     how: 'a refusal is taken as proof that the call never ran',
     lie: /^ended as failed, .*, though it ran/,

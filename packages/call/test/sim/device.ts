@@ -24,6 +24,7 @@ export interface DeviceParts {
   readonly journalFor: (disk: Journal) => Journal;
   readonly beginsAt: (nowMs: number) => number;
   readonly isClockSteady: boolean;
+  readonly servesBothSockets: boolean;
   /** How far its time of day is off. */
   readonly skewMs: number;
   readonly send: (frame: Frame) => void;
@@ -38,6 +39,8 @@ export class SimDevice {
   #wipes = 0;
   #disk: DiskJournal;
   #callee: Callee | undefined;
+  /** The one of the socket before, where a variant serves both. */
+  #former: Callee | undefined;
   #epoch: number | undefined;
   #life = 0;
   /** What its time of day adds to true time. */
@@ -83,9 +86,17 @@ export class SimDevice {
   start(): void {
     if (this.#callee) return;
     this.#steadyMs = this.#clockMs;
+    const callee = this.#newCallee();
+    this.#callee = callee;
+    this.#alive(() => callee.recover(this.nowMs));
+    if (this.#callee === undefined) return;
+    this.#parts.onStart();
+  }
+
+  #newCallee(): Callee {
     const { send, fate, witness } = this.#parts;
     const life = this.#life;
-    const callee = new Callee(
+    const callee: Callee = new Callee(
       this.#parts.journalFor(this.#disk),
       {
         send: (frame) => {
@@ -93,16 +104,13 @@ export class SimDevice {
           witness.deviceSaid(frame);
           if (frame.kind === FrameKind.OUTCOME) fate.pass('told');
         },
-        dispatch: (call) => this.#dispatch(call),
-        abort: (callId) => this.#abort(callId, life),
-        seal: ({ callId }) => this.#seal(callId),
+        dispatch: (call) => this.#dispatch(callee, call),
+        abort: (callId) => this.#abort(callee, callId, life),
+        seal: ({ callId }) => this.#seal(callee, callId),
       },
       { retentionMs: RETENTION_MS, maxEntries: MAX_ENTRIES },
     );
-    this.#callee = callee;
-    this.#alive(() => callee.recover(this.nowMs));
-    if (this.#callee === undefined) return;
-    this.#parts.onStart();
+    return callee;
   }
 
   crash(fall: {
@@ -156,6 +164,10 @@ export class SimDevice {
   }
 
   attach(epoch: number): void {
+    if (this.#epoch !== undefined && this.#parts.servesBothSockets) {
+      this.#former = this.#callee;
+      this.#callee = this.#newCallee();
+    }
     this.#epoch = epoch;
     this.#alive((callee) => callee.attached(epoch));
   }
@@ -168,8 +180,10 @@ export class SimDevice {
   hear(frame: Frame): void {
     const { timeline } = this.#parts;
     const asleepMs = this.#awakeAtMs - timeline.nowMs;
+    const isOfFormer = frame.epoch < (this.#epoch ?? 0);
+    const callee = isOfFormer ? (this.#former ?? this.#callee) : this.#callee;
     if (asleepMs > 0) timeline.after(asleepMs, () => this.hear(frame));
-    else this.#alive((callee) => callee.frame(frame, this.nowMs));
+    else this.#alive((it) => it.frame(frame, this.nowMs), callee);
   }
 
   tick(): void {
@@ -179,13 +193,13 @@ export class SimDevice {
   #stop(downMs: number): void {
     this.#life += 1;
     this.#callee = undefined;
+    this.#former = undefined;
     this.#epoch = undefined;
     this.#parts.onStop();
     this.#parts.timeline.after(downMs, () => this.start());
   }
 
-  #alive(part: (callee: Callee) => void): void {
-    const callee = this.#callee;
+  #alive(part: (callee: Callee) => void, callee = this.#callee): void {
     if (callee)
       live(
         () => part(callee),
@@ -194,47 +208,49 @@ export class SimDevice {
   }
 
   /** Later, and later still by any sleep, unless the bridge has come down since. */
-  #after(delayMs: number, part: (callee: Callee) => void): void {
+  #after(callee: Callee, delayMs: number, part: () => void): void {
     const life = this.#life;
     const sleptMs = this.#sleptMs;
     this.#parts.timeline.after(delayMs, () => {
       if (life !== this.#life) return;
-      if (this.#sleptMs > sleptMs) this.#after(this.#sleptMs - sleptMs, part);
-      else this.#alive(part);
+      if (this.#sleptMs > sleptMs) this.#after(callee, this.#sleptMs - sleptMs, part);
+      else this.#alive(part, callee);
     });
   }
 
-  #dispatch({ callId }: CalleeCall): void {
+  #dispatch(callee: Callee, { callId }: CalleeCall): void {
     const plan = this.#plan(callId);
     const now = () => this.#parts.beginsAt(this.nowMs);
-    const decide = (callee: Callee) => {
+    const decide = () => {
       const error = new ZlError('policy.denied', 'no');
       if (plan.isDenied) callee.finished(callId, { status: 'denied', error });
       else if (callee.begin(callId, { durable: plan.hasEffects }, now) > 0) {
-        this.#run(callId, plan);
+        this.#run(callee, callId, plan);
       }
     };
-    if (plan.decideMs > 0) this.#after(plan.decideMs, decide);
-    else if (this.#callee) decide(this.#callee);
+    if (plan.decideMs > 0) this.#after(callee, plan.decideMs, decide);
+    else decide();
   }
 
-  #run(callId: string, { workMs }: CallPlan): void {
+  #run(callee: Callee, callId: string, { workMs }: CallPlan): void {
     const { witness, fate } = this.#parts;
     this.#begun.add(callId);
     const result = witness.executed(callId, this.#parts.timeline.nowMs);
     fate.pass('acted');
-    this.#after(workMs, (callee) => callee.finished(callId, { status: 'done', result }));
+    this.#after(callee, workMs, () => callee.finished(callId, { status: 'done', result }));
   }
 
-  #seal(callId: string): void {
+  #seal(callee: Callee, callId: string): void {
     const receipt = Buffer.from(this.#begun.has(callId) ? 'begun' : 'not begun');
-    this.#after(SEAL_MS, (callee) => callee.sealed(callId, { receipt, deviceUs: 1, serverUs: 1 }));
+    this.#after(callee, SEAL_MS, () =>
+      callee.sealed(callId, { receipt, deviceUs: 1, serverUs: 1 }),
+    );
   }
 
-  #abort(callId: string, life: number): void {
+  #abort(callee: Callee, callId: string, life: number): void {
     if (life !== this.#life || this.#plan(callId).isStubborn) return;
     const error = new ZlError('call.cancelled', 'stopped');
-    this.#after(ABORT_MS, (callee) => callee.finished(callId, { status: 'cancelled', error }));
+    this.#after(callee, ABORT_MS, () => callee.finished(callId, { status: 'cancelled', error }));
   }
 
   #plan(callId: string): CallPlan {

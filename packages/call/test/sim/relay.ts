@@ -6,6 +6,8 @@ import type { Variant } from './variant.ts';
 
 const CONNECT_MS = 5;
 const NEWS_MS = 3;
+/** From the lease to the welcome at the device. */
+const WELCOME_MS = 4;
 
 /** Leases, and the news of them. Frames do not wait for it: they may arrive whatever the lease. */
 export class SimRelay {
@@ -17,6 +19,8 @@ export class SimRelay {
   #epoch = 0;
   /** Counts the device's sockets, so that what was planned for an earlier one is dropped. */
   #socket = 0;
+  /** Of the sockets that were handed over. */
+  readonly #leftEpochs = new Set<number>();
 
   constructor(
     timeline: Timeline,
@@ -49,6 +53,33 @@ export class SimRelay {
     this.connect(downMs + CONNECT_MS);
   }
 
+  /** Whatever still arrives on a socket of that epoch is dropped. */
+  isLeft(epoch: number): boolean {
+    return this.#leftEpochs.has(epoch);
+  }
+
+  /** The next pod takes the lease while the device is still served here, and then its socket. */
+  handOver(failsMs: number): void {
+    const socket = this.#socket;
+    const from = this.#device.epoch;
+    this.#timeline.after(CONNECT_MS, () => {
+      if (socket !== this.#socket || from === undefined || this.#device.epoch !== from) return;
+      this.#epoch += 1;
+      const epoch = this.#epoch;
+      if (failsMs > 0) {
+        this.#timeline.after(failsMs, () => this.handOver(0));
+        return;
+      }
+      this.#timeline.after(WELCOME_MS, () => {
+        if (socket !== this.#socket || this.#device.epoch !== from) return;
+        this.#leftEpochs.add(from);
+        this.#device.attach(epoch);
+        this.#timeline.after(NEWS_MS, () => this.#host.routeLost());
+        this.tellRoute(2 * NEWS_MS);
+      });
+    });
+  }
+
   /** The pod is gone, and with it both its sockets and every frame it was about to pass on. */
   crash(downMs: number): void {
     this.#dropFrames();
@@ -62,9 +93,9 @@ export class SimRelay {
     this.#timeline.after(NEWS_MS, () => this.#host.routeLost());
   }
 
-  tellRoute(): void {
+  tellRoute(afterMs = NEWS_MS): void {
     const socket = this.#socket;
-    this.#timeline.after(NEWS_MS, () => {
+    this.#timeline.after(afterMs, () => {
       if (socket !== this.#socket || this.#device.epoch === undefined) return;
       const journalId = this.#device.journal.id;
       this.#host.routeUp(this.#routeFor({ device: 1, epoch: this.#device.epoch, journalId }));

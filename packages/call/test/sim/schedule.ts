@@ -34,6 +34,13 @@ export type Step =
   | { readonly do: 'cancel'; readonly atMs: number; readonly call: number }
   | { readonly do: 'cut'; readonly atMs: number; readonly downMs: number; readonly isTold: boolean }
   | { readonly do: 'relay crash'; readonly atMs: number; readonly downMs: number }
+  /** The relay drains: the device is live at the next one before it leaves. */
+  | {
+      readonly do: 'hand-over';
+      readonly atMs: number;
+      /** The next relay takes the lease and dies before its welcome; another follows after this. */
+      readonly failsMs: number;
+    }
   | { readonly do: 'host crash'; readonly atMs: number; readonly downMs: number }
   | ({ readonly do: 'bridge crash'; readonly atMs: number } & Fall)
   | ({ readonly do: 'die'; readonly at: Point; readonly nth: number } & Fall)
@@ -68,6 +75,7 @@ const FAULTS = [
   'cancel',
   'cut',
   'relay crash',
+  'hand-over',
   'host crash',
   'bridge crash',
   'bridge dies',
@@ -135,6 +143,8 @@ function planFault(random: Random, kind: Fault, calls: number): Step {
       return { do: kind, atMs, call: random.int(0, calls - 1) };
     case 'cut':
       return { do: kind, atMs, downMs, isTold: random.chance(0.7) };
+    case 'hand-over':
+      return { do: kind, atMs, failsMs: random.chance(0.7) ? 0 : downMs };
     case 'relay crash':
     case 'host crash':
     case 'restart':

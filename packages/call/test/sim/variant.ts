@@ -24,6 +24,8 @@ export interface Variant {
   readonly retriesUnknown: boolean;
   /** The bridge's clock does not change when the device's time of day is set. */
   readonly isClockSteady: boolean;
+  /** After a hand-over the bridge goes on with the old socket too. */
+  readonly servesBothSockets: boolean;
 }
 
 export const FAITHFUL: Variant = {
@@ -37,4 +39,5 @@ export const FAITHFUL: Variant = {
   hostTicks: true,
   retriesUnknown: false,
   isClockSteady: true,
+  servesBothSockets: false,
 };

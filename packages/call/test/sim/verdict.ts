@@ -49,6 +49,10 @@ function disturbedUntil(schedule: Schedule, lastFaultMs: number): number | undef
       untilMs = Math.max(untilMs, step.atMs) + step.forMs + WAKING_MS;
       continue;
     }
+    if (step.do === 'hand-over') {
+      untilMs = Math.max(untilMs, step.atMs + step.failsMs);
+      continue;
+    }
     if (step.do !== 'cut' && step.do !== 'relay crash') return undefined;
     untilMs = Math.max(untilMs, step.atMs + step.downMs);
   }

@@ -38,6 +38,7 @@ class World {
       journalFor: variant.journalFor,
       beginsAt: variant.beginsAt,
       isClockSteady: variant.isClockSteady,
+      servesBothSockets: variant.servesBothSockets,
       skewMs: skewOf(schedule, 'device'),
       send: (frame) =>
         network.carry(frame, (it) => this.host.hear(variant.toHost(it, this.#surroundings))),
@@ -49,9 +50,10 @@ class World {
       witness,
       fate,
       send: (frame) =>
-        network.carry(variant.fromHost(frame, this.#surroundings), (it) =>
-          this.device.hear(variant.toDevice(it, this.#surroundings)),
-        ),
+        network.carry(variant.fromHost(frame, this.#surroundings), (it) => {
+          const isDropped = this.#relay.isLeft(it.epoch) && !variant.servesBothSockets;
+          if (!isDropped) this.device.hear(variant.toDevice(it, this.#surroundings));
+        }),
       onStart: () => this.#relay.tellRoute(),
       skewMs: skewOf(schedule, 'host'),
       recordsIntentFirst: variant.recordsIntentFirst,
@@ -119,6 +121,9 @@ class World {
         break;
       case 'relay crash':
         this.#relay.crash(step.downMs);
+        break;
+      case 'hand-over':
+        this.#relay.handOver(step.failsMs);
         break;
       case 'host crash':
         this.host.crash(step);
