@@ -242,4 +242,8 @@ export interface Revocations {
    * Remembers the newest list ever accepted, so that a restart accepts no older one.
    */
   readonly stateFile: string;
+  /**
+   * RPC address of the registrar, such as https://registrar.example:8445. Its lists are followed and kept in the file, and a relay passes on to it what devices ask to renew. Without it an operator puts each list into the file.
+   */
+  readonly registrarUrl?: string;
 }

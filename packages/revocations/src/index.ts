@@ -1,3 +1,4 @@
+export { RegistrarClient } from './registrar-client.ts';
 export {
   MAX_REVOKED_DEVICES,
   REVOCATION_LIST,

@@ -65,7 +65,7 @@ test('[BRG-04] a bad list is refused with its reason, and the one in force stays
     await check();
     assert.equal(refused.at(-1), reason);
     assert.equal(status().status, 'degraded');
-    assert.deepEqual(figures(), { version: 2, devices: 1 });
+    assert.deepEqual([figures().version, figures().devices], [2, 1]);
     assert.equal(fault(LAPTOP)?.id, 'device.revoked');
   }
   assert.equal(refused.length, bad.length);

@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
+import { writeAtomically } from '@zerolatency/service/files';
 import {
   DocumentHolder,
   type DocumentHolderOptions,
@@ -8,6 +9,7 @@ import {
   type RefusalReason,
   watchDocument,
 } from '@zerolatency/signing';
+import { followLists, type RegistrarClient } from './registrar-client.ts';
 import { keyOf, REVOCATION_LIST, type RevocationList } from './revocation-list.ts';
 
 /** What a list judges a credential by. */
@@ -62,6 +64,8 @@ export interface RevocationFigures {
   /** 0 without a list. */
   readonly version: number;
   readonly devices: number;
+  /** How long the registrar has said nothing; NaN where none is followed. */
+  readonly silentSeconds: number;
 }
 
 interface RevocationLog {
@@ -70,6 +74,8 @@ interface RevocationLog {
 }
 
 export interface WatchRevocationsOptions extends RevocationFiles {
+  /** Whose lists are followed, and kept in the file for a start without it. */
+  readonly registrar?: RegistrarClient | undefined;
   readonly log: RevocationLog;
   readonly onRefused: (reason: RefusalReason) => void;
   readonly pollMs?: number;
@@ -91,7 +97,7 @@ export interface Revocations {
 
 /** Resolves after the first look at the file, whatever it found. */
 export async function watchRevocations(options: WatchRevocationsOptions): Promise<Revocations> {
-  const { file, keysDir, stateFile, log, onRefused, pollMs } = options;
+  const { file, keysDir, stateFile, registrar, log, onRefused, pollMs } = options;
   const holder = new RevocationHolder({ floor: openFloorFile(stateFile) });
   const watch = await watchDocument({
     ...{ holder, file, keysDir, log },
@@ -103,6 +109,16 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
     const now = current();
     return now.state === 'none' ? [] : now.content.devices;
   };
+  const figures = (): RevocationFigures => {
+    const now = current();
+    const silentSeconds = (following?.silentMs() ?? Number.NaN) / 1000;
+    if (now.state === 'none') return { version: 0, devices: 0, silentSeconds };
+    const { version, devices } = now.content;
+    return { version, devices: devices.length, silentSeconds };
+  };
+  const accept = (envelope: string) => acceptPushed({ ...options, holder }, envelope);
+  const version = () => figures().version;
+  const following = registrar && followLists({ client: registrar, version, accept, log });
   return {
     fault: (credential) => holder.fault(credential),
     listed: () => devices().map(({ tenant, device: deviceId }) => ({ tenant, deviceId })),
@@ -110,16 +126,37 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
       holder.onChange(({ state }) => listener(state !== 'none'));
       listener(current().state !== 'none');
     },
-    figures: () => {
-      const now = current();
-      if (now.state === 'none') return { version: 0, devices: 0 };
-      return { version: now.content.version, devices: now.content.devices.length };
-    },
-    status: () => statusOf(current(), watch.refusal()),
+    figures,
+    status: () => statusOf(current(), watch.refusal(), figures().silentSeconds),
     check: () => watch.check(),
-    close: () => watch.close(),
+    close: () => {
+      following?.close();
+      watch.close();
+    },
   };
 }
+
+/** The holder decides, so that a registrar that was stolen or restored can set nothing back. */
+async function acceptPushed(
+  { holder, file, log, onRefused }: WatchRevocationsOptions & { readonly holder: RevocationHolder },
+  envelope: string,
+): Promise<void> {
+  const offered = await holder.offer(envelope, Date.now());
+  if ('error' in offered) {
+    const { id: errorId, help, message, reason } = offered.error;
+    log.warn({ errorId, help }, `from the registrar: ${message}`);
+    onRefused(reason);
+  }
+  if (!('installed' in offered)) return;
+  const { version } = offered.installed.content;
+  log.info({ version }, 'revocation list installed');
+  await writeAtomically(file, envelope).catch((err: unknown) => {
+    log.warn({ err, file }, 'the revocation list is in force and could not be kept for a restart');
+  });
+}
+
+/** A dozen of the registrar's heartbeats. */
+const STALE_SECONDS = 60;
 
 /** Throws what is wrong with the files. Writes nothing. */
 export async function expectRevocations(files: RevocationFiles, log: RevocationLog): Promise<void> {
@@ -131,11 +168,18 @@ export async function expectRevocations(files: RevocationFiles, log: RevocationL
   if (refusal !== undefined) throw refusal;
 }
 
-function statusOf(now: DocumentState<RevocationList>, refusal: ZlError | undefined) {
-  const why = refusal === undefined ? '' : `; ${refusal.message}. ${refusal.help}`;
+function statusOf(
+  now: DocumentState<RevocationList>,
+  refusal: ZlError | undefined,
+  silentSeconds: number,
+) {
+  const isStale = silentSeconds > STALE_SECONDS;
+  const why =
+    (refusal === undefined ? '' : `; ${refusal.message}. ${refusal.help}`) +
+    (isStale ? `; no word from the registrar for ${Math.round(silentSeconds)} s` : '');
   if (now.state === 'none') {
     return { status: 'down', detail: `no list, so no device is admitted${why}` } as const;
   }
   const detail = `${now.name}, ${now.content.devices.length} devices${why}`;
-  return { status: refusal === undefined ? 'ok' : 'degraded', detail } as const;
+  return { status: refusal === undefined && !isStale ? 'ok' : 'degraded', detail } as const;
 }

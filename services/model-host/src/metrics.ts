@@ -121,6 +121,7 @@ export function revocationRefusals(registry: Registry): (reason: RefusalReason) 
 export function exposeRevocations(registry: Registry, figures: () => RevocationFigures): void {
   gaugeFrom(registry, 'zl_revocations_version', () => figures().version);
   gaugeFrom(registry, 'zl_revocations_devices', () => figures().devices);
+  gaugeFrom(registry, 'zl_revocations_silent_seconds', () => figures().silentSeconds);
 }
 
 export function exposeBundle(registry: Registry, current: (nowMs: number) => BundleState): void {

@@ -2,7 +2,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { publishCatalogueAt } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import { RelayService } from '@zerolatency/proto/relay';
-import { watchRevocations } from '@zerolatency/revocations';
+import { RegistrarClient, watchRevocations } from '@zerolatency/revocations';
 import {
   type ComponentCheck,
   type ComponentStatus,
@@ -103,7 +103,10 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     ...{ relayId: config.relayId, clock, log },
   });
   lifecycle.onDrain('enrolment keys', async () => helloVerifier.close());
-  const { revocations, checks } = await openRevocations(config.revocations, deps, devices);
+  const registrar = registrarOf(config.revocations, tls);
+  const { revocations, checks } = await openRevocations(config.revocations, {
+    ...{ ...deps, devices, registrar },
+  });
   const parts = { tls, directory, devices, meters, helloVerifier, revocations };
   const sockets = createSockets(config, deps, parts);
   meters.observe({
@@ -162,15 +165,25 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   return { relayId, socketUrl, rpcUrl: rpc.url, adminUrl: admin.url };
 }
 
+function registrarOf(files: RelayConfig['revocations'], tls: TlsWatch) {
+  const url = files?.registrarUrl;
+  return url === undefined ? undefined : new RegistrarClient({ url, tls });
+}
+
 /** Without the setting no device is ever revoked here. */
 async function openRevocations(
   files: RelayConfig['revocations'],
-  { lifecycle, log, registry }: RelayDeps,
-  devices: LiveDevices,
+  {
+    lifecycle,
+    log,
+    registry,
+    devices,
+    registrar,
+  }: RelayDeps & { readonly devices: LiveDevices; readonly registrar: RegistrarClient | undefined },
 ): Promise<{ revocations: RevocationCheck; checks: Record<string, ComponentCheck> }> {
   if (files === undefined) return { revocations: { fault: () => undefined }, checks: {} };
   const onRefused = revocationRefusals(registry);
-  const revocations = await watchRevocations({ ...files, log, onRefused });
+  const revocations = await watchRevocations({ ...files, registrar, log, onRefused });
   exposeRevocations(registry, () => revocations.figures());
   const sweep = new RevocationSweep({ devices, revocations });
   let goOn = () => {};
@@ -182,6 +195,7 @@ async function openRevocations(
   lifecycle.onDrain('revocations', async () => {
     sweep.stop();
     revocations.close();
+    registrar?.close();
   });
   return { revocations, checks: { revocations: async () => revocations.status() } };
 }

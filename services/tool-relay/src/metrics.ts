@@ -144,4 +144,5 @@ export function revocationRefusals(registry: Registry): (reason: RefusalReason) 
 export function exposeRevocations(registry: Registry, figures: () => RevocationFigures): void {
   gaugeFrom(registry, 'zl_revocations_version', () => figures().version);
   gaugeFrom(registry, 'zl_revocations_devices', () => figures().devices);
+  gaugeFrom(registry, 'zl_revocations_silent_seconds', () => figures().silentSeconds);
 }

@@ -4,9 +4,15 @@ import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { issueDeviceCredential, signRenewal } from '@zerolatency/identity';
-import { REVOCATION_LIST, type RevocationList } from '@zerolatency/revocations';
+import {
+  REVOCATION_LIST,
+  RegistrarClient,
+  type RevocationList,
+  watchRevocations,
+} from '@zerolatency/revocations';
+import { revocationFiles } from '@zerolatency/revocations/testing';
 import { openDocument, signerFromPem } from '@zerolatency/signing';
-import { makeKey, tempDir } from '@zerolatency/testing';
+import { eventually, makeKey, tempDir } from '@zerolatency/testing';
 import { decodeJwt } from 'jose';
 import { RevocationAuthority } from '../src/registrar/revocation-authority.ts';
 import { silentLog } from './parts.ts';
@@ -122,6 +128,45 @@ test('[BRG-04] a caller who has the list in force is told its version only', asy
   assert.deepEqual([value!.version, value!.envelope], [1n, '']);
   const stranger = (await operator('someone')).watchRevocations({ version: 0n });
   assert.equal(await idOf(stranger[Symbol.asyncIterator]().next()), 'identity.forbidden');
+});
+
+test('[BRG-04] a follower has each list at once, keeps it for a restart, and takes none that is older', async (t) => {
+  const { operator, authority, registrar, key } = await worldWithList(t);
+  const { files, sign } = revocationFiles(tempDir(t));
+  writeFileSync(join(files.keysDir, 'one.pem'), key.publicPem);
+  const tls = await authority.client('tool-relay');
+  const client = new RegistrarClient({ url: registrar.rpcUrl, tls: { current: () => tls } });
+  const refused: string[] = [];
+  const watching = {
+    ...{ ...files, log: { info() {}, warn() {} } },
+    onRefused: (reason: string) => refused.push(reason),
+    pollMs: 2 ** 31 - 1,
+  };
+  const following = await watchRevocations({ ...watching, registrar: client });
+  const credential = { ...LAPTOP, issuedAtMs: Date.now() - 1000 };
+  await eventually(() => following.figures().version === 1);
+  assert.equal(following.fault(credential), undefined);
+  await (await operator()).revoke(LAPTOP);
+  await eventually(() => following.fault(credential)?.id === 'device.revoked');
+  assert.ok(following.figures().silentSeconds < 60);
+  await eventually(() => readFileSync(files.file, 'utf8').length > 0);
+  following.close();
+  client.close();
+  const restarted = await watchRevocations(watching);
+  assert.equal(restarted.fault(credential)?.id, 'device.revoked', 'without the registrar');
+  assert.deepEqual([restarted.status().status, restarted.figures().version], ['ok', 2]);
+  restarted.close();
+
+  // A registrar that lost its list begins at version 1 again.
+  const later = await sign({ id: 'registrar', version: 9, signedBy: key });
+  writeFileSync(files.file, later);
+  const again = new RegistrarClient({ url: registrar.rpcUrl, tls: { current: () => tls } });
+  const ahead = await watchRevocations({ ...watching, registrar: again });
+  refused.length = 0;
+  await eventually(() => refused.length > 0);
+  assert.deepEqual([refused, ahead.figures().version], [['rolled_back'], 9]);
+  ahead.close();
+  again.close();
 });
 
 /** An authority whose clock and disk the test holds. */

@@ -8,7 +8,12 @@ import type { ZlError } from '@zerolatency/errors';
 import { watchKeySet } from '@zerolatency/identity';
 import type { RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
-import { type RevocationFiles, type Revocations, watchRevocations } from '@zerolatency/revocations';
+import {
+  RegistrarClient,
+  type RevocationFiles,
+  type Revocations,
+  watchRevocations,
+} from '@zerolatency/revocations';
 import { resolveSecret } from '@zerolatency/service/config';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -187,7 +192,10 @@ async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<Op
     setting: 'relay.deviceKeysFile',
     log,
   });
-  const revocations = await openRevocations(relay.revocations, deps);
+  const registrarUrl = relay.revocations?.registrarUrl;
+  const registrar =
+    registrarUrl === undefined ? undefined : new RegistrarClient({ url: registrarUrl, tls });
+  const revocations = await openRevocations(relay.revocations, { ...deps, registrar });
   const client = createRelayClient({
     urls: relay.urls,
     tls,
@@ -199,6 +207,7 @@ async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<Op
   lifecycle.onDrain('devices', async () => {
     client.close();
     revocations?.close();
+    registrar?.close();
     keys.close();
     tls.close();
   });
@@ -213,11 +222,11 @@ async function openRelay(relay: HostConfig['relay'], deps: HostDeps): Promise<Op
 
 async function openRevocations(
   files: RevocationFiles | undefined,
-  { log, registry }: HostDeps,
+  { log, registry, registrar }: HostDeps & { readonly registrar: RegistrarClient | undefined },
 ): Promise<Revocations | undefined> {
   if (files === undefined) return undefined;
   const onRefused = revocationRefusals(registry);
-  const revocations = await watchRevocations({ ...files, log, onRefused });
+  const revocations = await watchRevocations({ ...files, registrar, log, onRefused });
   exposeRevocations(registry, () => revocations.figures());
   return revocations;
 }
