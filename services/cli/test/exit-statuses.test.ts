@@ -52,6 +52,12 @@ const COMMANDS: Readonly<Record<string, Endings | undefined>> = {
     stopped: [failed, /none-such is not on PATH; write the path/],
     wrong: [['No.tes', '--', 'node'], usage, /No\.tes is not a server name/],
   },
+  'tools remove': {
+    args: ['none-such'],
+    empty: NOTHING,
+    stopped: [failed, /no server none-such: the manifest has fs/],
+    wrong: [[], ...MISSING_ARGUMENT],
+  },
   'tools test': {
     args: ['fs'],
     empty: NOTHING,

@@ -99,6 +99,11 @@ export function checkpointExports(registry: Registry): (result: 'done' | 'failed
   return (result) => attempts.labels({ result }).inc();
 }
 
+export function exposeExport(registry: Registry, currentAtMs: () => number): void {
+  const name = 'zl_ledger_checkpoint_exported_timestamp_seconds';
+  gaugeFrom(registry, name, () => currentAtMs() / 1000);
+}
+
 export function exposeLedger(registry: Registry, size: () => number): void {
   gaugeFrom(registry, 'zl_ledger_size_records', size);
 }

@@ -3,6 +3,7 @@ import { publishCatalogueAt } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import { RelayService } from '@zerolatency/proto/relay';
 import { RegistrarClient, watchRevocations } from '@zerolatency/revocations';
+import { counted } from '@zerolatency/service/counted';
 import {
   type ComponentCheck,
   type ComponentStatus,
@@ -246,8 +247,8 @@ function componentOf(sockets: RelaySockets, devices: LiveDevices): ComponentStat
     status: statusOf(sockets),
     detail: [
       sockets.engineName,
-      `${devices.size} devices`,
-      `${sockets.links} links`,
+      counted(devices.size, 'device'),
+      counted(sockets.links, 'link'),
       ...(sockets.isAccepting ? [] : ['file descriptors are used up, so none are accepted']),
     ].join(', '),
   };

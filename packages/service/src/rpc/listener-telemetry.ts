@@ -1,3 +1,4 @@
+import { counted } from '@zerolatency/service/counted';
 import {
   gaugeFrom,
   type Logger,
@@ -48,7 +49,7 @@ export function exposeListener(
   return async () => ({
     status: server.isAccepting ? 'ok' : 'degraded',
     detail: server.isAccepting
-      ? `${connections.size} connections, ${connections.unproved} not authenticated`
+      ? `${counted(connections.size, 'connection')}, ${connections.unproved} not authenticated`
       : 'no file descriptors left: connections are not accepted',
   });
 }

@@ -1,6 +1,7 @@
 import { fromLocal, type ZlError } from '@zerolatency/errors';
 import type { Device } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import { listDevices } from '../commands/devices.ts';
 import type { Settings } from '../settings.ts';
 import { PROBE_TIMEOUT_MS, probeAdmin, type Report } from '../status/probe.ts';
@@ -56,7 +57,7 @@ function deviceWords(devices: Surroundings['devices'], deviceId: string): string
   const device = devices.find((each: Device) => each.deviceId === deviceId);
   if (device === undefined) return [`${deviceId} is not connected`, 'no tools'];
   const count = toolsOf(device).length;
-  return [deviceId, `${count} ${count === 1 ? 'tool' : 'tools'}`];
+  return [deviceId, counted(count, 'tool')];
 }
 
 export interface OfferedTool {

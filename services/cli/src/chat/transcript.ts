@@ -9,6 +9,7 @@ import {
 } from '@zerolatency/proto/agent';
 import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { ForeignText, foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import { durationMicros } from '@zerolatency/service/rpc';
 import { isLive, type Paint, paintFor, print, printJson, type Terminal } from '../terminal.ts';
 import { LivePage, type Page } from './live-page.ts';
@@ -132,7 +133,7 @@ function endLine({ steps, timeToFirstToken, total }: AssistantDone, turnId: stri
   // A call without a model has neither steps nor text.
   if (steps === 0) return `  ${end}`;
   const first = milliseconds(durationMicros(timeToFirstToken));
-  return `  ${steps} ${steps === 1 ? 'step' : 'steps'}, first token ${first}, ${end}`;
+  return `  ${counted(steps, 'step')}, first token ${first}, ${end}`;
 }
 
 /** Such as: 3 tools withheld by policy, rule no-welcome, no rule allows it. */
@@ -140,7 +141,7 @@ function withheldLine({ count, tools }: ToolsWithheld): string {
   const rules = new Set(tools.flatMap(({ ruleId }) => (ruleId === '' ? [] : [`rule ${ruleId}`])));
   const others = new Set(tools.flatMap(({ ruleId, reason }) => (ruleId === '' ? [reason] : [])));
   const why = [...rules, ...others].join(', ');
-  return foreignLine(`  ${count} ${count === 1 ? 'tool' : 'tools'} withheld by policy, ${why}`);
+  return foreignLine(`  ${counted(count, 'tool')} withheld by policy, ${why}`);
 }
 
 function errorLine(error: TurnError, turnId: string, paint: Paint): string {

@@ -92,7 +92,7 @@ test('an intact ledger verifies offline, with public keys only', async (t) => {
   assert.equal(status, 0, stdout);
   assert.match(stdout, /^Ledger [0-9a-f]{32} of zerolatency\/test\n/);
   assert.match(stdout, /^ {2}call\.receipt +1$/m);
-  assert.match(stdout, /^ {2}1 decisions made again with the bundles kept$/m);
+  assert.match(stdout, /^ {2}1 decision made again with the bundles kept$/m);
   assert.match(stdout, /\nValid: 5 records, root \S+, the checkpoint covers 5\n$/);
   const report = JSON.parse((await verify('--json')).stdout);
   assert.deepEqual([report.ok, report.records, report.openIntents], [true, 5, 0]);
@@ -281,8 +281,8 @@ test('show names the call that started a nested turn', async (t) => {
   await ledger.close();
   const { stdout } = await runZl(fakeTerminal({ cwd: dir }), ['audit', 'show', dir]);
   const [, inner, outer] = stdout.trimEnd().split('\n');
-  assert.match(inner ?? '', new RegExp(`done after 1 steps {2}started by call ${CALL_ID}$`));
-  assert.match(outer ?? '', /done after 1 steps$/);
+  assert.match(inner ?? '', new RegExp(`done after 1 step {2}started by call ${CALL_ID}$`));
+  assert.match(outer ?? '', /done after 1 step$/);
 });
 
 test('show prints how a host ran and which policy it used', async (t) => {

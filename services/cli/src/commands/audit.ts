@@ -10,6 +10,7 @@ import {
   verifyLedger,
 } from '@zerolatency/ledger';
 import { foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { readText } from '../input.ts';
 import {
@@ -101,29 +102,34 @@ function printReport(terminal: Terminal, report: LedgerReport, context: ReportCo
   for (const note of [...notesOf(report), ...leftOf(report, context)]) {
     print(terminal, `  ${foreignLine(note)}`);
   }
-  const counted = `${records} records, root ${root}, the checkpoint covers ${checkpointSize}`;
+  const summary = `${counted(records, 'record')}, root ${root}, the checkpoint covers ${checkpointSize}`;
   const { firstBad } = report;
   if (firstBad !== undefined) {
     const { index, file, line, reason } = firstBad;
     const place = [index === undefined ? '' : `record ${index}`, file, line && `line ${line}`];
     const fault = foreignLine(`${place.filter(Boolean).join(', ')} ${reason}`);
-    print(terminal, `${paint('red', 'Altered')}: ${fault}. Intact before it: ${counted}`);
+    print(terminal, `${paint('red', 'Altered')}: ${fault}. Intact before it: ${summary}`);
   } else if (context.isRefused) {
-    print(terminal, `${paint('red', 'Refused')}: ${unsigned} records are unsigned. ${counted}`);
+    print(
+      terminal,
+      `${paint('red', 'Refused')}: ${counted(unsigned, 'record')} ${unsigned === 1 ? 'is' : 'are'} unsigned. ${summary}`,
+    );
   } else if (report.verdict === 'unchecked') {
-    print(terminal, `${paint('yellow', 'Not altered, and not checked in full')}: ${counted}`);
+    print(terminal, `${paint('yellow', 'Not altered, and not checked in full')}: ${summary}`);
   } else {
-    print(terminal, `${paint('green', 'Valid')}: ${counted}`);
+    print(terminal, `${paint('green', 'Valid')}: ${summary}`);
   }
 }
 
 function notesOf(report: LedgerReport): string[] {
   const { records, unsigned, adopted, decisions, openIntents, tornBytes } = report;
   return [
-    ...(decisions > 0 ? [`${decisions} decisions made again with the bundles kept`] : []),
-    ...(adopted > 0 ? [`${adopted} records were unsigned when a crash left them`] : []),
+    ...(decisions > 0
+      ? [`${counted(decisions, 'decision')} made again with the bundles kept`]
+      : []),
+    ...(adopted > 0 ? [`${counted(adopted, 'record')} left unsigned by a crash`] : []),
     ...(unsigned > 0 ? [`unsigned yet: records ${records - unsigned} to ${records - 1}`] : []),
-    ...(openIntents > 0 ? [`${openIntents} calls without a receipt yet`] : []),
+    ...(openIntents > 0 ? [`${counted(openIntents, 'call')} without a receipt yet`] : []),
     ...(tornBytes > 0 ? [`${tornBytes} bytes of an unfinished write`] : []),
   ];
 }
@@ -175,7 +181,7 @@ function summary(record: LedgerRecord): string {
     case 'turn': {
       const { turnId, parentCallId, user, tenant, steps, callIds } = record.body;
       const isCall = steps === 0 && callIds.length > 0;
-      const work = isCall ? 'one call without a model' : `${steps} steps`;
+      const work = isCall ? 'one call without a model' : counted(steps, 'step');
       const parent = parentCallId === undefined ? '' : `  started by call ${parentCallId}`;
       return `${turnId}  ${user}@${tenant}  ${endOf(record.body)} after ${work}${parent}`;
     }
@@ -184,7 +190,7 @@ function summary(record: LedgerRecord): string {
     case 'policy.withheld': {
       const { turnId, count, tools } = record.body;
       const named = tools.map(({ tool, ruleId }) => `${tool} (${ruleId ?? 'no rule'})`);
-      return `${turnId}  ${count} tools: ${named.join(', ')}`;
+      return `${turnId}  ${counted(count, 'tool')}: ${named.join(', ')}`;
     }
     case 'policy.changed':
       return policyOf(record.body);

@@ -4,6 +4,7 @@ import { CATALOGUE, fromLocal, isErrorId, ZlError } from '@zerolatency/errors';
 import { ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import type { Layout } from '../installation/layout.ts';
 import type { Settings } from '../settings.ts';
 import {
@@ -117,7 +118,7 @@ function expiriesLine(expiries: readonly Expiry[]): string {
     const leftMs = Date.parse(expiresAt) - Date.now();
     if (leftMs <= 0) return `${what} has expired`;
     const days = Math.floor(leftMs / DAY_MS);
-    return `${what} in ${days === 0 ? 'less than a day' : `${days} ${days === 1 ? 'day' : 'days'}`}`;
+    return `${what} in ${days === 0 ? 'less than a day' : counted(days, 'day')}`;
   });
   return parts.length === 0 ? '' : `expires: ${parts.join(', ')}`;
 }
@@ -155,7 +156,7 @@ function printDevices(terminal: Terminal, known: Devices): void {
   if (known.devices.length === 0) print(terminal, 'devices  none is connected');
   for (const { deviceId, bridgeVersion, catalog } of known.devices) {
     const servers = (catalog?.servers ?? []).map(({ name, state, tools }) => {
-      const count = `${tools.length} ${tools.length === 1 ? 'tool' : 'tools'}`;
+      const count = counted(tools.length, 'tool');
       return `${name} ${ServerState[state]?.toLowerCase() ?? 'unknown'} (${count})`;
     });
     const offered = servers.length === 0 ? 'no servers' : servers.join(', ');

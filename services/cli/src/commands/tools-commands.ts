@@ -1,11 +1,13 @@
-import type { Command } from 'commander';
+import { parseName } from '@zerolatency/identity';
+import { type Command, InvalidArgumentError } from 'commander';
+import type { ToolEffects } from '../installation/server-entry.ts';
 import type { CommandContext } from '../terminal.ts';
 
 // Loaded only when one of the commands runs, so that zl starts quickly.
 const load = () => import('./tools.ts');
 
 /** The defaults of options, which the help would otherwise print. */
-const UNASKED = { read: [], write: [], network: false, unpinned: false };
+const UNASKED = { read: [], write: [], effects: [], network: false, unpinned: false };
 
 export function addToolsCommands(
   program: Command,
@@ -26,6 +28,11 @@ export function addToolsCommands(
     .argument('<command...>', 'the program and its arguments, after --')
     .option('--read <path>', 'a file or folder that it may read; may be repeated', collect)
     .option('--write <path>', 'a folder that it may also change; may be repeated', collect)
+    .option(
+      '--effects <tool=none|local|external>',
+      'what a tool can change; may be repeated (default: external, outside this machine)',
+      collectEffects,
+    )
     .option('--network', 'grant it the network of this machine')
     .option('--unpinned', 'accept code that may change after signing')
     .action(async (name, words, options) =>
@@ -34,8 +41,24 @@ export function addToolsCommands(
       ),
     );
   tools
+    .command('remove')
+    .description('take a server out of the manifest, and its rule out of the policy')
+    .argument('<server>', 'its name')
+    .action(async (server) => finish((await load()).toolsRemove(terminal, await place(), server)));
+  tools
     .command('test')
     .description('show what policy says of the tools of a server, and run those without effects')
     .argument('<server>', 'its name')
     .action(async (server) => finish((await load()).toolsTest(terminal, await place(), server)));
+}
+
+const EFFECTS = ['none', 'local', 'external'] as const;
+
+function collectEffects(text: string, before: readonly ToolEffects[] = []): ToolEffects[] {
+  const [, tool = '', word] = /^([^=]+)=(.+)$/.exec(text) ?? [];
+  const effects = EFFECTS.find((each) => each === word);
+  if (effects === undefined || parseName('tool', tool).error !== undefined) {
+    throw new InvalidArgumentError('Write a tool and what it changes, like search=none.');
+  }
+  return [...before, { tool, effects }];
 }

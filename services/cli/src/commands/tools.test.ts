@@ -10,6 +10,7 @@ import { verifyDocument } from '@zerolatency/signing';
 import { serveFake } from '../../test/fake-server.ts';
 import { installed } from '../../test/installed.ts';
 import { readKeys } from '../input.ts';
+import { changeBundle } from '../installation/change.ts';
 
 const NODE = dirname(process.execPath);
 
@@ -111,6 +112,56 @@ test('[CLI-02] tools add refuses what it cannot pin or find, and signs nothing',
   assert.equal((await add('notes', '--unpinned', '--', 'node', script)).status, 0);
   const entry = (await signed()).manifest.servers.at(-1) as CommandServer;
   assert.deepEqual([entry.unpinned, entry.folders], [true, undefined]);
+});
+
+test('[CLI-02] tools add states the effects of tools, and external is the default', async (t) => {
+  const { add, signed, folder } = await shop(t);
+  const command = ['--', 'node', join(folder, 'server.mjs')];
+  const named = ['--effects', 'search=none', '--effects', 'save=local'];
+  const { status, stdout } = await add('notes', ...named, ...command);
+  assert.equal(status, 0);
+  assert.match(stdout, /effects {2}search: none\n {2}effects {2}save: local\n/);
+  const entryOf = async () => (await signed()).manifest.servers.at(-1) as CommandServer;
+  assert.deepEqual((await entryOf()).effects, { search: 'none', save: 'local' });
+  // A tool without an entry counts as external.
+  await add('notes', ...command);
+  assert.equal((await entryOf()).effects, undefined);
+  for (const wrong of ['search', 'search=some', '=none', 'a b=none', 'search=']) {
+    const refused = await add('notes', '--effects', wrong, ...command);
+    assert.equal(refused.status, 2, wrong);
+    assert.match(refused.stderr, /like search=none/);
+  }
+});
+
+test('[CLI-02] tools remove takes a server and its rule away, and no rule of a person', async (t) => {
+  const { add, signed, folder, zl, layout } = await shop(t);
+  const command = ['--', 'node', join(folder, 'server.mjs')];
+  await add('notes', ...command);
+  const removed = await zl(['tools', 'remove', 'notes']);
+  assert.equal(removed.status, 0, removed.stderr);
+  assert.match(
+    removed.stdout,
+    /^removed notes: signed manifest local@3 and policy local@3 without it$/m,
+  );
+  const { manifest, bundle } = await signed();
+  assert.deepEqual(
+    manifest.servers.map(({ name }) => name),
+    ['fs'],
+  );
+  assert.ok(!bundle.rules.some(({ id }) => id === 'tools-notes'));
+  const again = await zl(['tools', 'remove', 'notes']);
+  assert.equal(again.status, 1);
+  assert.match(again.stderr, /tool\.unknown: no server notes: the manifest has fs/);
+  await add('notes', ...command);
+  await changeBundle(layout, (before) => ({
+    ...before,
+    rules: before.rules.map((rule) =>
+      rule.id === 'tools-notes' ? { ...rule, roles: ['admin'] } : rule,
+    ),
+  }));
+  const { stdout } = await zl(['tools', 'remove', 'notes']);
+  assert.match(stdout, /rule tools-notes was changed and stays/);
+  assert.ok((await signed()).bundle.rules.some(({ id }) => id === 'tools-notes'));
 });
 
 test('[CLI-02] tools test says of each tool what policy does, and how to call it', async (t) => {

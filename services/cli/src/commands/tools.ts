@@ -1,4 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
 import { ZlError } from '@zerolatency/errors';
 import { parseName } from '@zerolatency/identity';
 import type { Manifest } from '@zerolatency/manifest';
@@ -48,6 +49,9 @@ export async function toolsAdd(
   const { read = [], write = [], network } = entry.grants ?? {};
   for (const path of read) print(terminal, `  reads    ${shown(path)}`);
   for (const path of write) print(terminal, `  writes   ${shown(path)}`);
+  for (const { tool, effects } of asked.effects) {
+    print(terminal, `  effects  ${tool}: ${effects}`);
+  }
   print(terminal, `  network  ${network ? 'that of this machine' : 'none; --network grants it'}`);
   const rule = `rule ${ruleIdOf(asked.name)} allows ${asked.name}.*`;
   print(
@@ -55,6 +59,37 @@ export async function toolsAdd(
     `signed manifest ${documentName(manifest)} and policy ${documentName(bundle)}: ${rule}`,
   );
   return await reportStart(terminal, settings, { name: asked.name, manifest });
+}
+
+/** Takes a server out of this installation; the bridge stops it when it reads the new manifest. */
+export async function toolsRemove(
+  terminal: Terminal,
+  { layout }: Place,
+  server: string,
+): Promise<number> {
+  const { manifest, bundle } = await exclusively(layout, async () => ({
+    manifest: await changeManifest(layout, (before) => withoutServer(before, server)),
+    bundle: await changeBundle(layout, (before) => withoutRule(before, server)),
+  }));
+  const left = bundle.rules.find(({ id }) => id === ruleIdOf(server));
+  const names = `manifest ${documentName(manifest)} and policy ${documentName(bundle)}`;
+  const rest = left === undefined ? '' : `; rule ${left.id} was changed and stays`;
+  print(terminal, `removed ${server}: signed ${names} without it${rest}`);
+  return EXIT_STATUS.ok;
+}
+
+function withoutServer(before: Manifest, server: string): Manifest {
+  const servers = before.servers.filter(({ name }) => name !== server);
+  if (servers.length < before.servers.length) return { ...before, servers };
+  const known = before.servers.map(({ name }) => name).join(', ') || 'none';
+  throw new ZlError('tool.unknown', `no server ${server}: the manifest has ${known}`);
+}
+
+/** A rule that a person has changed since may serve another purpose. */
+function withoutRule(before: Bundle, server: string): Bundle {
+  const [own] = allowing({ ...before, rules: [] }, server).rules;
+  const isOwn = (rule: Bundle['rules'][number]) => isDeepStrictEqual(rule, own);
+  return { ...before, rules: before.rules.filter((rule) => !isOwn(rule)) };
 }
 
 function shown(path: string): string {

@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import { foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
 import { hopsOf, milliseconds } from '../chat/transcript.ts';
 import type { Layout } from '../installation/layout.ts';
@@ -102,7 +103,7 @@ function printStory(terminal: Terminal, { turn, refusal, calls, lines }: ShownSt
 function printTurn(terminal: Terminal, turn: TurnStory, paint: Paint): void {
   const { turnId, outcome = 'has no end', error, steps, seconds, at, who, parentCallId } = turn;
   print(terminal, paint('bold', foreignLine(`turn ${turnId} ${outcome}`)));
-  const work = steps === undefined ? '' : ` after ${steps} ${steps === 1 ? 'step' : 'steps'}`;
+  const work = steps === undefined ? '' : ` after ${counted(steps, 'step')}`;
   const time = seconds === undefined ? '' : ` in ${milliseconds(seconds * 1e6)}`;
   field(terminal, 'when', `${at}${work}${time}`);
   if (who !== '') field(terminal, 'who', who);

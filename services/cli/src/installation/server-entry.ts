@@ -19,8 +19,15 @@ export interface AskedServer {
   readonly read: readonly string[];
   readonly write: readonly string[];
   readonly network: boolean;
+  /** What a tool can change; one that is not named counts as acting outside the device. */
+  readonly effects: readonly ToolEffects[];
   /** Accepts code that is not pinned. */
   readonly unpinned: boolean;
+}
+
+export interface ToolEffects {
+  readonly tool: string;
+  readonly effects: 'none' | 'local' | 'external';
 }
 
 /** The entry of a manifest for a command line: absolute paths, hashes, pinned code and grants. */
@@ -33,8 +40,10 @@ export async function serverEntry(
   const command = await programAt(program, { cwd, path: env.PATH ?? '' });
   const args = await Promise.all(words.map((word) => absoluteIfPath(word, cwd)));
   const isPython = /^python[\d.]*$/.test(basename(command));
+  const effects = Object.fromEntries(asked.effects.map((each) => [each.tool, each.effects]));
   const entry: CommandServer = {
     ...{ name, command, args },
+    ...(asked.effects.length > 0 && { effects }),
     sha256: await fileDigest(command),
     // Compiled files would change a pinned folder after signing.
     env: { allow: ['LANG', 'PATH'], set: isPython ? { PYTHONDONTWRITEBYTECODE: '1' } : {} },

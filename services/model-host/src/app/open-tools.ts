@@ -15,6 +15,7 @@ import {
   watchRevocations,
 } from '@zerolatency/revocations';
 import { resolveSecret } from '@zerolatency/service/config';
+import { counted } from '@zerolatency/service/counted';
 import type { ComponentCheck, Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { watchTls } from '@zerolatency/service/tls';
@@ -50,6 +51,7 @@ import {
   bundleRefusals,
   checkpointExports,
   exposeBundle,
+  exposeExport,
   exposeLedger,
   exposeRevocations,
   ledgerMetrics,
@@ -110,7 +112,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
       contracts,
       onResumed: metrics.resumed,
       onWithheld: (device, withheld, count) =>
-        log.warn({ ...device, withheld }, `${count} tools of the device are not offered`),
+        log.warn({ ...device, count, withheld }, 'tools of the device are not offered'),
     }),
   ];
   const closeEarlier = () => {
@@ -236,7 +238,10 @@ function relayCheck(devices: RelayClient): ComponentCheck {
     // Any tenant will do: the check asks whether a relay answers.
     await devices.list('health', AbortSignal.timeout(1000));
     const { links, routes } = devices.status();
-    return { status: 'ok', detail: `${links.length} links, ${routes} routes` };
+    return {
+      status: 'ok',
+      detail: `${counted(links.length, 'link')}, ${counted(routes, 'route')}`,
+    };
   };
 }
 
@@ -300,6 +305,7 @@ async function openExport(
     onAttempt: checkpointExports(registry),
     log,
   });
+  exposeExport(registry, () => opened.currentAtMs);
   lifecycle.onDrain('checkpoint export', (deadline) => opened.close(deadline));
   return opened;
 }
@@ -322,7 +328,7 @@ function ledgerCheck(ledger: HostLedger): ComponentCheck {
   return async () => {
     const { failure, size } = ledger;
     if (failure !== undefined) throw failure;
-    return { status: 'ok', detail: `open, ${size} records` };
+    return { status: 'ok', detail: `open, ${counted(size, 'record')}` };
   };
 }
 

@@ -76,8 +76,13 @@ test('[AUD-04] a target that is away is tried again, counted and said once', asy
   const { status, detail = '' } = exporting.status();
   assert.equal(status, 'degraded');
   assert.match(detail, /^\d+ attempts failed since .*ENOENT.*; nothing exported yet$/);
+  assert.equal(exporting.currentAtMs, 0);
   await mkdir(folder);
   await eventually(() => attempts.done === 1);
+  // The target stays current without a new checkpoint.
+  const heldAtMs = exporting.currentAtMs;
+  await eventually(() => exporting.currentAtMs > heldAtMs);
+  assert.equal(attempts.done, 1);
   await stop(exporting);
   assert.equal(exporting.status().status, 'ok');
   assert.deepEqual(said.slice(1), ['checkpoints are exported again']);

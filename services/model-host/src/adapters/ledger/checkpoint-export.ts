@@ -2,6 +2,7 @@ import { request } from 'node:https';
 import { join } from 'node:path';
 import { claimedCheckpoint } from '@zerolatency/ledger';
 import { Backoff } from '@zerolatency/service/backoff';
+import { counted } from '@zerolatency/service/counted';
 import { readIfThere, writeAtomically } from '@zerolatency/service/files';
 import type { ComponentStatus } from '@zerolatency/service/lifecycle';
 
@@ -33,6 +34,7 @@ export class CheckpointExport {
   readonly #closing = new AbortController();
   #exported: { readonly note: string; readonly at: Date } | undefined;
   #failure: { readonly why: string; readonly since: Date; readonly attempts: number } | undefined;
+  #currentAtMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> = Promise.resolve();
 
@@ -43,6 +45,11 @@ export class CheckpointExport {
       maxMs: options.everyMs,
     });
     this.#running = this.#run();
+  }
+
+  /** When the target last held the newest checkpoint; 0 before it did. */
+  get currentAtMs(): number {
+    return this.#currentAtMs;
   }
 
   /** Exports what the ledger was closed with, as far as the deadline allows. */
@@ -61,10 +68,10 @@ export class CheckpointExport {
     const last =
       size === undefined
         ? 'nothing exported yet'
-        : `${size} records at ${this.#exported?.at.toISOString()}`;
+        : `${counted(size, 'record')} at ${this.#exported?.at.toISOString()}`;
     if (this.#failure === undefined) return { status: 'ok', detail: `${last}, to ${to}` };
     const { why, since, attempts } = this.#failure;
-    const failed = `${attempts} attempts failed since ${since.toISOString()}`;
+    const failed = `${counted(attempts, 'attempt')} failed since ${since.toISOString()}`;
     return { status: 'degraded', detail: `${failed}: ${why}; ${last}` };
   }
 
@@ -82,10 +89,15 @@ export class CheckpointExport {
     const { newest, to, ca, onAttempt, log } = this.#options;
     try {
       const note = await newest();
-      if (note === '' || note === this.#exported?.note) return;
+      if (note === '') return;
+      if (note === this.#exported?.note) {
+        this.#currentAtMs = Date.now();
+        return;
+      }
       if (to.startsWith('https://')) await post(to, note, { ca, signal });
       else await keepIn(to, note);
       this.#exported = { note, at: new Date() };
+      this.#currentAtMs = Date.now();
     } catch (reason) {
       if (signal.aborted) return;
       const why = reason instanceof Error ? reason.message : String(reason);
