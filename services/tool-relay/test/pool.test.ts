@@ -1,36 +1,10 @@
 import assert from 'node:assert/strict';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { RelayService } from '@zerolatency/proto/relay';
 import { fromConnectError } from '@zerolatency/service/rpc';
-import {
-  eventually,
-  makeAuthority,
-  makeEnrolment,
-  needsRedis,
-  startRedis,
-  tempDir,
-} from '@zerolatency/testing';
+import { eventually, needsRedis } from '@zerolatency/testing';
+import { type Pod, pool } from './pool.ts';
 import { rawClient } from './redis-pods.ts';
-import { relayWorld } from './relay-world.ts';
-
-/** Relays of this process that share a Redis. */
-async function pool(t: TestContext, size = 2) {
-  const dir = tempDir(t);
-  const redis = await startRedis({ dir });
-  t.after(() => redis.stop());
-  const surroundings = { authority: await makeAuthority(dir), enrolment: await makeEnrolment(dir) };
-  const settings = {
-    'directory.engine': 'redis',
-    'directory.redis.nodes': [`127.0.0.1:${redis.port}`],
-    'lease.ttl': '6s',
-  };
-  const start = (relayId: string) => relayWorld(t, { relayId, surroundings, settings });
-  const pods = [];
-  for (let index = 1; index <= size; index++) pods.push(await start(`relay-${index}`));
-  return { redis, pods, start, ...surroundings };
-}
-
-type Pod = Awaited<ReturnType<typeof relayWorld>>;
 
 const idOf = async (call: Promise<unknown>) =>
   fromConnectError(await call.catch((e: unknown) => e)).id;
@@ -78,7 +52,7 @@ test(
   '[RLY-04] a pod that does not answer costs a list its catalogs and no device',
   needsRedis(),
   async (t) => {
-    const { pods, enrolment, redis } = await pool(t, 1);
+    const { pods, enrolment, redis } = await pool(t, { size: 1 });
     const [first] = pods as [Pod];
     const device = await enrolment.device({ deviceId: 'far' });
     await first.clients.live(device);
@@ -115,7 +89,7 @@ test(
 );
 
 test('[RLY-02] a pod whose relay id is in use refuses to start', needsRedis(), async (t) => {
-  const { start } = await pool(t, 1);
+  const { start } = await pool(t, { size: 1 });
   await assert.rejects(start('relay-1'), (error: Error) => {
     assert.match(error.message, /relayId relay-1 is in use by another pod \(.+ https:.+\)/);
     return true;
@@ -126,7 +100,7 @@ test(
   '[RLY-02] a pod that loses its relay id stops serving, and says why',
   needsRedis(),
   async (t) => {
-    const { pods, redis } = await pool(t, 1);
+    const { pods, redis } = await pool(t, { size: 1 });
     const [pod] = pods as [Pod];
     await rawClient(t, redis).set('zl:pod:relay-1', 'somebody https://elsewhere');
     await eventually(() => pod.lifecycle.state === 'failed');
@@ -139,7 +113,7 @@ test(
   'DescribeDevices answers for the devices of one tenant on this pod, and refuses too many',
   needsRedis(),
   async (t) => {
-    const { pods } = await pool(t, 1);
+    const { pods } = await pool(t, { size: 1 });
     const [pod] = pods as [Pod];
     await pod.clients.device('laptop');
     const rpc = await pod.clients.rpc(RelayService, 'tool-relay');

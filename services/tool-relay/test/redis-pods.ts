@@ -36,6 +36,8 @@ export function redisPod(
       tls: { certFile: 'cert.pem', keyFile: 'key.pem', caFile: 'ca.pem' },
       'enrolment.jwksFile': 'keys.json',
       'directory.redis.nodes': servers.map(({ port }) => `localhost:${port}`),
+      // Only what a test stops is to be late, and not what a busy machine delays.
+      'directory.redis.commandTimeout': '10s',
       ...options.settings,
     },
   });

@@ -1,8 +1,8 @@
 import type { Log } from '../ports.ts';
 import type { Directory, Lease } from './directory.ts';
 
-/** Leases renewed per request, so that a large pod does not block the store. */
-const BATCH = 1000;
+/** Leases renewed at once, so that a large pod delays neither its own frames nor the store. */
+const BATCH = 250;
 /** Two renewals may fail before a lease expires. */
 const RENEWALS_PER_TTL = 3;
 

@@ -101,9 +101,7 @@ export class RedisDirectory implements Directory {
     const entries: DirectoryEntry[] = [];
     let from = after;
     for (let round = 0; round < MAX_LIST_ROUNDS; round++) {
-      const chunk = Math.min(LIST_CHUNK, limit - entries.length);
-      const prefix = devicePrefix(tenant);
-      const args = [prefix, from, chunk];
+      const args = [devicePrefix(tenant), from, LIST_CHUNK, limit - entries.length];
       const answer = await store.run('list', LIST, [indexKey(tenant)], args);
       const [last, ...found] = readArray(answer);
       if (typeof last !== 'string') return entries;

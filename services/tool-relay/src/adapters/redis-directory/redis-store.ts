@@ -51,6 +51,8 @@ export class RedisStore implements LeaseStore {
   #state: State;
   #timer: NodeJS.Timeout | undefined;
   #isClaiming = false;
+  /** Why there is no connection, which a command that could not be sent does not know. */
+  #connectionFault: string | undefined;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
@@ -60,8 +62,13 @@ export class RedisStore implements LeaseStore {
       why: 'not connected yet',
     };
     this.#redis = connectRedis(options.settings, options.secrets, {
-      onReady: () => void this.#claim(),
-      onError: (err) => options.log.debug({ err }, 'connection to Redis failed'),
+      onReady: () => {
+        this.#connectionFault = undefined;
+        void this.#claim();
+      },
+      onError: (err) => {
+        this.#connectionFault = messageOf(err);
+      },
     });
   }
 
@@ -174,7 +181,7 @@ export class RedisStore implements LeaseStore {
 
   #degrade(reason: unknown): undefined {
     if (this.#state.name === 'closed') return;
-    const why = reason instanceof Error ? reason.message : 'failed';
+    const why = this.#connectionFault ?? messageOf(reason);
     const sinceUnixMs = this.#options.clock.unixMs();
     const wasConnected = this.#state.name === 'connected';
     if (wasConnected) {
@@ -195,4 +202,8 @@ export class RedisStore implements LeaseStore {
     const message = `relayId ${relayId} is in use by another pod (${holder}): give each pod its own`;
     return new ZlError('config.invalid', message);
   }
+}
+
+function messageOf(reason: unknown): string {
+  return reason instanceof Error ? reason.message : 'failed';
 }

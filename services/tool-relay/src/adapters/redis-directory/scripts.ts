@@ -102,20 +102,23 @@ return {found[1], found[2]}
 
 /**
  * KEYS: the index. ARGV: prefix of the device keys, id to begin after, ids to
- * look at. Returns the last id it looked at, if any, and id, epoch and entry of
- * each lease that holds. The ids of other devices leave the index.
+ * look at, leases to find. Returns the last id it looked at, if any, and id,
+ * epoch and entry of each lease that holds. The ids of others leave the index.
  */
 export const LIST = script(`
 local from = ARGV[2] == '' and '-' or '(' .. ARGV[2]
 local ids = redis.pcall('ZRANGEBYLEX', KEYS[1], from, '+', 'LIMIT', 0, ARGV[3])
 if ids.err then redis.call('DEL', KEYS[1]) return {} end
-local answer, time = {ids[#ids]}, now()
+local answer, time, wanted = {}, now(), tonumber(ARGV[4])
 for _, id in ipairs(ids) do
+  if wanted == 0 then break end
+  answer[1] = id
   local found = fields(ARGV[1] .. id, 'epoch', 'entry', 'expires')
   if (tonumber(found[3]) or 0) > time then
     answer[#answer + 1] = id
     answer[#answer + 1] = found[1]
     answer[#answer + 1] = found[2]
+    wanted = wanted - 1
   else
     redis.call('ZREM', KEYS[1], id)
   end
