@@ -9,6 +9,12 @@ await runProgram(process, {
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readBridgeConfig,
+  commands: {
+    async enrol(args, { stdout }) {
+      const { enrol } = await import('./app/enrol.ts');
+      return enrol(args, stdout);
+    },
+  },
   async checks(config) {
     const { checksOfBridge } = await import('./app/config-checks.ts');
     return checksOfBridge(config);

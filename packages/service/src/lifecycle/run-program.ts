@@ -32,6 +32,10 @@ export interface Program<Config extends ProgramConfig> {
   readonly readConfig: (sources: ConfigSources) => Config;
   /** What a start would need of this machine, for --check-config. */
   readonly checks: (config: Config, env: Env) => Promise<ConfigChecks>;
+  /** Work other than serving, by the first word of its command line. Returns the exit code. */
+  readonly commands?: Readonly<
+    Record<string, (args: readonly string[], own: ProgramProcess) => Promise<number>>
+  >;
   /** Loads the rest of the program and starts it, so that --print-config does without it. */
   readonly start: (config: Config, deps: ProgramDeps) => Promise<void>;
 }
@@ -66,6 +70,9 @@ export function runProgram<Config extends ProgramConfig>(
   return runMain(own, async () => {
     const { service, configEnv } = program;
     const args = own.argv.slice(2);
+    const [word = '', ...rest] = args;
+    const command = program.commands?.[word];
+    if (command !== undefined) return command(rest, own);
     if (args.includes('--help')) {
       own.stdout.write(`${programHelp(service)}\n`);
       return 0;
