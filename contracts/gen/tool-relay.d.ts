@@ -83,7 +83,7 @@ export interface RelaySettings {
      */
     readonly issuerKeyFile: string;
     /**
-     * For how long a device may connect with one credential; at most 366 days. A revocation is dropped from the list after as long, so before you make it shorter, change the key of the authority if any revoked device may hold a longer one.
+     * For how long a device may connect with one credential. A revocation is dropped from the list after as long, so before you make it shorter, change the key of the authority if any revoked device may hold a longer one.
      */
     readonly credentialLifetime: string;
     /**

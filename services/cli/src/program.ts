@@ -89,7 +89,7 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
   const { terminal, finish, layout } = context;
   program
     .command('up')
-    .description('start host, relay and bridge on this machine and run a first chat')
+    .description('start host, relay, registrar and bridge on this machine and run a first chat')
     .action(async () => finish((await LOAD.up()).up(terminal, layout())));
   program
     .command('down')
@@ -105,13 +105,30 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
       const settings = await settingsOf(place);
       await finish(status(terminal, { layout: place, settings }, options));
     });
-  program
-    .command('devices')
-    .description('list the connected devices and their tools')
+  addDeviceCommands(program, context);
+}
+
+function addDeviceCommands(program: Command, { terminal, finish, layout }: CommandContext): void {
+  const list = async (options: { readonly json?: boolean }) => {
+    const { devices } = await LOAD.devices();
+    await finish(devices(terminal, await settingsOf(layout()), options));
+  };
+  const description = 'list the connected devices and their tools';
+  const group = program.command('devices').description('list devices, and invite another one');
+  // Without a further word it lists, as in release 0.1.
+  group
+    .command('list', { isDefault: true })
+    .description(description)
+    .option('--json', 'print JSON')
+    .action(list);
+  group
+    .command('invite')
+    .description('make a one-time code, by which another machine joins as a device')
+    .option('--device <id>', 'the device id that it gives, also when a device has it')
     .option('--json', 'print JSON')
     .action(async (options) => {
-      const { devices } = await LOAD.devices();
-      await finish(devices(terminal, await settingsOf(layout()), options));
+      const { invite } = await LOAD.devices();
+      await finish(invite(terminal, await settingsOf(layout()), options));
     });
 }
 

@@ -12,6 +12,8 @@ export interface Settings {
     readonly certFile: string;
     readonly keyFile: string;
   };
+  /** An installation of release 0.1 has none until the next `zl up`. */
+  readonly registrar?: Settings['relay'];
   readonly bridge: { readonly controlSocket: string };
   readonly identity:
     | { readonly tokenFile: string; readonly tenant: string }
@@ -28,18 +30,23 @@ export interface Settings {
 
 const TEXT = { type: 'string', minLength: 1 } as const;
 
-function object(properties: Record<string, JsonSchema>): JsonSchema {
+function object(
+  properties: Record<string, JsonSchema>,
+  optional: Record<string, JsonSchema> = {},
+): JsonSchema {
   return {
     type: 'object',
     additionalProperties: false,
     required: Object.keys(properties),
-    properties,
+    properties: { ...properties, ...optional },
   };
 }
 
-const SCHEMA = object({
+const OPERATED = object({ url: TEXT, adminUrl: TEXT, caFile: TEXT, certFile: TEXT, keyFile: TEXT });
+
+const REQUIRED = {
   host: object({ url: TEXT, adminUrl: TEXT, caFile: TEXT }),
-  relay: object({ url: TEXT, adminUrl: TEXT, caFile: TEXT, certFile: TEXT, keyFile: TEXT }),
+  relay: OPERATED,
   bridge: object({ controlSocket: TEXT }),
   identity: {
     oneOf: [
@@ -55,7 +62,9 @@ const SCHEMA = object({
     ],
   },
   deviceId: { type: 'string' },
-});
+} satisfies Record<string, JsonSchema>;
+
+const SCHEMA = object(REQUIRED, { registrar: OPERATED });
 
 export async function readSettings(path: string): Promise<Settings> {
   const content = await readFile(path, 'utf8').catch((cause: unknown) => {

@@ -95,9 +95,6 @@ function compile(settings: RelaySettings) {
   return compiled;
 }
 
-/** Longer ones make revocation the only way to end a lost device. */
-const MAX_CREDENTIAL_LIFETIME_MS = 366 * 24 * 60 * 60 * 1000;
-
 function compileRegistrar(settings: RelaySettings) {
   const { registrar, enrolment } = settings;
   if (settings.role !== 'registrar' || registrar === undefined) {
@@ -106,17 +103,13 @@ function compileRegistrar(settings: RelaySettings) {
   if (enrolment.issuer === '') {
     throw new ZlError('config.invalid', 'role: registrar needs enrolment.issuer');
   }
-  const lifetimeMs = parseDurationMs(registrar.credentialLifetime);
-  if (lifetimeMs > MAX_CREDENTIAL_LIFETIME_MS) {
-    throw new ZlError('config.invalid', 'registrar.credentialLifetime is over 366 days');
-  }
   const { enrol } = registrar;
   return {
     role: 'registrar' as const,
     ...compileShared(settings),
     registrar: {
       ...registrar,
-      credentialLifetimeMs: lifetimeMs,
+      credentialLifetimeMs: parseDurationMs(registrar.credentialLifetime),
       enrol: { ...enrol, connections: compileConnections(enrol.connections) },
     },
   };

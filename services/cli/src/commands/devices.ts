@@ -6,6 +6,7 @@ import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
 import { connectionError } from '../connection/connection-error.ts';
+import { createInvitation } from '../connection/registrar.ts';
 import { readAuthorities, readText } from '../input.ts';
 import type { Settings } from '../settings.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
@@ -28,6 +29,32 @@ export async function devices(
   } else {
     for (const device of found) printDevice(terminal, device);
   }
+  return EXIT_STATUS.ok;
+}
+
+/** Prints a one-time code, and what to run on the new device. */
+export async function invite(
+  terminal: Terminal,
+  settings: Settings,
+  options: { readonly device?: string; readonly json?: boolean },
+): Promise<number> {
+  const wanted = options.device === undefined ? {} : { deviceId: options.device };
+  const { code, expiresAtMs, enrolUrl } = await createInvitation(settings, wanted);
+  const expiresAt = new Date(expiresAtMs).toISOString();
+  const caFile = settings.registrar?.caFile ?? '';
+  if (options.json) {
+    printJson(terminal, { code, expiresAt, enrolUrl, caFile });
+    return EXIT_STATUS.ok;
+  }
+  const paint = paintFor(terminal);
+  print(terminal, `Code ${paint('bold', code)}, for one device, until ${expiresAt}.`);
+  if (options.device !== undefined) {
+    print(terminal, `It replaces the device ${options.device}, where there is one.`);
+  }
+  print(terminal, `Copy ${caFile} to the new device as ca.pem, and run there:`);
+  print(terminal, '');
+  print(terminal, `  ./device-bridge enrol ${code} --registrar ${enrolUrl} --ca ca.pem`);
+  print(terminal, '  ./device-bridge --config zl-device/bridge.yaml');
   return EXIT_STATUS.ok;
 }
 

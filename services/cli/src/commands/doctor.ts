@@ -52,12 +52,13 @@ async function examine({ env }: Terminal, layout: Layout): Promise<readonly Find
     const isMissing = !existsSync(layout.settings);
     return [{ ...failed('installation', reason), ...(isMissing && { action: START }) }];
   }
-  const { host, relay } = settings;
+  const { host, relay, registrar } = settings;
   const probes = await probeAll(settings);
   const hops = await Promise.all([
     checked('dns', () => resolved([host.url, relay.url])),
     checked('tls host', () => handshake(host)),
     checked('tls relay', () => handshake(relay)),
+    ...(registrar ? [checked('tls registrar', () => handshake(registrar))] : []),
     checked('credential', () => credentialLeft(layout)),
     checked('policy', () => policyLeft(layout)),
     checked('servers', () => serversOf(layout, probes)),

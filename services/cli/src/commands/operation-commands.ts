@@ -7,6 +7,7 @@ import { candidates, SHELLS } from './completion.ts';
 const COMPONENTS = [
   'model-host',
   'tool-relay',
+  'registrar',
   'device-bridge',
 ] as const satisfies readonly Service[];
 

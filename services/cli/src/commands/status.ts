@@ -43,10 +43,16 @@ export async function status(
   return probes.every(({ health }) => health === 'ok') ? EXIT_STATUS.ok : EXIT_STATUS.failed;
 }
 
-export async function probeAll({ host, relay, bridge }: Settings): Promise<readonly Probe[]> {
+export async function probeAll({
+  host,
+  relay,
+  registrar,
+  bridge,
+}: Settings): Promise<readonly Probe[]> {
   return await Promise.all([
     probeAdmin({ name: 'model-host', address: host.adminUrl }),
     probeAdmin({ name: 'tool-relay', address: relay.adminUrl }),
+    ...(registrar ? [probeAdmin({ name: 'registrar', address: registrar.adminUrl })] : []),
     probeControlSocket({ name: 'device-bridge', address: bridge.controlSocket }),
   ]);
 }
@@ -59,10 +65,17 @@ interface Addressed {
 }
 
 /** For grpcurl, Prometheus and scripts. */
-function addressesOf({ host, relay }: Settings, { name, address }: Probe): Addresses {
+function addressesOf({ host, relay, registrar }: Settings, { name, address }: Probe): Addresses {
   const of: Record<string, Addresses> = {
     'model-host': { rpc: host.url, metrics: `${host.adminUrl}/metrics`, caFile: host.caFile },
     'tool-relay': { rpc: relay.url, metrics: `${relay.adminUrl}/metrics`, caFile: relay.caFile },
+    ...(registrar && {
+      registrar: {
+        rpc: registrar.url,
+        metrics: `${registrar.adminUrl}/metrics`,
+        caFile: registrar.caFile,
+      },
+    }),
   };
   return { status: address, ...of[name] };
 }

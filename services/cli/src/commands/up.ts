@@ -3,11 +3,13 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { foreignLine } from '@zerolatency/redaction';
 import { checkFolder, createInstallation } from '../installation/create.ts';
+import { enrolDevice, needsEnrolment } from '../installation/enrol-device.ts';
 import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
 import {
   runningPid,
   SERVICES,
+  type Service,
   type StartedService,
   startService,
   stopService,
@@ -15,6 +17,7 @@ import {
 import { renewExpiring } from '../installation/renew.ts';
 import { startFailure } from '../installation/start-failure.ts';
 import { readSettings, type Settings } from '../settings.ts';
+import { probeAdmin } from '../status/probe.ts';
 import { readinessOf } from '../status/readiness.ts';
 import { EXIT_STATUS, paintFor, print, type Terminal } from '../terminal.ts';
 import { firstChat } from './first-chat.ts';
@@ -60,7 +63,7 @@ export async function down(terminal: Terminal, layout: Layout): Promise<number> 
 
 async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
   // The host first: its turns finish while relay and bridge still serve them.
-  for (const service of ['model-host', 'device-bridge', 'tool-relay'] as const) {
+  for (const service of ['model-host', 'device-bridge', 'tool-relay', 'registrar'] as const) {
     const outcome = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
     print(terminal, `${service.padEnd(15)}${outcome}`);
   }
@@ -70,23 +73,31 @@ async function bringUp(terminal: Terminal, layout: Layout) {
   await createInstallation(layout);
   await renewExpiring(layout);
   const settings = await readSettings(layout.settings);
-  const started = await startMissing(terminal, layout);
+  const servers = SERVICES.filter((service) => service !== 'device-bridge');
+  const started = await startMissing(terminal, layout, servers);
   const settled = new AbortController();
+  const unlessOneEnds = <T>(work: Promise<T>) =>
+    Promise.race([work, ...started.map((each) => exitOf(each, layout, settled.signal))]);
   try {
-    const ready = untilReady(settings, settled.signal);
-    const warnings = await Promise.race([
-      ready,
-      ...started.map((each) => exitOf(each, layout, settled.signal)),
-    ]);
+    if (await needsEnrolment(layout)) {
+      await unlessOneEnds(untilRegistrar(settings, settled.signal));
+      await enrolDevice(terminal, layout, settings);
+    }
+    started.push(...(await startMissing(terminal, layout, ['device-bridge'])));
+    const warnings = await unlessOneEnds(untilReady(settings, settled.signal));
     return { settings, started: started.map(({ service }) => service), warnings };
   } finally {
     settled.abort();
   }
 }
 
-async function startMissing(terminal: Terminal, layout: Layout): Promise<StartedService[]> {
+async function startMissing(
+  terminal: Terminal,
+  layout: Layout,
+  services: readonly Service[],
+): Promise<StartedService[]> {
   const started: StartedService[] = [];
-  for (const service of SERVICES) {
+  for (const service of services) {
     if ((await runningPid(layout, service)) !== undefined) continue;
     const left = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
     if (left !== 'not running') {
@@ -108,6 +119,21 @@ async function exitOf(
     await delay(POLL_MS, undefined, { signal: settled });
   }
   throw startFailure(service, await said());
+}
+
+/** Resolves when the registrar answers. */
+async function untilRegistrar({ registrar }: Settings, settled: AbortSignal): Promise<void> {
+  const untilMs = performance.now() + START_TIMEOUT_MS;
+  const address = registrar?.adminUrl ?? '';
+  for (;;) {
+    const { health, error } = await probeAdmin({ name: 'registrar', address });
+    if (health === 'ok') return;
+    if (performance.now() > untilMs) {
+      const message = `the registrar is not ready after ${START_TIMEOUT_MS / 1000} s: ${error ?? health}`;
+      throw new ZlError('installation.failed', message);
+    }
+    await delay(POLL_MS, undefined, { signal: settled });
+  }
 }
 
 /** Resolves with what works less well than it should. */

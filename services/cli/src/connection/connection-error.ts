@@ -5,9 +5,12 @@ import { fromConnectError } from '@zerolatency/service/rpc';
 export interface RemoteService {
   readonly url: string;
   /** When there was no connection, so that nothing was sent. */
-  readonly unreachable: Extract<ErrorId, 'host.unreachable' | 'relay.unreachable'>;
+  readonly unreachable: Extract<
+    ErrorId,
+    'host.unreachable' | 'relay.unreachable' | 'registrar.unreachable'
+  >;
   /** When a connection broke, so that the request may have taken effect. */
-  readonly lost: Extract<ErrorId, 'host.lost' | 'relay.unreachable'>;
+  readonly lost: Extract<ErrorId, 'host.lost' | 'relay.unreachable' | 'registrar.unreachable'>;
 }
 
 /** Node's codes for a peer certificate that it does not trust. */

@@ -16,8 +16,9 @@ interface Holder {
 
 const HOLDERS: readonly Holder[] = [
   { name: 'tool-relay', usage: 'server' },
+  { name: 'registrar', usage: 'server' },
   { name: 'model-host', usage: 'both' },
-  // For `zl devices`.
+  // For `zl devices` and its invitations.
   { name: 'operator', usage: 'client' },
 ];
 
@@ -29,6 +30,12 @@ export async function createCertificates(layout: Layout): Promise<void> {
   for (const holder of HOLDERS) await issueTo(layout, authority, holder);
 }
 
+/** For a party that an earlier release did not have. */
+export async function addCertificate(layout: Layout, name: string): Promise<void> {
+  const holder = HOLDERS.find((each) => each.name === name);
+  if (holder !== undefined) await issueTo(layout, await authorityOf(layout), holder);
+}
+
 export async function renewCertificates(layout: Layout, nowMs: number): Promise<void> {
   for (const holder of HOLDERS) {
     const { validFrom, validTo } = await readOwn(
@@ -38,10 +45,12 @@ export async function renewCertificates(layout: Layout, nowMs: number): Promise<
     );
     const life = { fromMs: Date.parse(validFrom), untilMs: Date.parse(validTo) };
     if (!isPastHalf(life, nowMs)) continue;
-    const { cert, key } = layout.authority;
-    const authority = { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
-    await issueTo(layout, authority, holder);
+    await issueTo(layout, await authorityOf(layout), holder);
   }
+}
+
+async function authorityOf({ authority: { cert, key } }: Layout): Promise<IssuedPair> {
+  return { cert: await readFile(cert, 'utf8'), key: await readFile(key, 'utf8') };
 }
 
 async function issueTo(layout: Layout, authority: IssuedPair, holder: Holder): Promise<void> {

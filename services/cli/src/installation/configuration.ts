@@ -16,6 +16,15 @@ interface Ports {
   readonly relayAdmin: number;
 }
 
+interface RegistrarPorts {
+  readonly enrol: number;
+  readonly rpc: number;
+  readonly admin: number;
+}
+
+/** `zl up` enrols the local device again when less than half of this is left. */
+const CREDENTIAL_LIFETIME = '12d';
+
 /** Writes a configuration file per service, and the settings of `zl`. */
 export async function writeConfiguration(layout: Layout): Promise<void> {
   const [hostRpc = 0, hostAdmin = 0, sockets = 0, relayRpc = 0, relayAdmin = 0] =
@@ -24,7 +33,26 @@ export async function writeConfiguration(layout: Layout): Promise<void> {
   await writePrivate(layout.relay.config, stringify(relayConfig(layout, ports)));
   await writePrivate(layout.host.config, stringify(hostConfig(layout, ports)));
   await writePrivate(layout.device.config, stringify(bridgeConfig(layout, ports)));
-  await writePrivate(layout.settings, `${JSON.stringify(settings(layout, ports), null, 2)}\n`);
+  const registrar = await writeRegistrar(layout, { relayUrls: [deviceUrl(ports)] });
+  await writeSettings(layout, { ...settings(layout, ports), registrar });
+}
+
+export async function writeSettings(layout: Layout, content: Settings): Promise<void> {
+  await writePrivate(layout.settings, `${JSON.stringify(content, null, 2)}\n`);
+}
+
+/** Writes the registrar's configuration, and returns its part of the settings. */
+export async function writeRegistrar(
+  layout: Layout,
+  { relayUrls }: { readonly relayUrls: readonly string[] },
+): Promise<NonNullable<Settings['registrar']>> {
+  const [enrol = 0, rpc = 0, admin = 0] = await findFreePorts(3);
+  const config = registrarConfig(layout, relayUrls, { enrol, rpc, admin });
+  await writePrivate(layout.registrar.config, stringify(config));
+  return {
+    ...{ url: `https://localhost:${rpc}`, adminUrl: `http://127.0.0.1:${admin}` },
+    ...operatorOf(layout),
+  };
 }
 
 function tlsOf(layout: Layout, name: string) {
@@ -40,6 +68,28 @@ function relayConfig(layout: Layout, { sockets, relayRpc, relayAdmin }: Ports) {
     rpc: { port: relayRpc, allowedClients: ['model-host', 'operator'] },
     admin: { port: relayAdmin },
     enrolment: { jwksFile: layout.enrolment.jwks, issuer: LOCAL.enrolmentIssuer },
+  };
+}
+
+function registrarConfig(layout: Layout, relayUrls: readonly string[], ports: RegistrarPorts) {
+  const { device, policy, authority, enrolment, registrar } = layout;
+  return {
+    role: 'registrar',
+    tls: tlsOf(layout, 'registrar'),
+    rpc: { port: ports.rpc },
+    admin: { port: ports.admin },
+    enrolment: { jwksFile: enrolment.jwks, issuer: LOCAL.enrolmentIssuer },
+    registrar: {
+      issuerKeyFile: registrar.issuerKey,
+      credentialLifetime: CREDENTIAL_LIFETIME,
+      enrol: { port: ports.enrol },
+      devices: {
+        relayUrls: [...relayUrls],
+        relayCaFile: authority.cert,
+        policy: { file: policy.bundle, keysDir: policy.keys },
+        manifest: { file: device.manifest, keysDir: device.manifestKeys },
+      },
+    },
   };
 }
 
@@ -67,10 +117,14 @@ function hostConfig(layout: Layout, { hostRpc, hostAdmin, relayRpc }: Ports) {
   };
 }
 
-function bridgeConfig(layout: Layout, { sockets }: Ports) {
+function deviceUrl({ sockets }: Ports): string {
+  return `wss://localhost:${sockets}/v1/device`;
+}
+
+function bridgeConfig(layout: Layout, ports: Ports) {
   const { device, policy, authority } = layout;
   return {
-    relay: { urls: [`wss://localhost:${sockets}/v1/device`], caFile: authority.cert },
+    relay: { urls: [deviceUrl(ports)], caFile: authority.cert },
     device: { credentialFile: device.credential, keyFile: device.key },
     policy: { bundleFile: policy.bundle, keysDir: policy.keys },
     servers: { manifestFile: device.manifest, keysDir: device.manifestKeys },
@@ -80,7 +134,6 @@ function bridgeConfig(layout: Layout, { sockets }: Ports) {
 
 function settings(layout: Layout, ports: Ports): Settings {
   const { issuer, audience, tenant, user, roles, deviceId } = LOCAL;
-  const operator = layout.tls('operator');
   return {
     host: {
       url: `https://localhost:${ports.hostRpc}`,
@@ -90,14 +143,18 @@ function settings(layout: Layout, ports: Ports): Settings {
     relay: {
       url: `https://localhost:${ports.relayRpc}`,
       adminUrl: `http://127.0.0.1:${ports.relayAdmin}`,
-      caFile: layout.authority.cert,
-      certFile: operator.cert,
-      keyFile: operator.key,
+      ...operatorOf(layout),
     },
     bridge: { controlSocket: layout.device.controlSocket },
     identity: { issuerKeyFile: layout.tokens.key, issuer, audience, tenant, user, roles },
     deviceId,
   };
+}
+
+/** How an operator shows who they are. */
+function operatorOf(layout: Layout) {
+  const { cert: certFile, key: keyFile } = layout.tls('operator');
+  return { caFile: layout.authority.cert, certFile, keyFile };
 }
 
 /** Below those of outgoing connections, one of which could take a port while its program restarts. */

@@ -1,12 +1,13 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readFile } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { generateKeyPair } from '@zerolatency/signing';
+import { addRegistrar } from './add-registrar.ts';
 import { createCertificates } from './certificates.ts';
 import { writeConfiguration } from './configuration.ts';
-import { createIssuers, issueCredential } from './identity.ts';
+import { createIssuers } from './identity.ts';
 import type { Layout } from './layout.ts';
 import {
   createPolicyKeys,
@@ -31,7 +32,7 @@ receipt of the call is signed by both ends.
 /** Creates a local installation unless there is one. */
 export async function createInstallation(layout: Layout): Promise<void> {
   // The settings are written last, so that an interrupted creation starts over.
-  if (existsSync(layout.settings)) return;
+  if (existsSync(layout.settings)) return addRegistrar(layout);
   checkFolder(layout);
   for (const folder of [layout.host.state, layout.device.state]) {
     await mkdir(folder, { recursive: true, mode: 0o700 });
@@ -40,7 +41,7 @@ export async function createInstallation(layout: Layout): Promise<void> {
   await createIssuers(layout);
   await createPolicyKeys(layout);
   await installBundle(layout, firstBundle(Date.now()));
-  await createSigningKey({ key: layout.host.key, publicKeys: layout.receiptKeys.host });
+  await createHostKey(layout);
   await createDevice(layout);
   await writeConfiguration(layout);
 }
@@ -56,24 +57,15 @@ export function checkFolder({ device }: Layout): void {
   );
 }
 
-async function createSigningKey(place: { key: string; publicKeys: string }): Promise<string> {
+async function createHostKey({ host, receiptKeys }: Layout): Promise<void> {
   const pair = generateKeyPair();
-  await writePrivate(place.key, pair.privatePem);
-  await writePublic(join(place.publicKeys, `${pair.keyid}.pem`), pair.publicPem);
-  return pair.publicPem;
+  await writePrivate(host.key, pair.privatePem);
+  await writePublic(join(receiptKeys.host, `${pair.keyid}.pem`), pair.publicPem);
 }
 
+/** Key and credential come with its enrolment. */
 async function createDevice(layout: Layout): Promise<void> {
-  const { device, enrolment, receiptKeys } = layout;
-  const devicePublicPem = await createSigningKey({
-    key: device.key,
-    publicKeys: receiptKeys.device,
-  });
-  const enrolmentKeyPem = await readFile(enrolment.key, 'utf8');
-  await writePrivate(
-    device.credential,
-    await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs: Date.now() }),
-  );
+  const { device } = layout;
   await mkdir(device.files, { recursive: true, mode: 0o700 });
   await writePublic(join(device.files, 'welcome.txt'), WELCOME);
   await installManifest(layout, firstManifest(layout));

@@ -11,10 +11,8 @@ export function layoutOf(home: string) {
     authority: { cert: at('authority', 'ca.pem'), key: at('authority', 'ca-key.pem') },
     tls: (name: string) => ({ cert: at('tls', `${name}.pem`), key: at('tls', `${name}-key.pem`) }),
     tokens: { key: at('identity', 'token-key.pem'), jwks: at('identity', 'token-keys.json') },
-    enrolment: {
-      key: at('identity', 'enrolment-key.pem'),
-      jwks: at('identity', 'enrolment-keys.json'),
-    },
+    /** By which relay and host verify device credentials. */
+    enrolment: { jwks: at('identity', 'enrolment-keys.json') },
     policy: {
       key: at('policy', 'policy-key.pem'),
       keys: at('policy', 'keys'),
@@ -33,6 +31,12 @@ export function layoutOf(home: string) {
     },
     receiptKeys: { host: at('keys', 'host'), device: at('keys', 'device') },
     relay: { config: at('relay.yaml') },
+    registrar: {
+      config: at('registrar.yaml'),
+      issuerKey: at('registrar', 'issuer-key.pem'),
+      /** Where release 0.1 has it. */
+      earlierIssuerKey: at('identity', 'enrolment-key.pem'),
+    },
     device: {
       config: at('bridge.yaml'),
       key: at('device', 'device-key.pem'),

@@ -11,17 +11,41 @@ import type { Terminal } from '../terminal.ts';
 import { type Layout, projectRoot } from './layout.ts';
 import { writePrivate } from './private-file.ts';
 
-export const SERVICES = ['tool-relay', 'model-host', 'device-bridge'] as const;
+/** In the order of their start. */
+export const SERVICES = ['registrar', 'tool-relay', 'model-host', 'device-bridge'] as const;
 export type Service = (typeof SERVICES)[number];
 
 const CONFIG_FILES: Record<Service, (layout: Layout) => string> = {
+  registrar: (layout) => layout.registrar.config,
   'tool-relay': (layout) => layout.relay.config,
   'model-host': (layout) => layout.host.config,
   'device-bridge': (layout) => layout.device.config,
 };
 
+/** The registrar is a role of the relay's program. */
+export function programOf(service: Service): Exclude<Service, 'registrar'> {
+  return service === 'registrar' ? 'tool-relay' : service;
+}
+
 function sourceOf(service: Service): string {
-  return join(projectRoot, 'services', service, 'src', 'main.ts');
+  return join(projectRoot, 'services', programOf(service), 'src', 'main.ts');
+}
+
+/** Runs a command of a program to its end, and returns what it wrote. */
+export async function runCommand(
+  terminal: Terminal,
+  service: Service,
+  args: readonly string[],
+): Promise<{ readonly status: number | null; readonly said: string }> {
+  const node = ['--disable-warning=ExperimentalWarning', sourceOf(service)];
+  const stdio = ['ignore', 'pipe', 'pipe'] as const;
+  const child = spawn(terminal.nodePath, [...node, ...args], { stdio: [...stdio] });
+  const [out, err, [status]] = await Promise.all([
+    text(child.stdout),
+    text(child.stderr),
+    once(child, 'exit'),
+  ]);
+  return { status, said: out + err };
 }
 
 /** Restarts what it runs. A bridge runs programs of others, and one of them may end it. */

@@ -7,21 +7,17 @@ import {
   openDocument,
   type SignedDocument,
 } from '@zerolatency/signing';
-import { decodeJwt } from 'jose';
 import { isPastHalf, renewCertificates } from './certificates.ts';
-import { issueCredential } from './identity.ts';
 import type { Layout } from './layout.ts';
 import { installBundle } from './policy.ts';
-import { writePrivate } from './private-file.ts';
 import { readOwn } from './read-own.ts';
 
-/** Signs anew what has lived half its life. Running services pick it up. */
+/** Signs anew what has lived half its life; the registrar renews credentials. Running services pick it up. */
 export async function renewExpiring(
   layout: Layout,
   { nowMs = Date.now() }: { readonly nowMs?: number } = {},
 ): Promise<void> {
   await renewBundle(layout, nowMs);
-  await renewCredential(layout, nowMs);
   await renewCertificates(layout, nowMs);
 }
 
@@ -41,16 +37,6 @@ async function renewBundle(layout: Layout, nowMs: number): Promise<void> {
   });
 }
 
-async function renewCredential(layout: Layout, nowMs: number): Promise<void> {
-  const { credential: file, key } = layout.device;
-  const { iat = 0, exp = 0 } = await readOwn(file, 'credential', decodeJwt);
-  if (!isPastHalf({ fromMs: iat * 1000, untilMs: exp * 1000 }, nowMs)) return;
-  const devicePublicPem = await readOwn(key, 'private key', publicPemOf);
-  const enrolmentKeyPem = await readFile(layout.enrolment.key, 'utf8');
-  const credential = await issueCredential({ enrolmentKeyPem, devicePublicPem, nowMs });
-  await writePrivate(file, credential);
-}
-
 /** The document in an envelope that was signed here. Others renew what they signed. */
 export async function ownDocument<T extends DocumentHead>(
   kind: DocumentKind<T>,
@@ -62,6 +48,6 @@ export async function ownDocument<T extends DocumentHead>(
   return 'error' in opened ? undefined : opened;
 }
 
-function publicPemOf(privatePem: string): string {
+export function publicPemOf(privatePem: string): string {
   return createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
 }
