@@ -87,6 +87,10 @@ export interface RelaySettings {
      */
     readonly credentialLifetime: string;
     /**
+     * Folder that gets the public key of each enrolled device (*.pem), for whoever verifies receipts. None is kept when empty.
+     */
+    readonly receiptKeysDir: string;
+    /**
      * Names in client certificates that may make codes and revoke devices.
      */
     readonly operators: readonly string[];

@@ -5,9 +5,9 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { tempDir } from '@zerolatency/testing';
-import { SERVICES, type Service } from '../../services/cli/src/installation/processes.ts';
+import type { Service } from '../../services/cli/src/installation/processes.ts';
 import { addEffectsServer, traceOf } from '../e2e/effects.ts';
-import { type Lifetime, mainOf, runTurn, startSystem } from '../e2e/system.ts';
+import { CALL_SERVICES, type Lifetime, mainOf, runTurn, startSystem } from '../e2e/system.ts';
 import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const HOUR_MS = 60 * 60 * 1000;
@@ -18,7 +18,7 @@ const POLL_MS = 10;
 async function clockedPrograms(t: Lifetime) {
   const dir = tempDir(t);
   const set = (service: Service, offMs: number) => writeFile(join(dir, service, 'off'), `${offMs}`);
-  for (const service of SERVICES) {
+  for (const service of CALL_SERVICES) {
     await mkdir(join(dir, service));
     await set(service, 0);
     await writeFile(join(dir, service, 'main.mjs'), programOf(service));

@@ -8,18 +8,17 @@ import { test } from 'node:test';
 import { type ExportedSpan, eventually, OtlpCollector } from '@zerolatency/testing';
 import contract from '../../contracts/metrics/metrics.json' with { type: 'json' };
 import { chatTarget } from '../../services/cli/src/commands/chat.ts';
-import { SERVICES, type Service } from '../../services/cli/src/installation/processes.ts';
 import { curlStream } from './curl.ts';
 import { addServers, editConfig } from './effects.ts';
 import { logged, logLines } from './logs.ts';
 import { familyOf, movedBetween, readScrape, type Scrape, sumOf } from './scrape.ts';
-import { callTool, type System, startSystem } from './system.ts';
+import { CALL_SERVICES, callTool, type System, startSystem } from './system.ts';
 
 /** A server that returns its arguments or logs them. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
 /** Metrics that such a chat does not move: nothing fails, connects, leaves or is exported. */
-const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
+const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
     'zl_host_deltas_merged_total',
@@ -35,6 +34,9 @@ const UNMOVED: Readonly<Record<Service, readonly string[]>> = {
     'zl_relay_sessions_total',
     'zl_relay_unadmitted_total',
     'zl_rpc_cut_total',
+    // In the role registrar.
+    'zl_registrar_codes_total',
+    'zl_registrar_enrolments_total',
     // The relay reads no payload, so it masks nothing.
     'zl_masked_secrets_total',
   ],
@@ -122,7 +124,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test('[OBS-06] metrics and logs of all three services reach the collector', async () => {
-    for (const service of SERVICES) {
+    for (const service of CALL_SERVICES) {
       await eventually(() => collector.logs.some((log) => log.service === service));
       await eventually(() =>
         collector.pointsOf('zl_build_info').some((point) => point.service === service),
@@ -187,7 +189,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     '[OBS-02] every metric that a turn with a tool call must move has moved, at all three',
     async () => {
       const after = await scrapeAll(system);
-      for (const service of SERVICES) {
+      for (const service of CALL_SERVICES) {
         const moved = movedBetween(before[service], after[service]);
         const counted = promisedBy(service, { ...contract.counters, ...contract.histograms });
         const mustMove = [...counted, ...promisedBy(service, contract.gauges, GROWING)];
@@ -223,7 +225,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
   );
 
   await t.test('[OBS-04] every log line is JSON, and those of a call carry its trace', async () => {
-    for (const service of SERVICES)
+    for (const service of CALL_SERVICES)
       assert.ok((await logLines(system, service)).length > 1, service);
     const fits = ({ trace_id }: Readonly<Record<string, unknown>>) => trace_id === traceId;
     const ended = await logged(system, 'model-host', {
@@ -236,7 +238,7 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
       fits: (line) => fits(line) && line.msg === 'call ended',
     });
     assert.deepEqual([call.turn_id, call.call_id], [ended.turn_id, onDevice.call_id]);
-    for (const service of SERVICES) {
+    for (const service of CALL_SERVICES) {
       // A program announces its addresses in a line without a level.
       const lines = (await logLines(system, service)).filter((line) => 'level' in line);
       const keys = lines.flatMap((line) => Object.keys(line));
@@ -261,14 +263,14 @@ test('what operators see of a call', { timeout: 90_000 }, async (t) => {
     };
     const scrapes = JSON.stringify(await scrapeAll(system));
     // A service exports what is pending when it stops.
-    for (const service of SERVICES) await system.stop(service);
-    const logs = await Promise.all(SERVICES.map((service) => system.log(service)));
+    for (const service of CALL_SERVICES) await system.stop(service);
+    const logs = await Promise.all(CALL_SERVICES.map((service) => system.log(service)));
     const all = [...logs, collector.received, scrapes].join('\n');
     for (const [what, value] of Object.entries(secrets)) {
       assert.ok(value.length > 20, what);
       assert.ok(!all.includes(value), what);
     }
-    for (const service of SERVICES) await system.start(service);
+    for (const service of CALL_SERVICES) await system.start(service);
     await system.healthy();
   });
 

@@ -16,6 +16,7 @@ export interface OwnProcess {
 /** Starts a service as a child of the test, so that its exit status is known. */
 export function spawnService(t: Lifetime, layout: Layout, service: Service): OwnProcess {
   const { config } = {
+    registrar: layout.registrar,
     'tool-relay': layout.relay,
     'model-host': layout.host,
     'device-bridge': layout.device,

@@ -77,7 +77,7 @@ export class RelayPeers {
   async enrol(enrolled: Enrolled = {}): Promise<TestDevice> {
     const { deviceId = 'another', issuer = LOCAL.enrolmentIssuer, expiresInS = 3600 } = enrolled;
     const { layout } = this.#system;
-    const own = createPrivateKey(await readText(layout.enrolment.key));
+    const own = createPrivateKey(await readText(layout.registrar.issuerKey));
     const enrolment = await makeEnrolment(tempDir(this.#t), { issuer });
     const device = await enrolment.device({ deviceId, tenant: LOCAL.tenant });
     const { kty, crv, x } = device.key.publicJwk;

@@ -41,7 +41,7 @@ test(
       );
       for (const { child } of own) child.kill('SIGTERM');
       const ended = await Promise.all(own.map(({ ended }) => ended));
-      assert.deepEqual(ended, [0, 0, 0], own.map(({ said }) => said()).join(''));
+      assert.deepEqual(new Set(ended), new Set([0]), own.map(({ said }) => said()).join(''));
       return Object.fromEntries(SERVICES.map((service, index) => [service, tookMs[index] ?? 0]));
     }
 

@@ -10,6 +10,7 @@ import { probeAll } from '../../services/cli/src/commands/status.ts';
 import { createInstallation } from '../../services/cli/src/installation/create.ts';
 import { type Layout, layoutOf } from '../../services/cli/src/installation/layout.ts';
 import {
+  programOf,
   runningPid,
   SERVICES,
   type Service,
@@ -18,6 +19,7 @@ import {
 } from '../../services/cli/src/installation/processes.ts';
 import { readSettings, type Settings } from '../../services/cli/src/settings.ts';
 import type { Terminal } from '../../services/cli/src/terminal.ts';
+import { enrolWithoutRegistrar } from '../../services/cli/test/enrolled.ts';
 import { stopWithTests } from './installed-processes.ts';
 
 const run = promisify(execFile);
@@ -25,7 +27,7 @@ const run = promisify(execFile);
 /** Starting takes a second or two, and much longer on a busy machine. */
 const START_TIMEOUT_MS = 60_000;
 
-/** The three services as processes of their own, installed into a folder of their own. */
+/** The services as processes of their own, installed into a folder of their own. */
 export interface System {
   readonly layout: Layout;
   readonly settings: Settings;
@@ -46,6 +48,8 @@ export interface Lifetime {
 export interface SystemOptions {
   /** Changes the installation before anything starts. */
   readonly prepare?: (layout: Layout) => Promise<void>;
+  /** What to start; calls need no registrar. */
+  readonly services?: readonly Service[];
   /** The folder of the bundles to start. */
   readonly programs?: string;
   /** Run the bridge as `zl up` does, under a supervisor that restarts it. */
@@ -56,11 +60,15 @@ export interface SystemOptions {
 export const bundles = join(import.meta.dirname, '../../dist');
 
 export function mainOf(service: Service, programs = bundles): string {
-  return join(programs, service, 'main.mjs');
+  return join(programs, programOf(service), 'main.mjs');
 }
 
-export function installPrograms(layout: Layout): Promise<void> {
-  return createInstallation(layout);
+/** What a call passes. */
+export const CALL_SERVICES = ['tool-relay', 'model-host', 'device-bridge'] as const;
+
+export async function installPrograms(layout: Layout): Promise<void> {
+  await createInstallation(layout);
+  await enrolWithoutRegistrar(layout);
 }
 
 export async function startSystem(t: Lifetime, options: SystemOptions = {}): Promise<System> {
@@ -73,12 +81,12 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   });
   const layout = layoutOf(join(tempDir(t), '.zl'));
   stopWithTests(layout.home);
-  const { programs = bundles, isSupervised = false } = options;
+  const { programs = bundles, isSupervised = false, services = CALL_SERVICES } = options;
   await installPrograms(layout);
   await options.prepare?.(layout);
   const settings = await readSettings(layout.settings);
-  system = systemOf(layout, { settings, sessions, programs, isSupervised });
-  for (const service of SERVICES) await system.start(service);
+  system = systemOf(layout, { settings, sessions, programs, services, isSupervised });
+  for (const service of services) await system.start(service);
   await system.healthy();
   return system;
 }
@@ -86,12 +94,13 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
 interface SystemParts {
   readonly programs: string;
   readonly isSupervised: boolean;
+  readonly services: readonly Service[];
   readonly settings: Settings;
   readonly sessions: ChatStream[];
 }
 
 function systemOf(layout: Layout, parts: SystemParts): System {
-  const { settings, sessions, programs, isSupervised } = parts;
+  const { settings, sessions, programs, services, isSupervised } = parts;
   return {
     layout,
     settings,
@@ -109,7 +118,10 @@ function systemOf(layout: Layout, parts: SystemParts): System {
     },
     stop: (service) => stopService(terminal, layout, { service, deadlineMs: 20_000 }),
     async healthy() {
-      const allOk = async () => (await probeAll(settings)).every(({ health }) => health === 'ok');
+      const allOk = async () =>
+        (await probeAll(settings))
+          .filter(({ name }) => services.some((service) => service === name))
+          .every(({ health }) => health === 'ok');
       await eventually(allOk, { timeoutMs: START_TIMEOUT_MS, everyMs: 50 });
     },
     async chat({ deviceId } = {}) {

@@ -18,7 +18,7 @@ test('the commands of a newcomer', options, async (t) => {
   const running = () => processesOf(layout.home);
 
   await t.test(
-    '[CLI-01] zl up starts all three and ends a first chat with a verified receipt',
+    '[BRG-04] [CLI-01] zl up starts all four, enrols its device and ends a first chat with a verified receipt',
     async () => {
       // Two concurrent starts make one installation.
       const both = await Promise.all([zl('up'), zl('up')]);
@@ -28,7 +28,7 @@ test('the commands of a newcomer', options, async (t) => {
         .toSorted()
         .toReversed();
       assert.match(later, /^Already running\.$/m);
-      assert.match(stdout, /Started tool-relay, model-host, device-bridge/);
+      assert.match(stdout, /Started registrar, tool-relay, model-host, device-bridge/);
       assert.match(stdout, /Welcome to Zero Latency/);
       assert.match(stdout, /Receipt verified: call [0-9a-f]{32}, done/);
       for (const hop of ['host', 'network', 'bridge', 'MCP server']) {
@@ -36,8 +36,8 @@ test('the commands of a newcomer', options, async (t) => {
       }
       // Colours are for terminals only.
       assert.ok(!stdout.includes('\u001b['));
-      // Three services, the bridge's supervisor and one MCP server.
-      assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+      // Four services, the bridge's supervisor and one MCP server.
+      assert.equal(running().length, 6, running().map(commandLine).join('\n'));
     },
   );
 
@@ -60,7 +60,11 @@ test('the commands of a newcomer', options, async (t) => {
         health,
         version,
       ]),
-      ['model-host', 'tool-relay', 'device-bridge'].map((name) => [name, 'ok', '0.1.0']),
+      ['model-host', 'tool-relay', 'registrar', 'device-bridge'].map((name) => [
+        name,
+        'ok',
+        '0.1.0',
+      ]),
     );
     assert.match(components[0].addresses.rpc, /^https:\/\/localhost:\d+$/);
     assert.equal((await fetch(components[0].addresses.metrics)).status, 200);
@@ -77,13 +81,15 @@ test('the commands of a newcomer', options, async (t) => {
   );
 
   await t.test('[CLI-01] zl up restarts only what has died', async () => {
-    const relay = running().find((pid) => commandLine(pid).includes('tool-relay/src/main.ts'));
+    const relay = running().find((pid) =>
+      /tool-relay\/src\/main\.ts .*relay\.yaml/.test(commandLine(pid)),
+    );
     process.kill(relay!, 'SIGKILL');
     const { status, stdout, stderr } = await zl('up');
     assert.equal(status, 0, stdout + stderr);
     assert.match(stdout, /^Started tool-relay\. /m);
     assert.match(stdout, /Receipt verified/);
-    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+    assert.equal(running().length, 6, running().map(commandLine).join('\n'));
   });
 
   await t.test('[BRG-02] [CLI-01] a bridge that dies is restarted without a zl up', async () => {
@@ -94,7 +100,7 @@ test('the commands of a newcomer', options, async (t) => {
     await eventually(() => running().some((pid) => pid !== bridge && isBridge(pid)));
     await eventually(async () => (await zl('status')).status === 0);
     assert.match((await zl('up')).stdout, /^Already running\.$/m);
-    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+    assert.equal(running().length, 6, running().map(commandLine).join('\n'));
   });
 
   await t.test('[BRG-02] [CLI-01] zl up ends a bridge whose supervisor was killed', async () => {
@@ -104,15 +110,15 @@ test('the commands of a newcomer', options, async (t) => {
     assert.equal(status, 0, stdout + stderr);
     assert.match(stdout, /^Ended a device-bridge that ran without its supervisor \(stopped\)\.$/m);
     assert.match(stdout, /^Started device-bridge\. /m);
-    assert.equal(running().length, 5, running().map(commandLine).join('\n'));
+    assert.equal(running().length, 6, running().map(commandLine).join('\n'));
   });
 
   await t.test('[CLI-01] zl down leaves no process and can be repeated', async () => {
     const { status, stdout } = await zl('down');
     assert.equal(status, 0);
-    assert.equal(stdout.match(/ stopped$/gm)?.length, 3, stdout);
+    assert.equal(stdout.match(/ stopped$/gm)?.length, 4, stdout);
     assert.deepEqual(running().map(commandLine), []);
-    assert.equal((await zl('down')).stdout.match(/ not running$/gm)?.length, 3);
+    assert.equal((await zl('down')).stdout.match(/ not running$/gm)?.length, 4);
   });
 
   await t.test(

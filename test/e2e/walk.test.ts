@@ -4,12 +4,8 @@ import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { pathToFileURL } from 'node:url';
 import { eventually, tempDir } from '@zerolatency/testing';
-import {
-  runningPid,
-  SERVICES,
-  type Service,
-} from '../../services/cli/src/installation/processes.ts';
-import { mainOf, runTurn, type System, startSystem } from './system.ts';
+import { runningPid, type Service } from '../../services/cli/src/installation/processes.ts';
+import { CALL_SERVICES, mainOf, runTurn, type System, startSystem } from './system.ts';
 import type { WalkFiles } from './walk-probe.ts';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -39,7 +35,7 @@ function isOnWalk(file: string): boolean {
 
 test(`one tool call passes at most ${MAX_FILES} files, from the request to the MCP server and back`, async (t) => {
   const programs = tempDir(t);
-  for (const service of SERVICES) writeProgram(programs, service);
+  for (const service of CALL_SERVICES) writeProgram(programs, service);
   const system = await startSystem(t, { programs });
   const chat = await system.chat();
   const call = async () => assert.equal((await runTurn(chat, 'read welcome.txt')).ending, 'done');
@@ -72,13 +68,13 @@ function writeProgram(programs: string, service: Service): void {
 }
 
 function filesOf(programs: string, which: keyof WalkFiles): string[] {
-  return SERVICES.map((service) => `${mainOf(service, programs)}.${which}`);
+  return CALL_SERVICES.map((service) => `${mainOf(service, programs)}.${which}`);
 }
 
 /** Returns what the services wrote. */
 async function toggle({ layout }: System, written: readonly string[]): Promise<Set<string>> {
   for (const file of written) rmSync(file, { force: true });
-  for (const service of SERVICES) {
+  for (const service of CALL_SERVICES) {
     const pid = await runningPid(layout, service);
     assert.ok(pid !== undefined, `${service} does not run`);
     process.kill(pid, 'SIGUSR2');

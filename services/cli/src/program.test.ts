@@ -81,5 +81,5 @@ test('down reports that nothing is running', async (t) => {
   const { zl: inside } = await installed(t);
   const { status, stdout } = await inside(['down']);
   assert.equal(status, 0);
-  assert.deepEqual(stdout.match(/not running/g)?.length, 3);
+  assert.deepEqual(stdout.match(/not running/g)?.length, 4);
 });

@@ -6,6 +6,7 @@ import { createInstallation } from '../src/installation/create.ts';
 import { type Layout, layoutOf } from '../src/installation/layout.ts';
 import { runProgram } from '../src/program.ts';
 import type { Settings } from '../src/settings.ts';
+import { enrolWithoutRegistrar } from './enrolled.ts';
 import { type FakeTerminal, type FakeTerminalOptions, fakeTerminal } from './fake-terminal.ts';
 
 export interface Installed {
@@ -18,7 +19,9 @@ export interface Installed {
   zl(args: readonly string[], options?: FakeTerminalOptions): Promise<Ran>;
 }
 
-type Pointers = { readonly [Group in 'host' | 'relay' | 'bridge']?: Partial<Settings[Group]> };
+type Pointers = {
+  readonly [Group in 'host' | 'relay' | 'registrar' | 'bridge']?: Partial<Settings[Group]>;
+};
 
 export interface Ran {
   readonly status: number;
@@ -32,12 +35,14 @@ export async function installed(t: TestContext): Promise<Installed> {
   await writeFile(nodePath, 'not really');
   const layout = layoutOf(join(dir, '.zl'));
   await createInstallation(layout);
+  await enrolWithoutRegistrar(layout);
   const zl: Installed['zl'] = (args, options = {}) =>
     runZl(fakeTerminal({ cwd: dir, nodePath, ...options }), args);
-  const point: Installed['point'] = async ({ host, relay, bridge }) => {
+  const point: Installed['point'] = async ({ host, relay, registrar, bridge }) => {
     const settings = JSON.parse(await readFile(layout.settings, 'utf8'));
     Object.assign(settings.host, host);
     Object.assign(settings.relay, relay);
+    Object.assign(settings.registrar, registrar);
     Object.assign(settings.bridge, bridge);
     await writeFile(layout.settings, JSON.stringify(settings));
   };

@@ -24,6 +24,7 @@ test('[CLI-02] doctor names every hop when nothing runs, and one action for each
     dns: 'ok',
     'tls host': 'failed',
     'tls relay': 'failed',
+    'tls registrar': 'failed',
     credential: 'ok',
     policy: 'ok',
     servers: 'ok',
@@ -33,6 +34,7 @@ test('[CLI-02] doctor names every hop when nothing runs, and one action for each
     clock: 'warning',
     'model-host': 'failed',
     'tool-relay': 'failed',
+    registrar: 'failed',
     'device-bridge': 'failed',
   });
   for (const { hop, health, action } of findings) {

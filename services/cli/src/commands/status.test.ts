@@ -57,7 +57,9 @@ test('reports a healthy system with all its addresses', async (t) => {
   const host = await serveAdmin(t, report('ok'));
   const relay = await serveAdmin(t, report('ok'));
   await serveControl(t, made, bridge('live', 'ready'));
-  await made.point({ host: { adminUrl: host }, relay: { adminUrl: relay } });
+  const registrar = await serveAdmin(t, report('ok'));
+  const addresses = { relay: { adminUrl: relay }, registrar: { adminUrl: registrar } };
+  await made.point({ host: { adminUrl: host }, ...addresses });
   const plain = await made.zl(['status']);
   assert.equal(plain.status, 0, plain.stdout);
   assert.deepEqual(
@@ -69,7 +71,8 @@ test('reports a healthy system with all its addresses', async (t) => {
         .replace(/:\d+:$/, ''),
     ),
     [
-      ...['ok model-host 1.2.3', 'ok tool-relay 1.2.3', 'ok device-bridge 0.9.0', ''],
+      ...['ok model-host 1.2.3', 'ok tool-relay 1.2.3', 'ok registrar 1.2.3'],
+      ...['ok device-bridge 0.9.0', ''],
       ...['devices unknown: https://localhost', ''],
     ],
   );
@@ -79,13 +82,14 @@ test('reports a healthy system with all its addresses', async (t) => {
     [
       ['model-host', '1.2.3', 'ok'],
       ['tool-relay', '1.2.3', 'ok'],
+      ['registrar', '1.2.3', 'ok'],
       ['device-bridge', '0.9.0', 'ok'],
     ],
   );
   assert.deepEqual(components[0].addresses.metrics, `${host}/metrics`);
   assert.match(components[0].addresses.rpc, /^https:\/\/localhost:\d+$/);
   assert.equal(components[0].addresses.caFile, made.layout.authority.cert);
-  assert.deepEqual(components[2].addresses, { status: made.layout.device.controlSocket });
+  assert.deepEqual(components[3].addresses, { status: made.layout.device.controlSocket });
 });
 
 test('[HOST-13] shows what expires, and when', async (t) => {

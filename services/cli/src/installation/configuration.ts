@@ -72,7 +72,7 @@ function relayConfig(layout: Layout, { sockets, relayRpc, relayAdmin }: Ports) {
 }
 
 function registrarConfig(layout: Layout, relayUrls: readonly string[], ports: RegistrarPorts) {
-  const { device, policy, authority, enrolment, registrar } = layout;
+  const { device, policy, authority, enrolment, registrar, receiptKeys } = layout;
   return {
     role: 'registrar',
     tls: tlsOf(layout, 'registrar'),
@@ -82,6 +82,7 @@ function registrarConfig(layout: Layout, relayUrls: readonly string[], ports: Re
     registrar: {
       issuerKeyFile: registrar.issuerKey,
       credentialLifetime: CREDENTIAL_LIFETIME,
+      receiptKeysDir: receiptKeys.device,
       enrol: { port: ports.enrol },
       devices: {
         relayUrls: [...relayUrls],

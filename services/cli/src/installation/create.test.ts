@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { readdir, readFile, rm, stat } from 'node:fs/promises';
+import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { tempDir } from '@zerolatency/testing';
@@ -38,6 +38,30 @@ test('a second creation changes nothing', async (t) => {
   const before = await filesOf(made);
   await createInstallation(made.layout);
   assert.deepEqual(await filesOf(made), before);
+});
+
+test('an installation of release 0.1 gets a registrar, which alone has the issuing key', async (t) => {
+  const made = await installed(t);
+  const { registrar, settings } = made.layout;
+  const { registrar: _, ...before } = JSON.parse(await readFile(settings, 'utf8'));
+  const key = await readFile(registrar.issuerKey, 'utf8');
+  await writeFile(settings, JSON.stringify(before));
+  await rename(registrar.issuerKey, registrar.earlierIssuerKey);
+  await rm(registrar.config);
+  await rm(made.layout.tls('registrar').cert);
+  await createInstallation(made.layout);
+  const files = await filesOf(made);
+  assert.deepEqual(
+    [...files].filter(([, text]) => text === key).map(([path]) => path),
+    [registrar.issuerKey],
+  );
+  assert.ok(files.has(made.layout.tls('registrar').cert));
+  assert.match(files.get(registrar.config) ?? '', /^role: registrar$/m);
+  assert.match(JSON.parse(files.get(settings) ?? '').registrar.url, /^https:\/\/localhost:\d+$/);
+  assert.deepEqual(
+    { ...JSON.parse(files.get(settings) ?? ''), registrar: undefined },
+    { ...before, registrar: undefined },
+  );
 });
 
 test('starts an interrupted creation over', async (t) => {

@@ -1,6 +1,4 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
-import { verifierFromPem } from '@zerolatency/signing';
 import { decodeJwt } from 'jose';
 import { createInvitation } from '../connection/registrar.ts';
 import type { Settings } from '../settings.ts';
@@ -8,10 +6,8 @@ import type { Terminal } from '../terminal.ts';
 import { isPastHalf } from './certificates.ts';
 import type { Layout } from './layout.ts';
 import { LOCAL } from './local.ts';
-import { writePublic } from './private-file.ts';
 import { runCommand } from './processes.ts';
 import { readOwn } from './read-own.ts';
-import { publicPemOf } from './renew.ts';
 import { startFailure } from './start-failure.ts';
 
 /** Whether the local device has no credential, or one that has lived half its life. */
@@ -35,11 +31,4 @@ export async function enrolDevice(
     ...['--config', layout.device.config, '--force'],
   ]);
   if (status !== 0) throw startFailure('device-bridge', said);
-  await publishReceiptKey(layout);
-}
-
-/** `zl` verifies the receipts of this device by it. */
-async function publishReceiptKey({ device, receiptKeys }: Layout): Promise<void> {
-  const pem = await readOwn(device.key, 'private key', publicPemOf);
-  await writePublic(join(receiptKeys.device, `${verifierFromPem(pem).keyid}.pem`), pem);
 }

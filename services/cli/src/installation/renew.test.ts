@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { X509Certificate } from 'node:crypto';
-import { readFile, writeFile } from 'node:fs/promises';
+import { readFile, rm, writeFile } from 'node:fs/promises';
 import { test } from 'node:test';
 import { SERVER_MANIFEST } from '@zerolatency/manifest';
 import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
@@ -14,6 +14,7 @@ import {
 import { decodeJwt } from 'jose';
 import { type Installed, installed } from '../../test/installed.ts';
 import { readKeys } from '../input.ts';
+import { needsEnrolment } from './enrol-device.ts';
 import { renewExpiring } from './renew.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1000;
@@ -73,14 +74,14 @@ test('does not renew a bundle that another key signed', async (t) => {
   assert.equal(await readFile(made.layout.policy.bundle, 'utf8'), text);
 });
 
-test('renews a credential past half its lifetime for the same key and name', async (t) => {
+test('[BRG-04] a device without a credential, or past half of its life, is to be enrolled', async (t) => {
   const { layout } = await installed(t);
-  const before = decodeJwt(await readFile(layout.device.credential, 'utf8'));
-  const nowMs = Date.now() + 16 * DAY_MS;
-  await renewExpiring(layout, { nowMs });
-  const after = decodeJwt(await readFile(layout.device.credential, 'utf8'));
-  assert.deepEqual([after.sub, after.tenant, after.cnf], [before.sub, before.tenant, before.cnf]);
-  assert.ok((after.exp ?? 0) * 1000 > nowMs + 29 * DAY_MS);
+  const { iat = 0, exp = 0 } = decodeJwt(await readFile(layout.device.credential, 'utf8'));
+  const halfMs = ((iat + exp) / 2) * 1000;
+  assert.equal(await needsEnrolment(layout, halfMs - 1000), false);
+  assert.equal(await needsEnrolment(layout, halfMs + 1000), true);
+  await rm(layout.device.credential);
+  assert.equal(await needsEnrolment(layout), true);
 });
 
 test('renews certificates past half their lifetime from the same authority', async (t) => {

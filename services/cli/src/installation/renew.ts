@@ -48,6 +48,6 @@ export async function ownDocument<T extends DocumentHead>(
   return 'error' in opened ? undefined : opened;
 }
 
-export function publicPemOf(privatePem: string): string {
+function publicPemOf(privatePem: string): string {
   return createPublicKey(privatePem).export({ type: 'spki', format: 'pem' }).toString();
 }

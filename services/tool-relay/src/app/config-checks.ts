@@ -2,7 +2,7 @@ import { watchKeySet } from '@zerolatency/identity';
 import { expectRevocations } from '@zerolatency/revocations';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
 import { watchTls } from '@zerolatency/service/tls';
-import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
+import { readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
 import { openIssuer } from './start-registrar.ts';

@@ -9,7 +9,7 @@ import { exposeListener, type HttpServer } from '@zerolatency/service/rpc';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import { signerFromPem } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
-import { readDeviceFiles } from '../adapters/device-files/read-device-files.ts';
+import { keepPublicKey, readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { openFileIssuer, readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import type { RelayDeps } from '../app.ts';
@@ -41,7 +41,7 @@ export async function startRegistrar(
   deps: Omit<RelayDeps, 'machine' | 'env'>,
 ): Promise<RegistrarAddresses> {
   const { lifecycle, log, registry, tracer } = deps;
-  const { enrol, devices } = config.registrar;
+  const { enrol, devices, receiptKeysDir } = config.registrar;
   lifecycle.drainOrder(SHUTDOWN_ORDER);
   publishCatalogueAt(config.errors?.catalogueUrl);
   const tls = watchTls(config.tls, { log });
@@ -59,6 +59,7 @@ export async function startRegistrar(
   const enrolments = new Enrolments({
     ...{ codes, issuer, clock, log },
     readDeviceFiles: () => readDeviceFiles(devices),
+    keepPublicKey: (key) => keepPublicKey(receiptKeysDir, key),
     audience: () => enrolUrl,
     onEnded: (errorId) => meters.enrolmentEnded(errorId),
   });

@@ -38,6 +38,8 @@ export interface EnrolmentsDeps {
   readonly codes: CodeStore;
   readonly issuer: CredentialIssuer;
   readonly readDeviceFiles: () => Promise<DeviceFiles>;
+  /** For those who verify receipts of the device. */
+  readonly keepPublicKey: (devicePublicKey: KeyObject) => Promise<void>;
   /** The origin that proofs name. */
   readonly audience: () => string;
   readonly clock: Clock;
@@ -133,9 +135,10 @@ export class Enrolments {
     devicePublicKey: KeyObject,
     { deviceId: wished }: EnrolmentRequest,
   ): Promise<Enrolled> {
-    const { issuer, readDeviceFiles } = this.#deps;
+    const { issuer, readDeviceFiles, keepPublicKey } = this.#deps;
     const deviceId = bound === '' ? withSuffix(wished || 'device') : bound;
     const files = await readDeviceFiles();
+    await keepPublicKey(devicePublicKey);
     const issued = await issuer.issue({ tenant, deviceId }, devicePublicKey);
     return { tenant, deviceId, ...issued, ...files };
   }

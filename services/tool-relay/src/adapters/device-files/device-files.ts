@@ -1,6 +1,9 @@
-import { readdir, readFile } from 'node:fs/promises';
+import type { KeyObject } from 'node:crypto';
+import { mkdir, readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { writeAtomically } from '@zerolatency/service/files';
+import { verifierFromPem } from '@zerolatency/signing';
 import type { RegistrarConfig } from '../../config.ts';
 import type { DeviceFiles } from '../../registrar/enrolments.ts';
 
@@ -15,6 +18,14 @@ export async function readDeviceFiles(devices: Settings): Promise<DeviceFiles> {
     policy: await readSigned(policy, 'policy'),
     manifest: await readSigned(manifest, 'manifest'),
   };
+}
+
+/** In a file named by the id of the key. Empty: nowhere. */
+export async function keepPublicKey(dir: string, key: KeyObject): Promise<void> {
+  if (dir === '') return;
+  const pem = key.export({ type: 'spki', format: 'pem' }).toString();
+  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await writeAtomically(join(dir, `${verifierFromPem(pem).keyid}.pem`), pem);
 }
 
 async function readSigned({ file, keysDir }: Settings['policy'], setting: string) {
