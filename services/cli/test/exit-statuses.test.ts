@@ -140,7 +140,11 @@ const COMMANDS: Readonly<Record<string, Endings | undefined>> = {
     args: [],
     empty: [failed, /holds no log yet; "zl up" starts the programs/],
     stopped: [failed, /holds no log yet; "zl up" starts the programs/],
-    wrong: [['bridge'], usage, /Allowed choices are model-host, tool-relay, registrar, device-bridge/],
+    wrong: [
+      ['bridge'],
+      usage,
+      /Allowed choices are model-host, tool-relay, registrar, device-bridge/,
+    ],
   },
   completion: {
     args: ['bash'],

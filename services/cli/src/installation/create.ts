@@ -1,13 +1,15 @@
+import { createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir } from 'node:fs/promises';
+import { mkdir, readFile, rename } from 'node:fs/promises';
 import { platform } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { generateKeyPair } from '@zerolatency/signing';
-import { addRegistrar } from './add-registrar.ts';
-import { createCertificates } from './certificates.ts';
-import { writeConfiguration } from './configuration.ts';
-import { createIssuers } from './identity.ts';
+import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
+import { calculateJwkThumbprint, exportJWK } from 'jose';
+import { parse } from 'yaml';
+import { readSettings } from '../settings.ts';
+import { addCertificate, createCertificates } from './certificates.ts';
+import { writeConfiguration, writeRegistrar, writeSettings } from './configuration.ts';
 import type { Layout } from './layout.ts';
 import {
   createPolicyKeys,
@@ -69,4 +71,32 @@ async function createDevice(layout: Layout): Promise<void> {
   await mkdir(device.files, { recursive: true, mode: 0o700 });
   await writePublic(join(device.files, 'welcome.txt'), WELCOME);
   await installManifest(layout, firstManifest(layout));
+}
+
+/** Keys that sign access tokens and device credentials, and the key sets that verify them. */
+async function createIssuers(layout: Layout): Promise<void> {
+  const { tokens, enrolment, registrar } = layout;
+  for (const { key, jwks } of [tokens, { ...enrolment, key: registrar.issuerKey }]) {
+    const pair = generateKeyPair();
+    await writePrivate(key, pair.privatePem);
+    await writePublic(jwks, JSON.stringify({ keys: [await publicJwk(pair)] }));
+  }
+}
+
+async function publicJwk({ publicPem }: KeyPair) {
+  const jwk = await exportJWK(createPublicKey(publicPem));
+  return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'EdDSA', use: 'sig' };
+}
+
+/** An installation of release 0.1 gets a registrar, and only that keeps the issuing key. */
+async function addRegistrar(layout: Layout): Promise<void> {
+  const settings = await readSettings(layout.settings);
+  if (settings.registrar !== undefined) return;
+  const { issuerKey, earlierIssuerKey } = layout.registrar;
+  await mkdir(dirname(issuerKey), { recursive: true, mode: 0o700 });
+  if (existsSync(earlierIssuerKey)) await rename(earlierIssuerKey, issuerKey);
+  await addCertificate(layout, 'registrar');
+  const { relay } = parse(await readFile(layout.device.config, 'utf8'));
+  const registrar = await writeRegistrar(layout, { relayUrls: relay.urls });
+  await writeSettings(layout, { ...settings, registrar });
 }
