@@ -10,7 +10,7 @@ export type { LedgerDisk, SegmentFile } from './disk.ts';
 export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';
 export { checkConsistency, checkInclusion, type ProofVerdict, parseProof } from './proof.ts';
 export { proveConsistency, proveInclusion } from './prove.ts';
-export { type LedgerRow, peekReceipt, readLedger } from './read.ts';
+export { type LedgerRow, peekReceipt, readLedger, segmentStarts } from './read.ts';
 export type {
   LedgerEntry,
   LedgerRecord,

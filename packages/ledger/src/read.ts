@@ -10,6 +10,11 @@ export interface LedgerRow {
   readonly leafHash: string;
 }
 
+/** The index of the first record of each segment, in order. */
+export async function segmentStarts(dir: string): Promise<number[]> {
+  return (await listSegments(dir)).map(({ firstIndex }) => firstIndex);
+}
+
 /**
  * The records from an index on, also while a host writes them. Checks only
  * that each follows its contract; verifyLedger checks that they belong together.

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { mkdir, writeFile } from 'node:fs/promises';
+import { mkdir, readdir, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { type LedgerEntry, openLedger } from '@zerolatency/ledger';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
@@ -27,7 +28,8 @@ async function told(t: TestContext, { lines = [], records = [] }: Told) {
   const ledger = await openLedger({ dir, signer, origin: 'test', fsync: false });
   for (const record of records) await ledger.append(record);
   await ledger.close();
-  return { signer, why: (id: string) => made.zl(['why', id]) };
+  const where = { dir, signer, origin: 'test', fsync: false };
+  return { signer, ledger: where, why: (id: string) => made.zl(['why', id]) };
 }
 
 function turnEnded(turnId: string) {
@@ -73,6 +75,39 @@ test('[CLI-02] why reports a receipt that does not verify', async (t) => {
   assert.match(stdout, /\ncall c{32} fs\.read failed\n/);
   assert.match(stdout, /error {5}tool\.failed\n {12}\S/);
   assert.match(stdout, /receipt {3}does not verify: /);
+});
+
+test('[CLI-02] why reads no more of a long ledger than its turn needs', async (t) => {
+  const ids = Array.from({ length: 40 }, (_, n) => `${n}`.padStart(4, '0').padEnd(32, 'e'));
+  const counts = { steps: 1, inputTokens: 1, outputTokens: 1, callIds: [] };
+  const { why, ledger } = await told(t, { records: [] });
+  let nowMs = Date.parse(AT);
+  const writing = await openLedger({ ...ledger, maxSegmentBytes: 2_000, nowMs: () => nowMs });
+  for (const turnId of ids) {
+    const startedAt = new Date(nowMs + 1_000).toISOString();
+    nowMs += 2_000;
+    const endedAt = new Date(nowMs).toISOString();
+    const body = {
+      turnId,
+      sessionId: 's',
+      ...WHO,
+      outcome: 'done',
+      ...counts,
+      startedAt,
+      endedAt,
+    } as const;
+    await writing.append({ kind: 'turn', body });
+  }
+  await writing.close();
+  const [oldest = '', ...others] = (await readdir(ledger.dir)).filter((it) => it.endsWith('jsonl'));
+  assert.ok(others.length > 3);
+  await writeFile(join(ledger.dir, oldest), 'not a record\n');
+  const last = await why('last');
+  assert.match(last.stdout, /^turn 0039e+ done\n/);
+  assert.doesNotMatch(last.stdout, /ledger\.corrupt/);
+  assert.doesNotMatch((await why(ids[30]!)).stdout, /ledger\.corrupt/);
+  // Its first digits could begin any turn.
+  assert.match((await why('0030')).stdout, /ledger\.corrupt/);
 });
 
 test('[CLI-02] why explains the newest of many turns, and any older one by its id', async (t) => {

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import { type LedgerRecord, peekReceipt, readLedger } from '@zerolatency/ledger';
+import { type LedgerRecord, peekReceipt, readLedger, segmentStarts } from '@zerolatency/ledger';
 import { LogFile, type LogLine } from '../commands/logs.ts';
 import type { Layout } from '../installation/layout.ts';
 import { SERVICES } from '../installation/processes.ts';
@@ -25,20 +25,37 @@ export async function readEvidence(layout: Layout, id: string | undefined): Prom
   const files = SERVICES.map((service) => new LogFile(service, layout.log(service), MAX_LOG_BYTES));
   const lines = (await Promise.all(files.map((file) => file.next()))).flat();
   lines.sort((a, b) => (a.time < b.time ? -1 : 1));
-  const turns = new TurnRecords(id);
-  let ledgerFault: string | undefined;
-  try {
-    for await (const { record } of readLedger(layout.host.ledger)) turns.add(record);
-  } catch (reason) {
-    // The logs may say more than a ledger that cannot be read.
-    if (!(reason instanceof Error)) throw reason;
-    ledgerFault = reason instanceof ZlError ? `${reason.id}: ${reason.message}` : reason.message;
+  return { lines, ...(await readTurns(layout.host.ledger, id)) };
+}
+
+const WHOLE_ID = /^[0-9a-f]{32}$/;
+
+/** Reads the newest segments alone, where these hold the turn from its beginning. */
+async function readTurns(
+  dir: string,
+  id: string | undefined,
+): Promise<Pick<Evidence, 'turns' | 'ledgerFault'>> {
+  const starts = await segmentStarts(dir).catch(() => []);
+  // The first digits of an id may begin an older one too.
+  const mayStopEarly = id === undefined || WHOLE_ID.test(id);
+  for (let segments = mayStopEarly ? 1 : starts.length; ; segments *= 2) {
+    const turns = new TurnRecords(id);
+    const from = starts.at(-segments) ?? 0;
+    let ledgerFault: string | undefined;
+    try {
+      for await (const { record } of readLedger(dir, { from })) turns.add(record);
+    } catch (reason) {
+      // The logs may say more than a ledger that cannot be read.
+      if (!(reason instanceof Error)) throw reason;
+      ledgerFault = reason instanceof ZlError ? `${reason.id}: ${reason.message}` : reason.message;
+    }
+    if (from === 0 || turns.isWhole) return { turns: turns.kept, ledgerFault };
   }
-  return { turns: turns.kept, lines, ledgerFault };
 }
 
 class TurnRecords {
   readonly kept = new Map<string, LedgerRecord[]>();
+  #oldestAt: string | undefined;
   readonly #id: string | undefined;
   readonly #named = new Set<string>();
 
@@ -46,7 +63,16 @@ class TurnRecords {
     this.#id = id;
   }
 
+  /** Whether what was read goes back to before the turn began. */
+  get isWhole(): boolean {
+    const turnIds = this.#id === undefined ? [...this.kept.keys()].slice(-1) : [...this.#named];
+    const ends = turnIds.flatMap((turnId) => this.kept.get(turnId) ?? []);
+    const end = ends.find((record) => record.kind === 'turn');
+    return end?.kind === 'turn' && (this.#oldestAt ?? '') < end.body.startedAt;
+  }
+
   add(record: LedgerRecord): void {
+    this.#oldestAt ??= record.at;
     const { turnId, callId } = idsOf(record);
     if (turnId === undefined) return;
     const records = this.kept.get(turnId) ?? [];
