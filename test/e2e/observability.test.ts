@@ -34,9 +34,12 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_relay_sessions_total',
     'zl_relay_unadmitted_total',
     'zl_rpc_cut_total',
-    // In the role registrar.
+    // In the role registrar, with a Redis, and with a list of revocations.
     'zl_registrar_codes_total',
     'zl_registrar_enrolments_total',
+    'zl_registrar_renewals_total',
+    'zl_relay_directory_operations_total',
+    'zl_revocations_refused_total',
     // The relay reads no payload, so it masks nothing.
     'zl_masked_secrets_total',
   ],
