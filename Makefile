@@ -7,7 +7,7 @@ INSTALLED := node_modules/.installed
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: $(INSTALLED) ## Start host, relay and bridge here, and run a first chat
+up: $(INSTALLED) ## Start host, relay, registrar and bridge here, and run a first chat
 	@node services/cli/src/main.ts up
 
 down: $(INSTALLED) ## Stop what `make up` started
