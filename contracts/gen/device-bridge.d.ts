@@ -61,6 +61,15 @@ export interface BridgeSettings {
     readonly minBackoff: string;
     readonly maxBackoff: string;
   };
+  /**
+   * Lets the device keep checkpoints of hosts' ledgers, so that a rewritten ledger is found out.
+   */
+  readonly witness?: {
+    /**
+     * Public keys (*.pem) of the hosts whose ledgers are witnessed: Ed25519, SPKI PEM; read for each checkpoint.
+     */
+    readonly hostKeysDir: string;
+  };
   readonly calls: {
     readonly maxRunning: number;
     /**

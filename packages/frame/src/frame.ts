@@ -63,6 +63,9 @@ export const JOURNAL_CLOCK_FEATURE = 'journal-clock';
 /** The HOST frame, which only bridges read. */
 export const HOSTS_FEATURE = 'hosts';
 
+/** The WITNESS frame: bridges that keep checkpoints name it, and relays that route the answer. */
+export const WITNESS_FEATURE = 'witness';
+
 /**
  * What hosts name in Call and Resume, and bridges in Hello. A name stands for
  * one frame kind or one change of behaviour, and never changes its meaning.

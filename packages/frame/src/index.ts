@@ -19,4 +19,5 @@ export {
   offsetOf,
   PROGRESS_FEATURE,
   setDevice,
+  WITNESS_FEATURE,
 } from './frame.ts';

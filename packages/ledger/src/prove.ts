@@ -31,7 +31,8 @@ export async function proveInclusion(
   const index = 'index' in record ? record.index : await indexOf(dir, record.leafHash, size);
   if (index >= size) throw notCovered(`record ${index} is not covered`, size);
   const self = { from: index, to: index + 1 };
-  const [leaf, ...hashes] = await rootsIn(dir, [self, ...inclusionRanges(index, size)], checkpoint);
+  const ranges = [self, ...inclusionRanges(index, size)];
+  const [leaf, ...hashes] = await rootsIn(dir, ranges, { size, unsummed: index });
   const root = leaf && rootAbove(leaf, { index, hashes }, size);
   assertRoot(root, checkpoint);
   return proofText({ kind: 'inclusion', index, hashes, note });
@@ -52,7 +53,8 @@ export async function proveConsistency(
   const { size: earlierSize } = earlier;
   const { size } = checkpoint;
   if (earlierSize > size) throw notCovered(`the earlier one covers ${earlierSize}`, size);
-  const hashes = await rootsIn(dir, consistencyRanges(earlierSize, size), checkpoint);
+  const ranges = consistencyRanges(earlierSize, size);
+  const hashes = await rootsIn(dir, ranges, { size, unsummed: earlierSize });
   const roots = rootsOver(hashes, { earlier, size });
   assertRoot(roots?.earlier, earlier);
   assertRoot(roots?.later, checkpoint);
@@ -79,16 +81,15 @@ async function indexOf(dir: string, hash: string, size: number): Promise<number>
   throw notCovered(`no record has the audit id ${hash}`, size);
 }
 
-/** The root over each range, in one pass from the segment where the first one that is not whole ends. */
+/** The root over each range, in one pass from the segment of the first record that none may sum up. */
 async function rootsIn(
   dir: string,
   ranges: readonly LeafRange[],
-  { size }: Checkpoint,
+  { size, unsummed }: { readonly size: number; readonly unsummed: number },
 ): Promise<Uint8Array[]> {
   const segments = await listSegments(dir);
-  // A path ends with what lies left of the record, which a later segment sums up.
-  const firstNeeded = Math.max(0, ...ranges.slice(0, 1).map(({ from }) => from));
-  const start = segments.findLastIndex(({ firstIndex }) => firstIndex <= firstNeeded);
+  // What lies before it is whole subtrees of the ranges, which its segment sums up.
+  const start = segments.findLastIndex(({ firstIndex }) => firstIndex <= unsummed);
   const rest = segments.slice(Math.max(0, start));
   const before = await frontierBefore(rest[0]);
   const parts = ranges.map((range) => ({ ...range, tree: before.within(range) }));

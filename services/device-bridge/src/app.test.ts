@@ -1,14 +1,21 @@
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { copyFileSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
+import { type Frame, FrameKind } from '@zerolatency/frame';
+import { signCheckpoint } from '@zerolatency/ledger/checkpoint';
 import { SERVER_MANIFEST } from '@zerolatency/manifest';
+import { WitnessedSchema, WitnessSchema } from '@zerolatency/proto/witness';
 import { signDocument, signerFromPem } from '@zerolatency/signing';
 import { eventually, fullDisk, makeAuthority, makeEnrolment, makeKey } from '@zerolatency/testing';
 import { makeRig, runRig, startRigBridge } from '../test/bridge-rig.ts';
+import type { DeviceRelay } from '../test/device-relay.ts';
 import { fixtureSpec, manifestOf } from '../test/manifests.ts';
+import { readBridgeConfig } from './config.ts';
 
 const well = { servers: () => [fixtureSpec('well')] };
 const slow = { servers: () => [fixtureSpec('is-slow', { effects: { echo: 'none' as const } })] };
@@ -254,3 +261,51 @@ test('[POL-02] a bridge whose floor was removed accepts no bundle, and says so i
   assert.equal(policy.state, 'none');
   assert.match('why' in policy ? policy.why : '', /is missing, and was there before/);
 });
+
+test('[AUD-04] a bridge that was given keys of hosts witnesses, and names the feature', async (t) => {
+  const rig = await makeRig(t, well);
+  const key = makeKey();
+  writeFileSync(join(rig.dir, 'keys', 'host.pem'), key.publicPem);
+  const flags = { ...rig.settings, 'witness.hostKeysDir': join(rig.dir, 'keys') };
+  const { bridge } = await startRigBridge(t, rig, readBridgeConfig({ env: {}, flags }));
+  const { hello, epoch } = await rig.relay.offering('well.echo');
+  assert.ok(hello.features.includes('witness'));
+  const root = Buffer.alloc(32, 1);
+  const checkpoint = { origin: 'test/host', ledgerId: '0'.repeat(32), size: 7, root };
+  const note = await signCheckpoint(checkpoint, signerFromPem(key.privatePem));
+  const answered = witnessed(rig.relay);
+  rig.relay.send(witnessFrame(note, epoch));
+  assert.equal(await answered, note);
+  assert.deepEqual(
+    bridge.status().witness?.ledgers.map(({ records }) => records),
+    [7],
+  );
+  assert.equal((await rig.host.call({ server: 'well', tool: 'echo' })).status, 'done');
+});
+
+test('[AUD-04] a bridge without keys of hosts does not name the feature, and calls go on', async (t) => {
+  const { relay, host, bridge } = await runRig(t, well);
+  const { hello, epoch } = await relay.offering('well.echo');
+  assert.equal(hello.features.includes('witness'), false);
+  relay.send(witnessFrame('a host that keeps no rules', epoch));
+  assert.equal((await host.call({ server: 'well', tool: 'echo' })).status, 'done');
+  assert.equal(bridge.status().witness, undefined);
+});
+
+function witnessFrame(note: string, epoch: number): Frame {
+  const proof = `old 0\n\n${note}`;
+  const payload = toBinary(WitnessSchema, create(WitnessSchema, { proof }));
+  const callId = randomBytes(16);
+  return { kind: FrameKind.WITNESS, flags: 0, device: 0, callId, offset: 0, epoch, payload };
+}
+
+function witnessed(relay: DeviceRelay): Promise<string> {
+  const { onFrame } = relay;
+  return new Promise((resolve) => {
+    relay.onFrame = (frame) => {
+      onFrame(frame);
+      if (frame.kind !== FrameKind.WITNESSED) return;
+      resolve(fromBinary(WitnessedSchema, frame.payload).checkpoint);
+    };
+  });
+}

@@ -90,7 +90,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   const onLive = () => deps.onLive?.(status());
   const parts = await openParts(config, { ...deps, metrics, onLive });
-  const { device, journal, calls, servers, connection, policy, policyRefusal } = parts;
+  const { device, journal, calls, servers, connection, policy, policyRefusal, witness } = parts;
   const { supervisor } = servers;
   const status = () =>
     statusOf({
@@ -106,6 +106,7 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
       journal: { id: journal.id, running: calls.running, failure: journal.failure },
       policy: policy.current(Date.now()),
       policyRefusal: policyRefusal(),
+      witness: witness?.status(),
     });
   const controlSocket = join(config.stateDir, 'control.sock');
   const texts = await Promise.all([
@@ -141,12 +142,12 @@ async function openParts(
     },
   });
   lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
-  const { calls, connection } = await openCalls(config, {
+  const { calls, connection, witness } = await openCalls(config, {
     ...{ lifecycle, log, clock, metrics, tracer, journal, device, policy, onLive },
     servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
-  return { journal, device, policy, policyRefusal, servers, calls, connection };
+  return { journal, device, policy, policyRefusal, servers, calls, connection, witness };
 }
 
 /** Opened first: its lock keeps a second bridge out of the directory. */
@@ -224,7 +225,8 @@ async function openServers(
     device,
     policy,
     calls,
-  }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device' | 'policy' | 'calls'>,
+    witness,
+  }: Pick<BridgeConfig, 'servers' | 'stateDir' | 'device' | 'policy' | 'calls' | 'witness'>,
   deps: Omit<SupervisorDeps, 'backoff' | 'launch'> &
     Journalled & {
       readonly log: Log;
@@ -241,6 +243,7 @@ async function openServers(
     hidden: [stateDir, device.keyFile, device.credentialFile],
     guarded: [
       ...[servers.manifestFile, servers.keysDir, policy.bundleFile, policy.keysDir],
+      ...(witness === undefined ? [] : [witness.hostKeysDir]),
       ...OWN_CODE,
     ],
     searchPath: deps.environment.PATH ?? DEFAULT_PATH,

@@ -17,7 +17,7 @@ export const CONFIG_FILE_ENV = 'ZL_BRIDGE_CONFIG';
 
 /** As the bridge uses it. */
 export interface BridgeConfig
-  extends Pick<BridgeSettings, 'stateDir' | 'device' | 'policy' | 'log'> {
+  extends Pick<BridgeSettings, 'stateDir' | 'device' | 'policy' | 'log' | 'witness'> {
   readonly relay: {
     readonly urls: readonly string[];
     readonly caFile: string;
@@ -48,12 +48,13 @@ export function readBridgeConfig(sources: ConfigSources): BridgeConfig {
 }
 
 function compile(settings: BridgeSettings): BridgeConfig {
-  const { stateDir, device, policy, log, relay, servers, calls } = settings;
+  const { stateDir, device, policy, log, relay, servers, calls, witness } = settings;
   return {
     stateDir,
     device,
     policy,
     log,
+    ...(witness && { witness }),
     relay: {
       urls: relay.urls,
       caFile: relay.caFile,

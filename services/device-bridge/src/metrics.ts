@@ -6,6 +6,7 @@ import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { EndedCall } from './calls/runner.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
+import type { WitnessResult } from './witness/witness.ts';
 
 /** What the bridge counts and times. Children are bound here, once. */
 export class BridgeMetrics {
@@ -100,6 +101,12 @@ export class BridgeMetrics {
 
   bundleRefused(reason: RefusalReason): void {
     this.#bundlesRefused(reason).inc();
+  }
+
+  checkpoints(): (result: WitnessResult) => void {
+    const counted = metric(this.#registry, 'zl_bridge_checkpoints_total');
+    counted.labels({ result: 'refused' }).inc(0);
+    return (result) => counted.labels({ result }).inc();
   }
 
   callsRunning(read: () => number): void {

@@ -3,6 +3,7 @@ import { type BundleState, sandboxDemand } from '@zerolatency/policy';
 import type { Device } from './calls/run.ts';
 import type { Attempt, ConnectionState } from './connection/state.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
+import type { Witness } from './witness/witness.ts';
 
 export type ManifestState =
   | { readonly state: 'starting' }
@@ -35,6 +36,8 @@ interface StatusParts {
   readonly policy: BundleState;
   /** What is wrong with the bundle's file, which may hold a revocation. */
   readonly policyRefusal: ZlError | undefined;
+  /** Undefined without witness.hostKeysDir. */
+  readonly witness: ReturnType<Witness['status']> | undefined;
 }
 
 export type BridgeStatus = ReturnType<typeof statusOf>;
@@ -43,7 +46,7 @@ export type BridgeStatus = ReturnType<typeof statusOf>;
 export function statusOf(parts: StatusParts) {
   const { version, configDigest, device, credential, connection, manifest, servers, leaving } =
     parts;
-  const { isDraining, journal, policy, policyRefusal } = parts;
+  const { isDraining, journal, policy, policyRefusal, witness } = parts;
   return {
     service: 'device-bridge',
     version,
@@ -56,6 +59,7 @@ export function statusOf(parts: StatusParts) {
     leaving,
     journal: journalStatus(journal),
     policy: policyStatus(policy, policyRefusal),
+    ...(witness && { witness }),
   };
 }
 

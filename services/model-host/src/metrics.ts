@@ -11,6 +11,7 @@ import {
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { RelayMetrics } from './adapters/relay/link.ts';
 import type { ToolMetrics } from './calls/ports.ts';
+import type { WitnessRequestResult } from './witnesses/witnesses.ts';
 
 export type TurnMetrics = ReturnType<typeof turnMetrics>;
 
@@ -102,6 +103,12 @@ export function checkpointExports(registry: Registry): (result: 'done' | 'failed
 export function exposeExport(registry: Registry, currentAtMs: () => number): void {
   const name = 'zl_ledger_checkpoint_exported_timestamp_seconds';
   gaugeFrom(registry, name, () => currentAtMs() / 1000);
+}
+
+export function witnessRequests(registry: Registry): (result: WitnessRequestResult) => void {
+  const requests = metric(registry, 'zl_ledger_witness_requests_total');
+  for (const result of ['witnessed', 'contradicted'] as const) requests.labels({ result }).inc(0);
+  return (result) => requests.labels({ result }).inc();
 }
 
 export function exposeLedger(registry: Registry, size: () => number): void {

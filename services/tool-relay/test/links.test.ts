@@ -418,7 +418,7 @@ test('[RLY-01] ignores and counts frame kinds it does not know, and forwards tho
   }
 });
 
-test('passes the features of a device to its hosts and names none of its own', async (t) => {
+test('passes the features of a device to its hosts, and names its own', async (t) => {
   const { clients, enrolment } = await relayWorld(t);
   const identity = await enrolment.device({ deviceId: 'laptop' });
   const device = clients.dialDevice();
@@ -431,7 +431,7 @@ test('passes the features of a device to its hosts and names none of its own', a
   for (const features of [opened.deviceFeatures, devices[0]?.features]) {
     assert.deepEqual(features, ['of-next-year', 'progress.v9']);
   }
-  assert.deepEqual([...welcome.features, ...opened.relayFeatures], []);
+  assert.deepEqual([welcome.features, opened.relayFeatures], [[], ['witness']]);
 });
 
 test('[RLY-01] refuses a hello with too many features or a feature that is not a name', async (t) => {
@@ -444,4 +444,16 @@ test('[RLY-01] refuses a hello with too many features or a feature that is not a
   };
   assert.equal(await endOf(Array.from({ length: 33 }, (_, i) => `f${i}`)), 'limit.exceeded');
   assert.equal(await endOf(['x'.repeat(65)]), 'frame.malformed');
+});
+
+test('[AUD-04] a question to a witness has a route for one answer', async (t) => {
+  const { device, host, held, metrics } = await hostAndDevice(t);
+  const callId = randomBytes(16);
+  const question = { callId, device: held.handle, epoch: held.epoch, payload: randomBytes(40) };
+  host.send({ kind: FrameKind.WITNESS, ...question });
+  const asked = await device.take(FrameKind.WITNESS);
+  assert.deepEqual([...asked.payload], [...question.payload]);
+  for (let i = 0; i < 2; i++) device.send({ kind: FrameKind.WITNESSED, callId });
+  assert.equal((await host.take(FrameKind.WITNESSED)).device, held.handle);
+  await eventually(async () => /frames_refused.*from="device".* 1\n/.test(await metrics()));
 });

@@ -36,6 +36,10 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
       '--checkpoint <file...>',
       'checkpoints kept elsewhere, which the ledger must still agree with',
     )
+    .option(
+      '--witness [folder]',
+      'hold the ledger to what a device witnessed; default: the device of this installation',
+    )
     .option('--strict', 'refuse records that no checkpoint covers yet')
     .option('--json', 'print the report as JSON')
     .addHelpText(
@@ -48,6 +52,9 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
           json: options.json,
           checkpoints: options.checkpoint,
           strict: options.strict,
+          ...(options.witness !== undefined && {
+            witness: options.witness === true ? layout().device.witness : options.witness,
+          }),
           hostKeys: options.hostKeys ?? layout().receiptKeys.host,
           deviceKeys: options.deviceKeys ?? layout().receiptKeys.device,
         }),

@@ -12,6 +12,7 @@ import {
 import { foreignLine } from '@zerolatency/redaction';
 import { counted } from '@zerolatency/service/counted';
 import { readVerifiers } from '../audit/verify-receipt.ts';
+import { readWitness, replacedBy, witnessLines } from '../audit/witnessed.ts';
 import { readText } from '../input.ts';
 import {
   drained,
@@ -53,23 +54,35 @@ export async function auditVerify(
     readonly hostKeys: string;
     readonly deviceKeys: string;
     readonly checkpoints?: readonly string[];
+    /** The folder in which a device keeps what it witnessed. */
+    readonly witness?: string;
     /** Records that no checkpoint covers count as a fault. */
     readonly strict?: boolean;
   },
 ): Promise<number> {
   await expectLedger(dir);
-  const [hostKeys, deviceKeys, knownCheckpoints] = await Promise.all([
+  const [hostKeys, deviceKeys, kept, witness] = await Promise.all([
     readVerifiers(options.hostKeys),
     readVerifiers(options.deviceKeys),
     Promise.all((options.checkpoints ?? []).map(readText)),
+    options.witness === undefined ? undefined : readWitness(options.witness, dir),
   ]);
   const receiptKeys = { hostKeys, deviceKeys };
+  const knownCheckpoints = [...kept, ...(witness?.ofThis ?? []).map(({ note }) => note)];
   const report = await verifyLedger(dir, { keys: hostKeys, knownCheckpoints, receiptKeys });
   const isRefused = options.strict === true && report.unsigned + report.tornBytes > 0;
-  if (options.json) printJson(terminal, report);
-  else printReport(terminal, report, { ...options, dir, isRefused });
-  if (report.verdict === 'altered' || isRefused) return EXIT_STATUS.failed;
-  return report.verdict === 'valid' ? EXIT_STATUS.ok : EXIT_STATUS.unchecked;
+  const replaced = witness === undefined ? [] : replacedBy(report, witness, hostKeys);
+  const witnessed = witness === undefined ? [] : witnessLines(report, witness, replaced);
+  const isReplaced = replaced.length > 0;
+  const isChecked = report.verdict !== 'unchecked' && witness?.ofThis.length !== 0;
+  if (options.json) printJson(terminal, { ...report, ...(witness && { witness, isReplaced }) });
+  else
+    printReport(terminal, report, {
+      ...options,
+      ...{ dir, isRefused, isReplaced, isChecked, witnessed },
+    });
+  if (report.verdict === 'altered' || isRefused || isReplaced) return EXIT_STATUS.failed;
+  return isChecked ? EXIT_STATUS.ok : EXIT_STATUS.unchecked;
 }
 
 /** A mistyped folder must not look like an empty ledger. */
@@ -88,6 +101,9 @@ interface ReportContext {
   readonly hostKeys: string;
   readonly deviceKeys: string;
   readonly isRefused: boolean;
+  readonly isReplaced: boolean;
+  readonly isChecked: boolean;
+  readonly witnessed: readonly string[];
 }
 
 /** What was found comes first, and one line that sums it up last. */
@@ -99,7 +115,7 @@ function printReport(terminal: Terminal, report: LedgerReport, context: ReportCo
   for (const [kind, count] of Object.entries(report.byKind)) {
     print(terminal, `  ${kind.padEnd(16)}${count}`);
   }
-  for (const note of [...notesOf(report), ...leftOf(report, context)]) {
+  for (const note of [...notesOf(report), ...leftOf(report, context), ...context.witnessed]) {
     print(terminal, `  ${foreignLine(note)}`);
   }
   const summary = `${counted(records, 'record')}, root ${root}, the checkpoint covers ${checkpointSize}`;
@@ -114,7 +130,10 @@ function printReport(terminal: Terminal, report: LedgerReport, context: ReportCo
       terminal,
       `${paint('red', 'Refused')}: ${counted(unsigned, 'record')} ${unsigned === 1 ? 'is' : 'are'} unsigned. ${summary}`,
     );
-  } else if (report.verdict === 'unchecked') {
+  } else if (context.isReplaced) {
+    const why = 'the device witnessed another ledger of the same host';
+    print(terminal, `${paint('red', 'Replaced')}: ${why}. ${summary}`);
+  } else if (!context.isChecked) {
     print(terminal, `${paint('yellow', 'Not altered, and not checked in full')}: ${summary}`);
   } else {
     print(terminal, `${paint('green', 'Valid')}: ${summary}`);

@@ -123,12 +123,13 @@ function deviceUrl({ sockets }: Ports): string {
 }
 
 function bridgeConfig(layout: Layout, ports: Ports) {
-  const { device, policy, authority } = layout;
+  const { device, policy, authority, receiptKeys } = layout;
   return {
     relay: { urls: [deviceUrl(ports)], caFile: authority.cert },
     device: { credentialFile: device.credential, keyFile: device.key },
     policy: { bundleFile: policy.bundle, keysDir: policy.keys },
     servers: { manifestFile: device.manifest, keysDir: device.manifestKeys },
+    witness: { hostKeysDir: receiptKeys.host },
     stateDir: device.state,
   };
 }

@@ -45,6 +45,7 @@ export function layoutOf(home: string) {
       manifest: at('device', 'manifest.dsse.json'),
       manifestFloor: at('device', 'state', 'manifest-floor.json'),
       state: at('device', 'state'),
+      witness: at('device', 'state', 'witness'),
       controlSocket: at('device', 'state', 'control.sock'),
       files: at('device', 'files'),
     },

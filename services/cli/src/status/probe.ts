@@ -111,9 +111,10 @@ export function faultsIn(report: Report = {}): readonly Fault[] {
   const { state, why } = report;
   const own = state === 'live' || typeof why !== 'string' ? [] : [{ ...report, name: '' }];
   const parts = [...recordsIn(report.components), ...recordsIn(report.servers)];
-  const named = (name: 'policy' | 'manifest' | 'journal') =>
+  const named = (name: 'policy' | 'manifest' | 'journal' | 'witness') =>
     recordsIn([report[name]]).map((each): Report => ({ ...each, name }));
-  const documents = [...named('policy'), ...named('manifest')].filter(isFaultyDocument);
+  const held = [...named('policy'), ...named('manifest'), ...named('witness')];
+  const documents = held.filter(isFaultyDocument);
   // A journal has a state only when it fails.
   const journals = named('journal').filter((journal) => journal.state !== undefined);
   return [...own, ...parts.filter(isFaulty), ...documents, ...journals].map(faultOf);

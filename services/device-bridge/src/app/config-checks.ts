@@ -11,6 +11,7 @@ import {
   memoryFloor,
   watchDocument,
 } from '@zerolatency/signing';
+import { readHostKeys } from '../adapters/checkpoints/checkpoint-folder.ts';
 import { readCredential, readDeviceKey } from '../adapters/credential/read-credential.ts';
 import type { BridgeConfig } from '../config.ts';
 
@@ -22,6 +23,7 @@ export function checksOfBridge({
   policy,
   servers,
   stateDir,
+  witness,
 }: BridgeConfig): ConfigChecks {
   return {
     stateDir: () => expectWritable(stateDir),
@@ -34,6 +36,7 @@ export function checksOfBridge({
     'policy.bundleFile': () => expectDocument(POLICY_BUNDLE, policy.bundleFile, policy.keysDir),
     'servers.manifestFile': () =>
       expectDocument(SERVER_MANIFEST, servers.manifestFile, servers.keysDir),
+    ...(witness && { 'witness.hostKeysDir': () => readHostKeys(witness.hostKeysDir) }),
   };
 }
 

@@ -1,10 +1,12 @@
+import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
 import { fromUnknown } from '@zerolatency/errors';
-import type { Frame } from '@zerolatency/frame';
+import { type Frame, FrameKind, WITNESS_FEATURE } from '@zerolatency/frame';
 import type { BundleHolder } from '@zerolatency/policy';
 import { watchFiles } from '@zerolatency/service/files';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger } from '@zerolatency/service/telemetry';
+import { openCheckpoints, readHostKeys } from '../adapters/checkpoints/checkpoint-folder.ts';
 import { realFolders } from '../adapters/files/real-folders.ts';
 import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
@@ -23,6 +25,7 @@ import type {
 import type { BridgeMetrics } from '../metrics.ts';
 import type { Log } from '../ports.ts';
 import type { Supervisor } from '../servers/supervisor.ts';
+import { Witness } from '../witness/witness.ts';
 
 interface CallsParts {
   readonly lifecycle: Lifecycle;
@@ -40,9 +43,29 @@ interface CallsParts {
 
 /** The device's calls and the connection they arrive on, which has not been started. */
 export async function openCalls(config: BridgeConfig, parts: CallsParts) {
-  const calls = openDeviceCalls(config, parts, (frame) => connection.send(frame));
-  const connection = await openConnection(config, parts, listenerOf(parts, calls));
-  return { calls, connection };
+  const send = (frame: Frame) => connection.send(frame);
+  const calls = openDeviceCalls(config, parts, send);
+  const witness = await openWitness(config, parts, send);
+  const connection = await openConnection(config, parts, listenerOf(parts, calls, witness));
+  return { calls, connection, witness };
+}
+
+async function openWitness(
+  { witness, stateDir }: BridgeConfig,
+  { log, metrics, clock }: CallsParts,
+  send: (frame: Frame) => void,
+): Promise<Witness | undefined> {
+  if (witness === undefined) return undefined;
+  const { hostKeysDir } = witness;
+  return new Witness({
+    store: await openCheckpoints(join(stateDir, 'witness')),
+    hostKeysDir,
+    hostKeys: () => readHostKeys(hostKeysDir),
+    send,
+    onResult: metrics.checkpoints(),
+    nowMs: clock.monotonicMs,
+    log,
+  });
 }
 
 const MAINTAIN_MS = 500;
@@ -140,6 +163,7 @@ async function openConnection(
     },
     journalId: journal.id,
     bridgeVersion,
+    features: config.witness === undefined ? [] : [WITNESS_FEATURE],
     loadIdentity: device.loadIdentity,
     catalog: () => servers.catalog,
     listener,
@@ -152,9 +176,16 @@ async function openConnection(
   return connection;
 }
 
-function listenerOf({ log, metrics, onLive }: CallsParts, calls: DeviceCalls): ConnectionListener {
+function listenerOf(
+  { log, metrics, onLive }: CallsParts,
+  calls: DeviceCalls,
+  witness: Witness | undefined,
+): ConnectionListener {
   return {
-    onFrame: (frame, host) => calls.frame(frame, host),
+    onFrame: (frame, host) => {
+      if (frame.kind === FrameKind.WITNESS) witness?.hear(frame, host);
+      else calls.frame(frame, host);
+    },
     onIgnored: () => metrics.frameIgnored(),
     onLive: (epoch) => {
       calls.attached(epoch);

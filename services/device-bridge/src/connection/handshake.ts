@@ -109,7 +109,7 @@ async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8
   const proof = await signPossession(key, { nonce, audience, nowMs: deps.clock.nowMs() });
   const { journalId, bridgeVersion } = deps;
   const catalog = deps.catalog();
-  const features = [...FEATURES, HOSTS_FEATURE];
+  const features = [...FEATURES, HOSTS_FEATURE, ...(deps.features ?? [])];
   const message = { credential, proof, journalId, bridgeVersion, catalog, features };
   return toBinary(HelloSchema, create(HelloSchema, message));
 }

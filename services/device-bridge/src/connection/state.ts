@@ -79,6 +79,8 @@ export interface ConnectionDeps {
   readonly random: () => number;
   readonly journalId: Uint8Array;
   readonly bridgeVersion: string;
+  /** What this bridge speaks beside the features of every bridge. */
+  readonly features?: readonly string[];
   readonly limits: ConnectionLimits;
   loadIdentity(): Promise<DeviceCredentials>;
   catalog(): Catalog;

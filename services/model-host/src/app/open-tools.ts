@@ -60,6 +60,7 @@ import {
   toolMetrics,
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
+import { openWitnesses } from './open-witnesses.ts';
 import { logCalls } from './turn-telemetry.ts';
 
 export interface HostDeps {
@@ -124,6 +125,9 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     closeEarlier().catch((err) => log.error({ err }, 'calls without a receipt were not closed'));
   };
   const logCall = logCalls(log);
+  const devices = relay ?? NO_DEVICES;
+  const ledgerDir = config.ledger.dir;
+  const witnesses = openWitnesses({ ...deps, devices, ledger, ledgerDir, signer });
   const toolboxes = createToolboxes({
     executors,
     policy,
@@ -134,6 +138,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     onEnded: (call) => {
       logCall(call);
       recent?.called(call);
+      witnesses.called(call);
     },
     tracer,
   });
@@ -143,6 +148,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     components: {
       ledger: ledgerCheck(ledger),
       ...(exporting && { 'checkpoint export': async () => exporting.status() }),
+      ...(relay && { witnesses: witnesses.check }),
       policy: policyCheck,
       ...relayChecks,
     },

@@ -16,6 +16,19 @@ import {
 /** A call without a frame for this long is over, even if neither end said so. */
 const ROUTE_IDLE_MS = 15 * 60 * 1000;
 
+/** The answers to these frames of a host need a route. */
+const OPENING_KINDS: ReadonlySet<number> = new Set([
+  FrameKind.CALL,
+  FrameKind.RESUME,
+  FrameKind.WITNESS,
+]);
+/** After these of a device the call or exchange is over, or the host makes a new route for it. */
+const CLOSING_KINDS: ReadonlySet<number> = new Set([
+  FrameKind.NOT_SEEN,
+  FrameKind.REFUSED,
+  FrameKind.WITNESSED,
+]);
+
 export interface RoutingMetrics {
   passed(from: Side, bytes: number): void;
   refused(from: Side, errorId: ErrorId): void;
@@ -39,7 +52,7 @@ export interface DeviceHandle {
   lost(reason: LostReason): void;
 }
 
-/** Where the answers to a call go. Made by CALL and RESUME; ends with the call. */
+/** Where the answers to a call or exchange go. Ends with it. */
 interface CallRoute {
   readonly handle: DeviceHandle;
   usedAtMs: number;
@@ -139,7 +152,7 @@ export class LiveDevice {
     const kind = kindOf(frame);
     const callKey = callKeyOf(frame);
     const route = this.#routes?.get(callKey);
-    const opensRoute = kind === FrameKind.CALL || kind === FrameKind.RESUME;
+    const opensRoute = OPENING_KINDS.has(kind);
     if (route !== undefined && !mayUse(route, handle, opensRoute)) {
       metrics.refused('host', 'identity.forbidden');
       return;
@@ -176,8 +189,7 @@ export class LiveDevice {
     }
     const { handle } = route;
     const kind = kindOf(frame);
-    // The call is over, or the host sends it again and so makes a new route.
-    if (kind === FrameKind.NOT_SEEN || kind === FrameKind.REFUSED) {
+    if (CLOSING_KINDS.has(kind)) {
       this.#unbind(callKey, handle);
     } else {
       route.usedAtMs = nowMs;

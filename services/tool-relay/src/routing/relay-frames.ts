@@ -9,6 +9,7 @@ import {
   isCanonical,
   NO_CALL,
   offsetOf,
+  WITNESS_FEATURE,
 } from '@zerolatency/frame';
 import {
   CatalogSchema,
@@ -91,6 +92,7 @@ export function openedFrame(handle: number, fields: OpenedFields): Uint8Array {
     epoch: BigInt(epoch),
     journalId,
     credential,
+    relayFeatures: [WITNESS_FEATURE],
     deviceFeatures: [...deviceFeatures],
     catalog: fromBinary(CatalogSchema, fields.catalog),
   });

@@ -348,6 +348,7 @@ function connectionOf(opened: Opened, parts: ConnectionParts): DeviceConnection 
     servers: opened.catalog?.servers ?? [],
     credential: opened.credential,
     verifier: credential.verifier,
+    features: opened.deviceFeatures.filter((name) => opened.relayFeatures.includes(name)),
   };
 }
 

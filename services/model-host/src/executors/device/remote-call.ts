@@ -22,6 +22,8 @@ export interface DeviceConnection extends Route {
   readonly credential: string;
   /** For the key in the credential, which alone signs this device's receipts. */
   readonly verifier: Verifier;
+  /** Those that both the device and its relay name. */
+  readonly features: readonly string[];
 }
 
 export interface RouteUser {

@@ -46,7 +46,7 @@ export declare type Frame = Message<"zerolatency.bridge.v1.Frame"> & {
   device?: number | undefined;
 
   /**
-   * 16 random bytes; all zero where the frame belongs to no call.
+   * 16 random bytes; all zero where the frame belongs to no call or exchange.
    *
    * @generated from field: optional bytes call_id = 4;
    */
@@ -218,6 +218,14 @@ export enum FrameKind {
   ACK = 36,
 
   /**
+   * Host to device: Witness. Needs the feature "witness" of the bridge and of
+   * the relay, which makes a route for the answer.
+   *
+   * @generated from enum value: FRAME_KIND_WITNESS = 37;
+   */
+  WITNESS = 37,
+
+  /**
    * Device to host: raw bytes of the result from offset on.
    *
    * @generated from enum value: FRAME_KIND_DATA = 48;
@@ -251,6 +259,13 @@ export enum FrameKind {
    * @generated from enum value: FRAME_KIND_PROGRESS = 52;
    */
   PROGRESS = 52,
+
+  /**
+   * Device to host: Witnessed.
+   *
+   * @generated from enum value: FRAME_KIND_WITNESSED = 53;
+   */
+  WITNESSED = 53,
 }
 
 /**

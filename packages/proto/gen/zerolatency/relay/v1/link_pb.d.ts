@@ -81,7 +81,7 @@ export declare type Opened = Message<"zerolatency.relay.v1.Opened"> & {
   credential: string;
 
   /**
-   * The features the relay speaks to hosts. None is defined yet.
+   * The features the relay speaks to hosts: "witness".
    *
    * @generated from field: repeated string relay_features = 5;
    */
