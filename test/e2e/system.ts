@@ -147,7 +147,7 @@ export async function runZl(layout: Layout, args: readonly string[]) {
   }
 }
 
-const terminal: Terminal = {
+export const terminal: Terminal = {
   stdin: process.stdin,
   stdout: process.stdout,
   stderr: process.stderr,

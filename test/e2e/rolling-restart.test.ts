@@ -1,0 +1,207 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { text } from 'node:stream/consumers';
+import { test } from 'node:test';
+import { create } from '@bufbuild/protobuf';
+import { CatalogSchema } from '@zerolatency/proto/bridge';
+import { eventually, needsRedis, type TestDevice } from '@zerolatency/testing';
+import { wsDial } from '../../services/device-bridge/src/adapters/ws/dial.ts';
+import { Connection } from '../../services/device-bridge/src/connection/connection.ts';
+import { addEffectsServer, traceOf } from './effects.ts';
+import { RelayPeers } from './relay-peers.ts';
+import { relayPool } from './relay-pool.ts';
+import { type Call, runTurn, type System, startSystem } from './system.ts';
+
+const CHATS = 8;
+const CALLS_PER_TURN = 8;
+const CALL_MS = 300;
+/** Between two restarts, so that each meets calls in every state. */
+const TURNS_BETWEEN = CHATS;
+const DEVICES = 200;
+
+/** 64 calls in flight, again and again, each of which leaves a trace. */
+class Load {
+  readonly calls: Call[] = [];
+  /** Of every call that a turn may have made. */
+  readonly keys: string[] = [];
+  readonly failedTurns: string[] = [];
+  readonly #system: System;
+  readonly #chats: Promise<void>[];
+  #turns = 0;
+  #isOver = false;
+
+  constructor(system: System) {
+    this.#system = system;
+    this.#chats = Array.from({ length: CHATS }, () => this.#chat());
+  }
+
+  async passed(turns: number): Promise<void> {
+    const wanted = this.#turns + turns;
+    const ended = Promise.all(this.#chats);
+    const isPassed = eventually(() => this.#turns >= wanted, { timeoutMs: 120_000 });
+    await Promise.race([isPassed, ended]);
+  }
+
+  async stop(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#chats);
+  }
+
+  async #chat(): Promise<void> {
+    const session = await this.#system.chat();
+    while (!this.#isOver) {
+      const key = randomUUID().replaceAll('-', '');
+      const { calls, ending } = await runTurn(session, `act eight times ${key} ${CALL_MS} 100`);
+      this.#turns += 1;
+      this.calls.push(...calls);
+      for (let nth = 1; nth <= CALLS_PER_TURN; nth++) this.keys.push(`${key}${nth}`);
+      if (ending !== 'done') this.failedTurns.push(ending);
+    }
+    session.close();
+  }
+}
+
+function countBy(names: readonly string[]): Record<string, number> {
+  const counts: Record<string, number> = {};
+  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
+  return counts;
+}
+
+interface Simulated {
+  readonly connection: Connection;
+  /** Where it is live; undefined while it has no relay. */
+  relay: string | undefined;
+  lives: number;
+}
+
+/** A device without calls that connects as a bridge does. */
+function simulate(
+  { credential, key }: TestDevice,
+  ca: string,
+  relays: readonly string[],
+): Simulated {
+  const connection = new Connection({
+    relays,
+    dial: wsDial(() => ({ ca, timeoutMs: 10_000 })),
+    clock: {
+      nowMs: Date.now,
+      monotonicMs: () => performance.now(),
+      setTimeout: (run, delayMs) => setTimeout(run, delayMs),
+      clearTimeout: (timer) => clearTimeout(timer as NodeJS.Timeout | undefined),
+    },
+    random: Math.random,
+    journalId: new Uint8Array(16).fill(7),
+    bridgeVersion: '0.1.0',
+    limits: { handshakeMs: 10_000, minBackoffMs: 250, maxBackoffMs: 30_000, maxBufferedBytes: 1e6 },
+    loadIdentity: async () => ({ credential, key: key.privateKey }),
+    catalog: () => create(CatalogSchema, {}),
+    listener: {
+      onLive: () => {
+        device.lives += 1;
+      },
+      onLost() {},
+      onFrame() {},
+      onIgnored() {},
+      onState: (state) => {
+        device.relay = state.name === 'live' ? state.wire.relay : undefined;
+      },
+      onAttempt() {},
+    },
+  });
+  const device: Simulated = { connection, relay: undefined, lives: 0 };
+  connection.start();
+  return device;
+}
+
+/** The address of the relay at which the device of the installation is live. */
+async function relayOfDevice({ settings }: System): Promise<string> {
+  return await eventually(async () => {
+    const status = JSON.parse(await text(connect(settings.bridge.controlSocket)));
+    return status.state === 'live' ? String(status.relay) : undefined;
+  });
+}
+
+test('pods of a pool that restart or die', { timeout: 280_000, ...needsRedis() }, async (t) => {
+  let pool: Awaited<ReturnType<typeof relayPool>> | undefined;
+  const system = await startSystem(t, {
+    async prepare(layout) {
+      await addEffectsServer(layout);
+      pool = await relayPool(t, layout, 3);
+      for (const pod of pool.pods.slice(1)) await pod.start();
+    },
+  });
+  const { pods = [], deviceUrls = [] } = pool ?? {};
+  t.after(() => Promise.all(pods.map((pod) => pod.stop())));
+
+  await t.test(
+    '[RLY-06] [RLY-04] a rolling restart of every pod fails no call, leaves none unknown and repeats none',
+    async (t) => {
+      const load = new Load(system);
+      await load.passed(TURNS_BETWEEN);
+      for (const pod of pods) {
+        assert.equal(await pod.stop(), 'stopped');
+        await pod.start();
+        await load.passed(TURNS_BETWEEN);
+      }
+      await load.stop();
+      assert.deepEqual(load.failedTurns, []);
+      assert.deepEqual(Object.keys(countBy(load.calls.map(({ outcome }) => outcome))), ['DONE']);
+      for (const key of load.keys)
+        assert.deepEqual(traceOf(system.layout, key), ['began', 'ended']);
+      t.diagnostic(`${load.calls.length} calls done while 3 of 3 pods restarted`);
+    },
+  );
+
+  await t.test(
+    '[RLY-06] [RLY-05] after kill -9 of a pod its devices return elsewhere, and each call has one outcome',
+    async (t) => {
+      const peers = await RelayPeers.of(t, system);
+      const ca = readFileSync(system.layout.authority.cert, 'utf8');
+      const devices: Simulated[] = [];
+      t.after(() => Promise.all(devices.map(({ connection }) => connection.close())));
+      for (let nth = 0; nth < DEVICES; nth++) {
+        const first = nth % deviceUrls.length;
+        const urls = [...deviceUrls.slice(first), ...deviceUrls.slice(0, first)];
+        devices.push(simulate(await peers.enrol({ deviceId: `device-${nth}` }), ca, urls));
+      }
+      const areLive = () => devices.every(({ relay }) => relay !== undefined);
+      await eventually(areLive, { timeoutMs: 60_000 });
+      const load = new Load(system);
+      await load.passed(TURNS_BETWEEN);
+      const url = await relayOfDevice(system);
+      const lost = devices.filter(({ relay }) => relay === url);
+      const others = devices.filter(({ relay }) => relay !== url);
+      const livesBefore = others.map(({ lives }) => lives);
+      const killedMs = performance.now();
+      const backMs = Promise.all(
+        lost.map(async (device) => {
+          const { lives } = device;
+          await eventually(() => device.lives > lives, { timeoutMs: 120_000 });
+          return performance.now() - killedMs;
+        }),
+      );
+      await pods[deviceUrls.indexOf(url)]?.kill();
+      await backMs;
+      await load.passed(TURNS_BETWEEN);
+      await load.stop();
+      const sortedMs = (await backMs).sort((a, b) => a - b);
+      const at = (share: number) =>
+        Math.round(sortedMs[Math.floor(share * (sortedMs.length - 1))]!);
+      t.diagnostic(`${lost.length} devices back: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
+      t.diagnostic(`calls: ${JSON.stringify(countBy(load.calls.map(({ outcome }) => outcome)))}`);
+      t.diagnostic(`turns that ended with an error: ${JSON.stringify(countBy(load.failedTurns))}`);
+      assert.ok(lost.length >= DEVICES / 6, `${lost.length} devices on the killed pod`);
+      assert.deepEqual(
+        others.map(({ lives }) => lives),
+        livesBefore,
+      );
+      for (const { outcome } of load.calls) assert.match(outcome, /^(DONE|FAILED|UNKNOWN)$/);
+      for (const key of load.keys) {
+        const began = traceOf(system.layout, key).filter((what) => what === 'began');
+        assert.ok(began.length <= 1, `${key} ran ${began.length} times`);
+      }
+    },
+  );
+});
