@@ -83,6 +83,9 @@ export interface HostSettings {
    * The relays that lead to devices. Without urls, chats have no device tools.
    */
   readonly relay: {
+    /**
+     * RPC addresses of relay pods, as https://relay-1.example:8445; or a name that resolves to many, such as a headless service, as dns:///relays.example:8445, which dns://10.0.0.10:53/relays.example:8445 asks of one DNS server. Certificates are checked for the name.
+     */
     readonly urls: readonly string[];
     readonly tls?: TlsFiles;
     /**

@@ -25,6 +25,8 @@ export class FakeDirectory {
   locates = 0;
   /** Devices reported as unknown instead of offline. */
   readonly unknown = new Set<string>();
+  /** The pods cannot reach their store. */
+  isDegraded = false;
 
   lease(tenant: string, deviceId: string, relay: LinkRelay): number {
     this.#lastEpoch += 1;
@@ -46,6 +48,9 @@ export class FakeDirectory {
         if (lease !== undefined) {
           const { relayId, linkUrl } = lease.relay;
           return create(LocateResponseSchema, { relayId, linkUrl, epoch: BigInt(lease.epoch) });
+        }
+        if (this.isDegraded) {
+          throw toConnectError(new ZlError('directory.degraded', 'without redis'));
         }
         const id = this.unknown.has(deviceId) ? 'device.unknown' : 'device.offline';
         throw toConnectError(new ZlError(id, `${deviceId} is not connected`));

@@ -8,6 +8,10 @@ export const DEFAULT_RELAY_LIMITS = {
   reconnectWaitMs: 5000,
   /** An unused route is closed after this long. */
   routeIdleMs: 300_000,
+  /** A link to a pod that owns nothing in use is closed after this long. */
+  linkIdleMs: 60_000,
+  /** Ten times what a busy relay takes for an answer. */
+  hedgeMs: 250,
   /** A link or an RPC that is not answered by then has failed. */
   dialTimeoutMs: 3000,
   /** The relay is pinged this often, unless much is being sent; silent until the next time, it is dead. */

@@ -38,6 +38,8 @@ export interface LinkOptions {
   readonly credentials: () => Promise<LinkCredentials>;
   readonly limits: RelayLimits;
   readonly metrics: RelayMetrics;
+  /** Closed, because no device was open on it for a while. */
+  readonly onIdle: () => void;
   readonly onState: (state: LinkState['name'], reason?: ZlError) => void;
 }
 
@@ -69,6 +71,7 @@ export class Link {
   #state: LinkState = { name: 'idle' };
   #lastHandle = 0;
   readonly #backoff: Backoff;
+  #idleTimer: NodeJS.Timeout | undefined;
 
   constructor(options: LinkOptions) {
     this.url = options.url;
@@ -103,13 +106,16 @@ export class Link {
     this.#lastHandle += 1;
     const handle = this.#lastHandle;
     this.#users.set(handle, user);
+    clearTimeout(this.#idleTimer);
     if (isUp(state)) this.#sendOpen(handle, user);
     else if (state.name === 'idle' || state.name === 'lost') this.#dial();
     return { handle };
   }
 
   detach(handle: number): void {
-    if (this.#users.delete(handle)) this.send(deviceFrame(FrameKind.CLOSE, handle, NO_PAYLOAD));
+    if (!this.#users.delete(handle)) return;
+    this.send(deviceFrame(FrameKind.CLOSE, handle, NO_PAYLOAD));
+    this.#rest();
   }
 
   send(frame: Frame): void {
@@ -119,6 +125,7 @@ export class Link {
 
   close(): void {
     const state = this.#state;
+    clearTimeout(this.#idleTimer);
     this.#setState({ name: 'closed' });
     if ('socket' in state) state.socket?.close();
     this.#dropUsers(new ZlError('server.draining', 'this host is shutting down'));
@@ -188,7 +195,20 @@ export class Link {
       return;
     }
     this.#users.delete(frame.device);
+    this.#rest();
     user.onLost(routeLostError(frame.payload, user.deviceId));
+  }
+
+  /** Closes the link after a while without a device, whether it is up or was lost. */
+  #rest(): void {
+    if (this.#users.size > 0 || this.#state.name === 'closed') return;
+    clearTimeout(this.#idleTimer);
+    const end = () => {
+      this.close();
+      this.#options.onIdle();
+    };
+    this.#idleTimer = setTimeout(end, this.#options.limits.linkIdleMs);
+    this.#idleTimer.unref();
   }
 
   #onClosed(reason: ZlError): void {
@@ -203,6 +223,7 @@ export class Link {
   #dropUsers(reason: ZlError): void {
     const users = [...this.#users.values()];
     this.#users.clear();
+    this.#rest();
     for (const user of users) user.onLost(reason);
   }
 

@@ -6,6 +6,7 @@ import { ClientSessions, fromConnectError } from '@zerolatency/service/rpc';
 import { inject } from '@zerolatency/service/telemetry';
 import { clientTlsOptions, type TlsMaterial } from '@zerolatency/service/tls';
 import { LRUCache } from 'lru-cache';
+import type { RelayPod, RelayPods } from './relay-pods.ts';
 
 export interface LocatedRelay {
   readonly relayId: string;
@@ -14,9 +15,11 @@ export interface LocatedRelay {
 }
 
 export interface DeviceLocatorOptions {
-  readonly urls: readonly string[];
+  readonly pods: RelayPods;
   readonly tls: { current(): TlsMaterial };
   readonly timeoutMs: number;
+  /** After this long without an answer the next pod is asked too. */
+  readonly hedgeMs: number;
   /** The time of day of the relay that answered, to the second. */
   readonly onTime: (relayUnixMs: number) => void;
 }
@@ -36,7 +39,7 @@ export class DeviceLocator {
   readonly #options: DeviceLocatorOptions;
   readonly #peers = new Map<string, Peer>();
   readonly #owners = new LRUCache<string, LocatedRelay>({ max: MAX_CACHED_OWNERS });
-  #preferred = 0;
+  #preferred = '';
 
   constructor(options: DeviceLocatorOptions) {
     this.#options = options;
@@ -72,44 +75,78 @@ export class DeviceLocator {
     this.#peers.clear();
   }
 
-  async #ask<T>(
-    call: (client: Client<typeof RelayService>, options: CallOptions) => Promise<T>,
-    signal: AbortSignal,
-  ): Promise<T> {
-    const { urls, timeoutMs, onTime } = this.#options;
+  async #ask<T>(call: Ask<T>, signal: AbortSignal): Promise<T> {
+    const { pods, timeoutMs, onTime } = this.#options;
     const traceparent = inject();
     const headers: Record<string, string> = traceparent === '' ? {} : { traceparent };
     const onHeader = (answer: Headers) => {
       const relayUnixMs = Date.parse(answer.get('date') ?? '');
       if (!Number.isNaN(relayUnixMs)) onTime(relayUnixMs);
     };
-    let last = new ZlError('relay.unreachable', 'no relay url is configured');
-    for (let tried = 0; tried < urls.length; tried += 1) {
-      const index = (this.#preferred + tried) % urls.length;
-      const url = urls[index];
-      if (url === undefined) continue;
-      try {
-        const answer = await call(this.#peer(url).client, { signal, timeoutMs, headers, onHeader });
-        this.#preferred = index;
-        return answer;
-      } catch (reason) {
-        const error = fromConnectError(reason);
-        // An answer, and any other pod would give the same.
-        if (error.id.startsWith('device.') || error.id.startsWith('identity.')) throw error;
-        signal.throwIfAborted();
-        last = new ZlError('relay.unreachable', `${url}: ${describe(reason)}`, { cause: reason });
-      }
+    const isOver = new AbortController();
+    const options = {
+      signal: AbortSignal.any([signal, isOver.signal]),
+      ...{ timeoutMs, headers, onHeader },
+    };
+    try {
+      const found = await pods.current();
+      const first = Math.max(
+        0,
+        found.findIndex(({ url }) => url === this.#preferred),
+      );
+      const inTurn = [...found.slice(first), ...found.slice(0, first)];
+      return await this.#askInTurn(inTurn, (client) => call(client, options));
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isAnswer(error)) pods.doubt();
+      throw error;
+    } finally {
+      // Whoever was asked beside the one that answered.
+      isOver.abort();
     }
-    throw last;
   }
 
-  #peer(url: string): Peer {
+  /** Asks the next pod when one fails, and beside one that is slow: a pod that is gone may not refuse. */
+  async #askInTurn<T>(
+    [pod, ...others]: readonly RelayPod[],
+    ask: (client: Client<typeof RelayService>) => Promise<T>,
+  ): Promise<T> {
+    if (pod === undefined) throw new ZlError('relay.unreachable', 'no relay pod is known');
+    const asked = ask(this.#peer(pod).client).then(
+      (answer) => {
+        this.#preferred = pod.url;
+        return answer;
+      },
+      (reason: unknown) => {
+        throw errorOf(reason, pod);
+      },
+    );
+    if (others.length === 0) return asked;
+    const { promise: isSlow, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, this.#options.hedgeMs);
+    try {
+      const isDone = await Promise.race([asked.then(() => true), isSlow.then(() => false)]);
+      if (isDone) return await asked;
+    } catch (error) {
+      if (isAnswer(error)) throw error;
+      return await this.#askInTurn(others, ask).catch((next: unknown) => {
+        // It says more than that another pod cannot be reached.
+        throw isDegraded(error) && !isAnswer(next) ? error : next;
+      });
+    } finally {
+      clearTimeout(timer);
+    }
+    return await firstAnswer(asked, this.#askInTurn(others, ask));
+  }
+
+  #peer({ url, serverName }: RelayPod): Peer {
     const material = this.#options.tls.current();
     const existing = this.#peers.get(url);
     if (existing?.material === material) return existing;
     // The certificate was renewed: requests on the last connection may end there, older ones are aborted.
     existing?.previous?.abort();
-    const connections = new ClientSessions(url, clientTlsOptions(material));
+    const name = serverName === undefined ? {} : { servername: serverName };
+    const connections = new ClientSessions(url, { ...clientTlsOptions(material), ...name });
     const transport = createConnectTransport({
       baseUrl: url,
       httpVersion: '2',
@@ -127,6 +164,37 @@ interface CallOptions {
   readonly timeoutMs: number;
   readonly headers: Record<string, string>;
   readonly onHeader: (answer: Headers) => void;
+}
+
+type Ask<T> = (client: Client<typeof RelayService>, options: CallOptions) => Promise<T>;
+
+function errorOf(reason: unknown, { url }: RelayPod): ZlError {
+  const error = fromConnectError(reason);
+  if (isAnswer(error) || isDegraded(error)) return error;
+  return new ZlError('relay.unreachable', `${url}: ${describe(reason)}`, { cause: reason });
+}
+
+/** Any other pod would give the same. */
+function isAnswer(error: unknown): boolean {
+  return error instanceof ZlError && /^(device|identity)\./.test(error.id);
+}
+
+/** The pod does not know, because it cannot reach the directory; another one may. */
+function isDegraded(error: unknown): boolean {
+  return error instanceof ZlError && error.id === 'directory.degraded';
+}
+
+/** Of two pods; an error only where it is an answer, or both failed. */
+function firstAnswer<T>(one: Promise<T>, other: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    let failed = 0;
+    for (const asked of [one, other]) {
+      asked.then(resolve, (error: unknown) => {
+        failed += 1;
+        if (isAnswer(error) || failed === 2) reject(error);
+      });
+    }
+  });
 }
 
 /** Connect's message has the network error; the message of ours may hide it. */

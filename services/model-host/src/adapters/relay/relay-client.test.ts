@@ -175,6 +175,27 @@ test('does not wait for an unknown device', async (t) => {
   await assert.rejects(devices.route('north', 'ghost').ready(never), { id: 'device.unknown' });
 });
 
+test('[RLY-08] pods that cannot tell where a device is are asked again, and do not count as offline', async (t) => {
+  const { devices, directory, relays, enrol } = await relayWorld(t, {
+    limits: { connectWaitMs: 3_600_000 },
+  });
+  directory.isDegraded = true;
+  const ready = devices.route('north', 'laptop').ready(never);
+  await eventually(() => directory.locates > 4);
+  relays[0]!.connect(new EchoDevice(await enrol('laptop')));
+  assert.equal((await ready).epoch, 1);
+});
+
+test('[RLY-08] a turn is told that the directory is degraded, which may be retried', async (t) => {
+  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 200 } });
+  directory.isDegraded = true;
+  await assert.rejects(devices.route('north', 'laptop').ready(never), (error: ZlError) => {
+    assert.equal(error.id, 'directory.degraded');
+    assert.equal(error.retryable, true);
+    return true;
+  });
+});
+
 test('a device of another tenant is not found', async (t) => {
   const { devices } = await oneDevice(t, { limits: { connectWaitMs: 3_600_000 } });
   await assert.rejects(devices.route('south', 'laptop').ready(never), { id: 'device.offline' });

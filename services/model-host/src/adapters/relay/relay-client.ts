@@ -15,10 +15,11 @@ import type { DeviceRoute, DeviceRoutes } from '../../executors/device/remote-ca
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './limits.ts';
 import { Link, type LinkState, type RelayMetrics } from './link.ts';
 import { DeviceLocator, type LocatedRelay } from './locator.ts';
+import { RelayPods } from './relay-pods.ts';
 import { RelayRoute, type RelayRouteOptions } from './route.ts';
 
 export interface RelayClientOptions {
-  /** RPC addresses of relay pods; any one of them knows every device. */
+  /** RPC addresses of relay pods, or DNS names of many; any pod knows every device. */
   readonly urls: readonly string[];
   readonly tls: { current(): TlsMaterial };
   readonly deviceKeys: KeySet['keys'];
@@ -42,7 +43,8 @@ export function createRelayClient(options: RelayClientOptions): RelayClient {
   const limits = { ...DEFAULT_RELAY_LIMITS, ...options.limits };
   const relayClock = new RelayClock(nowMs);
   const locator = new DeviceLocator({
-    ...{ urls, tls, timeoutMs: limits.dialTimeoutMs },
+    ...{ tls, timeoutMs: limits.dialTimeoutMs, hedgeMs: limits.hedgeMs },
+    pods: new RelayPods(urls),
     onTime: (relayUnixMs) => relayClock.read(relayUnixMs),
   });
   const links = new LinkPool({ tls, limits, metrics, log, relayNowMs: () => relayClock.nowMs() });
@@ -225,7 +227,7 @@ export class LinkPool {
       const message = `this host links to ${maxLinks} relay pods at most`;
       return { error: new ZlError('limit.exceeded', message) };
     }
-    const link = this.#create(owner);
+    const link = this.#create(owner, () => this.#links.delete(key));
     this.#links.set(key, link);
     return link;
   }
@@ -241,13 +243,11 @@ export class LinkPool {
     for (const link of links) link.close();
   }
 
-  #create(owner: LocatedRelay): Link {
+  #create(owner: LocatedRelay, onIdle: () => void): Link {
     const { tls, limits, metrics, log, relayNowMs } = this.#options;
     const url = owner.linkUrl;
     return new Link({
-      url,
-      metrics,
-      limits,
+      ...{ url, metrics, limits, onIdle },
       credentials: async () => {
         // Read once, so that a renewal cannot mix two pairs.
         const material = tls.current();
