@@ -3,23 +3,24 @@ import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { test } from 'node:test';
+import { type TestContext, test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import { eventually, needsRedis, type TestDevice } from '@zerolatency/testing';
 import { wsDial } from '../../services/device-bridge/src/adapters/ws/dial.ts';
 import { Connection } from '../../services/device-bridge/src/connection/connection.ts';
-import { addEffectsServer, traceOf } from './effects.ts';
-import { RelayPeers } from './relay-peers.ts';
-import { relayPool } from './relay-pool.ts';
-import { type Call, runTurn, type System, startSystem } from './system.ts';
+import { addEffectsServer, traceOf } from '../e2e/effects.ts';
+import { RelayPeers } from '../e2e/relay-peers.ts';
+import { relayPool } from '../e2e/relay-pool.ts';
+import { type Call, runTurn, type System, startSystem } from '../e2e/system.ts';
+import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const CHATS = 8;
 const CALLS_PER_TURN = 8;
 const CALL_MS = 300;
 /** Between two restarts, so that each meets calls in every state. */
 const TURNS_BETWEEN = CHATS;
-const DEVICES = 200;
+const DEVICES = size({ short: 200, long: 2_000 });
 
 /** 64 calls in flight, again and again, each of which leaves a trace. */
 class Load {
@@ -61,12 +62,6 @@ class Load {
     }
     session.close();
   }
-}
-
-function countBy(names: readonly string[]): Record<string, number> {
-  const counts: Record<string, number> = {};
-  for (const name of names) counts[name] = (counts[name] ?? 0) + 1;
-  return counts;
 }
 
 interface Simulated {
@@ -115,6 +110,13 @@ function simulate(
   return device;
 }
 
+function report(t: TestContext, attack: string, { calls, failedTurns }: Load): void {
+  const undone = calls.filter(({ outcome }) => outcome !== 'DONE');
+  figure(t, { attack, name: 'calls', value: calls.length, unit: 'calls' });
+  figure(t, { attack, name: 'calls that were not done', value: undone.length, unit: 'calls' });
+  figure(t, { attack, name: 'turns that failed', value: failedTurns.length, unit: 'turns' });
+}
+
 /** The address of the relay at which the device of the installation is live. */
 async function relayOfDevice({ settings }: System): Promise<string> {
   return await eventually(async () => {
@@ -123,7 +125,7 @@ async function relayOfDevice({ settings }: System): Promise<string> {
   });
 }
 
-test('pods of a pool that restart or die', { timeout: 280_000, ...needsRedis() }, async (t) => {
+test('pods of a pool that restart or die', { timeout: TIMEOUT_MS, ...needsRedis() }, async (t) => {
   let pool: Awaited<ReturnType<typeof relayPool>> | undefined;
   const system = await startSystem(t, {
     async prepare(layout) {
@@ -147,10 +149,10 @@ test('pods of a pool that restart or die', { timeout: 280_000, ...needsRedis() }
       }
       await load.stop();
       assert.deepEqual(load.failedTurns, []);
-      assert.deepEqual(Object.keys(countBy(load.calls.map(({ outcome }) => outcome))), ['DONE']);
+      assert.deepEqual([...new Set(load.calls.map(({ outcome }) => outcome))], ['DONE']);
       for (const key of load.keys)
         assert.deepEqual(traceOf(system.layout, key), ['began', 'ended']);
-      t.diagnostic(`${load.calls.length} calls done while 3 of 3 pods restarted`);
+      report(t, 'rolling restart', load);
     },
   );
 
@@ -167,7 +169,7 @@ test('pods of a pool that restart or die', { timeout: 280_000, ...needsRedis() }
         devices.push(simulate(await peers.enrol({ deviceId: `device-${nth}` }), ca, urls));
       }
       const areLive = () => devices.every(({ relay }) => relay !== undefined);
-      await eventually(areLive, { timeoutMs: 60_000 });
+      await eventually(areLive, { timeoutMs: 120_000 });
       const load = new Load(system);
       await load.passed(TURNS_BETWEEN);
       const url = await relayOfDevice(system);
@@ -189,9 +191,11 @@ test('pods of a pool that restart or die', { timeout: 280_000, ...needsRedis() }
       const sortedMs = (await backMs).sort((a, b) => a - b);
       const at = (share: number) =>
         Math.round(sortedMs[Math.floor(share * (sortedMs.length - 1))]!);
-      t.diagnostic(`${lost.length} devices back: p50 ${at(0.5)} ms, p99 ${at(0.99)} ms`);
-      t.diagnostic(`calls: ${JSON.stringify(countBy(load.calls.map(({ outcome }) => outcome)))}`);
-      t.diagnostic(`turns that ended with an error: ${JSON.stringify(countBy(load.failedTurns))}`);
+      for (const share of [0.5, 0.99]) {
+        const name = `${lost.length} devices back, p${share * 100}`;
+        figure(t, { attack: 'pod kill', name, value: at(share), unit: 'ms' });
+      }
+      report(t, 'pod kill', load);
       assert.ok(lost.length >= DEVICES / 6, `${lost.length} devices on the killed pod`);
       assert.deepEqual(
         others.map(({ lives }) => lives),
