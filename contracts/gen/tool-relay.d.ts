@@ -87,6 +87,16 @@ export interface RelaySettings {
      */
     readonly credentialLifetime: string;
     /**
+     * Where the hashes of one-time codes are until they are used or expire.
+     */
+    readonly codes: {
+      /**
+       * memory forgets them when the registrar restarts.
+       */
+      readonly engine: 'memory' | 'redis';
+      readonly redis: Redis;
+    };
+    /**
      * Folder that gets the public key of each enrolled device (*.pem), for whoever verifies receipts. None is kept when empty.
      */
     readonly receiptKeysDir: string;
@@ -215,7 +225,7 @@ export interface RelaySettings {
      * memory serves a single pod; the pods of a pool share a Redis.
      */
     readonly engine: 'memory' | 'redis';
-    readonly redis: Redis;
+    readonly redis: Redis1;
   };
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
@@ -285,6 +295,36 @@ export interface Connections {
    */
   readonly stalled: string;
 }
+export interface Redis {
+  /**
+   * What the nodes are: one server, the Sentinels that know it, or some nodes of a Cluster.
+   */
+  readonly mode: 'single' | 'sentinel' | 'cluster';
+  /**
+   * host:port of each.
+   */
+  readonly nodes: readonly string[];
+  /**
+   * The name under which the Sentinels know the server.
+   */
+  readonly sentinelName: string;
+  /**
+   * ACL user; the default user when empty.
+   */
+  readonly username: string;
+  readonly password?: Secret;
+  readonly sentinelPassword?: Secret;
+  /**
+   * Connects over TLS and verifies the servers with this authority.
+   */
+  readonly tls?: {
+    readonly caFile: string;
+  };
+  /**
+   * A command that is not answered within this time has failed, and the pod goes on without Redis.
+   */
+  readonly commandTimeout: string;
+}
 /**
  * What the listener holds for clients, before and after it knows who they are.
  */
@@ -346,7 +386,7 @@ export interface Revocations {
    */
   readonly registrarUrl?: string;
 }
-export interface Redis {
+export interface Redis1 {
   /**
    * What the nodes are: one server, the Sentinels that know it, or some nodes of a Cluster.
    */

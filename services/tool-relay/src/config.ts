@@ -79,11 +79,7 @@ function compile(settings: RelaySettings) {
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
     directory: {
       engine: settings.directory.engine,
-      redis: {
-        ...settings.directory.redis,
-        nodes: settings.directory.redis.nodes.map(parseNode),
-        commandTimeoutMs: parseDurationMs(settings.directory.redis.commandTimeout),
-      },
+      redis: compileRedis(settings.directory.redis),
     },
   };
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
@@ -110,6 +106,7 @@ function compileRegistrar(settings: RelaySettings) {
     registrar: {
       ...registrar,
       credentialLifetimeMs: parseDurationMs(registrar.credentialLifetime),
+      codes: { ...registrar.codes, redis: compileRedis(registrar.codes.redis) },
       enrol: { ...enrol, connections: compileConnections(enrol.connections) },
     },
   };
@@ -131,6 +128,14 @@ function compileShared(settings: RelaySettings) {
     },
     digest: configDigest(settings),
     printable: describeConfig(settings, configSchema),
+  };
+}
+
+function compileRedis(redis: RelaySettings['directory']['redis']) {
+  return {
+    ...redis,
+    nodes: redis.nodes.map(parseNode),
+    commandTimeoutMs: parseDurationMs(redis.commandTimeout),
   };
 }
 

@@ -83,7 +83,7 @@ export async function registrarWorld(
   });
   const registry = createRegistry({ service: 'tool-relay', version: '0.1.0' });
   const { tracer } = createTracing({ service: 'tool-relay', version: '0.1.0' });
-  const registrar = await startRegistrar(config, { lifecycle, log, registry, tracer });
+  const registrar = await startRegistrar(config, { lifecycle, log, registry, tracer, env: {} });
   lifecycle.markReady();
   const open: Http2SessionManager[] = [];
   t.after(async () => {

@@ -5,7 +5,14 @@ import { test } from 'node:test';
 import { create } from '@bufbuild/protobuf';
 import { DurationSchema, timestampMs } from '@bufbuild/protobuf/wkt';
 import { verifyDeviceCredential } from '@zerolatency/identity';
-import { eventually, makeAuthority, makeEnrolment, tempDir } from '@zerolatency/testing';
+import {
+  eventually,
+  makeAuthority,
+  makeEnrolment,
+  needsRedis,
+  startRedis,
+  tempDir,
+} from '@zerolatency/testing';
 import { createLocalJWKSet, decodeJwt, exportJWK } from 'jose';
 import { openIssuer } from '../src/app/start-registrar.ts';
 import { readProgramConfig, readRegistrarConfig, readRelayConfig } from '../src/config.ts';
@@ -60,6 +67,23 @@ test('[BRG-04] of two requests at once with one code exactly one wins', async (t
   assert.match(text, /zl_registrar_enrolments_total\{error_id="none".*\} 2/);
   assert.match(text, /zl_registrar_enrolments_total\{error_id="enrolment.refused".*\} 6/);
 });
+
+test(
+  '[BRG-04] a registrar with its codes in Redis enrols a device once',
+  needsRedis(),
+  async (t) => {
+    const { port, stop } = await startRedis({ dir: tempDir(t) });
+    t.after(stop);
+    const redis = { nodes: [`127.0.0.1:${port}`], commandTimeout: '10s' };
+    const settings = { 'registrar.codes': { engine: 'redis', redis } };
+    const { invite, stranger, registrar } = await registrarWorld(t, { settings });
+    const request = await enrolRequest(await invite(), { audience: registrar.enrolUrl });
+    assert.equal((await stranger().enrol(request)).tenant, 'north');
+    assert.equal(await idOf(stranger().enrol(request)), 'enrolment.refused');
+    const report = await (await fetch(`${registrar.adminUrl}/health`)).text();
+    assert.match(report, /"name":"codes","status":"ok","detail":"redis"/);
+  },
+);
 
 test('[BRG-04] a proof that does not hold leaves the code for its owner', async (t) => {
   const { invite, stranger, registrar } = await registrarWorld(t);

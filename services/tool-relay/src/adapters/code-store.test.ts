@@ -1,25 +1,77 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { after, type TestContext, test } from 'node:test';
+import {
+  eventually,
+  needsRedis,
+  type RedisServer,
+  startRedis,
+  tempDir,
+} from '@zerolatency/testing';
+import { rawClient } from '../../test/redis-pods.ts';
+import { readRelayConfig } from '../config.ts';
 import type { CodeStore } from '../registrar/code-store.ts';
 import { MemoryCodes } from './memory-codes/memory-codes.ts';
+import { RedisCodes, type RedisCodesOptions } from './redis-codes/redis-codes.ts';
+import { connectRedis } from './redis-directory/connection.ts';
 
 const START_MS = 1_800_000_000_000;
 
+type Clock = RedisCodesOptions['clock'];
+
+interface Store {
+  readonly skip: string | false;
+  open(t: TestContext, clock: Clock): CodeStore | Promise<CodeStore>;
+}
+
+let shared: Promise<RedisServer> | undefined;
+const sharedRedis = () => {
+  shared ??= startRedis({ dir: tempDir({ after }) });
+  return shared;
+};
+after(async () => (await shared)?.stop());
+
 /** Every store is held to the same contract. */
-const STORES: Record<string, (clock: { unixMs(): number }) => CodeStore> = {
-  memory: (clock) => new MemoryCodes(clock),
+const STORES: Record<string, Store> = {
+  memory: { skip: false, open: (_, clock) => new MemoryCodes(clock) },
+  redis: {
+    ...needsRedis(),
+    open: async (t, clock) => {
+      const server = await sharedRedis();
+      await rawClient(t, server).flushall();
+      return redisCodes(t, server, clock);
+    },
+  },
 };
 
-function openStore(open: (typeof STORES)[string]) {
+async function openStore(t: TestContext, { open }: Store) {
   const clock = { nowMs: START_MS, unixMs: () => clock.nowMs };
-  return { clock, codes: open(clock) };
+  return { clock, codes: await open(t, clock) };
+}
+
+function redisCodes(t: TestContext, { port }: Pick<RedisServer, 'port'>, clock: Clock) {
+  const { directory } = readRelayConfig({
+    env: {},
+    flags: {
+      tls: { certFile: 'cert.pem', keyFile: 'key.pem', caFile: 'ca.pem' },
+      'enrolment.jwksFile': 'keys.json',
+      'directory.redis.nodes': [`127.0.0.1:${port}`],
+      'directory.redis.commandTimeout': '10s',
+    },
+  });
+  const codes = new RedisCodes({
+    clock,
+    connect: (events) => connectRedis(directory.redis, {}, events),
+  });
+  t.after(() => codes.close());
+  return codes;
 }
 
 const invitation = { tenant: 'north', deviceId: 'laptop', expiresAtMs: START_MS + 60_000 };
 
-for (const [name, open] of Object.entries(STORES)) {
-  test(`[BRG-04] ${name}: a code is taken once, with what it stands for`, async () => {
-    const { codes } = openStore(open);
+for (const [name, store] of Object.entries(STORES)) {
+  const { skip } = store;
+  test(`[BRG-04] ${name}: a code is taken once, with what it stands for`, { skip }, async (t) => {
+    const { codes } = await openStore(t, store);
     assert.equal(await codes.add('hash', invitation), true);
     assert.equal(await codes.has('hash'), true);
     const taken = await Promise.all([1, 2, 3].map(() => codes.take('hash')));
@@ -31,8 +83,8 @@ for (const [name, open] of Object.entries(STORES)) {
     assert.equal(await codes.take('other'), undefined);
   });
 
-  test(`[BRG-04] ${name}: an expired code is neither known nor taken`, async () => {
-    const { clock, codes } = openStore(open);
+  test(`[BRG-04] ${name}: an expired code is neither known nor taken`, { skip }, async (t) => {
+    const { clock, codes } = await openStore(t, store);
     await codes.add('first', invitation);
     await codes.add('second', invitation);
     clock.nowMs = invitation.expiresAtMs - 1;
@@ -42,8 +94,8 @@ for (const [name, open] of Object.entries(STORES)) {
     assert.equal(await codes.take('second'), undefined);
   });
 
-  test(`[BRG-04] ${name}: a code that is given back can be taken again`, async () => {
-    const { codes } = openStore(open);
+  test(`[BRG-04] ${name}: a code that is given back can be taken again`, { skip }, async (t) => {
+    const { codes } = await openStore(t, store);
     await codes.add('hash', invitation);
     const taken = await codes.take('hash');
     assert.ok(taken);
@@ -52,8 +104,8 @@ for (const [name, open] of Object.entries(STORES)) {
   });
 }
 
-test('[BRG-04] memory: a full store refuses more codes until some have expired', async () => {
-  const { clock, codes } = openStore((each) => new MemoryCodes(each));
+test('[BRG-04] memory: a full store refuses more codes until some have expired', async (t) => {
+  const { clock, codes } = await openStore(t, STORES.memory!);
   let added = 0;
   while (await codes.add(`hash ${added}`, invitation)) added += 1;
   assert.ok(added >= 1000 && added < 1_000_000);
@@ -61,3 +113,43 @@ test('[BRG-04] memory: a full store refuses more codes until some have expired',
   clock.nowMs = invitation.expiresAtMs;
   assert.equal(await codes.add('later', { ...invitation, expiresAtMs: clock.nowMs + 1 }), true);
 });
+
+test(
+  '[BRG-04] redis: codes outlive the registrar, and nonsense is no code',
+  needsRedis(),
+  async (t) => {
+    const clock = { unixMs: () => START_MS };
+    const server = await sharedRedis();
+    const client = rawClient(t, server);
+    await client.flushall();
+    await redisCodes(t, server, clock).add('hash', invitation);
+    const ttlMs = await client.pttl('zl:code:hash');
+    assert.ok(ttlMs > 0 && ttlMs <= 60_000, String(ttlMs));
+    const restarted = redisCodes(t, server, clock);
+    assert.deepEqual(await restarted.take('hash'), invitation);
+    for (const value of ['', 'null', '[]', '{"tenant":1}', '{"tenant":"a","deviceId":"b"}']) {
+      await client.set('zl:code:hash', value);
+      assert.equal(await restarted.take('hash'), undefined, value);
+    }
+  },
+);
+
+test(
+  '[BRG-04] redis: without its Redis the registrar says so, and goes on when it is back',
+  needsRedis(),
+  async (t) => {
+    const dir = tempDir(t);
+    const first = await startRedis({ dir });
+    const codes = redisCodes(t, first, { unixMs: () => START_MS });
+    assert.equal(await codes.add('hash', invitation), true);
+    assert.equal(codes.status().status, 'ok');
+    await first.stop();
+    const taken = codes.take('hash');
+    await assert.rejects(taken, { id: 'peer.unavailable', message: /Redis with its codes/ });
+    await eventually(() => codes.status().status === 'degraded');
+    const second = await startRedis({ dir, port: first.port });
+    t.after(() => second.stop());
+    await eventually(() => codes.status().status === 'ok');
+    assert.equal(await codes.take('hash'), undefined);
+  },
+);

@@ -6,7 +6,7 @@ import { MemoryDirectory } from '../adapters/memory-directory/memory-directory.t
 import type { RedisSecrets } from '../adapters/redis-directory/connection.ts';
 import { RedisDirectory } from '../adapters/redis-directory/redis-directory.ts';
 import { RedisStore } from '../adapters/redis-directory/redis-store.ts';
-import type { RelayConfig } from '../config.ts';
+import type { RedisSettings, RelayConfig } from '../config.ts';
 import {
   DegradableDirectory,
   type DegradableDirectoryOptions,
@@ -56,7 +56,7 @@ async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<Op
   const { pod, ownLease, clock, meters, log } = parts;
   const store = new RedisStore({
     settings: config.directory.redis,
-    secrets: await readSecrets(config, parts.env),
+    secrets: await readRedisSecrets(config.directory.redis, parts.env),
     relayId,
     address: () => pod().rpcUrl,
     clock,
@@ -82,8 +82,10 @@ async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<Op
   };
 }
 
-async function readSecrets(config: RelayConfig, env: DirectoryParts['env']): Promise<RedisSecrets> {
-  const { password, sentinelPassword, tls } = config.directory.redis;
+export async function readRedisSecrets(
+  { password, sentinelPassword, tls }: RedisSettings,
+  env: DirectoryParts['env'],
+): Promise<RedisSecrets> {
   const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
   const read = (ref: SecretRef) => resolveSecret(ref, sources);
   return {

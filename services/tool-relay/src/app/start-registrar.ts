@@ -4,7 +4,7 @@ import { type KeySetOptions, verifyDeviceCredential, watchKeySet } from '@zerola
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { RegistrarService } from '@zerolatency/proto/registrar';
 import { readIfThere, writeAtomically } from '@zerolatency/service/files';
-import { type ComponentCheck, serveAdmin } from '@zerolatency/service/lifecycle';
+import { serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer } from '@zerolatency/service/rpc';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import { signerFromPem } from '@zerolatency/signing';
@@ -12,6 +12,8 @@ import manifest from '../../package.json' with { type: 'json' };
 import { keepPublicKey, readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { openFileIssuer, readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
+import { RedisCodes } from '../adapters/redis-codes/redis-codes.ts';
+import { connectRedis } from '../adapters/redis-directory/connection.ts';
 import type { RelayDeps } from '../app.ts';
 import type { RegistrarConfig } from '../config.ts';
 import { exposeRevocations, RegistrarMeters } from '../metrics.ts';
@@ -23,6 +25,7 @@ import { RevocationAuthority } from '../registrar/revocation-authority.ts';
 import { enrolmentService } from '../rpc/enrolment-service.ts';
 import { registrarService } from '../rpc/registrar-service.ts';
 import { type Callers, offer, serveRpc } from '../rpc/server.ts';
+import { readRedisSecrets } from './open-directory.ts';
 
 export interface RegistrarAddresses {
   readonly enrolUrl: string;
@@ -31,14 +34,14 @@ export interface RegistrarAddresses {
 }
 
 /** What a shutdown closes, first to last. */
-const SHUTDOWN_ORDER = ['enrol', 'rpc', 'admin', 'enrolment keys', 'certificates'];
+const SHUTDOWN_ORDER = ['enrol', 'rpc', 'codes', 'admin', 'enrolment keys', 'certificates'];
 
 const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.now() };
 
 /** Resolves when devices can enrol. The lifecycle closes everything it opens. */
 export async function startRegistrar(
   config: RegistrarConfig,
-  deps: Omit<RelayDeps, 'machine' | 'env'>,
+  deps: Omit<RelayDeps, 'machine'>,
 ): Promise<RegistrarAddresses> {
   const { lifecycle, log, registry, tracer } = deps;
   const { enrol, devices, receiptKeysDir } = config.registrar;
@@ -54,7 +57,8 @@ export async function startRegistrar(
   lifecycle.onDrain('enrolment keys', async () => keySet.close());
   await readDeviceFiles(devices);
 
-  const codes = new MemoryCodes(clock);
+  const codes = await openCodes(config, deps.env);
+  lifecycle.onDrain('codes', async () => codes.close());
   let enrolUrl = enrol.advertisedUrl;
   const enrolments = new Enrolments({
     ...{ codes, issuer, clock, log },
@@ -100,12 +104,19 @@ export async function startRegistrar(
     components: {
       'enrolment keys': async () => keySet.status(),
       certificate: async () => tls.status(),
-      codes: async (): ReturnType<ComponentCheck> => ({ status: 'ok', detail: codes.name }),
+      codes: async () => codes.status(),
       rpc: listeners,
     },
   });
   lifecycle.onDrain('admin', () => admin.close());
   return { enrolUrl, rpcUrl: rpc.url, adminUrl: admin.url };
+}
+
+async function openCodes({ registrar }: RegistrarConfig, env: RelayDeps['env']) {
+  const { engine, redis } = registrar.codes;
+  if (engine === 'memory') return new MemoryCodes(clock);
+  const secrets = await readRedisSecrets(redis, env);
+  return new RedisCodes({ clock, connect: (events) => connectRedis(redis, secrets, events) });
 }
 
 /** Operators administer, relays renew, and whoever uses devices follows the revocations. */

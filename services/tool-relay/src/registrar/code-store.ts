@@ -8,11 +8,12 @@ export interface Invitation {
 
 /** One-time codes by their hashes. An expired one is as if it had never been. */
 export interface CodeStore {
-  /** Names the store in reports. */
-  readonly name: string;
   /** Returns false when it is full. */
   add(codeHash: string, invitation: Invitation): Promise<boolean>;
   has(codeHash: string): Promise<boolean>;
   /** Removes the code: when two take it at the same time, one gets it. */
   take(codeHash: string): Promise<Invitation | undefined>;
+  /** For a component report. */
+  status(): { readonly status: 'ok' | 'degraded'; readonly detail: string };
+  close(): void;
 }

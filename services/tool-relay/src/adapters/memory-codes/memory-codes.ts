@@ -6,7 +6,6 @@ const MAX_CODES = 10_000;
 
 /** For a single registrar. A restart forgets the codes, which live for minutes. */
 export class MemoryCodes implements CodeStore {
-  readonly name = 'memory';
   readonly #clock: Pick<Clock, 'unixMs'>;
   readonly #codes = new Map<string, Invitation>();
 
@@ -30,6 +29,12 @@ export class MemoryCodes implements CodeStore {
     this.#codes.delete(codeHash);
     return invitation;
   }
+
+  status() {
+    return { status: 'ok', detail: 'memory' } as const;
+  }
+
+  close(): void {}
 
   #open(codeHash: string): Invitation | undefined {
     const invitation = this.#codes.get(codeHash);
