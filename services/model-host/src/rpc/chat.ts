@@ -119,7 +119,6 @@ async function* serveChat(
   deps.observer.opened();
   try {
     const proven = identityOf(context);
-    if (endsAsTurn) deps.turns.assertRoom(proven.identity);
     const session = new ChatSession({
       ...{ turns: deps.turns, ...proven },
       traceparent: context.requestHeader.get('traceparent') ?? '',

@@ -1,6 +1,7 @@
 import { createContextKey, type HandlerContext } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
 import type { Identity, ProvenIdentity } from '@zerolatency/identity';
+import { AgentService } from '@zerolatency/proto/agent';
 import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
 
 export interface RefusalObserver {
@@ -31,7 +32,15 @@ export interface RefusalCounter {
   count(authorization: string): void;
 }
 
+/** RPCs that are one turn, so that without a slot for it they need not be read. */
+const ONE_TURN: ReadonlySet<HandlerContext['method']> = new Set([
+  AgentService.method.chat,
+  AgentService.method.callTool,
+]);
+
 export interface GateOptions {
+  /** Throws while no turn of this identity would be admitted. */
+  readonly turns: { assertRoom(identity: Identity): void };
   readonly verifyToken: VerifyAccessToken;
   readonly streams: StreamSlots;
   readonly refusals: RefusalCounter;
@@ -40,6 +49,7 @@ export interface GateOptions {
 
 /** Runs before the body is read, so that a stranger costs no more than headers. */
 export function identityGate({
+  turns,
   verifyToken,
   streams,
   refusals,
@@ -51,6 +61,7 @@ export function identityGate({
       const token = bearerToken(authorization);
       const proven = await verifyToken(token);
       context.values.get(proveKey)();
+      if (ONE_TURN.has(context.method)) turns.assertRoom(proven.identity);
       const release = streams.take(proven.identity);
       // The signal aborts when the stream ends, however it does.
       if (context.signal.aborted) release();
