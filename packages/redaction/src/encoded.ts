@@ -9,7 +9,10 @@ const HEX_RUN = digitsOf('[0-9A-Fa-f]', 32);
 const MAX_SHIFTED_DIGITS = 1_024;
 /** Nearly all that is not text is rejected by this. */
 const MIN_READABLE_CHARS = 16;
-const READABLE = charSet(/[ -~\n\r\t]/);
+/** By byte. A text in UTF-16 has every other byte zero. */
+const IN_TEXT = Uint8Array.from({ length: 256 }, (_, byte) => {
+  return /[ -~\n\r\t\0]/.test(String.fromCharCode(byte)) ? 1 : 0;
+});
 /** Numbers and words of encoded data would be taken for these. */
 const NOT_ENCODED: readonly DetectorName[] = ['card', 'email'];
 
@@ -37,9 +40,6 @@ interface Run extends Span {
 
 interface Encoding {
   readonly name: 'base64' | 'hex';
-  readonly bitsPerDigit: number;
-  /** By character code. */
-  readonly values: Uint8Array;
   /** The offsets at which an encoded text may begin. */
   readonly alignments: number;
   /** Matches in every run without line ends in which a readable text is encoded, whatever its offset. */
@@ -51,28 +51,14 @@ const BASE64_OF_TEXT =
   /(?:[A-Za-f][A-HQ-Xg-nw-z0-3][ABEFIJMNQRUVYZcdghklopstwx014589][A-Za-z0-9+/_-]){4}/;
 const BASE64: Encoding = {
   name: 'base64',
-  bitsPerDigit: 6,
-  values: valuesOf('ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/', '-_'),
   alignments: 4,
   ofText: BASE64_OF_TEXT,
 };
 const HEX: Encoding = {
   name: 'hex',
-  bitsPerDigit: 4,
-  values: valuesOf('0123456789abcdef', 'ABCDEF'),
   alignments: 2,
   ofText: /(?:[0-7][0-9A-Fa-f]){16}/,
 };
-
-/** `others` stand for the last digits. */
-function valuesOf(digits: string, others: string): Uint8Array {
-  const values = new Uint8Array(128);
-  for (let i = 0; i < digits.length; i++) values[digits.charCodeAt(i)] = i;
-  for (let i = 0; i < others.length; i++) {
-    values[others.charCodeAt(i)] = digits.length - others.length + i;
-  }
-  return values;
-}
 
 /** The runs of base64 and hexadecimal digits in which a secret is found; each is masked whole. */
 export function encodedSecrets(text: string, detectors: readonly DetectorName[]): FoundSecret[] {
@@ -170,28 +156,26 @@ function secretIn(
   if (!encoding.ofText.test(digits)) return undefined;
   const shifts = digits.length > MAX_SHIFTED_DIGITS ? 1 : encoding.alignments;
   for (let shift = 0; shift < shifts; shift++) {
-    if (!hasReadable(digits, shift, encoding)) continue;
-    const [secret] = new SecretScanner(inner).scan(decoded(digits.slice(shift), encoding), true);
+    const bytes = Buffer.from(digits.slice(shift), encoding.name);
+    if (!hasReadable(bytes)) continue;
+    const [secret] = new SecretScanner(inner).scan(folded(bytes), true);
     if (secret !== undefined) return secret.name;
   }
   return undefined;
 }
 
-/** Whether a text is encoded; without decoding, because in most runs there is none. */
-function hasReadable(digits: string, from: number, { bitsPerDigit, values }: Encoding): boolean {
-  let held = 0;
-  let bits = 0;
-  let readable = 0;
-  for (let at = from; at < digits.length; at++) {
-    held = ((held << bitsPerDigit) | (values[digits.charCodeAt(at)] ?? 0)) & 0xffff;
-    bits += bitsPerDigit;
-    if (bits < 8) continue;
-    bits -= 8;
-    const byte = (held >> bits) & 0xff;
-    // A text in UTF-16 has every other byte zero.
-    if (byte === 0) continue;
-    readable = byte < 128 && READABLE[byte] === 1 ? readable + 1 : 0;
-    if (readable === MIN_READABLE_CHARS) return true;
+/** Whether there is a text. It covers one of any so many bytes in a row, so most are not looked at. */
+function hasReadable(bytes: Uint8Array): boolean {
+  let at = MIN_READABLE_CHARS - 1;
+  while (at < bytes.length) {
+    let start = at + 1;
+    while (start > 0 && IN_TEXT[bytes[start - 1] ?? 0] === 1) start--;
+    let chars = 0;
+    let end = start;
+    for (; start <= at && end < bytes.length && IN_TEXT[bytes[end] ?? 0] === 1; end++) {
+      if (bytes[end] !== 0 && ++chars === MIN_READABLE_CHARS) return true;
+    }
+    at = (start <= at ? end : at) + MIN_READABLE_CHARS;
   }
   return false;
 }
@@ -201,9 +185,8 @@ const FOLDED = Uint8Array.from({ length: 256 }, (_, byte) => {
   return byte === 0 ? DROPPED : fold(String.fromCharCode(byte)).charCodeAt(0) || DROPPED;
 });
 
-/** As a detector should read it. */
-function decoded(digits: string, { name }: Encoding): string {
-  const bytes = Buffer.from(digits, name);
+/** As a detector should read it; in place. */
+function folded(bytes: Buffer): string {
   let length = 0;
   for (let at = 0; at < bytes.length; at++) {
     const byte = FOLDED[bytes[at] ?? 0] ?? DROPPED;

@@ -78,7 +78,9 @@ export interface Execution {
   /** Set unless done. */
   readonly error?: ZlError;
   /** Set when done, except for a call recovered after a restart. */
-  readonly result?: McpResult;
+  readonly result?: McpResult | undefined;
+  /** The result as it arrived, where it arrived as JSON. */
+  readonly resultText?: string | undefined;
   readonly resultDigest?: Digest;
   readonly device?: DeviceReceipt;
   readonly remoteUs: number;

@@ -7,7 +7,7 @@ import type { ToolResult } from '../ports.ts';
 import type { CallFacts, CallLedger, Execution, McpResult } from './ports.ts';
 
 /** How a call ended, checked and masked, before it is recorded. */
-export interface Settlement extends Omit<Execution, 'result' | 'release'> {
+export interface Settlement extends Omit<Execution, 'result' | 'resultText' | 'release'> {
   /** Both empty unless done. */
   readonly resultJson: string;
   readonly text: string;
@@ -24,7 +24,7 @@ interface SettleRules {
 const MAX_ERROR_CHARS = 2000;
 
 export function settle(execution: Execution, rules: SettleRules): Settlement {
-  const { result, release: _, ...stated } = execution;
+  const { result, resultText, release: _, ...stated } = execution;
   const { tool, onMasked, isCancelled } = rules;
   if (stated.outcome === 'cancelled' && !isCancelled) {
     const late = new ZlError('tool.timeout', `${tool} did not finish in time`);
@@ -41,7 +41,48 @@ export function settle(execution: Execution, rules: SettleRules): Settlement {
     return { ...rest, ...settledAs('failed', error, onMasked) };
   }
   const masked = maskJson(result, { onMasked });
-  return { ...stated, resultJson: JSON.stringify(masked), text: textForModel(masked) };
+  const isAsGiven = masked === result && resultText !== undefined && showsAll(result, resultText);
+  const resultJson = isAsGiven ? resultText : JSON.stringify(masked);
+  return { ...stated, resultJson, text: textForModel(masked) };
+}
+
+/** Beyond this, writing the JSON again costs no more than looking through it. */
+const MAX_STRINGS = 10_000;
+
+/** Whether the text has no members but those of the value: of two with one name, the first is not masked. */
+function showsAll(value: object, text: string): boolean {
+  const members = membersIn(text);
+  return members !== undefined && members === membersOf(value);
+}
+
+/** The members in a text that is JSON: the strings before a colon. */
+function membersIn(text: string): number | undefined {
+  let members = 0;
+  let strings = 0;
+  for (let quote = text.indexOf('"'); quote !== -1; quote = text.indexOf('"', quote)) {
+    do quote = text.indexOf('"', quote + 1);
+    while (isEscaped(text, quote) && ++strings <= MAX_STRINGS);
+    if (++strings > MAX_STRINGS) return undefined;
+    quote += 1;
+    BEFORE_VALUE.lastIndex = quote;
+    if (BEFORE_VALUE.test(text)) members += 1;
+  }
+  return members;
+}
+
+const BEFORE_VALUE = /[ \t\n\r]*:/y;
+
+function isEscaped(text: string, at: number): boolean {
+  let start = at;
+  while (text.charAt(start - 1) === '\\') start -= 1;
+  return (at - start) % 2 === 1;
+}
+
+function membersOf(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0;
+  let members = Array.isArray(value) ? 0 : Object.keys(value).length;
+  for (const part of Object.values(value)) members += membersOf(part);
+  return members;
 }
 
 function faultOf(
@@ -89,7 +130,8 @@ function settledAs(
 }
 
 /** An earlier run of this host sent the call, so its result was never seen. */
-export function settleRecovered({ result: _, release: __, ...stated }: Execution): Settlement {
+export function settleRecovered(execution: Execution): Settlement {
+  const { result: _, resultText: __, release: ___, ...stated } = execution;
   return { ...stated, ...NO_RESULT };
 }
 

@@ -89,12 +89,14 @@ function answerOf(result: ToolResult, maxBytes: number): Pick<ToolAnswer, 'text'
 }
 
 function bounded(text: string, maxBytes: number): string {
-  const bytes = Buffer.from(text);
-  if (bytes.length <= maxBytes) return text;
+  const length = Buffer.byteLength(text);
+  if (length <= maxBytes) return text;
+  // A character takes a byte at least.
+  const bytes = Buffer.from(text.slice(0, maxBytes + 1));
   let end = maxBytes;
   // Back to the first byte of a character: continuation bytes are 10xxxxxx.
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
-  return `${bytes.toString('utf8', 0, end)}\n[cut: ${end} of ${bytes.length} bytes shown]`;
+  return `${bytes.toString('utf8', 0, end)}\n[cut: ${end} of ${length} bytes shown]`;
 }
 
 /** Fits a long text; more belongs in a file. */

@@ -1,3 +1,5 @@
+import { isAscii } from 'node:buffer';
+import { TextDecoder } from 'node:util';
 import type {
   Caller,
   CallerOutcome,
@@ -72,7 +74,7 @@ export interface RemoteCallOptions {
 export class RemoteCall implements CallerSink, RouteUser {
   readonly #options: RemoteCallOptions;
   readonly #caller: Caller;
-  readonly #buffer = new ResultBuffer();
+  readonly #result = new ResultText();
   #settle: (execution: Execution) => void = () => {};
   #startedMs = 0;
   #verifier: Verifier | undefined;
@@ -136,13 +138,13 @@ export class RemoteCall implements CallerSink, RouteUser {
   }
 
   data(chunk: Uint8Array): void {
-    this.#buffer.push(chunk);
+    this.#result.push(chunk);
     this.#caller.consumed(chunk.length);
-    this.#options.onProgress?.({ receivedBytes: this.#buffer.length });
+    this.#options.onProgress?.({ receivedBytes: this.#result.length });
   }
 
   progress(report: ToolProgress): void {
-    this.#options.onProgress?.({ receivedBytes: this.#buffer.length, ...report });
+    this.#options.onProgress?.({ receivedBytes: this.#result.length, ...report });
   }
 
   settled(outcome: CallerOutcome): void {
@@ -167,8 +169,9 @@ export class RemoteCall implements CallerSink, RouteUser {
     const proved = { ...stated, ...(device === undefined ? {} : { device }) };
     if (status !== 'done') return { ...proved, outcome: status, error: outcome.error };
     const resultDigest: Digest = `sha256:${Buffer.from(outcome.resultDigest).toString('hex')}`;
-    const result = parseMcpResult(this.#buffer.view());
-    return { ...proved, outcome: status, resultDigest, result };
+    const resultText = this.#result.end();
+    const result = parseMcpResult(resultText);
+    return { ...proved, outcome: status, resultDigest, result, resultText };
   }
 
   /** Acknowledged once the outcome is safe with this host: the device may then free the result. */
@@ -216,9 +219,10 @@ function readReceipt(
   return error === undefined ? { envelope: envelope as Envelope, receipt: value } : { error };
 }
 
-function parseMcpResult(bytes: Uint8Array): McpResult | undefined {
+function parseMcpResult(text: string | undefined): McpResult | undefined {
+  if (text === undefined) return undefined;
   try {
-    const value: unknown = JSON.parse(new TextDecoder('utf-8', { fatal: true }).decode(bytes));
+    const value: unknown = JSON.parse(text);
     const isObject = typeof value === 'object' && value !== null && !Array.isArray(value);
     return isObject ? value : undefined;
   } catch {
@@ -228,30 +232,66 @@ function parseMcpResult(bytes: Uint8Array): McpResult | undefined {
 }
 
 const FIRST_BYTES = 4096;
+/** A text of many small pieces would take many times its length. */
+const MAX_HELD_BYTES = 64 * 1024;
 
-/** Collects a result whose length the caller machine bounds; copies each byte about twice at most. */
-export class ResultBuffer {
-  #bytes: Uint8Array = new Uint8Array(0);
-  #length = 0;
+/** Collects a result whose length the caller machine bounds, and holds it once: as text. */
+export class ResultText {
+  #text = '';
+  #held: Uint8Array = new Uint8Array(0);
+  #heldBytes = 0;
+  #decodedBytes = 0;
+  /** From the first bytes that are not ASCII on. */
+  #decoder: TextDecoder | undefined;
+  #isUtf8 = true;
 
+  /** In bytes. */
   get length(): number {
-    return this.#length;
+    return this.#decodedBytes + this.#heldBytes;
   }
 
   push(chunk: Uint8Array): void {
-    const length = this.#length + chunk.length;
-    if (length > this.#bytes.length) this.#grow(length);
-    this.#bytes.set(chunk, this.#length);
-    this.#length = length;
+    if (this.#heldBytes + chunk.length > MAX_HELD_BYTES) {
+      this.#decode(this.#held.subarray(0, this.#heldBytes));
+      this.#heldBytes = 0;
+    }
+    if (chunk.length > MAX_HELD_BYTES) {
+      this.#decode(chunk);
+      return;
+    }
+    const length = this.#heldBytes + chunk.length;
+    if (length > this.#held.length) this.#grow(length);
+    this.#held.set(chunk, this.#heldBytes);
+    this.#heldBytes = length;
   }
 
-  view(): Uint8Array {
-    return this.#bytes.subarray(0, this.#length);
+  /** The whole; undefined unless it is UTF-8. Nothing may be pushed after. */
+  end(): string | undefined {
+    this.#decode(this.#held.subarray(0, this.#heldBytes));
+    this.#decode(new Uint8Array(0), true);
+    return this.#isUtf8 ? this.#text : undefined;
+  }
+
+  #decode(bytes: Uint8Array, isLast = false): void {
+    this.#decodedBytes += bytes.length;
+    if (this.#decoder === undefined && isAscii(bytes)) {
+      // Several times as fast.
+      const { buffer, byteOffset, length } = bytes;
+      this.#text += Buffer.from(buffer, byteOffset, length).toString('latin1');
+      return;
+    }
+    this.#decoder ??= new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
+    try {
+      if (this.#isUtf8) this.#text += this.#decoder.decode(bytes, { stream: !isLast });
+    } catch {
+      this.#isUtf8 = false;
+      this.#text = '';
+    }
   }
 
   #grow(atLeast: number): void {
-    const bytes = new Uint8Array(Math.max(atLeast, FIRST_BYTES, this.#bytes.length * 2));
-    bytes.set(this.view());
-    this.#bytes = bytes;
+    const bytes = new Uint8Array(Math.max(atLeast, FIRST_BYTES, this.#held.length * 2));
+    bytes.set(this.#held.subarray(0, this.#heldBytes));
+    this.#held = bytes;
   }
 }

@@ -1,0 +1,33 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { settle } from './settle.ts';
+
+const RULES = { tool: 'fs.read', schema: undefined, onMasked() {}, isCancelled: false };
+
+function shown(resultText: string): string {
+  const times = { remoteUs: 0, deviceUs: 0, serverUs: 0 };
+  const result = JSON.parse(resultText);
+  return settle({ outcome: 'done', wasSent: true, ...times, result, resultText }, RULES).resultJson;
+}
+
+test('shows a result without secrets as it arrived', () => {
+  const json = fc.json().filter((text) => /^[[{]/.test(text));
+  fc.assert(
+    fc.property(json, (text) => assert.deepEqual(JSON.parse(shown(text)), JSON.parse(text))),
+  );
+  const large = JSON.stringify({ content: [{ type: 'text', text: 'a "line"\\\n'.repeat(1_000) }] });
+  assert.equal(shown(large), large);
+});
+
+test('[RED-01] what another member of the same name replaces is not shown', () => {
+  const secret = '"sk-ant-0123456789abcdef0123"';
+  for (const text of [
+    `{"a":${secret},"a":1}`,
+    `{"a" : ${secret}, "a"\n:1,"b" :2}`,
+    `{"b":{"a\\"":${secret},"\\u0061\\"":"x"}}`,
+    `{"list":[${'"x",'.repeat(20_000)}{"a":${secret},"a":1}]}`,
+  ]) {
+    assert.ok(!shown(text).includes('sk-ant'), text.slice(0, 80));
+  }
+});
