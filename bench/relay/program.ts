@@ -12,6 +12,8 @@ export interface Program {
   /** User and system time that the process has used so far. */
   cpuUs(): number;
   rssBytes(): number;
+  /** The most that it has held so far. */
+  peakBytes(): number;
   stop(): Promise<void>;
 }
 
@@ -34,7 +36,7 @@ export async function startProgram(path: string, args: readonly string[]): Promi
     if (child.exitCode === null && child.signalCode === null) await once(child, 'exit');
   };
   lifetime.after(stop);
-  return { ready: await readyLine(path, child), stop, ...figuresOf(child.pid ?? 0) };
+  return { ready: await readyLine(path, child), stop, ...processFigures(child.pid ?? 0) };
 }
 
 async function readyLine(path: string, { stdout }: ChildProcess): Promise<Record<string, string>> {
@@ -49,16 +51,19 @@ async function readyLine(path: string, { stdout }: ChildProcess): Promise<Record
   throw new Error(`${path} ended before it was ready`);
 }
 
-function figuresOf(pid: number): Pick<Program, 'cpuUs' | 'rssBytes'> {
+/** What /proc says of a process. */
+export function processFigures(pid: number): Pick<Program, 'cpuUs' | 'rssBytes' | 'peakBytes'> {
+  const memory = (name: string) => {
+    const status = readFileSync(`/proc/${pid}/status`, 'utf8');
+    return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024;
+  };
   return {
     cpuUs: () => {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
       return (Number(fields[11]) + Number(fields[12])) * TICK_US;
     },
-    rssBytes: () => {
-      const status = readFileSync(`/proc/${pid}/status`, 'utf8');
-      return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)?.[1]) * 1024;
-    },
+    rssBytes: () => memory('VmRSS'),
+    peakBytes: () => memory('VmHWM'),
   };
 }
