@@ -13,6 +13,9 @@ import { runTurn, type System, startSystem } from './system.ts';
 /** More than were cut, so that a rewritten ledger is not shorter than what the device witnessed. */
 const FORGED_RECORDS = 24;
 
+/** A round follows a call within seconds, and much later on a busy machine. */
+const SLOW = { timeoutMs: 60_000, everyMs: 100 };
+
 test('[AUD-04] a device shows that the ledger it witnessed was rewritten with the real key', async (t) => {
   const system = await startSystem(t);
   const { layout } = system;
@@ -20,7 +23,7 @@ test('[AUD-04] a device shows that the ledger it witnessed was rewritten with th
   const [witnessed] = await eventually(async () => {
     const { ledgers } = (await reportOf(system, 'device-bridge')).witness;
     return ledgers.length > 0 ? ledgers : undefined;
-  });
+  }, SLOW);
   const honest = await system.zl('audit', 'verify', '--witness');
   assert.equal(honest.status, 0, honest.stdout + honest.stderr);
   assert.match(honest.stdout, new RegExp(` witnessed: ${witnessed.records} records at .*\\nValid`));
@@ -37,7 +40,7 @@ test('[AUD-04] a device shows that the ledger it witnessed was rewritten with th
   const doubt = await eventually(async () => {
     const { state, why } = (await reportOf(system, 'device-bridge')).witness;
     return state === 'doubtful' ? why : undefined;
-  });
+  }, SLOW);
   assert.match(doubt, /may have been rewritten: its checkpoint over \d+ records does not continue/);
   const { stdout: status } = await system.zl('status');
   assert.match(
@@ -65,10 +68,9 @@ async function rewrite(
     0,
     records.findIndex(({ kind }) => kind === 'call.intent'),
   );
-  const { version } = { version: '0.1.0' };
   const forged = Array.from({ length: FORGED_RECORDS }, (_, i) => ({
     kind: i % 2 === 0 ? ('host.stopped' as const) : ('host.started' as const),
-    body: { version },
+    body: { version: '0.1.0' },
   }));
   const tree = new MerkleFrontier();
   let prev = '0'.repeat(64);
