@@ -98,6 +98,7 @@ function simulate(
       },
       onLost() {},
       onFrame() {},
+    onCredential() {},
       onIgnored() {},
       onState: (state) => {
         device.relay = state.name === 'live' ? state.wire.relay : undefined;

@@ -213,7 +213,7 @@ export const CATALOGUE = {
   'device.credential_invalid': {
     code: 'UNAUTHENTICATED',
     retryable: false,
-    help: 'Renew the credential ("zl up" does on its own machine), and check that the clock of the device is right.',
+    help: 'A credential that has expired or is not accepted cannot be renewed: enrol the device again ("zl up" does on its own machine), and check that its clock is right.',
   },
   'device.revoked': {
     code: 'PERMISSION_DENIED',

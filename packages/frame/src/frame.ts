@@ -60,6 +60,9 @@ export const PROGRESS_FEATURE = 'progress';
 /** A callee that states its journal's clock in NOT_SEEN, and reads deadlines by it in CALL. */
 export const JOURNAL_CLOCK_FEATURE = 'journal-clock';
 
+/** The RENEW frame, which relays read, and CREDENTIAL, which answers it. */
+export const RENEWAL_FEATURE = 'renewal';
+
 /** The HOST frame, which only bridges read. */
 export const HOSTS_FEATURE = 'hosts';
 

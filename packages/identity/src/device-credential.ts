@@ -54,19 +54,24 @@ export async function verifyDeviceCredential(
   return { value: { device: device.value, key: key.value, issuedAtMs, expiresAtMs } };
 }
 
+interface ReadCredential extends DeviceIdentity {
+  readonly issuedAtMs: number | undefined;
+  readonly expiresAtMs: number | undefined;
+  readonly key: DevicePublicKey | undefined;
+}
+
 /**
  * The device's own reading, without a signature check: a device that changes
  * its credential only locks itself out.
  */
-export function readDeviceCredential(
-  credential: string,
-): Result<DeviceIdentity & { readonly expiresAtMs: number | undefined }> {
+export function readDeviceCredential(credential: string): Result<ReadCredential> {
   try {
     const claims = decodeJwt(credential);
     const device = deviceOf(claims);
     if (device.error !== undefined) return device;
-    const expiresAtMs = claims.exp === undefined ? undefined : claims.exp * 1000;
-    return { value: { ...device.value, expiresAtMs } };
+    const [issuedAtMs, expiresAtMs] = [claims.iat, claims.exp].map((s) => s && s * 1000);
+    const key = publicKeyOf(claims.cnf).value;
+    return { value: { ...device.value, issuedAtMs, expiresAtMs, key } };
   } catch (cause) {
     return { error: 'it cannot be read', cause };
   }
@@ -126,6 +131,32 @@ export async function renewalFault(
   const { value, error } = await verifyJwt('renewalProof', proof, key, rules);
   if (error !== undefined) return error;
   return value.credential_hash === hashOf(credential) ? undefined : 'it is for another credential';
+}
+
+/** Why a device must not keep this credential in the place of its own; undefined when it may. */
+export function successorFault(
+  next: string,
+  { credential, key }: { readonly credential: string; readonly key: KeyObject },
+): string | undefined {
+  const [read, own] = [readDeviceCredential(next), readDeviceCredential(credential)];
+  if (read.error !== undefined) return read.error;
+  if (own.error !== undefined) return own.error;
+  if (read.value.tenant !== own.value.tenant || read.value.deviceId !== own.value.deviceId) {
+    return 'it is of another device';
+  }
+  const jwk = read.value.key?.jwk;
+  if (jwk === undefined || !isKeyOf(jwk, key)) return 'it is for another key';
+  const isLater = (read.value.expiresAtMs ?? 0) > (own.value.expiresAtMs ?? 0);
+  return isLater ? undefined : 'it does not expire later';
+}
+
+function isKeyOf(jwk: JWK, key: KeyObject): boolean {
+  try {
+    return createPublicKey({ key: { ...jwk }, format: 'jwk' }).equals(createPublicKey(key));
+  } catch {
+    // Not a point of its curve.
+    return false;
+  }
 }
 
 function hashOf(credential: string): string {

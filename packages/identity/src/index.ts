@@ -3,11 +3,13 @@ export { peerName } from './certificate-name.ts';
 export {
   HOST_CREDENTIAL_TOLERANCE_S,
   issueDeviceCredential,
+  type ProvenDevice,
   possessionFault,
   readDeviceCredential,
   renewalFault,
   signPossession,
   signRenewal,
+  successorFault,
   verifyDeviceCredential,
 } from './device-credential.ts';
 export {

@@ -100,10 +100,9 @@ test('a device with a P-256 key is enrolled and proves its key', async () => {
     nowMs: NOW,
     validForMs: 60_000,
   });
-  assert.deepEqual(readDeviceCredential(credential).value, {
-    ...device,
-    expiresAtMs: NOW + 60_000,
-  });
+  const { key, ...read } = readDeviceCredential(credential).value!;
+  assert.deepEqual(read, { ...device, issuedAtMs: NOW, expiresAtMs: NOW + 60_000 });
+  assert.equal(key?.algorithm, 'ES256');
   const jwk = await exportJWK(issuerKeys.publicKey);
   const keys = createLocalJWKSet({ keys: [{ ...jwk, kid: await calculateJwkThumbprint(jwk) }] });
   const { value } = await verifyDeviceCredential(credential, keys, {

@@ -4,6 +4,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { ZlError } from '@zerolatency/errors';
 import { SERVER_MANIFEST, serversOf } from '@zerolatency/manifest';
 import { BundleHolder } from '@zerolatency/policy';
+import { writeAtomically } from '@zerolatency/service/files';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -90,14 +91,15 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   const onLive = () => deps.onLive?.(status());
   const parts = await openParts(config, { ...deps, metrics, onLive });
-  const { device, journal, calls, servers, connection, policy, policyRefusal, witness } = parts;
+  const { device, journal, calls, servers, connection, renewal, policy, policyRefusal, witness } =
+    parts;
   const { supervisor } = servers;
   const status = () =>
     statusOf({
       version: VERSION,
       configDigest: config.digest,
       device: { id: device.id, tenant: device.tenant },
-      credential: { expiresAt: device.expiresAt() },
+      credential: { expiresAt: device.expiresAt(), ...renewalStatus(renewal.failure) },
       isDraining: deps.lifecycle.state === 'draining',
       connection: connection.state,
       manifest: servers.manifest(),
@@ -122,6 +124,10 @@ export async function startBridge(config: BridgeConfig, deps: BridgeDeps): Promi
   return { controlSocket, status };
 }
 
+function renewalStatus(failure: ZlError | undefined) {
+  return failure && { errorId: failure.id, why: `renewal failed: ${failure.message}` };
+}
+
 async function openParts(
   config: BridgeConfig,
   deps: Omit<BridgeDeps, 'onLive'> & Metered & { readonly onLive: () => void },
@@ -142,12 +148,12 @@ async function openParts(
     },
   });
   lifecycle.onDrain('servers', (deadline) => servers.stop(deadline));
-  const { calls, connection, witness } = await openCalls(config, {
+  const { calls, connection, renewal, witness } = await openCalls(config, {
     ...{ lifecycle, log, clock, metrics, tracer, journal, device, policy, onLive },
     servers: servers.supervisor,
     bridgeVersion: VERSION,
   });
-  return { journal, device, policy, policyRefusal, servers, calls, connection, witness };
+  return { journal, device, policy, policyRefusal, servers, calls, connection, renewal, witness };
 }
 
 /** Opened first: its lock keeps a second bridge out of the directory. */
@@ -214,7 +220,14 @@ async function openDevice({ credentialFile, keyFile }: BridgeConfig['device']) {
   };
   const expiresAt = () =>
     latest.expiresAtMs === undefined ? undefined : new Date(latest.expiresAtMs).toISOString();
-  return { id, tenant, signer: signerFromPem(pem), loadIdentity, expiresAt };
+  const save = async (credential: string) => {
+    await writeAtomically(credentialFile, `${credential}\n`).catch((cause: unknown) => {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      throw new ZlError('file.unusable', `the credential cannot be written: ${why}`, { cause });
+    });
+    latest = await readCredential(credentialFile);
+  };
+  return { id, tenant, signer: signerFromPem(pem), loadIdentity, save, expiresAt };
 }
 
 /** The servers of the signed manifest, whichever is in force. None runs before the start. */

@@ -12,6 +12,7 @@ import type { WitnessResult } from './witness/witness.ts';
 export class BridgeMetrics {
   readonly #registry: Registry;
   readonly #connects;
+  readonly #renewals;
   readonly #calls;
   readonly #durations;
   readonly #refused;
@@ -27,6 +28,7 @@ export class BridgeMetrics {
 
   constructor(registry: Registry) {
     this.#registry = registry;
+    this.#renewals = metric(registry, 'zl_bridge_renewals_total');
     this.#connects = metric(registry, 'zl_bridge_connects_total');
     this.#calls = metric(registry, 'zl_bridge_calls_total');
     this.#durations = metric(registry, 'zl_bridge_call_duration_seconds');
@@ -49,6 +51,10 @@ export class BridgeMetrics {
 
   attempted(outcome: 'live' | 'failed' | 'refused'): void {
     this.#connects.labels({ outcome }).inc();
+  }
+
+  renewed(outcome: 'renewed' | 'failed'): void {
+    this.#renewals.labels({ outcome }).inc();
   }
 
   connected(isConnected: boolean): void {

@@ -20,7 +20,12 @@ interface StatusParts {
   readonly version: string;
   readonly configDigest: string;
   readonly device: Device;
-  readonly credential: { readonly expiresAt: string | undefined };
+  readonly credential: {
+    readonly expiresAt: string | undefined;
+    /** Why it is not renewed. */
+    readonly why?: string;
+    readonly errorId?: string;
+  };
   readonly isDraining: boolean;
   readonly connection: ConnectionState;
   readonly manifest: ManifestState;

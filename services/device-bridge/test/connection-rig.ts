@@ -75,6 +75,7 @@ export function connectionRig() {
       onLive: (epoch) => log.push(`live ${epoch}`),
       onLost: () => log.push('lost'),
       onFrame: (frame, host) => frames.push({ frame, host }),
+      onCredential: (frame) => frames.push({ frame, host: '' }),
       onIgnored: () => ignored.push(connection.state.name),
       onState: () => {},
       onAttempt: (outcome) => log.push(`attempt ${outcome}`),

@@ -17,6 +17,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
 import { RpcPods } from './adapters/other-pods/other-pods.ts';
 import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
+import { registrarRenewer } from './adapters/registrar/registrar-renewer.ts';
 import { openUwsEngine } from './adapters/uws/engine.ts';
 import { openWsEngine } from './adapters/ws/engine.ts';
 import { openDirectory } from './app/open-directory.ts';
@@ -31,6 +32,7 @@ import { relayService } from './rpc/relay-service.ts';
 import { offer, serveRpc } from './rpc/server.ts';
 import type { HelloVerifier } from './sessions/hello.ts';
 import { type RevocationCheck, RevocationSweep } from './sessions/revocation-sweep.ts';
+import type { Renewer } from './sessions/session-renewal.ts';
 import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
@@ -108,7 +110,9 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   const { revocations, checks } = await openRevocations(config.revocations, {
     ...{ ...deps, devices, registrar },
   });
-  const parts = { tls, directory, devices, meters, helloVerifier, revocations };
+  const renewer =
+    registrar && registrarRenewer({ client: registrar, verifier: helloVerifier, clock });
+  const parts = { tls, directory, devices, meters, helloVerifier, revocations, renewer };
   const sockets = createSockets(config, deps, parts);
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
@@ -220,10 +224,11 @@ interface SocketParts {
   readonly meters: RelayMeters;
   readonly helloVerifier: HelloVerifier;
   readonly revocations: RevocationCheck;
+  readonly renewer: Renewer | undefined;
 }
 
 function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts) {
-  const { tls, directory, devices, helloVerifier, revocations, meters: metrics } = parts;
+  const { tls, directory, devices, helloVerifier, revocations, renewer, meters: metrics } = parts;
   const { relayId } = config;
   const { log } = deps;
   return new RelaySockets({
@@ -237,6 +242,7 @@ function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts)
     log,
     helloVerifier,
     revocations,
+    renewer,
     hostVerifier: createHostVerifier({ relayId, tls, clock }),
     tls: { ...config.tls, current: () => tls.current() },
   });

@@ -1,6 +1,6 @@
 import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
-import { fromUnknown } from '@zerolatency/errors';
+import { fromUnknown, type ZlError } from '@zerolatency/errors';
 import { type Frame, FrameKind, WITNESS_FEATURE } from '@zerolatency/frame';
 import type { BundleHolder } from '@zerolatency/policy';
 import { watchFiles } from '@zerolatency/service/files';
@@ -15,10 +15,10 @@ import type { Device } from '../calls/run.ts';
 import type { EndedCall, PolicyPort, RunnerDeps } from '../calls/runner.ts';
 import type { BridgeConfig } from '../config.ts';
 import { Connection } from '../connection/connection.ts';
+import { Renewal, type RenewalDeps } from '../connection/renewal.ts';
 import type {
   Attempt,
   ConnectionClock,
-  ConnectionDeps,
   ConnectionListener,
   ConnectionState,
 } from '../connection/state.ts';
@@ -34,7 +34,7 @@ interface CallsParts {
   readonly metrics: BridgeMetrics;
   readonly tracer: Tracer;
   readonly journal: SqliteJournal;
-  readonly device: Device & Pick<RunnerDeps, 'signer'> & Pick<ConnectionDeps, 'loadIdentity'>;
+  readonly device: Device & Pick<RunnerDeps, 'signer'> & Pick<RenewalDeps, 'loadIdentity' | 'save'>;
   readonly policy: Pick<BundleHolder, 'decide' | 'restrictedFolders'>;
   readonly servers: Supervisor;
   readonly bridgeVersion: string;
@@ -45,9 +45,14 @@ interface CallsParts {
 export async function openCalls(config: BridgeConfig, parts: CallsParts) {
   const send = (frame: Frame) => connection.send(frame);
   const calls = openDeviceCalls(config, parts, send);
+  const renewal = openRenewal(parts, send);
   const witness = await openWitness(config, parts, send);
-  const connection = await openConnection(config, parts, listenerOf(parts, calls, witness));
-  return { calls, connection, witness };
+  const connection = await openConnection(
+    config,
+    parts,
+    listenerOf(parts, calls, { renewal, witness }),
+  );
+  return { calls, connection, renewal, witness };
 }
 
 async function openWitness(
@@ -66,6 +71,26 @@ async function openWitness(
     nowMs: clock.monotonicMs,
     log,
   });
+}
+
+function openRenewal(
+  { clock, device, metrics, log }: CallsParts,
+  send: (frame: Frame) => void,
+): Renewal {
+  return new Renewal({
+    ...{ clock, random: Math.random, send },
+    loadIdentity: device.loadIdentity,
+    save: device.save,
+    onEnded: (failure) => {
+      metrics.renewed(failure === undefined ? 'renewed' : 'failed');
+      if (failure === undefined) log.info({}, 'credential renewed');
+      else log.warn(fieldsOf(failure), `the credential is not renewed: ${failure.message}`);
+    },
+  });
+}
+
+function fieldsOf({ id: errorId, help }: ZlError) {
+  return { errorId, help };
 }
 
 const MAINTAIN_MS = 500;
@@ -179,21 +204,26 @@ async function openConnection(
 function listenerOf(
   { log, metrics, onLive }: CallsParts,
   calls: DeviceCalls,
-  witness: Witness | undefined,
+  { renewal, witness }: { readonly renewal: Renewal; readonly witness: Witness | undefined },
 ): ConnectionListener {
   return {
     onFrame: (frame, host) => {
       if (frame.kind === FrameKind.WITNESS) witness?.hear(frame, host);
       else calls.frame(frame, host);
     },
+    onCredential: (frame) => renewal.hear(frame),
     onIgnored: () => metrics.frameIgnored(),
     onLive: (epoch) => {
       calls.attached(epoch);
       onLive();
     },
-    onLost: () => calls.detached(),
+    onLost: () => {
+      calls.detached();
+      renewal.detached();
+    },
     onState: (state) => {
       metrics.connected(state.name === 'live');
+      if (state.name === 'live') renewal.attached(state);
       if (state.name === 'live' && state.skewMs !== undefined) metrics.clockSkew(state.skewMs);
       logConnection(log, state);
     },

@@ -9,6 +9,7 @@ import {
   HOSTS_FEATURE,
   isKnownKind,
   NO_CALL,
+  RENEWAL_FEATURE,
 } from '@zerolatency/frame';
 import { signPossession } from '@zerolatency/identity';
 import { ChallengeSchema, HelloSchema, WelcomeSchema } from '@zerolatency/proto/bridge';
@@ -109,16 +110,16 @@ async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8
   const proof = await signPossession(key, { nonce, audience, nowMs: deps.clock.nowMs() });
   const { journalId, bridgeVersion } = deps;
   const catalog = deps.catalog();
-  const features = [...FEATURES, HOSTS_FEATURE, ...(deps.features ?? [])];
+  const features = [...FEATURES, HOSTS_FEATURE, RENEWAL_FEATURE, ...(deps.features ?? [])];
   const message = { credential, proof, journalId, bridgeVersion, catalog, features };
   return toBinary(HelloSchema, create(HelloSchema, message));
 }
 
 function readWelcome(payload: Uint8Array, nowMs: number) {
   try {
-    const { epoch, heartbeatMs, unixMs } = fromBinary(WelcomeSchema, payload);
+    const { epoch, heartbeatMs, unixMs, features } = fromBinary(WelcomeSchema, payload);
     const skewMs = unixMs === 0n ? undefined : nowMs - Number(unixMs);
-    return { epoch: Number(epoch), heartbeatMs, skewMs };
+    return { epoch: Number(epoch), heartbeatMs, skewMs, features };
   } catch {
     // Not a Welcome; the caller drops the relay.
     return undefined;

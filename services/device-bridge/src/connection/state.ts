@@ -53,6 +53,8 @@ export interface LiveState extends Leaving {
   readonly epoch: number;
   /** What the device's time of day was ahead of the relay's; undefined when the relay does not state it. */
   readonly skewMs: number | undefined;
+  /** What the relay speaks. */
+  readonly features: readonly string[];
   /** Set once the relay drains. */
   successor: Attempt | undefined;
   send(frame: Frame): void;
@@ -116,6 +118,8 @@ export interface ConnectionListener {
   onLost(): void;
   /** `host` is the name of the host that sent it; empty where the relay names none. */
   onFrame(frame: Frame, host: string): void;
+  /** The relay answers a RENEW. */
+  onCredential(frame: Frame): void;
   /** The kind of a frame is not one this release knows. */
   onIgnored(): void;
   onState(state: ConnectionState): void;
@@ -159,10 +163,8 @@ export function refusalOf({ code, reason }: SocketEnd): ZlError | undefined {
   return new ZlError('device.credential_invalid', message);
 }
 
-interface Terms {
-  readonly epoch: number;
+interface Terms extends Pick<LiveState, 'epoch' | 'skewMs' | 'features'> {
   readonly heartbeatMs: number;
-  readonly skewMs: number | undefined;
 }
 
 /** For a relay that names none, so that a dead socket is still noticed. */
@@ -178,7 +180,7 @@ const MAX_DRAIN_JITTER_MS = 1_000;
 
 /** Passes frames both ways until the socket ends or falls silent, or another relay has taken over. */
 export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
-  const { epoch, heartbeatMs, skewMs } = terms;
+  const { epoch, heartbeatMs, skewMs, features } = terms;
   const { clock, limits, listener } = machine.deps;
   const silenceMs = 2 * Math.min(heartbeatMs || DEFAULT_HEARTBEAT_MS, MAX_HEARTBEAT_MS);
   const sinceMs = clock.monotonicMs();
@@ -225,6 +227,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
       else listener.onFrame(frame, host);
     } else if (frame.kind === FrameKind.HOST) introduce(frame);
     else if (frame.kind === FrameKind.DRAIN) drain(frame);
+    else if (frame.kind === FrameKind.CREDENTIAL) listener.onCredential(frame);
     else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
   const watch = () => {
@@ -255,6 +258,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     wire,
     epoch,
     skewMs,
+    features,
     successor: undefined,
     send: (frame) => {
       wire.send(encodeFrame(frame));

@@ -7,6 +7,7 @@ import {
   FrameKind,
   isKnownKind,
   kindOf,
+  RENEWAL_FEATURE,
   readMessage,
 } from '@zerolatency/frame';
 import { OpenSchema } from '@zerolatency/proto/link';
@@ -172,18 +173,19 @@ export class HostLink implements SocketListener, Pulse {
     // A device that has not moved yet can be called here.
     else if (device === undefined) this.#lost(number, isDraining() ? 'draining' : 'not_here');
     else {
-      const handle = this.#handleOn(device, number);
+      const handle = this.#handleOn(device, number, address.features);
       this.#handles.set(number, handle);
       device.open(handle);
     }
   }
 
-  #handleOn(device: LiveDevice, number: number): OpenHandle {
+  #handleOn(device: LiveDevice, number: number, features: readonly string[]): OpenHandle {
     const queued: QueuedByDevice = { bytes: 0, earlierBytes: 0, sinceBytes: 0 };
     return {
       number,
       device,
       hostName: this.hostName,
+      readsRenewals: features.includes(RENEWAL_FEATURE),
       usage: this.usage,
       answer: (frame) => this.#send(frame),
       forward: (frame) => {

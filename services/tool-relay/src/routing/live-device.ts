@@ -42,6 +42,8 @@ export interface DeviceHandle {
   /** The device's number on the link. */
   readonly number: number;
   readonly hostName: string;
+  /** The host named the feature "renewal". */
+  readonly readsRenewals: boolean;
   /** The calls routed to the link, over all its handles. */
   readonly usage: { calls: number; readonly maxCalls: number };
   /** Answers the host. Takes over the bytes. */
@@ -83,16 +85,19 @@ export class LiveDevice {
   #hostNumbers: Map<string, number> | undefined;
   #opened: OpenedFields;
   #lease: Lease;
+  #issuedAtMs: number | undefined;
 
   constructor(options: LiveDeviceOptions) {
     this.#lease = options.lease;
     this.epoch = options.lease.epoch;
     this.#options = options;
     this.#opened = options.opened;
+    this.#issuedAtMs = options.issuedAtMs;
   }
 
+  /** When the credential was issued by which the device is here now. */
   get issuedAtMs(): number | undefined {
-    return this.#options.issuedAtMs;
+    return this.#issuedAtMs;
   }
 
   get lease(): Lease {
@@ -124,6 +129,16 @@ export class LiveDevice {
     this.#lease = { ...this.#lease, catalogDigest: digestOfCatalog(catalog) };
     this.#opened = { ...this.#opened, catalog };
     for (const handle of [...(this.#handles ?? [])]) {
+      this.#forward(handle, openedFrame(handle.number, this.#opened));
+    }
+  }
+
+  /** Hosts that hold a handle are sent it, if they know that a connection's credential may change. */
+  changeCredential(credential: string, issuedAtMs: number | undefined): void {
+    this.#issuedAtMs = issuedAtMs;
+    this.#opened = { ...this.#opened, credential };
+    for (const handle of [...(this.#handles ?? [])]) {
+      if (!handle.readsRenewals) continue;
       this.#forward(handle, openedFrame(handle.number, this.#opened));
     }
   }

@@ -14,6 +14,7 @@ import {
 import {
   CatalogSchema,
   ChallengeSchema,
+  CredentialSchema,
   DrainSchema,
   HostSchema,
   WelcomeSchema,
@@ -59,6 +60,8 @@ export interface WelcomeFields {
   readonly heartbeatMs: number;
   readonly maxFrameBytes: number;
   readonly unixMs: number;
+  /** What the relay speaks to devices. */
+  readonly features: string[];
 }
 
 export function welcomeFrame({ epoch, unixMs, ...limits }: WelcomeFields): Uint8Array {
@@ -68,6 +71,13 @@ export function welcomeFrame({ epoch, unixMs, ...limits }: WelcomeFields): Uint8
     ...limits,
   });
   return control(FrameKind.WELCOME, toBinary(WelcomeSchema, message));
+}
+
+export function credentialFrame(
+  answer: { readonly credential: string } | { readonly errorId: string },
+): Uint8Array {
+  const message = create(CredentialSchema, answer);
+  return control(FrameKind.CREDENTIAL, toBinary(CredentialSchema, message));
 }
 
 export function drainFrame(closeAfterMs: number): Uint8Array {

@@ -66,7 +66,10 @@ function sessions(settings: Record<string, unknown> = {}) {
         relayId: 'relay',
         revocations: { fault: (device) => revoked.get(device.deviceId) },
         limits: parts.config.devices,
-        verifier: { verify: () => new Promise((resolve) => checks.push(resolve)) },
+        verifier: {
+          verify: () => new Promise((resolve) => checks.push(resolve)),
+          check: async () => DEVICE,
+        },
       },
       { onLive: () => {}, onGone: (_session, wasLive) => gone.push(wasLive) },
     );

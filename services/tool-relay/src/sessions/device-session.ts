@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { fromUnknown } from '@zerolatency/errors';
-import { decodeFrame, FrameKind } from '@zerolatency/frame';
+import { decodeFrame, FrameKind, RENEWAL_FEATURE } from '@zerolatency/frame';
 import type { LogThrottle } from '@zerolatency/service/telemetry';
 import type { DeviceLimits } from '../config.ts';
 import { type Directory, digestOfCatalog, type Lease } from '../directory/directory.ts';
@@ -26,6 +26,7 @@ import * as disconnects from './disconnect.ts';
 import { type Hello, type HelloVerifier, type ProvedDevice, readHello } from './hello.ts';
 import { LiveSession } from './live-session.ts';
 import type { RevocationCheck } from './revocation-sweep.ts';
+import type { Renewer } from './session-renewal.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
 
 const NONCE_BYTES = 32;
@@ -43,6 +44,8 @@ export interface SessionContext {
   readonly devices: LiveDevices;
   readonly verifier: HelloVerifier;
   readonly revocations: RevocationCheck;
+  /** Undefined where the relay knows no registrar. */
+  readonly renewer?: Renewer | undefined;
   readonly directory: Pick<Directory, 'acquire' | 'withdraw' | 'renew' | 'release'>;
   readonly heartbeat: Heartbeat;
   readonly backlog: Backlog;
@@ -150,6 +153,11 @@ export class DeviceSession implements SocketListener, Pulse {
 
   cut(reason: disconnects.Cut): void {
     this.end(disconnects.CUTS[reason]);
+  }
+
+  /** The device goes on under a new credential. */
+  renewed({ expiresAtMs }: ProvedDevice): void {
+    this.#apply({ type: 'renewed', expiresAtMs });
   }
 
   /** Returns false when the session is over already. */
@@ -260,9 +268,11 @@ export class DeviceSession implements SocketListener, Pulse {
   }
 
   #welcome(socket: Socket, { epoch, tenant, deviceId }: Lease): void {
-    const { heartbeat, heartbeatMs, maxFrameBytes, clock, log } = this.#context;
+    const { heartbeat, heartbeatMs, maxFrameBytes, renewer, clock, log } = this.#context;
     this.#slot = heartbeat.join(this);
-    socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes, unixMs: clock.unixMs() }));
+    const features = renewer === undefined ? [] : [RENEWAL_FEATURE];
+    const unixMs = clock.unixMs();
+    socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes, features, unixMs }));
     log.info({ tenant, deviceId, epoch }, 'device live');
     this.#observer.onLive();
   }

@@ -28,11 +28,13 @@ export interface HelloVerifier {
     readonly proof: string;
     readonly nonce: Uint8Array;
   }): Promise<ProvedDevice | { readonly error: ZlError }>;
+  /** The device that a credential names, without a proof. */
+  check(credential: string): Promise<ProvedDevice | { readonly error: ZlError }>;
 }
 
 const JOURNAL_ID_BYTES = 16;
-const MAX_CREDENTIAL_CHARS = 8 * 1024;
-const MAX_PROOF_CHARS = 4 * 1024;
+export const MAX_CREDENTIAL_CHARS = 8 * 1024;
+export const MAX_PROOF_CHARS = 4 * 1024;
 /** Bounded: it is kept as long as the session, and listed. */
 const BRIDGE_VERSION_PATTERN = /^[\w.+-]{1,64}$/;
 

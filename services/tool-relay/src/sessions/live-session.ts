@@ -7,7 +7,8 @@ import type { LostReason } from '../routing/relay-frames.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { SessionContext } from './device-session.ts';
 import { type Cut, type Disconnect, malformed, TENANT_TOO_FAST, unreadable } from './disconnect.ts';
-import { type Hello, readCatalog } from './hello.ts';
+import { type Hello, type ProvedDevice, readCatalog } from './hello.ts';
+import { type Renewer, SessionRenewal } from './session-renewal.ts';
 
 /** Reading a large catalog delays every call by milliseconds. A bridge starts its servers one by one. */
 const CATALOGS_PER_SECOND = 16;
@@ -20,7 +21,11 @@ export interface LiveSessionOptions {
   readonly lease: Lease;
   readonly issuedAtMs: number | undefined;
   readonly socket: Socket;
-  readonly session: { cut(reason: Cut): void; end(disconnect: Disconnect): void };
+  readonly session: {
+    cut(reason: Cut): void;
+    end(disconnect: Disconnect): void;
+    renewed(device: ProvedDevice): void;
+  };
 }
 
 /** The live part of a device session: its lease, and its place in routing. */
@@ -31,6 +36,8 @@ export class LiveSession {
   readonly #session: LiveSessionOptions['session'];
   /** Allocated lazily: most devices never change their catalog. */
   #catalogs: CatalogThrottle | undefined;
+  #renewal: SessionRenewal | undefined;
+  readonly #socket: Socket;
 
   constructor(context: SessionContext, options: LiveSessionOptions) {
     const { devices, limits, clock, metrics, backlog } = context;
@@ -39,6 +46,7 @@ export class LiveSession {
     this.#context = context;
     this.#allowance = new Allowance(limits, clock.monotonicMs());
     this.#session = session;
+    this.#socket = socket;
     const tenant = devices.usageOf(lease.tenant);
     this.device = new LiveDevice({
       lease,
@@ -78,6 +86,8 @@ export class LiveSession {
       return undefined;
     }
     if (kind === FrameKind.CATALOG) return this.#receiveCatalog(frame);
+    const { renewer } = this.#context;
+    if (kind === FrameKind.RENEW && renewer !== undefined) return this.#renew(frame, renewer);
     if (!isKnownKind(kind)) {
       this.#context.metrics.ignored('device');
       return undefined;
@@ -87,6 +97,7 @@ export class LiveSession {
 
   end(reason: LostReason): void {
     this.#catalogs?.close();
+    this.#renewal?.close();
     this.#context.devices.remove(this.device);
     this.device.gone(reason);
     this.#ignoreFailure(this.#context.directory.release(this.device.lease));
@@ -101,6 +112,22 @@ export class LiveSession {
       onDisconnect: (disconnect) => this.#session.end(disconnect),
     });
     return this.#catalogs.receive(frame.payload);
+  }
+
+  #renew(bytes: Uint8Array, renewer: Renewer): Disconnect | undefined {
+    const { frame, error } = decodeFrame(bytes);
+    if (error !== undefined) return unreadable(error);
+    const { clock, metrics } = this.#context;
+    this.#renewal ??= new SessionRenewal({
+      ...{ renewer, clock, device: this.device.lease },
+      send: (answer) => this.#socket.send(answer),
+      onRenewed: (renewed) => {
+        this.device.changeCredential(renewed.credential, renewed.issuedAtMs);
+        this.#session.renewed(renewed);
+      },
+      onDropped: () => metrics.refused('device', 'limit.exceeded'),
+    });
+    return this.#renewal.receive(frame.payload);
   }
 
   #changeCatalog(payload: Uint8Array): Disconnect | undefined {

@@ -20,6 +20,7 @@ export type SessionEvent =
   | { readonly type: 'hello'; readonly hello: Hello }
   | { readonly type: 'proof_held'; readonly device: ProvedDevice }
   | { readonly type: 'leased'; readonly lease: Lease }
+  | { readonly type: 'renewed'; readonly expiresAtMs: number }
   | { readonly type: 'drain' }
   | { readonly type: 'ended'; readonly end: SessionEnd };
 
@@ -37,6 +38,9 @@ export function transition(state: SessionState, event: SessionEvent): SessionSta
     case 'leased':
       if (state.name !== 'proved' || !isOf(event.lease, state.device)) return undefined;
       return { name: 'live', lease: event.lease, expiresAtMs: state.device.expiresAtMs };
+    case 'renewed':
+      if (state.name !== 'live' && state.name !== 'draining') return undefined;
+      return { ...state, expiresAtMs: event.expiresAtMs };
     case 'drain':
       return state.name === 'live' ? { ...state, name: 'draining' } : undefined;
     case 'ended':

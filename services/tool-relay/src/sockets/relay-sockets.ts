@@ -34,6 +34,7 @@ export interface RelaySocketsOptions {
   readonly directory: SessionContext['directory'];
   readonly helloVerifier: HelloVerifier;
   readonly revocations: SessionContext['revocations'];
+  readonly renewer: SessionContext['renewer'];
   readonly hostVerifier: HostVerifier;
   readonly clock: Clock;
   readonly metrics: SocketMetrics;
@@ -74,12 +75,13 @@ export class RelaySockets {
       monotonicMs: clock.monotonicMs,
       onUnadmitted: (why) => metrics.unadmitted(why),
     });
-    const { directory, helloVerifier, revocations, hostVerifier } = options;
+    const { directory, helloVerifier, revocations, renewer, hostVerifier } = options;
     this.#deviceGate = new DeviceGate({
       ...shared,
       heartbeatMs,
       directory,
       revocations,
+      renewer,
       relayId: config.relayId,
       limits: config.devices,
       verifier: helloVerifier,

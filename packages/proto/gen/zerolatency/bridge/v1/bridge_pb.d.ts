@@ -327,10 +327,17 @@ export declare const HostSchema: GenMessage<Host>;
  */
 export declare type Renew = Message<"zerolatency.bridge.v1.Renew"> & {
   /**
-   * JWS of type "zl-renewal+jwt" by the device key, with the claim
-   * "credential_hash" (SHA-256 of the credential the relay has, base64url).
+   * The one it has.
    *
-   * @generated from field: string proof = 1;
+   * @generated from field: string credential = 1;
+   */
+  credential: string;
+
+  /**
+   * JWS of type "zl-renewal+jwt" by the device key, with the claim
+   * "credential_hash" (SHA-256 of the credential, base64url).
+   *
+   * @generated from field: string proof = 2;
    */
   proof: string;
 };
