@@ -7,8 +7,8 @@ INSTALLED := node_modules/.installed
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-up: $(INSTALLED) ## Start host, relay, registrar and bridge here, and run a first chat
-	@node services/cli/src/main.ts up
+up: $(INSTALLED) ## Start host, relay, registrar and bridge here, and run a first chat; RELAYS=3 makes it three relays
+	@node services/cli/src/main.ts up $(if $(RELAYS),--relays $(RELAYS))
 
 down: $(INSTALLED) ## Stop what `make up` started
 	@node services/cli/src/main.ts down

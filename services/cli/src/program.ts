@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander';
+import { Command, CommanderError, InvalidArgumentError } from 'commander';
 import manifest from '../package.json' with { type: 'json' };
 import { addAuditCommands } from './commands/audit-commands.ts';
 import { addManifestCommands } from './commands/manifest-commands.ts';
@@ -80,6 +80,12 @@ function buildProgram(terminal: Terminal, finish: ExitWith): Command {
   return program;
 }
 
+function readRelays(given: string): number {
+  const relays = Number(given);
+  if (Number.isInteger(relays) && relays > 0) return relays;
+  throw new InvalidArgumentError('It must be a number of relays.');
+}
+
 async function settingsOf({ settings }: Layout): Promise<Settings> {
   const { readSettings } = await LOAD.settings();
   return await readSettings(settings);
@@ -90,7 +96,8 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
   program
     .command('up')
     .description('start host, relay, registrar and bridge on this machine and run a first chat')
-    .action(async () => finish((await LOAD.up()).up(terminal, layout())));
+    .option('--relays <number>', 'start a pool of relays, on a Redis of its own', readRelays)
+    .action(async (options) => finish((await LOAD.up()).up(terminal, layout(), options)));
   program
     .command('down')
     .description('stop what "zl up" started')

@@ -14,6 +14,15 @@ export interface Settings {
   };
   /** An installation of release 0.1 has none until the next `zl up`. */
   readonly registrar?: Settings['relay'];
+  /** The relays beside the first, and the Redis of all of them. */
+  readonly pool?: {
+    readonly redis: string;
+    readonly relays: readonly {
+      readonly name: string;
+      readonly url: string;
+      readonly adminUrl: string;
+    }[];
+  };
   readonly bridge: { readonly controlSocket: string };
   readonly identity:
     | { readonly tokenFile: string; readonly tenant: string }
@@ -64,7 +73,12 @@ const REQUIRED = {
   deviceId: { type: 'string' },
 } satisfies Record<string, JsonSchema>;
 
-const SCHEMA = object(REQUIRED, { registrar: OPERATED });
+const POOL = object({
+  redis: TEXT,
+  relays: { type: 'array', items: object({ name: TEXT, url: TEXT, adminUrl: TEXT }) },
+});
+
+const SCHEMA = object(REQUIRED, { registrar: OPERATED, pool: POOL });
 
 export async function readSettings(path: string): Promise<Settings> {
   const content = await readFile(path, 'utf8').catch((cause: unknown) => {

@@ -97,6 +97,7 @@ function printDevice(terminal: Terminal, device: Device): void {
   const since = connectedAt && new Date(timestampMs(connectedAt)).toJSON();
   const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since ?? 'an unknown time'}`;
   print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
+  if (device.catalog === undefined) print(terminal, '  its relay does not say what it offers');
   for (const server of device.catalog?.servers ?? []) {
     const named = server.version === '' ? server.name : `${server.name} ${server.version}`;
     print(terminal, `  ${foreignLine(named)} (${stateOf(server)})`);

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { foreignLine } from '@zerolatency/redaction';
 import type { Layout } from '../installation/layout.ts';
-import { SERVICES, type Service } from '../installation/processes.ts';
+import { componentsOf, type Service } from '../installation/processes.ts';
 import { EXIT_STATUS, type Paint, paintFor, print, type Terminal } from '../terminal.ts';
 
 /** The end of each log that is shown, and the most that is read of it at once. */
@@ -24,7 +24,10 @@ export async function logs(
   layout: Layout,
   { component, follow = false }: LogsOptions,
 ): Promise<number> {
-  const services = component === undefined ? SERVICES : [component];
+  // All relays of a pool are the component tool-relay.
+  const services = componentsOf(layout).filter(
+    (each) => component === undefined || each === component || each.startsWith(`${component}-`),
+  );
   const files = services.map((service) => new LogFile(service, layout.log(service)));
   const lines = (await Promise.all(files.map((file) => file.next()))).flat();
   if (lines.length === 0 && !follow) {

@@ -18,6 +18,7 @@ import {
   type Probe,
   probeAdmin,
   probeControlSocket,
+  probeRedis,
   skewIn,
 } from '../status/probe.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
@@ -47,11 +48,14 @@ export async function probeAll({
   host,
   relay,
   registrar,
+  pool,
   bridge,
 }: Settings): Promise<readonly Probe[]> {
   return await Promise.all([
     probeAdmin({ name: 'model-host', address: host.adminUrl }),
     probeAdmin({ name: 'tool-relay', address: relay.adminUrl }),
+    ...(pool?.relays ?? []).map(({ name, adminUrl }) => probeAdmin({ name, address: adminUrl })),
+    ...(pool ? [probeRedis({ name: 'redis', address: pool.redis })] : []),
     ...(registrar ? [probeAdmin({ name: 'registrar', address: registrar.adminUrl })] : []),
     probeControlSocket({ name: 'device-bridge', address: bridge.controlSocket }),
   ]);
@@ -65,7 +69,10 @@ interface Addressed {
 }
 
 /** For grpcurl, Prometheus and scripts. */
-function addressesOf({ host, relay, registrar }: Settings, { name, address }: Probe): Addresses {
+function addressesOf(
+  { host, relay, registrar, pool }: Settings,
+  { name, address }: Probe,
+): Addresses {
   const of: Record<string, Addresses> = {
     'model-host': { rpc: host.url, metrics: `${host.adminUrl}/metrics`, caFile: host.caFile },
     'tool-relay': { rpc: relay.url, metrics: `${relay.adminUrl}/metrics`, caFile: relay.caFile },
@@ -77,6 +84,9 @@ function addressesOf({ host, relay, registrar }: Settings, { name, address }: Pr
       },
     }),
   };
+  for (const { name: pod, url, adminUrl } of pool?.relays ?? []) {
+    of[pod] = { rpc: url, metrics: `${adminUrl}/metrics`, caFile: relay.caFile };
+  }
   return { status: address, ...of[name] };
 }
 
@@ -172,7 +182,8 @@ function printDevices(terminal: Terminal, known: Devices): void {
       const count = counted(tools.length, 'tool');
       return `${name} ${ServerState[state]?.toLowerCase() ?? 'unknown'} (${count})`;
     });
-    const offered = servers.length === 0 ? 'no servers' : servers.join(', ');
+    const known = catalog === undefined ? 'its relay does not say what it offers' : 'no servers';
+    const offered = servers.length === 0 ? known : servers.join(', ');
     print(
       terminal,
       foreignLine(`device   ${deviceId.padEnd(15)}${bridgeVersion.padEnd(9)}${offered}`),

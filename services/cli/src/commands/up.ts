@@ -6,10 +6,12 @@ import { checkFolder, createInstallation } from '../installation/create.ts';
 import { enrolDevice, needsEnrolment } from '../installation/enrol-device.ts';
 import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
+import { makePool } from '../installation/pool.ts';
 import {
+  type Component,
+  componentsOf,
+  podsOf,
   runningPid,
-  SERVICES,
-  type Service,
   type StartedService,
   startService,
   stopService,
@@ -31,10 +33,14 @@ const STOP_TIMEOUT_MS = 15_000;
 
 const POLL_MS = 50;
 
-export async function up(terminal: Terminal, layout: Layout): Promise<number> {
+export async function up(
+  terminal: Terminal,
+  layout: Layout,
+  options: { readonly relays?: number } = {},
+): Promise<number> {
   checkFolder(layout);
   const { settings, started, warnings } = await exclusively(layout, () =>
-    bringUp(terminal, layout),
+    bringUp(terminal, layout, options.relays),
   );
   const paint = paintFor(terminal);
   print(
@@ -63,17 +69,21 @@ export async function down(terminal: Terminal, layout: Layout): Promise<number> 
 
 async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
   // The host first: its turns finish while relay and bridge still serve them.
-  for (const service of ['model-host', 'device-bridge', 'tool-relay', 'registrar'] as const) {
+  const pods = podsOf(layout);
+  const redis = pods.length === 0 ? [] : (['redis'] as const);
+  const first = ['model-host', 'device-bridge', 'tool-relay'] as const;
+  for (const service of [...first, ...pods, 'registrar', ...redis] as const) {
     const outcome = await stopService(terminal, layout, { service, deadlineMs: STOP_TIMEOUT_MS });
     print(terminal, `${service.padEnd(15)}${outcome}`);
   }
 }
 
-async function bringUp(terminal: Terminal, layout: Layout) {
+async function bringUp(terminal: Terminal, layout: Layout, relays: number | undefined) {
   await createInstallation(layout);
+  if (relays !== undefined) await makePool(layout, relays);
   await renewExpiring(layout);
   const settings = await readSettings(layout.settings);
-  const servers = SERVICES.filter((service) => service !== 'device-bridge');
+  const servers = componentsOf(layout).filter((component) => component !== 'device-bridge');
   const started = await startMissing(terminal, layout, servers);
   const settled = new AbortController();
   const unlessOneEnds = <T>(work: Promise<T>) =>
@@ -94,7 +104,7 @@ async function bringUp(terminal: Terminal, layout: Layout) {
 async function startMissing(
   terminal: Terminal,
   layout: Layout,
-  services: readonly Service[],
+  services: readonly Component[],
 ): Promise<StartedService[]> {
   const started: StartedService[] = [];
   for (const service of services) {

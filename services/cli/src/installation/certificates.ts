@@ -7,15 +7,19 @@ import {
 } from '@zerolatency/identity/authority';
 import type { Layout } from './layout.ts';
 import { writePrivate, writePublic } from './private-file.ts';
+import { type Pod, podsOf } from './processes.ts';
 import { readOwn } from './read-own.ts';
 
 interface Holder {
   readonly name: string;
+  /** That of its files, where several have one name. */
+  readonly files?: string;
   readonly usage: 'server' | 'client' | 'both';
 }
 
 const HOLDERS: readonly Holder[] = [
-  { name: 'tool-relay', usage: 'server' },
+  // A client of the other pods of its pool.
+  { name: 'tool-relay', usage: 'both' },
   { name: 'registrar', usage: 'server' },
   { name: 'model-host', usage: 'both' },
   // For `zl devices` and its invitations.
@@ -36,10 +40,19 @@ export async function addCertificate(layout: Layout, name: string): Promise<void
   if (holder !== undefined) await issueTo(layout, await authorityOf(layout), holder);
 }
 
+/** All pods have one name, and files of their own. */
+export async function addPodCertificate(layout: Layout, pod: Pod): Promise<void> {
+  await issueTo(layout, await authorityOf(layout), holderOf(pod));
+}
+
+function holderOf(pod: Pod): Holder {
+  return { name: 'tool-relay', files: pod, usage: 'both' };
+}
+
 export async function renewCertificates(layout: Layout, nowMs: number): Promise<void> {
-  for (const holder of HOLDERS) {
+  for (const holder of [...HOLDERS, ...podsOf(layout).map(holderOf)]) {
     const { validFrom, validTo } = await readOwn(
-      layout.tls(holder.name).cert,
+      layout.tls(holder.files ?? holder.name).cert,
       'certificate',
       (pem) => new X509Certificate(pem),
     );
@@ -56,7 +69,7 @@ async function authorityOf({ authority: { cert, key } }: Layout): Promise<Issued
 async function issueTo(layout: Layout, authority: IssuedPair, holder: Holder): Promise<void> {
   const hosts = ['localhost', '127.0.0.1', '::1'];
   const pair = await issueCertificate(authority, { ...holder, hosts });
-  const files = layout.tls(holder.name);
+  const files = layout.tls(holder.files ?? holder.name);
   await writePrivate(files.key, pair.key);
   await writePublic(files.cert, pair.cert);
 }

@@ -163,7 +163,7 @@ function operatorOf(layout: Layout) {
 const PORTS = { from: 10_000, count: 20_000 };
 
 /** Chosen once and kept in the configuration; each process begins elsewhere, since two may choose at once. */
-async function findFreePorts(count: number): Promise<number[]> {
+export async function findFreePorts(count: number): Promise<number[]> {
   const begin = process.pid * 2 * count;
   const free: number[] = [];
   for (let tried = 0; free.length < count; tried++) {

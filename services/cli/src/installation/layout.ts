@@ -31,6 +31,13 @@ export function layoutOf(home: string) {
     },
     receiptKeys: { host: at('keys', 'host'), device: at('keys', 'device') },
     relay: { config: at('relay.yaml') },
+    /** Of a pool: those beside the first. */
+    pod: (name: string) => ({ config: at(`${name}.yaml`) }),
+    redis: {
+      dir: at('redis'),
+      config: at('redis', 'redis.conf'),
+      password: at('redis', 'password'),
+    },
     registrar: {
       config: at('registrar.yaml'),
       issuerKey: at('registrar', 'issuer-key.pem'),

@@ -1,6 +1,6 @@
-import { spawn } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
-import { closeSync, createReadStream, fstatSync, openSync } from 'node:fs';
+import { closeSync, createReadStream, existsSync, fstatSync, openSync } from 'node:fs';
 import { mkdir, readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
@@ -14,6 +14,26 @@ import { writePrivate } from './private-file.ts';
 /** In the order of their start. */
 export const SERVICES = ['registrar', 'tool-relay', 'model-host', 'device-bridge'] as const;
 export type Service = (typeof SERVICES)[number];
+/** A further relay of a pool. */
+export type Pod = `tool-relay-${number}`;
+export type Component = Service | Pod | 'redis';
+
+/** The relays of a pool beside the first. */
+export function podsOf(layout: Layout): readonly Pod[] {
+  const pods: Pod[] = [];
+  for (let number = 2; existsSync(layout.pod(`tool-relay-${number}`).config); number++) {
+    pods.push(`tool-relay-${number}`);
+  }
+  return pods;
+}
+
+/** What runs in this installation, in the order of its start. */
+export function componentsOf(layout: Layout): readonly Component[] {
+  const pods = podsOf(layout);
+  if (pods.length === 0) return SERVICES;
+  const [registrar, relay, ...others] = SERVICES;
+  return ['redis', registrar, relay, ...pods, ...others];
+}
 
 const CONFIG_FILES: Record<Service, (layout: Layout) => string> = {
   registrar: (layout) => layout.registrar.config,
@@ -22,12 +42,26 @@ const CONFIG_FILES: Record<Service, (layout: Layout) => string> = {
   'device-bridge': (layout) => layout.device.config,
 };
 
-/** The registrar is a role of the relay's program. */
-export function programOf(service: Service): Exclude<Service, 'registrar'> {
-  return service === 'registrar' ? 'tool-relay' : service;
+function isPod(component: Component): component is Pod {
+  return component.startsWith('tool-relay-');
 }
 
-function sourceOf(service: Service): string {
+/** The registrar is a role of the relay's program. */
+export function programOf(service: Service | Pod): Exclude<Service, 'registrar'> {
+  return service === 'registrar' || isPod(service) ? 'tool-relay' : service;
+}
+
+/** Debian's redis-tools has the server under the second name, and no service beside it. */
+const REDIS_PROGRAMS = ['redis-server', 'redis-check-rdb'];
+
+function redisCommand({ redis }: Layout): readonly string[] {
+  const found = REDIS_PROGRAMS.find((name) => spawnSync(name, ['--version']).error === undefined);
+  if (found !== undefined) return [found, redis.config];
+  const message = 'a pool of relays needs redis-server: install it from your package manager';
+  throw new ZlError('installation.failed', message);
+}
+
+function sourceOf(service: Service | Pod): string {
   return join(projectRoot, 'services', programOf(service), 'src', 'main.ts');
 }
 
@@ -54,7 +88,7 @@ const SUPERVISOR = join(projectRoot, 'services', 'cli', 'src', 'supervisor', 'ma
 const KILL_TIMEOUT_MS = 5_000;
 
 /** The process id of a service that this installation started and that still runs. */
-export async function runningPid(layout: Layout, service: Service): Promise<number | undefined> {
+export async function runningPid(layout: Layout, service: Component): Promise<number | undefined> {
   return (await markIn(layout.pid(service)))?.pid;
 }
 
@@ -70,10 +104,11 @@ async function markIn(pidFile: string): Promise<ProcessMark | undefined> {
 }
 
 /** What its supervisor runs, which stays when the supervisor is killed. */
-const supervisedPidFile = (layout: Layout, service: Service) => layout.pid(`${service}-supervised`);
+const supervisedPidFile = (layout: Layout, service: Component) =>
+  layout.pid(`${service}-supervised`);
 
 interface StartOptions {
-  readonly service: Service;
+  readonly service: Component;
   readonly main?: string;
   /** Restart it when it fails; then the process of the service is its supervisor. */
   readonly isSupervised?: boolean;
@@ -81,7 +116,7 @@ interface StartOptions {
 
 /** A process that was started here. */
 export interface StartedService {
-  readonly service: Service;
+  readonly service: Component;
   /** What it has written since its start. */
   said(): Promise<string>;
 }
@@ -90,19 +125,26 @@ export interface StartedService {
 export async function startService(
   terminal: Terminal,
   layout: Layout,
-  { service, main = sourceOf(service), isSupervised = false }: StartOptions,
+  { service, main, isSupervised = false }: StartOptions,
 ): Promise<StartedService> {
   const logFile = layout.log(service);
   await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
   const log = openSync(logFile, 'a', 0o600);
   const { size: start } = fstatSync(log);
   const node = [terminal.nodePath, '--disable-warning=ExperimentalWarning'];
-  const program = [...node, main, '--config', CONFIG_FILES[service](layout)];
+  const program =
+    service === 'redis'
+      ? redisCommand(layout)
+      : [...node, main ?? sourceOf(service), '--config', configOf(layout, service)];
   const [command = '', ...args] = isSupervised
     ? [...node, SUPERVISOR, supervisedPidFile(layout, service), ...program]
     : program;
-  const stdio = ['ignore', log, log] as const;
-  const child = spawn(command, args, { cwd: layout.home, detached: true, stdio: [...stdio] });
+  const child = spawn(command, args, {
+    cwd: layout.home,
+    detached: true,
+    stdio: ['ignore', log, log],
+    ...(service === 'redis' && { argv0: 'redis-server' }),
+  });
   closeSync(log);
   await once(child, 'spawn').catch((cause: Error) => {
     throw new ZlError('installation.failed', `cannot start ${service}: ${cause.message}`, {
@@ -122,6 +164,10 @@ export async function startService(
   return { service, said: () => readFrom(logFile, start) };
 }
 
+function configOf(layout: Layout, service: Service | Pod): string {
+  return isPod(service) ? layout.pod(service).config : CONFIG_FILES[service](layout);
+}
+
 /** A program that fails writes little; more than this is not its first error. */
 const MAX_SAID_BYTES = 256 * 1024;
 
@@ -134,7 +180,7 @@ async function readFrom(file: string, start: number): Promise<string> {
 export async function stopService(
   terminal: Terminal,
   layout: Layout,
-  stop: { readonly service: Service; readonly deadlineMs: number },
+  stop: { readonly service: Component; readonly deadlineMs: number },
 ): Promise<'stopped' | 'killed' | 'not running'> {
   const { service, deadlineMs } = stop;
   const files = [layout.pid(service), supervisedPidFile(layout, service)];

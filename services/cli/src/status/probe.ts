@@ -43,6 +43,26 @@ export async function probeControlSocket(target: Target): Promise<Probe> {
   });
 }
 
+/** Probes a Redis, which answers before it knows who asks. */
+export async function probeRedis(target: Target): Promise<Probe> {
+  const { hostname, port } = new URL(`tcp://${target.address}`);
+  const socket = connect({
+    host: hostname,
+    port: Number(port),
+    signal: AbortSignal.timeout(PROBE_TIMEOUT_MS),
+  });
+  try {
+    socket.end('PING\r\n');
+    const answer = await readBounded(socket);
+    if (/^(\+PONG|-NOAUTH)/.test(answer)) return { ...target, health: 'ok' };
+    return { ...target, health: 'degraded', error: 'the answer is not that of a Redis' };
+  } catch (reason) {
+    return { ...target, health: 'down', error: reasonOf(reason) };
+  } finally {
+    socket.destroy();
+  }
+}
+
 async function probe(
   target: Target,
   ask: (signal: AbortSignal) => Promise<string>,

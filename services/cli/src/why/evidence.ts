@@ -2,7 +2,7 @@ import { ZlError } from '@zerolatency/errors';
 import { type LedgerRecord, peekReceipt, readLedger, segmentStarts } from '@zerolatency/ledger';
 import { LogFile, type LogLine } from '../commands/logs.ts';
 import type { Layout } from '../installation/layout.ts';
-import { SERVICES } from '../installation/processes.ts';
+import { componentsOf } from '../installation/processes.ts';
 
 /** The end of each log that is searched. */
 const MAX_LOG_BYTES = 8 * 1024 * 1024;
@@ -22,7 +22,9 @@ export interface Evidence {
 
 /** Needs no running program. An id is a turn or a call, or the beginning of one. */
 export async function readEvidence(layout: Layout, id: string | undefined): Promise<Evidence> {
-  const files = SERVICES.map((service) => new LogFile(service, layout.log(service), MAX_LOG_BYTES));
+  const files = componentsOf(layout).map(
+    (component) => new LogFile(component, layout.log(component), MAX_LOG_BYTES),
+  );
   const lines = (await Promise.all(files.map((file) => file.next()))).flat();
   lines.sort((a, b) => (a.time < b.time ? -1 : 1));
   return { lines, ...(await readTurns(layout.host.ledger, id)) };
