@@ -254,9 +254,9 @@ function logAttempt(log: Log, attempt: Attempt, leaving: { readonly leaving?: st
   const fields = { connection: attempt.name, ...leaving };
   switch (attempt.name) {
     case 'lost': {
-      const isMoving = leaving.leaving !== undefined;
-      const text = isMoving ? 'moving to another relay' : 'connection lost';
-      log.warn({ ...fields, why: attempt.why, retryInMs: attempt.retryInMs }, text);
+      const lost = { ...fields, why: attempt.why, retryInMs: attempt.retryInMs };
+      if (leaving.leaving === undefined) log.warn(lost, 'connection lost');
+      else log.info(lost, 'moving to another relay');
       break;
     }
     case 'refused':

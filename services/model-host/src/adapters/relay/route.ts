@@ -1,24 +1,22 @@
-import { JournalClock } from '@zerolatency/call';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import {
-  callKey,
-  type Frame,
-  FrameKind,
-  JOURNAL_CLOCK_FEATURE,
-  readMessage,
-} from '@zerolatency/frame';
+import { callKey, type Frame, FrameKind, readMessage } from '@zerolatency/frame';
 import { type Opened, OpenedSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
-import { steadyClock } from '@zerolatency/service/steady-clock';
 import type {
   DeviceConnection,
   DeviceRoute,
   RouteUser,
 } from '../../executors/device/remote-call.ts';
 import type { RelayLimits } from './limits.ts';
-import type { Link } from './link.ts';
 import type { DeviceLocator, LocatedRelay } from './locator.ts';
-import type { CheckedCredential, CredentialCheck, LinkPool } from './relay-client.ts';
+import {
+  type Hop,
+  isSameConnection,
+  type OpenedDevice,
+  Opening,
+  OTHER_CONNECTION,
+} from './opening.ts';
+import type { CredentialCheck, LinkPool } from './relay-client.ts';
 
 /**
  *   idle -> locating -> opening -> up -> waiting -> locating ...
@@ -29,33 +27,17 @@ import type { CheckedCredential, CredentialCheck, LinkPool } from './relay-clien
 type RouteState =
   | { readonly name: 'idle' }
   | { readonly name: 'locating'; readonly abort: AbortController }
-  | Opening
-  | (ConnectionParts & { readonly name: 'up'; connection: DeviceConnection })
+  | { readonly name: 'opening'; readonly hop: Hop; readonly opening: Opening }
+  | {
+      readonly name: 'up';
+      readonly hop: Hop;
+      readonly device: OpenedDevice;
+      connection: DeviceConnection;
+    }
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'closed' };
 
-interface Opening {
-  readonly name: 'opening';
-  readonly owner: LocatedRelay;
-  readonly timer: NodeJS.Timeout;
-  hop?: Hop;
-  /** The last one, while its credential is being checked. */
-  opened?: Opened;
-  clock?: JournalClock | undefined;
-}
-
-interface Hop {
-  readonly link: Link;
-  readonly handle: number;
-}
-
 const CLOSED = new ZlError('server.draining', 'the route to the device is closed');
-const BUSY = new ZlError('limit.exceeded', 'the relay takes no more calls to the device now');
-
-/** A handle belongs to one connection of its device, whose catalog alone may change. */
-function isSameConnection(a: DeviceConnection | Opened, b: Opened): boolean {
-  return Number(a.epoch) === Number(b.epoch) && a.credential === b.credential;
-}
 
 export interface RelayRouteOptions {
   readonly tenant: string;
@@ -125,7 +107,7 @@ export class RelayRoute implements DeviceRoute {
 
   /** The device may have been revoked since its credential was checked. */
   recheck(): void {
-    const fault = this.#state.name === 'up' ? this.#state.credential.fault() : undefined;
+    const fault = this.#state.name === 'up' ? this.#state.device.credential.fault() : undefined;
     if (fault !== undefined) this.#lose(fault);
   }
 
@@ -179,10 +161,7 @@ export class RelayRoute implements DeviceRoute {
   }
 
   #open(owner: LocatedRelay): void {
-    const { links, limits, tenant, deviceId } = this.#options;
-    const timer = setTimeout(() => this.#lose(silenceOf(state)), limits.dialTimeoutMs);
-    const state: Opening = { name: 'opening', owner, timer };
-    this.#state = state;
+    const { links, tenant, deviceId } = this.#options;
     const link = links.to(owner);
     if ('error' in link) {
       this.#lose(link.error);
@@ -194,77 +173,48 @@ export class RelayRoute implements DeviceRoute {
       onFrame: (frame) => this.#onFrame(frame),
       onLost: (reason) => this.#lose(reason),
     });
-    if ('error' in attached) this.#lose(attached.error, attached.retryInMs);
-    else state.hop = { link, handle: attached.handle };
+    if ('error' in attached) {
+      this.#lose(attached.error, attached.retryInMs);
+      return;
+    }
+    const hop = { link, handle: attached.handle };
+    const opening = new Opening({
+      ...this.#options,
+      ...{ owner, hop },
+      onOpen: (device) => this.#up(hop, device),
+      onFailed: (error) => this.#lose(error),
+    });
+    this.#state = { name: 'opening', hop, opening };
   }
 
   #onFrame(frame: Frame): void {
-    if (frame.kind !== FrameKind.OPENED) {
-      const user = this.#users.get(callKey(frame.callId));
-      if (user !== undefined) user.onFrame(frame);
-      else if ('clock' in this.#state) this.#state.clock?.hear(frame);
+    const state = this.#state;
+    if (frame.kind === FrameKind.OPENED) {
+      const opened = readMessage(OpenedSchema, frame.payload);
+      if (opened !== undefined) this.#onOpened(opened);
+      else this.#lose(new ZlError('frame.malformed', 'OPENED cannot be read'));
       return;
     }
-    const opened = readMessage(OpenedSchema, frame.payload);
-    if (opened !== undefined) this.#onOpened(opened);
-    else this.#lose(new ZlError('frame.malformed', 'OPENED cannot be read'));
+    const user = this.#users.get(callKey(frame.callId));
+    if (user !== undefined) user.onFrame(frame);
+    else if (state.name === 'opening') state.opening.hear(frame);
+    else if (state.name === 'up') state.device.clock?.hear(frame);
   }
 
   #onOpened(opened: Opened): void {
     const state = this.#state;
-    if (state.name !== 'opening' && state.name !== 'up') return;
-    const known = state.name === 'up' ? state.connection : state.opened;
-    if (known !== undefined && !isSameConnection(known, opened)) {
-      this.#lose(new ZlError('device.offline', 'the relay holds another connection of it now'));
+    if (state.name === 'opening') {
+      state.opening.onOpened(opened);
     } else if (state.name === 'up') {
-      state.connection = connectionOf(opened, state);
-    } else if (known !== undefined) {
-      // The catalog changed while the credential is being checked.
-      state.opened = opened;
-    } else if (Number(opened.epoch) < state.owner.epoch) {
-      // A stalled old owner; the locator knows the newer one.
-      this.#lose(new ZlError('device.offline', 'the relay holds an old lease'));
-    } else if (state.hop !== undefined) {
-      this.#check(state, state.hop, opened);
+      if (!isSameConnection(state.device.opened, opened)) this.#lose(OTHER_CONNECTION);
+      else state.connection = connectionOf(state.hop, { ...state.device, opened });
     }
   }
 
-  #check(state: Opening, hop: Hop, opened: Opened): void {
-    state.opened = opened;
-    const clock = this.#clockOf(hop, opened);
-    state.clock = clock;
-    const { checkCredential, tenant, deviceId } = this.#options;
-    const check = checkCredential(opened.credential, { tenant, deviceId });
-    // Asked meanwhile: no call is sent before the device's clock is known.
-    Promise.all([check, clock?.ask()]).then(([credential]) => {
-      if (this.#state !== state) return;
-      if ('error' in credential) this.#lose(credential.error);
-      else this.#up(state, { hop, clock, credential });
-    });
-  }
-
-  #clockOf(hop: Hop, opened: Opened): JournalClock | undefined {
-    if (!opened.deviceFeatures.includes(JOURNAL_CLOCK_FEATURE)) return undefined;
-    const { epoch, journalId } = opened;
-    const route = { device: hop.handle, epoch: Number(epoch), journalId };
-    return new JournalClock(route, {
-      send: (frame) => hop.link.send(frame),
-      steadyMs: steadyClock(),
-      onRead: this.#options.onClock,
-      onRefused: () => {
-        if (this.#state.name === 'opening') this.#lose(BUSY);
-      },
-    });
-  }
-
-  #up({ timer, opened }: Opening, parts: ConnectionParts): void {
-    const fault = parts.credential.fault();
-    if (fault !== undefined) this.#lose(fault);
-    if (fault !== undefined || opened === undefined) return;
-    clearTimeout(timer);
+  #up(hop: Hop, device: OpenedDevice): void {
+    const connection = connectionOf(hop, device);
     this.#backoff.reset();
-    const connection = connectionOf(opened, parts);
-    this.#state = { name: 'up', ...parts, connection };
+    this.#state = { name: 'up', hop, device, connection };
     this.#waiters.resolveAll(connection);
     for (const user of [...this.#users.values()]) user.onRouteUp(connection);
   }
@@ -308,8 +258,9 @@ export class RelayRoute implements DeviceRoute {
   #leave(): void {
     const state = this.#state;
     if (state.name === 'locating') state.abort.abort();
-    if (state.name === 'opening' || state.name === 'waiting') clearTimeout(state.timer);
-    if (state.name === 'opening' || state.name === 'up') state.hop?.link.detach(state.hop.handle);
+    if (state.name === 'opening') state.opening.close();
+    if (state.name === 'waiting') clearTimeout(state.timer);
+    if ('hop' in state) state.hop.link.detach(state.hop.handle);
     this.#state = { name: 'idle' };
   }
 
@@ -325,21 +276,8 @@ function forClients(error: ZlError): ZlError {
   return new ZlError('relay.unreachable', message, { cause: error });
 }
 
-function silenceOf({ owner, opened }: Opening): ZlError {
-  return opened === undefined
-    ? new ZlError('relay.unreachable', `${owner.relayId} does not open the device`)
-    : new ZlError('device.offline', 'the device does not state its clock');
-}
-
-interface ConnectionParts {
-  readonly hop: Hop;
-  readonly clock: JournalClock | undefined;
-  readonly credential: CheckedCredential;
-}
-
 /** The public key is the one in the verified credential of the same message. */
-function connectionOf(opened: Opened, parts: ConnectionParts): DeviceConnection {
-  const { hop, clock, credential } = parts;
+function connectionOf(hop: Hop, { opened, credential, clock }: OpenedDevice): DeviceConnection {
   return {
     ...(clock && { journalNowMs: () => clock.nowMs() }),
     device: hop.handle,
