@@ -32,7 +32,7 @@ Exit status:
   0    success
   1    denied, failed, invalid, not installed or unhealthy
   2    usage error: a command, option or argument that is not valid
-  3    host or relay unreachable
+  3    host, relay or registrar unreachable
   4    nothing wrong was found, and not everything could be checked
   130  interrupted
 

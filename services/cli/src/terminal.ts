@@ -69,6 +69,7 @@ const UNREACHABLE: ReadonlySet<string> = new Set<ErrorId>([
   'host.unreachable',
   'host.lost',
   'relay.unreachable',
+  'registrar.unreachable',
 ]);
 
 export function statusOf({ id }: { readonly id: string }): number {

@@ -76,6 +76,7 @@ test('[CLI-02] --help of a service prints its usage and exits with 0', () => {
     const { status, stdout, stderr } = service(name, '--help');
     assert.deepEqual([status, stderr], [0, '']);
     assert.match(stdout, new RegExp(`^usage: ${name} .*--check-config`));
+    assert.equal(stdout.includes('device-bridge enrol --help'), name === 'device-bridge');
     const statuses = [...stdout.matchAll(/^ {2}(\d+) {4}/gm)].map(([, each]) => Number(each));
     assert.deepEqual(statuses, [0, 1]);
   }

@@ -19,7 +19,7 @@ export async function serveFake(
   t: TestContext,
   layout: Layout,
   options: {
-    readonly name: 'model-host' | 'tool-relay';
+    readonly name: 'model-host' | 'tool-relay' | 'registrar';
     readonly port?: number;
     readonly routes: (router: ConnectRouter) => void;
   },
@@ -30,7 +30,7 @@ export async function serveFake(
       cert: readFileSync(files.cert),
       key: readFileSync(files.key),
       ca: readFileSync(layout.authority.cert),
-      requestCert: options.name === 'tool-relay',
+      requestCert: options.name !== 'model-host',
     },
     connectNodeAdapter({ routes: options.routes }),
   );

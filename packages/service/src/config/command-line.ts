@@ -61,8 +61,9 @@ function usage(program: string): string {
 }
 
 /** What --help prints. */
-export function programHelp(program: string): string {
-  return `${usage(program)}
+export function programHelp(program: string, commands: readonly string[] = []): string {
+  const more = commands.map((command) => `\n       ${program} ${command} --help`);
+  return `${usage(program)}${more.join('')}
 
 Exit status:
   0    it was asked to stop and did, or a check found nothing wrong

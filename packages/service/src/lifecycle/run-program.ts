@@ -74,7 +74,7 @@ export function runProgram<Config extends ProgramConfig>(
     const command = program.commands?.[word];
     if (command !== undefined) return command(rest, own);
     if (args.includes('--help')) {
-      own.stdout.write(`${programHelp(service)}\n`);
+      own.stdout.write(`${programHelp(service, Object.keys(program.commands ?? {}))}\n`);
       return 0;
     }
     const { sources, printConfig, checkConfig } = await readCommandLine(args, {

@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { test } from 'node:test';
+import { readFile, writeFile } from 'node:fs/promises';
+import { type TestContext, test } from 'node:test';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ZlError } from '@zerolatency/errors';
 import { Containment, ServerState } from '@zerolatency/proto/bridge';
+import { type CreateCodeRequest, RegistrarService } from '@zerolatency/proto/registrar';
 import { RelayService } from '@zerolatency/proto/relay';
 import { toConnectError } from '@zerolatency/service/rpc';
 import { type Device, serveRelay } from '../../test/fake-relay.ts';
 import { serveFake } from '../../test/fake-server.ts';
-import { installed } from '../../test/installed.ts';
+import { type Installed, installed } from '../../test/installed.ts';
 
 function device(
   deviceId: string,
@@ -107,4 +109,62 @@ test('text from a device cannot control the terminal', async (t) => {
   assert.equal(status, 0);
   assert.doesNotMatch(stdout, /[^\P{Cc}\n]/u);
   assert.doesNotMatch(stdout, /^no device/m);
+});
+
+/** Returns what it was asked. */
+async function serveRegistrar(t: TestContext, made: Installed): Promise<CreateCodeRequest[]> {
+  const asked: CreateCodeRequest[] = [];
+  const { url } = await serveFake(t, made.layout, {
+    name: 'registrar',
+    routes: (router) =>
+      router.service(RegistrarService, {
+        createCode(request) {
+          asked.push(request);
+          const expiresAt = timestampFromMs(Date.UTC(2026, 0, 2));
+          return { code: 'AAAAA-BBBBB', expiresAt, enrolUrl: 'https://registrar.test' };
+        },
+      }),
+  });
+  await made.point({ registrar: { url } });
+  return asked;
+}
+
+test('[BRG-04] an invitation names the code, its expiry and the two commands', async (t) => {
+  const made = await installed(t);
+  const asked = await serveRegistrar(t, made);
+  const { status, stdout } = await made.zl(['devices', 'invite', '--device', 'laptop']);
+  assert.equal(status, 0);
+  const caFile = made.layout.authority.cert;
+  assert.equal(
+    stdout,
+    [
+      'Code AAAAA-BBBBB, for one device, until 2026-01-02T00:00:00.000Z.',
+      'It replaces the device laptop, where there is one.',
+      `Copy ${caFile} to the new device as ca.pem, and run there:`,
+      '',
+      '  ./device-bridge enrol AAAAA-BBBBB --registrar https://registrar.test --ca ca.pem',
+      '  ./device-bridge --config zl-device/bridge.yaml',
+      '',
+    ].join('\n'),
+  );
+  await made.zl(['devices', 'invite']);
+  assert.deepEqual(
+    asked.map(({ tenant, deviceId }) => [tenant, deviceId]),
+    [
+      ['local', 'laptop'],
+      ['local', ''],
+    ],
+  );
+});
+
+test('[BRG-04] without a registrar an invitation says what to do', async (t) => {
+  const made = await installed(t);
+  const away = await made.zl(['devices', 'invite']);
+  assert.match(away.stderr, /^zl: registrar\.unreachable: https:.*ECONNREFUSED/);
+  assert.equal(away.status, 3);
+  const { registrar: _, ...earlier } = JSON.parse(await readFile(made.layout.settings, 'utf8'));
+  await writeFile(made.layout.settings, JSON.stringify(earlier));
+  const none = await made.zl(['devices', 'invite']);
+  assert.match(none.stderr, /names no registrar; "zl up" adds one/);
+  assert.equal(none.status, 1);
 });
