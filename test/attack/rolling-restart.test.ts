@@ -100,7 +100,7 @@ function simulate(
       },
       onLost() {},
       onFrame() {},
-    onCredential() {},
+      onCredential() {},
       onIgnored() {},
       onState: (state) => {
         device.relay = state.name === 'live' ? state.wire.relay : undefined;
