@@ -121,7 +121,7 @@ function addDeviceCommands(program: Command, { terminal, finish, layout }: Comma
     await finish(devices(terminal, await settingsOf(layout()), options));
   };
   const description = 'list the connected devices and their tools';
-  const group = program.command('devices').description('list devices, and invite another one');
+  const group = program.command('devices').description('list, invite and revoke devices');
   // Without a further word it lists, as in release 0.1.
   group
     .command('list', { isDefault: true })
@@ -136,6 +136,15 @@ function addDeviceCommands(program: Command, { terminal, finish, layout }: Comma
     .action(async (options) => {
       const { invite } = await LOAD.devices();
       await finish(invite(terminal, await settingsOf(layout()), options));
+    });
+  group
+    .command('revoke')
+    .description('end the connection of a device, and refuse the credentials it has')
+    .argument('<device>', 'the device id, whether the device is connected or not')
+    .option('--json', 'print JSON')
+    .action(async (device, options) => {
+      const { revoke } = await LOAD.devices();
+      await finish(revoke(terminal, await settingsOf(layout()), { ...options, device }));
     });
 }
 

@@ -6,7 +6,7 @@ import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
 import { connectionError } from '../connection/connection-error.ts';
-import { createInvitation } from '../connection/registrar.ts';
+import { createInvitation, revokeDevice } from '../connection/registrar.ts';
 import { readAuthorities, readText } from '../input.ts';
 import type { Settings } from '../settings.ts';
 import { EXIT_STATUS, paintFor, print, printJson, type Terminal } from '../terminal.ts';
@@ -55,6 +55,36 @@ export async function invite(
   print(terminal, '');
   print(terminal, `  ./device-bridge enrol ${code} --registrar ${enrolUrl} --ca ca.pem`);
   print(terminal, '  ./device-bridge --config zl-device/bridge.yaml');
+  return EXIT_STATUS.ok;
+}
+
+/** Revokes the credentials of a device, and prints when that holds and how to take it back. */
+export async function revoke(
+  terminal: Terminal,
+  settings: Settings,
+  options: { readonly device: string; readonly json?: boolean },
+): Promise<number> {
+  const { device } = options;
+  const { revokedAtMs, version } = await revokeDevice(settings, device);
+  const revokedAt = new Date(revokedAtMs).toISOString();
+  if (options.json) {
+    printJson(terminal, { device, revokedAt, version });
+    return EXIT_STATUS.ok;
+  }
+  const named = paintFor(terminal)('bold', device);
+  print(
+    terminal,
+    `Revoked ${named}: its credentials until ${revokedAt} (list version ${version}).`,
+  );
+  print(
+    terminal,
+    'Relays and hosts that reach the registrar close its connection within 5 s and admit',
+  );
+  print(
+    terminal,
+    'it no more; one that does not reports "revocations" as degraded after a minute.',
+  );
+  print(terminal, `To let it in again: zl devices invite --device ${device}`);
   return EXIT_STATUS.ok;
 }
 

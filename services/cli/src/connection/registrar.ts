@@ -1,5 +1,5 @@
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { createClient } from '@connectrpc/connect';
+import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { ZlError } from '@zerolatency/errors';
 import { RegistrarService } from '@zerolatency/proto/registrar';
@@ -16,10 +16,43 @@ export interface Invitation {
 }
 
 /** Makes a one-time code. Without a device id the device proposes a name. */
-export async function createInvitation(
-  { registrar, identity: { tenant } }: Settings,
+export function createInvitation(
+  settings: Settings,
   { deviceId = '' }: { readonly deviceId?: string } = {},
 ): Promise<Invitation> {
+  const { tenant } = settings.identity;
+  return askRegistrar(settings, async (client, options) => {
+    const made = await client.createCode({ tenant, deviceId }, options);
+    const expiresAtMs = made.expiresAt === undefined ? 0 : timestampMs(made.expiresAt);
+    return { code: made.code, expiresAtMs, enrolUrl: made.enrolUrl };
+  });
+}
+
+export interface Revocation {
+  readonly revokedAtMs: number;
+  /** Of the list that says so. */
+  readonly version: number;
+}
+
+/** Revokes what the device was issued until now. */
+export function revokeDevice(settings: Settings, deviceId: string): Promise<Revocation> {
+  const { tenant } = settings.identity;
+  return askRegistrar(settings, async (client, options) => {
+    const { revokedAt, version } = await client.revoke({ tenant, deviceId }, options);
+    return {
+      revokedAtMs: revokedAt === undefined ? 0 : timestampMs(revokedAt),
+      version: Number(version),
+    };
+  });
+}
+
+async function askRegistrar<T>(
+  { registrar }: Settings,
+  ask: (
+    client: Client<typeof RegistrarService>,
+    options: { readonly timeoutMs: number },
+  ) => Promise<T>,
+): Promise<T> {
   if (registrar === undefined) {
     throw new ZlError('config.invalid', 'zl.json names no registrar; "zl up" adds one');
   }
@@ -31,10 +64,7 @@ export async function createInvitation(
   ]);
   const transport = createGrpcTransport({ baseUrl: url, nodeOptions: { ca, cert, key } });
   try {
-    const client = createClient(RegistrarService, transport);
-    const made = await client.createCode({ tenant, deviceId }, { timeoutMs: TIMEOUT_MS });
-    const expiresAtMs = made.expiresAt === undefined ? 0 : timestampMs(made.expiresAt);
-    return { code: made.code, expiresAtMs, enrolUrl: made.enrolUrl };
+    return await ask(createClient(RegistrarService, transport), { timeoutMs: TIMEOUT_MS });
   } catch (reason) {
     const ids = { unreachable: 'registrar.unreachable', lost: 'registrar.unreachable' } as const;
     throw connectionError(reason, { url, ...ids });
