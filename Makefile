@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test attack mutate check generate bench screenshot bundle clean
+.PHONY: help up down test attack mutate check generate bench scale screenshot bundle clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ generate: $(INSTALLED) ## Write the generated code anew
 
 bench: $(INSTALLED) ## Measure against baselines of the same run
 	@node bench/run.ts
+
+scale: $(INSTALLED) ## Simulate a million devices on 50 relay pods, and write docs/scale.md
+	@node --disable-warning=ExperimentalWarning bench/scale/main.ts
 
 screenshot: $(INSTALLED) ## Take the pictures of the console in the README
 	@scripts/install-browser

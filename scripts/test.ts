@@ -6,7 +6,7 @@ import { join, relative, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { TestRun } from './test-run.ts';
 
-const EVERYTHING = ['packages', 'services', 'test'];
+const EVERYTHING = ['packages', 'services', 'test', 'bench'];
 
 /** Their files start processes and wait for them, so they are many at a time or too long in a row. */
 const APART = ['services/device-bridge', 'test'];

@@ -11,10 +11,17 @@ export interface Program {
   readonly ready: Readonly<Record<string, string>>;
   /** User and system time that the process has used so far. */
   cpuUs(): number;
+  /** How long its main thread has run, and how long it waited for a core. */
+  scheduledMs(): Scheduled;
   rssBytes(): number;
   /** The most that it has held so far. */
   peakBytes(): number;
   stop(): Promise<void>;
+}
+
+export interface Scheduled {
+  readonly ranMs: number;
+  readonly waitedMs: number;
 }
 
 /** Starts a program that prints a JSON line when it is ready. */
@@ -52,12 +59,13 @@ async function readyLine(path: string, { stdout }: ChildProcess): Promise<Record
 }
 
 /** What /proc says of a process. */
-export function processFigures(pid: number): Pick<Program, 'cpuUs' | 'rssBytes' | 'peakBytes'> {
+export function processFigures(pid: number): Pick<Program, 'cpuUs' | 'rssBytes' | 'peakBytes' | 'scheduledMs'> {
   const memory = (name: string) => {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024;
   };
   return {
+    scheduledMs: () => scheduledMs(pid),
     cpuUs: () => {
       const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
       const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
@@ -66,4 +74,11 @@ export function processFigures(pid: number): Pick<Program, 'cpuUs' | 'rssBytes' 
     rssBytes: () => memory('VmRSS'),
     peakBytes: () => memory('VmHWM'),
   };
+}
+
+/** The main thread's: the event loop runs on it. */
+export function scheduledMs(pid: number): Scheduled {
+  const stat = readFileSync(`/proc/${pid}/schedstat`, 'utf8');
+  const [ranNs = 0, waitedNs = 0] = stat.split(' ').map(Number);
+  return { ranMs: ranNs / 1e6, waitedMs: waitedNs / 1e6 };
 }
