@@ -177,9 +177,9 @@ export class Dialling {
     const us =
       phase === Phase.accept ? costs.refuse : phase === Phase.tls ? costs.tls : costs.proof;
     pod.busyMs += us / 1000;
-    const workMs = us / 1000 + pod.owedMs;
-    pod.owedMs = 0;
-    this.#world.after(workMs / (1 - this.#world.baseShare(pod)), Kind.work, index);
+    const heldMs = Math.max(0, pod.renewingUntilMs - this.#world.nowMs);
+    const workMs = us / 1000 / (1 - this.#world.baseShare(pod));
+    this.#world.after(heldMs + workMs, Kind.work, index);
   }
 
   #advance(device: number, index: number): void {

@@ -73,12 +73,13 @@ export class Observer {
   }
 
   tick(): void {
-    const { pods, setup } = this.#world;
+    const { pods, setup, nowMs } = this.#world;
     const { tls, proof } = setup.costs;
     // Nobody calls a device that has never been there.
     let waiting = setup.joining > 0 ? 0 : this.away;
     for (const pod of pods) {
-      const backlogMs = (pod.queued * (tls + proof)) / 2000 + pod.owedMs;
+      const backlogMs =
+        (pod.queued * (tls + proof)) / 2000 + Math.max(0, pod.renewingUntilMs - nowMs);
       if (backlogMs > SLOW_MS) waiting += pod.live;
     }
     this.#callsDelayed += (waiting * setup.network.callsPerSecond) / TICKS_PER_SECOND;

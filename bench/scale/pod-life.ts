@@ -137,7 +137,7 @@ export class PodLife {
     pod.renewalsLeft -= count;
     const podMs = (count * setup.costs.renewOnPod) / 1000;
     pod.busyMs += podMs;
-    pod.owedMs += podMs;
+    pod.renewingUntilMs = Math.max(nowMs, pod.renewingUntilMs) + podMs;
     // The tenants of a batch lie on all masters.
     const share = { count: count / redis.masters, us: setup.costs.redisRenew };
     let doneMs = nowMs + podMs;

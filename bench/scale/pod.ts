@@ -22,8 +22,8 @@ export class Pod {
   unaccepted = 0;
   renewalsLeft = 0;
   isBusy = false;
-  /** Work beside the queue that delays the next job. */
-  owedMs = 0;
+  /** Until when the core is busy with work beside the queue. */
+  renewingUntilMs = 0;
   /** Of the current second. */
   busyMs = 0;
   dials = 0;
@@ -43,10 +43,6 @@ export class Pod {
 
   get queued(): number {
     return this.#length;
-  }
-
-  get unproved(): number {
-    return this.#gate.size;
   }
 
   /** Returns false when the gate refuses; `cut` is called when it takes the place back. */
@@ -104,7 +100,7 @@ export class Pod {
     this.#length = 0;
     this.unaccepted = 0;
     this.renewalsLeft = 0;
-    this.owedMs = 0;
+    this.renewingUntilMs = 0;
   }
 
   #openGate(): Arrivals {

@@ -32,10 +32,10 @@ const JOIN_WITHIN_MS = 1_000;
 const REDIS_AWAY_MS = 10_000;
 const MAX_MS = 240_000;
 const MAX_DEPLOY_MS = 3 * 60 * 60 * 1000;
-const SWEPT_DEVICES = 400_000;
-const SWEPT_PODS = 20;
+const SWEPT_DEVICES = 240_000;
+const SWEPT_PODS = 12;
 /** What the first pods show, the others repeat. */
-const DEPLOYED_PODS = 4;
+const DEPLOYED_PODS = 3;
 /** The share of a core that arrivals may take where they are limited. */
 const ACCEPT_SHARE = 0.5;
 /** What a draining relay gives its devices at most, in services/device-bridge. */
@@ -190,7 +190,7 @@ function joins({ costs, relay }: Setup): Run[] {
   const acceptsPerSecond = acceptRate(costs);
   const rows: [string, Partial<Setup>][] = [
     [`accepts ${acceptsPerSecond}/s`, { acceptsPerSecond }],
-    ['width 10', { width: 10 }],
+    ['width 8', { width: 8 }],
     ['width 4', { width: 4 }],
     ['width 4, accepts as above', { width: 4, acceptsPerSecond }],
     [
