@@ -59,7 +59,9 @@ async function readyLine(path: string, { stdout }: ChildProcess): Promise<Record
 }
 
 /** What /proc says of a process. */
-export function processFigures(pid: number): Pick<Program, 'cpuUs' | 'rssBytes' | 'peakBytes' | 'scheduledMs'> {
+export function processFigures(
+  pid: number,
+): Pick<Program, 'cpuUs' | 'rssBytes' | 'peakBytes' | 'scheduledMs'> {
   const memory = (name: string) => {
     const status = readFileSync(`/proc/${pid}/status`, 'utf8');
     return Number(new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(status)?.[1]) * 1024;
