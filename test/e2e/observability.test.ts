@@ -29,6 +29,7 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_host_call_resumes_total',
     'zl_host_deltas_merged_total',
     'zl_host_frames_ignored_total',
+    'zl_ledger_checkpoint_exported_timestamp_seconds',
     'zl_ledger_checkpoint_exports_total',
     'zl_policy_bundles_refused_total',
     'zl_revocations_refused_total',

@@ -107,9 +107,20 @@ function compileRegistrar(settings: RelaySettings) {
       ...registrar,
       credentialLifetimeMs: parseDurationMs(registrar.credentialLifetime),
       codes: { ...registrar.codes, redis: compileRedis(registrar.codes.redis) },
-      enrol: { ...enrol, connections: compileConnections(enrol.connections) },
+      enrol: {
+        ...enrol,
+        advertisedUrl: originOf(enrol.advertisedUrl),
+        connections: compileConnections(enrol.connections),
+      },
     },
   };
+}
+
+/** As a bridge writes it, whose proof names it. Empty stays empty. */
+function originOf(url: string): string {
+  if (url === '') return '';
+  if (URL.canParse(url)) return new URL(url).origin;
+  throw new ZlError('config.invalid', `registrar.enrol.advertisedUrl ${url} is not a URL`);
 }
 
 function compileShared(settings: RelaySettings) {

@@ -181,6 +181,12 @@ test('[BRG-04] only the role registrar accepts the issuing key', async (t) => {
   const anonymous = { env: {}, flags: { ...flags, 'enrolment.issuer': '' } };
   assert.throws(() => readProgramConfig(anonymous), invalid(/enrolment\.issuer/));
 
+  const named = { ...flags, 'registrar.enrol.advertisedUrl': 'https://Registrar.TEST:443' };
+  const { enrol } = readRegistrarConfig({ env: {}, flags: named }).registrar;
+  assert.equal(enrol.advertisedUrl, 'https://registrar.test');
+  const broken = { ...flags, 'registrar.enrol.advertisedUrl': 'https://a:b' };
+  assert.throws(() => readRegistrarConfig({ env: {}, flags: broken }), invalid(/is not a URL/));
+
   const config = readRegistrarConfig({ env: {}, flags });
   chmodSync(config.registrar.issuerKeyFile, 0o640);
   await assert.rejects(openIssuer(config, silentLog), invalid(/chmod 600/));
