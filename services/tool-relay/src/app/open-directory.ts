@@ -5,7 +5,6 @@ import type { ComponentCheck } from '@zerolatency/service/lifecycle';
 import { MemoryDirectory } from '../adapters/memory-directory/memory-directory.ts';
 import type { RedisSecrets } from '../adapters/redis-directory/connection.ts';
 import { RedisDirectory } from '../adapters/redis-directory/redis-directory.ts';
-import { RedisStore } from '../adapters/redis-directory/redis-store.ts';
 import type { RedisSettings, RelayConfig } from '../config.ts';
 import {
   DegradableDirectory,
@@ -54,6 +53,8 @@ export async function openDirectory(
 async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<OpenedDirectory> {
   const { relayId, leaseTtlMs: ttlMs } = config;
   const { pod, ownLease, clock, meters, log } = parts;
+  // A pod with the directory in memory starts without a Redis client.
+  const { RedisStore } = await import('../adapters/redis-directory/redis-store.ts');
   const store = new RedisStore({
     settings: config.directory.redis,
     secrets: await readRedisSecrets(config.directory.redis, parts.env),
