@@ -26,8 +26,9 @@ test('results of many megabytes', { timeout: 180_000 }, async (t) => {
   await t.test('[BRG-02] a result of 20 MB ends its call only', async () => {
     const other = act('beside', 'released', 1_000);
     await eventually(() => traceOf(layout, 'beside').includes('began'));
-    const { outcome, errorId } = await act('large', '0', 20_000_000);
+    const { outcome, errorId, errorMessage } = await act('large', '0', 20_000_000);
     assert.deepEqual([outcome, errorId], ['FAILED', 'tool.result_too_large']);
+    assert.match(errorMessage, / 16777216 are allowed by calls\.maxResult of the bridge/);
     release(layout, 'beside');
     assert.equal((await other).outcome, 'DONE');
     assert.equal(await serverPid(system), pid);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
+import { callKey, FrameKind } from '@zerolatency/frame';
 import { OutcomeStatus, RefusedReason } from '@zerolatency/proto/call';
 import {
   at,
@@ -60,6 +61,25 @@ test('a result counts as held while its receipt is being signed', () => {
   }
   for (const sign of signing) sign();
   assert.equal(lastOutcome(sent).errorId, 'limit.exceeded');
+});
+
+test('[RLY-07] a call whose caller gives no credit does not hold back another', () => {
+  const { callee, sent } = setUp();
+  const result = Buffer.alloc(200_000, 7);
+  for (const [call, credit] of [
+    [1, 0],
+    [2, result.length],
+  ] as const) {
+    const line = lineOf(call, (frame) => callee.frame(frame, 1));
+    line.call({ ...request, callId: idOf(call) }, credit, 1);
+    callee.begin(idOf(call), { durable: false }, at(1));
+  }
+  for (const call of [1, 2]) callee.finished(idOf(call), { status: 'done', result });
+  const bytesOf = (call: number) =>
+    sent
+      .filter(({ kind, callId }) => kind === FrameKind.DATA && callKey(callId) === idOf(call))
+      .reduce((sum, { payload }) => sum + payload.length, 0);
+  assert.deepEqual([bytesOf(1), bytesOf(2)], [0, result.length]);
 });
 
 test('an acknowledgement frees the bytes of a result', () => {

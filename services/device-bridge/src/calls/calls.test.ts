@@ -190,6 +190,7 @@ test('policy caps limit time and bytes', async (t) => {
   const big = await withFixture(t, 'answers-big', {}, [small]);
   const answer = await big.call();
   assertEnded(answer, 'failed', 'tool.result_too_large');
+  assert.match(answer.error?.message ?? '', / 1000 are allowed by maxBytes of the policy$/);
   assert.deepEqual(receiptOf(answer, big).caps, { maxBytes: 1000 });
 });
 
@@ -258,7 +259,10 @@ for (const [behaviour, id] of [
   });
 }
 
-for (const maxResult of ['50KiB', '16MiB']) {
+for (const [maxResult, setBy] of [
+  ['50KiB', /calls\.maxResult of the bridge/],
+  ['16MiB', /allowed by the host \(tools\.maxResult/],
+] as const) {
   test(`[BRG-02] a result of 20 MB where ${maxResult} are allowed ends its call and no other`, async (t) => {
     const huge = fixtureSpec('prints-a-huge-line', { effects: { echo: 'none' } });
     const rig = await runRig(t, {
@@ -270,6 +274,7 @@ for (const maxResult of ['50KiB', '16MiB']) {
     const call = () => rig.host.call({ server: 'prints-a-huge-line', tool: 'echo' });
     for (const answer of await Promise.all([call(), call()])) {
       assertEnded(answer, 'failed', 'tool.result_too_large');
+      assert.match(answer.error?.message ?? '', setBy);
       assert.equal(receiptOf(answer, rig).errorId, 'tool.result_too_large');
     }
     assert.deepEqual(rig.bridge.status().servers, [before]);

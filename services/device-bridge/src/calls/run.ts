@@ -4,7 +4,7 @@ import type { Caps, HeldDecision, PolicyRequest } from '@zerolatency/policy';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Digest, Signer } from '@zerolatency/signing';
-import { readToolRequest, type ToolRequest } from './tool-request.ts';
+import { type ResultLimit, readToolRequest, type ToolRequest } from './tool-request.ts';
 
 export interface Device {
   readonly id: string;
@@ -51,9 +51,17 @@ export class Run {
   }
 
   /** The largest result that the caller, the policy and the device all allow. */
-  get maxBytes(): number {
-    const most = this.#maxResultBytes;
-    return Math.min(this.call.maxBytes || most, this.#caps.maxBytes ?? most, most);
+  get resultLimit(): ResultLimit {
+    const { maxBytes = Number.POSITIVE_INFINITY } = this.#caps;
+    const others: ResultLimit[] = [
+      { maxBytes, setBy: 'maxBytes of the policy' },
+      {
+        maxBytes: this.call.maxBytes || Number.POSITIVE_INFINITY,
+        setBy: 'the host (tools.maxResult, or maxBytes of its policy)',
+      },
+    ];
+    const own = { maxBytes: this.#maxResultBytes, setBy: 'calls.maxResult of the bridge' };
+    return others.reduce((least, each) => (each.maxBytes < least.maxBytes ? each : least), own);
   }
 
   /** How long the server may take: until the deadline, or less by policy or manifest. */

@@ -199,7 +199,7 @@ export class Runner {
 
   async #run(run: Run, target: Target & { readonly leftMs: number }) {
     const { server, connection, params, hasEffects, leftMs } = target;
-    const { maxBytes, traceparent } = run;
+    const { resultLimit, traceparent } = run;
     const startMs = performance.now();
     try {
       const result = await connection.request(
@@ -209,14 +209,14 @@ export class Runner {
           signal: run.abort.signal,
           timeoutMs: run.timeoutMs(leftMs, server.callTimeoutMs),
           traceparent,
-          meta: { [MAX_BYTES_META]: maxBytes },
+          meta: { [MAX_BYTES_META]: resultLimit.maxBytes },
           ...(run.call.wantsProgress ? { onProgress: this.#reporter(run) } : {}),
         },
       );
       run.serverUs = microseconds(startMs);
       const files = openedFiles(result);
       const denied = files.length > 0 && (await this.#denyOpened(run, files));
-      return denied ? withheld(denied, hasEffects) : finishOf(result, run.call.server, maxBytes);
+      return denied ? withheld(denied, hasEffects) : finishOf(result, run.call.server, resultLimit);
     } catch (reason) {
       run.serverUs = microseconds(startMs);
       if (reason instanceof ZlError && reason.id === 'tool.timeout') void server.suspectHang();

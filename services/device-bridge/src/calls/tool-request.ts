@@ -80,8 +80,14 @@ function noToolName(): ZlError {
 /** A model needs a sentence or two about a failure; more belongs in the server's log. */
 const MAX_MESSAGE_CHARS = 2_000;
 
+export interface ResultLimit {
+  readonly maxBytes: number;
+  /** For whoever needs a larger one. */
+  readonly setBy: string;
+}
+
 /** Turns a server's result into the end of the call. */
-export function finishOf(result: object, server: string, maxBytes: number): Finish {
+export function finishOf(result: object, server: string, limit: ResultLimit): Finish {
   if ('isError' in result && result.isError === true) {
     return { status: 'failed', error: toolError(result, server) };
   }
@@ -90,8 +96,9 @@ export function finishOf(result: object, server: string, maxBytes: number): Fini
     const error = new ZlError('tool.result_invalid', 'the result has no canonical JSON form');
     return { status: 'failed', error };
   }
+  const { maxBytes, setBy } = limit;
   if (bytes.length <= maxBytes) return { status: 'done', result: bytes };
-  const message = `the result has ${bytes.length} bytes and ${maxBytes} are allowed`;
+  const message = `the result has ${bytes.length} bytes, and ${maxBytes} are allowed by ${setBy}`;
   return { status: 'failed', error: new ZlError('tool.result_too_large', message) };
 }
 
@@ -154,6 +161,10 @@ export function withheld(decision: Exclude<Decision, { effect: 'allow' }>, hasEf
 export function endOfFailure(reason: unknown, hasEffects: boolean): Finish {
   const error = fromUnknown(reason);
   if (error.id === 'call.cancelled') return { status: 'cancelled', error };
+  if (error.id === 'tool.result_too_large') {
+    const message = `${error.message}; calls.maxResult of the bridge, or maxLineBytes in the server manifest, allows more`;
+    return { status: 'failed', error: new ZlError(error.id, message, { cause: error }) };
+  }
   if (error.id !== 'tool.server_down' || !hasEffects) return { status: 'failed', error };
   // server_down invites a retry, and the first attempt may have taken effect.
   const message = `${error.message}; the tool may have run`;
