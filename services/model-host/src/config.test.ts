@@ -49,5 +49,7 @@ test('a relay without a client certificate or the keys of its devices is refused
   assert.throws(() => load(relay), /relay\.tls/);
   assert.throws(() => load({ ...relay, 'relay.tls': TLS }), /relay\.deviceKeysFile/);
   const config = load({ ...relay, 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json' });
+  const unnamed = { 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json', 'relay.urls': ['dns:///'] };
+  assert.throws(() => load(unnamed), /relay\.urls: dns:\/\/\/ is not/);
   assert.deepEqual(config.relay?.urls, ['https://127.0.0.1:1']);
 });

@@ -99,6 +99,9 @@ function isLoopback(host: string): boolean {
   return isIP(host) === 4 && host.startsWith('127.');
 }
 
+/** Here and not in the schema, which may refuse nothing that release 0.1.0 accepted. */
+const DNS_URL = /^dns:\/\/[^/]*\/[^/:]+:[0-9]+$/;
+
 /** Undefined when no relay is named: chats without tools. */
 function compileRelay(relay: HostSettings['relay']) {
   const { urls, tls, deviceKeysFile, revocations } = relay;
@@ -106,6 +109,10 @@ function compileRelay(relay: HostSettings['relay']) {
   if (tls === undefined)
     throw new ZlError('config.invalid', 'relay.tls is missing; links need a client certificate');
   if (deviceKeysFile === '') throw new ZlError('config.invalid', 'relay.deviceKeysFile is missing');
+  const odd = urls.find((url) => url.startsWith('dns:') && !DNS_URL.test(url));
+  if (odd !== undefined) {
+    throw new ZlError('config.invalid', `relay.urls: ${odd} is not dns:///<name>:<port>`);
+  }
   return { urls, tls, deviceKeysFile, revocations };
 }
 
