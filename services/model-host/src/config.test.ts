@@ -49,7 +49,8 @@ test('a relay without a client certificate or the keys of its devices is refused
   assert.throws(() => load(relay), /relay\.tls/);
   assert.throws(() => load({ ...relay, 'relay.tls': TLS }), /relay\.deviceKeysFile/);
   const config = load({ ...relay, 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json' });
-  const unnamed = { 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json', 'relay.urls': ['dns:///'] };
+  const named = { ...relay, 'relay.tls': TLS, 'relay.deviceKeysFile': 'd.json' };
+  const unnamed = { ...named, 'relay.urls': ['dns:///'] };
   assert.throws(() => load(unnamed), /relay\.urls: dns:\/\/\/ is not/);
   assert.deepEqual(config.relay?.urls, ['https://127.0.0.1:1']);
 });
