@@ -159,7 +159,7 @@ async function measure(
     );
     if (isSmall) continue;
     const baseline = floorOf(service, floors);
-    const goal = GOAL_CPU_MS_PER_MB / baseline;
+    const goal = rounded(GOAL_CPU_MS_PER_MB / baseline);
     figures.push({
       metric: `${of}, ${service}`,
       value: usedMs / mb,
@@ -169,7 +169,7 @@ async function measure(
     });
   }
   if (isSmall) return figures;
-  const goal = 1000 / GOAL_MB_PER_SECOND / floors.socketMs;
+  const goal = rounded(1000 / GOAL_MB_PER_SECOND / floors.socketMs);
   return [
     ...figures,
     { metric: `${of}, time`, value: ms / mb, unit: 'ms/MB', baseline: floors.socketMs, goal },
@@ -178,6 +178,10 @@ async function measure(
 
 function floorOf(service: Service, { pipe, send, receive }: Floors): number {
   return service === 'device-bridge' ? pipe + send : receive + send;
+}
+
+function rounded(ratio: number): number {
+  return Number(ratio.toPrecision(3));
 }
 
 function mib(bytes: number): string {
