@@ -187,7 +187,7 @@ test('[RLY-08] pods that cannot tell where a device is are asked again, and do n
 });
 
 test('[RLY-08] a turn is told that the directory is degraded, which may be retried', async (t) => {
-  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 200 } });
+  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 2_000 } });
   directory.isDegraded = true;
   await assert.rejects(devices.route('north', 'laptop').ready(never), (error: ZlError) => {
     assert.equal(error.id, 'directory.degraded');

@@ -306,7 +306,7 @@ class RouteWaiters {
     const waiter = Promise.withResolvers<DeviceConnection>();
     const onAbort = () => waiter.reject(fromUnknown(signal.reason));
     const timer = setTimeout(() => {
-      const silent = new ZlError('device.offline', `no answer within ${waitMs} ms`);
+      const silent = new ZlError('relay.unreachable', `no relay answered within ${waitMs} ms`);
       waiter.reject(this.#last ?? silent);
     }, waitMs);
     signal.addEventListener('abort', onAbort);
