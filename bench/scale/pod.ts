@@ -111,6 +111,7 @@ export class Pod {
       proveWithinMs: handshakeMs,
       connectsPerAddress,
       monotonicMs: nowMs,
+      balancers: { kind: 'none', trusts: () => false },
       onUnadmitted() {},
     });
   }

@@ -32,6 +32,14 @@ export interface RelaySettings {
      * auto: ws. uws is faster and does not hold against hostile devices (ADR 4).
      */
     readonly engine: 'auto' | 'uws' | 'ws';
+    /**
+     * How the balancers of trustedProxies say for whom they connect. v2: by a header of the PROXY protocol before TLS, which needs the engine ws; other addresses are refused. forwarded-for: by X-Forwarded-For, which is ignored from other addresses.
+     */
+    readonly proxyProtocol: 'none' | 'v2' | 'forwarded-for';
+    /**
+     * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address go by the peers behind them.
+     */
+    readonly trustedProxies: readonly string[];
     readonly maxFrame: string;
     /**
      * A socket silent for twice as long is dead.
@@ -275,7 +283,7 @@ export interface Connections {
    */
   readonly perAddress: number;
   /**
-   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many. Behind a balancer, set sockets.proxyProtocol: otherwise all devices share its address.
    */
   readonly connectsPerAddress: number;
   /**
@@ -338,7 +346,7 @@ export interface Connections1 {
    */
   readonly perAddress: number;
   /**
-   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many. Behind a balancer, set sockets.proxyProtocol: otherwise all devices share its address.
    */
   readonly connectsPerAddress: number;
   /**

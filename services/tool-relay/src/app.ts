@@ -15,6 +15,7 @@ import type { Logger, Registry } from '@zerolatency/service/telemetry';
 import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
 import { openHelloVerifier } from './adapters/jwks/hello-verifier.ts';
+import { ListedBalancers } from './adapters/listed-balancers/listed-balancers.ts';
 import { RpcPods } from './adapters/other-pods/other-pods.ts';
 import { createHostVerifier } from './adapters/peer-token/host-verifier.ts';
 import { registrarRenewer } from './adapters/registrar/registrar-renewer.ts';
@@ -234,6 +235,7 @@ function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts)
   return new RelaySockets({
     config,
     capacity: capacityOf(config, deps.machine),
+    balancers: new ListedBalancers(config.sockets),
     openEngine: chooseEngine(config.sockets.engine),
     devices,
     directory,

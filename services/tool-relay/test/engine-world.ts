@@ -3,11 +3,13 @@ import { copyFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { eventually, makeAuthority, tempDir } from '@zerolatency/testing';
 import { WebSocket } from 'ws';
+import { ListedBalancers } from '../src/adapters/listed-balancers/listed-balancers.ts';
 import { loadNative, openUwsEngine } from '../src/adapters/uws/engine.ts';
 import { openWsEngine } from '../src/adapters/ws/engine.ts';
 import type {
   Admission,
   Arrival,
+  Balancers,
   OpenSocketEngine,
   Socket,
   SocketEndReason,
@@ -62,6 +64,7 @@ class RecordedArrival implements Arrival {
   readonly address: string;
   readonly cut: () => void;
   endSocket = () => false;
+  readonly names: (string | undefined)[] = [];
   isProved = false;
   timesGone = 0;
 
@@ -74,6 +77,11 @@ class RecordedArrival implements Arrival {
     this.isProved = true;
   }
 
+  named(address: string | undefined): boolean {
+    this.names.push(address);
+    return address !== undefined;
+  }
+
   gone(): void {
     this.timesGone += 1;
   }
@@ -81,7 +89,22 @@ class RecordedArrival implements Arrival {
 
 type Admit = (request: UpgradeRequest, recorder: Recorder) => Admission;
 
-export async function engineWorld(t: TestContext, open: OpenSocketEngine) {
+type BalancerSettings = ConstructorParameters<typeof ListedBalancers>[0];
+
+export const NO_BALANCERS = new ListedBalancers({
+  ...{ engine: 'auto', proxyProtocol: 'none', trustedProxies: [] },
+});
+
+/** Every connection of a test comes from here. */
+export function localBalancers(proxyProtocol: BalancerSettings['proxyProtocol']): Balancers {
+  return new ListedBalancers({ engine: 'auto', proxyProtocol, trustedProxies: ['127.0.0.0/8'] });
+}
+
+export async function engineWorld(
+  t: TestContext,
+  open: OpenSocketEngine,
+  balancers: Balancers = NO_BALANCERS,
+) {
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
   const files = await authority.server();
@@ -100,6 +123,7 @@ export async function engineWorld(t: TestContext, open: OpenSocketEngine) {
     port: 0,
     tls: { certFile: files.certFile, keyFile: files.keyFile, current: () => material },
     maxMessageBytes: MAX_MESSAGE_BYTES,
+    balancers,
     idleTimeoutMs: 60_000,
     onFailure: (error) => failures.push(error),
     onAccepting: (isAccepting) => accepting.push(isAccepting),
@@ -117,7 +141,7 @@ export async function engineWorld(t: TestContext, open: OpenSocketEngine) {
     },
   });
   t.after(() => engine.close());
-  const dial = (path = '/v1/device', headers: Record<string, string> = {}) => {
+  const dial = (path = '/v1/device', headers: Record<string, string | string[]> = {}) => {
     const url = `wss://localhost:${engine.port}${path}`;
     const client = new WebSocket(url, { ca: authority.ca, headers });
     t.after(() => client.terminate());

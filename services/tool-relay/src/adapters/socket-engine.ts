@@ -1,6 +1,8 @@
 import {
+  type Arrival,
   ENDPOINT_PATHS,
   type Socket,
+  type SocketEngineOptions,
   type SocketListener,
   type UpgradeRefusal,
 } from '../sockets/socket-engine.ts';
@@ -8,6 +10,7 @@ import {
 /** What both engines answer and how both deliver. */
 
 const REASON_PHRASES = {
+  400: 'Bad Request',
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
@@ -34,6 +37,29 @@ export const TOO_MANY_CONNECTIONS = answer(
   'limit.exceeded',
   'too many connections from this address',
 );
+
+const NO_ADDRESS = answer(400, 'request.invalid', 'X-Forwarded-For does not say who connects');
+
+interface Connected {
+  readonly arrival: Arrival;
+  readonly address: string;
+  readonly forwardedFor: string;
+}
+
+/** Finds the address of the peer, which is behind a balancer where `address` is one. */
+export function originOf(
+  balancers: SocketEngineOptions['balancers'],
+  { arrival, address, forwardedFor }: Connected,
+): { readonly address: string } | { readonly refusal: UpgradeAnswer } {
+  if (balancers.kind !== 'forwarded-for' || !balancers.trusts(address)) return { address };
+  const origin = balancers.forwardedFor(forwardedFor);
+  if (origin === 'own') return { address };
+  if (origin !== 'unreadable') {
+    return arrival.named(origin.address) ? origin : { refusal: TOO_MANY_CONNECTIONS };
+  }
+  arrival.named(undefined);
+  return { refusal: NO_ADDRESS };
+}
 
 export function refusalAnswer({ status, error }: UpgradeRefusal): UpgradeAnswer {
   return answer(status, error.id, error.message);

@@ -5,7 +5,7 @@ import { connect as connectTls } from 'node:tls';
 import { ZlError } from '@zerolatency/errors';
 import { eventually } from '@zerolatency/testing';
 import type { WebSocket } from 'ws';
-import { ENGINES, engineWorld, Recorder } from '../../test/engine-world.ts';
+import { ENGINES, engineWorld, NO_BALANCERS, Recorder } from '../../test/engine-world.ts';
 import type { Admission } from '../sockets/socket-engine.ts';
 
 /** Status and body of the answer to a refused upgrade. */
@@ -103,6 +103,7 @@ for (const [name, open] of ENGINES) {
       idleTimeoutMs: 10_000,
       admit: (): Admission => ({ listener: new Recorder() }),
       maxConnections: 1,
+      balancers: NO_BALANCERS,
       arrive: () => undefined,
       onAccepting: () => {},
       onFailure: () => {},

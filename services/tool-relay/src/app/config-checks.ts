@@ -4,6 +4,7 @@ import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycl
 import { watchTls } from '@zerolatency/service/tls';
 import { readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
+import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
 import { openIssuer } from './start-registrar.ts';
 
@@ -15,6 +16,7 @@ export function checksOfRelay(config: RelayConfig): ConfigChecks {
   const setting = 'enrolment.jwksFile';
   return {
     'sockets.port': () => expectFreePort(sockets),
+    'sockets.trustedProxies': () => new ListedBalancers(sockets),
     'rpc.port': () => expectFreePort(rpc),
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),

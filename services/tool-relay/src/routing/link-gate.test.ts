@@ -12,7 +12,7 @@ test('a link whose socket never opens gives its place back', () => {
     { ...parts, limits: config.links, devices, isDraining: () => false },
     { verify: () => ({ name: 'host-1' }) },
   );
-  const arrival = { endSocket: () => true, proved() {}, gone() {} };
+  const arrival = { endSocket: () => true, named: () => true, proved() {}, gone() {} };
   const admit = () =>
     gate.admit({ arrival, endpoint: 'link', address: '192.0.2.1', authorization: '' });
   const { listener } = admit();

@@ -1,12 +1,12 @@
 import { AddressGate, networkOf } from '@zerolatency/service/network';
-import type { Arrival, ArrivalEnd } from './socket-engine.ts';
+import type { Arrival, ArrivalEnd, Balancers } from './socket-engine.ts';
 
 /** Networks from which a peer has proved itself. About 1 MiB. */
 const MAX_PROVED_NETWORKS = 10_000;
 /** The share of the room that is kept for them. */
 const PROVED_SHARE = 0.25;
 
-export type Unadmitted = ArrivalEnd | 'rate';
+export type Unadmitted = ArrivalEnd | 'rate' | 'proxy';
 
 export interface ArrivalsOptions {
   /** Unproved peers at the same time. */
@@ -14,6 +14,7 @@ export interface ArrivalsOptions {
   /** From the connection to the proof. */
   readonly proveWithinMs: number;
   readonly connectsPerAddress: number;
+  readonly balancers: Pick<Balancers, 'kind' | 'trusts'>;
   readonly monotonicMs: () => number;
   readonly onUnadmitted: (why: Unadmitted) => void;
 }
@@ -42,24 +43,52 @@ export class Arrivals {
   }
 
   arrive(address: string, cut: () => void): Arrival | undefined {
-    const { max, proveWithinMs, monotonicMs, onUnadmitted } = this.#options;
-    const network = networkOf(address);
-    if (!this.#addresses.admit(address, monotonicMs())) {
-      onUnadmitted('rate');
+    const { max, proveWithinMs, balancers, onUnadmitted } = this.#options;
+    const isBalancer = balancers.kind !== 'none' && balancers.trusts(address);
+    if (balancers.kind === 'v2' && !isBalancer) {
+      onUnadmitted('proxy');
       return undefined;
     }
-    const isReturning =
-      this.#provedNetworks.has(network) && this.#returning.size < this.#maxReturning;
-    const among = isReturning ? this.#returning : this.#strangers;
-    if (!isReturning && among.size >= max - this.#maxReturning) this.#evictOldest();
-    const peer = new UnprovedPeer(cut, {
+    // Everybody behind a balancer has its address, so only the room for all bounds it.
+    if (!isBalancer && !this.#admits(address)) return undefined;
+    const network = isBalancer ? undefined : networkOf(address);
+    const isReturning = this.#isReturning(network);
+    if (!isReturning && this.#strangers.size >= max - this.#maxReturning) this.#evictOldest();
+    const peer = new UnprovedPeer(cut, network, {
       onEnd: onUnadmitted,
-      onLeft: () => among.delete(peer),
-      onProved: () => this.#remember(network),
+      onLeft: () => this.#strangers.delete(peer) || this.#returning.delete(peer),
+      onProved: (from) => this.#remember(from),
+      onNamed: (from) => this.#name(peer, from),
     });
-    among.add(peer);
+    (isReturning ? this.#returning : this.#strangers).add(peer);
     peer.proveWithin(proveWithinMs);
     return peer;
+  }
+
+  #admits(address: string): boolean {
+    const { monotonicMs, onUnadmitted } = this.#options;
+    const isAdmitted = this.#addresses.admit(address, monotonicMs());
+    if (!isAdmitted) onUnadmitted('rate');
+    return isAdmitted;
+  }
+
+  #isReturning(network: string | undefined): boolean {
+    const isKnown = network !== undefined && this.#provedNetworks.has(network);
+    return isKnown && this.#returning.size < this.#maxReturning;
+  }
+
+  #name(peer: UnprovedPeer, address: string | undefined): boolean {
+    if (address === undefined) {
+      this.#options.onUnadmitted('proxy');
+      return false;
+    }
+    if (!this.#strangers.has(peer) || !this.#admits(address)) return false;
+    peer.network = networkOf(address);
+    if (this.#isReturning(peer.network)) {
+      this.#strangers.delete(peer);
+      this.#returning.add(peer);
+    }
+    return true;
   }
 
   #evictOldest(): void {
@@ -83,17 +112,21 @@ export class Arrivals {
 interface PeerObserver {
   onEnd(why: ArrivalEnd): void;
   onLeft(): void;
-  onProved(): void;
+  onProved(network: string): void;
+  onNamed(address: string | undefined): boolean;
 }
 
 class UnprovedPeer implements Arrival {
   endSocket: (why: ArrivalEnd) => boolean = () => false;
+  /** Undefined while only a balancer knows it. */
+  network: string | undefined;
   readonly #cut: () => void;
   readonly #observer: PeerObserver;
   #timer: NodeJS.Timeout | undefined;
 
-  constructor(cut: () => void, observer: PeerObserver) {
+  constructor(cut: () => void, network: string | undefined, observer: PeerObserver) {
     this.#cut = cut;
+    this.network = network;
     this.#observer = observer;
   }
 
@@ -109,7 +142,11 @@ class UnprovedPeer implements Arrival {
 
   proved(): void {
     this.gone();
-    this.#observer.onProved();
+    if (this.network !== undefined) this.#observer.onProved(this.network);
+  }
+
+  named(address: string | undefined): boolean {
+    return this.#observer.onNamed(address);
   }
 
   gone(): void {

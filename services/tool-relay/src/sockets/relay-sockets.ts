@@ -12,7 +12,12 @@ import type { SessionContext, SessionMetrics } from '../sessions/device-session.
 import type { HelloVerifier } from '../sessions/hello.ts';
 import { Arrivals, type Unadmitted } from './arrivals.ts';
 import type { Capacity } from './capacity.ts';
-import type { OpenSocketEngine, SocketEngine, SocketEngineOptions } from './socket-engine.ts';
+import type {
+  Balancers,
+  OpenSocketEngine,
+  SocketEngine,
+  SocketEngineOptions,
+} from './socket-engine.ts';
 
 /** Close frames need a moment to reach the peers before the sockets are cut. */
 const LINGER_MS = 100;
@@ -28,6 +33,7 @@ export interface SocketMetrics extends SessionMetrics {
 export interface RelaySocketsOptions {
   readonly config: RelayConfig;
   readonly capacity: Capacity;
+  readonly balancers: Balancers;
   readonly openEngine: OpenSocketEngine;
   readonly tls: SocketEngineOptions['tls'];
   readonly devices: LiveDevices;
@@ -72,6 +78,7 @@ export class RelaySockets {
       max: options.capacity.maxUnproved,
       proveWithinMs: config.devices.handshakeMs,
       connectsPerAddress: config.devices.connectsPerAddress,
+      balancers: options.balancers,
       monotonicMs: clock.monotonicMs,
       onUnadmitted: (why) => metrics.unadmitted(why),
     });
@@ -125,12 +132,13 @@ export class RelaySockets {
 
   /** Returns the port. */
   async open(): Promise<number> {
-    const { config, capacity, openEngine, tls, log } = this.#options;
+    const { config, capacity, balancers, openEngine, tls, log } = this.#options;
     const { host, port, maxFrameBytes, heartbeatMs } = config.sockets;
     this.#engine = await openEngine({
       host,
       port,
       tls,
+      balancers,
       maxMessageBytes: maxFrameBytes,
       maxConnections: capacity.maxConnections,
       idleTimeoutMs: IDLE_HEARTBEATS * heartbeatMs,

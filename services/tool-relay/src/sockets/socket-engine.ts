@@ -14,6 +14,10 @@ export type ArrivalEnd = 'late' | 'evicted';
 export interface Arrival {
   /** Ends the peer's socket; returns false when there is none yet, or no longer. */
   endSocket: (why: ArrivalEnd) => boolean;
+  /**
+   * A balancer has said from where the peer comes, or should have. Returns false when the peer must go.
+   */
+  named(address: string | undefined): boolean;
   /** From now on the peer has all the time it wants. */
   proved(): void;
   /** The connection is closed. */
@@ -70,6 +74,14 @@ export interface SocketListener {
   onAbandoned(): void;
 }
 
+/** The load balancers that may say for whom they connect, and how they say it. */
+export interface Balancers {
+  readonly kind: 'none' | 'v2' | 'forwarded-for';
+  trusts(address: string): boolean;
+  /** Reads X-Forwarded-For. Returns `own` where balancers connect for themselves. */
+  forwardedFor(header: string): { readonly address: string } | 'own' | 'unreadable';
+}
+
 export interface SocketEngineOptions {
   readonly host: string;
   readonly port: number;
@@ -81,6 +93,7 @@ export interface SocketEngineOptions {
   readonly maxMessageBytes: number;
   /** At this many connections the engine stops accepting, until some have closed. */
   readonly maxConnections: number;
+  readonly balancers: Balancers;
   /** Cuts a socket that stays silent this long, in case the heartbeat misses it. */
   readonly idleTimeoutMs: number;
   /**

@@ -1,4 +1,5 @@
 import type {
+  HttpRequest,
   HttpResponse,
   SSLApp,
   TemplatedApp,
@@ -19,6 +20,7 @@ import {
 import {
   deliver,
   INTERNAL_ERROR,
+  originOf,
   refusalAnswer,
   TOO_MANY_CONNECTIONS,
   UNKNOWN_PATH,
@@ -168,14 +170,22 @@ function upgradeHandler(
   return (res, req, context) => {
     const header = (name: string) => req.getHeader(`sec-websocket-${name}`);
     const authorization = req.getHeader('authorization');
-    const address = Buffer.from(res.getRemoteAddressAsText()).toString('latin1');
+    const remote = Buffer.from(res.getRemoteAddressAsText()).toString('latin1');
+    const forwardedFor = headersOf(req, 'x-forwarded-for');
     try {
       // This is the first that uWebSockets.js shows of a connection, and it cuts a slow one itself.
-      const arrival = options.arrive(address, () => {});
+      const arrival = options.arrive(remote, () => {});
       if (arrival === undefined) {
         respond(res, TOO_MANY_CONNECTIONS);
         return;
       }
+      const origin = originOf(options.balancers, { arrival, address: remote, forwardedFor });
+      if ('refusal' in origin) {
+        arrival.gone();
+        respond(res, origin.refusal);
+        return;
+      }
+      const { address } = origin;
       const { listener, refusal } = options.admit({ arrival, endpoint, address, authorization });
       if (listener === undefined) {
         arrival.gone();
@@ -190,6 +200,15 @@ function upgradeHandler(
       respond(res, INTERNAL_ERROR);
     }
   };
+}
+
+/** getHeader() returns only the first of several, and the last is what the nearest balancer wrote. */
+function headersOf(req: HttpRequest, wanted: string): string {
+  const values: string[] = [];
+  req.forEach((name, value) => {
+    if (name === wanted) values.push(value);
+  });
+  return values.join(',');
 }
 
 function respond(res: HttpResponse, { status, reasonPhrase, body }: UpgradeAnswer): void {

@@ -1,11 +1,9 @@
 import type { IncomingMessage } from 'node:http';
 import { createServer } from 'node:https';
-import type { Socket as TcpSocket } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { reloadServerTls, serverTlsOptions } from '@zerolatency/service/tls';
 import { WebSocketServer } from 'ws';
 import {
-  type Arrival,
   ENDPOINT_PATHS,
   type Endpoint,
   type SocketEngine,
@@ -14,11 +12,13 @@ import {
 } from '../../sockets/socket-engine.ts';
 import {
   INTERNAL_ERROR,
+  originOf,
   refusalAnswer,
   UNKNOWN_PATH,
   type UpgradeAnswer,
 } from '../socket-engine.ts';
 import { Acceptor } from './acceptor.ts';
+import { Arrivals } from './arrivals.ts';
 import { WsSocket } from './socket.ts';
 
 /** The arrival ends a slow handshake or request; this is for requests that are refused. */
@@ -56,9 +56,8 @@ export async function openWsEngine(options: SocketEngineOptions): Promise<Socket
   server.on('upgrade', upgradeHandler({ server: sockets, arrivals, options }));
   const acceptor = await Acceptor.open({
     ...options,
-    onConnection: (connection) => {
-      if (arrivals.begin(connection)) server.emit('connection', connection);
-    },
+    onConnection: (connection) =>
+      arrivals.begin(connection, () => server.emit('connection', connection)),
   });
   return {
     name: 'ws',
@@ -83,41 +82,6 @@ function socketOptions({ maxMessageBytes }: SocketEngineOptions) {
   };
 }
 
-/** Leads from a connection, which exists before TLS, to its upgrade request, which comes after. */
-class Arrivals {
-  readonly #arrive: SocketEngineOptions['arrive'];
-  readonly #byPeer = new Map<string, Arrival>();
-
-  constructor({ arrive }: SocketEngineOptions) {
-    this.#arrive = arrive;
-  }
-
-  /** Returns false when the peer must go. */
-  begin(connection: TcpSocket): boolean {
-    const peer = peerOf(connection);
-    const arrival = this.#arrive(connection.remoteAddress ?? '', () => connection.destroy());
-    if (arrival === undefined) {
-      connection.destroy();
-      return false;
-    }
-    this.#byPeer.set(peer, arrival);
-    connection.once('close', () => {
-      this.#byPeer.delete(peer);
-      arrival.gone();
-    });
-    return true;
-  }
-
-  of(connection: TcpSocket): Arrival | undefined {
-    return this.#byPeer.get(peerOf(connection));
-  }
-}
-
-/** No two connections of a port have the same. */
-function peerOf({ remoteAddress, remotePort, localAddress }: TcpSocket): string {
-  return `${remoteAddress} ${remotePort} ${localAddress}`;
-}
-
 type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) => void;
 
 interface Upgrades {
@@ -131,13 +95,22 @@ function upgradeHandler(upgrades: Upgrades): UpgradeHandler {
   return (request, socket, head) => {
     socket.on('error', ignore);
     const endpoint = endpointOf(request);
-    const arrival = arrivals.of(request.socket);
-    if (endpoint === undefined || arrival === undefined) {
+    const arrived = arrivals.of(request.socket);
+    if (endpoint === undefined || arrived === undefined) {
       refuse(socket, UNKNOWN_PATH);
       return;
     }
     const { authorization = '' } = request.headers;
-    const address = request.socket.remoteAddress ?? '';
+    const { arrival } = arrived;
+    const origin = originOf(options.balancers, {
+      ...arrived,
+      forwardedFor: request.headersDistinct['x-forwarded-for']?.join(',') ?? '',
+    });
+    if ('refusal' in origin) {
+      refuse(socket, origin.refusal);
+      return;
+    }
+    const { address } = origin;
     try {
       const { listener, refusal } = options.admit({ arrival, endpoint, address, authorization });
       if (listener !== undefined) accept({ request, socket, head }, listener, upgrades);
