@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import type { Bundle } from '@zerolatency/policy';
+import { makeFolder } from '@zerolatency/service/files';
 import { acquireLock, type Lock } from '@zerolatency/service/processes';
 import { type Digest, type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
 import { keepBundle } from './bundles.ts';
@@ -338,7 +338,7 @@ export class Ledger {
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
   const { dir, origin } = options;
   assertOrigin(origin);
-  await mkdir(dir, { recursive: true, mode: 0o700 }).catch(refuse);
+  await makeFolder(dir).catch(refuse);
   return open(options);
 }
 

@@ -1,3 +1,4 @@
+import { counted } from '@zerolatency/service/counted';
 import { strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
 import { type Checkpoint, type CheckpointVerdict, verifyCheckpoint } from './checkpoint.ts';
 import { nodeHash } from './tree.ts';
@@ -87,12 +88,16 @@ export function checkConsistency(
     return { error: `the checkpoints are of two ledgers, ${earlier.ledgerId} and ${ledgerId}` };
   }
   if (proof.earlierSize !== earlier.size) {
-    return { error: `the proof starts at ${proof.earlierSize} records, not at ${earlier.size}` };
+    return {
+      error: `the proof starts at ${counted(proof.earlierSize, 'record')}, not at ${earlier.size}`,
+    };
   }
   const roots = rootsOver(proof.hashes, { earlier, size });
   return roots && isSame(roots.earlier, earlier.root) && isSame(roots.later, root)
     ? signed
-    : { error: `the checkpoint over ${size} records does not continue that over ${earlier.size}` };
+    : {
+        error: `the checkpoint over ${counted(size, 'record')} does not continue that over ${earlier.size}`,
+      };
 }
 
 /** RFC 6962 section 2.1.1, in the order of the proof: the sibling of the leaf first. */

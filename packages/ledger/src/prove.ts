@@ -1,4 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
+import { counted } from '@zerolatency/service/counted';
 import { toBase64 } from '@zerolatency/signing';
 import { Chain } from './chain.ts';
 import { type Checkpoint, claimedCheckpoint, readCheckpointNote } from './checkpoint.ts';
@@ -131,6 +132,6 @@ function assertRoot(root: Uint8Array | undefined, { size, root: signed }: Checkp
 function notCovered(what: string, size: number): ZlError {
   return new ZlError(
     'config.invalid',
-    `${what}, and the checkpoint covers ${size} records. A running host signs a new one within a second`,
+    `${what}, and the checkpoint covers ${counted(size, 'record')}. A running host signs a new one within a second`,
   );
 }

@@ -1,6 +1,7 @@
 import { stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import { RECEIPT_TYPE } from '@zerolatency/receipts';
+import { counted } from '@zerolatency/service/counted';
 import { type Verifier, verifyEnvelope } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
 import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
@@ -133,7 +134,10 @@ function assertHolds(anchors: readonly NamedAnchor[], { size, chain }: Scan): vo
 function assertSigned({ size }: Scan, checkpoint?: Checkpoint, floor?: Floor): void {
   // The checkpoint follows record 0 before anything else is written.
   if (checkpoint === undefined && size > 1) {
-    throw new ZlError('ledger.corrupt', `the checkpoint over ${size} records was removed`);
+    throw new ZlError(
+      'ledger.corrupt',
+      `the checkpoint over ${counted(size, 'record')} was removed`,
+    );
   }
   if (!floor?.isClosed || size <= floor.size) return;
   const message = `record ${floor.size} was added while the host was stopped`;

@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
+import { counted } from '@zerolatency/service/counted';
 import { writeAtomically } from '@zerolatency/service/files';
 import {
   DocumentHolder,
@@ -180,6 +181,6 @@ function statusOf(
   if (now.state === 'none') {
     return { status: 'down', detail: `no list, so no device is admitted${why}` } as const;
   }
-  const detail = `${now.name}, ${now.content.devices.length} devices${why}`;
+  const detail = `${now.name}, ${counted(now.content.devices.length, 'device')}${why}`;
   return { status: refusal === undefined && !isStale ? 'ok' : 'degraded', detail } as const;
 }

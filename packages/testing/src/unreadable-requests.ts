@@ -8,6 +8,8 @@ import { fromConnectError } from '@zerolatency/service/rpc';
 interface RawRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Buffer;
+  /** Of HTTP; that of gRPC is always 200. */
+  readonly status?: number;
 }
 
 const GARBAGE = Buffer.from([0xff, 0xff, 0xff]);
@@ -30,16 +32,25 @@ function unreadableRequests(maxBytes: number): (RawRequest & { readonly id: Erro
       headers: { ...GRPC, 'grpc-encoding': 'zstd' },
       body: envelope(),
     },
-    { id: 'request.invalid', headers: CONNECT, body: GARBAGE },
-    { id: 'request.too_large', headers: CONNECT, body: long },
-    { id: 'request.unimplemented', headers: { ...CONNECT, 'content-encoding': 'zstd' } },
-    { id: 'request.invalid', headers: { ...CONNECT, 'connect-timeout-ms': 'soon' } },
+    { id: 'request.invalid', headers: CONNECT, body: GARBAGE, status: 400 },
+    { id: 'request.too_large', headers: CONNECT, body: long, status: 429 },
+    {
+      id: 'request.unimplemented',
+      headers: { ...CONNECT, 'content-encoding': 'zstd' },
+      status: 501,
+    },
+    {
+      id: 'request.invalid',
+      headers: { ...CONNECT, 'connect-timeout-ms': 'soon' },
+      status: 400,
+    },
     {
       id: 'request.invalid',
       headers: { 'content-type': 'application/json' },
       body: Buffer.from('{]'),
+      status: 400,
     },
-    { id: 'request.invalid', headers: { 'content-type': 'text/plain' } },
+    { id: 'request.invalid', headers: { 'content-type': 'text/plain' }, status: 415 },
     { id: 'request.invalid', headers: { 'content-type': 'application/grpc+thrift' } },
     { id: 'request.invalid', headers: { ...GRPC, ':method': 'PUT' } },
   ];
@@ -51,37 +62,45 @@ function envelope(message: Uint8Array = Buffer.alloc(0)): Buffer {
   return Buffer.concat([head, message]);
 }
 
-/** The ids of the catalogue by which a server should refuse such requests, and those by which it does. */
+/** The HTTP status and id of the catalogue by which a server should refuse such requests, and those by which it does. */
 export async function refusalsOf(
   session: ClientHttp2Session,
   { path, maxBytes }: { readonly path: string; readonly maxBytes: number },
 ): Promise<{ readonly expected: readonly string[]; readonly actual: readonly string[] }> {
   const requests = unreadableRequests(maxBytes);
-  const named = (id: string, { headers }: RawRequest) => `${id} to ${JSON.stringify(headers)}`;
+  const named = (id: string, status: unknown, { headers }: RawRequest) =>
+    `${status} ${id} to ${JSON.stringify(headers)}`;
+  const expected = requests.map((request) => named(request.id, request.status ?? 200, request));
   const actual: string[] = [];
   for (const request of requests) {
-    const error = await refusalOf(session, path, request);
+    const { status, error } = await refusalOf(session, path, request);
     const id = error.details.length > 1 ? fromConnectError(error).id : `no detail: ${error}`;
-    actual.push(named(id, request));
+    actual.push(named(id, status, request));
   }
-  return { expected: requests.map((request) => named(request.id, request)), actual };
+  return { expected, actual };
 }
 
 async function refusalOf(
   session: ClientHttp2Session,
   path: string,
   { headers, body }: RawRequest,
-): Promise<ConnectError> {
+): Promise<{ readonly status: unknown; readonly error: ConnectError }> {
   const stream = session.request({ ':method': 'POST', ':path': path, ...headers });
   const received: IncomingHttpHeaders = {};
   stream.on('response', (head) => Object.assign(received, head));
   stream.on('trailers', (trailers) => Object.assign(received, trailers));
   stream.end(body);
   const answer = Buffer.concat(await stream.toArray());
-  const none = new ConnectError(`HTTP ${received[':status']} and no error`);
+  const status = received[':status'];
+  const none = new ConnectError(`HTTP ${status} and no error`);
   if (received['grpc-status'] === undefined) {
-    return answer.length === 0 ? none : errorFromJson(JSON.parse(`${answer}`), undefined, none);
+    const isEmpty = answer.length === 0;
+    return {
+      status,
+      error: isEmpty ? none : errorFromJson(JSON.parse(`${answer}`), undefined, none),
+    };
   }
-  const status = Object.entries(received).filter(([name]) => name.startsWith('grpc-'));
-  return findTrailerError(new Headers(status.map(([name, value]) => [name, `${value}`]))) ?? none;
+  const trailers = Object.entries(received).filter(([name]) => name.startsWith('grpc-'));
+  const trailer = new Headers(trailers.map(([name, value]) => [name, `${value}`]));
+  return { status, error: findTrailerError(trailer) ?? none };
 }

@@ -6,7 +6,11 @@ import {
   type UniversalServerRequest,
   type UniversalServerResponse,
 } from '@connectrpc/connect/protocol';
-import { errorFromJsonBytes, errorToJsonBytes } from '@connectrpc/connect/protocol-connect';
+import {
+  codeToHttpStatus,
+  errorFromJsonBytes,
+  errorToJsonBytes,
+} from '@connectrpc/connect/protocol-connect';
 import { findTrailerError, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node';
 import { ZlError } from '@zerolatency/errors';
@@ -96,7 +100,7 @@ async function refusedMessage(
   response: UniversalServerResponse,
   onRefused: OnRefused,
 ): Promise<UniversalServerResponse> {
-  const { status, header, trailer, body } = response;
+  const { status, header, trailer, body: given } = response;
   const detailsOf = (refused: ConnectError) => {
     const error = readingError(refused);
     onRefused(error);
@@ -107,13 +111,15 @@ async function refusedMessage(
     setTrailerStatus(trailer, detailsOf(refused));
   }
   // Only an error with details is long enough to be compressed.
-  if (status < FIRST_ERROR_STATUS || body === undefined || header?.has('content-encoding')) {
+  if (status < FIRST_ERROR_STATUS || given === undefined || header?.has('content-encoding')) {
     return response;
   }
-  const bytes = await readAllBytes(body, MAX_ERROR_BYTES);
-  const given = errorFromJsonBytes(bytes, undefined, new ConnectError('unreadable error'));
-  if (given.details.length > 0) return { ...response, body: createAsyncIterable([bytes]) };
-  const detailed = errorToJsonBytes(detailsOf(given), undefined);
+  const bytes = await readAllBytes(given, MAX_ERROR_BYTES);
+  const plain = errorFromJsonBytes(bytes, undefined, new ConnectError('unreadable error'));
+  if (plain.details.length > 0) return { ...response, body: createAsyncIterable([bytes]) };
+  const error = detailsOf(plain);
+  const detailed = errorToJsonBytes(error, undefined);
   header?.set('content-length', `${detailed.length}`);
-  return { ...response, body: createAsyncIterable([detailed]) };
+  const body = createAsyncIterable([detailed]);
+  return { ...response, status: codeToHttpStatus(error.code), body };
 }

@@ -10,6 +10,7 @@ import {
   verifyCheckpoint,
 } from '@zerolatency/ledger';
 import { foreignLine } from '@zerolatency/redaction';
+import { counted } from '@zerolatency/service/counted';
 import { readVerifiers } from '../audit/verify-receipt.ts';
 import { readText } from '../input.ts';
 import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
@@ -88,7 +89,10 @@ function report(
   if (verdict.value !== undefined) {
     const { origin, ledgerId, size } = verdict.value;
     const name = `ledger ${ledgerId} of ${foreignLine(origin)}`;
-    print(terminal, `Proved: ${proved}; the checkpoint covers ${size} records of ${name}`);
+    print(
+      terminal,
+      `Proved: ${proved}; the checkpoint covers ${counted(size, 'record')} of ${name}`,
+    );
     return EXIT_STATUS.ok;
   }
   if (verdict.claimed === undefined) {

@@ -1,6 +1,7 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 import { generateKeyPair } from '@zerolatency/signing';
 import { writePrivate, writePublic } from '../installation/private-file.ts';
 import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
@@ -8,7 +9,7 @@ import { EXIT_STATUS, print, type Terminal } from '../terminal.ts';
 /** Makes a key pair for bundles or manifests, in a folder where it can overwrite nothing. */
 export async function keygen(terminal: Terminal, options: { out: string }): Promise<number> {
   const { out } = options;
-  await mkdir(out, { recursive: true, mode: 0o700 }).catch((cause: NodeJS.ErrnoException) => {
+  await makeFolder(out).catch((cause: NodeJS.ErrnoException) => {
     const message = `cannot make ${out} (${cause.code}); name a new or an empty folder`;
     throw new ZlError('config.invalid', message, { cause });
   });

@@ -50,6 +50,9 @@ test('keygen writes a private key for its owner and a public key named by its id
     assert.equal(again.status, 1);
     assert.match(again.stderr, /config\.invalid: .* is not empty/);
   }
+  const nowhere = await zl('policy', 'keygen', '--out', '/proc/zl/key');
+  assert.equal(nowhere.status, 1);
+  assert.match(nowhere.stderr, /config\.invalid: cannot make \/proc\/zl\/key \(/);
 });
 
 test('a signed bundle verifies, and show and explain read it', async (t) => {

@@ -1,7 +1,7 @@
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 import { acquireLock, type Lock } from '@zerolatency/service/processes';
 import type { Layout } from './layout.ts';
 
@@ -10,7 +10,7 @@ const PATIENCE_MS = 60_000;
 
 /** One command at a time makes, starts or stops an installation; the others wait for it. */
 export async function exclusively<T>(layout: Layout, work: () => Promise<T>): Promise<T> {
-  await mkdir(layout.home, { recursive: true, mode: 0o700 });
+  await makeFolder(layout.home);
   const lock = await waitForLock(join(layout.home, 'lock'));
   try {
     return await work();

@@ -1,6 +1,7 @@
-import { mkdir, rename, rm, stat, writeFile } from 'node:fs/promises';
+import { rename, rm, stat, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 
 /** Readable only by its owner. */
 export async function writePrivate(path: string, content: string): Promise<void> {
@@ -14,7 +15,7 @@ export async function writePublic(path: string, content: string): Promise<void> 
 /** Atomic, because running services watch some of these files. */
 async function replaceFile(path: string, content: string, mode: number): Promise<void> {
   await expectFile(path);
-  await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(path));
   const next = `${path}.next`;
   // Only a new file gets the mode.
   await rm(next, { force: true });

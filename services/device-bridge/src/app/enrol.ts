@@ -1,13 +1,13 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { arch, platform } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ZlError } from '@zerolatency/errors';
 import { parseEnrolmentCode, readDeviceCredential } from '@zerolatency/identity';
 import type { EnrolResponse } from '@zerolatency/proto/enrolment';
-import { writeAtomically } from '@zerolatency/service/files';
+import { makeFolder, writeAtomically } from '@zerolatency/service/files';
 import { parseCertificates } from '@zerolatency/service/tls';
 import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { readDeviceKey } from '../adapters/credential/read-credential.ts';
@@ -129,7 +129,7 @@ async function placeOf(config: string | undefined, folder: string): Promise<Plac
 async function openKey({ place, algorithm }: Asked): Promise<KeyObject> {
   const { keyFile } = place;
   if (existsSync(keyFile)) return (await readDeviceKey(keyFile)).key;
-  await mkdir(dirname(keyFile), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(keyFile));
   const { privatePem } = generateKeyPair(algorithm);
   await writeAtomically(keyFile, privatePem);
   return createPrivateKey(privatePem);
@@ -149,7 +149,7 @@ async function writeFiles({ folder = '', ...own }: Place, enrolled: EnrolRespons
     const keys = at(FILES[name].keys);
     // An earlier authority signs nothing here any more.
     await rm(keys, { recursive: true, force: true });
-    await mkdir(keys, { recursive: true, mode: 0o700 });
+    await makeFolder(keys);
     const { envelope = '', publicKeysPem = [] } = enrolled[name] ?? {};
     for (const pem of publicKeysPem) {
       await writeAtomically(join(keys, `${verifierFromPem(pem).keyid}.pem`), pem);

@@ -3,6 +3,7 @@ import { type Frame, FrameKind, readMessage } from '@zerolatency/frame';
 import { type Checkpoint, verifyCheckpoint } from '@zerolatency/ledger/checkpoint';
 import { checkConsistency, parseProof } from '@zerolatency/ledger/proof';
 import { WitnessedSchema, WitnessSchema } from '@zerolatency/proto/witness';
+import { counted } from '@zerolatency/service/counted';
 import { Bucket } from '@zerolatency/service/network';
 import type { Verifier } from '@zerolatency/signing';
 import type { Log } from '../ports.ts';
@@ -225,7 +226,7 @@ function contradiction({ refused, checkpoint }: KeptCheckpoint): string[] {
   if (refused === undefined) return [];
   const { origin, ledgerId, size } = checkpoint;
   const what = `ledger ${ledgerId} of ${origin} may have been rewritten`;
-  const how = `its checkpoint over ${refused.checkpoint.size} records does not continue the one over ${size}`;
+  const how = `its checkpoint over ${counted(refused.checkpoint.size, 'record')} does not continue the one over ${size}`;
   return [`${what}: ${how}; ${HELP} (${refused.file})`];
 }
 

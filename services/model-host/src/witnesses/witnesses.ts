@@ -6,6 +6,7 @@ import type { DeviceIdentity } from '@zerolatency/identity';
 import { type Checkpoint, claimedCheckpoint } from '@zerolatency/ledger/checkpoint';
 import { proofText } from '@zerolatency/ledger/proof';
 import { WitnessedSchema, WitnessSchema } from '@zerolatency/proto/witness';
+import { counted } from '@zerolatency/service/counted';
 import type { ComponentStatus } from '@zerolatency/service/lifecycle';
 import type {
   DeviceConnection,
@@ -83,7 +84,8 @@ export class Witnesses {
     if (contradiction !== undefined) return { status: 'degraded', detail: contradiction };
     if (this.#last === undefined) return { status: 'ok', detail: 'no device was asked yet' };
     const { devices, size, at } = this.#last;
-    return { status: 'ok', detail: `${size} records by ${devices} devices at ${at.toISOString()}` };
+    const kept = `${counted(size, 'record')} by ${counted(devices, 'device')}`;
+    return { status: 'ok', detail: `${kept} at ${at.toISOString()}` };
   }
 
   /** Returns whether the device keeps the round's checkpoint now. */
