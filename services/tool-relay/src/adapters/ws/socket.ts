@@ -62,7 +62,8 @@ export class WsSocket implements Socket {
       return;
     }
     this.#readWhileClosingBytes += bytes;
-    if (this.#readWhileClosingBytes > MAX_READ_WHILE_CLOSING_BYTES) this.#native.terminate();
+    // Cutting it now could take the close frame from the peer: ws does so after its close timeout.
+    if (this.#readWhileClosingBytes > MAX_READ_WHILE_CLOSING_BYTES) this.#native.pause();
   }
 
   get queuedBytes(): number {
