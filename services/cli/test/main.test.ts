@@ -7,6 +7,9 @@ import { eventually } from '@zerolatency/testing';
 import { CANCELLED, DONE, say, serveHost } from './fake-host.ts';
 import { type Installed, installed } from './installed.ts';
 
+/** A busy machine takes many seconds to start a program. */
+const PATIENT = { timeoutMs: 60_000 };
+
 /** The program itself, as a shell starts it. */
 function start(t: TestContext, { layout }: Installed, args: readonly string[]) {
   const zl = join(import.meta.dirname, '../../../zl');
@@ -33,7 +36,7 @@ test('[CLI-01] SIGINT cancels the turn on the host, and the program exits with 1
     yield CANCELLED;
   });
   const { child, said, ended } = start(t, made, ['chat', 'count']);
-  await eventually(() => said.stdout === 'one');
+  await eventually(() => said.stdout === 'one', PATIENT);
   child.kill('SIGINT');
   assert.deepEqual(await ended, { status: 130, signal: null });
   assert.deepEqual([said.stdout, said.stderr], ['one\n  cancelled, turn t-1\n', '']);
@@ -51,9 +54,9 @@ test('in a conversation SIGINT cancels the turn, and the next line starts anothe
   });
   const { child, said, ended } = start(t, made, ['chat']);
   child.stdin.write('wait\n');
-  await eventually(() => said.stdout === 'you said wait');
+  await eventually(() => said.stdout === 'you said wait', PATIENT);
   child.kill('SIGINT');
-  await eventually(() => said.stdout.includes('cancelled'));
+  await eventually(() => said.stdout.includes('cancelled'), PATIENT);
   child.stdin.end('go on\n');
   assert.deepEqual(await ended, { status: 130, signal: null });
   assert.match(said.stdout, /you said go on\n/);

@@ -13,6 +13,7 @@ import { NO_RELAY_METRICS } from '../../../test/relay/relay-world.ts';
 import { assertEnds, started } from '../../../test/relay/started.ts';
 import { ToolDevice } from '../../../test/relay/tool-device.ts';
 import { never, SCOPE, toolWorld } from '../../../test/relay/tool-world.ts';
+import { DEFAULT_RELAY_LIMITS } from '../../adapters/relay/limits.ts';
 import { readArguments } from '../../turn/tool-step.ts';
 
 test('[RLY-04] a call whose route is lost during the result resumes on another relay and runs once', async (t) => {
@@ -145,9 +146,9 @@ test('a call is unknown when its device returns with another journal', async (t)
 });
 
 test('a call to a device that left before it was sent fails as offline, with a receipt', async (t) => {
-  const { run, relay, device, verify, devices } = await started(t, {
-    relay: { limits: { connectWaitMs: 500 } },
-  });
+  // No longer than the wait for a device that was just here.
+  const limits = { connectWaitMs: DEFAULT_RELAY_LIMITS.reconnectWaitMs };
+  const { run, relay, device, verify, devices } = await started(t, { relay: { limits } });
   relay.disconnect(device);
   await eventually(() => devices.route('north', 'laptop').connection === undefined);
   const result = await run('fs.read', { path: '/a' });
@@ -157,7 +158,7 @@ test('a call to a device that left before it was sent fails as offline, with a r
 });
 
 test('opening the tools of an offline device fails with device.offline', async (t) => {
-  const { toolboxes } = await started(t, { relay: { limits: { connectWaitMs: 500 } } });
+  const { toolboxes } = await toolWorld(t, { tools: [readTool()] });
   const elsewhere = { ...SCOPE, deviceId: 'phone' };
   await assert.rejects(toolboxes.open(elsewhere, never), { id: 'device.offline' });
 });
