@@ -3,7 +3,12 @@ import { createPublicKey } from 'node:crypto';
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
-import { issueDeviceCredential, signRenewal } from '@zerolatency/identity';
+import {
+  createEnrolmentCode,
+  enrolmentCodeHash,
+  issueDeviceCredential,
+  signRenewal,
+} from '@zerolatency/identity';
 import {
   REVOCATION_LIST,
   RegistrarClient,
@@ -14,6 +19,9 @@ import { revocationFiles } from '@zerolatency/revocations/testing';
 import { openDocument, signerFromPem } from '@zerolatency/signing';
 import { eventually, makeKey, tempDir } from '@zerolatency/testing';
 import { decodeJwt } from 'jose';
+import { MemoryCodes } from '../src/adapters/memory-codes/memory-codes.ts';
+import type { CodeStore } from '../src/registrar/code-store.ts';
+import { type CredentialIssuer, Enrolments } from '../src/registrar/enrolments.ts';
 import { RevocationAuthority } from '../src/registrar/revocation-authority.ts';
 import { silentLog } from './parts.ts';
 import { enrolRequest, idOf, newKey, registrarWorld } from './registrar-world.ts';
@@ -118,6 +126,39 @@ test('[BRG-04] a revocation is signed and pushed, ends renewals, and leaves a ne
   );
 });
 
+test('[BRG-04] a code made before the revocation of its device cannot be used', async (t) => {
+  const { operator, invite, stranger, registrar, logLines } = await worldWithList(t);
+  const enrol = async (code: string) =>
+    stranger().enrol(await enrolRequest(code, { audience: registrar.enrolUrl }));
+  const [stolen, desktops] = [await invite(LAPTOP), await invite({ deviceId: 'desktop' })];
+  await (await operator()).revoke(LAPTOP);
+  assert.equal(await idOf(enrol(stolen)), 'enrolment.refused');
+  assert.equal((await enrol(desktops)).deviceId, 'desktop');
+  assert.equal((await enrol(await invite(LAPTOP))).deviceId, 'laptop');
+  assert.equal(logLines.filter((line) => line.includes('device enrolled')).length, 2);
+});
+
+test('[BRG-04] a device that is revoked while its credential is signed does not get it', async () => {
+  const { open, world, list } = await authority();
+  const revocations = await open();
+  const { enrol, logged } = enrolmentOf(revocations, async () => {
+    world.nowMs += 1;
+    await revocations.revoke(LAPTOP, 'operator');
+    return { credential: 'a credential', expiresAtMs: world.nowMs };
+  });
+  await assert.rejects(enrol(), { id: 'enrolment.refused' });
+  assert.equal(list().devices.length, 1);
+  assert.ok(!logged.includes('device enrolled'));
+});
+
+test('[BRG-04] a store that is away does not hide why no credential was issued', async () => {
+  const { open } = await authority();
+  const issue = () => Promise.reject(new Error('the key management service is away'));
+  const { enrol, logged } = enrolmentOf(await open(), issue, () => Promise.reject(new Error()));
+  await assert.rejects(enrol());
+  assert.ok(logged.includes('no credential issued; correct what the error names'));
+});
+
 test('[BRG-04] a caller who has the list in force is told its version only', async (t) => {
   const { operator } = await worldWithList(t);
   const host = await operator('model-host');
@@ -149,7 +190,7 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   await (await operator()).revoke(LAPTOP);
   await eventually(() => following.fault(credential)?.id === 'device.revoked');
   assert.ok(following.figures().silentSeconds < 60);
-  await eventually(() => readFileSync(files.file, 'utf8').length > 0);
+  await eventually(() => listIn(readFileSync(files.file, 'utf8'), key.publicPem).version === 2);
   following.close();
   client.close();
   const restarted = await watchRevocations(watching);
@@ -168,6 +209,46 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   ahead.close();
   again.close();
 });
+
+/** One code for the laptop, and an issuer of the test. */
+function enrolmentOf(
+  revocations: RevocationAuthority,
+  issue: CredentialIssuer['issue'],
+  giveBack: CodeStore['add'] = async () => true,
+) {
+  const clock = { unixMs: () => Date.now(), monotonicMs: () => performance.now() };
+  const codes = new MemoryCodes(clock);
+  const code = createEnrolmentCode();
+  const logged: string[] = [];
+  const note = (_: object, message: string) => logged.push(message);
+  const enrolments = new Enrolments({
+    codes: {
+      has: (hash) => codes.has(hash),
+      take: (hash) => codes.take(hash),
+      add: giveBack,
+      status: () => codes.status(),
+      close: () => {},
+    },
+    ...{ issuer: { issue }, revocations, clock },
+    readDeviceFiles: async () => ({
+      ...{ relayUrls: [], relayCaPem: '' },
+      policy: { envelope: '', publicKeysPem: [] },
+      manifest: { envelope: '', publicKeysPem: [] },
+    }),
+    keepPublicKey: async () => {},
+    audience: () => 'https://registrar.test',
+    log: { ...silentLog, info: note, warn: note, error: note },
+    onEnded: () => {},
+  });
+  const enrol = async () => {
+    const issuedAtMs = revocations.issueMs(LAPTOP, Date.parse('2026-01-01T00:00:00Z'));
+    const hash = enrolmentCodeHash(code.replaceAll('-', ''));
+    await codes.add(hash, { ...LAPTOP, issuedAtMs, expiresAtMs: Date.now() + 60_000 });
+    const request = await enrolRequest(code, { audience: 'https://registrar.test' });
+    return enrolments.enrol({ ...request, deviceId: '', platform: '' }, '127.0.0.1');
+  };
+  return { enrol, logged };
+}
 
 /** An authority whose clock and disk the test holds. */
 async function authority() {

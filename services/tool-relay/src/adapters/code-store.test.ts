@@ -66,7 +66,12 @@ function redisCodes(t: TestContext, { port }: Pick<RedisServer, 'port'>, clock: 
   return codes;
 }
 
-const invitation = { tenant: 'north', deviceId: 'laptop', expiresAtMs: START_MS + 60_000 };
+const invitation = {
+  tenant: 'north',
+  deviceId: 'laptop',
+  issuedAtMs: START_MS,
+  expiresAtMs: START_MS + 60_000,
+};
 
 for (const [name, store] of Object.entries(STORES)) {
   const { skip } = store;
@@ -127,7 +132,13 @@ test(
     assert.ok(ttlMs > 0 && ttlMs <= 60_000, String(ttlMs));
     const restarted = redisCodes(t, server, clock);
     assert.deepEqual(await restarted.take('hash'), invitation);
-    for (const value of ['', 'null', '[]', '{"tenant":1}', '{"tenant":"a","deviceId":"b"}']) {
+    for (const value of [
+      '',
+      'null',
+      '[]',
+      '{"tenant":1}',
+      '{"tenant":"a","deviceId":"b","expiresAtMs":1e15}',
+    ]) {
       await client.set('zl:code:hash', value);
       assert.equal(await restarted.take('hash'), undefined, value);
     }

@@ -1,6 +1,11 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { publishCatalogueAt, ZlError } from '@zerolatency/errors';
-import { type KeySetOptions, verifyDeviceCredential, watchKeySet } from '@zerolatency/identity';
+import {
+  type DeviceIdentity,
+  type KeySetOptions,
+  verifyDeviceCredential,
+  watchKeySet,
+} from '@zerolatency/identity';
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { RegistrarService } from '@zerolatency/proto/registrar';
 import { readIfThere, writeAtomically } from '@zerolatency/service/files';
@@ -18,8 +23,8 @@ import type { RelayDeps } from '../app.ts';
 import type { RegistrarConfig } from '../config.ts';
 import { exposeRevocations, RegistrarMeters } from '../metrics.ts';
 import type { Clock, Log } from '../ports.ts';
-import { type CredentialIssuer, Enrolments } from '../registrar/enrolments.ts';
-import { Invitations } from '../registrar/invitations.ts';
+import { Enrolments } from '../registrar/enrolments.ts';
+import { Invitations, MAX_CODE_LIFETIME_MS } from '../registrar/invitations.ts';
 import { Renewals } from '../registrar/renewals.ts';
 import { RevocationAuthority } from '../registrar/revocation-authority.ts';
 import { enrolmentService } from '../rpc/enrolment-service.ts';
@@ -53,7 +58,7 @@ export async function startRegistrar(
   const meters = new RegistrarMeters(registry);
   const revocations = await openRevocations(config, log);
   if (revocations !== undefined) exposeRevocations(registry, () => revocations.figures);
-  const { issuer, keySet } = await openIssuer(config, log, revocations);
+  const { issuer, issueMs, keySet } = await openIssuer(config, log, revocations);
   lifecycle.onDrain('enrolment keys', async () => keySet.close());
   await readDeviceFiles(devices);
 
@@ -61,14 +66,14 @@ export async function startRegistrar(
   lifecycle.onDrain('codes', async () => codes.close());
   let enrolUrl = enrol.advertisedUrl;
   const enrolments = new Enrolments({
-    ...{ codes, issuer, clock, log },
+    ...{ codes, issuer, revocations, clock, log },
     readDeviceFiles: () => readDeviceFiles(devices),
     keepPublicKey: (key) => keepPublicKey(receiptKeysDir, key),
     audience: () => enrolUrl,
     onEnded: (errorId) => meters.enrolmentEnded(errorId),
   });
   const onCreated = () => meters.codeCreated();
-  const invitations = new Invitations({ codes, clock, log, onCreated });
+  const invitations = new Invitations({ codes, clock, issueMs, log, onCreated });
 
   const shared = { tls, serving: lifecycle, registry, tracer, log };
   const renewals =
@@ -152,7 +157,7 @@ export async function openRevocations(
     },
     signer,
     publicPem: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString(),
-    retentionMs: registrar.credentialLifetimeMs + RETENTION_SKEW_MS,
+    retentionMs: Math.max(registrar.credentialLifetimeMs, MAX_CODE_LIFETIME_MS) + RETENTION_SKEW_MS,
     ...{ clock, log },
   });
 }
@@ -164,10 +169,12 @@ export async function openIssuer(
   revocations?: Pick<RevocationAuthority, 'issueMs'>,
 ) {
   const { enrolment, registrar } = config;
+  const issueMs = (device: DeviceIdentity) =>
+    revocations?.issueMs(device, clock.unixMs()) ?? clock.unixMs();
   const issuer = await openFileIssuer({
     ...{ file: registrar.issuerKeyFile, issuer: enrolment.issuer },
     lifetimeMs: registrar.credentialLifetimeMs,
-    issueMs: (device) => revocations?.issueMs(device, clock.unixMs()) ?? clock.unixMs(),
+    issueMs,
   });
   const setting = 'enrolment.jwksFile';
   const keySet = await watchKeySet({ file: enrolment.jwksFile, setting, log });
@@ -175,8 +182,7 @@ export async function openIssuer(
   const { credential } = await issuer.issue({ tenant: 'a', deviceId: 'trial' }, publicKey);
   const rules = { nowMs: clock.unixMs(), issuer: enrolment.issuer };
   const { error } = await verifyDeviceCredential(credential, keySet.keys(), rules);
-  if (error === undefined)
-    return { issuer, keySet } satisfies { issuer: CredentialIssuer; keySet: unknown };
+  if (error === undefined) return { issuer, issueMs, keySet };
   keySet.close();
   const why = `with ${setting} relays would refuse what registrar.issuerKeyFile signs: ${error}`;
   throw new ZlError('config.invalid', why);

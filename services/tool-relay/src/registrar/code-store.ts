@@ -3,6 +3,8 @@ export interface Invitation {
   readonly tenant: string;
   /** Empty: the device proposes a name. */
   readonly deviceId: string;
+  /** As a credential states it: a revocation covers the codes that were made before it. */
+  readonly issuedAtMs: number;
   readonly expiresAtMs: number;
 }
 

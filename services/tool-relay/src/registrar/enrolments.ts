@@ -12,6 +12,7 @@ import { LogThrottle } from '@zerolatency/service/telemetry';
 import type { Clock, Log } from '../ports.ts';
 import type { CodeStore, Invitation } from './code-store.ts';
 import { codeIdOf } from './invitations.ts';
+import type { RevocationAuthority } from './revocation-authority.ts';
 
 /** Signs credentials, each later than any revocation. Its key may be in a file or in a key management service. */
 export interface CredentialIssuer {
@@ -37,6 +38,8 @@ export interface DeviceFiles {
 export interface EnrolmentsDeps {
   readonly codes: CodeStore;
   readonly issuer: CredentialIssuer;
+  /** Undefined where nothing can be revoked. */
+  readonly revocations: Pick<RevocationAuthority, 'fault'> | undefined;
   readonly readDeviceFiles: () => Promise<DeviceFiles>;
   /** For those who verify receipts of the device. */
   readonly keepPublicKey: (devicePublicKey: KeyObject) => Promise<void>;
@@ -107,18 +110,17 @@ export class Enrolments {
     const { value: devicePublicKey, error } = await verifyEnrolmentProof({ jwk, proof }, claim);
     // Before the code is taken: whoever only saw a proof cannot use it up.
     if (error !== undefined) throw new ZlError('enrolment.proof_invalid', error);
-    const invitation = await codes.take(codeHash);
-    if (invitation === undefined) {
-      throw new ZlError('enrolment.refused', 'the code cannot be used');
-    }
+    const invitation = this.#usable(await codes.take(codeHash));
     const enrolled = await this.#issue(invitation, devicePublicKey, request).catch(
       async (cause: unknown) => {
+        log.error({ err: cause }, 'no credential issued; correct what the error names');
         // Nothing was given for it.
         await codes.add(codeHash, invitation);
-        log.error({ err: cause }, 'no credential issued; correct what the error names');
         throw new ZlError('peer.unavailable', 'the registrar cannot issue credentials', { cause });
       },
     );
+    // The device may have been revoked while the issuer signed.
+    this.#usable(invitation);
     const { tenant, deviceId, expiresAtMs } = enrolled;
     const replacesEarlier = invitation.deviceId !== '';
     const { platform } = request;
@@ -128,6 +130,13 @@ export class Enrolments {
       'device enrolled',
     );
     return enrolled;
+  }
+
+  /** Throws the one answer for every code that cannot be used. */
+  #usable(invitation: Invitation | undefined): Invitation {
+    const isRevoked = invitation && this.#deps.revocations?.fault(invitation) !== undefined;
+    if (invitation !== undefined && !isRevoked) return invitation;
+    throw new ZlError('enrolment.refused', 'the code cannot be used');
   }
 
   async #issue(

@@ -1,5 +1,10 @@
 import { ZlError } from '@zerolatency/errors';
-import { createEnrolmentCode, enrolmentCodeHash, parseEnrolmentCode } from '@zerolatency/identity';
+import {
+  createEnrolmentCode,
+  type DeviceIdentity,
+  enrolmentCodeHash,
+  parseEnrolmentCode,
+} from '@zerolatency/identity';
 import type { Clock, Log } from '../ports.ts';
 import type { CodeStore } from './code-store.ts';
 
@@ -9,6 +14,8 @@ export const MAX_CODE_LIFETIME_MS = 15 * 60_000;
 export interface InvitationsDeps {
   readonly codes: CodeStore;
   readonly clock: Pick<Clock, 'unixMs'>;
+  /** Later than any revocation of the device. */
+  readonly issueMs: (device: DeviceIdentity) => number;
   readonly log: Log;
   readonly onCreated: () => void;
 }
@@ -31,11 +38,12 @@ export class Invitations {
   }
 
   async create({ tenant, deviceId, lifetimeMs, operator }: Wanted) {
-    const { codes, clock, log, onCreated } = this.#deps;
+    const { codes, clock, issueMs, log, onCreated } = this.#deps;
     const code = createEnrolmentCode();
     const codeHash = enrolmentCodeHash(parseEnrolmentCode(code).value ?? code);
     const expiresAtMs = clock.unixMs() + lifetimeMs;
-    if (!(await codes.add(codeHash, { tenant, deviceId, expiresAtMs }))) {
+    const issuedAtMs = issueMs({ tenant, deviceId });
+    if (!(await codes.add(codeHash, { tenant, deviceId, issuedAtMs, expiresAtMs }))) {
       const why = 'too many codes are open; wait until some have expired';
       throw new ZlError('limit.exceeded', why);
     }

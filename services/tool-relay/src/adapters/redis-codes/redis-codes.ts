@@ -85,9 +85,10 @@ function script(lua: string): Script {
 
 function parse(text: string): Invitation | undefined {
   try {
-    const { tenant, deviceId, expiresAtMs } = JSON.parse(text);
-    const isOurs = typeof tenant === 'string' && typeof deviceId === 'string';
-    return isOurs && Number.isFinite(expiresAtMs) ? { tenant, deviceId, expiresAtMs } : undefined;
+    const { tenant, deviceId, issuedAtMs, expiresAtMs } = JSON.parse(text);
+    const hasNames = typeof tenant === 'string' && typeof deviceId === 'string';
+    const hasTimes = Number.isFinite(issuedAtMs) && Number.isFinite(expiresAtMs);
+    return hasNames && hasTimes ? { tenant, deviceId, issuedAtMs, expiresAtMs } : undefined;
   } catch {
     // Not JSON, or null.
     return undefined;
