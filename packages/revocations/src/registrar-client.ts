@@ -56,8 +56,8 @@ export interface FollowOptions {
   readonly client: RegistrarClient;
   /** The version in force here. */
   readonly version: () => number;
-  /** Takes a list that the registrar sent. Never rejects. */
-  readonly accept: (envelope: string) => Promise<void>;
+  /** Takes a list; an empty one says that the registrar has no other. Returns false when it is refused. */
+  readonly accept: (envelope: string) => Promise<boolean>;
   readonly log: {
     info(fields: object, message: string): void;
     warn(fields: object, message: string): void;
@@ -94,13 +94,16 @@ export function followLists({ client, version, accept, log }: FollowOptions): Fo
     const signal = AbortSignal.any([closed.signal, silence.signal]);
     try {
       const known = BigInt(version());
+      // Offered again at each heartbeat, since time or a key can make it good.
+      let refused = '';
       for await (const { envelope } of client.rpc.watchRevocations(
         { version: known },
         { signal },
       )) {
         timer.refresh();
         heard();
-        if (envelope !== '') await accept(envelope);
+        refused = envelope || refused;
+        if (await accept(refused)) refused = '';
       }
       throw new Error('it ended the stream');
     } finally {

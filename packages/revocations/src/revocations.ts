@@ -117,8 +117,13 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
     const { version, devices } = now.content;
     return { version, devices: devices.length, silentSeconds };
   };
-  const accept = (envelope: string) => acceptPushed({ ...options, holder }, envelope);
   const version = () => figures().version;
+  let refused: RefusedPush | undefined;
+  const accept = async (envelope: string) => {
+    const pushed = { ...options, holder, earlier: refused };
+    refused = envelope === '' ? undefined : await acceptPushed(pushed, envelope);
+    return refused === undefined;
+  };
   const following = registrar && followLists({ client: registrar, version, accept, log });
   return {
     fault: (credential) => holder.fault(credential),
@@ -128,7 +133,7 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
       listener(current().state !== 'none');
     },
     figures,
-    status: () => statusOf(current(), watch.refusal(), figures().silentSeconds),
+    status: () => statusOf(current(), watch.refusal() ?? refused?.error, figures().silentSeconds),
     check: () => watch.check(),
     close: () => {
       following?.close();
@@ -137,23 +142,41 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
   };
 }
 
+/** A list of the registrar that is not in force here. */
+interface RefusedPush {
+  readonly envelope: string;
+  readonly reason: RefusalReason;
+  readonly error: ZlError;
+}
+
+interface PushOptions extends WatchRevocationsOptions {
+  readonly holder: RevocationHolder;
+  /** What was reported already. */
+  readonly earlier: RefusedPush | undefined;
+}
+
 /** The holder decides, so that a registrar that was stolen or restored can set nothing back. */
 async function acceptPushed(
-  { holder, file, log, onRefused }: WatchRevocationsOptions & { readonly holder: RevocationHolder },
+  { holder, earlier, file, log, onRefused }: PushOptions,
   envelope: string,
-): Promise<void> {
+): Promise<RefusedPush | undefined> {
   const offered = await holder.offer(envelope, Date.now());
   if ('error' in offered) {
-    const { id: errorId, help, message, reason } = offered.error;
-    log.warn({ errorId, help }, `from the registrar: ${message}`);
-    onRefused(reason);
+    const { error } = offered;
+    const { id: errorId, help, message, reason } = error;
+    if (earlier?.envelope !== envelope || earlier.reason !== reason) {
+      log.warn({ errorId, help }, `from the registrar: ${message}`);
+      onRefused(reason);
+    }
+    return { envelope, reason, error };
   }
-  if (!('installed' in offered)) return;
+  if (!('installed' in offered)) return undefined;
   const { version } = offered.installed.content;
   log.info({ version }, 'revocation list installed');
   await writeAtomically(file, envelope).catch((err: unknown) => {
     log.warn({ err, file }, 'the revocation list is in force and could not be kept for a restart');
   });
+  return undefined;
 }
 
 /** A dozen of the registrar's heartbeats. */

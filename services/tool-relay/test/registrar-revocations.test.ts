@@ -206,8 +206,31 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   refused.length = 0;
   await eventually(() => refused.length > 0);
   assert.deepEqual([refused, ahead.figures().version], [['rolled_back'], 9]);
+  assert.equal(ahead.status().status, 'degraded');
+  assert.match(ahead.status().detail, /its version 2 is older than 9/);
   ahead.close();
   again.close();
+});
+
+test('[BRG-04] a list is taken without a reconnection once its key is trusted', async (t) => {
+  const { operator, authority, registrar, key } = await worldWithList(t);
+  const { files } = revocationFiles(tempDir(t));
+  const tls = await authority.client('tool-relay');
+  const client = new RegistrarClient({ url: registrar.rpcUrl, tls: { current: () => tls } });
+  const refused: string[] = [];
+  const following = await watchRevocations({
+    ...{ ...files, registrar: client, log: { info() {}, warn() {} } },
+    onRefused: (reason) => refused.push(reason),
+  });
+  t.after(() => {
+    following.close();
+    client.close();
+  });
+  await (await operator()).revoke(LAPTOP);
+  await eventually(() => refused.includes('signature'));
+  writeFileSync(join(files.keysDir, 'registrar.pem'), key.publicPem);
+  await eventually(() => following.fault(LAPTOP)?.id === 'device.revoked', { timeoutMs: 60_000 });
+  await eventually(() => following.status().status === 'ok', { timeoutMs: 60_000 });
 });
 
 /** One code for the laptop, and an issuer of the test. */
