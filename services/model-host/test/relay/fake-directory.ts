@@ -27,6 +27,14 @@ export class FakeDirectory {
   readonly unknown = new Set<string>();
   /** The pods cannot reach their store. */
   isDegraded = false;
+  /** What pods say instead. */
+  readonly #remembered = new Map<LinkRelay, Lease>();
+
+  /** The pod answers from now on with the lease that the device has now. */
+  remember(tenant: string, deviceId: string, pod: LinkRelay): void {
+    const lease = this.#leases.get(`${tenant}/${deviceId}`);
+    if (lease !== undefined) this.#remembered.set(pod, lease);
+  }
 
   lease(tenant: string, deviceId: string, relay: LinkRelay): number {
     this.#lastEpoch += 1;
@@ -40,11 +48,11 @@ export class FakeDirectory {
     if (this.#leases.get(key)?.epoch === epoch) this.#leases.delete(key);
   }
 
-  readonly routes = (router: ConnectRouter): void => {
+  routesOf(pod: LinkRelay, router: ConnectRouter): void {
     router.service(RelayService, {
       locate: ({ tenant, deviceId }) => {
         this.locates += 1;
-        const lease = this.#leases.get(`${tenant}/${deviceId}`);
+        const lease = this.#remembered.get(pod) ?? this.#leases.get(`${tenant}/${deviceId}`);
         if (lease !== undefined) {
           const { relayId, linkUrl } = lease.relay;
           return create(LocateResponseSchema, { relayId, linkUrl, epoch: BigInt(lease.epoch) });
@@ -63,5 +71,5 @@ export class FakeDirectory {
         return create(ListDevicesResponseSchema, { devices });
       },
     });
-  };
+  }
 }

@@ -70,7 +70,7 @@ export class LinkRelay extends SocketServer {
     this.#directory = directory;
     this.#rpc = http2.createSecureServer(
       { ...serverTlsOptions(files, { requireClient: true }) },
-      connectNodeAdapter({ routes: directory.routes }),
+      connectNodeAdapter({ routes: (router) => directory.routesOf(this, router) }),
     );
     this.#rpc.on('session', (session) => {
       this.#sessions.add(session);

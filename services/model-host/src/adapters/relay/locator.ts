@@ -24,6 +24,14 @@ export interface DeviceLocatorOptions {
   readonly onTime: (relayUnixMs: number) => void;
 }
 
+interface KnownOwner {
+  readonly owner: LocatedRelay;
+  /** The URL of the pod that named it. */
+  readonly toldBy: string;
+  /** Denied: it said itself that it does not hold the device. */
+  readonly state: 'current' | 'lost' | 'denied';
+}
+
 interface Peer {
   readonly material: TlsMaterial;
   readonly connections: ClientSessions;
@@ -38,7 +46,7 @@ const MAX_CACHED_OWNERS = 10_000;
 export class DeviceLocator {
   readonly #options: DeviceLocatorOptions;
   readonly #peers = new Map<string, Peer>();
-  readonly #owners = new LRUCache<string, LocatedRelay>({ max: MAX_CACHED_OWNERS });
+  readonly #owners = new LRUCache<string, KnownOwner>({ max: MAX_CACHED_OWNERS });
   #preferred = '';
 
   constructor(options: DeviceLocatorOptions) {
@@ -46,20 +54,42 @@ export class DeviceLocator {
   }
 
   cached(tenant: string, deviceId: string): LocatedRelay | undefined {
-    return this.#owners.get(ownerKey(tenant, deviceId));
+    const known = this.#owners.get(ownerKey(tenant, deviceId));
+    return known?.state === 'current' ? known.owner : undefined;
   }
 
+  /** The last pod that held the device, also when it may have left it since. */
+  lastRelayId(tenant: string, deviceId: string): string | undefined {
+    return this.#owners.get(ownerKey(tenant, deviceId))?.owner.relayId;
+  }
+
+  /** The next use of the device looks it up again. */
+  doubt(tenant: string, deviceId: string, state: 'lost' | 'denied'): void {
+    const key = ownerKey(tenant, deviceId);
+    const known = this.#owners.get(key);
+    if (known?.state === 'current') this.#owners.set(key, { ...known, state });
+  }
+
+  /** For a device that is not expected back. */
   forget(tenant: string, deviceId: string): void {
     this.#owners.delete(ownerKey(tenant, deviceId));
   }
 
   async locate(tenant: string, deviceId: string, signal: AbortSignal): Promise<LocatedRelay> {
-    const { relayId, linkUrl, epoch } = await this.#ask(
-      (client, options) => client.locate({ tenant, deviceId }, options),
+    const key = ownerKey(tenant, deviceId);
+    const known = this.#owners.get(key);
+    const { answer, toldBy } = await this.#ask(
+      async (client, options, url) => ({
+        answer: await client.locate({ tenant, deviceId }, options),
+        toldBy: url,
+      }),
       signal,
+      // Without its directory the pod that was wrong would say the same again.
+      known?.state === 'denied' ? known.toldBy : undefined,
     );
+    const { relayId, linkUrl, epoch } = answer;
     const owner = { relayId, linkUrl, epoch: Number(epoch) };
-    this.#owners.set(ownerKey(tenant, deviceId), owner);
+    this.#owners.set(key, { owner, toldBy, state: 'current' });
     return owner;
   }
 
@@ -75,7 +105,8 @@ export class DeviceLocator {
     this.#peers.clear();
   }
 
-  async #ask<T>(call: Ask<T>, signal: AbortSignal): Promise<T> {
+  /** Asks the pod after the given one first, or else the one that answered last. */
+  async #ask<T>(call: Ask<T>, signal: AbortSignal, after?: string): Promise<T> {
     const { pods, timeoutMs, onTime } = this.#options;
     const traceparent = inject();
     const headers: Record<string, string> = traceparent === '' ? {} : { traceparent };
@@ -90,12 +121,10 @@ export class DeviceLocator {
     };
     try {
       const found = await pods.current();
-      const first = Math.max(
-        0,
-        found.findIndex(({ url }) => url === this.#preferred),
-      );
+      const named = found.findIndex(({ url }) => url === (after ?? this.#preferred));
+      const first = named === -1 ? 0 : named + (after === undefined ? 0 : 1);
       const inTurn = [...found.slice(first), ...found.slice(0, first)];
-      return await this.#askInTurn(inTurn, (client) => call(client, options));
+      return await this.#askInTurn(inTurn, (client, url) => call(client, options, url));
     } catch (error) {
       signal.throwIfAborted();
       if (!isAnswer(error)) pods.doubt();
@@ -109,10 +138,10 @@ export class DeviceLocator {
   /** Asks the next pod when one fails, and beside one that is slow: a pod that is gone may not refuse. */
   async #askInTurn<T>(
     [pod, ...others]: readonly RelayPod[],
-    ask: (client: Client<typeof RelayService>) => Promise<T>,
+    ask: (client: Client<typeof RelayService>, url: string) => Promise<T>,
   ): Promise<T> {
     if (pod === undefined) throw new ZlError('relay.unreachable', 'no relay pod is known');
-    const asked = ask(this.#peer(pod).client).then(
+    const asked = ask(this.#peer(pod).client, pod.url).then(
       (answer) => {
         this.#preferred = pod.url;
         return answer;
@@ -166,7 +195,11 @@ interface CallOptions {
   readonly onHeader: (answer: Headers) => void;
 }
 
-type Ask<T> = (client: Client<typeof RelayService>, options: CallOptions) => Promise<T>;
+type Ask<T> = (
+  client: Client<typeof RelayService>,
+  options: CallOptions,
+  url: string,
+) => Promise<T>;
 
 function errorOf(reason: unknown, { url }: RelayPod): ZlError {
   const error = fromConnectError(reason);

@@ -141,17 +141,43 @@ test('a device that left is reported as offline once it had the time to return',
 });
 
 test('waits for a device whose relay was just lost', async (t) => {
-  const limits = { connectWaitMs: 1, reconnectWaitMs: 3_600_000 };
+  const limits = { reconnectWaitMs: 3_600_000, connectWaitMs: 60_000, routeIdleMs: 5 };
   const { devices, relay, other, directory, enrol } = await oneDevice(t, { limits });
   const call = attach(devices.route('north', 'laptop'));
-  await eventually(() => call.log.length === 1);
+  const desktop = new EchoDevice(await enrol('desktop'));
+  relay.connect(desktop);
+  await devices.route('north', 'desktop').ready(AbortSignal.timeout(10_000));
+  await eventually(() => call.log.length === 1 && devices.status().routes === 1);
+  relay.disconnect(desktop);
   relay.cut();
   await eventually(() => call.log.includes('lost'));
   const { locates } = directory;
   const ready = devices.route('north', 'desktop').ready(never);
   await eventually(() => directory.locates > locates + 2);
-  other.connect(new EchoDevice(await enrol('desktop')));
-  assert.equal((await ready).epoch, 2);
+  other.connect(desktop);
+  assert.equal((await ready).epoch, 3);
+});
+
+test('does not wait for an offline device that was never behind the lost relay', async (t) => {
+  const hour = 3_600_000;
+  const limits = { connectWaitMs: hour, reconnectWaitMs: hour };
+  const { devices, relay } = await oneDevice(t, { limits });
+  const call = attach(devices.route('north', 'laptop'));
+  await eventually(() => call.log.length === 1);
+  relay.cut();
+  await eventually(() => call.log.includes('lost'));
+  const signal = AbortSignal.timeout(10_000);
+  await assert.rejects(devices.route('north', 'desktop').ready(signal), { id: 'device.offline' });
+});
+
+test('[RLY-08] asks another pod when the owner that one remembers denies the device', async (t) => {
+  const limits = { connectWaitMs: 3_600_000 };
+  const { devices, device, directory, relay, other } = await oneDevice(t, { limits });
+  directory.remember('north', 'laptop', relay);
+  relay.disconnect(device);
+  other.connect(device);
+  const session = await devices.route('north', 'laptop').ready(AbortSignal.timeout(10_000));
+  assert.equal(session.epoch, 2);
 });
 
 test('[BRG-01] waits longer for a device whose connection was just lost', async (t) => {

@@ -11,6 +11,7 @@ import type { Revocations } from '@zerolatency/revocations';
 import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { TlsMaterial } from '@zerolatency/service/tls';
 import { type Verifier, verifierFromJwk } from '@zerolatency/signing';
+import { LRUCache } from 'lru-cache';
 import type { DeviceRoute, DeviceRoutes } from '../../executors/device/remote-call.ts';
 import { DEFAULT_RELAY_LIMITS, type RelayLimits } from './limits.ts';
 import { Link, type LinkState, type RelayMetrics } from './link.ts';
@@ -198,16 +199,17 @@ interface LinkLog {
 export class LinkPool {
   readonly #options: LinkPoolOptions;
   readonly #links = new Map<string, Link>();
-  #lostAtMs = Number.NEGATIVE_INFINITY;
+  readonly #lostAtMs: LRUCache<string, number>;
   #closed = false;
 
   constructor(options: LinkPoolOptions) {
     this.#options = options;
+    this.#lostAtMs = new LRUCache({ max: options.limits.maxLinks });
   }
 
-  /** When a link was last lost, not made, or about to end. */
-  get lostAtMs(): number {
-    return this.#lostAtMs;
+  /** When the link to a pod was last lost, not made, or about to end. */
+  lostAtMs(relayId: string): number {
+    return this.#lostAtMs.get(relayId) ?? Number.NEGATIVE_INFINITY;
   }
 
   to(owner: LocatedRelay): Link | { error: ZlError } {
@@ -258,7 +260,9 @@ export class LinkPool {
         return { ...material, token };
       },
       onState: (state, reason) => {
-        if (state === 'lost' || state === 'draining') this.#lostAtMs = performance.now();
+        if (state === 'lost' || state === 'draining') {
+          this.#lostAtMs.set(owner.relayId, performance.now());
+        }
         if (state === 'lost') log.warn({ url, error: reason?.message }, 'relay link lost');
         else log.info({ url, state }, 'relay link');
       },

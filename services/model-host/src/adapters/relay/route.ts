@@ -119,10 +119,14 @@ export class RelayRoute implements DeviceRoute {
     this.#reportLost();
   }
 
-  /** How long a device may still be expected back that was just here, or behind a relay that was. */
+  /** How long the device may still be expected back, if it was just here, or behind a relay that was. */
   get #returningMs(): number {
-    const { links, limits } = this.#options;
-    const lostAtMs = Math.max(this.#lostAtMs, links.lostAtMs);
+    const { links, limits, locator, tenant, deviceId } = this.#options;
+    const relayId = locator.lastRelayId(tenant, deviceId);
+    const lostAtMs = Math.max(
+      this.#lostAtMs,
+      relayId === undefined ? Number.NEGATIVE_INFINITY : links.lostAtMs(relayId),
+    );
     return Math.max(0, lostAtMs + limits.reconnectWaitMs - performance.now());
   }
 
@@ -222,10 +226,12 @@ export class RelayRoute implements DeviceRoute {
   #lose(reason: ZlError, atLeastMs = 0): void {
     if (this.#state.name === 'closed') return;
     const { locator, tenant, deviceId } = this.#options;
-    const up = this.#state.name === 'up' ? this.#state : undefined;
+    const state = this.#state;
+    const up = state.name === 'up' ? state : undefined;
     if (up !== undefined) this.#lostAtMs = performance.now();
+    const isDenied = state.name === 'opening' && state.hop.link.isUp;
     this.#leave();
-    locator.forget(tenant, deviceId);
+    locator.doubt(tenant, deviceId, isDenied ? 'denied' : 'lost');
     // A relay that is still there says so: the directory may already know the next one.
     const isTold = up?.hop.link.isUp === true;
     this.#retry(reason, isTold ? 0 : Math.max(atLeastMs, this.#backoff.nextMs()));
@@ -234,8 +240,12 @@ export class RelayRoute implements DeviceRoute {
 
   /** The directory knows who is connected, so another try would find the same. */
   #refused(reason: ZlError): void {
+    const { locator, tenant, deviceId } = this.#options;
     const isAnswer = reason.id === 'device.offline' && this.#returningMs === 0;
-    if (isAnswer) this.#waiters.rejectAll(reason);
+    if (isAnswer) {
+      locator.forget(tenant, deviceId);
+      this.#waiters.rejectAll(reason);
+    }
     if (isAnswer && !this.needed) this.#goOn();
     else this.#retry(reason, this.#backoff.nextMs());
   }
