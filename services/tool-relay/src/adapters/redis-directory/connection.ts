@@ -94,6 +94,8 @@ function optionsOf(settings: RedisSettings, { password, ca }: RedisSecrets) {
     protocol: 2,
     lazyConnect: true,
     connectTimeout: commandTimeoutMs,
+    // A server that hangs in the greeting would never be left: commands are not sent before it.
+    socketTimeout: 2 * commandTimeoutMs,
     // What was in flight has failed: a lease that arrives late would belong to a socket that is gone.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,

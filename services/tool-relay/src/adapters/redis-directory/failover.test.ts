@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { test } from 'node:test';
 import {
   eventually,
@@ -67,5 +69,35 @@ test(
     assert.equal((await rawClient(t, replica).info('replication')).includes('role:master'), true);
     assert.equal((await directory.locate(LAPTOP))?.epoch, lease.epoch);
     assert.ok((await directory.acquire(LAPTOP, description)).lease.epoch > lease.epoch);
+  },
+);
+
+test(
+  '[RLY-08] a pod dials again where a Redis accepts its connection and then says nothing',
+  needsRedis(),
+  async (t) => {
+    const redis = await startRedis({ dir: tempDir(t) });
+    const sockets = new Set<Socket>();
+    let isHung = true;
+    const server = createServer((socket) => {
+      sockets.add(socket.on('error', () => {}));
+      if (isHung) return;
+      const upstream = connect(redis.port, '127.0.0.1').on('error', () => socket.destroy());
+      socket.pipe(upstream).pipe(socket);
+    }).listen(0, '127.0.0.1');
+    t.after(async () => {
+      for (const socket of sockets) socket.destroy();
+      server.close();
+      await redis.stop();
+    });
+    await once(server, 'listening');
+    const { port } = server.address() as AddressInfo;
+    const settings = { 'directory.redis.commandTimeout': '1s' };
+    const { store } = redisPod(t, [{ port }], { settings });
+    await store.open();
+    assert.equal(store.state.name, 'degraded');
+    assert.ok(sockets.size > 0);
+    isHung = false;
+    await eventually(() => store.state.name === 'connected', { timeoutMs: 60_000, everyMs: 50 });
   },
 );
