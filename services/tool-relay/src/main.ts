@@ -16,9 +16,9 @@ await runProgram(process, {
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readProgramConfig,
-  async checks(config) {
+  async checks(config, env) {
     const { checksOfRegistrar, checksOfRelay } = await import('./app/config-checks.ts');
-    return config.role === 'relay' ? checksOfRelay(config) : checksOfRegistrar(config);
+    return config.role === 'relay' ? checksOfRelay(config, env) : checksOfRegistrar(config, env);
   },
   async start(config, deps) {
     if (config.role === 'registrar') {

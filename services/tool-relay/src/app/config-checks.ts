@@ -6,12 +6,15 @@ import { readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
+import { readRedisSecrets } from './open-directory.ts';
 import { openIssuer } from './start-registrar.ts';
 
 const log = { info() {}, warn() {} };
 
-export function checksOfRelay(config: RelayConfig): ConfigChecks {
-  const { sockets, rpc, admin, tls, enrolment, revocations } = config;
+type Env = Readonly<Record<string, string | undefined>>;
+
+export function checksOfRelay(config: RelayConfig, env: Env): ConfigChecks {
+  const { sockets, rpc, admin, tls, enrolment, revocations, directory } = config;
   const file = enrolment.jwksFile;
   const setting = 'enrolment.jwksFile';
   return {
@@ -22,12 +25,16 @@ export function checksOfRelay(config: RelayConfig): ConfigChecks {
     tls: () => watchTls(tls, { log }).close(),
     [setting]: async () => (await watchKeySet({ file, setting, log })).close(),
     ...(revocations && { revocations: () => expectRevocations(revocations, log) }),
+    // A relay starts without Redis, so only what it reads itself is checked.
+    ...(directory.engine === 'redis' && {
+      'directory.redis': () => readRedisSecrets(directory.redis, env),
+    }),
   };
 }
 
-export function checksOfRegistrar(config: RegistrarConfig): ConfigChecks {
+export function checksOfRegistrar(config: RegistrarConfig, env: Env): ConfigChecks {
   const { rpc, admin, tls, registrar } = config;
-  const { revocations } = registrar;
+  const { revocations, codes } = registrar;
   const revocationKey = 'registrar.revocations.keyFile';
   return {
     'rpc.port': () => expectFreePort(rpc),
@@ -39,5 +46,8 @@ export function checksOfRegistrar(config: RegistrarConfig): ConfigChecks {
       [revocationKey]: () => readPrivateKey(revocations.keyFile, revocationKey),
     }),
     'registrar.devices': () => readDeviceFiles(registrar.devices),
+    ...(codes.engine === 'redis' && {
+      'registrar.codes.redis': () => readRedisSecrets(codes.redis, env),
+    }),
   };
 }
