@@ -29,6 +29,10 @@ export interface RelaySettings {
      */
     readonly advertisedUrl: string;
     /**
+     * URL at which devices reach this pod and no other, to which other pods redirect the devices of its shard; empty behind a balancer that hides the pods.
+     */
+    readonly deviceUrl: string;
+    /**
      * auto: ws. uws is faster and does not hold against hostile devices (ADR 4).
      */
     readonly engine: 'auto' | 'uws' | 'ws';
@@ -234,6 +238,23 @@ export interface RelaySettings {
      */
     readonly engine: 'memory' | 'redis';
     readonly redis: Redis1;
+  };
+  /**
+   * Which pods of a pool serve a tenant. All pods have the same settings.
+   */
+  readonly sharding: {
+    /**
+     * Pods that serve the devices of one tenant. 0: any pod serves any device. Needs directory.engine redis.
+     */
+    readonly width: number;
+    /**
+     * Live devices that this pod tells to move when pods join or leave.
+     */
+    readonly movesPerSecond: number;
+    /**
+     * How long a pod must be there, or gone, before devices move because of it.
+     */
+    readonly settle: string;
   };
   readonly log: {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';

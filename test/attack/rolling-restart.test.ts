@@ -102,6 +102,7 @@ function simulate(
       onFrame() {},
       onCredential() {},
       onIgnored() {},
+      onRedirect() {},
       onState: (state) => {
         device.relay = state.name === 'live' ? state.wire.relay : undefined;
       },

@@ -66,6 +66,9 @@ export const RENEWAL_FEATURE = 'renewal';
 /** The HOST frame, which only bridges read. */
 export const HOSTS_FEATURE = 'hosts';
 
+/** The REDIRECT frame, which only bridges read. */
+export const REDIRECT_FEATURE = 'redirect';
+
 /** The WITNESS frame: bridges that keep checkpoints name it, and relays that route the answer. */
 export const WITNESS_FEATURE = 'witness';
 

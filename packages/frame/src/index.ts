@@ -18,6 +18,7 @@ export {
   NO_PAYLOAD,
   offsetOf,
   PROGRESS_FEATURE,
+  REDIRECT_FEATURE,
   RENEWAL_FEATURE,
   setDevice,
   WITNESS_FEATURE,

@@ -13,6 +13,7 @@ export class BridgeMetrics {
   readonly #registry: Registry;
   readonly #connects;
   readonly #renewals;
+  readonly #redirects;
   readonly #calls;
   readonly #durations;
   readonly #refused;
@@ -30,6 +31,7 @@ export class BridgeMetrics {
     this.#registry = registry;
     this.#renewals = metric(registry, 'zl_bridge_renewals_total');
     this.#connects = metric(registry, 'zl_bridge_connects_total');
+    this.#redirects = metric(registry, 'zl_bridge_redirects_total');
     this.#calls = metric(registry, 'zl_bridge_calls_total');
     this.#durations = metric(registry, 'zl_bridge_call_duration_seconds');
     this.#refused = metric(registry, 'zl_bridge_calls_refused_total');
@@ -55,6 +57,10 @@ export class BridgeMetrics {
 
   renewed(outcome: 'renewed' | 'failed'): void {
     this.#renewals.labels({ outcome }).inc();
+  }
+
+  redirected(outcome: 'followed' | 'refused'): void {
+    this.#redirects.labels({ outcome }).inc();
   }
 
   connected(isConnected: boolean): void {

@@ -5,6 +5,7 @@ import {
   CatalogSchema,
   ChallengeSchema,
   DrainSchema,
+  RedirectSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
@@ -78,6 +79,7 @@ export function connectionRig() {
       onCredential: (frame) => frames.push({ frame, host: '' }),
       onIgnored: () => ignored.push(connection.state.name),
       onState: () => {},
+      onRedirect: (from, to) => log.push(`redirect ${from} ${to}`),
       onAttempt: (outcome) => log.push(`attempt ${outcome}`),
     },
   });
@@ -104,6 +106,10 @@ export function connectionRig() {
     },
     drains(closeAfterMs = 1000) {
       this.says(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs })));
+    },
+    redirects(url: string, withinMs = 0) {
+      const payload = toBinary(RedirectSchema, create(RedirectSchema, { url, withinMs }));
+      this.says(FrameKind.REDIRECT, payload);
     },
     closes(code: number, reason = '') {
       socket().closed ||= 'by the relay';

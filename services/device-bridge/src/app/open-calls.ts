@@ -227,6 +227,11 @@ function listenerOf(
       if (state.name === 'live' && state.skewMs !== undefined) metrics.clockSkew(state.skewMs);
       logConnection(log, state);
     },
+    onRedirect: (from, to) => {
+      metrics.redirected(to === undefined ? 'refused' : 'followed');
+      if (to === undefined) log.warn({ relay: from }, 'redirect refused');
+      else log.info({ relay: from, to }, 'redirected');
+    },
     onAttempt: (outcome) => metrics.attempted(outcome),
   };
 }

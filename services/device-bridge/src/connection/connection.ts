@@ -3,13 +3,15 @@ import { type Frame, FrameKind } from '@zerolatency/frame';
 import { type Catalog, CatalogSchema } from '@zerolatency/proto/bridge';
 import { Backoff } from '@zerolatency/service/backoff';
 import { controlFrame, dialling } from './handshake.ts';
-import type {
-  Attempt,
-  ConnectionDeps,
-  ConnectionState,
-  LiveState,
-  Machine,
-  Wire,
+import {
+  type Attempt,
+  type ConnectionDeps,
+  type ConnectionState,
+  type LiveState,
+  type Machine,
+  type Redirection,
+  readRedirect,
+  type Wire,
 } from './state.ts';
 
 /** Long enough for the last frames to leave, if the relay reads at all. */
@@ -24,6 +26,8 @@ export class Connection {
   #unsent: Catalog | undefined;
   /** Since the current attempt began to dial. */
   #hasChanged = false;
+  /** Until the device is live again, so that relays that disagree do not send it back and forth. */
+  #wasRedirected = false;
   /** Cuts the socket of the relay before, whose last frames may still leave. */
   #cutFormer = () => {};
 
@@ -36,8 +40,10 @@ export class Connection {
         this.#relayIndex = (this.#relayIndex + 1) % deps.relays.length;
         return deps.relays[this.#relayIndex] ?? '';
       },
+      wasRedirected: () => this.#wasRedirected,
+      follow: (redirect, relay) => this.#follow(redirect, relay),
       change: (from, build) => this.#change(from, build),
-      redial: (from) => this.#dial(from),
+      redial: (from, relay) => this.#dial(from, relay),
       moveOn: (from, build) => this.#moveOn(from, build),
     };
   }
@@ -91,10 +97,18 @@ export class Connection {
     return state.name === 'live' ? state.successor : state;
   }
 
-  #dial(from: ConnectionState): void {
+  #dial(from: ConnectionState, relay?: string): void {
     this.#hasChanged = false;
     this.#cutFormer();
-    this.#change(from, () => dialling(this.#machine));
+    this.#change(from, () => dialling(this.#machine, relay));
+  }
+
+  #follow(redirect: Frame, relay: string): Redirection | undefined {
+    const target = this.#wasRedirected ? undefined : readRedirect(redirect);
+    // Without an attempt the device is live, and a redirect that it refuses changes nothing.
+    this.#wasRedirected ||= target !== undefined || this.#attempt !== undefined;
+    this.#machine.deps.listener.onRedirect(relay, target?.url);
+    return target;
   }
 
   #closeWire(wire: Wire, why: string) {
@@ -140,7 +154,9 @@ export class Connection {
     const next = build();
     this.#report(from, next.name);
     if (next.name !== 'live') {
-      state.successor = next;
+      const isOver = next.name === 'lost' || next.name === 'refused';
+      if (isOver && !state.isDraining) this.#stay(state, next);
+      else state.successor = next;
       this.#enter(state);
       return;
     }
@@ -148,6 +164,13 @@ export class Connection {
     // What still arrives on it is dropped: its sender resumes at the next relay.
     this.#cutFormer = this.#closeWire(state.wire, 'moved to another relay').cut;
     this.#enter(next);
+  }
+
+  /** Nothing forces the device to leave its relay. */
+  #stay(state: LiveState, failed: Attempt): void {
+    failed.leave();
+    state.successor = undefined;
+    this.#wasRedirected = false;
   }
 
   #enter(state: ConnectionState): void {
@@ -158,6 +181,7 @@ export class Connection {
     const { listener } = this.#machine.deps;
     listener.onState(state);
     if (state.name === 'live' && isNew) {
+      this.#wasRedirected = false;
       listener.onLive(state.epoch);
       if (unsent !== undefined) this.announce(unsent);
     }
@@ -168,7 +192,8 @@ export class Connection {
   #report(before: ConnectionState, name: ConnectionState['name']): void {
     const { listener } = this.#machine.deps;
     if (before.name === 'dialling' && name !== 'proving') listener.onAttempt('failed');
-    if (before.name === 'proving') {
+    // One that is redirected goes on elsewhere.
+    if (before.name === 'proving' && name !== 'dialling') {
       listener.onAttempt(name === 'live' || name === 'refused' ? name : 'failed');
     }
   }

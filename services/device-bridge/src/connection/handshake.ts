@@ -9,13 +9,13 @@ import {
   HOSTS_FEATURE,
   isKnownKind,
   NO_CALL,
+  REDIRECT_FEATURE,
   RENEWAL_FEATURE,
 } from '@zerolatency/frame';
 import { signPossession } from '@zerolatency/identity';
 import { ChallengeSchema, HelloSchema, WelcomeSchema } from '@zerolatency/proto/bridge';
 import {
   type Attempt,
-  type ConnectionDeps,
   describeEnd,
   live,
   lost,
@@ -26,9 +26,9 @@ import {
   type Wire,
 } from './state.ts';
 
-export function dialling(machine: Machine): Attempt {
+export function dialling(machine: Machine, relay = machine.nextRelay()): Attempt {
   const { clock, dial, limits } = machine.deps;
-  const wire = openWire(dial, machine.nextRelay());
+  const wire = openWire(dial, relay);
   const fail = (why: string) => {
     wire.drop();
     machine.change(state, () => lost(machine, { why }));
@@ -57,10 +57,20 @@ export function proving(machine: Machine, wire: Wire): Attempt {
     machine.change(state, () => refused(error));
   };
   const answer = async (challenge: Uint8Array) => {
-    const payload = await hello(machine.deps, challenge);
+    const payload = await hello(machine, challenge);
     if (!isLeft) wire.send(encodeFrame(controlFrame(FrameKind.HELLO, payload)));
   };
-  const hear = ({ kind, payload }: Frame) => {
+  const redirect = (frame: Frame) => {
+    const target = machine.follow(frame, wire.relay);
+    if (target === undefined) {
+      fail('the relay redirects the device a second time, or not to a relay');
+      return;
+    }
+    wire.drop();
+    machine.change(state, () => dialling(machine, target.url));
+  };
+  const hear = (frame: Frame) => {
+    const { kind, payload } = frame;
     if (kind === FrameKind.CHALLENGE && !isChallenged) {
       isChallenged = true;
       answer(payload).catch((reason: unknown) => {
@@ -72,6 +82,8 @@ export function proving(machine: Machine, wire: Wire): Attempt {
       const welcome = readWelcome(payload, clock.nowMs());
       if (welcome === undefined) fail('the relay sent a malformed welcome');
       else machine.change(state, () => live(machine, wire, welcome));
+    } else if (kind === FrameKind.REDIRECT) {
+      redirect(frame);
     } else if (!isKnownKind(kind)) {
       machine.deps.listener.onIgnored();
     } else {
@@ -103,15 +115,19 @@ export function proving(machine: Machine, wire: Wire): Attempt {
 }
 
 /** Answers a challenge with the credential and a proof that the device holds its key now. */
-async function hello(deps: ConnectionDeps, challenge: Uint8Array): Promise<Uint8Array> {
+async function hello({ deps, wasRedirected }: Machine, challenge: Uint8Array): Promise<Uint8Array> {
   const { credential, key } = await deps.loadIdentity();
   const { nonce, relayId: audience } = fromBinary(ChallengeSchema, challenge);
   // The relay compares the proof's time of issue with its own clock.
   const proof = await signPossession(key, { nonce, audience, nowMs: deps.clock.nowMs() });
   const { journalId, bridgeVersion } = deps;
   const catalog = deps.catalog();
-  const features = [...FEATURES, HOSTS_FEATURE, RENEWAL_FEATURE, ...(deps.features ?? [])];
-  const message = { credential, proof, journalId, bridgeVersion, catalog, features };
+  const features = [...FEATURES, HOSTS_FEATURE, RENEWAL_FEATURE, REDIRECT_FEATURE];
+  const message = {
+    ...{ credential, proof, journalId, bridgeVersion, catalog },
+    features: [...features, ...(deps.features ?? [])],
+    redirected: wasRedirected(),
+  };
   return toBinary(HelloSchema, create(HelloSchema, message));
 }
 

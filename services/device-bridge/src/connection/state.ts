@@ -9,7 +9,7 @@ import {
   isKnownKind,
   readMessage,
 } from '@zerolatency/frame';
-import { type Catalog, DrainSchema, HostSchema } from '@zerolatency/proto/bridge';
+import { type Catalog, DrainSchema, HostSchema, RedirectSchema } from '@zerolatency/proto/bridge';
 import type { Backoff } from '@zerolatency/service/backoff';
 import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
 
@@ -27,6 +27,8 @@ import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
  *
  * The successor becomes live, and the state before it leaves, in one step, so calls go over
  * one socket at any time. When the old socket ends first, its successor takes its place as it is.
+ * A relay that does not drain may name the one that the device belongs to (REDIRECT). The successor
+ * dials that one, once: if that fails it is given up, and the device stays where it is.
  *
  * closed is reachable from any of them and final.
  */
@@ -55,8 +57,10 @@ export interface LiveState extends Leaving {
   readonly skewMs: number | undefined;
   /** What the relay speaks. */
   readonly features: readonly string[];
-  /** Set once the relay drains. */
+  /** Set once the relay drains or redirects. */
   successor: Attempt | undefined;
+  /** The relay will close the socket, so the device must have another one. */
+  isDraining: boolean;
   send(frame: Frame): void;
 }
 
@@ -66,10 +70,14 @@ export interface Machine {
   readonly backoff: Backoff;
   /** The relays take turns. */
   nextRelay(): string;
+  /** A relay has redirected the device since it was last live. */
+  wasRedirected(): boolean;
+  /** Undefined where the redirect must not be followed: at most one is, until the device is live. */
+  follow(redirect: Frame, relay: string): Redirection | undefined;
   /** Has no effect when `from` was left: it is neither the connection's state nor the successor. */
   change(from: Attempt | LiveState, build: () => Attempt | LiveState): void;
-  /** Changes to dialling. */
-  redial(from: Attempt): void;
+  /** Changes to dialling: the given relay, or the next one. */
+  redial(from: Attempt, relay: string | undefined): void;
   /** Gives a live state its successor, unless it has one. */
   moveOn(from: LiveState, build: () => Attempt): void;
 }
@@ -123,6 +131,8 @@ export interface ConnectionListener {
   /** The kind of a frame is not one this release knows. */
   onIgnored(): void;
   onState(state: ConnectionState): void;
+  /** The relay `from` redirected the device; `to` is undefined when that is not followed. */
+  onRedirect(from: string, to: string | undefined): void;
   /** Called once for each attempt to reach a relay. */
   onAttempt(outcome: 'live' | 'failed' | 'refused'): void;
 }
@@ -135,12 +145,14 @@ interface Loss {
   readonly why: string;
   /** Set when the relay asked us to leave; otherwise a backoff. */
   readonly retryInMs?: number;
+  /** To dial then; otherwise the next one. */
+  readonly relay?: string | undefined;
 }
 
-export function lost(machine: Machine, { why, retryInMs: given }: Loss): Attempt {
+export function lost(machine: Machine, { why, retryInMs: given, relay }: Loss): Attempt {
   const { clock } = machine.deps;
   const retryInMs = given ?? machine.backoff.nextMs();
-  const timer = clock.setTimeout(() => machine.redial(state), retryInMs);
+  const timer = clock.setTimeout(() => machine.redial(state, relay), retryInMs);
   const leave = () => clock.clearTimeout(timer);
   const state: Attempt = { name: 'lost', why, retryInMs, leave };
   return state;
@@ -176,7 +188,7 @@ const PROVEN_AFTER_MS = 2_000;
 /** Far more than a relay lets in; a device remembers each until its connection ends. */
 const MAX_HOSTS = 1024;
 /** Spreads the devices of a draining relay over the others. */
-const MAX_DRAIN_JITTER_MS = 1_000;
+const MAX_JITTER_MS = 1_000;
 
 /** Passes frames both ways until the socket ends or falls silent, or another relay has taken over. */
 export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
@@ -197,18 +209,27 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     wire.drop();
     end(why);
   };
-  const drain = (frame: Frame) => {
-    const withinMs = Math.min(MAX_DRAIN_JITTER_MS, closeAfterMs(frame) / 2);
-    const jitterMs = Math.floor(machine.deps.random() * withinMs);
-    const why = 'the relay drains';
+  const moveOn = (why: string, withinMs: number, relay?: string) => {
+    const jitterMs = Math.floor(machine.deps.random() * Math.min(MAX_JITTER_MS, withinMs));
     machine.moveOn(state, () => {
-      // A relay that drains right after each welcome would be dialled in a loop.
+      // A relay that drains or redirects right after each welcome would be dialled in a loop.
       if (!isProven()) {
-        return lost(machine, { why, retryInMs: Math.max(jitterMs, machine.backoff.nextMs()) });
+        const retryInMs = Math.max(jitterMs, machine.backoff.nextMs());
+        return lost(machine, { why, retryInMs, relay });
       }
       machine.backoff.reset();
-      return lost(machine, { why, retryInMs: jitterMs });
+      return lost(machine, { why, retryInMs: jitterMs, relay });
     });
+  };
+  const drain = (frame: Frame) => {
+    state.isDraining = true;
+    moveOn('the relay drains', closeAfterMs(frame) / 2);
+  };
+  const redirect = (frame: Frame) => {
+    if (state.successor !== undefined) return;
+    const target = machine.follow(frame, wire.relay);
+    if (target === undefined) return;
+    moveOn('the device belongs to another relay', target.withinMs, target.url);
   };
   const introduce = ({ payload }: Frame) => {
     const { number = 0, name = '' } = readMessage(HostSchema, payload) ?? {};
@@ -227,6 +248,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
       else listener.onFrame(frame, host);
     } else if (frame.kind === FrameKind.HOST) introduce(frame);
     else if (frame.kind === FrameKind.DRAIN) drain(frame);
+    else if (frame.kind === FrameKind.REDIRECT) redirect(frame);
     else if (frame.kind === FrameKind.CREDENTIAL) listener.onCredential(frame);
     else drop(`the relay sent a frame of kind ${frame.kind} out of turn`);
   };
@@ -260,6 +282,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     skewMs,
     features,
     successor: undefined,
+    isDraining: false,
     send: (frame) => {
       wire.send(encodeFrame(frame));
       if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');
@@ -267,6 +290,19 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     leave: () => clock.clearTimeout(watchdog),
   };
   return state;
+}
+
+export interface Redirection {
+  readonly url: string;
+  readonly withinMs: number;
+}
+
+/** No user, query or fragment; whoever answers there still has to be a relay by its certificate. */
+const RELAY_URL = /^wss:\/\/[^/\s@?#]{1,260}\/[\w/-]{1,64}$/;
+
+export function readRedirect({ payload }: Frame): Redirection | undefined {
+  const { url = '', withinMs = 0 } = readMessage(RedirectSchema, payload) ?? {};
+  return RELAY_URL.test(url) && URL.canParse(url) ? { url, withinMs } : undefined;
 }
 
 function closeAfterMs({ payload }: Frame): number {

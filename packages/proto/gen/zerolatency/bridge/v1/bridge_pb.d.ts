@@ -80,12 +80,20 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
   catalog?: Catalog | undefined;
 
   /**
-   * The features the bridge speaks. The relay passes them to hosts and acts on
-   * none itself.
+   * The features the bridge speaks. The relay passes them to hosts, and acts
+   * itself on those that name a frame between relay and device.
    *
    * @generated from field: repeated string features = 6;
    */
   features: string[];
+
+  /**
+   * A relay redirected the device, and it has not been live since: the relay
+   * that reads this serves the device, whichever pod it belongs to.
+   *
+   * @generated from field: bool redirected = 15;
+   */
+  redirected: boolean;
 };
 
 /**
@@ -292,6 +300,35 @@ export declare type Drain = Message<"zerolatency.bridge.v1.Drain"> & {
  * Use `create(DrainSchema)` to create a new message.
  */
 export declare const DrainSchema: GenMessage<Drain>;
+
+/**
+ * The device belongs to another relay pod.
+ *
+ * @generated from message zerolatency.bridge.v1.Redirect
+ */
+export declare type Redirect = Message<"zerolatency.bridge.v1.Redirect"> & {
+  /**
+   * Where devices reach that pod: a wss:// address. The device verifies it as it
+   * verifies any other relay.
+   *
+   * @generated from field: string url = 1;
+   */
+  url: string;
+
+  /**
+   * Dial it within this time, at a random moment. A live device is served until
+   * the other pod has welcomed it, and stays where it is if none does.
+   *
+   * @generated from field: uint32 within_ms = 2;
+   */
+  withinMs: number;
+};
+
+/**
+ * Describes the message zerolatency.bridge.v1.Redirect.
+ * Use `create(RedirectSchema)` to create a new message.
+ */
+export declare const RedirectSchema: GenMessage<Redirect>;
 
 /**
  * Introduces a host before the first frame that the relay forwards from it.

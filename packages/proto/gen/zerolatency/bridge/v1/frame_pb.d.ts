@@ -141,6 +141,14 @@ export enum FrameKind {
   HOST = 6,
 
   /**
+   * Relay to device: Redirect, instead of WELCOME or after it. Needs the feature
+   * "redirect" of the bridge.
+   *
+   * @generated from enum value: FRAME_KIND_REDIRECT = 7;
+   */
+  REDIRECT = 7,
+
+  /**
    * Device to relay: Renew. Needs the feature "renewal" of the relay.
    *
    * @generated from enum value: FRAME_KIND_RENEW = 8;
