@@ -24,7 +24,7 @@ import { openWsEngine } from './adapters/ws/engine.ts';
 import { openDirectory } from './app/open-directory.ts';
 import type { RelayConfig } from './config.ts';
 import { Catalogs } from './directory/catalogs.ts';
-import type { Directory } from './directory/directory.ts';
+import type { Directory, PodAddress } from './directory/directory.ts';
 import { LeaseKeeper } from './directory/lease-keeper.ts';
 import { exposeRevocations, RelayMeters, revocationRefusals } from './metrics.ts';
 import type { Clock } from './ports.ts';
@@ -34,6 +34,8 @@ import { offer, serveRpc } from './rpc/server.ts';
 import type { HelloVerifier } from './sessions/hello.ts';
 import { type RevocationCheck, RevocationSweep } from './sessions/revocation-sweep.ts';
 import type { Renewer } from './sessions/session-renewal.ts';
+import { type PodRegister, Sharding } from './sharding/sharding.ts';
+import { NO_SHARDS, type Shards } from './sharding/shards.ts';
 import { capacityOf, type Machine } from './sockets/capacity.ts';
 import { RelaySockets } from './sockets/relay-sockets.ts';
 import { ENDPOINT_PATHS, type OpenSocketEngine } from './sockets/socket-engine.ts';
@@ -60,6 +62,7 @@ export interface RelayAddresses {
 
 /** What a shutdown closes, first to last: devices and hosts move while the rest still works. */
 const SHUTDOWN_ORDER = [
+  'sharding',
   'sockets',
   'leases',
   'rpc',
@@ -113,7 +116,9 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   });
   const renewer =
     registrar && registrarRenewer({ client: registrar, verifier: helloVerifier, clock });
-  const parts = { tls, directory, devices, meters, helloVerifier, revocations, renewer };
+  const sharding = openSharding(config, { pods: opened.pods, pod, log });
+  const shards = sharding?.shards ?? NO_SHARDS;
+  const parts = { tls, directory, devices, meters, helloVerifier, revocations, renewer, shards };
   const sockets = createSockets(config, deps, parts);
   meters.observe({
     deviceSockets: () => sockets.deviceSockets,
@@ -124,6 +129,8 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     handles: () => sockets.handles,
     queuedBytes: (to) => sockets.queuedBytes(to),
     isDirectoryDegraded: () => opened.isDegraded(),
+    pods: () => sharding?.pods ?? 0,
+    podsGeneration: () => sharding?.generation ?? 0,
   });
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const admin = await serveAdmin({
@@ -137,6 +144,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     components: {
       sockets: async () => componentOf(sockets, devices),
       directory: opened.component,
+      ...(sharding && { sharding: sharding.component }),
       'enrolment keys': async () => helloVerifier.status(),
       ...checks,
       certificate: async () => tls.status(),
@@ -168,7 +176,30 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
   lifecycle.onDrain('sockets', (deadline) => sockets.drain(deadline));
   tls.subscribe(() => sockets.reloadTls());
   if (socketUrl === '') socketUrl = `wss://localhost:${socketPort}`;
+  await sharding?.open(() => sockets.deviceSessions);
+  lifecycle.onDrain('sharding', async () => sharding?.close());
   return { relayId, socketUrl, rpcUrl: rpc.url, adminUrl: admin.url };
+}
+
+interface PoolParts {
+  readonly pods: PodRegister | undefined;
+  readonly pod: () => PodAddress;
+  readonly log: Logger;
+}
+
+function openSharding(
+  { sharding: { width, movesPerSecond, settleMs }, sockets }: RelayConfig,
+  { pods, pod, log }: PoolParts,
+): Sharding | undefined {
+  if (width === 0 || pods === undefined) return undefined;
+  const { deviceUrl: origin } = sockets;
+  const deviceUrl = origin === '' ? '' : `${origin}${ENDPOINT_PATHS.device}`;
+  return new Sharding({
+    own: () => ({ ...pod(), deviceUrl }),
+    register: pods,
+    ...{ width, movesPerSecond, settleMs, log },
+    monotonicMs: clock.monotonicMs,
+  });
 }
 
 function registrarOf(files: RelayConfig['revocations'], tls: TlsWatch) {
@@ -226,10 +257,11 @@ interface SocketParts {
   readonly helloVerifier: HelloVerifier;
   readonly revocations: RevocationCheck;
   readonly renewer: Renewer | undefined;
+  readonly shards: Shards;
 }
 
 function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts) {
-  const { tls, directory, devices, helloVerifier, revocations, renewer, meters: metrics } = parts;
+  const { tls, directory, devices, helloVerifier, revocations, renewer, shards } = parts;
   const { relayId } = config;
   const { log } = deps;
   return new RelaySockets({
@@ -240,11 +272,12 @@ function createSockets(config: RelayConfig, deps: RelayDeps, parts: SocketParts)
     devices,
     directory,
     clock,
-    metrics,
+    metrics: parts.meters,
     log,
     helloVerifier,
     revocations,
     renewer,
+    shards,
     hostVerifier: createHostVerifier({ relayId, tls, clock }),
     tls: { ...config.tls, current: () => tls.current() },
   });

@@ -76,12 +76,20 @@ function compile(settings: RelaySettings) {
       maxQueueBytes: parseBytes(links.maxQueue),
       bytesPerSecond: parseBytes(links.bytesPerSecond),
     },
+    sharding: {
+      ...settings.sharding,
+      settleMs: parseDurationMs(settings.sharding.settle),
+    },
     leaseTtlMs: parseDurationMs(settings.lease.ttl),
     directory: {
       engine: settings.directory.engine,
       redis: compileRedis(settings.directory.redis),
     },
   };
+  if (compiled.sharding.width > 0 && compiled.directory.engine !== 'redis') {
+    const why = 'the pods of a pool find each other there';
+    throw new ZlError('config.invalid', `sharding.width needs directory.engine redis: ${why}`);
+  }
   checkSizes(compiled.sockets.maxFrameBytes, compiled.devices.maxCatalogBytes);
   for (const side of ['devices', 'tenants', 'links'] as const) {
     if (compiled[side].bytesPerSecond >= compiled.sockets.maxFrameBytes) continue;

@@ -25,6 +25,8 @@ export interface OpenCounts {
   handles(): number;
   queuedBytes(to: Side): number;
   isDirectoryDegraded(): boolean;
+  pods(): number;
+  podsGeneration(): number;
 }
 
 const SIDES = ['host', 'device'] as const;
@@ -42,6 +44,8 @@ export class RelayMeters implements SocketMetrics {
   readonly #sessions;
   readonly #unadmitted;
   readonly #directory;
+  readonly #redirects;
+  readonly #moved;
 
   constructor(registry: Registry) {
     this.#registry = registry;
@@ -51,6 +55,9 @@ export class RelayMeters implements SocketMetrics {
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
     this.#unadmitted = metric(registry, 'zl_relay_unadmitted_total');
     this.#directory = metric(registry, 'zl_relay_directory_operations_total');
+    const redirects = metric(registry, 'zl_relay_redirects_total');
+    this.#redirects = childBy((from: 'hello' | 'live') => redirects.labels({ from }));
+    this.#moved = metric(registry, 'zl_relay_moved_total').labels();
     const passed = this.#passed;
     metricFrom(registry, 'zl_relay_frames_total', () =>
       SIDES.map((from) => [{ from }, passed[from].frames]),
@@ -82,6 +89,14 @@ export class RelayMeters implements SocketMetrics {
     this.#sessions.labels({ reason }).inc();
   }
 
+  redirected(from: 'hello' | 'live'): void {
+    this.#redirects(from).inc();
+  }
+
+  moved(): void {
+    this.#moved.inc();
+  }
+
   unadmitted(reason: Unadmitted): void {
     this.#unadmitted.labels({ reason }).inc();
   }
@@ -98,6 +113,8 @@ export class RelayMeters implements SocketMetrics {
     gaugeFrom(registry, 'zl_relay_devices_live', () => counts.liveDevices());
     gaugeFrom(registry, 'zl_relay_links_open', () => counts.links());
     gaugeFrom(registry, 'zl_relay_handles_open', () => counts.handles());
+    gaugeFrom(registry, 'zl_relay_pods', () => counts.pods());
+    gaugeFrom(registry, 'zl_relay_pods_generation', () => counts.podsGeneration());
     gaugeFrom(registry, 'zl_relay_directory_degraded', () =>
       counts.isDirectoryDegraded() ? 1 : 0,
     );

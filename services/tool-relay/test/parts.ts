@@ -16,6 +16,7 @@ class CountedMetrics implements SessionMetrics {
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];
   readonly ends: SessionEnd[] = [];
+  readonly redirects: string[] = [];
 
   passed(from: Side): void {
     this.passedFrom[from] += 1;
@@ -31,6 +32,14 @@ class CountedMetrics implements SessionMetrics {
 
   routeLost(reason: LostReason): void {
     this.lost.push(reason);
+  }
+
+  redirected(from: 'hello' | 'live'): void {
+    this.redirects.push(from);
+  }
+
+  moved(): void {
+    this.redirects.push('moved');
   }
 
   sessionEnded(reason: SessionEnd): void {

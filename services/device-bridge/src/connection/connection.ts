@@ -27,7 +27,7 @@ export class Connection {
   /** Since the current attempt began to dial. */
   #hasChanged = false;
   /** Until the device is live again, so that relays that disagree do not send it back and forth. */
-  #wasRedirected = false;
+  #noRedirect = false;
   /** Cuts the socket of the relay before, whose last frames may still leave. */
   #cutFormer = () => {};
 
@@ -40,7 +40,10 @@ export class Connection {
         this.#relayIndex = (this.#relayIndex + 1) % deps.relays.length;
         return deps.relays[this.#relayIndex] ?? '';
       },
-      wasRedirected: () => this.#wasRedirected,
+      noRedirect: () => this.#noRedirect,
+      takeNoRedirect: () => {
+        this.#noRedirect = true;
+      },
       follow: (redirect, relay) => this.#follow(redirect, relay),
       change: (from, build) => this.#change(from, build),
       redial: (from, relay) => this.#dial(from, relay),
@@ -104,9 +107,9 @@ export class Connection {
   }
 
   #follow(redirect: Frame, relay: string): Redirection | undefined {
-    const target = this.#wasRedirected ? undefined : readRedirect(redirect);
+    const target = this.#noRedirect ? undefined : readRedirect(redirect);
     // Without an attempt the device is live, and a redirect that it refuses changes nothing.
-    this.#wasRedirected ||= target !== undefined || this.#attempt !== undefined;
+    this.#noRedirect ||= target !== undefined || this.#attempt !== undefined;
     this.#machine.deps.listener.onRedirect(relay, target?.url);
     return target;
   }
@@ -170,7 +173,7 @@ export class Connection {
   #stay(state: LiveState, failed: Attempt): void {
     failed.leave();
     state.successor = undefined;
-    this.#wasRedirected = false;
+    this.#noRedirect = false;
   }
 
   #enter(state: ConnectionState): void {
@@ -181,7 +184,7 @@ export class Connection {
     const { listener } = this.#machine.deps;
     listener.onState(state);
     if (state.name === 'live' && isNew) {
-      this.#wasRedirected = false;
+      this.#noRedirect = false;
       listener.onLive(state.epoch);
       if (unsent !== undefined) this.announce(unsent);
     }

@@ -24,19 +24,19 @@ test('[RLY-03] a bridge goes where a relay redirects its hello, and asks to be s
   connection.start();
   await challenged(rig);
   assert.deepEqual(
-    [lastHello(rig).redirected, lastHello(rig).features.includes('redirect')],
+    [lastHello(rig).noRedirect, lastHello(rig).features.includes('redirect')],
     [false, true],
   );
   relay.redirects(POD);
   assert.deepEqual([sockets[0]!.closed, relay.socket.url], ['terminate', POD]);
   await challenged(rig);
-  assert.equal(lastHello(rig).redirected, true);
+  assert.equal(lastHello(rig).noRedirect, true);
   relay.welcomes({ epoch: 4n });
   assert.deepEqual(log, [`redirect wss://one ${POD}`, 'attempt live', 'live 4']);
   relay.closes(1006);
   rig.clock.advance(5_000);
   await challenged(rig);
-  assert.equal(lastHello(rig).redirected, false);
+  assert.equal(lastHello(rig).noRedirect, false);
 });
 
 test('[RLY-03] a redirect to a pod that is gone sends the bridge back to its relays, which serve it', async () => {
@@ -49,7 +49,7 @@ test('[RLY-03] a redirect to a pod that is gone sends the bridge back to its rel
   clock.advance(5_000);
   assert.equal(relay.socket.url, 'wss://two');
   await challenged(rig);
-  assert.equal(lastHello(rig).redirected, true);
+  assert.equal(lastHello(rig).noRedirect, true);
   relay.welcomes();
   assert.equal(log.at(-1), 'live 3');
 });
@@ -96,7 +96,7 @@ for (const url of [
     assert.deepEqual([...new Set(sockets.map((socket) => socket.url))], ['wss://one', 'wss://two']);
     clock.advance(5_000);
     await challenged(rig);
-    assert.equal(lastHello(rig).redirected, true);
+    assert.equal(lastHello(rig).noRedirect, true);
   });
 }
 
@@ -115,7 +115,7 @@ test('[RLY-03] a live device is served by its relay until the one it belongs to 
   const rig = await moving();
   const { connection, relay, relays, sockets, frames, log } = rig;
   await challenged(rig);
-  assert.equal(lastHello(rig).redirected, true);
+  assert.equal(lastHello(rig).noRedirect, true);
   relays(0).says(FrameKind.RESUME);
   assert.deepEqual([frames.length, sockets[0]!.closed], [2, '']);
   relay.welcomes({ epoch: 4n });
@@ -143,9 +143,25 @@ for (const [what, code, reason] of [
     clock.advance(500);
     assert.equal(relay.socket.url, 'wss://two');
     await challenged(rig);
-    assert.equal(lastHello(rig).redirected, false);
+    assert.equal(lastHello(rig).noRedirect, true);
   });
 }
+
+test('[RLY-03] a device whose relay drains asks to be served where it goes', async () => {
+  const rig = connectionRig();
+  const { relay, relays, clock, sockets, goLive } = rig;
+  await goLive();
+  relay.drains(1000);
+  clock.advance(500);
+  await challenged(rig);
+  assert.equal(lastHello(rig).noRedirect, true);
+  relay.redirects(POD);
+  assert.deepEqual([sockets.some(({ url }) => url === POD), sockets[0]!.closed], [false, '']);
+  relays(0).closes(1012);
+  clock.advance(5_000);
+  await challenged(rig);
+  assert.equal(lastHello(rig).noRedirect, true);
+});
 
 test('[RLY-03] a relay that drains during a move has its device go to another one where the move fails', async () => {
   const rig = await moving();

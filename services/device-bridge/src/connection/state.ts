@@ -70,8 +70,9 @@ export interface Machine {
   readonly backoff: Backoff;
   /** The relays take turns. */
   nextRelay(): string;
-  /** A relay has redirected the device since it was last live. */
-  wasRedirected(): boolean;
+  /** A relay has redirected the device since it was last live, or drains. */
+  noRedirect(): boolean;
+  takeNoRedirect(): void;
   /** Undefined where the redirect must not be followed: at most one is, until the device is live. */
   follow(redirect: Frame, relay: string): Redirection | undefined;
   /** Has no effect when `from` was left: it is neither the connection's state nor the successor. */
@@ -223,6 +224,7 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
   };
   const drain = (frame: Frame) => {
     state.isDraining = true;
+    machine.takeNoRedirect();
     moveOn('the relay drains', closeAfterMs(frame) / 2);
   };
   const redirect = (frame: Frame) => {

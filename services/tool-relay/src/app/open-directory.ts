@@ -5,6 +5,7 @@ import type { ComponentCheck } from '@zerolatency/service/lifecycle';
 import { MemoryDirectory } from '../adapters/memory-directory/memory-directory.ts';
 import type { RedisSecrets } from '../adapters/redis-directory/connection.ts';
 import { RedisDirectory } from '../adapters/redis-directory/redis-directory.ts';
+import { RedisPods } from '../adapters/redis-directory/redis-pods.ts';
 import type { RedisSettings, RelayConfig } from '../config.ts';
 import {
   DegradableDirectory,
@@ -13,11 +14,14 @@ import {
 import type { Directory, PodAddress } from '../directory/directory.ts';
 import type { RelayMeters } from '../metrics.ts';
 import type { Clock, Log } from '../ports.ts';
+import type { PodRegister } from '../sharding/sharding.ts';
 
 export interface OpenedDirectory {
   readonly directory: Directory;
   readonly component: ComponentCheck;
   isDegraded(): boolean;
+  /** Undefined where a pod is alone. */
+  readonly pods: PodRegister | undefined;
   /** Resolves when this pod may serve under its relay id. */
   claim(): Promise<void>;
   close(): Promise<void>;
@@ -45,6 +49,7 @@ export async function openDirectory(
     directory: new MemoryDirectory({ pod, ttlMs, clock }),
     component: async () => ({ status: 'ok', detail: 'memory' }),
     isDegraded: () => false,
+    pods: undefined,
     claim: async () => {},
     close: async () => {},
   };
@@ -77,6 +82,7 @@ async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<Op
       const since = new Date(state.sinceUnixMs).toISOString();
       return { status: 'degraded', detail: `without redis since ${since}: ${state.why}` };
     },
+    pods: new RedisPods(store, log),
     isDegraded: () => store.state.name === 'degraded',
     claim: () => store.open(),
     close: () => store.leave(),

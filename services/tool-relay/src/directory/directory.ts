@@ -63,8 +63,8 @@ export interface Directory {
   ): Promise<readonly DirectoryEntry[]>;
 }
 
-/** What a pod asks of a store outside it; claim is for its relay id. */
-export type StoreOperation = keyof Directory | 'claim';
+/** What a pod asks of a store outside it; claim is for its relay id, pods and leave for its place in the pool. */
+export type StoreOperation = keyof Directory | 'claim' | 'pods' | 'leave';
 
 /** Names a catalog by its bytes. */
 export function digestOfCatalog(catalog: Uint8Array): string {

@@ -17,6 +17,7 @@ import {
   CredentialSchema,
   DrainSchema,
   HostSchema,
+  RedirectSchema,
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
@@ -82,6 +83,11 @@ export function credentialFrame(
 
 export function drainFrame(closeAfterMs: number): Uint8Array {
   return control(FrameKind.DRAIN, toBinary(DrainSchema, create(DrainSchema, { closeAfterMs })));
+}
+
+export function redirectFrame(url: string, withinMs: number): Uint8Array {
+  const message = create(RedirectSchema, { url, withinMs });
+  return control(FrameKind.REDIRECT, toBinary(RedirectSchema, message));
 }
 
 export function hostFrame(number: number, name: string): Uint8Array {

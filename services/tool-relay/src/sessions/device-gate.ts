@@ -21,6 +21,10 @@ export class DeviceGate {
     return this.#sessions.size;
   }
 
+  get sessions(): Iterable<DeviceSession> {
+    return this.#sessions;
+  }
+
   admit(arrival: Arrival): Admission {
     const refusal = this.#refusal();
     if (refusal !== undefined) return { refusal };

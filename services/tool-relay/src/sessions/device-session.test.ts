@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextLoop } from 'node:timers/promises';
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf';
 import { ZlError } from '@zerolatency/errors';
 import { FrameKind } from '@zerolatency/frame';
-import { HelloSchema } from '@zerolatency/proto/bridge';
+import { HelloSchema, RedirectSchema } from '@zerolatency/proto/bridge';
 import { frameBytes } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { InMemorySocket } from '../../test/in-memory-socket.ts';
@@ -21,14 +21,10 @@ function bytesOf(kind: number, payload: Uint8Array = new Uint8Array()): Buffer {
   return Buffer.from(frameBytes({ kind, payload }));
 }
 
-const helloBytes = () =>
-  bytesOf(
-    FrameKind.HELLO,
-    toBinary(
-      HelloSchema,
-      create(HelloSchema, { journalId: new Uint8Array(16), bridgeVersion: '1', catalog: {} }),
-    ),
-  );
+const helloBytes = (fields: { features?: string[]; noRedirect?: boolean } = {}) => {
+  const hello = { journalId: new Uint8Array(16), bridgeVersion: '1', catalog: {}, ...fields };
+  return bytesOf(FrameKind.HELLO, toBinary(HelloSchema, create(HelloSchema, hello)));
+};
 
 /** Sessions whose checks and leases the test answers. */
 function sessions(settings: Record<string, unknown> = {}) {
@@ -55,6 +51,7 @@ function sessions(settings: Record<string, unknown> = {}) {
     renew: async () => [],
   };
   const gone: boolean[] = [];
+  const elsewhere: { url: string | undefined } = { url: undefined };
   const revoked = new Map<string, ZlError>();
   const open = () => {
     const socket = new InMemorySocket();
@@ -64,6 +61,7 @@ function sessions(settings: Record<string, unknown> = {}) {
         devices,
         directory,
         relayId: 'relay',
+        shards: { elsewhere: () => elsewhere.url },
         revocations: { fault: (device) => revoked.get(device.deviceId) },
         limits: parts.config.devices,
         verifier: {
@@ -76,7 +74,7 @@ function sessions(settings: Record<string, unknown> = {}) {
     session.onOpen(socket);
     return { session, socket };
   };
-  return { parts, devices, checks, leases, released, withdrawn, gone, revoked, open };
+  return { parts, devices, checks, leases, released, withdrawn, gone, revoked, elsewhere, open };
 }
 
 const welcomed = ({ sent }: InMemorySocket) => sent.some((bytes) => bytes[1] === FrameKind.WELCOME);
@@ -123,6 +121,58 @@ test('[RLY-02] the connection with the larger epoch stays, in whatever order the
     both[1].session.end(SLOW);
     assert.equal(devices.size, 0);
   }
+});
+
+const POD = 'wss://relay-7/v1/device';
+const redirectsOf = (socket: InMemorySocket) =>
+  socket
+    .takeFrames()
+    .filter(({ kind }) => kind === FrameKind.REDIRECT)
+    .map(({ payload }) => fromBinary(RedirectSchema, payload).url);
+
+test('[RLY-03] a device of another shard is redirected before it gets a lease', async () => {
+  const { parts, checks, leases, elsewhere, devices, open } = sessions();
+  elsewhere.url = POD;
+  const { session, socket } = open();
+  session.onMessage(helloBytes({ features: ['redirect'] }));
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  assert.deepEqual([redirectsOf(socket), leases.length, devices.size], [[POD], 0, 0]);
+  assert.deepEqual([session.state, socket.closed], ['gone', { code: 1000, reason: '' }]);
+  assert.deepEqual([parts.metrics.redirects, parts.metrics.ends], [['hello'], ['redirected']]);
+});
+
+for (const [what, fields] of Object.entries({
+  'an older bridge': { features: ['progress'] },
+  'a device that asks for it': { features: ['redirect'], noRedirect: true },
+})) {
+  test(`[RLY-03] ${what} is served where it lands`, async () => {
+    const { checks, leases, elsewhere, open } = sessions();
+    elsewhere.url = POD;
+    const { session, socket } = open();
+    session.onMessage(helloBytes(fields));
+    checks[0]?.(DEVICE);
+    await nextLoop();
+    leases[0]?.give(leaseOf({ epoch: 1, features: fields.features }));
+    await nextLoop();
+    assert.deepEqual([session.state, redirectsOf(socket)], ['live', []]);
+    assert.equal(session.movable === undefined, what === 'an older bridge');
+  });
+}
+
+test('[RLY-03] a live device that is told to move is served until it goes, and its hosts look it up', async () => {
+  const { parts, checks, leases, open } = sessions();
+  const { session, socket } = open();
+  session.onMessage(helloBytes({ features: ['redirect'] }));
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  leases[0]?.give(leaseOf({ epoch: 1, features: ['redirect'] }));
+  await nextLoop();
+  session.move(POD);
+  assert.deepEqual([session.state, redirectsOf(socket)], ['live', [POD]]);
+  session.onEnd('closed');
+  assert.deepEqual(parts.metrics.redirects, ['live', 'moved']);
+  assert.deepEqual(parts.metrics.ends, ['disconnected']);
 });
 
 test('a device is refused while the directory is unreachable, and may retry', async () => {

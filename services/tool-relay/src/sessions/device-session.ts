@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { fromUnknown } from '@zerolatency/errors';
-import { decodeFrame, FrameKind, RENEWAL_FEATURE } from '@zerolatency/frame';
+import { decodeFrame, FrameKind, REDIRECT_FEATURE, RENEWAL_FEATURE } from '@zerolatency/frame';
 import type { LogThrottle } from '@zerolatency/service/telemetry';
 import type { DeviceLimits } from '../config.ts';
 import { type Directory, digestOfCatalog, type Lease } from '../directory/directory.ts';
@@ -14,8 +14,12 @@ import {
   canonicalFrame,
   challengeFrame,
   drainFrame,
+  redirectFrame,
   welcomeFrame,
 } from '../routing/relay-frames.ts';
+import type { Movable } from '../sharding/moves.ts';
+import type { ShardedDevice } from '../sharding/shard-of.ts';
+import type { Shards } from '../sharding/shards.ts';
 import type {
   ArrivalEnd,
   Socket,
@@ -30,8 +34,13 @@ import type { Renewer } from './session-renewal.ts';
 import { type SessionEvent, type SessionState, transition } from './session-state.ts';
 
 const NONCE_BYTES = 32;
+/** The rate of the moves spreads them already. */
+const MOVE_WITHIN_MS = 500;
 
 export interface SessionMetrics extends RoutingMetrics {
+  redirected(from: 'hello' | 'live'): void;
+  /** A live device went after it was told to. */
+  moved(): void;
   sessionEnded(reason: disconnects.SessionEnd): void;
 }
 
@@ -44,6 +53,7 @@ export interface SessionContext {
   readonly devices: LiveDevices;
   readonly verifier: HelloVerifier;
   readonly revocations: RevocationCheck;
+  readonly shards: Shards;
   /** Undefined where the relay knows no registrar. */
   readonly renewer?: Renewer | undefined;
   readonly directory: Pick<Directory, 'acquire' | 'withdraw' | 'renew' | 'release'>;
@@ -64,7 +74,7 @@ export interface SessionObserver {
 }
 
 /** One device socket, from its challenge to its end. */
-export class DeviceSession implements SocketListener, Pulse {
+export class DeviceSession implements SocketListener, Pulse, Movable {
   readonly #context: SessionContext;
   readonly #observer: SessionObserver;
   #state: SessionState = { name: 'challenged', nonce: randomBytes(NONCE_BYTES) };
@@ -72,6 +82,7 @@ export class DeviceSession implements SocketListener, Pulse {
   #live: LiveSession | undefined;
   readonly #helloAllowance: HelloAllowance;
   #slot = 0;
+  #isMoving = false;
   #missedBeats = 0;
 
   constructor(context: SessionContext, observer: SessionObserver) {
@@ -172,6 +183,22 @@ export class DeviceSession implements SocketListener, Pulse {
     if (this.#apply({ type: 'drain' })) this.#socket?.send(drainFrame(closeAfterMs));
   }
 
+  get device(): ShardedDevice | undefined {
+    return this.#live?.device.lease;
+  }
+
+  get movable(): ShardedDevice | undefined {
+    const lease = this.#state.name === 'live' ? this.#live?.device.lease : undefined;
+    return lease?.features.includes(REDIRECT_FEATURE) ? lease : undefined;
+  }
+
+  /** The device stays live: it goes once the other pod has welcomed it, or not at all. */
+  move(url: string): void {
+    this.#isMoving = true;
+    this.#socket?.send(redirectFrame(url, MOVE_WITHIN_MS));
+    this.#context.metrics.redirected('live');
+  }
+
   end(disconnect: disconnects.Disconnect): void {
     const wasDraining = this.#state.name === 'draining';
     if (!this.#apply({ type: 'ended', end: disconnect.end })) return;
@@ -184,7 +211,10 @@ export class DeviceSession implements SocketListener, Pulse {
     else socket?.close(disconnect.code, disconnect.error?.id ?? '');
     if (live !== undefined) {
       this.#context.heartbeat.leave(this, this.#slot);
-      live.end(disconnects.lostReason(disconnect.end, wasDraining));
+      const hasMoved = this.#isMoving && disconnect.end === 'disconnected';
+      if (hasMoved) this.#context.metrics.moved();
+      // It is live at another pod, as if it had connected again.
+      live.end(disconnects.lostReason(hasMoved ? 'superseded' : disconnect.end, wasDraining));
     }
     this.#report(disconnect, live?.device.lease);
     this.#observer.onGone(this, live !== undefined);
@@ -227,6 +257,7 @@ export class DeviceSession implements SocketListener, Pulse {
       this.end(disconnects.refused(fault));
       return;
     }
+    if (this.#redirect(hello, device)) return;
     const place = devices.reserve(device);
     if (place === undefined) {
       this.end(disconnects.TENANT_FULL);
@@ -238,6 +269,18 @@ export class DeviceSession implements SocketListener, Pulse {
       // A live device has its own.
       place.release();
     }
+  }
+
+  /** Before the lease, so that the device keeps the one it may have elsewhere. */
+  #redirect(hello: Hello, device: ProvedDevice): boolean {
+    const { shards, metrics } = this.#context;
+    if (hello.noRedirect || !hello.features.includes(REDIRECT_FEATURE)) return false;
+    const url = shards.elsewhere(device);
+    if (url === undefined) return false;
+    this.#socket?.send(redirectFrame(url, 0));
+    metrics.redirected('hello');
+    this.end(disconnects.REDIRECTED);
+    return true;
   }
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {

@@ -13,7 +13,8 @@ export type SessionEnd =
   | 'malformed'
   | 'limit'
   | 'draining'
-  | 'revoked';
+  | 'revoked'
+  | 'redirected';
 
 /** Why a session ends, and how its device hears of it. */
 export interface Disconnect {
@@ -41,6 +42,9 @@ export const DRAINING: Disconnect = {
   code: 1012,
   error: new ZlError('server.draining', 'this relay is shutting down'),
 };
+
+/** It was told where it belongs. */
+export const REDIRECTED: Disconnect = { end: 'redirected', code: 1000 };
 
 export const TOO_FAST = overLimit('the device exceeded its frames or bytes per second');
 

@@ -14,6 +14,8 @@ export interface Hello {
   readonly catalog: Uint8Array;
   /** Passed on to hosts, known here or not. */
   readonly features: readonly string[];
+  /** The device belongs here for now, whichever its pod is. */
+  readonly noRedirect: boolean;
 }
 
 export interface ProvedDevice extends CredentialFacts {
@@ -72,6 +74,7 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
       journalId: Uint8Array.from(journalId),
       catalog: read.catalog,
       features: features.length === 0 ? NO_FEATURES : features,
+      noRedirect: message.noRedirect,
     },
   };
 }

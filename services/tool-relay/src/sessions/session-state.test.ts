@@ -13,6 +13,7 @@ const hello: Hello = {
   bridgeVersion: '1',
   catalog: new Uint8Array(),
   features: [],
+  noRedirect: false,
 };
 const address = fc.record({
   tenant: fc.constantFrom('north', 'south'),

@@ -8,7 +8,7 @@ import type { Clock, Log } from '../ports.ts';
 import { type HostVerifier, LinkGate } from '../routing/link-gate.ts';
 import type { LiveDevices } from '../routing/live-devices.ts';
 import { DeviceGate } from '../sessions/device-gate.ts';
-import type { SessionContext, SessionMetrics } from '../sessions/device-session.ts';
+import type { DeviceSession, SessionContext, SessionMetrics } from '../sessions/device-session.ts';
 import type { HelloVerifier } from '../sessions/hello.ts';
 import { Arrivals, type Unadmitted } from './arrivals.ts';
 import type { Capacity } from './capacity.ts';
@@ -41,6 +41,7 @@ export interface RelaySocketsOptions {
   readonly helloVerifier: HelloVerifier;
   readonly revocations: SessionContext['revocations'];
   readonly renewer: SessionContext['renewer'];
+  readonly shards: SessionContext['shards'];
   readonly hostVerifier: HostVerifier;
   readonly clock: Clock;
   readonly metrics: SocketMetrics;
@@ -82,13 +83,14 @@ export class RelaySockets {
       monotonicMs: clock.monotonicMs,
       onUnadmitted: (why) => metrics.unadmitted(why),
     });
-    const { directory, helloVerifier, revocations, renewer, hostVerifier } = options;
+    const { directory, helloVerifier, revocations, renewer, shards, hostVerifier } = options;
     this.#deviceGate = new DeviceGate({
       ...shared,
       heartbeatMs,
       directory,
       revocations,
       renewer,
+      shards,
       relayId: config.relayId,
       limits: config.devices,
       verifier: helloVerifier,
@@ -107,6 +109,10 @@ export class RelaySockets {
 
   get deviceSockets(): number {
     return this.#deviceGate.size;
+  }
+
+  get deviceSessions(): Iterable<DeviceSession> {
+    return this.#deviceGate.sessions;
   }
 
   get unproved(): number {

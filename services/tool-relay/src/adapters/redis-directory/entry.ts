@@ -1,10 +1,11 @@
 import type { DeviceDescription, PodAddress } from '../../directory/directory.ts';
+import type { PodRecord } from '../../sharding/membership.ts';
 
 /** What the value of a lease in Redis says. Who it is about and its epoch are beside it. */
 export interface LeaseValue extends DeviceDescription, PodAddress {}
 
-export type ReadLeaseValue =
-  | { readonly value: LeaseValue; readonly error?: undefined }
+type Read<T> =
+  | { readonly value: T; readonly error?: undefined }
   | { readonly value?: undefined; readonly error: string };
 
 /** A reader refuses a later version. A new optional field leaves it as it is. */
@@ -13,7 +14,7 @@ const MAX_FEATURES = 32;
 const NAME = /^[\w.+-]{1,128}$/;
 const DIGEST = /^[\w-]{43}$/;
 /** No user, query or fragment: it is used to dial. */
-const LINK_URL = /^wss:\/\/[^/\s@?#]{1,260}\/[\w/-]{1,64}$/;
+const SOCKET_URL = /^wss:\/\/[^/\s@?#]{1,260}\/[\w/-]{1,64}$/;
 const RPC_URL = /^https:\/\/[^/\s@?#]{1,260}$/;
 
 export function writeLeaseValue(value: LeaseValue): string {
@@ -24,14 +25,9 @@ export function writeLeaseValue(value: LeaseValue): string {
 }
 
 /** Redis may hold what another release or anybody else wrote. */
-export function readLeaseValue(text: string): ReadLeaseValue {
-  const given = parse(text);
-  if (given === undefined) return { error: 'it is not a JSON object' };
-  const { v, relayId, linkUrl, rpcUrl } = given;
-  if (v !== VERSION) return { error: `its version is ${String(v)} and not ${VERSION}` };
-  if (!matches(NAME, relayId)) return { error: 'its relayId is not a name' };
-  if (!matches(LINK_URL, linkUrl)) return { error: 'its linkUrl is not a wss:// address' };
-  if (!matches(RPC_URL, rpcUrl)) return { error: 'its rpcUrl is not an https:// address' };
+export function readLeaseValue(text: string): Read<LeaseValue> {
+  const { value: pod, given, error } = readAddress(text);
+  if (pod === undefined) return { error };
   const { connectedUnixMs, bridgeVersion, features, catalogDigest } = given;
   if (typeof connectedUnixMs !== 'number' || !Number.isSafeInteger(connectedUnixMs)) {
     return { error: 'its connectedUnixMs is not a time' };
@@ -39,8 +35,32 @@ export function readLeaseValue(text: string): ReadLeaseValue {
   if (!matches(NAME, bridgeVersion)) return { error: 'its bridgeVersion is not a version' };
   if (!isNames(features)) return { error: 'its features are not names' };
   if (!matches(DIGEST, catalogDigest)) return { error: 'its catalogDigest is not a SHA-256' };
-  const pod = { relayId, linkUrl, rpcUrl };
   return { value: { ...pod, connectedUnixMs, bridgeVersion, features, catalogDigest } };
+}
+
+export function writePodValue({ relayId, linkUrl, rpcUrl, deviceUrl }: PodRecord): string {
+  return JSON.stringify({ v: VERSION, relayId, linkUrl, rpcUrl, deviceUrl });
+}
+
+export function readPodValue(text: string): Read<PodRecord> {
+  const { value: pod, given, error } = readAddress(text);
+  if (pod === undefined) return { error };
+  const { deviceUrl } = given;
+  if (deviceUrl !== '' && !matches(SOCKET_URL, deviceUrl))
+    return { error: 'its deviceUrl is not a wss:// address' };
+  return { value: { ...pod, deviceUrl } };
+}
+
+function readAddress(text: string): Read<PodAddress> & { readonly given: Record<string, unknown> } {
+  const given = parse(text) ?? {};
+  const { v, relayId, linkUrl, rpcUrl } = given;
+  const no = (error: string) => ({ given, error });
+  if (Object.keys(given).length === 0) return no('it is not a JSON object');
+  if (v !== VERSION) return no(`its version is ${String(v)} and not ${VERSION}`);
+  if (!matches(NAME, relayId)) return no('its relayId is not a name');
+  if (!matches(SOCKET_URL, linkUrl)) return no('its linkUrl is not a wss:// address');
+  if (!matches(RPC_URL, rpcUrl)) return no('its rpcUrl is not an https:// address');
+  return { given, value: { relayId, linkUrl, rpcUrl } };
 }
 
 function parse(text: string): Record<string, unknown> | undefined {

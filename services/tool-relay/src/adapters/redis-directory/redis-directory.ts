@@ -8,6 +8,7 @@ import type {
   Lease,
   PodAddress,
   ReplacedLease,
+  StoreOperation,
 } from '../../directory/directory.ts';
 import type { Clock, Log } from '../../ports.ts';
 import { readLeaseValue, writeLeaseValue } from './entry.ts';
@@ -16,7 +17,7 @@ import { ACQUIRE, LIST, LOCATE, RELEASE, RENEW, type Script, WITHDRAW } from './
 /** Runs the scripts of the directory while the store answers. */
 export interface LeaseStore {
   run(
-    operation: keyof Directory,
+    operation: StoreOperation,
     script: Script,
     keys: readonly string[],
     args: readonly (string | number)[],

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import type { RedisSettings } from '../../config.ts';
-import type { Directory, StoreOperation } from '../../directory/directory.ts';
+import type { StoreOperation } from '../../directory/directory.ts';
 import type { Clock, Log } from '../../ports.ts';
 import { connectRedis, type RedisSecrets, type ScriptRunner } from './connection.ts';
 import type { LeaseStore } from './redis-directory.ts';
@@ -99,7 +99,7 @@ export class RedisStore implements LeaseStore {
   }
 
   async run(
-    operation: keyof Directory,
+    operation: StoreOperation,
     script: Script,
     keys: readonly string[],
     args: readonly (string | number)[],

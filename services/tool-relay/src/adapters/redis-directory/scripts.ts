@@ -134,6 +134,39 @@ redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])
 return {}
 `);
 
+/**
+ * KEYS: the pods. ARGV: relay id, value, ttlMs, most pods, longest value, longest ttlMs. Returns
+ * name and value of each pod whose time is not over. What no pod writes is removed: a key of
+ * another type or with too many fields, long values, and times that are too far ahead.
+ */
+export const PODS = script(`
+local time = now()
+local count = redis.pcall('HLEN', KEYS[1])
+if type(count) == 'table' or count > tonumber(ARGV[4]) then redis.call('UNLINK', KEYS[1]) end
+redis.call('HSET', KEYS[1], ARGV[1], string.format('%d %s', time + ARGV[3], ARGV[2]))
+redis.call('PEXPIRE', KEYS[1], ARGV[6])
+local answer = {}
+for _, id in ipairs(redis.call('HKEYS', KEYS[1])) do
+  local isShort = redis.call('HSTRLEN', KEYS[1], id) <= tonumber(ARGV[5])
+  local value = isShort and redis.call('HGET', KEYS[1], id) or ''
+  local expires, record = string.match(value, '^(%d+) (.*)$')
+  expires = tonumber(expires)
+  if expires and expires > time and expires <= time + ARGV[6] then
+    answer[#answer + 1] = id
+    answer[#answer + 1] = record
+  else
+    redis.call('HDEL', KEYS[1], id)
+  end
+end
+return answer
+`);
+
+/** KEYS: the pods. ARGV: relay id. */
+export const LEAVE = script(`
+redis.pcall('HDEL', KEYS[1], ARGV[1])
+return 1
+`);
+
 /** KEYS: the name of a pod. ARGV: instance. */
 export const DISCLAIM = script(`
 if redis.pcall('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end

@@ -88,12 +88,12 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
   features: string[];
 
   /**
-   * A relay redirected the device, and it has not been live since: the relay
-   * that reads this serves the device, whichever pod it belongs to.
+   * The relay serves the device, whichever pod it belongs to: a redirect led it
+   * here, or to nowhere, or its relay before drains.
    *
-   * @generated from field: bool redirected = 15;
+   * @generated from field: bool no_redirect = 15;
    */
-  redirected: boolean;
+  noRedirect: boolean;
 };
 
 /**
