@@ -12,7 +12,9 @@ function shown(resultText: string): string {
 }
 
 test('shows a result without secrets as it arrived', () => {
-  const json = fc.json().filter((text) => /^[[{]/.test(text));
+  // Any characters at all would make an email address now and then.
+  const stringUnit = fc.constantFrom(...'ab":,\\ {}[]\n\u00e9\u{1f600}');
+  const json = fc.json({ stringUnit }).filter((text) => /^[[{]/.test(text));
   fc.assert(
     fc.property(json, (text) => assert.deepEqual(JSON.parse(shown(text)), JSON.parse(text))),
   );
