@@ -12,7 +12,7 @@ interface EventuallyOptions {
  */
 export async function eventually<T>(
   fn: () => T | Promise<T>,
-  { timeoutMs = 10_000, everyMs = 5 }: EventuallyOptions = {},
+  { timeoutMs = 30_000, everyMs = 5 }: EventuallyOptions = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
   const deadline = performance.now() + timeoutMs;
   for (;;) {

@@ -16,6 +16,9 @@ import type { DeviceConnection, DeviceRoute } from '../../executors/device/remot
 
 const never = AbortSignal.any([]);
 
+/** Lookups are counted, and a busy machine answers later than a hedge waits. */
+const NO_HEDGE = { hedgeMs: 3_600_000 };
+
 async function oneDevice(t: TestContext, options = {}) {
   const world = await relayWorld(t, options);
   const enrolled = await world.enrol('laptop');
@@ -47,7 +50,7 @@ function attach(route: DeviceRoute) {
 }
 
 test('[RLY-04] a frame reaches the device through its relay, and the answer returns', async (t) => {
-  const { devices, device, key, directory } = await oneDevice(t);
+  const { devices, device, key, directory } = await oneDevice(t, { limits: NO_HEDGE });
   const route = devices.route('north', 'laptop');
   const session = await route.ready(never);
   assert.equal(callKey(session.journalId), callKey(device.journalId));
@@ -111,7 +114,7 @@ test('[RLY-04] leaves a dead pod for the one that takes the device over', async 
 
 test('a stale owner costs one more lookup', async (t) => {
   const { devices, device, relay, other, directory } = await oneDevice(t, {
-    limits: { routeIdleMs: 1 },
+    limits: { ...NO_HEDGE, routeIdleMs: 1 },
   });
   await devices.route('north', 'laptop').ready(never);
   await eventually(() => devices.status().routes === 0);
@@ -123,7 +126,8 @@ test('a stale owner costs one more lookup', async (t) => {
 });
 
 test('[RLY-04] reports a device that is not connected at once, and asks once for each turn', async (t) => {
-  const { devices, directory } = await relayWorld(t, { limits: { connectWaitMs: 3_600_000 } });
+  const limits = { ...NO_HEDGE, connectWaitMs: 3_600_000 };
+  const { devices, directory } = await relayWorld(t, { limits });
   for (let turns = 1; turns <= 5; turns += 1) {
     await assert.rejects(devices.route('north', 'laptop').ready(never), { id: 'device.offline' });
     assert.equal(directory.locates, turns);
