@@ -179,7 +179,7 @@ export interface RelaySettings {
      */
     readonly handshake: string;
     /**
-     * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
+     * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many. Behind a balancer, set sockets.proxyProtocol: otherwise all devices share its address.
      */
     readonly connectsPerAddress: number;
     readonly maxCatalog: string;
@@ -190,6 +190,9 @@ export interface RelaySettings {
      * Bytes queued for a slow device before it is disconnected.
      */
     readonly maxQueue: string;
+    /**
+     * A device that sends more, or more bytes, is read more slowly; one that never stops is disconnected after a minute. The engine uws disconnects it at once.
+     */
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;
   };
@@ -199,6 +202,9 @@ export interface RelaySettings {
   readonly tenants: {
     readonly maxDevices: number;
     readonly maxCalls: number;
+    /**
+     * Devices of a tenant that sends more, or more bytes, are read in turns. The engine uws disconnects the one that exceeds it.
+     */
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;
   };
@@ -304,7 +310,7 @@ export interface Connections {
    */
   readonly perAddress: number;
   /**
-   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many. Behind a balancer, set sockets.proxyProtocol: otherwise all devices share its address.
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
    */
   readonly connectsPerAddress: number;
   /**
@@ -367,7 +373,7 @@ export interface Connections1 {
    */
   readonly perAddress: number;
   /**
-   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many. Behind a balancer, set sockets.proxyProtocol: otherwise all devices share its address.
+   * New connections per second from one IPv4 address or IPv6 /64; bursts of ten times as many.
    */
   readonly connectsPerAddress: number;
   /**

@@ -10,6 +10,7 @@ import {
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { StoreOperation } from './directory/directory.ts';
 import type { Side } from './limits/backlog.ts';
+import type { PauseReason } from './limits/pace.ts';
 import type { LostReason } from './routing/relay-frames.ts';
 import type { SessionEnd } from './sessions/disconnect.ts';
 import type { Unadmitted } from './sockets/arrivals.ts';
@@ -42,6 +43,7 @@ export class RelayMeters implements SocketMetrics {
   readonly #ignored;
   readonly #routeLost;
   readonly #sessions;
+  readonly #paused;
   readonly #unadmitted;
   readonly #directory;
   readonly #redirects;
@@ -53,6 +55,7 @@ export class RelayMeters implements SocketMetrics {
     this.#ignored = metric(registry, 'zl_relay_frames_ignored_total');
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
     this.#sessions = metric(registry, 'zl_relay_sessions_total');
+    this.#paused = metric(registry, 'zl_relay_reads_paused_seconds_total');
     this.#unadmitted = metric(registry, 'zl_relay_unadmitted_total');
     this.#directory = metric(registry, 'zl_relay_directory_operations_total');
     const redirects = metric(registry, 'zl_relay_redirects_total');
@@ -95,6 +98,10 @@ export class RelayMeters implements SocketMetrics {
 
   moved(): void {
     this.#moved.inc();
+  }
+
+  readsPaused(limit: PauseReason, ms: number): void {
+    this.#paused.labels({ limit }).inc(ms / 1000);
   }
 
   unadmitted(reason: Unadmitted): void {

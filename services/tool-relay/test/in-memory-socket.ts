@@ -7,6 +7,9 @@ export class InMemorySocket implements Socket {
   closed: { code: number; reason: string } | 'terminated' | undefined;
   pings = 0;
   queuedBytes = 0;
+  /** As an engine that can stop reading. */
+  canPause = false;
+  isPaused = false;
 
   send(bytes: Uint8Array): number {
     if (this.closed === undefined) this.sent.push(Uint8Array.from(bytes));
@@ -15,6 +18,15 @@ export class InMemorySocket implements Socket {
 
   ping(): void {
     this.pings += 1;
+  }
+
+  pause(): boolean {
+    this.isPaused = this.canPause;
+    return this.canPause;
+  }
+
+  resume(): void {
+    this.isPaused = false;
   }
 
   close(code: number, reason: string): void {

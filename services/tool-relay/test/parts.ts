@@ -5,6 +5,7 @@ import { digestOfCatalog, type Lease } from '../src/directory/directory.ts';
 import { Backlog, type Side } from '../src/limits/backlog.ts';
 import { Heartbeat } from '../src/limits/heartbeat.ts';
 import { LargeHellos } from '../src/limits/hello-allowance.ts';
+import type { PauseReason } from '../src/limits/pace.ts';
 import type { LostReason } from '../src/routing/relay-frames.ts';
 import type { SessionMetrics } from '../src/sessions/device-session.ts';
 import type { SessionEnd } from '../src/sessions/disconnect.ts';
@@ -13,6 +14,7 @@ import type { SessionEnd } from '../src/sessions/disconnect.ts';
 class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly ignoredFrom: Record<Side, number> = { host: 0, device: 0 };
+  readonly pausedMs: Record<PauseReason, number> = { device: 0, tenant: 0 };
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];
   readonly ends: SessionEnd[] = [];
@@ -40,6 +42,10 @@ class CountedMetrics implements SessionMetrics {
 
   moved(): void {
     this.redirects.push('moved');
+  }
+
+  readsPaused(limit: PauseReason, ms: number): void {
+    this.pausedMs[limit] += ms;
   }
 
   sessionEnded(reason: SessionEnd): void {

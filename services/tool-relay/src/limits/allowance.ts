@@ -37,32 +37,53 @@ export class Allowance {
     return true;
   }
 
-  /** A message whose bytes have been read. */
-  takeMessage(nowMs: number): boolean {
-    return this.take(0, nowMs);
+  /** A frame that has been read. Takes it also where there is too little, and then returns false. */
+  charge(bytes: number, nowMs: number): boolean {
+    this.#fill(nowMs);
+    const isEnough = this.#frames >= 1 && this.#bytes >= bytes;
+    this.#frames -= 1;
+    this.#bytes -= bytes;
+    return isEnough;
   }
 
-  /** A ping or pong. */
+  /** A message whose bytes have been read; taken as charge() does. */
+  takeMessage(nowMs: number): boolean {
+    this.#fill(nowMs);
+    this.#frames -= 1;
+    return this.#frames >= 0;
+  }
+
+  /** A ping or pong; taken as charge() does. */
   takeControl(nowMs: number): boolean {
     this.#fill(nowMs);
-    const frames = Math.max(1, this.#rate.framesPerSecond / MAX_CONTROLS_PER_SECOND);
-    if (this.#frames < frames) return false;
-    this.#frames -= frames;
-    return true;
+    this.#frames -= Math.max(1, this.#rate.framesPerSecond / MAX_CONTROLS_PER_SECOND);
+    return this.#frames >= 0;
   }
 
-  /** A read may overdraw: where one frame ends in it, the next begins. */
+  /** Taken as charge() does. A read may overdraw: where one frame ends in it, the next begins. */
   takeRead(bytes: number, nowMs: number): boolean {
     this.#fill(nowMs);
-    if (this.#reads < 1 || this.#bytes <= 0) return false;
+    const isEnough = this.#reads >= 1 && this.#bytes > 0;
     this.#reads -= 1;
     this.#bytes -= bytes;
-    return true;
+    return isEnough;
+  }
+
+  /** How long until what was taken too much is made good. */
+  debtMs(nowMs: number): number {
+    this.#fill(nowMs);
+    const { framesPerSecond, bytesPerSecond } = this.#rate;
+    const seconds = Math.max(
+      -this.#frames / framesPerSecond,
+      -this.#bytes / bytesPerSecond,
+      -this.#reads / readsPerSecond(this.#rate),
+    );
+    return Math.max(0, seconds * 1000);
   }
 
   #fill(nowMs: number): void {
     if (nowMs === this.#filledAtMs) return;
-    const share = Math.min(BURST_MS, nowMs - this.#filledAtMs) / BURST_MS;
+    const share = (nowMs - this.#filledAtMs) / BURST_MS;
     const { framesPerSecond, bytesPerSecond } = this.#rate;
     const reads = readsPerSecond(this.#rate);
     this.#frames = Math.min(framesPerSecond, this.#frames + share * framesPerSecond);

@@ -214,11 +214,6 @@ export class LiveDevice {
     this.#forward(handle, frame);
   }
 
-  /** Returns false when the devices of the tenant have together exceeded its rate. */
-  tenantMaySend(bytes: number, nowMs: number): boolean {
-    return this.#options.tenant.fromDevices.take(bytes, nowMs);
-  }
-
   forgetUnusedRoutes(nowMs: number): void {
     const beforeMs = nowMs - ROUTE_IDLE_MS;
     this.#deleteRoutes((route) => route.usedAtMs < beforeMs);

@@ -1,6 +1,7 @@
 import type { DeviceIdentity } from '@zerolatency/identity';
 import type { TenantLimits } from '../config.ts';
 import { Allowance } from '../limits/allowance.ts';
+import { Turns } from '../limits/pace.ts';
 import type { LiveDevice } from './live-device.ts';
 
 /** What the devices of one tenant use together. */
@@ -8,12 +9,15 @@ export class TenantUsage {
   readonly limits: TenantLimits;
   readonly fromDevices: Allowance;
   readonly fromHosts: Allowance;
+  readonly turns: Turns;
   calls = 0;
 
-  constructor(limits: TenantLimits, nowMs: number) {
+  constructor(limits: TenantLimits, monotonicMs: () => number) {
+    const nowMs = monotonicMs();
     this.limits = limits;
     this.fromDevices = new Allowance(limits, nowMs);
     this.fromHosts = new Allowance(limits, nowMs);
+    this.turns = new Turns(this.fromDevices, monotonicMs);
   }
 }
 
@@ -72,7 +76,7 @@ export class LiveDevices {
   /** Kept as long as the tenant has a device. */
   usageOf(tenant: string): TenantUsage {
     const known = this.#tenants.get(tenant);
-    return known?.usage ?? new TenantUsage(this.#limits, this.#monotonicMs());
+    return known?.usage ?? new TenantUsage(this.#limits, this.#monotonicMs);
   }
 
   /** Returns the device that it replaces. */

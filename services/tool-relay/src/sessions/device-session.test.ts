@@ -332,3 +332,23 @@ test('[RLY-01] in any order of events, a session is welcomed only after a valid 
     { numRuns: 300 },
   );
 });
+
+test('[RLY-01] a device that is not read is not silent', async () => {
+  const { checks, leases, parts, open } = sessions({ 'devices.framesPerSecond': 1 });
+  const { session, socket } = open();
+  socket.canPause = true;
+  session.onMessage(helloBytes());
+  checks[0]?.(DEVICE);
+  await nextLoop();
+  leases[0]?.give(leaseOf({ epoch: 1 }));
+  await nextLoop();
+  session.onMessage(bytesOf(FrameKind.DATA));
+  assert.equal(socket.isPaused, false);
+  session.onMessage(bytesOf(FrameKind.DATA));
+  assert.equal(socket.isPaused, true);
+  for (let beat = 0; beat < 10; beat++) session.beat();
+  assert.deepEqual([session.state, socket.pings], ['live', 10]);
+  parts.clock.nowMs += 500;
+  session.cut('revoked');
+  assert.equal(parts.metrics.pausedMs.device, 500);
+});

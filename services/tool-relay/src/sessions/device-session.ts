@@ -7,6 +7,7 @@ import { type Directory, digestOfCatalog, type Lease } from '../directory/direct
 import type { Backlog } from '../limits/backlog.ts';
 import { type Heartbeat, MAX_MISSED_BEATS, type Pulse } from '../limits/heartbeat.ts';
 import { HelloAllowance, type LargeHellos } from '../limits/hello-allowance.ts';
+import type { PauseReason } from '../limits/pace.ts';
 import type { Clock, Log } from '../ports.ts';
 import type { RoutingMetrics } from '../routing/live-device.ts';
 import type { LiveDevices } from '../routing/live-devices.ts';
@@ -42,6 +43,7 @@ export interface SessionMetrics extends RoutingMetrics {
   /** A live device went after it was told to. */
   moved(): void;
   sessionEnded(reason: disconnects.SessionEnd): void;
+  readsPaused(limit: PauseReason, ms: number): void;
 }
 
 /** What all device sessions of a pod share. */
@@ -151,6 +153,7 @@ export class DeviceSession implements SocketListener, Pulse, Movable {
 
   beat(): void {
     const { clock } = this.#context;
+    if (this.#live?.isPaused) this.#missedBeats = 0;
     if (this.#missedBeats >= MAX_MISSED_BEATS) {
       this.end(disconnects.SILENT);
     } else if ('expiresAtMs' in this.#state && clock.unixMs() >= this.#state.expiresAtMs) {

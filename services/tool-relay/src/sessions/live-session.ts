@@ -1,8 +1,10 @@
 import { decodeFrame, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
 import type { Lease } from '../directory/directory.ts';
 import { Allowance } from '../limits/allowance.ts';
+import { Pace } from '../limits/pace.ts';
 import type { Clock } from '../ports.ts';
 import { LiveDevice } from '../routing/live-device.ts';
+import type { TenantUsage } from '../routing/live-devices.ts';
 import type { LostReason } from '../routing/relay-frames.ts';
 import type { Socket } from '../sockets/socket-engine.ts';
 import type { SessionContext } from './device-session.ts';
@@ -33,6 +35,8 @@ export class LiveSession {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
   readonly #allowance: Allowance;
+  readonly #tenant: TenantUsage;
+  readonly #pace: Pace;
   readonly #session: LiveSessionOptions['session'];
   /** Allocated lazily: most devices never change their catalog. */
   #catalogs: CatalogThrottle | undefined;
@@ -48,6 +52,14 @@ export class LiveSession {
     this.#session = session;
     this.#socket = socket;
     const tenant = devices.usageOf(lease.tenant);
+    this.#tenant = tenant;
+    this.#pace = new Pace({
+      reader: socket,
+      own: this.#allowance,
+      turns: tenant.turns,
+      monotonicMs: clock.monotonicMs,
+      onPaused: (reason, ms) => metrics.readsPaused(reason, ms),
+    });
     this.device = new LiveDevice({
       lease,
       socket,
@@ -63,23 +75,33 @@ export class LiveSession {
     earlier?.supersede();
   }
 
+  /** While a socket is not read, its peer's answers and its end are not seen. */
+  get isPaused(): boolean {
+    return this.#pace.isPaused;
+  }
+
+  /** Returns false when the device must go, as do the next two. */
   takeRead(bytes: number): boolean {
-    return this.#allowance.takeRead(bytes, this.#context.clock.monotonicMs());
+    const nowMs = this.#context.clock.monotonicMs();
+    return this.#allowance.takeRead(bytes, nowMs) || this.#pace.slowOwn();
   }
 
   takeMessage(): boolean {
-    return this.#allowance.takeMessage(this.#context.clock.monotonicMs());
+    const nowMs = this.#context.clock.monotonicMs();
+    return this.#allowance.takeMessage(nowMs) || this.#pace.slowOwn();
   }
 
   takeControl(): boolean {
-    return this.#allowance.takeControl(this.#context.clock.monotonicMs());
+    const nowMs = this.#context.clock.monotonicMs();
+    return this.#allowance.takeControl(nowMs) || this.#pace.slowOwn();
   }
 
   /** Takes a canonical frame. Returns why the session must end, if it must. */
   receive(frame: Uint8Array): Disconnect | undefined {
     const { device } = this;
     const nowMs = this.#context.clock.monotonicMs();
-    if (!device.tenantMaySend(frame.length, nowMs)) return TENANT_TOO_FAST;
+    const isWithin = this.#tenant.fromDevices.charge(frame.length, nowMs);
+    if (!isWithin && !this.#pace.slowTenant()) return TENANT_TOO_FAST;
     const kind = kindOf(frame);
     if (kind >= FrameKind.DATA && kind < END_OF_CALLEE_KINDS) {
       device.fromDevice(frame, nowMs);
@@ -96,6 +118,7 @@ export class LiveSession {
   }
 
   end(reason: LostReason): void {
+    this.#pace.close();
     this.#catalogs?.close();
     this.#renewal?.close();
     this.#context.devices.remove(this.device);

@@ -54,6 +54,12 @@ export interface Socket {
   /** Frees everything at once, without a close frame. */
   terminate(): void;
   readonly queuedBytes: number;
+  /**
+   * Stops reading; what has been read is still delivered, pings and pongs wait, and a peer that
+   * leaves is noticed later. Returns false where the engine cannot.
+   */
+  pause(): boolean;
+  resume(): void;
 }
 
 export type SocketEndReason = 'closed' | 'text_message' | 'too_large';

@@ -82,6 +82,12 @@ export class UwsSocket implements Socket {
     if (this.#isOpen) this.#native?.ping();
   }
 
+  pause(): boolean {
+    return false;
+  }
+
+  resume(): void {}
+
   close(code: number, reason: string): void {
     if (!this.#isOpen) return;
     this.#isOpen = false;

@@ -80,8 +80,20 @@ export class WsSocket implements Socket {
     if (this.#isOpen) this.#native.ping();
   }
 
+  pause(): boolean {
+    if (this.#isOpen) this.#native.pause();
+    return true;
+  }
+
+  resume(): void {
+    if (this.#isOpen) this.#native.resume();
+  }
+
   close(code: number, reason: string): void {
-    if (this.#detach()) this.#native.close(code, reason);
+    if (!this.#detach()) return;
+    // The peer's own close frame is behind what has not been read.
+    if (this.#native.isPaused) this.#native.resume();
+    this.#native.close(code, reason);
   }
 
   terminate(): void {
