@@ -314,6 +314,24 @@ test('[BRG-04] the list survives a restart, counts on, and forgets what has expi
   await assert.rejects(open(), { id: 'file.unusable' });
 });
 
+test('[BRG-04] a second registrar with the same list does not lose what the first one revoked', async () => {
+  const { world, open, list } = await authority();
+  const [first, second] = [await open(), await open()];
+  const desktop = { tenant: 'north', deviceId: 'desktop' };
+  await first.revoke(LAPTOP, 'operator');
+  await assert.rejects(second.revoke(desktop, 'operator'), {
+    id: 'file.unusable',
+    message: /one registrar/,
+  });
+  assert.deepEqual([list().version, list().devices[0]?.device], [2, 'laptop']);
+  await (await open()).revoke(desktop, 'operator');
+  assert.equal(list().devices.length, 2);
+  // A list that somebody removed is written again.
+  delete world.saved;
+  await first.revoke(LAPTOP, 'operator');
+  assert.equal(list().devices[0]?.device, 'laptop');
+});
+
 test('[BRG-04] a full disk fails the revocation, and one that is told has been written', async () => {
   const { world, open, list } = await authority();
   const revocations = await open();

@@ -119,6 +119,7 @@ export class RevocationAuthority {
   async #revoke(device: DeviceIdentity, operator: string): Promise<RevokedDevice> {
     const { clock, retentionMs, log } = this.#deps;
     const { tenant, deviceId } = device;
+    await this.#expectOwnList();
     const nowMs = clock.unixMs();
     const revokedAtMs = Math.max(nowMs, this.#lastIssuedMs);
     const { list } = this.#held;
@@ -137,6 +138,17 @@ export class RevocationAuthority {
     log.info({ tenant, deviceId, operator, revokedAtMs, version }, 'device revoked');
     for (const changed of [...this.#watchers]) changed();
     return { revokedAtMs, version };
+  }
+
+  /** Two registrars would sign the same version, and each would lose what the other one revoked. */
+  async #expectOwnList(): Promise<void> {
+    const { store } = this.#deps;
+    const kept = await store.load().catch((cause: unknown) => {
+      throw unusable(store.name, cause);
+    });
+    if (kept === undefined || kept === this.#held.envelope) return;
+    const why = 'another program changed it; run one registrar with it, and restart that one';
+    throw unusable(store.name, new Error(why));
   }
 
   #revokedAtMs({ tenant, deviceId }: DeviceIdentity): number | undefined {
