@@ -111,7 +111,7 @@ export function stderrLines(onLine: (line: string) => void): (chunk: Buffer) => 
   const admit = (line: string) => {
     const nowMs = performance.now();
     if (nowMs - windowStartMs > 1000) {
-      if (dropped > 0) onLine(`(${dropped} lines dropped)`);
+      if (dropped > 0) onLine(`(lines dropped: ${dropped})`);
       windowStartMs = nowMs;
       lines = 0;
       dropped = 0;

@@ -224,6 +224,9 @@ test('[POL-01] calls of a tool within a turn are counted against the cap', () =>
     assert.ok(decision.effect === 'deny' && decision.ruleId === 'read');
     assert.match(decision.reason, /2 calls of the tool per turn/);
   }
+  const once = sampleBundle({ rules: [allow({ caps: { callsPerTurn: 1 } })] });
+  const second = decide(once, sampleRequest({ callsThisTurn: 1 }));
+  assert.match(second.effect === 'deny' ? second.reason : '', /allows 1 call of the tool per turn/);
 });
 
 test('[POL-01] user, roles, device and version are compared exactly', () => {

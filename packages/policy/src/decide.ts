@@ -145,7 +145,8 @@ function decideAsAsked(bundle: Bundle, request: PolicyRequest, age: BundleAge): 
   const perTurn = caps.callsPerTurn;
   if (perTurn !== undefined && !(request.callsThisTurn < perTurn)) {
     const capping = allowing.find((rule) => rule.caps?.callsPerTurn === perTurn) ?? first;
-    return deny(capping.id, `rule ${capping.id} allows ${perTurn} calls of the tool per turn`);
+    const calls = perTurn === 1 ? '1 call' : `${perTurn} calls`;
+    return deny(capping.id, `rule ${capping.id} allows ${calls} of the tool per turn`);
   }
   return { effect: 'allow', ruleId: first.id, caps };
 }

@@ -219,7 +219,7 @@ function summary(record: LedgerRecord): string {
       return `version ${version}${reason === undefined ? '' : `, ${reason}`}`;
     }
     case 'ledger.adopted':
-      return `${record.body.records} records that a crash had left without a checkpoint`;
+      return `${counted(record.body.records, 'record')} that a crash had left without a checkpoint`;
     case 'ledger.opened':
       return `ledger ${record.body.ledgerId}`;
     case 'ledger.segment':

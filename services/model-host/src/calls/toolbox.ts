@@ -140,7 +140,7 @@ export class CallDecider {
     return {
       effect: 'deny',
       ruleId: null,
-      reason: `this host allows ${maxCalls} calls per turn`,
+      reason: `this host's limit of calls per turn is ${maxCalls}`,
       errorId: 'policy.denied',
       policyId,
       policyDigest,

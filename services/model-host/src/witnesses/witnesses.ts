@@ -134,7 +134,7 @@ export class Witnesses {
     const { deviceId, tenant } = device;
     const isNews = !this.#contradictions.has(keyOf(device));
     if (!isNews || this.#contradictions.size >= MAX_CONTRADICTIONS) return;
-    const what = `device ${deviceId} of ${tenant} keeps a checkpoint over ${records} records`;
+    const what = `device ${deviceId} of ${tenant} keeps a checkpoint over ${counted(records, 'record')}`;
     const why = `${what} that this ledger does not continue: ${message}`;
     this.#contradictions.set(keyOf(device), why);
     this.#options.log.error({ deviceId, tenant, records, help }, why);
