@@ -10,6 +10,7 @@ import { toConnectError } from '@zerolatency/service/rpc';
 import { type Device, serveRelay } from '../../test/fake-relay.ts';
 import { serveFake } from '../../test/fake-server.ts';
 import { type Installed, installed } from '../../test/installed.ts';
+import { readSettings } from '../settings.ts';
 
 function device(
   deviceId: string,
@@ -50,6 +51,19 @@ test('fetches every page for the tenant and lists each device with its tools', a
   );
   const { devices } = JSON.parse((await made.zl(['devices', '--json'])).stdout);
   assert.deepEqual([devices[1].deviceId, devices[1].catalog.servers[0].name], ['d-2', 'fs']);
+});
+
+test('asks the next relay of a pool when the first is down', async (t) => {
+  const made = await installed(t);
+  await serveRelay(t, made, [device('d-1')]);
+  const { relay } = await readSettings(made.layout.settings);
+  const relays = [{ name: 'relay-2', url: relay.url, adminUrl: relay.adminUrl }];
+  await made.point({ relay: { url: 'https://localhost:1' } });
+  assert.match((await made.zl(['devices'])).stderr, /relay\.unreachable: https:\/\/localhost:1/);
+  const settings = JSON.parse(await readFile(made.layout.settings, 'utf8'));
+  const pool = { redis: '127.0.0.1:1', relays };
+  await writeFile(made.layout.settings, JSON.stringify({ ...settings, pool }));
+  assert.match((await made.zl(['devices'])).stdout, /^d-1 /);
 });
 
 test('[BRG-02] lists how each server is contained, where its bridge says so', async (t) => {

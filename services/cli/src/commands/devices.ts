@@ -1,7 +1,8 @@
 import { toJson } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
-import { createClient } from '@connectrpc/connect';
+import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
+import type { ZlError } from '@zerolatency/errors';
 import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
@@ -88,37 +89,53 @@ export async function revoke(
   return EXIT_STATUS.ok;
 }
 
+/** Asks the relays of a pool one after another, until one can say. */
 export async function listDevices(
-  { relay, identity }: Settings,
+  { relay, pool, identity }: Settings,
   { timeoutMs = TIMEOUT_MS } = {},
 ): Promise<Device[]> {
-  const { url } = relay;
   const [ca, cert, key] = await Promise.all([
     readAuthorities(relay.caFile),
     readText(relay.certFile),
     readText(relay.keyFile),
   ]);
-  const client = createClient(
-    RelayService,
-    createGrpcTransport({ baseUrl: url, nodeOptions: { ca, cert, key } }),
-  );
+  const nodeOptions = { ca, cert, key };
+  let failure: unknown;
+  for (const { url } of [relay, ...(pool?.relays ?? [])]) {
+    const transport = createGrpcTransport({ baseUrl: url, nodeOptions });
+    try {
+      return await devicesBy(createClient(RelayService, transport), identity.tenant, timeoutMs);
+    } catch (reason) {
+      const codes = { unreachable: 'relay.unreachable', lost: 'relay.unreachable' } as const;
+      const error = connectionError(reason, { url, ...codes });
+      if (!isOfOneRelay(error)) throw error;
+      failure ??= error;
+    }
+  }
+  throw failure;
+}
+
+async function devicesBy(
+  client: Client<typeof RelayService>,
+  tenant: string,
+  timeoutMs: number,
+): Promise<Device[]> {
   const found: Device[] = [];
   let pageToken = '';
-  try {
-    do {
-      const request = { tenant: identity.tenant, pageSize: PAGE_SIZE, pageToken };
-      const page = await client.listDevices(request, { timeoutMs });
-      found.push(...page.devices);
-      pageToken = page.nextPageToken;
-    } while (pageToken !== '');
-  } catch (reason) {
-    throw connectionError(reason, {
-      url,
-      unreachable: 'relay.unreachable',
-      lost: 'relay.unreachable',
-    });
-  }
+  do {
+    const page = await client.listDevices(
+      { tenant, pageSize: PAGE_SIZE, pageToken },
+      { timeoutMs },
+    );
+    found.push(...page.devices);
+    pageToken = page.nextPageToken;
+  } while (pageToken !== '');
   return found;
+}
+
+/** Another one may know. */
+function isOfOneRelay({ id }: ZlError): boolean {
+  return id === 'relay.unreachable' || id === 'directory.degraded';
 }
 
 function printDevice(terminal: Terminal, device: Device): void {
