@@ -10,6 +10,7 @@ import {
   startSentinel,
   tempDir,
 } from '@zerolatency/testing';
+import { silentLog } from '../../../test/parts.ts';
 import { rawClient, redisPod } from '../../../test/redis-pods.ts';
 
 const LAPTOP = { tenant: 'north', deviceId: 'laptop' };
@@ -93,8 +94,14 @@ test(
     await once(server, 'listening');
     const { port } = server.address() as AddressInfo;
     const settings = { 'directory.redis.commandTimeout': '1s' };
-    const { store } = redisPod(t, [{ port }], { settings });
+    const warnings: string[] = [];
+    const log = {
+      ...silentLog,
+      warn: (_fields: object, message: string) => void warnings.push(message),
+    };
+    const { store } = redisPod(t, [{ port }], { settings, log });
     await store.open();
+    assert.deepEqual(warnings, ['directory degraded: starting without Redis']);
     assert.equal(store.state.name, 'degraded');
     assert.ok(sockets.size > 0);
     isHung = false;

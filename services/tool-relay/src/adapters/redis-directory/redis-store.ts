@@ -94,6 +94,10 @@ export class RedisStore implements LeaseStore {
       leftMs = holder.leftMs;
       await sleep(CLAIM_RETRY_MS);
     }
+    if (this.#state.name === 'degraded') {
+      const { why } = this.#state;
+      this.#options.log.warn({ why }, 'directory degraded: starting without Redis');
+    }
     this.#timer = setInterval(() => void this.#claim(), CLAIM_EVERY_MS);
     this.#timer.unref();
   }
