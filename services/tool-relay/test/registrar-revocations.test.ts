@@ -202,8 +202,8 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   const later = await sign({ id: 'registrar', version: 9, signedBy: key });
   writeFileSync(files.file, later);
   const again = new RegistrarClient({ url: registrar.rpcUrl, tls: { current: () => tls } });
-  const ahead = await watchRevocations({ ...watching, registrar: again });
   refused.length = 0;
+  const ahead = await watchRevocations({ ...watching, registrar: again });
   await eventually(() => refused.length > 0);
   assert.deepEqual([refused, ahead.figures().version], [['rolled_back'], 9]);
   assert.equal(ahead.status().status, 'degraded');
