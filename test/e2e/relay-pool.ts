@@ -9,6 +9,7 @@ import {
   startService,
   stopService,
 } from '../../services/cli/src/installation/processes.ts';
+import { followRevocations } from '../../services/cli/src/installation/revocations.ts';
 import { configOf, editConfig } from './effects.ts';
 import { type Lifetime, mainOf, terminal } from './system.ts';
 
@@ -71,6 +72,8 @@ export async function relayPool(t: Lifetime, layout: Layout, size: number) {
     const [sockets, rpc, admin] =
       nth === 1 ? [own.sockets.port, own.rpc.port, own.admin.port] : await freePorts(nth);
     const relayId = `relay-${nth}`;
+    const { followed } = nth === 1 ? layout.relay : layout.pod(relayId);
+    const { registrarUrl } = own.revocations;
     await writeFile(
       config,
       stringify({
@@ -81,13 +84,14 @@ export async function relayPool(t: Lifetime, layout: Layout, size: number) {
         // All devices of a test come from one address.
         devices: { ...own.devices, connectsPerAddress: 1_000 },
         admin: { ...own.admin, port: admin },
+        revocations: { ...(await followRevocations(layout, followed)), registrarUrl },
         directory: { engine: 'redis', redis: { nodes: [`127.0.0.1:${redis.port}`] } },
       }),
     );
     const named = (name: string) => (nth === 1 ? name : `${name}-${nth}`);
     const podLayout = {
       ...layout,
-      relay: { config },
+      relay: { config, followed },
       pid: (service: string) => layout.pid(named(service)),
       log: (service: string) => layout.log(named(service)),
     };

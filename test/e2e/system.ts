@@ -20,6 +20,7 @@ import {
 import { readSettings, type Settings } from '../../services/cli/src/settings.ts';
 import type { Terminal } from '../../services/cli/src/terminal.ts';
 import { enrolWithoutRegistrar } from '../../services/cli/test/enrolled.ts';
+import { configOf, editConfig } from './effects.ts';
 import { stopWithTests } from './installed-processes.ts';
 
 const run = promisify(execFile);
@@ -83,12 +84,22 @@ export async function startSystem(t: Lifetime, options: SystemOptions = {}): Pro
   stopWithTests(layout.home);
   const { programs = bundles, isSupervised = false, services = CALL_SERVICES } = options;
   await installPrograms(layout);
+  // Without a registrar a relay calls itself degraded after a minute.
+  if (!services.includes('registrar')) await followNobody(layout);
   await options.prepare?.(layout);
   const settings = await readSettings(layout.settings);
   system = systemOf(layout, { settings, sessions, programs, services, isSupervised });
   for (const service of services) await system.start(service);
   await system.healthy();
   return system;
+}
+
+async function followNobody({ relay, host }: Layout): Promise<void> {
+  const { revocations } = await configOf(relay.config);
+  await editConfig(relay.config, { revocations: { ...revocations, registrarUrl: undefined } });
+  const own = (await configOf(host.config)).relay;
+  const kept = { ...own.revocations, registrarUrl: undefined };
+  await editConfig(host.config, { relay: { ...own, revocations: kept } });
 }
 
 interface SystemParts {

@@ -147,6 +147,11 @@ test('a bridge is healthy when it is live, has policy and manifest and all its s
       'journal is failing: the disk is full',
     ],
     [bridge('live', 'ready', { journal: { running: 1 } }), 'ok', ''],
+    [
+      bridge('live', 'ready', { credential: { why: 'renewal failed: the relay is silent' } }),
+      'degraded',
+      'credential is expiring: renewal failed: the relay is silent',
+    ],
     [bridge('live', 'ready'), 'ok', ''],
   ] as const) {
     const close = await serveControl(t, made, report);

@@ -1,11 +1,18 @@
 import assert from 'node:assert/strict';
+import { X509Certificate } from 'node:crypto';
 import { readdir, readFile, rename, rm, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { expectRevocations } from '@zerolatency/revocations';
 import { tempDir } from '@zerolatency/testing';
+import { parse, stringify } from 'yaml';
 import { type Installed, installed } from '../../test/installed.ts';
 import { createInstallation } from './create.ts';
-import { layoutOf } from './layout.ts';
+import { type Layout, layoutOf } from './layout.ts';
+import { makePool } from './pool.ts';
+
+const SERVER_AUTH = '1.3.6.1.5.5.7.3.1';
+const CLIENT_AUTH = '1.3.6.1.5.5.7.3.2';
 
 async function filesOf({ layout }: Installed): Promise<Map<string, string>> {
   const entries = await readdir(layout.home, { recursive: true, withFileTypes: true });
@@ -63,6 +70,54 @@ test('an installation of release 0.1 gets a registrar, which alone has the issui
     { ...before, registrar: undefined },
   );
 });
+
+test('[BRG-04] only the registrar has the key that revokes, and all start from one signed list', async (t) => {
+  const { layout } = await installed(t);
+  await makePool(layout, 2);
+  await expectRevocable(layout);
+});
+
+test('[BRG-04] a pool of before revocations gets them, and keeps the comments of its settings', async (t) => {
+  const { layout } = await installed(t);
+  await makePool(layout, 2);
+  const { registrar, revocationKeys, relay, host } = layout;
+  for (const config of [registrar, relay, layout.pod('tool-relay-2'), host].map((it) => it.config)) {
+    const { revocations: _, ...settings } = parse(await readFile(config, 'utf8'));
+    delete settings.registrar?.revocations;
+    delete settings.relay?.revocations;
+    await writeFile(config, `# by hand\n${stringify(settings)}`);
+  }
+  for (const path of [registrar.revocations, registrar.revocationKey, relay.followed.file]) {
+    await rm(path);
+  }
+  await rm(revocationKeys, { recursive: true });
+  await createInstallation(layout);
+  await expectRevocable(layout);
+  assert.match(await readFile(relay.config, 'utf8'), /^# by hand\n/);
+  const { keyUsage } = new X509Certificate(await readFile(layout.tls('tool-relay').cert));
+  assert.deepEqual(new Set(keyUsage), new Set([SERVER_AUTH, CLIENT_AUTH]));
+});
+
+/** What each program's own check of its configuration finds, and who can read the key. */
+async function expectRevocable(layout: Layout): Promise<void> {
+  const { registrar, relay, host, revocationKeys } = layout;
+  const pod = layout.pod('tool-relay-2');
+  const key = await readFile(registrar.revocationKey, 'utf8');
+  assert.match(key, /PRIVATE KEY/);
+  const kept = { file: registrar.revocations, keyFile: registrar.revocationKey };
+  assert.deepEqual(parse(await readFile(registrar.config, 'utf8')).registrar.revocations, kept);
+  const { registrar: address } = JSON.parse(await readFile(layout.settings, 'utf8'));
+  const list = await readFile(registrar.revocations, 'utf8');
+  for (const { config, followed } of [relay, pod, host]) {
+    const settings = parse(await readFile(config, 'utf8'));
+    const { revocations } = config === host.config ? settings.relay : settings;
+    const expected = { ...followed, keysDir: revocationKeys, registrarUrl: address.url };
+    assert.deepEqual(revocations, expected, config);
+    assert.equal(await readFile(followed.file, 'utf8'), list);
+    await expectRevocations(revocations, { info() {}, warn() {} });
+  }
+  assert.notDeepEqual(relay.followed, pod.followed);
+}
 
 test('starts an interrupted creation over', async (t) => {
   const made = await installed(t);

@@ -19,6 +19,7 @@ import {
   installManifest,
 } from './policy.ts';
 import { writePrivate, writePublic } from './private-file.ts';
+import { addRevocations } from './revocations.ts';
 
 /** The smallest sun_path, 104 bytes on macOS, without its terminating null. */
 const MAX_SOCKET_PATH_BYTES = 103;
@@ -31,10 +32,15 @@ and an MCP server on this machine read it. Every hop was encrypted, and the
 receipt of the call is signed by both ends.
 `;
 
-/** Creates a local installation unless there is one. */
+/** Creates a local installation, or what one of an earlier release lacks. */
 export async function createInstallation(layout: Layout): Promise<void> {
   // The settings are written last, so that an interrupted creation starts over.
-  if (existsSync(layout.settings)) return addRegistrar(layout);
+  if (existsSync(layout.settings)) await addRegistrar(layout);
+  else await createParties(layout);
+  await addRevocations(layout);
+}
+
+async function createParties(layout: Layout): Promise<void> {
   checkFolder(layout);
   for (const folder of [layout.host.state, layout.device.state]) {
     await mkdir(folder, { recursive: true, mode: 0o700 });

@@ -6,6 +6,11 @@ import { ZlError } from '@zerolatency/errors';
 /** The paths of one local installation. Installations share nothing. */
 export function layoutOf(home: string) {
   const at = (...parts: string[]) => join(home, ...parts);
+  /** The revocation list as a relay or host keeps it. */
+  const followedIn = (folder: string) => ({
+    file: at(folder, 'revocations.dsse.json'),
+    stateFile: at(folder, 'state', 'revocations-floor.json'),
+  });
   return {
     home,
     authority: { cert: at('authority', 'ca.pem'), key: at('authority', 'ca-key.pem') },
@@ -28,11 +33,12 @@ export function layoutOf(home: string) {
       key: at('host', 'receipt-key.pem'),
       ledger: at('host', 'ledger'),
       state: at('host', 'state'),
+      followed: followedIn('host'),
     },
     receiptKeys: { host: at('keys', 'host'), device: at('keys', 'device') },
-    relay: { config: at('relay.yaml') },
+    relay: { config: at('relay.yaml'), followed: followedIn('relay') },
     /** Of a pool: those beside the first. */
-    pod: (name: string) => ({ config: at(`${name}.yaml`) }),
+    pod: (name: string) => ({ config: at(`${name}.yaml`), followed: followedIn(name) }),
     redis: {
       dir: at('redis'),
       config: at('redis', 'redis.conf'),
@@ -41,9 +47,13 @@ export function layoutOf(home: string) {
     registrar: {
       config: at('registrar.yaml'),
       issuerKey: at('registrar', 'issuer-key.pem'),
+      revocationKey: at('registrar', 'revocation-key.pem'),
+      revocations: at('registrar', 'revocations.dsse.json'),
       /** Where release 0.1 has it. */
       earlierIssuerKey: at('identity', 'enrolment-key.pem'),
     },
+    /** Keys that sign the revocation list. */
+    revocationKeys: at('keys', 'revocations'),
     device: {
       config: at('bridge.yaml'),
       key: at('device', 'device-key.pem'),

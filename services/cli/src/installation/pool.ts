@@ -8,6 +8,7 @@ import { findFreePorts, writeSettings } from './configuration.ts';
 import type { Layout } from './layout.ts';
 import { writePrivate } from './private-file.ts';
 import { componentsOf, type Pod, podsOf, runningPid } from './processes.ts';
+import { followRevocations } from './revocations.ts';
 
 /** A laptop runs no more without swapping. */
 const MAX_RELAYS = 9;
@@ -93,6 +94,7 @@ async function writePod(
     sockets: { port: sockets },
     rpc: { ...Object(first.rpc), port: rpc },
     admin: { port: admin },
+    revocations: await followRevocations(layout, layout.pod(pod).followed),
   };
   await writePrivate(layout.pod(pod).config, stringify(config));
 }

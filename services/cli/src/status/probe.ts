@@ -137,7 +137,11 @@ export function faultsIn(report: Report = {}): readonly Fault[] {
   const documents = held.filter(isFaultyDocument);
   // A journal has a state only when it fails.
   const journals = named('journal').filter((journal) => journal.state !== undefined);
-  return [...own, ...parts.filter(isFaulty), ...documents, ...journals].map(faultOf);
+  const credentials = recordsIn([report.credential])
+    .filter(({ why }) => why !== undefined)
+    .map((each): Report => ({ ...each, name: 'credential', state: 'expiring' }));
+  const all = [...own, ...parts.filter(isFaulty), ...documents, ...journals, ...credentials];
+  return all.map(faultOf);
 }
 
 export function faultLine({ name, state, why }: Fault): string {
