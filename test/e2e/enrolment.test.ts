@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { execFile, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -9,14 +9,24 @@ import { eventually, makeAuthority, tempDir } from '@zerolatency/testing';
 import { decodeJwt } from 'jose';
 import { listDevices } from '../../services/cli/src/commands/devices.ts';
 import { SERVICES } from '../../services/cli/src/installation/processes.ts';
+import { probeControlSocket } from '../../services/cli/src/status/probe.ts';
 import { mainOf, startSystem } from './system.ts';
 
 const run = promisify(execFile);
+const SOON = { timeoutMs: 30_000, everyMs: 100 };
 const BRIDGE = ['--disable-warning=ExperimentalWarning', mainOf('device-bridge')];
 
 test('a second machine joins', { timeout: 120_000 }, async (t) => {
   const system = await startSystem(t, { services: SERVICES });
   const { layout, settings } = system;
+  const bridges: { readonly bridge: ChildProcess; readonly gone: Promise<unknown> }[] = [];
+  // Registered before the folder's removal, because hooks run in that order.
+  t.after(async () => {
+    for (const { bridge, gone } of bridges) {
+      bridge.kill();
+      await gone;
+    }
+  });
   // Of that machine. Its folder has nothing of the installation.
   const cwd = tempDir(t);
   const enrol = async (code: string, ...more: string[]) => {
@@ -31,8 +41,21 @@ test('a second machine joins', { timeout: 120_000 }, async (t) => {
   };
   let invitation = await invite('--device', 'laptop');
   const at = (file: string) => join(cwd, 'zl-device', file);
+  const startBridge = (config: string) => {
+    const bridge = spawn(process.execPath, [...BRIDGE, '--config', config], {
+      stdio: 'ignore',
+      cwd,
+    });
+    bridges.push({ bridge, gone: once(bridge, 'exit') });
+  };
+  const isReady = async () =>
+    (await listDevices(settings)).some(
+      ({ deviceId, catalog }) => deviceId === 'laptop' && catalog?.servers[0]?.tools.length === 1,
+    );
+  const call = () =>
+    system.zl('call', 'fs.read', '{"path":"welcome.txt"}', '--device', 'laptop', '--json');
 
-  await t.test('[BRG-04] with two commands and a P-256 key, and serves calls', async (t) => {
+  await t.test('[BRG-04] with two commands and a P-256 key, and serves calls', async () => {
     const { status, stdout, stderr } = await enrol(invitation.code, '--key', 'p256');
     assert.equal(status, 0, stderr);
     assert.match(
@@ -43,27 +66,36 @@ test('a second machine joins', { timeout: 120_000 }, async (t) => {
     for (const file of ['device-key.pem', 'credential.jws', 'bridge.yaml']) {
       assert.equal(statSync(at(file)).mode & 0o777, 0o600, file);
     }
-    const bridge = spawn(process.execPath, [...BRIDGE, '--config', config], {
-      stdio: 'ignore',
-      cwd,
-    });
-    const gone = once(bridge, 'exit');
-    t.after(async () => {
-      bridge.kill();
-      await gone;
-    });
-    const isReady = async () =>
-      (await listDevices(settings)).some(
-        ({ deviceId, catalog }) => deviceId === 'laptop' && catalog?.servers[0]?.tools.length === 1,
-      );
-    await eventually(isReady, { timeoutMs: 30_000, everyMs: 100 });
-    const args = ['fs.read', '{"path":"welcome.txt"}', '--device', 'laptop', '--json'];
-    const called = await system.zl('call', ...args);
+    startBridge(config);
+    await eventually(isReady, SOON);
+    const called = await call();
     assert.equal(called.status, 0, called.stdout + called.stderr);
     assert.match(called.stdout, /Welcome to Zero Latency/);
     // Receipts of both devices verify with the keys that enrolments left.
     const audit = await system.zl('audit', 'verify');
     assert.equal(audit.status, 0, audit.stdout);
+  });
+
+  await t.test('[BRG-04] a revoked device is out, and says so, until it is invited again', async () => {
+    const revoked = await system.zl('devices', 'revoke', 'laptop');
+    assert.equal(revoked.status, 0, revoked.stderr);
+    const bridge = () => probeControlSocket({ name: '', address: at('state/control.sock') });
+    const says = async (state: string) => {
+      const { report } = await bridge();
+      return report?.state === state && report;
+    };
+    const refused = await eventually(() => says('refused'), SOON);
+    assert.equal(refused.errorId, 'device.revoked');
+    assert.equal(await isReady(), false);
+    const called = await call();
+    assert.equal(called.status, 1, called.stdout);
+    assert.match(called.stdout, /"id":"device\.(revoked|offline)"/);
+    invitation = await invite('--device', 'laptop');
+    const again = await enrol(invitation.code, '--key', 'p256', '--force');
+    assert.equal(again.status, 0, again.stderr);
+    // The bridge that waits sees the new credential.
+    await eventually(isReady, SOON);
+    assert.equal((await call()).status, 0);
   });
 
   await t.test('[BRG-04] a folder with a device is only enrolled again on demand', async () => {

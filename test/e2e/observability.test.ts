@@ -17,12 +17,6 @@ import { CALL_SERVICES, callTool, type System, startSystem } from './system.ts';
 /** A server that returns its arguments or logs them. */
 const mirror = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
-/** Only with a list of revocations. */
-const REVOCATIONS = [
-  'zl_revocations_version',
-  'zl_revocations_devices',
-  'zl_revocations_silent_seconds',
-];
 /** Metrics that such a chat does not move: nothing fails, connects, leaves or is exported. */
 const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]>> = {
   'model-host': [
@@ -33,7 +27,6 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_ledger_checkpoint_exports_total',
     'zl_policy_bundles_refused_total',
     'zl_revocations_refused_total',
-    ...REVOCATIONS,
     'zl_rpc_cut_total',
   ],
   'tool-relay': [
@@ -43,13 +36,12 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_relay_sessions_total',
     'zl_relay_unadmitted_total',
     'zl_rpc_cut_total',
-    // In the role registrar, with a Redis, and with a list of revocations.
+    // In the role registrar, and with a Redis.
     'zl_registrar_codes_total',
     'zl_registrar_enrolments_total',
     'zl_registrar_renewals_total',
     'zl_relay_directory_operations_total',
     'zl_revocations_refused_total',
-    ...REVOCATIONS,
     // The relay reads no payload, so it masks nothing.
     'zl_masked_secrets_total',
   ],
