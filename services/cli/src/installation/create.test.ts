@@ -81,7 +81,9 @@ test('[BRG-04] a pool of before revocations gets them, and keeps the comments of
   const { layout } = await installed(t);
   await makePool(layout, 2);
   const { registrar, revocationKeys, relay, host } = layout;
-  for (const config of [registrar, relay, layout.pod('tool-relay-2'), host].map((it) => it.config)) {
+  for (const config of [registrar, relay, layout.pod('tool-relay-2'), host].map(
+    (it) => it.config,
+  )) {
     const { revocations: _, ...settings } = parse(await readFile(config, 'utf8'));
     delete settings.registrar?.revocations;
     delete settings.relay?.revocations;
