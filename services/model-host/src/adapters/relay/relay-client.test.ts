@@ -150,7 +150,7 @@ test('waits for a device whose relay was just lost', async (t) => {
   const call = attach(devices.route('north', 'laptop'));
   const desktop = new EchoDevice(await enrol('desktop'));
   relay.connect(desktop);
-  await devices.route('north', 'desktop').ready(AbortSignal.timeout(10_000));
+  await devices.route('north', 'desktop').ready(AbortSignal.timeout(60_000));
   await eventually(() => call.log.length === 1 && devices.status().routes === 1);
   relay.disconnect(desktop);
   relay.cut();
@@ -170,7 +170,7 @@ test('does not wait for an offline device that was never behind the lost relay',
   await eventually(() => call.log.length === 1);
   relay.cut();
   await eventually(() => call.log.includes('lost'));
-  const signal = AbortSignal.timeout(10_000);
+  const signal = AbortSignal.timeout(60_000);
   await assert.rejects(devices.route('north', 'desktop').ready(signal), { id: 'device.offline' });
 });
 
@@ -180,7 +180,7 @@ test('[RLY-08] asks another pod when the owner that one remembers denies the dev
   directory.remember('north', 'laptop', relay);
   relay.disconnect(device);
   other.connect(device);
-  const session = await devices.route('north', 'laptop').ready(AbortSignal.timeout(10_000));
+  const session = await devices.route('north', 'laptop').ready(AbortSignal.timeout(60_000));
   assert.equal(session.epoch, 2);
 });
 
