@@ -1,6 +1,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readdir, readFile, rm } from 'node:fs/promises';
 import { arch, platform } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -144,17 +144,21 @@ const FILES = {
 /** Returns the path of the configuration. */
 async function writeFiles({ folder = '', ...own }: Place, enrolled: EnrolResponse) {
   const at = (path: string) => join(folder, path);
-  await writeAtomically(at(FILES.relayCa), enrolled.relayCaPem);
-  for (const name of ['policy', 'manifest'] as const) {
-    const keys = at(FILES[name].keys);
-    // An earlier authority signs nothing here any more.
-    await rm(keys, { recursive: true, force: true });
-    await makeFolder(keys);
+  // All are read before one is written: a device that is enrolled again may be running.
+  const documents = (['policy', 'manifest'] as const).map((name) => {
     const { envelope = '', publicKeysPem = [] } = enrolled[name] ?? {};
-    for (const pem of publicKeysPem) {
-      await writeAtomically(join(keys, `${verifierFromPem(pem).keyid}.pem`), pem);
+    const keys = new Map(publicKeysPem.map((pem) => [`${verifierFromPem(pem).keyid}.pem`, pem]));
+    return { file: at(FILES[name].file), keysDir: at(FILES[name].keys), envelope, keys };
+  });
+  await writeAtomically(at(FILES.relayCa), enrolled.relayCaPem);
+  for (const { file, keysDir, envelope, keys } of documents) {
+    await makeFolder(keysDir);
+    for (const [name, pem] of keys) await writeAtomically(join(keysDir, name), pem);
+    await writeAtomically(file, envelope);
+    // An earlier authority signs nothing here any more.
+    for (const name of await readdir(keysDir)) {
+      if (!keys.has(name)) await rm(join(keysDir, name), { recursive: true });
     }
-    await writeAtomically(at(FILES[name].file), envelope);
   }
   const { relayCa, policy, manifest } = FILES;
   const { keyFile, credentialFile } = own;
