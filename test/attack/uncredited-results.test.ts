@@ -52,8 +52,8 @@ class FloodingDevice {
     this.#client = this.#connect();
   }
 
-  called(): Promise<Frame> {
-    return eventually(() => this.#call, { timeoutMs: 30_000 });
+  called(withinMs = 30_000): Promise<Frame> {
+    return eventually(() => this.#call, { timeoutMs: withinMs });
   }
 
   async flood(offsetOf: (sent: number) => number): Promise<void> {
@@ -181,14 +181,27 @@ test('[RLY-05] results beyond their credit fail no call of another device and ta
   }
 
   // A host that comes back asks only how the call ended, and gives no credit at all.
+  let isAsked = false;
+  for (let tries = 0; !isAsked && tries < 5; tries += 1) {
+    isAsked = await isAskedByNextHost(system, device);
+  }
+  assert.ok(isAsked);
+  await flooded('to a host that came back', (sent) => sent);
+});
+
+/** The host asks for a few seconds after its start, which a busy machine may need for itself. */
+async function isAskedByNextHost(system: System, device: FloodingDevice): Promise<boolean> {
+  device.forget();
   const session = await system.chat({ deviceId: 'flooding' });
-  const turn = runTurn(session, CALL);
-  const broken = assert.rejects(turn);
+  const broken = assert.rejects(runTurn(session, CALL));
   await device.called();
   await system.kill('model-host');
   await broken;
   device.forget();
   await system.start('model-host');
   await system.healthy();
-  await flooded('to a host that came back', (sent) => sent);
-});
+  return await device.called(5_000).then(
+    () => true,
+    () => false,
+  );
+}

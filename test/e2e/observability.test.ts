@@ -32,6 +32,9 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
   'tool-relay': [
     'zl_relay_frames_ignored_total',
     'zl_relay_frames_refused_total',
+    'zl_relay_moved_total',
+    'zl_relay_reads_paused_seconds_total',
+    'zl_relay_redirects_total',
     'zl_relay_route_lost_total',
     'zl_relay_sessions_total',
     'zl_relay_unadmitted_total',

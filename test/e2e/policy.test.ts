@@ -310,9 +310,8 @@ async function recordsOf(system: System): Promise<Recorded[]> {
 }
 
 async function wrongWith({ settings }: System): Promise<string[]> {
-  return (await probeAll(settings)).map(
-    ({ report, error }) => error ?? faultsIn(report).map(faultLine).join('; '),
-  );
+  const probes = (await probeAll(settings)).filter(({ name }) => name !== 'registrar');
+  return probes.map(({ report, error }) => error ?? faultsIn(report).map(faultLine).join('; '));
 }
 
 async function read(system: System, path = 'welcome.txt'): Promise<Turn> {

@@ -12,6 +12,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
 import type { Layout } from '../../services/cli/src/installation/layout.ts';
+import { SERVICES } from '../../services/cli/src/installation/processes.ts';
 import { fakeTerminal } from '../../services/cli/test/fake-terminal.ts';
 import { type Ran, runZl } from '../../services/cli/test/installed.ts';
 import { addEffectsServer, release, signBundleWith, traceOf } from './effects.ts';
@@ -46,6 +47,7 @@ async function explained(system: System, ...expected: readonly RegExp[]): Promis
 
 test('why', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, {
+    services: SERVICES,
     async prepare(layout) {
       await addEffectsServer(layout);
       await closeSalaries(layout);

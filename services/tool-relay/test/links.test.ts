@@ -78,7 +78,7 @@ for (const engine of ['uws', 'ws']) {
   });
 
   test(`[RLY-01] cuts a device that sends more than its host reads, and keeps the link (${engine})`, async (t) => {
-    const { clients, host, held, device } = await hostAndDevice(t, {
+    const { clients, host, held, device, metrics } = await hostAndDevice(t, {
       settings: { ...settings, ...UNLIMITED, 'links.maxQueue': '256KiB' },
     });
     await clients.device('quiet');
@@ -91,7 +91,10 @@ for (const engine of ['uws', 'ws']) {
       for (let i = 0; i < 20; i++) device.send({ kind: FrameKind.DATA, callId, payload });
     }, 5);
     t.after(() => clearInterval(flood));
-    assert.deepEqual(await device.end(), { code: 4429, reason: 'limit.exceeded' });
+    const { code } = await device.end();
+    // A peer that is still writing when it is cut may lose the close frame to the reset.
+    assert.ok(code === 4429 || code === 1006, `${code}`);
+    assert.match(await metrics(), /zl_relay_sessions_total\{.*reason="limit".*\} 1/);
     clearInterval(flood);
     host.native.resume();
     assert.equal(await host.lost(held.handle), 'DISCONNECTED');

@@ -63,7 +63,7 @@ export class WsSocket implements Socket {
     }
     this.#readWhileClosingBytes += bytes;
     // Cutting it now could take the close frame from the peer: ws does so after its close timeout.
-    if (this.#readWhileClosingBytes > MAX_READ_WHILE_CLOSING_BYTES) this.#native.pause();
+    if (this.#readWhileClosingBytes > MAX_READ_WHILE_CLOSING_BYTES) this.#native.terminate();
   }
 
   get queuedBytes(): number {
