@@ -53,6 +53,7 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_bridge_frames_ignored_total',
     'zl_bridge_journal_write_failures_total',
     'zl_bridge_calls_refused_total',
+    'zl_bridge_redirects_total',
     'zl_bridge_renewals_total',
     'zl_bridge_server_restarts_total',
     'zl_policy_bundles_refused_total',
