@@ -4,7 +4,7 @@ import { NOWHERE, Phase } from './fleet.ts';
 import type { Pod } from './pod.ts';
 import { Kind, type World } from './world.ts';
 
-/** Of Node's servers; the kernel drops the SYN of a connection beyond it. */
+/** The default of Node's servers; the kernel drops the SYN of a connection beyond it. */
 const LISTEN_BACKLOG = 511;
 /** Linux sends a SYN again after 1 s, and then after twice as long each time. */
 const FIRST_SYN_RETRY_MS = 1000;

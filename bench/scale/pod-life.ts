@@ -4,7 +4,7 @@ import { Kind, type World } from './world.ts';
 
 /** A deploy waits for a pod's devices, and then this long, before it replaces the next. */
 const SETTLE_MS = 2_000;
-/** Of the deadline of a drain; what closes after the devices needs the rest. */
+/** The share of a drain's deadline for the devices; what closes after them needs the rest. */
 const TELLING_SHARE = 0.8;
 /** Leases that a pod renews in one batch, as LeaseKeeper does. */
 const BATCH = 1000;

@@ -24,7 +24,7 @@ export class Pod {
   isBusy = false;
   /** Until when the core is busy with work beside the queue. */
   renewingUntilMs = 0;
-  /** Of the current second. */
+  /** In the current second. */
   busyMs = 0;
   dials = 0;
   peakCpu = 0;

@@ -25,7 +25,7 @@ export const EVENTS: Readonly<Record<Event, string>> = {
 
 const DEVICES = 1_000_000;
 const PODS = 50;
-/** Of the pods, and of the devices. */
+/** The shares of pods and of devices. */
 const LOST_SHARE = 1 / 3;
 const JOINING_SHARE = 1 / 5;
 const JOIN_WITHIN_MS = 1_000;
@@ -40,7 +40,7 @@ const DEPLOYED_PODS = 3;
 const ACCEPT_SHARE = 0.5;
 /** What a draining relay gives its devices at most, in services/device-bridge. */
 const DRAIN_JITTER_MS = 1_000;
-/** Of a draining relay. */
+/** What a draining relay tells to move. */
 const SHED_PER_SECOND = 500;
 const SHED_AT_ONCE = Number.POSITIVE_INFINITY;
 

@@ -11,15 +11,15 @@ import { runningPid } from '../../services/cli/src/installation/processes.ts';
 import type { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { scriptModel } from '../e2e/effects.ts';
 import { RelayPeers } from '../e2e/relay-peers.ts';
-import { callIn, callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
+import { callIn, runTurn, type System, startSystem } from '../e2e/system.ts';
 import { figure, size, TIMEOUT_MS } from './attack.ts';
 
 const CALL = 'call fs.read {"path":"welcome.txt"}';
 const CHUNK = Buffer.alloc(60_000);
-const FLOOD_MB = size({ short: 48, long: 524 });
+const FLOOD_MB = size({ short: 72, long: 524 });
 const FRAMES = Math.ceil((FLOOD_MB * 1_000_000) / CHUNK.length);
 /** Long floods show a share that short ones cannot: sockets, a window and garbage take some MiB. */
-const MAX_GROWTH_MIB = size({ short: FLOOD_MB, long: FLOOD_MB / 4 });
+const MAX_GROWTH_MIB = size({ short: 64, long: FLOOD_MB / 4 });
 /** More than any result may have. */
 const FAR = 2 ** 30;
 const CATALOG = {
@@ -122,6 +122,15 @@ async function mostMib({ layout }: System): Promise<number> {
   return Number(/^VmHWM:\s+(\d+) kB/m.exec(status)?.[1]) / 1024;
 }
 
+/** A host grows by tens of MiB with its first calls, which must not count as the flood's. */
+async function warmUp(system: System): Promise<void> {
+  const session = await system.chat();
+  for (let calls = 0; calls < 60; calls += 1) {
+    await callIn(session, 'fs.read', { path: 'welcome.txt' });
+  }
+  session.close();
+}
+
 /** Makes calls to the honest device until the other is through; returns how many, all of them done. */
 async function callsDuring(system: System, flood: Promise<void>): Promise<number> {
   let isOver = false;
@@ -156,7 +165,7 @@ test('[RLY-05] results beyond their credit fail no call of another device and ta
     await client.welcome();
     return client;
   });
-  await callTool(system, 'fs.read', { path: 'welcome.txt' });
+  await warmUp(system);
   const flooded = async (flood: string, offsetOf: (sent: number) => number) => {
     const beforeMib = await mostMib(system);
     const calls = await callsDuring(system, device.flood(offsetOf));

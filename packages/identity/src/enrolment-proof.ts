@@ -4,7 +4,7 @@ import { publicKeyOf } from './device-credential.ts';
 import { algorithmOf, JWT_KINDS, verifyJwt } from './jwt.ts';
 
 export interface EnrolmentClaim {
-  /** Of the code, as `enrolmentCodeHash` gives it. */
+  /** As `enrolmentCodeHash` gives it. */
   readonly codeHash: string;
   /** The origin of the registrar's URL. */
   readonly audience: string;

@@ -8,7 +8,7 @@ import { fromConnectError } from '@zerolatency/service/rpc';
 interface RawRequest {
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Buffer;
-  /** Of HTTP; that of gRPC is always 200. */
+  /** The HTTP status over Connect; over gRPC it is always 200. */
   readonly status?: number;
 }
 

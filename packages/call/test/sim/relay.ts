@@ -19,7 +19,7 @@ export class SimRelay {
   #epoch = 0;
   /** Counts the device's sockets, so that what was planned for an earlier one is dropped. */
   #socket = 0;
-  /** Of the sockets that were handed over. */
+  /** Sockets with these epochs were handed over. */
   readonly #leftEpochs = new Set<number>();
 
   constructor(

@@ -30,7 +30,7 @@ export function createInvitation(
 
 export interface Revocation {
   readonly revokedAtMs: number;
-  /** Of the list that says so. */
+  /** The version of the list that says so. */
   readonly version: number;
 }
 

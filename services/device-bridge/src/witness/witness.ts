@@ -52,7 +52,7 @@ export type WitnessResult =
 export interface WitnessDeps {
   readonly store: CheckpointStore;
   readonly hostKeysDir: string;
-  /** Of the hosts whose ledgers are witnessed; rejects when they cannot be read. */
+  /** The keys of hosts whose ledgers are witnessed; rejects when they cannot be read. */
   readonly hostKeys: () => Promise<readonly Verifier[]>;
   readonly send: (frame: Frame) => void;
   readonly onResult: (result: WitnessResult) => void;

@@ -31,7 +31,7 @@ export interface OtherPods {
 
 export interface CatalogsOptions {
   readonly relayId: string;
-  /** Of a device that holds its socket here. */
+  /** Looks among the devices whose sockets are here. */
   readonly own: (device: DeviceIdentity) => OwnCatalog | undefined;
   readonly pods: OtherPods;
   readonly log: Log;

@@ -18,7 +18,7 @@ export interface DegradableDirectoryOptions {
   /** Fails with directory.degraded while its store is away. */
   readonly directory: Directory;
   readonly pod: () => PodAddress;
-  /** Of a device that holds its socket here. */
+  /** Looks among the devices whose sockets are here. */
   readonly ownLease: (device: DeviceIdentity) => Lease | undefined;
   readonly clock: Pick<Clock, 'unixMs'>;
 }

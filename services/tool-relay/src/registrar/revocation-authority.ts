@@ -22,7 +22,7 @@ export interface ListStore {
 export interface RevocationAuthorityDeps {
   readonly store: ListStore;
   readonly signer: Signer;
-  /** Of the signer. */
+  /** The public key of the signer. */
   readonly publicPem: string;
   readonly clock: Pick<Clock, 'unixMs'>;
   /** Every credential has expired this long after it was issued. */

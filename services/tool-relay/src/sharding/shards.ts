@@ -18,7 +18,7 @@ export class PodShards implements Shards {
   readonly #own: string;
   readonly #width: number;
   readonly #membership: Membership;
-  /** Of one generation: choosing them takes longer than choosing among them. */
+  /** Kept for one generation: choosing them takes longer than choosing among them. */
   readonly #tenantPods = new LRUCache<string, Pods>({ max: MAX_TENANTS });
   #generation = -1;
 
