@@ -107,6 +107,8 @@ test('a system that is asked to stop', options, async (t) => {
         calls.map(({ outcome }) => outcome),
         ['CANCELLED'],
       );
+      // The tool hears of it a moment after the client does.
+      await eventually(() => traceOf(layout, 'host').includes('stopped'));
       assert.deepEqual(traceOf(layout, 'host'), ['began', 'stopped']);
       assert.equal(await own.ended, 0, own.said());
       await system.start('model-host');
