@@ -20,7 +20,7 @@ const hostile = {
 } as const;
 const options = { ...needsBubblewrap(), timeout: TIMEOUT_MS };
 const ROUNDS = size({ short: 1, long: 5 });
-/** Of the longest line, 56 MiB: its bytes, text, value and canonical form, and what a collector has not freed yet. */
+/** The longest line, 56 MiB, several times: its bytes, text, value and canonical form, and what a collector has not freed yet. */
 const MAX_GROWTH_MIB = 12 * 56;
 
 /** Which bound ends a flood first depends on the machine; its call may have had effects. */

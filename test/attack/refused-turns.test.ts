@@ -7,7 +7,7 @@ const AT_ONCE = 50;
 /** A fifth, and room for a noisy machine: the slower the attack, the more of it is explained. */
 const MAX_RATIO = 1 / 3;
 const ROUNDS = size({ short: 20, long: 200 });
-/** Of each token only the first hundred refusals are certainly explained. */
+/** Only the first hundred refusals of a token are certain to be explained. */
 const EXPLAINED_ROUNDS = 20;
 
 test('[HOST-12] turns of a user without a free slot cost a fraction of a turn', {

@@ -25,7 +25,7 @@ const DEVICES = size({ short: 200, long: 2_000 });
 /** 64 calls in flight, again and again, each of which leaves a trace. */
 class Load {
   readonly calls: Call[] = [];
-  /** Of every call that a turn may have made. */
+  /** One for every call that a turn may have made. */
   readonly keys: string[] = [];
   readonly failedTurns: string[] = [];
   readonly #system: System;

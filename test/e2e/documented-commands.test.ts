@@ -17,7 +17,7 @@ const MAX_PAGE_MS = 150_000;
 const NOT_RUN = /^<!-- not run by the tests: .+ -->$/;
 const EXAMPLES_BEGIN = '2026-11-20';
 const SAVED_AS = /\bsave it as `([\w.-]+)`/i;
-/** Of grep: no line matched. */
+/** grep found no matching line. */
 const FOUND_NOTHING = /status 1: grep /;
 /** What a page says of a command that is meant to fail. */
 const FAILS = /# (deny|refused)\b/;

@@ -27,7 +27,7 @@ test('a second machine joins', { timeout: 240_000 }, async (t) => {
       await gone;
     }
   });
-  // Of that machine. Its folder has nothing of the installation.
+  // The second machine: its folder holds nothing of the installation.
   const cwd = tempDir(t);
   const enrol = async (code: string, ...more: string[]) => {
     const to = ['--registrar', invitation.enrolUrl, '--ca', layout.authority.cert];

@@ -85,7 +85,7 @@ test('a document that names its predecessor follows that one only', async () => 
   };
   const first = digestOf(note());
   const other = digestOf(note({ text: 'another' }));
-  // There is no predecessor to compare with yet.
+  // Nothing is installed yet, so no predecessor can be compared.
   assert.equal(await offer({ previousDigest: other }), 'installed');
   const previousDigest = digestOf(note({ previousDigest: other }));
   assert.equal(await offer({ version: 2, previousDigest: first }), 'wrong_predecessor');

@@ -41,7 +41,7 @@ export type ExitWith = (work: Promise<number>) => Promise<void>;
 export interface CommandContext {
   readonly terminal: Terminal;
   readonly finish: ExitWith;
-  /** Of the installation, which need not exist. */
+  /** The paths of the installation, which need not exist. */
   layout(): Layout;
   /** The same; throws where nothing is installed. */
   installed(): Layout;

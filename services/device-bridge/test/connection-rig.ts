@@ -116,7 +116,7 @@ export function connectionRig() {
       socket().events.onClose({ code, reason });
     },
   });
-  /** Of the socket that was dialled last. */
+  /** The relay end of the socket that was dialled last. */
   const relay = relayAt(() => sockets.at(-1)!);
   const goLive = async () => {
     connection.start();

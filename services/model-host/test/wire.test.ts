@@ -21,7 +21,7 @@ const HANG = '- reply: [{ text: thinking }, { hang: true }]';
 
 interface Ended {
   readonly events: readonly ChatEvent[];
-  /** Of the status; undefined when it is OK. */
+  /** The error of the status; undefined when it is OK. */
   readonly error: ConnectError | undefined;
 }
 

@@ -1,30 +1,11 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
-import { once } from 'node:events';
-import { type TestContext, test } from 'node:test';
+import { test } from 'node:test';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type Frame, FrameKind } from '@zerolatency/frame';
-import { signPeerToken } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
-import { FrameSchema } from '@zerolatency/proto/frame';
-import { RelayService } from '@zerolatency/proto/relay';
-import { eventually, frameBytes, makeAuthority } from '@zerolatency/testing';
-import type { HostClient, OpenDevice } from './host-client.ts';
-import { relayWorld, type WorldOptions } from './relay-world.ts';
-
-async function hostAndDevice(t: TestContext, options: WorldOptions = {}) {
-  const world = await relayWorld(t, options);
-  const { client: device, identity } = await world.clients.device('laptop');
-  const host = await world.clients.host();
-  const held = await host.open('north', 'laptop');
-  return { ...world, device, identity, host, held };
-}
-
-function call(host: HostClient, { handle, epoch }: OpenDevice, payload = randomBytes(20)) {
-  const callId = randomBytes(16);
-  host.send({ kind: FrameKind.CALL, device: handle, epoch, callId, payload });
-  return { callId, payload };
-}
+import { eventually } from '@zerolatency/testing';
+import { hostAndDevice, relayWorld, sendCall } from './relay-world.ts';
 
 const UNLIMITED = {
   'devices.bytesPerSecond': '64GiB',
@@ -42,7 +23,7 @@ for (const engine of ['uws', 'ws']) {
 
   test(`[RLY-04] a call reaches the device under handle 0, and its answer the host under the host's handle (${engine})`, async (t) => {
     const { device, host, held } = await hostAndDevice(t, { settings });
-    const { callId, payload } = call(host, held);
+    const { callId, payload } = sendCall(host, held);
     const received = await device.take(FrameKind.CALL);
     assert.equal(received.device, 0);
     assert.equal(received.epoch, device.epoch);
@@ -62,7 +43,7 @@ for (const engine of ['uws', 'ws']) {
     const other = await clients.device('other');
     device.native.pause();
     const payload = Buffer.alloc(64 * 1024);
-    const { callId } = call(host, held);
+    const { callId } = sendCall(host, held);
     const { handle, epoch } = held;
     const flood = setInterval(() => {
       for (let i = 0; i < 20; i++) {
@@ -83,7 +64,7 @@ for (const engine of ['uws', 'ws']) {
     });
     await clients.device('quiet');
     const quiet = await host.open('north', 'quiet');
-    const { callId } = call(host, held);
+    const { callId } = sendCall(host, held);
     await device.take(FrameKind.CALL);
     host.native.pause();
     const payload = Buffer.alloc(64 * 1024);
@@ -184,7 +165,7 @@ test('[RLY-01] a device that is unknown, offline or of another tenant is not her
 
 test('[RLY-02] a second connection of a device takes over, with a larger epoch', async (t) => {
   const { clients, device, identity, host, held } = await hostAndDevice(t);
-  const { callId } = call(host, held);
+  const { callId } = sendCall(host, held);
   await device.take(FrameKind.CALL);
   const second = await clients.live(identity);
   assert.ok(second.epoch > device.epoch);
@@ -201,10 +182,10 @@ test('[RLY-02] a second connection of a device takes over, with a larger epoch',
 
 test('[RLY-02] a frame of an old epoch loses its handle and never reaches the device', async (t) => {
   const { device, host, held } = await hostAndDevice(t);
-  call(host, { ...held, epoch: held.epoch - 1 });
+  sendCall(host, { ...held, epoch: held.epoch - 1 });
   assert.equal(await host.lost(held.handle), 'OLD_EPOCH');
   const again = await host.open('north', 'laptop');
-  const { callId } = call(host, again);
+  const { callId } = sendCall(host, again);
   await device.take(ofCall(callId));
   assert.deepEqual(device.frames, []);
 });
@@ -220,7 +201,7 @@ test('[RLY-04] two hosts share a device, and each gets the answers to its own ca
   ];
   const sent = Array.from({ length: 40 }, (_, index) => {
     const { host: from, held: over } = hosts[index % 2]!;
-    return { from, over, ...call(from, over) };
+    return { from, over, ...sendCall(from, over) };
   });
   for (const { from, over, callId, payload } of sent) {
     const answer = await from.take(ofCall(callId));
@@ -232,7 +213,7 @@ test('[RLY-04] two hosts share a device, and each gets the answers to its own ca
 
 test('[RLY-04] a call that another host resumes is answered to that host', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
-  const { callId } = call(host, held);
+  const { callId } = sendCall(host, held);
   await device.take(FrameKind.CALL);
   host.native.terminate();
   const other = await clients.host();
@@ -245,14 +226,14 @@ test('[RLY-04] a call that another host resumes is answered to that host', async
 
 test("[RLY-04] a host cannot cancel or acknowledge another host's call", async (t) => {
   const { clients, device, host, held, metrics } = await hostAndDevice(t);
-  const { callId } = call(host, held);
+  const { callId } = sendCall(host, held);
   await device.take(FrameKind.CALL);
   const other = await clients.host();
   const { handle, epoch } = await other.open('north', 'laptop');
   for (const kind of [FrameKind.CANCEL, FrameKind.ACK, FrameKind.CREDIT]) {
     other.send({ kind, device: handle, epoch, callId });
   }
-  const { callId: own } = call(other, { handle, epoch, opened: held.opened });
+  const { callId: own } = sendCall(other, { handle, epoch, opened: held.opened });
   await device.take(ofCall(own));
   assert.deepEqual(device.frames, []);
   assert.match(await metrics(), /frames_refused_total\{.*identity.forbidden.*\} 3/);
@@ -260,7 +241,7 @@ test("[RLY-04] a host cannot cancel or acknowledge another host's call", async (
 
 test('[RLY-05] the route of a call ends with its acknowledgement', async (t) => {
   const { device, host, held, metrics } = await hostAndDevice(t);
-  const { callId } = call(host, held);
+  const { callId } = sendCall(host, held);
   await device.take(FrameKind.CALL);
   device.send({ kind: FrameKind.OUTCOME, callId });
   await host.take(FrameKind.OUTCOME);
@@ -278,12 +259,12 @@ test('[RLY-05] the route of a call ends with its acknowledgement', async (t) => 
 test('[RLY-04] a call that the device has not seen or has refused can be sent again', async (t) => {
   const { device, host, held } = await hostAndDevice(t, { settings: { 'devices.maxCalls': 1 } });
   for (const kind of [FrameKind.NOT_SEEN, FrameKind.REFUSED, FrameKind.NOT_SEEN]) {
-    const { callId } = call(host, held);
+    const { callId } = sendCall(host, held);
     await device.take(FrameKind.CALL);
     device.send({ kind, callId });
     await host.take(kind);
   }
-  call(host, held);
+  sendCall(host, held);
   await device.take(FrameKind.CALL);
 });
 
@@ -291,7 +272,7 @@ test('[RLY-04] every host with a handle is notified when a device leaves during 
   const { clients, device, host, held } = await hostAndDevice(t);
   const other = await clients.host();
   const second = await other.open('north', 'laptop');
-  call(host, held);
+  sendCall(host, held);
   await device.take(FrameKind.CALL);
   device.native.terminate();
   assert.equal(await host.lost(held.handle), 'DISCONNECTED');
@@ -300,12 +281,12 @@ test('[RLY-04] every host with a handle is notified when a device leaves during 
 
 test('a closed handle receives nothing further and can be reused', async (t) => {
   const { clients, device, host, held } = await hostAndDevice(t);
-  const { callId } = call(host, held);
+  const { callId } = sendCall(host, held);
   await device.take(FrameKind.CALL);
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
-  call(host, held);
+  sendCall(host, held);
   const other = await clients.host();
-  const { callId: own } = call(other, await other.open('north', 'laptop'));
+  const { callId: own } = sendCall(other, await other.open('north', 'laptop'));
   await device.take(ofCall(own));
   device.send({ kind: FrameKind.OUTCOME, callId });
   device.send({ kind: FrameKind.OUTCOME, callId: own });
@@ -320,143 +301,15 @@ test('[RLY-01] handles and calls are limited, and a host over a limit is notifie
   const second = await host.open('north', 'laptop');
   assert.equal(await host.lost(host.sendOpen('north', 'laptop')), 'LIMIT');
   for (let i = 0; i < 3; i++) {
-    call(host, held);
+    sendCall(host, held);
     await device.take(FrameKind.CALL);
   }
-  const { callId } = call(host, second);
+  const { callId } = sendCall(host, second);
   const refused = await host.take(ofCall(callId));
   assert.deepEqual([refused.kind, refused.device], [FrameKind.REFUSED, second.handle]);
   host.send({ kind: FrameKind.CLOSE, device: held.handle });
   const again = await host.open('north', 'laptop');
-  call(host, again);
+  sendCall(host, again);
   await device.take(FrameKind.CALL);
   assert.equal((await clients.host()).closed, undefined);
-});
-
-test('[RLY-01] a frame that a host may not send ends its link', async (t) => {
-  const { clients, device } = await hostAndDevice(t);
-  const malformed = { code: 4400, reason: 'frame.malformed' };
-  const messages = {
-    'no frame': Uint8Array.of(0xff),
-    'a device frame': frameBytes({ kind: FrameKind.OUTCOME }),
-    'handle 0': frameBytes({ kind: FrameKind.OPEN }),
-    'an OPEN that cannot be read': frameBytes({
-      kind: FrameKind.OPEN,
-      device: 1,
-      payload: Uint8Array.of(0xff),
-    }),
-  };
-  for (const [name, bytes] of Object.entries(messages)) {
-    const host = await clients.host();
-    host.sendBytes(bytes);
-    assert.deepEqual(await host.end(), malformed, name);
-  }
-  const twice = await clients.host();
-  await twice.open('north', 'laptop');
-  twice.sendBytes(frameBytes({ kind: FrameKind.OPEN, device: 1 }));
-  assert.deepEqual(await twice.end(), malformed);
-  assert.equal(device.closed, undefined);
-});
-
-test('[RLY-01] a link needs an unused token of an allowed host', async (t) => {
-  const { clients, authority, dir, relay } = await relayWorld(t);
-  const stranger = await (await makeAuthority(dir)).client('model-host');
-  const good = await authority.client('model-host');
-  const nowMs = Date.now();
-  const used = await clients.token();
-  await clients.dialLink(used).opened();
-  const tokens: [string, string, number][] = [
-    ['nothing', '', 401],
-    ['a used one', used, 401],
-    ['another authority', await signPeerToken(stranger, { audience: relay.relayId, nowMs }), 401],
-    ['another relay', await clients.token('model-host', 'relay-2'), 401],
-    ['old', await signPeerToken(good, { audience: relay.relayId, nowMs: nowMs - 600_000 }), 401],
-    ['another name', await clients.token('operator'), 403],
-  ];
-  for (const [name, token, status] of tokens) {
-    const { native } = clients.dialLink(token);
-    const [, response] = await once(native, 'unexpected-response');
-    assert.equal(response.statusCode, status, name);
-  }
-});
-
-test('[RLY-01] a valid frame in another encoding is forwarded in canonical form', async (t) => {
-  const { device, host, held } = await hostAndDevice(t);
-  const callId = randomBytes(16);
-  const sparse = create(FrameSchema, {
-    kind: FrameKind.CALL,
-    device: held.handle,
-    epoch: BigInt(held.epoch),
-    callId,
-    payload: Buffer.from('sparse'),
-  });
-  host.sendBytes(toBinary(FrameSchema, sparse));
-  const received = await device.take(FrameKind.CALL);
-  assert.equal(String(Buffer.from(received.payload)), 'sparse');
-  assert.equal(received.device, 0);
-  device.sendBytes(toBinary(FrameSchema, create(FrameSchema, { kind: FrameKind.DATA, callId })));
-  assert.equal((await host.take(FrameKind.DATA)).device, held.handle);
-});
-
-test('[RLY-01] ignores and counts frame kinds it does not know, and forwards those of a call', async (t) => {
-  const { device, host, held, metrics } = await hostAndDevice(t);
-  const { callId } = call(host, held);
-  await device.take(FrameKind.CALL);
-  for (const kind of [15, 64, 65, 2 ** 31]) device.send({ kind });
-  for (const kind of [31, 64, 65, 2 ** 31]) host.send({ kind });
-  // Nobody has given these a meaning, and their ranges say whose they are.
-  host.send({ kind: 47, callId, device: held.handle, epoch: held.epoch });
-  assert.deepEqual(Buffer.from((await device.take(47)).callId), callId);
-  device.send({ kind: 63, callId, epoch: held.epoch });
-  assert.equal((await host.take(63)).device, held.handle);
-  // A kind of the other direction is unknown where it arrives.
-  device.send({ kind: 47 });
-  host.send({ kind: 63 });
-  device.send({ kind: FrameKind.OUTCOME, callId });
-  await host.take(FrameKind.OUTCOME);
-  await host.open('north', 'laptop');
-  const text = await metrics();
-  for (const from of ['host', 'device']) {
-    assert.match(text, new RegExp(`zl_relay_frames_ignored_total\\{.*from="${from}".*\\} 5\\n`));
-  }
-});
-
-test('passes the features of a device to its hosts, and names its own', async (t) => {
-  const { clients, enrolment } = await relayWorld(t);
-  const identity = await enrolment.device({ deviceId: 'laptop' });
-  const device = clients.dialDevice();
-  await device.prove(identity, { features: ['of-next-year', 'progress.v9'] });
-  const welcome = await device.welcome();
-  const host = await clients.host();
-  const { opened } = await host.open('north', 'laptop', ['of-a-newer-host']);
-  const rpc = await clients.rpc(RelayService);
-  const { devices } = await rpc.listDevices({ tenant: 'north' });
-  for (const features of [opened.deviceFeatures, devices[0]?.features]) {
-    assert.deepEqual(features, ['of-next-year', 'progress.v9']);
-  }
-  assert.deepEqual([welcome.features, opened.relayFeatures], [[], ['witness']]);
-});
-
-test('[RLY-01] refuses a hello with too many features or a feature that is not a name', async (t) => {
-  const { clients, enrolment } = await relayWorld(t);
-  const identity = await enrolment.device({ deviceId: 'laptop' });
-  const endOf = async (features: string[]) => {
-    const client = clients.dialDevice();
-    await client.prove(identity, { features });
-    return (await client.end()).reason;
-  };
-  assert.equal(await endOf(Array.from({ length: 33 }, (_, i) => `f${i}`)), 'limit.exceeded');
-  assert.equal(await endOf(['x'.repeat(65)]), 'frame.malformed');
-});
-
-test('[AUD-04] a question to a witness has a route for one answer', async (t) => {
-  const { device, host, held, metrics } = await hostAndDevice(t);
-  const callId = randomBytes(16);
-  const question = { callId, device: held.handle, epoch: held.epoch, payload: randomBytes(40) };
-  host.send({ kind: FrameKind.WITNESS, ...question });
-  const asked = await device.take(FrameKind.WITNESS);
-  assert.deepEqual([...asked.payload], [...question.payload]);
-  for (let i = 0; i < 2; i++) device.send({ kind: FrameKind.WITNESSED, callId });
-  assert.equal((await host.take(FrameKind.WITNESSED)).device, held.handle);
-  await eventually(async () => /frames_refused.*from="device".* 1\n/.test(await metrics()));
 });

@@ -1,7 +1,9 @@
+import { randomBytes } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import type { DescService, JsonValue } from '@bufbuild/protobuf';
 import { createClient } from '@connectrpc/connect';
 import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
+import { FrameKind } from '@zerolatency/frame';
 import { signPeerToken } from '@zerolatency/identity';
 import { Lifecycle } from '@zerolatency/service/lifecycle';
 import { createLogger, createRegistry, createTracing } from '@zerolatency/service/telemetry';
@@ -18,7 +20,7 @@ import { type RelayAddresses, startRelay } from '../src/app.ts';
 import { readRelayConfig } from '../src/config.ts';
 import type { Machine } from '../src/sockets/capacity.ts';
 import { DeviceClient, type HelloFields } from './device-client.ts';
-import { HostClient } from './host-client.ts';
+import { HostClient, type OpenDevice } from './host-client.ts';
 
 export const RELAY_ID = 'relay-under-test';
 
@@ -82,6 +84,25 @@ export async function relayWorld(
   });
   const metrics = async () => (await fetch(`${relay.adminUrl}/metrics`)).text();
   return { dir, authority, enrolment, tls, relay, lifecycle, config, logLines, clients, metrics };
+}
+
+/** A relay with one device, and a host that holds it open. */
+export async function hostAndDevice(t: TestContext, options: WorldOptions = {}) {
+  const world = await relayWorld(t, options);
+  const { client: device, identity } = await world.clients.device('laptop');
+  const host = await world.clients.host();
+  const held = await host.open('north', 'laptop');
+  return { ...world, device, identity, host, held };
+}
+
+export function sendCall(
+  host: HostClient,
+  { handle, epoch }: OpenDevice,
+  payload = randomBytes(20),
+) {
+  const callId = randomBytes(16);
+  host.send({ kind: FrameKind.CALL, device: handle, epoch, callId, payload });
+  return { callId, payload };
 }
 
 interface Surroundings {

@@ -15,7 +15,7 @@ export function markOf(pid: number): ProcessMark | undefined {
   return exists(pid) ? { pid, birth: birthOf(pid) } : undefined;
 }
 
-/** Checks what a file holds: a crash may have cut it, and kill() takes 0 and negative numbers for groups. */
+/** Checks what a file holds: a crash may have truncated it, and kill() reads 0 and negative ids as process groups. */
 export function isProcessMark(value: unknown): value is ProcessMark {
   if (typeof value !== 'object' || value === null) return false;
   if (!('pid' in value && 'birth' in value)) return false;

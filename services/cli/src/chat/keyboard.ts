@@ -27,7 +27,7 @@ export class Keyboard extends Readable {
   #isOpen = false;
   #held = '';
   #pastes: readonly string[] = [];
-  /** Of a paste whose end has not arrived. */
+  /** The text of a paste whose end has not arrived. */
   #pasting: string | undefined;
   /** A mark that is split over two reads. */
   #unread = '';

@@ -151,7 +151,7 @@ const prose = fc.constantFrom(
 test('what arrives in pieces is shown as what arrives at once', () => {
   fc.assert(
     fc.property(fc.array(prose, { maxLength: 40 }), (pieces) => {
-      // A sequence that is split over two pieces is no sequence in either.
+      // A control sequence split over two pieces is not recognised in either.
       assert.deepEqual(linesOf(pieces), linesOf([pieces.join('')]));
     }),
     { numRuns: 500 },

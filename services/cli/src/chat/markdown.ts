@@ -121,7 +121,7 @@ export class Markdown {
     return lines;
   }
 
-  /** Of whole lines every block but the last is complete. Undefined: no block is. */
+  /** Every block of whole lines but the last is complete. Undefined when none is. */
   #completeBlocks(columns: number, isEnd: boolean): string[] | undefined {
     const head = renderable(this.#source);
     const isWhole = head.length === this.#source.length;

@@ -47,7 +47,7 @@ export async function policyEdit(
   return EXIT_STATUS.ok;
 }
 
-/** In the installation, so that a draft which was refused is no file that nobody knows. */
+/** Stays inside the installation, so that a refused draft is easy to find. */
 async function copyOf({ home }: Layout, bundle: Bundle): Promise<string> {
   const file = join(await mkdtemp(join(home, 'policy-draft-')), 'bundle.json');
   await writeFile(file, `${readable(bundle)}\n`, { mode: 0o600 });

@@ -208,7 +208,7 @@ export async function toolsTest(
   return status;
 }
 
-/** Of the person of this installation; whatever the arguments are, unless it is allowed. */
+/** What the installed policy decides for the local user, whatever the arguments; "allowed" may still depend on them. */
 async function verdictOn(
   { policy }: Layout,
   tool: { readonly name: string; readonly effects: Effects; readonly server: Server },

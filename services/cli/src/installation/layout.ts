@@ -37,7 +37,7 @@ export function layoutOf(home: string) {
     },
     receiptKeys: { host: at('keys', 'host'), device: at('keys', 'device') },
     relay: { config: at('relay.yaml'), followed: followedIn('relay') },
-    /** Of a pool: those beside the first. */
+    /** The relays of a pool beside the first. */
     pod: (name: string) => ({ config: at(`${name}.yaml`), followed: followedIn(name) }),
     redis: {
       dir: at('redis'),

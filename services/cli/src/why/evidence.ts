@@ -14,7 +14,7 @@ const MAX_TURNS_KEPT = 64;
 export interface Evidence {
   /** By turn, the one with the newest record last. */
   readonly turns: ReadonlyMap<string, readonly LedgerRecord[]>;
-  /** Of all components, by time. */
+  /** From all components, by time. */
   readonly lines: readonly LogLine[];
   /** Why the ledger could not be read to its end. */
   readonly ledgerFault: string | undefined;

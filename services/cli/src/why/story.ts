@@ -9,7 +9,7 @@ export interface Story {
   readonly turn: TurnStory | undefined;
   readonly refusal: ErrorStory | undefined;
   readonly calls: readonly CallStory[];
-  /** Of its trace, and what else went wrong or connected while it ran. */
+  /** Its trace, and whatever else failed or connected while it ran. */
   readonly lines: readonly LogLine[];
 }
 

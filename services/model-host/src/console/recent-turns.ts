@@ -15,7 +15,7 @@ const MAX_CALLS = 64;
 const MAX_PHASES = 64;
 const MAX_ROLES = 32;
 
-/** Of names from a client or a model. */
+/** Bounds names that a client or a model chose. */
 const MAX_NAME_CHARS = 200;
 
 interface TurnEnding {

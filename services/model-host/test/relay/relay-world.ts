@@ -1,5 +1,7 @@
+import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
+import { callIdFromKey, type Frame, FrameKind, NO_PAYLOAD } from '@zerolatency/frame';
 import {
   type CertFiles,
   makeAuthority,
@@ -14,6 +16,8 @@ import {
   type RelayClient,
   type RelayClientOptions,
 } from '../../src/adapters/relay/relay-client.ts';
+import type { DeviceConnection, DeviceRoute } from '../../src/executors/device/remote-call.ts';
+import { EchoDevice } from './echo-device.ts';
 import { FakeDirectory } from './fake-directory.ts';
 import { LinkRelay } from './link-relay.ts';
 
@@ -73,4 +77,36 @@ export async function relayWorld(
 
 function startRelays(names: readonly string[], files: CertFiles, directory: FakeDirectory) {
   return Promise.all(names.map((name) => new LinkRelay(name, files, directory).listen()));
+}
+
+/** A device behind the first of two relay pods. */
+export async function oneDevice(t: TestContext, options: Partial<RelayClientOptions> = {}) {
+  const world = await relayWorld(t, options);
+  const enrolled = await world.enrol('laptop');
+  const device = new EchoDevice(enrolled);
+  const [relay, other] = world.relays;
+  relay!.connect(device);
+  return { ...world, key: enrolled.key, device, relay: relay!, other: other! };
+}
+
+/** A call on the route, and what it hears of it. */
+export function attach(route: DeviceRoute) {
+  const callId = randomBytes(16).toString('hex');
+  const frames: Frame[] = [];
+  const log: string[] = [];
+  let session: DeviceConnection | undefined;
+  route.attach(callId, {
+    onFrame: (frame) => frames.push(frame),
+    onRouteUp: (up) => {
+      session = up;
+      log.push(`up ${up.epoch}`);
+    },
+    onRouteLost: () => log.push('lost'),
+  });
+  const send = (offset: number) => {
+    const { device, epoch } = session!;
+    const head = { kind: FrameKind.CREDIT, flags: 0, callId: callIdFromKey(callId) };
+    route.send({ ...head, device, epoch, offset, payload: NO_PAYLOAD });
+  };
+  return { callId, frames, log, send };
 }

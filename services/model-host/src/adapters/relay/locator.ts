@@ -217,7 +217,7 @@ function isDegraded(error: unknown): boolean {
   return error instanceof ZlError && error.id === 'directory.degraded';
 }
 
-/** Of two pods; an error only where it is an answer, or both failed. */
+/** Asks two pods; returns an error only where that is the answer, or both failed. */
 function firstAnswer<T>(one: Promise<T>, other: Promise<T>): Promise<T> {
   return new Promise((resolve, reject) => {
     let failed = 0;

@@ -16,7 +16,7 @@ export interface Hop {
 
 export interface OpenedDevice {
   readonly opened: Opened;
-  /** Of the same message, verified. */
+  /** From the same message, verified. */
   readonly credential: CheckedCredential;
   readonly clock: JournalClock | undefined;
 }

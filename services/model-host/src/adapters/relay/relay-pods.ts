@@ -21,7 +21,7 @@ interface PodName {
 const NAME_PATTERN = /^dns:\/\/(?<server>[^/]*)\/(?<host>[^/:]+):(?<port>\d+)$/;
 /** A new pod is asked this much later at most; one that is gone costs a failed try until then. */
 const REFRESH_MS = 10_000;
-/** Of more, the first suffice: any pod knows every device. */
+/** The first of a longer list suffice: any pod knows every device. */
 const MAX_PODS = 256;
 
 /** The pods that are configured by URL, and those behind configured names. */
