@@ -24,5 +24,9 @@ export interface RevocationList {
      * Credentials of the device whose time of issue (iat) is this second or an earlier one are revoked, and those that state none. One that is issued later counts, so that the device can enrol again.
      */
     readonly revokedAt: string;
+    /**
+     * When the device enrolled again after that. Absent while nothing that it was issued counts, so that whoever looks for it can be told why it is not there.
+     */
+    readonly enrolledAt?: string;
   }[];
 }

@@ -27,11 +27,13 @@ function checkList(value: unknown) {
   if (shape.error !== undefined) return { fault: `${shape.error.field}: ${shape.error.message}` };
   const content = shape.value;
   const named = new Set<string>();
-  for (const { tenant, device, revokedAt } of content.devices) {
+  for (const { tenant, device, revokedAt, enrolledAt = revokedAt } of content.devices) {
     const name = keyOf(tenant, device);
     if (named.has(name)) return { fault: `${device} of ${tenant} is listed twice` };
     named.add(name);
-    if (Number.isNaN(Date.parse(revokedAt))) return { fault: `${revokedAt} is not a date` };
+    for (const instant of [revokedAt, enrolledAt]) {
+      if (Number.isNaN(Date.parse(instant))) return { fault: `${instant} is not a date` };
+    }
   }
   if (Number.isNaN(Date.parse(content.issuedAt))) return { fault: 'issuedAt is not a date' };
   return { content };

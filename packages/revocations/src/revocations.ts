@@ -21,33 +21,48 @@ export interface CredentialFacts extends DeviceIdentity {
 
 /** The revocation list in force. Without one nobody knows who is revoked, so nobody is admitted. */
 export class RevocationHolder extends DocumentHolder<RevocationList> {
-  #revokedAtMs: ReadonlyMap<string, number> | undefined;
+  #entries: ReadonlyMap<string, Entry> | undefined;
 
   constructor(options: DocumentHolderOptions) {
     super(REVOCATION_LIST, options);
     this.onChange((now) => {
-      this.#revokedAtMs = indexOf(now);
+      this.#entries = indexOf(now);
     });
   }
 
   /** Why the credential must not be used; undefined when it may. */
   fault({ tenant, deviceId, issuedAtMs = 0 }: CredentialFacts): ZlError | undefined {
-    if (this.#revokedAtMs === undefined) {
+    if (this.#entries === undefined) {
       return new ZlError('revocations.unavailable', 'there is no valid revocation list');
     }
-    const revokedAtMs = this.#revokedAtMs.get(keyOf(tenant, deviceId));
-    if (revokedAtMs === undefined || issuedAtMs > revokedAtMs) return undefined;
-    const at = new Date(revokedAtMs).toISOString();
-    return new ZlError('device.revoked', `${deviceId} of ${tenant} was revoked at ${at}`);
+    const entry = this.#entries.get(keyOf(tenant, deviceId));
+    if (entry === undefined || issuedAtMs > entry.revokedAtMs) return undefined;
+    return revoked({ tenant, deviceId }, entry);
+  }
+
+  /** Why a device that is not connected cannot connect; undefined when it may, as far as the list says. */
+  absence(device: DeviceIdentity): ZlError | undefined {
+    const entry = this.#entries?.get(keyOf(device.tenant, device.deviceId));
+    return entry === undefined || entry.isEnrolledAgain ? undefined : revoked(device, entry);
   }
 }
 
-function indexOf(now: DocumentState<RevocationList>): ReadonlyMap<string, number> | undefined {
+interface Entry {
+  readonly revokedAtMs: number;
+  readonly isEnrolledAgain: boolean;
+}
+
+function revoked({ tenant, deviceId }: DeviceIdentity, { revokedAtMs }: Entry): ZlError {
+  const at = new Date(revokedAtMs).toISOString();
+  return new ZlError('device.revoked', `${deviceId} of ${tenant} was revoked at ${at}`);
+}
+
+function indexOf(now: DocumentState<RevocationList>): ReadonlyMap<string, Entry> | undefined {
   if (now.state === 'none') return undefined;
   return new Map(
-    now.content.devices.map(({ tenant, device, revokedAt }) => [
+    now.content.devices.map(({ tenant, device, revokedAt, enrolledAt }) => [
       keyOf(tenant, device),
-      Date.parse(revokedAt),
+      { revokedAtMs: Date.parse(revokedAt), isEnrolledAgain: enrolledAt !== undefined },
     ]),
   );
 }
@@ -84,6 +99,8 @@ export interface WatchRevocationsOptions extends RevocationFiles {
 
 export interface Revocations {
   fault(credential: CredentialFacts): ZlError | undefined;
+  /** Why a device that is not connected cannot connect; undefined when it may, as far as the list says. */
+  absence(device: DeviceIdentity): ZlError | undefined;
   /** The devices that the list in force names, revoked or enrolled again since. */
   listed(): Iterable<DeviceIdentity>;
   /** Called at once with what is in force, and for each later list. */
@@ -127,6 +144,7 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
   const following = registrar && followLists({ client: registrar, version, accept, log });
   return {
     fault: (credential) => holder.fault(credential),
+    absence: (device) => holder.absence(device),
     listed: () => devices().map(({ tenant, device: deviceId }) => ({ tenant, deviceId })),
     onChange: (listener) => {
       holder.onChange(({ state }) => listener(state !== 'none'));

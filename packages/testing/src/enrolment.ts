@@ -9,6 +9,8 @@ interface DeviceOptions {
   readonly tenant?: string;
   readonly nowMs?: number;
   readonly expiresInMs?: number;
+  /** Of a device that enrolled before. */
+  readonly deviceKey?: TestKey;
   /** A key other than the authority's, for a forged credential. */
   readonly signedBy?: TestKey;
 }
@@ -48,7 +50,7 @@ export async function makeEnrolment(
 
   const device = async (options: DeviceOptions): Promise<TestDevice> => {
     const { deviceId, tenant = 'north' } = options;
-    const deviceKey = makeKey();
+    const { deviceKey = makeKey() } = options;
     const credential = await signCredential({ ...options, tenant, issuer, deviceKey, key });
     const stem = join(dir, `device-${randomUUID()}`);
     const files = { keyFile: `${stem}.key.pem`, credentialFile: `${stem}.jwt` };
@@ -60,7 +62,7 @@ export async function makeEnrolment(
   return { issuer, key, jwksFile, device };
 }
 
-interface CredentialParts extends DeviceOptions {
+interface CredentialParts extends Omit<DeviceOptions, 'deviceKey'> {
   readonly issuer: string;
   readonly key: TestKey;
   readonly deviceKey: TestKey;

@@ -2,7 +2,7 @@ import type { Tracer } from '@opentelemetry/api';
 import { publishCatalogueAt } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import { RelayService } from '@zerolatency/proto/relay';
-import { RegistrarClient, watchRevocations } from '@zerolatency/revocations';
+import { RegistrarClient, type Revocations, watchRevocations } from '@zerolatency/revocations';
 import { counted } from '@zerolatency/service/counted';
 import {
   type ComponentCheck,
@@ -160,7 +160,9 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     ...config.rpc,
     tls,
     requireClient: true,
-    services: [offer(RelayService, relayService({ directory, catalogs }), () => callers)],
+    services: [
+      offer(RelayService, relayService({ directory, catalogs, revocations }), () => callers),
+    ],
     serving: lifecycle,
     registry,
     tracer,
@@ -207,6 +209,10 @@ function registrarOf(files: RelayConfig['revocations'], tls: TlsWatch) {
   return url === undefined ? undefined : new RegistrarClient({ url, tls });
 }
 
+const NOBODY_REVOKED: AppliedRevocations = { fault: () => undefined, absence: () => undefined };
+
+type AppliedRevocations = Pick<Revocations, 'fault' | 'absence'>;
+
 /** Without the setting no device is ever revoked here. */
 async function openRevocations(
   files: RelayConfig['revocations'],
@@ -217,8 +223,8 @@ async function openRevocations(
     devices,
     registrar,
   }: RelayDeps & { readonly devices: LiveDevices; readonly registrar: RegistrarClient | undefined },
-): Promise<{ revocations: RevocationCheck; checks: Record<string, ComponentCheck> }> {
-  if (files === undefined) return { revocations: { fault: () => undefined }, checks: {} };
+): Promise<{ revocations: AppliedRevocations; checks: Record<string, ComponentCheck> }> {
+  if (files === undefined) return { revocations: NOBODY_REVOKED, checks: {} };
   const onRefused = revocationRefusals(registry);
   const revocations = await watchRevocations({ ...files, registrar, log, onRefused });
   exposeRevocations(registry, () => revocations.figures());

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { RelayService } from '@zerolatency/proto/relay';
 import { revocationFiles, revoked } from '@zerolatency/revocations/testing';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { relayWorld } from './relay-world.ts';
 
@@ -38,6 +40,32 @@ test('[BRG-04] a revocation closes the live socket, its hosts hear of it, and th
   assert.match(figures, /zl_relay_sessions_total\{[^}]*reason="revoked"[^}]*\} 2/);
   assert.match(figures, /zl_relay_route_lost_total\{[^}]*reason="revoked"[^}]*\} 1/);
   assert.match(figures, /zl_revocations_version\S* 2/);
+});
+
+test('[BRG-04] whoever looks for a revoked device is told so, until it has enrolled again', async (t) => {
+  const { clients, list, enrolment } = await worldWithList(t);
+  const { client } = await clients.device('laptop');
+  const rpc = await clients.rpc(RelayService);
+  const locate = (deviceId: string, tenant = 'north') =>
+    rpc.locate({ tenant, deviceId }).then(
+      () => 'here',
+      (reason: unknown) => fromConnectError(reason).id,
+    );
+  const entry = revoked('laptop');
+  await list.publish(entry);
+  await client.end();
+  await eventually(async () => (await locate('laptop')) === 'device.revoked');
+  assert.equal(await locate('laptop', 'south'), 'device.offline');
+  assert.equal(await locate('desktop'), 'device.offline');
+  const again = await clients.live(
+    await enrolment.device({ deviceId: 'laptop', nowMs: Date.now() + 1000 }),
+  );
+  assert.equal(await locate('laptop'), 'here');
+  await list.publish({ ...entry, enrolledAt: new Date().toISOString() });
+  again.native.terminate();
+  await eventually(async () => (await locate('laptop')) === 'device.offline', {
+    timeoutMs: 60_000,
+  });
 });
 
 test('[BRG-04] a bad list changes nothing, and is counted, logged and reported', async (t) => {

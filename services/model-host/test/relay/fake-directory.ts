@@ -25,6 +25,8 @@ export class FakeDirectory {
   locates = 0;
   /** Devices reported as unknown instead of offline. */
   readonly unknown = new Set<string>();
+  /** Devices reported as revoked instead. */
+  readonly revoked = new Set<string>();
   /** The pods cannot reach their store. */
   isDegraded = false;
   /** What pods say instead. */
@@ -60,7 +62,8 @@ export class FakeDirectory {
         if (this.isDegraded) {
           throw toConnectError(new ZlError('directory.degraded', 'without redis'));
         }
-        const id = this.unknown.has(deviceId) ? 'device.unknown' : 'device.offline';
+        const absent = this.unknown.has(deviceId) ? 'device.unknown' : 'device.offline';
+        const id = this.revoked.has(deviceId) ? 'device.revoked' : absent;
         throw toConnectError(new ZlError(id, `${deviceId} is not connected`));
       },
       listDevices: ({ tenant }) => {

@@ -7,6 +7,7 @@ import {
   makeAuthority,
   makeEnrolment,
   type TestDevice,
+  type TestKey,
   tempDir,
 } from '@zerolatency/testing';
 import { createLocalJWKSet } from 'jose';
@@ -29,7 +30,10 @@ export interface RelayWorld {
   readonly client: CertFiles;
   /** Another host with links of its own. */
   host(options?: Partial<RelayClientOptions>): RelayClient;
-  enrol(deviceId: string, options?: { tenant?: string; expiresInMs?: number }): Promise<TestDevice>;
+  enrol(
+    deviceId: string,
+    options?: { tenant?: string; expiresInMs?: number; deviceKey?: TestKey },
+  ): Promise<TestDevice>;
 }
 
 export const NO_RELAY_METRICS: RelayMetrics = {

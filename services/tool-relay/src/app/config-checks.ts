@@ -7,7 +7,7 @@ import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
 import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
 import { readRedisSecrets } from './open-directory.ts';
-import { openIssuer } from './start-registrar.ts';
+import { expectRevocationFiles, openIssuer } from './start-registrar.ts';
 
 const log = { info() {}, warn() {} };
 
@@ -41,9 +41,10 @@ export function checksOfRegistrar(config: RegistrarConfig, env: Env): ConfigChec
     'registrar.enrol.port': () => expectFreePort(registrar.enrol),
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
-    'registrar.issuerKeyFile': () => openIssuer(config, log),
+    'registrar.issuerKeyFile': async () => (await openIssuer(config, log)).keySet.close(),
     ...(revocations && {
       [revocationKey]: () => readPrivateKey(revocations.keyFile, revocationKey),
+      'registrar.revocations.file': () => expectRevocationFiles(revocations),
     }),
     'registrar.devices': () => readDeviceFiles(registrar.devices),
     ...(codes.engine === 'redis' && {

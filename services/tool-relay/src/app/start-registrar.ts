@@ -1,5 +1,5 @@
 import { createPublicKey, generateKeyPairSync } from 'node:crypto';
-import { publishCatalogueAt, ZlError } from '@zerolatency/errors';
+import { fromUnknown, publishCatalogueAt, ZlError } from '@zerolatency/errors';
 import {
   type DeviceIdentity,
   type KeySetOptions,
@@ -8,7 +8,6 @@ import {
 } from '@zerolatency/identity';
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { RegistrarService } from '@zerolatency/proto/registrar';
-import { readIfThere, writeAtomically } from '@zerolatency/service/files';
 import { serveAdmin } from '@zerolatency/service/lifecycle';
 import { exposeListener, type HttpServer } from '@zerolatency/service/rpc';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
@@ -19,14 +18,15 @@ import { openFileIssuer, readPrivateKey } from '../adapters/issuer-key/file-issu
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import { RedisCodes } from '../adapters/redis-codes/redis-codes.ts';
 import { connectRedis } from '../adapters/redis-directory/connection.ts';
+import { lockRevocationFile, revocationFile } from '../adapters/revocation-file/revocation-file.ts';
 import type { RelayDeps } from '../app.ts';
 import type { RegistrarConfig } from '../config.ts';
 import { exposeRevocations, RegistrarMeters } from '../metrics.ts';
-import type { Clock, Log } from '../ports.ts';
+import type { Clock } from '../ports.ts';
 import { Enrolments } from '../registrar/enrolments.ts';
 import { Invitations, MAX_CODE_LIFETIME_MS } from '../registrar/invitations.ts';
 import { Renewals } from '../registrar/renewals.ts';
-import { RevocationAuthority } from '../registrar/revocation-authority.ts';
+import { RevocationAuthority, readList } from '../registrar/revocation-authority.ts';
 import { enrolmentService } from '../rpc/enrolment-service.ts';
 import { registrarService } from '../rpc/registrar-service.ts';
 import { type Callers, offer, serveRpc } from '../rpc/server.ts';
@@ -38,8 +38,18 @@ export interface RegistrarAddresses {
   readonly adminUrl: string;
 }
 
+type RevocationSettings = NonNullable<RegistrarConfig['registrar']['revocations']>;
+
 /** What a shutdown closes, first to last. */
-const SHUTDOWN_ORDER = ['enrol', 'rpc', 'codes', 'admin', 'enrolment keys', 'certificates'];
+const SHUTDOWN_ORDER = [
+  'enrol',
+  'rpc',
+  'codes',
+  'admin',
+  'revocations',
+  'enrolment keys',
+  'certificates',
+];
 
 const clock: Clock = { monotonicMs: () => performance.now(), unixMs: () => Date.now() };
 
@@ -56,7 +66,7 @@ export async function startRegistrar(
   lifecycle.onDrain('certificates', async () => tls.close());
   exposeCertificate(registry, () => tls.current().cert);
   const meters = new RegistrarMeters(registry);
-  const revocations = await openRevocations(config, log);
+  const revocations = await openRevocations(config, deps);
   if (revocations !== undefined) exposeRevocations(registry, () => revocations.figures);
   const { issuer, issueMs, keySet } = await openIssuer(config, log, revocations);
   lifecycle.onDrain('enrolment keys', async () => keySet.close());
@@ -110,6 +120,8 @@ export async function startRegistrar(
       'enrolment keys': async () => keySet.status(),
       certificate: async () => tls.status(),
       codes: async () => codes.status(),
+      'device files': async () => deviceFilesStatus(devices),
+      ...(revocations && { revocations: async () => revocations.status() }),
       rpc: listeners,
     },
   });
@@ -141,25 +153,44 @@ function callersOf({ registrar, rpc }: RegistrarConfig): (method: string) => Cal
 const RETENTION_SKEW_MS = 10 * 60_000;
 
 /** Undefined when no list is kept, so that nothing can be revoked. */
-export async function openRevocations(
+async function openRevocations(
   { registrar }: RegistrarConfig,
-  log: Log,
+  { lifecycle, log }: Pick<RelayDeps, 'lifecycle' | 'log'>,
 ): Promise<RevocationAuthority | undefined> {
   if (registrar.revocations === undefined) return undefined;
-  const { file, keyFile } = registrar.revocations;
-  const key = await readPrivateKey(keyFile, 'registrar.revocations.keyFile');
-  const signer = signerFromPem(key.export({ type: 'pkcs8', format: 'pem' }).toString());
+  const lock = await lockRevocationFile(registrar.revocations.file);
+  lifecycle.onDrain('revocations', async () => lock.release());
   return await RevocationAuthority.open({
-    store: {
-      name: file,
-      load: () => readIfThere(file),
-      save: (envelope) => writeAtomically(file, envelope),
-    },
-    signer,
-    publicPem: createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString(),
+    ...(await readRevocationFiles(registrar.revocations)),
     retentionMs: Math.max(registrar.credentialLifetimeMs, MAX_CODE_LIFETIME_MS) + RETENTION_SKEW_MS,
     ...{ clock, log },
   });
+}
+
+async function readRevocationFiles({ file, keyFile }: RevocationSettings) {
+  const key = await readPrivateKey(keyFile, 'registrar.revocations.keyFile');
+  const signer = signerFromPem(key.export({ type: 'pkcs8', format: 'pem' }).toString());
+  const publicPem = createPublicKey(key).export({ type: 'spki', format: 'pem' }).toString();
+  return { store: revocationFile(file), signer, publicPem };
+}
+
+/** Throws what would keep the registrar from using them. Writes nothing. */
+export async function expectRevocationFiles(settings: RevocationSettings): Promise<void> {
+  const files = await readRevocationFiles(settings);
+  await readList(files);
+  await files.store.loadLastIssuedMs();
+}
+
+async function deviceFilesStatus(devices: RegistrarConfig['registrar']['devices']) {
+  try {
+    await readDeviceFiles(devices);
+    return { status: 'ok', detail: 'all can be read' } as const;
+  } catch (reason) {
+    return {
+      status: 'down',
+      detail: `no device can enrol: ${fromUnknown(reason).message}`,
+    } as const;
+  }
 }
 
 /** The issuer, and the key set by which relays verify what it issues. */
@@ -169,8 +200,7 @@ export async function openIssuer(
   revocations?: Pick<RevocationAuthority, 'issueMs'>,
 ) {
   const { enrolment, registrar } = config;
-  const issueMs = (device: DeviceIdentity) =>
-    revocations?.issueMs(device, clock.unixMs()) ?? clock.unixMs();
+  const issueMs = async (device: DeviceIdentity) => revocations?.issueMs(device) ?? clock.unixMs();
   const issuer = await openFileIssuer({
     ...{ file: registrar.issuerKeyFile, issuer: enrolment.issuer },
     lifetimeMs: registrar.credentialLifetimeMs,

@@ -39,7 +39,7 @@ export interface EnrolmentsDeps {
   readonly codes: CodeStore;
   readonly issuer: CredentialIssuer;
   /** Undefined where nothing can be revoked. */
-  readonly revocations: Pick<RevocationAuthority, 'fault'> | undefined;
+  readonly revocations: Pick<RevocationAuthority, 'fault' | 'enrolledAgain'> | undefined;
   readonly readDeviceFiles: () => Promise<DeviceFiles>;
   /** For those who verify receipts of the device. */
   readonly keepPublicKey: (devicePublicKey: KeyObject) => Promise<void>;
@@ -96,7 +96,7 @@ export class Enrolments {
   }
 
   async #enrol(request: EnrolmentRequest, address: string): Promise<Enrolled> {
-    const { codes, audience, clock, log } = this.#deps;
+    const { codes, revocations, audience, clock, log } = this.#deps;
     const faulty = faultIn(request);
     if (faulty !== undefined) throw faulty;
     // A mistyped code goes the way of an unknown one, so that the answer says nothing of either.
@@ -122,6 +122,13 @@ export class Enrolments {
     // The device may have been revoked while the issuer signed.
     this.#usable(invitation);
     const { tenant, deviceId, expiresAtMs } = enrolled;
+    await revocations?.enrolledAgain({ tenant, deviceId }).catch((err: unknown) => {
+      const why = 'until it connects, hosts are told that the device is revoked';
+      log.warn(
+        { err, tenant, deviceId },
+        `the list does not say that a device enrolled again; ${why}`,
+      );
+    });
     const replacesEarlier = invitation.deviceId !== '';
     const { platform } = request;
     const codeId = codeIdOf(codeHash);

@@ -15,7 +15,7 @@ export interface InvitationsDeps {
   readonly codes: CodeStore;
   readonly clock: Pick<Clock, 'unixMs'>;
   /** Later than any revocation of the device. */
-  readonly issueMs: (device: DeviceIdentity) => number;
+  readonly issueMs: (device: DeviceIdentity) => Promise<number>;
   readonly log: Log;
   readonly onCreated: () => void;
 }
@@ -42,7 +42,7 @@ export class Invitations {
     const code = createEnrolmentCode();
     const codeHash = enrolmentCodeHash(parseEnrolmentCode(code).value ?? code);
     const expiresAtMs = clock.unixMs() + lifetimeMs;
-    const issuedAtMs = issueMs({ tenant, deviceId });
+    const issuedAtMs = await issueMs({ tenant, deviceId });
     if (!(await codes.add(codeHash, { tenant, deviceId, issuedAtMs, expiresAtMs }))) {
       const why = 'too many codes are open; wait until some have expired';
       throw new ZlError('limit.exceeded', why);

@@ -1,4 +1,4 @@
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import {
   type CredentialFacts,
@@ -6,6 +6,7 @@ import {
   REVOCATION_LIST,
   type RevocationList,
 } from '@zerolatency/revocations';
+import { counted } from '@zerolatency/service/counted';
 import { openDocument, type Signer, signDocument } from '@zerolatency/signing';
 import type { Clock, Log } from '../ports.ts';
 
@@ -17,6 +18,10 @@ export interface ListStore {
   load(): Promise<string | undefined>;
   /** Resolves once the list would survive a crash. */
   save(envelope: string): Promise<void>;
+  /** 0 before the first. */
+  loadLastIssuedMs(): Promise<number>;
+  /** Resolves once the time would survive a crash. */
+  saveLastIssuedMs(unixMs: number): Promise<void>;
 }
 
 export interface RevocationAuthorityDeps {
@@ -44,6 +49,8 @@ export interface ListUpdate {
 
 const HEARTBEAT_MS = 5_000;
 
+type ListedDevice = RevocationList['devices'][number];
+
 interface Held {
   readonly list: RevocationList;
   readonly envelope: string;
@@ -55,27 +62,36 @@ export class RevocationAuthority {
   readonly #watchers = new Set<() => void>();
   #held: Held;
   /** By the registrar's clock, which may have been set back since. */
-  #lastIssuedMs = 0;
+  #lastIssuedMs: number;
+  /** No credential states a later time than the one that is kept. */
+  #keptIssuedMs: number;
+  #keeping: Promise<void> | undefined;
   #lastChange: Promise<unknown> = Promise.resolve();
+  #failure: ZlError | undefined;
 
-  private constructor(deps: RevocationAuthorityDeps, held: Held) {
+  private constructor(deps: RevocationAuthorityDeps, held: Held, lastIssuedMs: number) {
     this.#deps = deps;
     this.#held = held;
+    this.#lastIssuedMs = lastIssuedMs;
+    this.#keptIssuedMs = lastIssuedMs;
   }
 
   static async open(deps: RevocationAuthorityDeps): Promise<RevocationAuthority> {
-    const { store, publicPem, log } = deps;
-    const kept = await store.load();
-    if (kept !== undefined) {
-      const opened = openDocument(REVOCATION_LIST, kept, [publicPem]);
-      // An empty list in its place would let revoked devices in again.
-      if ('error' in opened) throw unusable(store.name, opened.error);
-      return new RevocationAuthority(deps, { list: opened.content, envelope: kept });
-    }
+    const { store, log } = deps;
+    const lastIssuedMs = await store.loadLastIssuedMs();
+    const kept = await readList(deps);
+    if (kept !== undefined) return new RevocationAuthority(deps, kept, lastIssuedMs);
     // From version 1 on: relays that have seen a later one keep it, and say that this one is older.
     log.warn({ file: store.name }, 'no revocation list is there, so an empty one is made');
     const held = await sign(deps, { version: 1, devices: [] });
-    return new RevocationAuthority(deps, held);
+    return new RevocationAuthority(deps, held, lastIssuedMs);
+  }
+
+  status() {
+    const { version, devices } = this.#held.list;
+    const detail = `version ${version}, ${counted(devices.length, 'device')}`;
+    if (this.#failure === undefined) return { status: 'ok', detail } as const;
+    return { status: 'degraded', detail: `${detail}; ${this.#failure.message}` } as const;
   }
 
   get figures() {
@@ -85,24 +101,53 @@ export class RevocationAuthority {
 
   /** One at a time, so that no two lists have the same version. */
   revoke(device: DeviceIdentity, operator: string): Promise<RevokedDevice> {
-    const change = this.#lastChange.then(() => this.#revoke(device, operator));
-    this.#lastChange = change.catch(() => {});
-    return change;
+    return this.#inTurn(() => this.#revoke(device, operator));
+  }
+
+  /** A revoked device has a credential that counts: whoever looks for it must not be told otherwise. */
+  enrolledAgain(device: DeviceIdentity): Promise<void> {
+    return this.#inTurn(async () => {
+      const entry = this.#entryOf(device);
+      if (entry === undefined || entry.enrolledAt !== undefined) return;
+      const enrolledAt = new Date(this.#deps.clock.unixMs()).toISOString();
+      await this.#publish(this.#expiring(entry), { ...entry, enrolledAt });
+    });
   }
 
   /** Why the credential must not be renewed; undefined when it may. */
   fault({ issuedAtMs = 0, ...device }: CredentialFacts): ZlError | undefined {
-    const revokedAtMs = this.#revokedAtMs(device);
-    if (revokedAtMs === undefined || issuedAtMs > revokedAtMs) return undefined;
+    const entry = this.#entryOf(device);
+    if (entry === undefined || issuedAtMs > Date.parse(entry.revokedAt)) return undefined;
     return new ZlError('device.revoked', `${device.deviceId} of ${device.tenant} was revoked`);
   }
 
-  /** The time that a new credential states: later than the revocation, whatever the clock shows. */
-  issueMs(device: DeviceIdentity, nowMs: number): number {
-    const revokedAtMs = this.#revokedAtMs(device);
-    const issuedMs = revokedAtMs === undefined ? nowMs : Math.max(nowMs, revokedAtMs + 1000);
+  /**
+   * The time that a new credential states: later than the revocation, whatever the clock shows.
+   * Resolves once a restart with a clock set back could still revoke it.
+   */
+  async issueMs(device: DeviceIdentity): Promise<number> {
+    const nowMs = this.#deps.clock.unixMs();
+    const entry = this.#entryOf(device);
+    const issuedMs =
+      entry === undefined ? nowMs : Math.max(nowMs, Date.parse(entry.revokedAt) + 1000);
     this.#lastIssuedMs = Math.max(this.#lastIssuedMs, issuedMs);
+    while (this.#keptIssuedMs < issuedMs) {
+      this.#keeping ??= this.#keepIssued().finally(() => {
+        this.#keeping = undefined;
+      });
+      await this.#keeping;
+    }
     return issuedMs;
+  }
+
+  /** Credentials state whole seconds, so one write serves all that are issued within a second. */
+  async #keepIssued(): Promise<void> {
+    const { store } = this.#deps;
+    const untilMs = Math.ceil(this.#lastIssuedMs / 1000) * 1000;
+    await store.saveLastIssuedMs(untilMs).catch((cause: unknown) => {
+      throw unusable(store.name, cause);
+    });
+    this.#keptIssuedMs = untilMs;
   }
 
   /** The list at once, then each later one, and something at least every five seconds. */
@@ -117,27 +162,50 @@ export class RevocationAuthority {
   }
 
   async #revoke(device: DeviceIdentity, operator: string): Promise<RevokedDevice> {
-    const { clock, retentionMs, log } = this.#deps;
+    const { clock, log } = this.#deps;
     const { tenant, deviceId } = device;
-    await this.#expectOwnList();
-    const nowMs = clock.unixMs();
-    const revokedAtMs = Math.max(nowMs, this.#lastIssuedMs);
-    const { list } = this.#held;
-    const others = list.devices.filter(
-      (entry) =>
-        (entry.tenant !== tenant || entry.device !== deviceId) &&
-        Date.parse(entry.revokedAt) + retentionMs > nowMs,
-    );
+    const revokedAtMs = Math.max(clock.unixMs(), this.#lastIssuedMs);
+    const entry = { tenant, device: deviceId, revokedAt: new Date(revokedAtMs).toISOString() };
+    const others = this.#expiring(entry);
     if (others.length >= MAX_REVOKED_DEVICES) {
       const why = `the revocation list holds ${MAX_REVOKED_DEVICES} devices, and no more fit`;
       throw new ZlError('limit.exceeded', why);
     }
-    const entry = { tenant, device: deviceId, revokedAt: new Date(revokedAtMs).toISOString() };
-    const version = list.version + 1;
-    this.#held = await sign(this.#deps, { version, devices: [...others, entry] });
+    const version = await this.#publish(others, entry);
     log.info({ tenant, deviceId, operator, revokedAtMs, version }, 'device revoked');
-    for (const changed of [...this.#watchers]) changed();
     return { revokedAtMs, version };
+  }
+
+  /** The other entries, without those whose credentials have all expired. */
+  #expiring({ tenant, device }: Pick<ListedDevice, 'tenant' | 'device'>): ListedDevice[] {
+    const { clock, retentionMs } = this.#deps;
+    const nowMs = clock.unixMs();
+    return this.#held.list.devices.filter(
+      (entry) =>
+        (entry.tenant !== tenant || entry.device !== device) &&
+        Date.parse(entry.revokedAt) + retentionMs > nowMs,
+    );
+  }
+
+  /** Returns the version of the next list. */
+  async #publish(others: readonly ListedDevice[], entry: ListedDevice): Promise<number> {
+    try {
+      await this.#expectOwnList();
+      const version = this.#held.list.version + 1;
+      this.#held = await sign(this.#deps, { version, devices: [...others, entry] });
+      this.#failure = undefined;
+      for (const changed of [...this.#watchers]) changed();
+      return version;
+    } catch (reason) {
+      this.#failure = fromUnknown(reason);
+      throw reason;
+    }
+  }
+
+  #inTurn<T>(run: () => Promise<T>): Promise<T> {
+    const change = this.#lastChange.then(run);
+    this.#lastChange = change.catch(() => {});
+    return change;
   }
 
   /** Two registrars would sign the same version, and each would lose what the other one revoked. */
@@ -151,11 +219,10 @@ export class RevocationAuthority {
     throw unusable(store.name, new Error(why));
   }
 
-  #revokedAtMs({ tenant, deviceId }: DeviceIdentity): number | undefined {
-    const entry = this.#held.list.devices.find(
+  #entryOf({ tenant, deviceId }: DeviceIdentity): ListedDevice | undefined {
+    return this.#held.list.devices.find(
       (listed) => listed.tenant === tenant && listed.device === deviceId,
     );
-    return entry && Date.parse(entry.revokedAt);
   }
 
   #changeOrHeartbeat(signal: AbortSignal): Promise<void> {
@@ -171,6 +238,21 @@ export class RevocationAuthority {
       signal.addEventListener('abort', done);
     });
   }
+}
+
+/** Throws file.unusable; undefined where there is no list yet. */
+export async function readList({
+  store,
+  publicPem,
+}: Pick<RevocationAuthorityDeps, 'store' | 'publicPem'>): Promise<Held | undefined> {
+  const kept = await store.load().catch((cause: unknown) => {
+    throw unusable(store.name, cause);
+  });
+  if (kept === undefined) return undefined;
+  const opened = openDocument(REVOCATION_LIST, kept, [publicPem]);
+  // An empty list in its place would let revoked devices in again.
+  if ('error' in opened) throw unusable(store.name, opened.error);
+  return { list: opened.content, envelope: kept };
 }
 
 async function sign(

@@ -2,7 +2,7 @@ import { fromBinary } from '@bufbuild/protobuf';
 import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import type { MethodImpl, ServiceImpl } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
-import { type NameKind, parseName } from '@zerolatency/identity';
+import { type DeviceIdentity, type NameKind, parseName } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
 import type { RelayService } from '@zerolatency/proto/relay';
 import { type Catalogs, MAX_CATALOG_BYTES, MAX_DESCRIBED } from '../directory/catalogs.ts';
@@ -12,6 +12,8 @@ import type { Directory, DirectoryEntry } from '../directory/directory.ts';
 export interface DeviceLookup {
   readonly directory: Pick<Directory, 'locate' | 'list'>;
   readonly catalogs: Pick<Catalogs, 'of' | 'own'>;
+  /** Why a device that is not connected cannot connect. */
+  readonly revocations: { absence(device: DeviceIdentity): ZlError | undefined };
 }
 
 const DEFAULT_PAGE_SIZE = 100;
@@ -28,13 +30,19 @@ export function relayService(lookup: DeviceLookup): ServiceImpl<typeof RelayServ
 }
 
 /** Returns the pod that holds the device's socket now. */
-function locate({ directory }: DeviceLookup): MethodImpl<typeof RelayService.method.locate> {
+function locate({
+  directory,
+  revocations,
+}: DeviceLookup): MethodImpl<typeof RelayService.method.locate> {
   return async (request) => {
     const tenant = readName('tenant', request.tenant, 'tenant');
     const deviceId = readName('device', request.deviceId, 'device_id');
     const owner = await directory.locate({ tenant, deviceId });
     // Relays keep no registry, so a device that never existed looks the same.
-    if (owner === undefined) throw new ZlError('device.offline', `${deviceId} is not connected`);
+    if (owner === undefined) {
+      const offline = new ZlError('device.offline', `${deviceId} is not connected`);
+      throw revocations.absence({ tenant, deviceId }) ?? offline;
+    }
     const { relayId, linkUrl, epoch } = owner;
     return { relayId, linkUrl, epoch: BigInt(epoch) };
   };

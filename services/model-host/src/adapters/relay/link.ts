@@ -9,12 +9,16 @@ import {
   isKnownKind,
   NO_CALL,
   NO_PAYLOAD,
+  RENEWAL_FEATURE,
   readMessage,
 } from '@zerolatency/frame';
 import { OpenSchema, RouteLostReason, RouteLostSchema } from '@zerolatency/proto/link';
 import { Backoff } from '@zerolatency/service/backoff';
 import type { RelayLimits } from './limits.ts';
 import { type LinkCredentials, LinkSocket } from './link-socket.ts';
+
+/** What this host reads of a relay. */
+const FEATURES = [RENEWAL_FEATURE];
 
 export interface RelayMetrics {
   linksOpen(change: 1 | -1): void;
@@ -166,7 +170,10 @@ export class Link {
   }
 
   #sendOpen(handle: number, { tenant, deviceId }: LinkUser): void {
-    const payload = toBinary(OpenSchema, create(OpenSchema, { tenant, deviceId }));
+    const payload = toBinary(
+      OpenSchema,
+      create(OpenSchema, { tenant, deviceId, features: FEATURES }),
+    );
     this.send(deviceFrame(FrameKind.OPEN, handle, payload));
   }
 

@@ -36,9 +36,9 @@ export interface OpeningOptions {
 
 const BUSY = new ZlError('limit.exceeded', 'the relay takes no more calls to the device now');
 
-/** A handle belongs to one connection of its device, whose catalog alone may change. */
+/** A handle belongs to one connection of its device, whose catalog and credential may change. */
 export function isSameConnection(a: Opened, b: Opened): boolean {
-  return a.epoch === b.epoch && a.credential === b.credential;
+  return a.epoch === b.epoch;
 }
 
 export const OTHER_CONNECTION = new ZlError(
@@ -50,7 +50,7 @@ export const OTHER_CONNECTION = new ZlError(
 export class Opening {
   readonly #options: OpeningOptions;
   readonly #timer: NodeJS.Timeout;
-  /** The last one, while its credential is being checked. */
+  /** The last one. */
   #opened: Opened | undefined;
   #clock: JournalClock | undefined;
   #isOver = false;
@@ -78,7 +78,6 @@ export class Opening {
       if (Number(opened.epoch) < owner.epoch) this.#fail(OLD_LEASE);
       else void this.#check(opened);
     } else if (isSameConnection(this.#opened, opened)) {
-      // The catalog changed meanwhile.
       this.#opened = opened;
     } else {
       this.#fail(OTHER_CONNECTION);
@@ -90,10 +89,17 @@ export class Opening {
     this.#opened = opened;
     const clock = this.#clockOf(opened);
     this.#clock = clock;
-    const check = checkCredential(opened.credential, { tenant, deviceId });
     // Asked meanwhile: no call is sent before the device's clock is known.
-    const [credential] = await Promise.all([check, clock?.ask()]);
-    if (this.#isOver) return;
+    const asked = clock?.ask();
+    let checked: string;
+    let credential: Awaited<ReturnType<CredentialCheck>>;
+    do {
+      checked = this.#opened.credential;
+      credential = await checkCredential(checked, { tenant, deviceId });
+      await asked;
+      if (this.#isOver) return;
+      // The device may have renewed it meanwhile.
+    } while (this.#opened.credential !== checked);
     if ('error' in credential) {
       this.#fail(credential.error);
       return;

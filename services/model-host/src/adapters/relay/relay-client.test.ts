@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { create } from '@bufbuild/protobuf';
-import { callKey, FrameKind } from '@zerolatency/frame';
+import { create, fromBinary } from '@bufbuild/protobuf';
+import { callKey, FrameKind, RENEWAL_FEATURE } from '@zerolatency/frame';
 import { CatalogSchema, ServerSchema } from '@zerolatency/proto/bridge';
-import { RouteLostReason } from '@zerolatency/proto/link';
+import { type Open, OpenSchema, RouteLostReason } from '@zerolatency/proto/link';
 import { watchRevocations } from '@zerolatency/revocations';
 import { revocationFiles, revoked } from '@zerolatency/revocations/testing';
 import { verifierFromPem } from '@zerolatency/signing';
@@ -84,6 +84,59 @@ test('a credential that the authority did not sign for this device is refused', 
   await assert.rejects(devices.route('north', 'laptop').ready(never), {
     id: 'device.credential_invalid',
   });
+});
+
+test('[BRG-04] a host takes over a renewed credential while a call runs', async (t) => {
+  const { devices, device, key, relay, enrol } = await oneDevice(t);
+  const opens: Open[] = [];
+  relay.tamper = (frame) => {
+    if (frame.kind === FrameKind.OPEN) opens.push(fromBinary(OpenSchema, frame.payload));
+    return [frame];
+  };
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  // Without it a relay does not send the renewed one.
+  assert.deepEqual(opens[0]?.features, [RENEWAL_FEATURE]);
+  const call = attach(route);
+  const { credential } = await enrol('laptop', { deviceKey: key, expiresInMs: 7_200_000 });
+  device.credential = credential;
+  relay.announce(device);
+  await eventually(() => route.connection?.credential === credential);
+  call.send(1);
+  await eventually(() => call.frames.length === 1);
+  device.catalog = create(CatalogSchema, { servers: [create(ServerSchema, { name: 'fs' })] });
+  relay.announce(device);
+  await eventually(() => route.connection?.servers.length === 1);
+  assert.equal(route.connection?.credential, credential);
+  assert.deepEqual([call.log, opens.length], [['up 1'], 1]);
+});
+
+test('[BRG-04] a credential for another key, or of another device, ends the route', async (t) => {
+  const { devices, device, relay, enrol } = await oneDevice(t);
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  device.credential = (await enrol('laptop')).credential;
+  relay.announce(device);
+  // Opened anew with the other key.
+  await eventually(() => call.log.length === 3);
+  assert.deepEqual(call.log, ['up 1', 'lost', 'up 1']);
+  device.credential = (await enrol('another')).credential;
+  relay.announce(device);
+  await eventually(() => call.log.length === 4);
+  await assert.rejects(route.ready(never), { id: 'device.credential_invalid' });
+});
+
+test('[BRG-04] a revoked device is not waited for', async (t) => {
+  const limits = { connectWaitMs: 3_600_000, reconnectWaitMs: 3_600_000 };
+  const { devices, device, relay, directory } = await oneDevice(t, { limits });
+  const route = devices.route('north', 'laptop');
+  await route.ready(never);
+  const call = attach(route);
+  directory.revoked.add('laptop');
+  relay.disconnect(device, RouteLostReason.REVOKED);
+  await eventually(() => call.log.at(-1) === 'lost');
+  await assert.rejects(route.ready(never), { id: 'device.revoked' });
 });
 
 test('an expired credential is refused', async (t) => {

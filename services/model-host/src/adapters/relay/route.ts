@@ -31,11 +31,15 @@ type RouteState =
   | {
       readonly name: 'up';
       readonly hop: Hop;
-      readonly device: OpenedDevice;
+      device: OpenedDevice;
       connection: DeviceConnection;
+      /** The last OPENED; its credential may still be under check. */
+      newest: Opened;
     }
   | { readonly name: 'waiting'; readonly timer: NodeJS.Timeout }
   | { readonly name: 'closed' };
+
+type Up = Extract<RouteState, { name: 'up' }>;
 
 const CLOSED = new ZlError('server.draining', 'the route to the device is closed');
 
@@ -210,15 +214,34 @@ export class RelayRoute implements DeviceRoute {
     if (state.name === 'opening') {
       state.opening.onOpened(opened);
     } else if (state.name === 'up') {
-      if (!isSameConnection(state.device.opened, opened)) this.#lose(OTHER_CONNECTION);
-      else state.connection = connectionOf(state.hop, { ...state.device, opened });
+      state.newest = opened;
+      const { device } = state;
+      if (!isSameConnection(device.opened, opened)) this.#lose(OTHER_CONNECTION);
+      else if (opened.credential === device.opened.credential) change(state, { ...device, opened });
+      else void this.#takeOver(state, opened);
     }
+  }
+
+  /** The device has renewed its credential: calls go on if it is for the key that signs their receipts. */
+  async #takeOver(state: Up, opened: Opened): Promise<void> {
+    const { checkCredential, tenant, deviceId } = this.#options;
+    const credential = await checkCredential(opened.credential, { tenant, deviceId });
+    if (this.#state !== state || state.newest !== opened) return;
+    if ('error' in credential) {
+      this.#lose(credential.error);
+      return;
+    }
+    const { device } = state;
+    const isSameKey = credential.verifier.keyid === device.credential.verifier.keyid;
+    const fault = isSameKey ? credential.fault() : OTHER_CONNECTION;
+    if (fault === undefined) change(state, { ...device, opened, credential });
+    else this.#lose(fault);
   }
 
   #up(hop: Hop, device: OpenedDevice): void {
     const connection = connectionOf(hop, device);
     this.#backoff.reset();
-    this.#state = { name: 'up', hop, device, connection };
+    this.#state = { name: 'up', hop, device, connection, newest: device.opened };
     this.#waiters.resolveAll(connection);
     for (const user of [...this.#users.values()]) user.onRouteUp(connection);
   }
@@ -241,7 +264,8 @@ export class RelayRoute implements DeviceRoute {
   /** The directory knows who is connected, so another try would find the same. */
   #refused(reason: ZlError): void {
     const { locator, tenant, deviceId } = this.#options;
-    const isAnswer = reason.id === 'device.offline' && this.#returningMs === 0;
+    const isAnswer =
+      reason.id === 'device.revoked' || (reason.id === 'device.offline' && this.#returningMs === 0);
     if (isAnswer) {
       locator.forget(tenant, deviceId);
       this.#waiters.rejectAll(reason);
@@ -284,6 +308,11 @@ function forClients(error: ZlError): ZlError {
   if (error.id !== 'relay.unreachable') return error;
   const message = 'the relay of the device cannot be reached';
   return new ZlError('relay.unreachable', message, { cause: error });
+}
+
+function change(state: Up, device: OpenedDevice): void {
+  state.device = device;
+  state.connection = connectionOf(state.hop, device);
 }
 
 /** The public key is the one in the verified credential of the same message. */

@@ -9,7 +9,7 @@ export interface FileIssuerOptions {
   readonly issuer: string;
   readonly lifetimeMs: number;
   /** The time of issue that a credential of this device states now. */
-  readonly issueMs: (device: DeviceIdentity) => number;
+  readonly issueMs: (device: DeviceIdentity) => Promise<number>;
 }
 
 /** Signs with a private key in a file that only its owner can read. */
@@ -18,7 +18,7 @@ export async function openFileIssuer(options: FileIssuerOptions): Promise<Creden
   const issuerKey = await readPrivateKey(file, 'registrar.issuerKeyFile');
   return {
     issue: async (device, devicePublicKey) => {
-      const nowMs = issueMs(device);
+      const nowMs = await issueMs(device);
       const request = { device, devicePublicKey, issuer, issuerKey, nowMs, validForMs };
       const credential = await issueDeviceCredential(request);
       return { credential, expiresAtMs: nowMs + validForMs };
