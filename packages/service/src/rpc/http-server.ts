@@ -27,7 +27,10 @@ export interface HttpServerOptions {
   readonly observer: ListenerObserver;
   /** Whether a request at this path is served only with an access token. */
   readonly needsToken?: (path: string) => boolean;
-  readonly handler: (request: Http2ServerRequest, response: Http2ServerResponse) => void;
+  readonly handler: (
+    request: Http2ServerRequest,
+    response: Http2ServerResponse,
+  ) => void | Promise<void>;
   /** The sender has been refused so often that its stream is reset without an answer. */
   readonly isSpent?: (authorization: string) => boolean;
   /** Aborted when the server closes: streams that never end by themselves would keep it open. */
@@ -77,7 +80,7 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
     tls === undefined ? createPlainServer(http2Options(limits)) : secureServer(tls, options);
   guard(server, connections);
   server.on('request', (request, response) => {
-    serve({ request, response, connection: connections.of(request) }, options);
+    void serve({ request, response, connection: connections.of(request) }, options);
   });
   const accepting = new Accepting(server, {
     ...options,
@@ -159,7 +162,7 @@ interface Exchange {
   readonly connection: Connection | undefined;
 }
 
-function serve(exchange: Exchange, options: HttpServerOptions): void {
+async function serve(exchange: Exchange, options: HttpServerOptions): Promise<void> {
   const { request, response, connection } = exchange;
   const { handler, limits, observer, needsToken = () => false, isSpent } = options;
   // HTTP/1.1 has no streams, and one request at a time.
@@ -180,7 +183,7 @@ function serve(exchange: Exchange, options: HttpServerOptions): void {
   }
   capDeadline(request.headers);
   try {
-    handler(request, response);
+    await handler(request, response);
   } catch {
     // Connect throws on an authority that is not a valid URL. Uncaught, any stranger could end the process.
     response.writeHead(400);

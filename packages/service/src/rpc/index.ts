@@ -6,4 +6,4 @@ export { healthService, type Serving } from './health.ts';
 export { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
 export { exposeListener, watchListener } from './listener-telemetry.ts';
 export { addReflection } from './reflection.ts';
-export { rpcHandler } from './rpc-handler.ts';
+export { type ArrivedRpc, rpcHandler } from './rpc-handler.ts';

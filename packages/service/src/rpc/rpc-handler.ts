@@ -1,4 +1,6 @@
-import { ConnectError } from '@connectrpc/connect';
+import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
+import type { DescMethod, DescService } from '@bufbuild/protobuf';
+import { ConnectError, type ContextValues, createContextValues } from '@connectrpc/connect';
 import {
   createAsyncIterable,
   readAllBytes,
@@ -13,16 +15,31 @@ import {
 } from '@connectrpc/connect/protocol-connect';
 import { findTrailerError, setTrailerStatus } from '@connectrpc/connect/protocol-grpc';
 import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/connect-node';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { answerError, isGrpc, isRpc } from './answer-error.ts';
 import { readingError, toConnectError } from './connect-error.ts';
 
 export interface RpcHandlerOptions extends Omit<ConnectNodeAdapterOptions, 'fallback' | 'grpcWeb'> {
   /** A request that no interceptor saw; the method is "other" where nobody serves its path. */
   readonly onRefused: (refusal: { readonly method: string; readonly error: ZlError }) => void;
+  readonly gate?: Gate;
 }
 
-type NodeHandler = ReturnType<typeof connectNodeAdapter>;
+/** An RPC of which nobody has read more than its headers. */
+export interface ArrivedRpc {
+  readonly method: DescMethod;
+  readonly request: Http2ServerRequest;
+  readonly response: Http2ServerResponse;
+}
+
+/** Admits the RPCs of a service before Connect takes them: most of what a refusal would cost is Connect's. */
+export interface Gate {
+  readonly service: DescService;
+  /** Gives what the handler will find in its context; whatever it throws is told to the client. */
+  readonly admit: (rpc: ArrivedRpc) => Promise<ContextValues>;
+}
+
+type Serve = (request: Http2ServerRequest, response: Http2ServerResponse) => void | Promise<void>;
 type OnRefused = (error: ZlError) => void;
 
 const MAX_NAME_CHARS = 200;
@@ -31,15 +48,19 @@ const FIRST_ERROR_STATUS = 400;
 const MAX_ERROR_BYTES = 1024 * 1024;
 
 /** Serves gRPC and Connect. Every refusal carries an id of the catalogue and the details of google.rpc. */
-export function rpcHandler({ routes, onRefused, ...options }: RpcHandlerOptions): NodeHandler {
-  return connectNodeAdapter({
+export function rpcHandler({ routes, onRefused, gate, ...options }: RpcHandlerOptions): Serve {
+  const gated = new Map<string | undefined, UniversalHandler>();
+  const admitted = new WeakMap<object, ContextValues>();
+  const serve = connectNodeAdapter({
+    contextValues: (request) => admitted.get(request) ?? createContextValues(),
     ...options,
     grpcWeb: false,
     routes: (router) => {
       routes(router);
       router.handlers.forEach((handler, index, handlers) => {
-        const method = `${handler.service.typeName}/${handler.method.name}`;
+        const method = nameOf(handler);
         handlers[index] = detailed(handler, (error) => onRefused({ method, error }));
+        if (handler.service === gate?.service) gated.set(handler.requestPath, handler);
       });
     },
     fallback: (request, response) => {
@@ -54,6 +75,33 @@ export function rpcHandler({ routes, onRefused, ...options }: RpcHandlerOptions)
       return answerError(request, response, error);
     },
   });
+  if (gate === undefined) return serve;
+  return async (request, response) => {
+    const handler = gated.get(request.url.split('?', 1)[0]);
+    // Connect refuses the rest by its head.
+    if (handler !== undefined && takes(handler, request)) {
+      try {
+        admitted.set(request, await gate.admit({ method: handler.method, request, response }));
+      } catch (reason) {
+        const error = fromUnknown(reason);
+        onRefused({ method: nameOf(handler), error });
+        return answerError(request, response, error);
+      }
+    }
+    serve(request, response);
+  };
+}
+
+function takes(handler: UniversalHandler, request: Http2ServerRequest): boolean {
+  const { allowedMethods, supportedContentType, method } = handler;
+  if (method.methodKind === 'bidi_streaming' && request.httpVersionMajor < 2) return false;
+  const { 'content-type': contentType = '' } = request.headers;
+  return allowedMethods.includes(request.method) && supportedContentType(contentType);
+}
+
+/** Service and method, as gRPC writes them in its paths. */
+function nameOf({ service, method }: Pick<UniversalHandler, 'service' | 'method'>): string {
+  return `${service.typeName}/${method.name}`;
 }
 
 /** Connect reads the message of a unary RPC before any interceptor, and refuses some requests by their head. */

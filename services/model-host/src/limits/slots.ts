@@ -8,18 +8,24 @@ export interface SlotLimits {
 }
 
 type Owner = Pick<Identity, 'tenant' | 'user'>;
+type Scope = keyof SlotLimits;
 
 /** Bounds the turns or streams that are open at once: in this pod, per tenant and per user. */
 export class Slots {
-  readonly #what: 'turns' | 'streams';
   readonly #limits: SlotLimits;
+  /** Made once, because refusals come in floods. */
+  readonly #refusals: Readonly<Record<Scope, ZlError>>;
   readonly #perTenant = new Map<string, number>();
   readonly #perUser = new Map<string, number>();
   #taken = 0;
 
   constructor(what: 'turns' | 'streams', limits: SlotLimits) {
-    this.#what = what;
     this.#limits = limits;
+    const refusal = (scope: Scope) => {
+      const open = `${limits[scope]} ${what} are open, limits.${what}Per${scope}`;
+      return new ZlError('limit.exceeded', `${open} is ${limits[scope]}`);
+    };
+    this.#refusals = { Pod: refusal('Pod'), Tenant: refusal('Tenant'), User: refusal('User') };
   }
 
   get taken(): number {
@@ -50,10 +56,8 @@ export class Slots {
     };
   }
 
-  #check(taken: number, scope: keyof SlotLimits): void {
-    if (taken < this.#limits[scope]) return;
-    const limit = `limits.${this.#what}Per${scope} is ${this.#limits[scope]}`;
-    throw new ZlError('limit.exceeded', `${taken} ${this.#what} are open, ${limit}`);
+  #check(taken: number, scope: Scope): void {
+    if (taken >= this.#limits[scope]) throw this.#refusals[scope];
   }
 }
 

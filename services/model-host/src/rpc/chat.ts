@@ -36,12 +36,7 @@ import {
 import type { ModelMessage } from '../providers/port.ts';
 import { readArguments } from '../turn/tool-step.ts';
 import type { Turns } from '../turn/turns.ts';
-import {
-  identityOf,
-  methodOf,
-  type RefusalCounter,
-  type RefusalObserver,
-} from './identity-gate.ts';
+import { identityOf, type RefusalCounter } from './identity-gate.ts';
 
 // Many pages of text; more belongs in a file that a tool reads.
 export const MAX_TEXT_BYTES = 256 * 1024;
@@ -50,6 +45,11 @@ export interface EndedRpc {
   readonly method: string;
   readonly error: ZlError | undefined;
   readonly seconds: number;
+}
+
+interface RefusalObserver {
+  /** Turned away before its handler began. */
+  refused(rpc: { readonly method: string; readonly error: ZlError }): void;
 }
 
 /** Each RPC that opened ends. */
@@ -164,6 +164,11 @@ export function detailed(observer: RefusalObserver): Interceptor {
       throw toConnectError(error);
     }
   };
+}
+
+/** Service and method, as gRPC writes them in its paths. */
+function methodOf({ service, method }: Pick<HandlerContext, 'service' | 'method'>): string {
+  return `${service.typeName}/${method.name}`;
 }
 
 async function readActions(

@@ -1,24 +1,20 @@
-import { createContextKey, type HandlerContext } from '@connectrpc/connect';
-import { ZlError } from '@zerolatency/errors';
+import type { DescMethod } from '@bufbuild/protobuf';
+import {
+  type ContextValues,
+  createContextKey,
+  createContextValues,
+  type HandlerContext,
+} from '@connectrpc/connect';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { Identity, ProvenIdentity } from '@zerolatency/identity';
 import { AgentService } from '@zerolatency/proto/agent';
-import { fromConnectError, toConnectError } from '@zerolatency/service/rpc';
-
-export interface RefusalObserver {
-  /** Turned away at the gate, before the RPC opened. */
-  refused(rpc: { readonly method: string; readonly error: ZlError }): void;
-}
+import type { ArrivedRpc } from '@zerolatency/service/rpc';
 
 /** @throws ZlError identity.invalid */
 export type VerifyAccessToken = (accessToken: string) => Promise<ProvenIdentity>;
 
 const identityKey = createContextKey<ProvenIdentity | undefined>(undefined, {
   description: 'the verified identity',
-});
-
-/** Tells the listener that the peer of this connection has been authenticated. */
-export const proveKey = createContextKey<() => void>(() => {}, {
-  description: 'what to do once the peer is authenticated',
 });
 
 /** Bounds the streams of an identity over all its connections. */
@@ -33,7 +29,7 @@ export interface RefusalCounter {
 }
 
 /** RPCs that are one turn, so that without a slot for it they need not be read. */
-const ONE_TURN: ReadonlySet<HandlerContext['method']> = new Set([
+const ONE_TURN: ReadonlySet<DescMethod> = new Set([
   AgentService.method.chat,
   AgentService.method.callTool,
 ]);
@@ -44,34 +40,32 @@ export interface GateOptions {
   readonly verifyToken: VerifyAccessToken;
   readonly streams: StreamSlots;
   readonly refusals: RefusalCounter;
-  readonly observer: RefusalObserver;
+  /** The peer of this request has been authenticated. */
+  readonly onProved: (request: ArrivedRpc['request']) => void;
 }
 
-/** Runs before the body is read, so that a stranger costs no more than headers. */
+/** Runs on the headers alone, so that a stranger, or a turn without a slot, costs no more than these. */
 export function identityGate({
   turns,
   verifyToken,
   streams,
   refusals,
-  observer,
-}: GateOptions): (context: HandlerContext) => Promise<void> {
-  return async (context) => {
-    const authorization = context.requestHeader.get('authorization');
+  onProved,
+}: GateOptions): (rpc: ArrivedRpc) => Promise<ContextValues> {
+  return async ({ method, request, response }) => {
+    const { authorization } = request.headers;
     try {
-      const token = bearerToken(authorization);
-      const proven = await verifyToken(token);
-      context.values.get(proveKey)();
-      if (ONE_TURN.has(context.method)) turns.assertRoom(proven.identity);
-      const release = streams.take(proven.identity);
-      // The signal aborts when the stream ends, however it does.
-      if (context.signal.aborted) release();
-      context.signal.addEventListener('abort', release, { once: true });
-      context.values.set(identityKey, proven);
+      const proven = await verifyToken(bearerToken(authorization));
+      onProved(request);
+      if (ONE_TURN.has(method)) turns.assertRoom(proven.identity);
+      // The client may have left while its token was verified; HTTP/1.1 has a response and no stream.
+      if ((response.stream ?? response).destroyed) throw new ZlError('turn.cancelled', 'cancelled');
+      response.once('close', streams.take(proven.identity));
+      return createContextValues().set(identityKey, proven);
     } catch (reason) {
-      const error = fromConnectError(reason);
+      const error = fromUnknown(reason);
       if (error.id === 'limit.exceeded') refusals.count(authorization ?? '');
-      observer.refused({ method: methodOf(context), error });
-      throw toConnectError(error);
+      throw error;
     }
   };
 }
@@ -83,13 +77,9 @@ export function identityOf(context: Pick<HandlerContext, 'values'>): ProvenIdent
   return identity;
 }
 
-/** Service and method, as gRPC writes them in its paths. */
-export function methodOf({ service, method }: Pick<HandlerContext, 'service' | 'method'>): string {
-  return `${service.typeName}/${method.name}`;
-}
-
-function bearerToken(header: string | null): string {
-  if (header === null) throw new ZlError('identity.missing', 'the request has no authorization');
+function bearerToken(header: string | undefined): string {
+  if (header === undefined)
+    throw new ZlError('identity.missing', 'the request has no authorization');
   const [, token] = /^bearer +([\w.~+/=-]+)$/i.exec(header) ?? [];
   if (token === undefined) {
     throw new ZlError('identity.invalid', 'authorization is not "Bearer <token>"');

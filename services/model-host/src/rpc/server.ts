@@ -1,5 +1,4 @@
-import type { Http2ServerRequest } from 'node:http2';
-import { type ConnectRouter, createContextValues } from '@connectrpc/connect';
+import type { ConnectRouter } from '@connectrpc/connect';
 import { compressionGzip } from '@connectrpc/connect-node';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
@@ -15,12 +14,7 @@ import {
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
 import type { Refusals } from '../limits/refusals.ts';
 import { type ChatDeps, callTool, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
-import {
-  identityGate,
-  proveKey,
-  type StreamSlots,
-  type VerifyAccessToken,
-} from './identity-gate.ts';
+import { identityGate, type StreamSlots, type VerifyAccessToken } from './identity-gate.ts';
 
 export interface RpcServerOptions
   extends Pick<HttpServerOptions, 'host' | 'port' | 'tls'>,
@@ -44,9 +38,12 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
   const handler = rpcHandler({
     routes: (router) => route(router, options, closing.signal),
-    contextValues: (request) => {
-      const connection = server.connectionOf(request as Http2ServerRequest);
-      return createContextValues().set(proveKey, () => connection?.prove());
+    gate: {
+      service: AgentService,
+      admit: identityGate({
+        ...options,
+        onProved: (request) => server.connectionOf(request)?.prove(),
+      }),
     },
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
@@ -69,7 +66,7 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   router.service(
     AgentService,
     { streamChat: streamChat(options), chat: chat(options), callTool: callTool(options) },
-    { requestGate: identityGate(options), interceptors },
+    { interceptors },
   );
   // These never end by themselves and would keep the server open.
   const endless = { interceptors, shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };

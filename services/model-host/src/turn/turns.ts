@@ -50,6 +50,9 @@ export interface RunningTurn {
   cancel(error: ZlError): void;
 }
 
+/** Made once, because a drain may refuse many. */
+const noNewTurns = new ZlError('server.draining', 'this pod takes no new turns');
+
 /** The turns of this pod: admits them, and ends them when the pod drains. */
 export class Turns {
   readonly #deps: TurnsDeps;
@@ -71,9 +74,7 @@ export class Turns {
 
   /** Cheap, so it comes before the request is read. @throws server.draining or limit.exceeded */
   assertRoom(identity: Identity): void {
-    if (this.draining.aborted) {
-      throw new ZlError('server.draining', 'this pod takes no new turns');
-    }
+    if (this.draining.aborted) throw noNewTurns;
     this.#deps.slots.assertFree(identity);
   }
 
