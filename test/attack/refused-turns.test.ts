@@ -9,7 +9,7 @@ const AT_ONCE = 50;
 const MAX_RATIO = 1 / 5;
 const COMPARED = size({ short: 5, long: 9 });
 /** Only the first hundred refusals of a token are certain to be explained. */
-const ROUNDS = Math.min(10, Math.floor(100 / COMPARED));
+const ROUNDS = Math.min(8, Math.floor(100 / COMPARED));
 const WARM_UPS = 10;
 /** Slots are held for longer than any of it takes. */
 const SETTINGS = { 'limits.turnsPerUser': 1, 'turn.timeout': '1h' };
