@@ -193,3 +193,12 @@ test('only main.ts and programs touch the process', () => {
     [],
   );
 });
+
+test('folders are made by makeFolder', () => {
+  // Node's recursive mkdir never ends where an existing folder answers ENOENT.
+  const recursive = product.filter(({ text }) => /\bmkdir(Sync)?\([^;]*recursive: true/.test(text));
+  assert.deepEqual(
+    recursive.map(({ path }) => path),
+    [],
+  );
+});

@@ -150,6 +150,29 @@ export function successorFault(
   return isLater ? undefined : 'it does not expire later';
 }
 
+/** Why a device must not keep the credential that an enrolment gave it; undefined when it may. */
+export function enrolledFault(
+  credential: string,
+  given: {
+    /** As whom the registrar says that the device is enrolled. */
+    readonly device: DeviceIdentity;
+    readonly key: KeyObject;
+    /** What the device had before; absent at the first enrolment. */
+    readonly earlier?: string | undefined;
+  },
+): string | undefined {
+  const { value, error } = readDeviceCredential(credential);
+  if (error !== undefined) return error;
+  const { tenant, deviceId } = given.device;
+  if (value.tenant !== tenant || value.deviceId !== deviceId) {
+    return `it is for ${value.deviceId} of ${value.tenant}, and not for ${deviceId} of ${tenant}`;
+  }
+  if (value.key === undefined || !isKeyOf(value.key.jwk, given.key)) return 'it is for another key';
+  const before = given.earlier && readDeviceCredential(given.earlier).value?.tenant;
+  if (!before || before === tenant) return undefined;
+  return `it is of the tenant ${tenant}, and the device belongs to ${before}; give another one a folder of its own`;
+}
+
 function isKeyOf(jwk: JWK, key: KeyObject): boolean {
   try {
     return createPublicKey({ key: { ...jwk }, format: 'jwk' }).equals(createPublicKey(key));

@@ -1,6 +1,7 @@
 export { verifyAccessToken } from './access-token.ts';
 export { peerName } from './certificate-name.ts';
 export {
+  enrolledFault,
   HOST_CREDENTIAL_TOLERANCE_S,
   issueDeviceCredential,
   type ProvenDevice,

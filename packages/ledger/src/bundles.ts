@@ -21,7 +21,8 @@ export function bundleFile(dir: string, digest: string): string {
 export function keepBundle(dir: string, digest: Digest, content: Bundle): void {
   const path = bundleFile(dir, digest);
   if (existsSync(path) && digestOfBytes(readFileSync(path)) === digest) return;
-  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
+  // The ledger's own folder is there.
+  if (!existsSync(dirname(path))) mkdirSync(dirname(path), { mode: 0o700 });
   const draft = `${path}.new`;
   const file = openSync(draft, 'w', 0o600);
   try {

@@ -1,10 +1,9 @@
-import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Tracer } from '@opentelemetry/api';
 import { ZlError } from '@zerolatency/errors';
 import { SERVER_MANIFEST, serversOf } from '@zerolatency/manifest';
 import { BundleHolder } from '@zerolatency/policy';
-import { writeAtomically } from '@zerolatency/service/files';
+import { makeFolder, writeAtomically } from '@zerolatency/service/files';
 import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import { steadyClock } from '@zerolatency/service/steady-clock';
 import type { Logger, Registry } from '@zerolatency/service/telemetry';
@@ -133,6 +132,7 @@ async function openParts(
   deps: Omit<BridgeDeps, 'onLive'> & Metered & { readonly onLive: () => void },
 ) {
   const { lifecycle, log, metrics, tracer, onLive } = deps;
+  await makeFolder(config.stateDir);
   const journal = openCallJournal(config, deps);
   const device = await openDevice(config.device);
   const { policy, policyRefusal } = await openPolicy(config, { ...deps, journal });
@@ -161,7 +161,6 @@ function openCallJournal(
   { stateDir }: BridgeConfig,
   { lifecycle, log, metrics }: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
 ): SqliteJournal {
-  mkdirSync(stateDir, { recursive: true, mode: 0o700 });
   let isFailing = false;
   const journal = openJournal(join(stateDir, 'journal.db'), {
     wrote(durable, seconds) {

@@ -1,9 +1,10 @@
 import { createPublicKey } from 'node:crypto';
 import { existsSync } from 'node:fs';
-import { mkdir, readFile, rename } from 'node:fs/promises';
+import { readFile, rename } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { dirname, join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
 import { parse } from 'yaml';
@@ -43,7 +44,7 @@ export async function createInstallation(layout: Layout): Promise<void> {
 async function createParties(layout: Layout): Promise<void> {
   checkFolder(layout);
   for (const folder of [layout.host.state, layout.device.state]) {
-    await mkdir(folder, { recursive: true, mode: 0o700 });
+    await makeFolder(folder);
   }
   await createCertificates(layout);
   await createIssuers(layout);
@@ -74,7 +75,7 @@ async function createHostKey({ host, receiptKeys }: Layout): Promise<void> {
 /** Key and credential come with its enrolment. */
 async function createDevice(layout: Layout): Promise<void> {
   const { device } = layout;
-  await mkdir(device.files, { recursive: true, mode: 0o700 });
+  await makeFolder(device.files);
   await writePublic(join(device.files, 'welcome.txt'), WELCOME);
   await installManifest(layout, firstManifest(layout));
 }
@@ -99,7 +100,7 @@ async function addRegistrar(layout: Layout): Promise<void> {
   const settings = await readSettings(layout.settings);
   if (settings.registrar !== undefined) return;
   const { issuerKey, earlierIssuerKey } = layout.registrar;
-  await mkdir(dirname(issuerKey), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(issuerKey));
   if (existsSync(earlierIssuerKey)) await rename(earlierIssuerKey, issuerKey);
   await addCertificate(layout, 'registrar');
   const { relay } = parse(await readFile(layout.device.config, 'utf8'));

@@ -1,6 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 import { parse, stringify } from 'yaml';
 import { readSettings } from '../settings.ts';
 import { addCertificate, addPodCertificate } from './certificates.ts';
@@ -129,7 +130,7 @@ async function writeRedis({ redis }: Layout, port: number): Promise<void> {
     'user default off',
     `user ${REDIS_USER} on #${hash} ~zl:* ${rights}`,
   ];
-  await mkdir(redis.dir, { recursive: true, mode: 0o700 });
+  await makeFolder(redis.dir);
   await writePrivate(redis.password, password);
   await writePrivate(redis.config, `${directives.join('\n')}\n`);
 }

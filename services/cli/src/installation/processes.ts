@@ -1,11 +1,12 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, createReadStream, existsSync, fstatSync, openSync } from 'node:fs';
-import { mkdir, readFile, rm } from 'node:fs/promises';
+import { readFile, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
+import { makeFolder } from '@zerolatency/service/files';
 import { isProcessMark, isRunning, markOf, type ProcessMark } from '@zerolatency/service/processes';
 import type { Terminal } from '../terminal.ts';
 import { type Layout, projectRoot } from './layout.ts';
@@ -128,7 +129,7 @@ export async function startService(
   { service, main, isSupervised = false }: StartOptions,
 ): Promise<StartedService> {
   const logFile = layout.log(service);
-  await mkdir(dirname(logFile), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(logFile));
   const log = openSync(logFile, 'a', 0o600);
   const { size: start } = fstatSync(log);
   const node = [terminal.nodePath, '--disable-warning=ExperimentalWarning'];

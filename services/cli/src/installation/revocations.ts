@@ -1,6 +1,7 @@
-import { mkdir, readFile } from 'node:fs/promises';
+import { readFile } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { REVOCATION_LIST, type RevocationList } from '@zerolatency/revocations';
+import { makeFolder } from '@zerolatency/service/files';
 import { generateKeyPair, signDocument, signerFromPem } from '@zerolatency/signing';
 import { type Document, parseDocument } from 'yaml';
 import { readSettings } from '../settings.ts';
@@ -30,7 +31,7 @@ export async function addRevocations(layout: Layout): Promise<void> {
 
 /** The settings of a relay or host that follows, and the list from which it starts without the registrar. */
 export async function followRevocations(layout: Layout, followed: Layout['relay']['followed']) {
-  await mkdir(dirname(followed.stateFile), { recursive: true, mode: 0o700 });
+  await makeFolder(dirname(followed.stateFile));
   await writePublic(followed.file, await readFile(layout.registrar.revocations, 'utf8'));
   const { registrar } = await readSettings(layout.settings);
   return { ...followed, keysDir: layout.revocationKeys, registrarUrl: registrar?.url };

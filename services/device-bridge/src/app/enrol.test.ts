@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { createPublicKey } from 'node:crypto';
+import { createPublicKey, type KeyObject } from 'node:crypto';
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
@@ -14,20 +14,42 @@ import { enrol } from './enrol.ts';
 
 const NEW = makeKey();
 
-/** A registrar that hands out this key for the manifest, and a folder with an enrolled device. */
-async function enrolledBefore(t: TestContext, manifestKey: string) {
+interface Changes {
+  readonly manifestKey?: string;
+  /** Whom the credential names, and for which key. */
+  readonly tenant?: string;
+  readonly deviceId?: string;
+  readonly publicKey?: KeyObject;
+  /** Of the credential that is there. */
+  readonly earlierTenant?: string;
+  /** Of the policy. */
+  readonly envelope?: string;
+}
+
+function credentialFor(tenant: string, deviceId: string, devicePublicKey: KeyObject) {
+  return issueDeviceCredential({
+    ...{ device: { tenant, deviceId }, devicePublicKey },
+    ...{ issuer: 'test', issuerKey: NEW.privateKey, nowMs: Date.now(), validForMs: 60_000 },
+  });
+}
+
+/** A registrar that enrols laptop of north, and a folder with an enrolled device. */
+async function enrolledBefore(t: TestContext, changes: Changes = {}) {
+  const { manifestKey = NEW.publicPem, envelope = 'new' } = changes;
+  const { tenant = 'north', deviceId = 'laptop', earlierTenant } = changes;
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
   const { certFile, keyFile } = await authority.server('localhost');
   const answer = async ({ deviceKeyJwk }: { readonly deviceKeyJwk: string }) => ({
-    credential: await issueDeviceCredential({
-      device: { tenant: 'north', deviceId: 'laptop' },
-      devicePublicKey: createPublicKey({ key: JSON.parse(deviceKeyJwk), format: 'jwk' }),
-      ...{ issuer: 'test', issuerKey: NEW.privateKey, nowMs: Date.now(), validForMs: 60_000 },
-    }),
+    credential: await credentialFor(
+      tenant,
+      deviceId,
+      changes.publicKey ?? createPublicKey({ key: JSON.parse(deviceKeyJwk), format: 'jwk' }),
+    ),
+    ...{ tenant: 'north', deviceId: 'laptop' },
     relayUrls: ['wss://relay.test/v1/device'],
     relayCaPem: authority.ca,
-    policy: { envelope: 'new', publicKeysPem: [NEW.publicPem] },
+    policy: { envelope, publicKeysPem: [NEW.publicPem] },
     manifest: { envelope: 'new', publicKeysPem: [manifestKey] },
   });
   const server = createServer(
@@ -47,6 +69,10 @@ async function enrolledBefore(t: TestContext, manifestKey: string) {
   for (const name of ['credential.jws', 'policy/bundle.dsse.json']) {
     writeFileSync(join(state, name), 'old');
   }
+  if (earlierTenant !== undefined) {
+    const earlier = await credentialFor(earlierTenant, 'laptop', NEW.publicKey);
+    writeFileSync(join(state, 'credential.jws'), earlier);
+  }
   const { port } = server.address() as AddressInfo;
   const to = ['--registrar', `https://localhost:${port}`, '--ca', authority.caFile];
   const args = [createEnrolmentCode(), ...to, '--state', state, '--force'];
@@ -58,16 +84,40 @@ async function enrolledBefore(t: TestContext, manifestKey: string) {
 }
 
 test('[BRG-04] an answer that cannot be used leaves an enrolled device as it is', async (t) => {
-  const { run, keysOf, textOf } = await enrolledBefore(t, 'not a key');
+  const { run, keysOf, textOf } = await enrolledBefore(t, { manifestKey: 'not a key' });
   await assert.rejects(run(), /public key PEM/);
   assert.deepEqual([keysOf('policy'), keysOf('servers')], [['old.pem'], ['old.pem']]);
   assert.deepEqual([textOf('policy/bundle.dsse.json'), textOf('credential.jws')], ['old', 'old']);
 });
 
 test('[BRG-04] another enrolment replaces the keys of an earlier authority', async (t) => {
-  const { run, keysOf, textOf } = await enrolledBefore(t, NEW.publicPem);
+  const { run, keysOf, textOf } = await enrolledBefore(t);
   assert.equal(await run(), 0);
   const keys = [`${verifierFromPem(NEW.publicPem).keyid}.pem`];
   assert.deepEqual([keysOf('policy'), keysOf('servers')], [keys, keys]);
   assert.equal(textOf('policy/bundle.dsse.json'), 'new');
+});
+
+test('[BRG-04] a credential for another key, device or tenant replaces nothing', async (t) => {
+  for (const [changes, fault] of [
+    [{ publicKey: makeKey().publicKey }, /it is for another key/],
+    [{ deviceId: 'desktop' }, /for desktop of north, and not for laptop of north/],
+    [{ tenant: 'south' }, /for laptop of south, and not for laptop of north/],
+    [{ earlierTenant: 'south' }, /the device belongs to south/],
+  ] as const) {
+    const { run, keysOf, textOf } = await enrolledBefore(t, changes);
+    const before = textOf('credential.jws');
+    await assert.rejects(run(), { id: 'device.credential_invalid', message: fault });
+    assert.equal(textOf('credential.jws'), before);
+    assert.deepEqual(keysOf('policy'), ['old.pem']);
+  }
+  const again = await enrolledBefore(t, { earlierTenant: 'north' });
+  assert.equal(await again.run(), 0);
+});
+
+test('[BRG-04] an answer that is too large is not read', async (t) => {
+  const envelope = 'x'.repeat(32 * 1024 * 1024);
+  const { run, textOf } = await enrolledBefore(t, { envelope });
+  await assert.rejects(run(), { id: 'registrar.unreachable', message: /larger than|readMaxBytes/ });
+  assert.equal(textOf('credential.jws'), 'old');
 });

@@ -5,9 +5,9 @@ import { arch, platform } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { ZlError } from '@zerolatency/errors';
-import { parseEnrolmentCode, readDeviceCredential } from '@zerolatency/identity';
+import { enrolledFault, parseEnrolmentCode, readDeviceCredential } from '@zerolatency/identity';
 import type { EnrolResponse } from '@zerolatency/proto/enrolment';
-import { makeFolder, writeAtomically } from '@zerolatency/service/files';
+import { makeFolder, readIfThere, writeAtomically } from '@zerolatency/service/files';
 import { parseCertificates } from '@zerolatency/service/tls';
 import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { readDeviceKey } from '../adapters/credential/read-credential.ts';
@@ -60,16 +60,19 @@ export async function enrol(
   }
   const key = await openKey(asked);
   const enrolled = await askRegistrar({ ...asked, key, platform: `${platform()} ${arch()}` });
-  const { value: device, error } = readDeviceCredential(enrolled.credential);
-  if (error !== undefined) {
-    const why = `the registrar sent a credential that cannot be used: ${error}`;
+  const { credential, tenant, deviceId } = enrolled;
+  const earlier = await readIfThere(place.credentialFile);
+  const fault = enrolledFault(credential, { device: { tenant, deviceId }, key, earlier });
+  if (fault !== undefined) {
+    const why = `the registrar sent a credential that cannot be used: ${fault}`;
     throw new ZlError('device.credential_invalid', why);
   }
   const config = place.folder === undefined ? undefined : await writeFiles(place, enrolled);
   // The last file: with it the device is enrolled.
-  await writeAtomically(place.credentialFile, enrolled.credential);
-  const until = new Date(device.expiresAtMs ?? 0).toISOString();
-  output.write(`Enrolled as ${device.deviceId} of ${device.tenant}; credential until ${until}.\n`);
+  await writeAtomically(place.credentialFile, credential);
+  const { expiresAtMs } = readDeviceCredential(credential).value ?? {};
+  const until = expiresAtMs === undefined ? 'revoked' : new Date(expiresAtMs).toISOString();
+  output.write(`Enrolled as ${deviceId} of ${tenant}; credential until ${until}.\n`);
   if (config !== undefined) output.write(`Start it with: device-bridge --config ${config}\n`);
   return 0;
 }

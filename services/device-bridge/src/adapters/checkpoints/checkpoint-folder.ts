@@ -1,9 +1,9 @@
 import { existsSync } from 'node:fs';
-import { mkdir, readdir, readFile, stat } from 'node:fs/promises';
+import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { claimedCheckpoint } from '@zerolatency/ledger/checkpoint';
-import { readIfThere, writeAtomically } from '@zerolatency/service/files';
+import { makeFolder, readIfThere, writeAtomically } from '@zerolatency/service/files';
 import { type Verifier, verifierFromPem } from '@zerolatency/signing';
 import type { CheckpointStore, KeptCheckpoint, WitnessedLedger } from '../../witness/witness.ts';
 
@@ -11,7 +11,7 @@ import type { CheckpointStore, KeptCheckpoint, WitnessedLedger } from '../../wit
 const NAME = /^(?<ledgerId>[0-9a-f]{32})-(?<keyid>[0-9a-f]{16})\.checkpoint$/;
 
 export async function openCheckpoints(folder: string): Promise<CheckpointStore> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
+  await makeFolder(folder);
   const kept = new Map<string, KeptCheckpoint>();
   /** No other checkpoint may take the place of what cannot be read. */
   const unreadable = new Map<string, unknown>();

@@ -1,8 +1,9 @@
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { isBelow, type ManifestServer } from '@zerolatency/manifest';
+import { makeFolder } from '@zerolatency/service/files';
 import { sha256 } from '@zerolatency/signing';
 import {
   type Containment,
@@ -107,7 +108,7 @@ export class Containments {
 
   async #inCgroup(parent: string, name: string, program: Program): Promise<Containment> {
     const folder = join(parent, `${this.#prefix}${name}`);
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     // It joins before it can fork. 0 is the process that writes.
     const script = 'echo 0 > "$1" && shift && exec "$@"';
     const joined = [join(folder, 'cgroup.procs'), program.command, ...program.args];

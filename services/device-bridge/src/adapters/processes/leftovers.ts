@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { killGroup } from '@zerolatency/mcp';
 import {
@@ -15,9 +15,10 @@ import {
 export class Leftovers {
   readonly #dir: string;
 
+  /** Its parent is there. */
   constructor(dir: string) {
     this.#dir = dir;
-    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    if (!existsSync(dir)) mkdirSync(dir, { mode: 0o700 });
   }
 
   started(server: string, pid: number): void {

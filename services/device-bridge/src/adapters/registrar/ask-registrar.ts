@@ -22,6 +22,9 @@ export interface EnrolmentOffer {
 /** A registrar that does not answer within this time is unreachable. */
 const TIMEOUT_MS = 15_000;
 
+/** Two signed files, as large as they may be on a disk, and their keys. */
+const READ_MAX_BYTES = 10 * 1024 * 1024;
+
 /** Uses the code up, and returns all that the bridge needs to start. */
 export async function askRegistrar(offer: EnrolmentOffer): Promise<EnrolResponse> {
   const { code, key, url, ca, deviceId, platform } = offer;
@@ -31,6 +34,7 @@ export async function askRegistrar(offer: EnrolmentOffer): Promise<EnrolResponse
     baseUrl: url,
     httpVersion: '1.1',
     nodeOptions: { ca, minVersion: 'TLSv1.2' },
+    readMaxBytes: READ_MAX_BYTES,
   });
   const request = { code, deviceKeyJwk, proof, deviceId, platform };
   try {

@@ -1,8 +1,8 @@
 import type { KeyObject } from 'node:crypto';
-import { mkdir, readdir, readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { writeAtomically } from '@zerolatency/service/files';
+import { makeFolder, writeAtomically } from '@zerolatency/service/files';
 import { verifierFromPem } from '@zerolatency/signing';
 import type { RegistrarConfig } from '../../config.ts';
 import type { DeviceFiles } from '../../registrar/enrolments.ts';
@@ -24,7 +24,7 @@ export async function readDeviceFiles(devices: Settings): Promise<DeviceFiles> {
 export async function keepPublicKey(dir: string, key: KeyObject): Promise<void> {
   if (dir === '') return;
   const pem = key.export({ type: 'spki', format: 'pem' }).toString();
-  await mkdir(dir, { recursive: true, mode: 0o700 });
+  await makeFolder(dir);
   await writeAtomically(join(dir, `${verifierFromPem(pem).keyid}.pem`), pem);
 }
 
