@@ -26,12 +26,12 @@ test('[BRG-04] zl devices revoke says what it did, when it holds, and how to let
     deviceId: 'desktop',
   };
   const terminal = fakeTerminal();
-  assert.equal(await revoke(terminal, settings, { device: 'laptop' }), 0);
+  assert.equal(await revoke(terminal, settings, { device: 'laptop', offline: true }), 0);
   assert.match(terminal.output(), /^Revoked laptop: .*\(list version 2\)/);
   assert.match(terminal.output(), /within 5 s/);
   assert.match(terminal.output(), /zl devices invite --device laptop/);
   assert.ok(logLines.some((line) => line.includes('device revoked')));
   const json = fakeTerminal();
-  await revoke(json, settings, { device: 'laptop', json: true });
+  await revoke(json, settings, { device: 'laptop', offline: true, json: true });
   assert.equal(JSON.parse(json.output()).version, 3);
 });

@@ -140,7 +140,8 @@ function addDeviceCommands(program: Command, { terminal, finish, layout }: Comma
   group
     .command('revoke')
     .description('end the connection of a device, and refuse the credentials it has')
-    .argument('<device>', 'the device id, whether the device is connected or not')
+    .argument('<device>', 'the device id')
+    .option('--offline', 'revoke a device that is not connected, so that its name is not checked')
     .option('--json', 'print JSON')
     .action(async (device, options) => {
       const { revoke } = await LOAD.devices();

@@ -4,3 +4,4 @@ export { type ConfigSources, type ConfigSpec, loadConfig } from './load.ts';
 export { dereference, type JsonSchema, prepareSchema } from './schema.ts';
 export { resolveSecret, type SecretRef, type SecretSources } from './secret.ts';
 export { parseBytes, parseDurationMs } from './units.ts';
+export { suggestion } from './validate.ts';

@@ -126,7 +126,7 @@ test('text from a device cannot control the terminal', async (t) => {
 });
 
 /** Returns what it was asked. */
-async function serveRegistrar(t: TestContext, made: Installed): Promise<CreateCodeRequest[]> {
+async function serveRegistrar(t: TestContext, made: Installed, revoked: string[] = []) {
   const asked: CreateCodeRequest[] = [];
   const { url } = await serveFake(t, made.layout, {
     name: 'registrar',
@@ -136,6 +136,10 @@ async function serveRegistrar(t: TestContext, made: Installed): Promise<CreateCo
           asked.push(request);
           const expiresAt = timestampFromMs(Date.UTC(2026, 0, 2));
           return { code: 'AAAAA-BBBBB', expiresAt, enrolUrl: 'https://registrar.test' };
+        },
+        revoke({ deviceId }) {
+          revoked.push(deviceId);
+          return { version: 2n };
         },
       }),
   });
@@ -181,4 +185,31 @@ test('[BRG-04] without a registrar an invitation says what to do', async (t) => 
   const none = await made.zl(['devices', 'invite']);
   assert.match(none.stderr, /names no registrar; "zl up" adds one/);
   assert.equal(none.status, 1);
+});
+
+test('[BRG-04] a mistyped device is not revoked, unless --offline says that it is not connected', async (t) => {
+  const made = await installed(t);
+  const revoked: string[] = [];
+  await serveRegistrar(t, made, revoked);
+  await serveRelay(t, made, [device('desktop'), device('laptop-1'), device('evil\u001b[2J')]);
+  const revoke = (...args: string[]) => made.zl(['devices', 'revoke', ...args]);
+  const mistyped = await revoke('laptp-1');
+  assert.equal(mistyped.status, 1);
+  assert.match(
+    mistyped.stderr,
+    /^zl: device\.unknown: no device laptp-1 is connected\. Did you mean "laptop-1"\? .*--offline/,
+  );
+  const hostile = await revoke('evil');
+  assert.doesNotMatch(hostile.stderr, /[^\P{Cc}\n]/u);
+  assert.deepEqual(revoked, []);
+  assert.equal((await revoke('laptop-1')).status, 0);
+  assert.equal((await revoke('in-a-taxi', '--offline')).status, 0);
+  await made.point({ relay: { url: 'https://localhost:1' } });
+  const unchecked = await revoke('desktop');
+  assert.match(
+    unchecked.stderr,
+    /^zl: relay\.unreachable: the name cannot be checked: .*--offline/,
+  );
+  assert.equal((await revoke('desktop', '--offline')).status, 0);
+  assert.deepEqual(revoked, ['laptop-1', 'in-a-taxi', 'desktop']);
 });

@@ -2,10 +2,11 @@ import { toJson } from '@bufbuild/protobuf';
 import { timestampMs } from '@bufbuild/protobuf/wkt';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
-import type { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge';
 import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
+import { suggestion } from '@zerolatency/service/config';
 import { connectionError } from '../connection/connection-error.ts';
 import { createInvitation, revokeDevice } from '../connection/registrar.ts';
 import { readAuthorities, readText } from '../input.ts';
@@ -63,9 +64,10 @@ export async function invite(
 export async function revoke(
   terminal: Terminal,
   settings: Settings,
-  options: { readonly device: string; readonly json?: boolean },
+  options: { readonly device: string; readonly offline?: boolean; readonly json?: boolean },
 ): Promise<number> {
   const { device } = options;
+  if (!options.offline) await expectConnected(settings, device);
   const { revokedAtMs, version } = await revokeDevice(settings, device);
   const revokedAt = new Date(revokedAtMs).toISOString();
   if (options.json) {
@@ -87,6 +89,22 @@ export async function revoke(
   );
   print(terminal, `To let it in again: zl devices invite --device ${device}`);
   return EXIT_STATUS.ok;
+}
+
+/** Nobody keeps a list of all devices, and a mistyped name would leave the lost one in use. */
+async function expectConnected(settings: Settings, device: string): Promise<void> {
+  const remedy = 'To revoke a device that is not connected, check its name and add --offline.';
+  const connected = await listDevices(settings).catch((reason: unknown) => {
+    const { id, message } = fromUnknown(reason);
+    throw new ZlError(id, `the name cannot be checked: ${message}. ${remedy}`, { cause: reason });
+  });
+  const names = connected.map(({ deviceId }) => deviceId);
+  if (names.includes(device)) return;
+  const nearest = suggestion(
+    device,
+    names.map((name) => foreignLine(name)),
+  );
+  throw new ZlError('device.unknown', `no device ${device} is connected.${nearest} ${remedy}`);
 }
 
 /** Asks the relays of a pool one after another, until one can say. */
