@@ -50,6 +50,12 @@ test('the commands of a newcomer', options, async (t) => {
     assert.deepEqual(running(), before);
   });
 
+  await t.test('[CLI-01] no component reports an error of its own in its log', async () => {
+    const { stdout } = await zl('logs');
+    const reported = stdout.split('\n').filter((line) => / error +|error_id=internal/.test(line));
+    assert.deepEqual(reported, []);
+  });
+
   await t.test('[CLI-01] zl status names every component with its addresses', async () => {
     const { status, stdout } = await zl('status', '--json');
     assert.equal(status, 0, stdout);

@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type Client, createClient } from '@connectrpc/connect';
 import { createConnectTransport } from '@connectrpc/connect-node';
+import { ZlError } from '@zerolatency/errors';
 import { RegistrarService } from '@zerolatency/proto/registrar';
 import { Backoff } from '@zerolatency/service/backoff';
 import { ClientSessions, fromConnectError } from '@zerolatency/service/rpc';
@@ -105,7 +106,7 @@ export function followLists({ client, version, accept, log }: FollowOptions): Fo
         refused = envelope || refused;
         if (await accept(refused)) refused = '';
       }
-      throw new Error('it ended the stream');
+      throw new ZlError('registrar.unreachable', 'it ended the stream');
     } finally {
       clearTimeout(timer);
     }

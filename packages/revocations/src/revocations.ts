@@ -127,14 +127,10 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
     const now = current();
     return now.state === 'none' ? [] : now.content.devices;
   };
-  const figures = (): RevocationFigures => {
+  const version = () => {
     const now = current();
-    const silentSeconds = (following?.silentMs() ?? Number.NaN) / 1000;
-    if (now.state === 'none') return { version: 0, devices: 0, silentSeconds };
-    const { version, devices } = now.content;
-    return { version, devices: devices.length, silentSeconds };
+    return now.state === 'none' ? 0 : now.content.version;
   };
-  const version = () => figures().version;
   let refused: RefusedPush | undefined;
   const accept = async (envelope: string) => {
     const pushed = { ...options, holder, earlier: refused };
@@ -142,6 +138,11 @@ export async function watchRevocations(options: WatchRevocationsOptions): Promis
     return refused === undefined;
   };
   const following = registrar && followLists({ client: registrar, version, accept, log });
+  const figures = (): RevocationFigures => ({
+    version: version(),
+    devices: devices().length,
+    silentSeconds: (following?.silentMs() ?? Number.NaN) / 1000,
+  });
   return {
     fault: (credential) => holder.fault(credential),
     absence: (device) => holder.absence(device),

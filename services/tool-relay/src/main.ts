@@ -13,6 +13,7 @@ const machine = {
 
 await runProgram(process, {
   service: 'tool-relay',
+  nameOf: ({ role }) => (role === 'registrar' ? 'registrar' : 'tool-relay'),
   version: manifest.version,
   configEnv: CONFIG_FILE_ENV,
   readConfig: readProgramConfig,

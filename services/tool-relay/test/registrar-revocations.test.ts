@@ -178,8 +178,10 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   const tls = await authority.client('tool-relay');
   const client = new RegistrarClient({ url: registrar.rpcUrl, tls: { current: () => tls } });
   const refused: string[] = [];
+  const warned: string[] = [];
+  const warn = (_: object, message: string) => warned.push(message);
   const watching = {
-    ...{ ...files, log: { info() {}, warn() {} } },
+    ...{ ...files, log: { info() {}, warn } },
     onRefused: (reason: string) => refused.push(reason),
     pollMs: 2 ** 31 - 1,
   };
@@ -187,6 +189,7 @@ test('[BRG-04] a follower has each list at once, keeps it for a restart, and tak
   const credential = { ...LAPTOP, issuedAtMs: Date.now() - 1000 };
   await eventually(() => following.figures().version === 1);
   assert.equal(following.fault(credential), undefined);
+  assert.ok(!warned.some((line) => line.includes('registrar')), warned.join('\n'));
   await (await operator()).revoke(LAPTOP);
   await eventually(() => following.fault(credential)?.id === 'device.revoked');
   assert.ok(following.figures().silentSeconds < 60);

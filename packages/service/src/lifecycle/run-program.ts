@@ -26,6 +26,8 @@ export interface ProgramConfig {
 
 export interface Program<Config extends ProgramConfig> {
   readonly service: string;
+  /** The name of its role in logs, metrics and traces; that of the program by default. */
+  readonly nameOf?: (config: Config) => string;
   readonly version: string;
   /** The variable that names the configuration file. */
   readonly configEnv: string;
@@ -94,7 +96,8 @@ async function serve<Config extends ProgramConfig>(
   own: ProgramProcess,
   { program, config }: { program: Program<Config>; config: Config },
 ): Promise<number> {
-  const { service, version } = program;
+  const { version } = program;
+  const service = program.nameOf?.(config) ?? program.service;
   const { env } = own;
   const registry = createRegistry({ service, version });
   const telemetry = await openTelemetry({ service, version, registry, env });
@@ -143,7 +146,10 @@ function announceOnce({ stdout }: ProgramProcess, lifecycle: Lifecycle): (fields
   return (fields) => {
     if (isAnnounced) return;
     isAnnounced = true;
-    const print = () => stdout.write(`${JSON.stringify({ event: 'ready', ...fields })}\n`);
+    const print = () => {
+      const event = { event: 'ready', time: new Date().toISOString(), ...fields };
+      stdout.write(`${JSON.stringify(event)}\n`);
+    };
     if (lifecycle.accepting) return print();
     const stop = lifecycle.onChange(() => {
       if (!lifecycle.accepting) return;

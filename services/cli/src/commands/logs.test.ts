@@ -32,6 +32,17 @@ test('[CLI-02] logs are shown by time, each with its component and fields', asyn
   assert.equal((await zl(['logs', 'no-such'])).status, 2);
 });
 
+test('[CLI-02] the start of a program is shown in one line, without its whole status', async (t) => {
+  const { layout, zl } = await withLogs(t);
+  const ready = {
+    ...{ event: 'ready', time: '2026-01-02T03:04:05.000Z' },
+    ...{ rpc: 'https://127.0.0.1:7', device: { id: 'laptop' } },
+  };
+  await writeFile(layout.log('model-host'), `${JSON.stringify(ready)}\n`);
+  const { stdout } = await zl(['logs', 'model-host']);
+  assert.equal(stdout, '03:04:05.000 model-host    info  ready rpc=https://127.0.0.1:7\n');
+});
+
 test('[CLI-02] logs -f shows what is written later, in whole lines, until it is interrupted', async (t) => {
   const { dir, layout } = await withLogs(t);
   const terminal = fakeTerminal({ cwd: dir });

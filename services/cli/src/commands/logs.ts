@@ -118,11 +118,15 @@ function parsed(line: string): Readonly<Record<string, unknown>> {
 const COLOURS: Readonly<Record<string, Parameters<Paint>[0]>> = { warn: 'yellow', error: 'red' };
 
 export function formatted({ service, time, fields, text: line }: LogLine, paint: Paint): string {
-  const { level, msg, time: _, service: __, version: ___, ...rest } = fields;
+  const { event, level: given, msg = event, time: _, service: __, version: ___, ...rest } = fields;
+  // A program prints where it serves as an event, beside its log.
+  const isEvent = typeof event === 'string';
+  const level = isEvent ? 'info' : given;
   const clock = time.slice(11, 23).padEnd(13);
   const name = service.padEnd(14);
   if (typeof level !== 'string') return foreignLine(`${clock}${name}${line}`, MAX_LINE_CHARS);
-  const shown = Object.entries(rest).map(([key, value]) => `${key}=${valueText(value)}`);
+  const fitting = Object.entries(rest).filter(([, value]) => !isEvent || typeof value !== 'object');
+  const shown = fitting.map(([key, value]) => `${key}=${valueText(value)}`);
   const words = foreignLine([String(msg ?? ''), ...shown].join(' '), MAX_LINE_CHARS);
   return `${clock}${name}${paint(COLOURS[level] ?? 'dim', level.padEnd(6))}${words}`;
 }

@@ -115,7 +115,7 @@ export async function startRegistrar(
   const listeners = exposeListener(registry, together(rpc, strangers));
   const admin = await serveAdmin({
     ...{ ...config.admin, lifecycle, registry, log },
-    ...{ service: 'tool-relay', version: manifest.version, configDigest: config.digest },
+    ...{ service: 'registrar', version: manifest.version, configDigest: config.digest },
     components: {
       'enrolment keys': async () => keySet.status(),
       certificate: async () => tls.status(),
