@@ -59,7 +59,7 @@ function askDirectly(): Ask {
     const request = {
       model: 'm',
       system: '',
-      messages: [{ role: 'user' as const, text }],
+      messages: [{ role: 'user' as const, content: [{ type: 'text' as const, text }] }],
       tools: [],
       maxOutputTokens: 1_000_000,
     };

@@ -14,12 +14,12 @@ server.on('stream', async (stream, headers) => {
   const request = {
     model: 'm',
     system: '',
-    messages: [{ role: 'user' as const, text }],
+    messages: [{ role: 'user' as const, content: [{ type: 'text' as const, text }] }],
     tools: [],
     maxOutputTokens: 1_000_000,
   };
   for await (const part of provider.stream(request, new AbortController().signal)) {
-    if (part.type === 'text') stream.write(part.text);
+    if (part.type === 'text-delta') stream.write(part.delta);
   }
   stream.end();
 });

@@ -1,28 +1,7 @@
-/** The status codes of gRPC, by their names. */
-export type ErrorCode =
-  | 'CANCELLED'
-  | 'UNKNOWN'
-  | 'INVALID_ARGUMENT'
-  | 'DEADLINE_EXCEEDED'
-  | 'NOT_FOUND'
-  | 'ALREADY_EXISTS'
-  | 'PERMISSION_DENIED'
-  | 'RESOURCE_EXHAUSTED'
-  | 'FAILED_PRECONDITION'
-  | 'ABORTED'
-  | 'OUT_OF_RANGE'
-  | 'UNIMPLEMENTED'
-  | 'INTERNAL'
-  | 'UNAVAILABLE'
-  | 'DATA_LOSS'
-  | 'UNAUTHENTICATED';
+import type { CatalogueEntry } from './entry.ts';
+import { PROVIDER_ERRORS } from './provider-errors.ts';
 
-interface Entry {
-  readonly code: ErrorCode;
-  /** The same request may succeed later, unchanged, as long as no call may have had an effect. */
-  readonly retryable: boolean;
-  readonly help: string;
-}
+export type { ErrorCode } from './entry.ts';
 
 /**
  * Every error the system reports. An id never changes its meaning and is never
@@ -100,21 +79,7 @@ export const CATALOGUE = {
     retryable: true,
     help: 'This pod is shutting down; connect again to reach another.',
   },
-  'provider.failed': {
-    code: 'UNAVAILABLE',
-    retryable: true,
-    help: 'The model provider failed; see its answer with "zl logs", and try again.',
-  },
-  'provider.unparsable': {
-    code: 'INTERNAL',
-    retryable: true,
-    help: 'The model produced unreadable tool calls, also when asked to repair them; try again, or use another model.',
-  },
-  'provider.unknown_model': {
-    code: 'NOT_FOUND',
-    retryable: false,
-    help: 'Use a model alias that the host configuration names.',
-  },
+  ...PROVIDER_ERRORS,
   'tool.unknown': {
     code: 'NOT_FOUND',
     retryable: false,
@@ -390,7 +355,7 @@ export const CATALOGUE = {
     retryable: false,
     help: 'This is a defect; report it with its message and, where one is shown, its trace id.',
   },
-} as const satisfies Record<string, Entry>;
+} as const satisfies Record<string, CatalogueEntry>;
 
 export type ErrorId = keyof typeof CATALOGUE;
 

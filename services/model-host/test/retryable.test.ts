@@ -9,6 +9,7 @@ import { ANYTHING, fileOf } from './relay/offered-tools.ts';
 import type { OfferedTool } from './relay/tool-device.ts';
 import { SCOPE, toolWorld } from './relay/tool-world.ts';
 import { fakeRecorder } from './support/fake-toolbox.ts';
+import { asks, finish, saidIn, says } from './support/replies.ts';
 import { collect, GENEROUS_LIMITS, startTurn, turnBench } from './support/turn-bench.ts';
 
 const MAX_BYTES = 2_000;
@@ -132,26 +133,24 @@ function scripted({ steps, nested, nestedEnd, end }: AnyTurn): LlmProvider {
   return {
     name: 'mock',
     async *stream({ messages: [first, ...rest] }: ModelRequest): AsyncGenerator<ModelPart> {
-      const { key: outer = '' } =
-        first?.role === 'user' && first.text !== 'go' ? JSON.parse(first.text) : {};
+      const { key: outer = '' } = saidIn(first) === 'go' ? {} : JSON.parse(saidIn(first));
       const step = rest.filter(({ role }) => role === 'tool').length;
       const asked = (outer === '' ? steps : [nested])[step] ?? [];
       for (const [n, tool] of asked.entries()) {
         const key = `${outer}/${step}.${n}`;
-        const argumentsText = JSON.stringify(tool === 'fs.read' ? { path: key } : { key });
-        yield { type: 'toolCall', call: { id: key, tool, argumentsText } };
+        yield asks(tool, JSON.stringify(tool === 'fs.read' ? { path: key } : { key }), key);
       }
-      if (asked.length > 0) return yield { type: 'stop', reason: 'tools' };
+      if (asked.length > 0) return yield finish('tool-calls');
       switch (outer === '' ? end : nestedEnd) {
         case 'throw':
           throw new ZlError('provider.failed', 'overloaded');
         case 'break off':
           return;
         case 'unreadable':
-          yield { type: 'toolCall', call: { id: 'x', tool: 'fs.read', argumentsText: '{' } };
+          yield asks('fs.read', '{');
       }
-      yield { type: 'text', text: 'answer' };
-      yield { type: 'stop', reason: 'end' };
+      yield says('answer');
+      yield finish();
     },
   };
 }

@@ -2,6 +2,7 @@ import { type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
+import { userMessage } from '../turn/turn.ts';
 import { TurnLog } from '../turn/turn-log.ts';
 import { newId, type RunningTurn, type TurnAsk, type Turns } from '../turn/turns.ts';
 import { ChatReader } from './reader.ts';
@@ -91,7 +92,7 @@ export class ChatSession {
     turns.assertRoom(identity);
     const asked = read();
     this.#checkContinuity(asked);
-    const said: ModelMessage = { role: 'user', text: asked.text };
+    const said = userMessage(asked.text);
     const conversation = [...asked.history, ...this.#conversation.messages, said];
     const messages = asked.call === undefined ? conversation : [];
     const sessionId = this.#sessionId || asked.sessionId || newId();

@@ -1,9 +1,23 @@
+import type {
+  JSONSchema7,
+  LanguageModelV4FilePart,
+  LanguageModelV4FinishReason,
+  LanguageModelV4ReasoningPart,
+  LanguageModelV4StreamPart,
+  LanguageModelV4TextPart,
+  LanguageModelV4ToolCall,
+  LanguageModelV4ToolCallPart,
+  LanguageModelV4ToolResultPart,
+} from '@ai-sdk/provider';
 import type { ToolDefinition } from '../ports.ts';
+
+// The shapes are those of LanguageModelV4, narrowed to what a turn can hold. So a conversation
+// reaches a vendor's package as it is, its signed metadata included.
 
 export interface LlmProvider {
   readonly name: string;
   /**
-   * Streams one reply, which ends with a stop part. Failures are ZlErrors;
+   * Streams one reply, which ends with a finish part. Failures are ZlErrors;
    * an aborted signal ends the stream and everything behind it.
    */
   stream(request: ModelRequest, signal: AbortSignal): AsyncIterable<ModelPart>;
@@ -16,41 +30,71 @@ export interface ModelRequest {
   readonly messages: readonly ModelMessage[];
   readonly tools: readonly ToolDefinition[];
   readonly maxOutputTokens: number;
+  /** The answer is to be one JSON value of this schema. */
+  readonly outputSchema?: JSONSchema7 | undefined;
 }
 
 export type ModelMessage =
-  | { readonly role: 'user'; readonly text: string }
   | {
-      readonly role: 'assistant';
-      readonly text: string;
-      readonly toolCalls: readonly ToolCallRequest[];
+      readonly role: 'user';
+      readonly content: readonly (LanguageModelV4TextPart | ModelImage)[];
     }
-  | { readonly role: 'tool'; readonly results: readonly ToolAnswer[] };
+  | { readonly role: 'assistant'; readonly content: readonly AssistantPart[] }
+  | { readonly role: 'tool'; readonly content: readonly ToolAnswer[] };
 
-export interface ToolCallRequest {
-  /** The model's id for the call; ours is the call_id. */
-  readonly id: string;
-  readonly tool: string;
-  /** As the model wrote it, which may not be JSON. */
-  readonly argumentsText: string;
+export type AssistantPart =
+  | LanguageModelV4TextPart
+  /** Providers refuse a reasoning whose signature in providerOptions is missing. */
+  | LanguageModelV4ReasoningPart
+  | LanguageModelV4ToolCallPart
+  | ModelImage;
+
+/** Base64, so that a conversation is JSON throughout. */
+export type ModelImage = LanguageModelV4FilePart & {
+  readonly data: { readonly type: 'data'; readonly data: string };
+};
+
+export type ToolAnswer = LanguageModelV4ToolResultPart & {
+  readonly output: { readonly type: 'text' | 'error-text'; readonly value: string };
+};
+
+/** The provider's id for the call; ours is the call_id. The input is as the model wrote it, which may not be JSON. */
+export type ToolCallRequest = Pick<
+  LanguageModelV4ToolCall,
+  'type' | 'toolCallId' | 'toolName' | 'input' | 'providerMetadata'
+>;
+
+/** What the provider counted; undefined is not counted. */
+export interface ModelUsage {
+  readonly inputTokens: {
+    readonly total: number | undefined;
+    /** Both are part of the total. */
+    readonly cacheRead?: number | undefined;
+    readonly cacheWrite?: number | undefined;
+  };
+  readonly outputTokens: {
+    readonly total: number | undefined;
+    readonly reasoning?: number | undefined;
+  };
 }
 
-export interface ToolAnswer {
-  readonly id: string;
-  readonly tool: string;
-  readonly text: string;
-  readonly isError: boolean;
+export interface ModelFinish {
+  readonly type: 'finish';
+  readonly finishReason: { readonly unified: LanguageModelV4FinishReason['unified'] };
+  readonly usage: ModelUsage;
 }
 
-export interface TokenUsage {
-  readonly inputTokens: number;
-  readonly outputTokens: number;
-}
-
-export type ModelStop = 'end' | 'tools' | 'length';
-
+/** A `-start` or `-end` without metadata may be missing. */
 export type ModelPart =
-  | { readonly type: 'text'; readonly text: string }
-  | { readonly type: 'toolCall'; readonly call: ToolCallRequest }
-  | ({ readonly type: 'usage' } & TokenUsage)
-  | { readonly type: 'stop'; readonly reason: ModelStop };
+  | Extract<
+      LanguageModelV4StreamPart,
+      {
+        type:
+          | `text-${'start' | 'delta' | 'end'}`
+          | `reasoning-${'start' | 'delta' | 'end'}`
+          | 'tool-input-delta';
+      }
+    >
+  | ToolCallRequest
+  | { readonly type: 'image'; readonly image: ModelImage }
+  | ModelFinish;

@@ -233,7 +233,10 @@ function readCall(asked: CallToolRequest): TurnStart {
   const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
   if (timeoutMs < 0) throw invalid('timeout', 'is negative');
   return {
-    call: { request: { id: '', tool, argumentsText: argumentsJson }, args },
+    call: {
+      request: { type: 'tool-call', toolCallId: '', toolName: tool, input: argumentsJson },
+      args,
+    },
     text: '',
     sessionId: readName('session', asked.sessionId, 'session_id'),
     deviceId: readName('device', asked.deviceId, 'device_id'),
@@ -264,8 +267,9 @@ function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMess
       throw tooLarge('start.history', `holds more than ${MAX_HISTORY_BYTES} bytes`);
     }
     const text = boundedText(message.text, `${field}.text`, onMasked);
-    if (message.role === Role.USER) return { role: 'user', text };
-    if (message.role === Role.ASSISTANT) return { role: 'assistant', text, toolCalls: [] };
+    const content = [{ type: 'text' as const, text }];
+    if (message.role === Role.USER) return { role: 'user', content };
+    if (message.role === Role.ASSISTANT) return { role: 'assistant', content };
     throw invalid(`${field}.role`, 'is neither user nor assistant');
   });
 }

@@ -1,5 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
-import type { ModelMessage, TokenUsage } from '../providers/port.ts';
+import type { ModelMessage } from '../providers/port.ts';
 
 export interface TurnLimits {
   /** Model calls. */
@@ -11,6 +11,27 @@ export interface TurnLimits {
   readonly maxInputTokens: number;
   readonly maxOutputTokens: number;
 }
+
+export interface TokenUsage {
+  readonly inputTokens: number;
+  readonly outputTokens: number;
+}
+
+export interface SpentTokens extends TokenUsage {
+  /** Both are part of the input. */
+  readonly cachedInputTokens: number;
+  readonly cacheWriteTokens: number;
+  /** Part of the output. */
+  readonly reasoningTokens: number;
+}
+
+export const NOTHING_SPENT: SpentTokens = {
+  inputTokens: 0,
+  outputTokens: 0,
+  cachedInputTokens: 0,
+  cacheWriteTokens: 0,
+  reasoningTokens: 0,
+};
 
 export type TokenLimits = Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
 
@@ -35,25 +56,21 @@ const BYTES_PER_TOKEN = 4;
  */
 export class TokenBudget {
   readonly #limits: TokenLimits;
-  #inputTokens = 0;
-  #outputTokens = 0;
+  #spent = NOTHING_SPENT;
   /** Spent by turns that this turn's calls started. */
-  #nested: TokenUsage = { inputTokens: 0, outputTokens: 0 };
+  #nested = NOTHING_SPENT;
 
   constructor(limits: TokenLimits) {
     this.#limits = limits;
   }
 
-  get spent(): TokenUsage {
-    return { inputTokens: this.#inputTokens, outputTokens: this.#outputTokens };
+  get spent(): SpentTokens {
+    return this.#spent;
   }
 
   /** By this turn and the turns nested in it. */
-  get spentInAll(): TokenUsage {
-    return {
-      inputTokens: this.#inputTokens + this.#nested.inputTokens,
-      outputTokens: this.#outputTokens + this.#nested.outputTokens,
-    };
+  get spentInAll(): SpentTokens {
+    return sum(this.#spent, this.#nested);
   }
 
   /** What each of the concurrent calls may spend on nested turns. */
@@ -65,11 +82,8 @@ export class TokenBudget {
     };
   }
 
-  chargeNested({ inputTokens, outputTokens }: TokenUsage): void {
-    this.#nested = {
-      inputTokens: this.#nested.inputTokens + inputTokens,
-      outputTokens: this.#nested.outputTokens + outputTokens,
-    };
+  chargeNested(usage: Charge): void {
+    this.#nested = sum(this.#nested, usage);
   }
 
   reserve(inputTokens: number): TokenUsage {
@@ -83,8 +97,7 @@ export class TokenBudget {
     }
     this.refuseWhenSpent();
     const outputTokens = this.#limits.maxOutputTokens - spent.outputTokens;
-    this.#inputTokens += inputTokens;
-    this.#outputTokens += outputTokens;
+    this.#spent = sum(this.#spent, { inputTokens, outputTokens });
     return { inputTokens, outputTokens };
   }
 
@@ -93,10 +106,26 @@ export class TokenBudget {
     throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
   }
 
-  settle(reservation: TokenUsage, used: TokenUsage): void {
-    this.#inputTokens += used.inputTokens - reservation.inputTokens;
-    this.#outputTokens += used.outputTokens - reservation.outputTokens;
+  settle(reservation: TokenUsage, used: Charge): void {
+    this.#spent = sum(this.#spent, {
+      ...used,
+      inputTokens: used.inputTokens - reservation.inputTokens,
+      outputTokens: used.outputTokens - reservation.outputTokens,
+    });
   }
+}
+
+type Charge = TokenUsage & Partial<SpentTokens>;
+
+function sum(one: SpentTokens, other: Charge): SpentTokens {
+  const added = { ...NOTHING_SPENT, ...other };
+  return {
+    inputTokens: one.inputTokens + added.inputTokens,
+    outputTokens: one.outputTokens + added.outputTokens,
+    cachedInputTokens: one.cachedInputTokens + added.cachedInputTokens,
+    cacheWriteTokens: one.cacheWriteTokens + added.cacheWriteTokens,
+    reasoningTokens: one.reasoningTokens + added.reasoningTokens,
+  };
 }
 
 export function tokensOf(bytes: number): number {
@@ -107,16 +136,20 @@ export function estimateTokens(text: string): number {
   return tokensOf(Buffer.byteLength(text));
 }
 
-export function estimateMessageTokens(message: ModelMessage): number {
-  switch (message.role) {
-    case 'user':
-      return estimateTokens(message.text);
-    case 'assistant':
-      return message.toolCalls.reduce(
-        (sum, call) => sum + estimateTokens(call.tool) + estimateTokens(call.argumentsText),
-        estimateTokens(message.text),
-      );
-    case 'tool':
-      return message.results.reduce((sum, result) => sum + estimateTokens(result.text), 0);
+export function estimateMessageTokens({ content }: ModelMessage): number {
+  return content.reduce((sum, part) => sum + estimateTokens(sizeable(part)), 0);
+}
+
+/** What a part adds to a request. An image counts as its text, which is more than providers charge for it. */
+function sizeable(part: ModelMessage['content'][number]): string {
+  switch (part.type) {
+    case 'tool-call':
+      return part.toolName + JSON.stringify(part.input);
+    case 'tool-result':
+      return part.output.value;
+    case 'file':
+      return part.data.data;
+    default:
+      return part.text;
   }
 }

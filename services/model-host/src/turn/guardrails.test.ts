@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { asks, finish, says } from '../../test/support/replies.ts';
 import { errorIdOf, namesOf } from '../../test/support/streams.ts';
 import { runTurn, type TurnBenchOptions, turnBench } from '../../test/support/turn-bench.ts';
 import type { LlmProvider, ModelRequest } from '../providers/port.ts';
@@ -16,9 +17,9 @@ test('[HOST-07] a tool result is cut for the model, and whole for the client', a
   });
   const last = requests.at(-1)?.messages.at(-1);
   assert.ok(last?.role === 'tool');
-  assert.ok(Buffer.byteLength(last.results[0]?.text ?? '') < 1100);
-  assert.match(last.results[0]?.text ?? '', /\[cut: \d+ of \d+ bytes shown\]$/);
-  assert.doesNotMatch(last.results[0]?.text ?? '', /\uFFFD/);
+  assert.ok(Buffer.byteLength(last.content[0]?.output.value ?? '') < 1100);
+  assert.match(last.content[0]?.output.value ?? '', /\[cut: \d+ of \d+ bytes shown\]$/);
+  assert.doesNotMatch(last.content[0]?.output.value ?? '', /\uFFFD/);
   const done = events.find(({ event }) => event.case === 'toolCallDone')?.event;
   assert.ok(done?.case === 'toolCallDone' && done.value.resultJson.length > 5000);
 });
@@ -127,9 +128,9 @@ function recording(requests: ModelRequest[], { asksFirst }: { asksFirst: boolean
     async *stream(request) {
       requests.push({ ...request, messages: [...request.messages] });
       if (asksFirst && requests.length === 1) {
-        yield { type: 'toolCall', call: { id: '1', tool: 'a', argumentsText: '{}' } };
-      } else yield { type: 'text', text: 'ok' };
-      yield { type: 'stop', reason: 'end' };
+        yield asks('a');
+      } else yield says('ok');
+      yield finish();
     },
   };
 }

@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
+import { asks, finish, says } from '../../test/support/replies.ts';
 import type { LlmProvider, ModelPart } from '../providers/port.ts';
 import { TokenBudget } from './budget.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnLog } from './turn-log.ts';
 
-const STOP: ModelPart = { type: 'stop', reason: 'end' };
-const USAGE: ModelPart = { type: 'usage', inputTokens: 1, outputTokens: 1 };
-const CALL: ModelPart = {
-  type: 'toolCall',
-  call: { id: '1', tool: 'fs.read', argumentsText: '{}' },
-};
+const STOP = finish();
+const START: ModelPart = { type: 'text-start', id: 'text' };
+const CALL = asks('fs.read');
 
 function providerOf(stream: LlmProvider['stream']): LlmProvider {
   return { name: 'test', stream };
@@ -38,24 +36,24 @@ async function told(provider: LlmProvider, signal = AbortSignal.any([])): Promis
 }
 
 test('[OBS-02] a reply begins with its first text or tool call, once, and ends once', async () => {
-  const text: ModelPart = { type: 'text', text: 'hello' };
+  const text = says('hello');
   const saying = (...parts: ModelPart[]) =>
     providerOf(async function* () {
       yield* parts;
     });
-  assert.deepEqual(await told(saying(USAGE, text, text, CALL, STOP)), [
+  assert.deepEqual(await told(saying(START, text, text, CALL, STOP)), [
     'first text',
     'began',
     'done none',
   ]);
   assert.deepEqual(await told(saying(CALL, text, STOP)), ['began', 'first text', 'done none']);
-  assert.deepEqual(await told(saying(USAGE, STOP)), ['done none']);
+  assert.deepEqual(await told(saying(START, STOP)), ['done none']);
   assert.deepEqual(await told(saying(text)), ['first text', 'began', 'failed provider.failed']);
 });
 
 test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
   const failing = providerOf(async function* () {
-    yield USAGE;
+    yield START;
     throw new ZlError('provider.failed', 'overloaded');
   });
   assert.deepEqual(await told(failing), ['failed provider.failed']);

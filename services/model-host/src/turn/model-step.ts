@@ -1,16 +1,33 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ToolDefinition } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
-import type { ModelPart, ModelRequest, ToolCallRequest } from '../providers/port.ts';
-import { estimateMessageTokens, estimateTokens, type TokenBudget, tokensOf } from './budget.ts';
+import type {
+  AssistantPart,
+  ModelFinish,
+  ModelPart,
+  ModelRequest,
+  ToolCallRequest,
+} from '../providers/port.ts';
+import {
+  estimateMessageTokens,
+  estimateTokens,
+  NOTHING_SPENT,
+  type SpentTokens,
+  type TokenBudget,
+  type TokenUsage,
+  tokensOf,
+} from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
 import type { TurnLog } from './turn-log.ts';
 
 export interface Reply {
-  readonly text: string;
+  /** In the model's order, with the calls as it wrote them. */
+  readonly parts: readonly ReplyPart[];
   readonly toolCalls: readonly ToolCallRequest[];
-  readonly cutByLength: boolean;
+  readonly stop: 'end' | 'length' | 'filtered';
 }
+
+type ReplyPart = Exclude<AssistantPart, { type: 'tool-call' }> | ToolCallRequest;
 
 export interface ModelStep {
   readonly model: Model;
@@ -66,10 +83,10 @@ async function readParts(
       throw new ZlError('provider.failed', 'the model stream ended before its reply did');
     }
     const { isEmpty } = reply;
-    const providerWaitMs = reply.text === '' ? performance.now() - calledMs : 0;
-    if (part.type === 'text') {
-      step.events.delta(part.text);
-      if (reply.text === '') step.onFirstText(providerWaitMs);
+    const providerWaitMs = reply.hasText ? 0 : performance.now() - calledMs;
+    if (part.type === 'text-delta') {
+      step.events.delta(part.delta);
+      if (!reply.hasText) step.onFirstText(providerWaitMs);
     }
     reply.add(part);
     if (isEmpty && !reply.isEmpty) step.observer.providerBegan(providerWaitMs / 1000);
@@ -127,61 +144,132 @@ class ReplyReader {
   }
 }
 
+const STOPS: Partial<Record<ModelFinish['finishReason']['unified'], Reply['stop']>> = {
+  length: 'length',
+  'content-filter': 'filtered',
+};
+
 /** Collects the parts, and holds a provider to what was reserved. */
 class ReplyInProgress {
-  text = '';
+  hasText = false;
   stopped = false;
-  usage: { inputTokens: number; outputTokens: number };
-  readonly #toolCalls: ToolCallRequest[] = [];
-  readonly #maxOutputTokens: number;
-  #cutByLength = false;
+  #counts: SpentTokens | undefined;
+  readonly #parts: ReplyPart[] = [];
+  readonly #blocks = { text: new Map<string, Block>(), reasoning: new Map<string, Block>() };
+  /** Calls whose input was counted as it arrived. */
+  readonly #counted = new Set<string>();
+  readonly #reserved: TokenUsage;
+  #stop: Reply['stop'] = 'end';
   #bytes = 0;
-  #isCounted = false;
 
-  constructor(reserved: { inputTokens: number; outputTokens: number }) {
-    this.#maxOutputTokens = reserved.outputTokens;
-    this.usage = { inputTokens: reserved.inputTokens, outputTokens: 0 };
+  constructor(reserved: TokenUsage) {
+    this.#reserved = reserved;
+  }
+
+  /** What the provider counted, or else the reserved input and an estimate of the output. */
+  get usage(): SpentTokens {
+    if (this.#counts !== undefined) return this.#counts;
+    const { inputTokens } = this.#reserved;
+    return { ...NOTHING_SPENT, inputTokens, outputTokens: tokensOf(this.#bytes) };
   }
 
   get isEmpty(): boolean {
-    return this.text === '' && this.#toolCalls.length === 0;
+    return !this.hasText && !this.#parts.some((part) => part.type === 'tool-call');
   }
 
+  /** @throws provider.interrupted */
   add(part: ModelPart): void {
     switch (part.type) {
-      case 'text':
-        this.text += part.text;
-        this.#spend(part.text);
+      case 'text-start':
+      case 'text-delta':
+      case 'text-end':
+        this.#addTo('text', part);
         break;
-      case 'toolCall':
-        this.#toolCalls.push(part.call);
-        this.#spend(part.call.tool + part.call.argumentsText);
+      case 'reasoning-start':
+      case 'reasoning-delta':
+      case 'reasoning-end':
+        this.#addTo('reasoning', part);
         break;
-      case 'usage':
-        this.#isCounted = true;
-        this.usage = { inputTokens: part.inputTokens, outputTokens: part.outputTokens };
+      case 'tool-input-delta':
+        this.#counted.add(part.id);
+        this.#spend(part.delta);
         break;
-      case 'stop':
-        this.stopped = true;
-        this.#cutByLength = part.reason === 'length';
+      case 'tool-call':
+        this.#parts.push(part);
+        this.#spend(part.toolName);
+        if (!this.#counted.has(part.toolCallId)) this.#spend(part.input);
+        break;
+      case 'image':
+        this.#parts.push(part.image);
+        break;
+      case 'finish':
+        this.#finish(part);
         break;
     }
   }
 
   end(): Reply {
-    return { text: this.text, toolCalls: this.#toolCalls, cutByLength: this.#cutByLength };
+    const parts = this.#parts.filter((part) => part.type !== 'text' || part.text !== '');
+    // What a filter stopped must not act.
+    const isFiltered = this.#stop === 'filtered';
+    const toolCalls = isFiltered ? [] : parts.filter((part) => part.type === 'tool-call');
+    return { parts, toolCalls, stop: this.#stop };
+  }
+
+  #addTo(type: 'text' | 'reasoning', part: BlockPart): void {
+    const block = this.#blocks[type].get(part.id) ?? this.#open(type, part.id);
+    if ('delta' in part) {
+      block.text += part.delta;
+      if (type === 'text') this.hasText ||= part.delta !== '';
+      this.#spend(part.delta);
+    }
+    if (part.providerMetadata !== undefined) addMetadata(block, part.providerMetadata);
+    if (part.type.endsWith('-end')) this.#blocks[type].delete(part.id);
+  }
+
+  #open(type: 'text' | 'reasoning', id: string): Block {
+    const block: Block = { type, text: '' };
+    this.#blocks[type].set(id, block);
+    this.#parts.push(block);
+    return block;
+  }
+
+  #finish({ finishReason, usage }: ModelFinish): void {
+    this.stopped = true;
+    const { inputTokens, outputTokens } = usage;
+    this.#counts = {
+      inputTokens: inputTokens.total ?? this.usage.inputTokens,
+      outputTokens: outputTokens.total ?? this.usage.outputTokens,
+      cachedInputTokens: inputTokens.cacheRead ?? 0,
+      cacheWriteTokens: inputTokens.cacheWrite ?? 0,
+      reasoningTokens: outputTokens.reasoning ?? 0,
+    };
+    if (finishReason.unified === 'interrupted' || finishReason.unified === 'error') {
+      throw new ZlError('provider.interrupted', 'the model stream ended before its reply did');
+    }
+    this.#stop = STOPS[finishReason.unified] ?? 'end';
   }
 
   // Estimates err by less than a factor of two, so a provider that keeps to its
   // limit is never cut, and one that does not cannot spend a second reservation.
   #spend(text: string): void {
     this.#bytes += Buffer.byteLength(text);
-    const tokens = tokensOf(this.#bytes);
-    if (!this.#isCounted) this.usage = { ...this.usage, outputTokens: tokens };
-    if (tokens <= 2 * this.#maxOutputTokens) return;
+    if (tokensOf(this.#bytes) <= 2 * this.#reserved.outputTokens) return;
     this.stopped = true;
-    this.#cutByLength = true;
+    this.#stop = 'length';
   }
+}
+
+type Block = Extract<ReplyPart, { type: 'text' | 'reasoning' }>;
+type BlockPart = Extract<ModelPart, { type: `${'text' | 'reasoning'}-${string}` }>;
+
+/** Providers sign a block at its start, in its course or at its end. */
+function addMetadata(block: Block, added: NonNullable<BlockPart['providerMetadata']>): void {
+  const options = { ...block.providerOptions };
+  for (const [vendor, metadata] of Object.entries(added)) {
+    options[vendor] = { ...options[vendor], ...metadata };
+  }
+  block.providerOptions = options;
 }
 
 function estimateRequest(request: ModelStep['request']): number {

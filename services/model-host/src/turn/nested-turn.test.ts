@@ -4,6 +4,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
 import type { FakeTool } from '../../test/support/fake-toolbox.ts';
+import { asks, finish, saidIn, says } from '../../test/support/replies.ts';
 import { errorIdOf, textOf } from '../../test/support/streams.ts';
 import {
   collect,
@@ -111,13 +112,11 @@ const costly: LlmProvider = {
   name: 'costly',
   async *stream({ messages }) {
     const last = messages.at(-1);
-    if (last?.role === 'user' && last.text === 'go') {
-      const call = { tool: 'agent', argumentsText: '{"task":"talk"}' };
-      yield { type: 'toolCall', call: { id: '1', ...call } };
-      yield { type: 'toolCall', call: { id: '2', ...call } };
-    } else yield { type: 'text', text: 'ok' };
-    yield { type: 'usage', inputTokens: 10, outputTokens: 40 };
-    yield { type: 'stop', reason: 'end' };
+    if (saidIn(last) === 'go') {
+      yield asks('agent', '{"task":"talk"}', '1');
+      yield asks('agent', '{"task":"talk"}', '2');
+    } else yield says('ok');
+    yield finish('stop', [10, 40]);
   },
 };
 
@@ -183,9 +182,9 @@ test('[HOST-07] a nested turn that fails charges the outer turn for what it spen
     name: 'failing',
     async *stream(request, signal) {
       const last = request.messages.at(-1);
-      if (last?.role !== 'user' || last.text === 'go') return yield* costly.stream(request, signal);
-      yield { type: 'usage', inputTokens: 10, outputTokens: 30 };
-      throw new ZlError('provider.failed', 'gone');
+      if (last?.role !== 'user' || saidIn(last) === 'go')
+        return yield* costly.stream(request, signal);
+      yield finish('interrupted', [10, 30]);
     },
   };
   const events = await runTurn(bench({ provider: failing }), 'go');

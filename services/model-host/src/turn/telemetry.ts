@@ -1,9 +1,9 @@
-import type { TokenUsage } from '../providers/port.ts';
+import type { SpentTokens } from './budget.ts';
 import type { EndState, TurnState } from './state.ts';
 
 export interface TurnEndDetails {
   readonly auditId: string;
-  readonly usage: TokenUsage;
+  readonly usage: SpentTokens;
 }
 
 /** Where a turn reports what operators watch: metrics, spans and logs. */

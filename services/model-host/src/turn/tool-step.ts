@@ -45,7 +45,7 @@ const PROGRESS_EVERY_BYTES = 64 * 1024;
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
   const { toolbox, events, effects, startTurn } = step;
-  const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.tool, args));
+  const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.toolName, args));
   for (const call of prepared) events.started(call, step.step);
   const running = prepared.map((call) =>
     effects.during(
@@ -63,7 +63,9 @@ export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<
     if (call === undefined || result === undefined) continue;
     if (events.isFull) await events.room(signal);
     events.finished(call.callId, result);
-    answers.push({ id: request.id, tool: request.tool, ...answerOf(result, step.maxResultBytes) });
+    const { toolCallId, toolName } = request;
+    const output = answerOf(result, step.maxResultBytes);
+    answers.push({ type: 'tool-result', toolCallId, toolName, output });
   }
   return { callIds: prepared.map(({ callId }) => callId), answers };
 }
@@ -82,10 +84,10 @@ function progressOf(call: PreparedCall, events: TurnLog): (progress: ToolCallPro
 }
 
 /** What the model reads of a result: bounded, and an error as such. */
-function answerOf(result: ToolResult, maxBytes: number): Pick<ToolAnswer, 'text' | 'isError'> {
-  if (result.outcome === 'done') return { text: bounded(result.text, maxBytes), isError: false };
+function answerOf(result: ToolResult, maxBytes: number): ToolAnswer['output'] {
+  if (result.outcome === 'done') return { type: 'text', value: bounded(result.text, maxBytes) };
   const { id, message } = result.error ?? { id: 'internal', message: 'the call failed' };
-  return { text: bounded(`${id}: ${message}`, maxBytes), isError: true };
+  return { type: 'error-text', value: bounded(`${id}: ${message}`, maxBytes) };
 }
 
 function bounded(text: string, maxBytes: number): string {

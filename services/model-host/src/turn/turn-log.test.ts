@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { textOf } from '../../test/support/streams.ts';
 import { assertNoGap } from '../../test/support/turn-bench.ts';
 import { ChatReader, TurnReader } from '../chat/reader.ts';
+import { NOTHING_SPENT } from './budget.ts';
 import { TurnLog, type TurnLogBounds } from './turn-log.ts';
 
 const TURN = { sessionId: 's', turnId: 't' };
@@ -45,7 +46,7 @@ test('[HOST-04] coalesces deltas while the reader is slow, and says which sequen
   const { events, read, merged } = opened();
   const reader = read();
   for (let i = 0; i < 100; i += 1) events.delta('x');
-  events.usage({ inputTokens: 1, outputTokens: 1 });
+  events.usage({ ...NOTHING_SPENT, inputTokens: 1, outputTokens: 1 });
   events.delta('y');
   const taken = takeAll(reader);
   assert.deepEqual(

@@ -5,7 +5,7 @@ import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { activeTraceId } from '@zerolatency/service/telemetry';
 import type { PreparedCall, ToolCallProgress, ToolResult, WithheldTools } from '../ports.ts';
-import type { TokenUsage } from '../providers/port.ts';
+import type { SpentTokens } from './budget.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
 type TurnEvent = Extract<
@@ -126,9 +126,8 @@ export class TurnLog {
     });
   }
 
-  usage({ inputTokens, outputTokens }: TokenUsage): void {
-    const value = { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) };
-    this.#append({ case: 'usage', value });
+  usage(spent: SpentTokens): void {
+    this.#append({ case: 'usage', value: usageOf(spent) });
   }
 
   /** No event follows. */
@@ -242,6 +241,16 @@ export class TurnLog {
     this.#entries = this.#entries.slice(this.#oldest);
     this.#oldest = 0;
   }
+}
+
+export function usageOf(spent: SpentTokens) {
+  return {
+    inputTokens: BigInt(spent.inputTokens),
+    outputTokens: BigInt(spent.outputTokens),
+    cachedInputTokens: BigInt(spent.cachedInputTokens),
+    cacheWriteTokens: BigInt(spent.cacheWriteTokens),
+    reasoningTokens: BigInt(spent.reasoningTokens),
+  };
 }
 
 function frozen<T extends object>(value: T): T {

@@ -2,10 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import type { ChatEvent } from '@zerolatency/proto/agent';
+import { type ChatEvent, StopReason } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
 import fc from 'fast-check';
 import { fakeRecorder } from '../../test/support/fake-toolbox.ts';
+import { asks, finish, says } from '../../test/support/replies.ts';
 import { errorIdOf, namesOf, textOf } from '../../test/support/streams.ts';
 import {
   assertNoGap,
@@ -15,7 +16,7 @@ import {
   type TurnBenchOptions,
   turnBench,
 } from '../../test/support/turn-bench.ts';
-import type { LlmProvider } from '../providers/port.ts';
+import type { LlmProvider, ModelRequest } from '../providers/port.ts';
 import type { TurnAsk } from './turns.ts';
 
 const tell = (options: TurnBenchOptions, extra?: Partial<TurnAsk>) =>
@@ -126,7 +127,7 @@ test('a provider that fails, or ends in mid-sentence, ends the turn with provide
   const silent: LlmProvider = {
     name: 'silent',
     async *stream() {
-      yield { type: 'text', text: 'and then' };
+      yield says('and then');
     },
   };
   assert.equal(errorIdOf(await tell({ provider: silent })), 'provider.failed');
@@ -204,8 +205,8 @@ test('[HOST-04] a reader that stalls stops the provider, and later gets every de
     provider: {
       name: 'eager',
       async *stream() {
-        for (; produced < total; produced += 1) yield { type: 'text', text: 'a word ' };
-        yield { type: 'stop', reason: 'end' };
+        for (; produced < total; produced += 1) yield says('a word ');
+        yield finish();
       },
     },
   });
@@ -225,4 +226,117 @@ test('[HOST-04] a reader that stalls stops the provider, and later gets every de
   assert.equal(textOf(events).length, total * 'a word '.length);
   assert.ok(events.length < total, 'the deltas of the stall did not merge');
   assert.equal((await turn.ended).state.at, 'done');
+});
+
+test('[PROV-01] the next request repeats a reply in its order, with the metadata its provider signed', async () => {
+  const requests: ModelRequest[] = [];
+  const signed = { anthropic: { signature: 'EqQB' } };
+  const provider: LlmProvider = {
+    name: 'signing',
+    async *stream(request) {
+      requests.push({ ...request, messages: [...request.messages] });
+      if (requests.length > 1) return yield* [says('done'), finish()];
+      yield { type: 'reasoning-start', id: '0' };
+      yield { type: 'reasoning-delta', id: '0', delta: 'First I ' };
+      yield { type: 'reasoning-delta', id: '0', delta: 'look.' };
+      yield { type: 'reasoning-delta', id: '0', delta: '', providerMetadata: signed };
+      yield { type: 'reasoning-end', id: '0' };
+      yield { type: 'text-start', id: '1', providerMetadata: { openai: { itemId: 'msg_1' } } };
+      yield { type: 'text-delta', id: '1', delta: 'Looking.' };
+      yield { type: 'tool-input-delta', id: 'c', delta: '{"n":1}' };
+      const google = { google: { thoughtSignature: 'CiQB' } };
+      yield { ...asks('a', '{"n":1}', 'c'), providerMetadata: google };
+      yield finish('tool-calls');
+    },
+  };
+  await tell({ provider, tools: { a: () => ({ content: 'A' }) } });
+  assert.deepEqual(requests[1]?.messages.slice(1), [
+    {
+      role: 'assistant',
+      content: [
+        { type: 'reasoning', text: 'First I look.', providerOptions: signed },
+        { type: 'text', text: 'Looking.', providerOptions: { openai: { itemId: 'msg_1' } } },
+        {
+          type: 'tool-call',
+          toolCallId: 'c',
+          toolName: 'a',
+          input: { n: 1 },
+          providerOptions: { google: { thoughtSignature: 'CiQB' } },
+        },
+      ],
+    },
+    {
+      role: 'tool',
+      content: [
+        {
+          type: 'tool-result',
+          toolCallId: 'c',
+          toolName: 'a',
+          output: { type: 'text', value: '{"content":"A"}' },
+        },
+      ],
+    },
+  ]);
+});
+
+test('[PROV-02] a reply that a content filter stopped says so, and its calls do not run', async () => {
+  const provider: LlmProvider = {
+    name: 'filtering',
+    async *stream() {
+      yield* [says('I '), asks('a'), finish('content-filter')];
+    },
+  };
+  const bench = turnBench({ provider, tools: { a: () => ({}) } });
+  const last = (await runTurn(bench, 'go')).at(-1)?.event;
+  assert.ok(last?.case === 'assistantDone');
+  assert.equal(last.value.reason, StopReason.FILTERED);
+  assert.deepEqual(bench.toolboxes.log, []);
+});
+
+test('[PROV-02] an interrupted reply fails the turn, whose calls do not run and whose tokens count', async () => {
+  const provider: LlmProvider = {
+    name: 'breaking',
+    async *stream() {
+      yield* [says('I '), asks('a'), finish('interrupted', [10, 3])];
+    },
+  };
+  const bench = turnBench({ provider, tools: { a: () => ({}) } });
+  assert.equal(errorIdOf(await runTurn(bench, 'go')), 'provider.interrupted');
+  assert.deepEqual(bench.toolboxes.log, []);
+  const [record] = bench.recorder.records;
+  assert.deepEqual([record?.inputTokens, record?.outputTokens], [10, 3]);
+});
+
+test('[PROV-02] tokens read from and written to a cache add up over the steps of a turn', async () => {
+  const usage = {
+    inputTokens: { total: 100, cacheRead: 60, cacheWrite: 30 },
+    outputTokens: { total: 9, reasoning: 4 },
+  };
+  const provider: LlmProvider = {
+    name: 'caching',
+    async *stream({ messages }) {
+      yield messages.length === 1 ? asks('a') : says('ok');
+      yield { ...finish(), usage };
+    },
+  };
+  const events = await tell({ provider, tools: { a: () => ({}) } });
+  const last = events.at(-1)?.event;
+  assert.ok(last?.case === 'assistantDone' && last.value.usage);
+  const { cachedInputTokens, cacheWriteTokens, reasoningTokens } = last.value.usage;
+  assert.deepEqual([cachedInputTokens, cacheWriteTokens, reasoningTokens], [120n, 60n, 8n]);
+});
+
+test('[HOST-07] arguments that never end are cut like a text that never ends', async () => {
+  let sent = 0;
+  const provider: LlmProvider = {
+    name: 'endless',
+    async *stream() {
+      for (; ; sent += 1) yield { type: 'tool-input-delta', id: '1', delta: 'x'.repeat(1000) };
+    },
+  };
+  const bench = turnBench({ provider, tools: { a: () => ({}) } });
+  const last = (await runTurn(bench, 'go', { limits: { maxOutputTokens: 1000 } })).at(-1)?.event;
+  assert.ok(last?.case === 'assistantDone');
+  assert.equal(last.value.reason, StopReason.LENGTH);
+  assert.ok(sent < 20);
 });

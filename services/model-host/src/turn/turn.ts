@@ -4,8 +4,14 @@ import { durationFromMicros } from '@zerolatency/service/rpc';
 import { EffectTracker } from '../calls/effect-tracker.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
-import type { ModelMessage, TokenUsage } from '../providers/port.ts';
-import { TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
+import type { AssistantPart, ModelMessage } from '../providers/port.ts';
+import {
+  type SpentTokens,
+  TokenBudget,
+  type TokenLimits,
+  type TokenUsage,
+  type TurnLimits,
+} from './budget.ts';
 import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import {
   ADMITTED,
@@ -18,7 +24,7 @@ import {
 } from './state.ts';
 import { TurnClock, type TurnObserver } from './telemetry.ts';
 import { type AskedCall, readArguments, runToolStep } from './tool-step.ts';
-import type { TurnLog } from './turn-log.ts';
+import { type TurnLog, usageOf } from './turn-log.ts';
 
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
@@ -64,7 +70,7 @@ export interface TurnEnd {
   /** What the turn adds to the conversation; empty unless it is done. */
   readonly messages: readonly ModelMessage[];
   /** With the turns nested in it. */
-  readonly usage: TokenUsage;
+  readonly usage: SpentTokens;
 }
 
 /** Drives the state machine of one turn: does what a state calls for and feeds the outcome back. */
@@ -80,7 +86,7 @@ export class Turn {
   readonly #clock = new TurnClock();
   readonly #effects = new EffectTracker();
   #toolbox: Toolbox = UNOPENED;
-  #reply: Reply = { text: '', toolCalls: [], cutByLength: false };
+  #reply: Reply = { parts: [], toolCalls: [], stop: 'end' };
   #calls: readonly AskedCall[] = [];
   #auditId = '';
   #checkpoint = '';
@@ -177,14 +183,14 @@ export class Turn {
       },
       signal,
     );
-    const { text, toolCalls } = this.#reply;
+    const { toolCalls } = this.#reply;
     const reason = this.#readCalls();
     if (reason !== undefined) {
-      this.#messages.push({ role: 'assistant', text, toolCalls: [] });
-      this.#messages.push({ role: 'user', text: reprompt(reason) });
+      this.#remember(textOf(this.#reply.parts));
+      this.#messages.push(userMessage(reprompt(reason)));
       return { type: 'unparsable', reason };
     }
-    this.#messages.push({ role: 'assistant', text, toolCalls });
+    this.#rememberReply();
     if (toolCalls.length === 0) return { type: 'answered' };
     // As with max_steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
@@ -207,7 +213,7 @@ export class Turn {
     );
     this.#callIds.push(...callIds);
     signal.throwIfAborted();
-    this.#messages.push({ role: 'tool', results: answers });
+    this.#messages.push({ role: 'tool', content: answers });
     return { type: this.#request.call === undefined ? 'acted' : 'answered' };
   }
 
@@ -228,7 +234,7 @@ export class Turn {
           scope,
           model,
           limits: { ...limits, ...left },
-          messages: [{ role: 'user', text }],
+          messages: [userMessage(text)],
           depth: depth + 1,
           parentCallId,
           callCounts: this.#callCounts,
@@ -236,12 +242,17 @@ export class Turn {
         signal,
       );
       charge({
+        ...usage,
         inputTokens: usage.inputTokens - left.maxInputTokens,
         outputTokens: usage.outputTokens - left.maxOutputTokens,
       });
       if (state.at !== 'done') return { outcome: state.at, happened, text: '', error: state.error };
       const answer = messages.findLast((message) => message.role === 'assistant');
-      return { outcome: 'done', happened, text: answer?.text ?? '' };
+      return {
+        outcome: 'done',
+        happened,
+        text: answer === undefined ? '' : textOf(answer.content),
+      };
     };
   }
 
@@ -254,12 +265,34 @@ export class Turn {
     }
     this.#calls = toolCalls.map((request) => ({
       request,
-      args: readArguments(request.argumentsText),
+      args: readArguments(request.input),
     }));
     const unreadable = this.#calls.find(({ args }) => args.error !== undefined);
     if (unreadable === undefined) return undefined;
     const { request, args } = unreadable;
-    return `the arguments of ${request.tool.slice(0, 100)} ${args.error?.message}`;
+    return `the arguments of ${request.toolName.slice(0, 100)} ${args.error?.message}`;
+  }
+
+  /** The reply as the next request repeats it, signatures included. */
+  #rememberReply(): void {
+    const inputs = new Map(this.#calls.map(({ request, args }) => [request, args.value]));
+    const content = this.#reply.parts.flatMap((part): AssistantPart[] => {
+      if (part.type !== 'tool-call') return [part];
+      // A call that a filter stopped gets no result, and providers refuse one without.
+      if (!inputs.has(part)) return [];
+      const { type, toolCallId, toolName, providerMetadata: providerOptions } = part;
+      const call = { type, toolCallId, toolName, input: inputs.get(part) };
+      return [providerOptions === undefined ? call : { ...call, providerOptions }];
+    });
+    // Reasoning by itself is refused by its provider, and an empty message by all of them.
+    if (content.some((part) => part.type !== 'reasoning')) {
+      this.#messages.push({ role: 'assistant', content });
+    }
+  }
+
+  #remember(text: string): void {
+    if (text === '') return;
+    this.#messages.push({ role: 'assistant', content: [{ type: 'text', text }] });
   }
 
   #onFirstText(providerWaitMs: number): void {
@@ -299,10 +332,9 @@ export class Turn {
   }
 
   #reportDone(steps: number): void {
-    const { inputTokens, outputTokens } = this.#budget.spentInAll;
     this.#events.done({
-      reason: this.#reply.cutByLength ? StopReason.LENGTH : StopReason.END,
-      usage: { inputTokens: BigInt(inputTokens), outputTokens: BigInt(outputTokens) },
+      reason: STOP_REASONS[this.#reply.stop],
+      usage: usageOf(this.#budget.spentInAll),
       steps,
       auditId: this.#auditId,
       timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
@@ -310,6 +342,20 @@ export class Turn {
       checkpoint: this.#checkpoint,
     });
   }
+}
+
+const STOP_REASONS = {
+  end: StopReason.END,
+  length: StopReason.LENGTH,
+  filtered: StopReason.FILTERED,
+} as const satisfies Record<Reply['stop'], StopReason>;
+
+export function userMessage(text: string): ModelMessage {
+  return { role: 'user', content: [{ type: 'text', text }] };
+}
+
+function textOf(parts: readonly { readonly type: string; readonly text?: string }[]): string {
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 
 const UNOPENED: Toolbox = {

@@ -17,6 +17,7 @@ import {
   fakeRecorder,
   fakeToolboxes,
 } from './fake-toolbox.ts';
+import { user } from './replies.ts';
 
 export const GENEROUS_LIMITS: TurnLimits = {
   maxSteps: 8,
@@ -80,7 +81,7 @@ export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOption
       turnId: 'turn',
       sessionId: 'session',
       deviceId: 'laptop',
-      messages: [{ role: 'user', text }],
+      messages: [user(text)],
       limits: {},
       model: '',
       traceparent: '',

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import fc from 'fast-check';
+import { user } from '../../../test/support/replies.ts';
 import type { ModelMessage, ModelPart, ModelRequest } from '../../providers/port.ts';
 import { mockProvider } from './mock-provider.ts';
 import { openScript, parseScript } from './script.ts';
@@ -22,16 +23,14 @@ async function play(messages: readonly ModelMessage[], tools = [FS_READ]): Promi
 }
 
 function textOf(parts: readonly ModelPart[]): string {
-  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+  return parts.map((part) => (part.type === 'text-delta' ? part.delta : '')).join('');
 }
 
 function callsOf(parts: readonly ModelPart[]): unknown[] {
-  return parts.flatMap((part) =>
-    part.type === 'toolCall' ? [JSON.parse(part.call.argumentsText)] : [],
-  );
+  return parts.flatMap((part) => (part.type === 'tool-call' ? [JSON.parse(part.input)] : []));
 }
 
-const says = (text: string) => play([{ role: 'user', text }]);
+const says = (text: string) => play([user(text)]);
 
 test('[PROV-01] the mock model greets, echoes and introduces itself', async () => {
   assert.match(textOf(await says('Hello there')), /^Hello! I am the mock model/);
@@ -54,26 +53,25 @@ test('calls fs.read with the named path or the welcome file when asked to read',
 });
 
 test('answers in text when no tools are offered', async () => {
-  const parts = await play([{ role: 'user', text: 'read the welcome file' }], []);
+  const parts = await play([user('read the welcome file')], []);
   assert.deepEqual(callsOf(parts), []);
   assert.match(textOf(parts), /no device whose tools I may use/);
 });
 
 test('quotes the content after a tool call, and the error after a failed one', async () => {
-  const asked: ModelMessage[] = [
-    { role: 'user', text: 'read the welcome file' },
-    { role: 'assistant', text: '', toolCalls: [] },
-  ];
-  const answer = { id: 'c', tool: 'fs.read' };
-  const good = { ...answer, text: '{"path":"welcome.txt","content":"It works."}', isError: false };
-  const bad = { ...answer, text: 'fs.not_found: no such file', isError: true };
-  const quoted = textOf(await play([...asked, { role: 'tool', results: [good] }]));
+  const asked: ModelMessage[] = [user('read the welcome file'), { role: 'assistant', content: [] }];
+  const answer = (type: 'text' | 'error-text', value: string): ModelMessage => ({
+    role: 'tool',
+    content: [
+      { type: 'tool-result', toolCallId: 'c', toolName: 'fs.read', output: { type, value } },
+    ],
+  });
+  const good = answer('text', '{"path":"welcome.txt","content":"It works."}');
+  const bad = answer('error-text', 'fs.not_found: no such file');
+  const quoted = textOf(await play([...asked, good]));
   assert.match(quoted, /It works\./);
   assert.doesNotMatch(quoted, /welcome\.txt"/);
-  assert.match(
-    textOf(await play([...asked, { role: 'tool', results: [bad] }])),
-    /fs\.not_found: no such file/,
-  );
+  assert.match(textOf(await play([...asked, bad])), /fs\.not_found: no such file/);
 });
 
 test('answers any text, and the same text the same way', async () => {
@@ -91,13 +89,13 @@ test('answers any text, and the same text the same way', async () => {
       const answers = [];
       for (let round = 0; round < 2; round += 1) {
         const parts: ModelPart[] = [];
-        const asked = request([{ role: 'user', text }]);
+        const asked = request([user(text)]);
         for await (const part of provider.stream(asked, new AbortController().signal))
           parts.push(part);
         answers.push(parts);
       }
       assert.deepEqual(answers[0], answers[1]);
-      assert.equal(answers[0]?.at(-1)?.type, 'stop');
+      assert.equal(answers[0]?.at(-1)?.type, 'finish');
     }),
     { numRuns: 50 },
   );
@@ -131,7 +129,7 @@ test('a hanging reply ends when it is aborted', async () => {
     's',
   );
   const stop = new AbortController();
-  const parts = mockProvider(script).stream(request([{ role: 'user', text: 'x' }]), stop.signal);
+  const parts = mockProvider(script).stream(request([user('x')]), stop.signal);
   const next = parts[Symbol.asyncIterator]().next();
   stop.abort(new ZlError('turn.cancelled', 'enough'));
   await assert.rejects(next, /enough/);

@@ -15,10 +15,13 @@ import type {
 } from '../../providers/port.ts';
 import { fill, fillDeep, type TemplateValues } from './script.ts';
 
+type Usage = Extract<Part, { usage: unknown }>['usage'];
+type Stop = Extract<Part, { stop: unknown }>['stop'];
 type TextPart = Exclude<Extract<Part, { text: unknown }>['text'], string>;
 
 const DEFAULT_CHUNK_CHARS = 16;
 const CHARS_PER_TOKEN = 4;
+const FINISHES = { end: 'stop', length: 'length' } as const satisfies Record<Stop, string>;
 // Enough for any rule, and it bounds what a slow regular expression can cost.
 const MAX_MATCHED_CHARS = 4096;
 const MAX_QUOTED_CHARS = 4000;
@@ -52,7 +55,7 @@ class Reply {
   readonly #signal: AbortSignal;
   #calls = 0;
   #outputChars = 0;
-  #isCounted = false;
+  #usage: Usage | undefined;
 
   constructor(request: ModelRequest, values: TemplateValues, signal: AbortSignal) {
     this.#request = request;
@@ -61,14 +64,18 @@ class Reply {
   }
 
   async *parts(reply: readonly Part[]): AsyncGenerator<ModelPart> {
-    let stop: 'end' | 'length' = 'end';
+    let stop: Stop = 'end';
     for (const part of reply) {
       this.#signal.throwIfAborted();
       if ('stop' in part) stop = part.stop;
       else yield* this.#part(part);
     }
-    if (!this.#isCounted) yield { type: 'usage', ...this.#estimate() };
-    yield { type: 'stop', reason: stop === 'end' && this.#calls > 0 ? 'tools' : stop };
+    const { inputTokens, outputTokens } = this.#usage ?? this.#estimate();
+    yield {
+      type: 'finish',
+      finishReason: { unified: this.#calls > 0 && stop === 'end' ? 'tool-calls' : FINISHES[stop] },
+      usage: { inputTokens: { total: inputTokens }, outputTokens: { total: outputTokens } },
+    };
   }
 
   async *#part(part: Exclude<Part, { stop: unknown }>): AsyncGenerator<ModelPart> {
@@ -78,10 +85,7 @@ class Reply {
     else if ('waitMs' in part) await sleep(part.waitMs, undefined, { signal: this.#signal });
     else if ('fail' in part) throw new ZlError('provider.failed', fill(part.fail, this.#values));
     else if ('hang' in part) await aborted(this.#signal);
-    else {
-      this.#isCounted = true;
-      yield { type: 'usage', ...part.usage };
-    }
+    else this.#usage = part.usage;
   }
 
   async *#text(part: TextPart): AsyncGenerator<ModelPart> {
@@ -91,7 +95,7 @@ class Reply {
         if (part.delayMs) await sleep(part.delayMs, undefined, { signal: this.#signal });
         this.#signal.throwIfAborted();
         this.#outputChars += text.length;
-        yield { type: 'text', text };
+        yield { type: 'text-delta', id: 'text', delta: text };
       }
     }
   }
@@ -99,14 +103,12 @@ class Reply {
   *#toolCalls(calls: readonly ToolCall[]): Generator<ModelPart> {
     for (const call of calls) {
       this.#calls += 1;
-      const argumentsText =
+      const input =
         call.argumentsText === undefined
           ? JSON.stringify(fillDeep(call.arguments ?? {}, this.#values))
           : fill(call.argumentsText, this.#values);
-      yield {
-        type: 'toolCall',
-        call: { id: `call-${this.#calls}`, tool: fill(call.tool, this.#values), argumentsText },
-      };
+      const toolName = fill(call.tool, this.#values);
+      yield { type: 'tool-call', toolCallId: `call-${this.#calls}`, toolName, input };
     }
   }
 
@@ -142,12 +144,12 @@ type Situation = ReturnType<typeof situationOf>;
 function situationOf(request: ModelRequest) {
   const { messages } = request;
   const last = messages.at(-1);
-  const answers = last?.role === 'tool' ? last.results : [];
+  const answers = last?.role === 'tool' ? last.content : [];
   // A tool loop adds assistant and tool messages after the person's.
   const asked = messages.findLastIndex((message) => message.role === 'user');
   const person = messages[asked];
   return {
-    text: person?.role === 'user' ? person.text : '',
+    text: person?.role === 'user' ? textOf(person.content) : '',
     step: 1 + stepsSince(messages, asked),
     offers: request.tools.map((tool) => tool.name),
     after: answers.length === 0 ? ('person' as const) : afterTools(answers),
@@ -169,8 +171,8 @@ function match(rule: Rule, situation: Situation): TemplateValues | undefined {
     ...Object.fromEntries(matched.map((group, index) => [String(index), group])),
     ...matched.groups,
     text: situation.text,
-    result: quote(situation.answers.filter((answer) => !answer.isError)),
-    error: quote(situation.answers.filter((answer) => answer.isError)),
+    result: quote(situation.answers.filter((answer) => !isFailure(answer))),
+    error: quote(situation.answers.filter(isFailure)),
   };
 }
 
@@ -179,11 +181,19 @@ function stepsSince(messages: readonly ModelMessage[], asked: number): number {
 }
 
 function afterTools(answers: readonly ToolAnswer[]): 'results' | 'failure' {
-  return answers.some((answer) => answer.isError) ? 'failure' : 'results';
+  return answers.some(isFailure) ? 'failure' : 'results';
+}
+
+function isFailure({ output }: ToolAnswer): boolean {
+  return output.type === 'error-text';
+}
+
+function textOf(content: Extract<ModelMessage, { role: 'user' }>['content']): string {
+  return content.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 
 function quote(answers: readonly ToolAnswer[]): string {
-  return answers.map((answer) => cut(contentOf(answer.text))).join('\n');
+  return answers.map((answer) => cut(contentOf(answer.output.value))).join('\n');
 }
 
 /** A file's content where the result has one, otherwise the whole result. */

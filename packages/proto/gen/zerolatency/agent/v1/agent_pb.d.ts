@@ -805,6 +805,27 @@ export declare type Usage = Message$1<"zerolatency.agent.v1.Usage"> & {
    * @generated from field: uint64 output_tokens = 2;
    */
   outputTokens: bigint;
+
+  /**
+   * Input tokens that the provider read from its cache. Part of input_tokens.
+   *
+   * @generated from field: uint64 cached_input_tokens = 3;
+   */
+  cachedInputTokens: bigint;
+
+  /**
+   * Input tokens that the provider wrote to its cache. Part of input_tokens.
+   *
+   * @generated from field: uint64 cache_write_tokens = 4;
+   */
+  cacheWriteTokens: bigint;
+
+  /**
+   * Output tokens that the model spent on reasoning. Part of output_tokens.
+   *
+   * @generated from field: uint64 reasoning_tokens = 5;
+   */
+  reasoningTokens: bigint;
 };
 
 /**
@@ -1022,6 +1043,13 @@ export enum StopReason {
    * @generated from enum value: STOP_REASON_LENGTH = 2;
    */
   LENGTH = 2,
+
+  /**
+   * The provider's content filter stopped the answer, or the model declined.
+   *
+   * @generated from enum value: STOP_REASON_FILTERED = 3;
+   */
+  FILTERED = 3,
 }
 
 /**
