@@ -1,5 +1,5 @@
 import type { CatalogueEntry } from './entry.ts';
-import { PROVIDER_ERRORS } from './provider-errors.ts';
+import { TURN_ERRORS } from './turn-errors.ts';
 
 export type { ErrorCode } from './entry.ts';
 
@@ -39,47 +39,7 @@ export const CATALOGUE = {
     retryable: true,
     help: 'Wait and try again, or ask an operator to raise the limit that the message names.',
   },
-  'budget.steps': {
-    code: 'RESOURCE_EXHAUSTED',
-    retryable: false,
-    help: 'The model asked for more steps than max_steps allows; raise it or ask for less at once.',
-  },
-  'budget.depth': {
-    code: 'RESOURCE_EXHAUSTED',
-    retryable: false,
-    help: 'Tool calls are nested deeper than max_tool_depth; raise it if that is intended.',
-  },
-  'budget.tokens': {
-    code: 'RESOURCE_EXHAUSTED',
-    retryable: false,
-    help: 'The turn would exceed its token budget; raise it or shorten the conversation.',
-  },
-  'budget.time': {
-    code: 'DEADLINE_EXCEEDED',
-    retryable: true,
-    help: 'The turn ran longer than its time limit, or than the deadline of its request; raise limits.timeout or the deadline, or ask for less at once.',
-  },
-  'turn.cancelled': {
-    code: 'CANCELLED',
-    retryable: true,
-    help: 'The client cancelled the turn or left; send the message again if it is still wanted.',
-  },
-  'turn.busy': {
-    code: 'FAILED_PRECONDITION',
-    retryable: true,
-    help: 'Wait for the running turn of this stream to end, or cancel it.',
-  },
-  'chat.events_lost': {
-    code: 'OUT_OF_RANGE',
-    retryable: false,
-    help: 'A turn keeps a bounded window of its events; read from a later sequence.',
-  },
-  'server.draining': {
-    code: 'UNAVAILABLE',
-    retryable: true,
-    help: 'This pod is shutting down; connect again to reach another.',
-  },
-  ...PROVIDER_ERRORS,
+  ...TURN_ERRORS,
   'tool.unknown': {
     code: 'NOT_FOUND',
     retryable: false,
