@@ -10,7 +10,10 @@ import { writePrivate, writePublic } from '../src/installation/private-file.ts';
 const LIFETIME_MS = 24 * 60 * 60 * 1000;
 
 /** Gives the local device key and credential as its enrolment would, for tests that start no registrar. */
-export async function enrolWithoutRegistrar({ device, registrar, receiptKeys }: Layout) {
+export async function enrolWithoutRegistrar(
+  { device, registrar, receiptKeys }: Layout,
+  { lifetimeMs = LIFETIME_MS } = {},
+) {
   const { tenant, deviceId, enrolmentIssuer: issuer } = LOCAL;
   const pair = generateKeyPair();
   await writePrivate(device.key, pair.privatePem);
@@ -21,7 +24,7 @@ export async function enrolWithoutRegistrar({ device, registrar, receiptKeys }: 
     issuer,
     issuerKey: createPrivateKey(await readFile(registrar.issuerKey, 'utf8')),
     nowMs: Date.now(),
-    validForMs: LIFETIME_MS,
+    validForMs: lifetimeMs,
   });
   await writePrivate(device.credential, credential);
 }
