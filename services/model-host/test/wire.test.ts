@@ -17,6 +17,7 @@ import { startTestHost, type TestHost } from './support/host.ts';
 import { eventsOf, only, start } from './support/streams.ts';
 
 const SERVICE = '/zerolatency.agent.v1.AgentService';
+const COMPRESSED = 1;
 const HANG = '- reply: [{ text: thinking }, { hang: true }]';
 
 interface Ended {
@@ -162,6 +163,25 @@ test('[HOST-14] messages that cannot be read are refused with our detail', async
       assert.equal(detail.id, id, `${method}: ${error?.message}`);
       assert.ok((error?.details.length ?? 0) > 1, `${method} ${id} has no detail`);
     }
+  }
+});
+
+test('answers are never compressed, however large and whatever the client accepts', async (t) => {
+  const rules = `- reply: [{ text: { value: ${'x'.repeat(200_000)}, chunkChars: 200000 } }]`;
+  const host = await startTestHost(t, { rules });
+  for (const [type, accepts] of [
+    ['application/grpc', 'grpc-accept-encoding'],
+    ['application/connect+proto', 'connect-accept-encoding'],
+  ] as const) {
+    const headers = { 'content-type': type, [accepts]: 'gzip' };
+    const { body } = await exchange(t, host, {
+      method: 'Chat',
+      headers,
+      body: startOf('Chat', 'x'),
+    });
+    const messages = [...messagesOf(body)];
+    assert.ok(messages.some(({ payload }) => payload.length > 100_000));
+    assert.ok(messages.every(({ flags }) => (flags & COMPRESSED) === 0));
   }
 });
 

@@ -31,8 +31,9 @@ export interface RpcServerOptions
 const READ_MAX_BYTES = 2 * (MAX_HISTORY_BYTES + MAX_TEXT_BYTES);
 // Anybody may ask for health and reflection, without a token.
 const PUBLIC_READ_MAX_BYTES = 16 * 1024;
-// Above the largest delta: events are small and come one by one, so gzip would only delay them.
-const COMPRESS_MIN_BYTES = 64 * 1024;
+// Never: compressed length would tell an eavesdropper of secrets beside text that others wrote, and
+// gzip of a large result costs as much CPU as all else that the host does with it.
+const COMPRESS_MIN_BYTES = Number.POSITIVE_INFINITY;
 
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
