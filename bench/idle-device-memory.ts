@@ -1,30 +1,18 @@
-// What a proved and idle device costs the relay in memory, against an idle socket of bare uWebSockets.js.
-import { once } from 'node:events';
+// What a proved and idle device costs the relay in memory, against an idle connection of bare TLS.
 import { setTimeout as sleep } from 'node:timers/promises';
-import { WebSocket } from 'ws';
-import { DeviceClient } from '../services/tool-relay/test/device-client.ts';
-import { cleanUp, lifetime } from './lifetime.ts';
+import { createSecureContext } from 'node:tls';
+import { cleanUp } from './lifetime.ts';
+import { type Client, echoedConnection, liveDevice } from './relay/clients.ts';
 import { makeMaterial } from './relay/material.ts';
 import { type Program, startProgram } from './relay/program.ts';
-import { report } from './report.ts';
+import { type Figure, report } from './report.ts';
+import { inTurns } from './scale/measure/relay-costs.ts';
 
-const WARM_UPS = 300;
-const COUNT = 3000;
-const AT_ONCE = 50;
-/** DESIGN section 1: a device costs the relay a few KiB. */
-const GOAL_BYTES = 8 * 1024;
-
-/** Opens so many sockets, a few at once. */
-async function openAll(total: number, open: (index: number) => Promise<void>): Promise<void> {
-  let next = 0;
-  const worker = async () => {
-    while (next < total) {
-      next += 1;
-      await open(next);
-    }
-  };
-  await Promise.all(Array.from({ length: AT_ONCE }, worker));
-}
+/** So that what grows with the first connections, such as the young generation, is nobody's. */
+const WARM_UPS = 1000;
+const COUNTS = [3_000, 15_000];
+/** Beyond the connection itself. */
+const GOAL_BYTES = 6 * 1024;
 
 /** After what connecting took has been given back. */
 async function settledRss({ rssBytes }: Program): Promise<number> {
@@ -36,52 +24,53 @@ async function settledRss({ rssBytes }: Program): Promise<number> {
   return lowest;
 }
 
-async function bytesPerSocket(
-  program: Program,
-  open: (index: number) => Promise<void>,
-): Promise<number> {
-  await openAll(WARM_UPS, (index) => open(COUNT + index));
+/** The growth for each connection, at each of the counts. */
+async function bytesEach(program: Program, open: () => Promise<Client>): Promise<number[]> {
+  const clients: Client[] = [];
+  const openUpTo = (count: number) =>
+    inTurns(count - clients.length, async () => {
+      clients.push(await open());
+    });
+  await openUpTo(WARM_UPS);
   const before = await settledRss(program);
-  await openAll(COUNT, open);
-  return ((await settledRss(program)) - before) / COUNT;
+  const bytes: number[] = [];
+  for (const count of COUNTS) {
+    await openUpTo(WARM_UPS + count);
+    bytes.push(((await settledRss(program)) - before) / count);
+  }
+  await program.stop();
+  for (const client of clients) client.destroy();
+  return bytes;
 }
 
-const [engine = 'ws'] = process.argv.slice(2);
-const material = await makeMaterial(engine);
-const { authority, enrolment, certFile, keyFile, configFile } = material;
-const { ca } = authority;
+try {
+  const [engine = 'ws'] = process.argv.slice(2);
+  const material = await makeMaterial(engine);
+  const { authority, enrolment, certFile, keyFile, configFile } = material;
+  const secureContext = createSecureContext({ ca: authority.ca });
 
-const floor = await startProgram('bench/floors/socket-floor.ts', [certFile, keyFile]);
-const bare = await bytesPerSocket(floor, async () => {
-  const socket = new WebSocket(`${floor.ready.socketUrl}/device`, { ca });
-  lifetime.after(() => socket.terminate());
-  await once(socket, 'open');
-});
-await floor.stop();
+  const floor = await startProgram('bench/floors/tls-floor.ts', [certFile, keyFile]);
+  const port = Number(floor.ready.port);
+  const bare = await bytesEach(floor, () => echoedConnection(port, secureContext));
 
-const TOOL = { name: 'read', description: 'Reads a file.', inputSchemaJson: '{"type":"object"}' };
-const CATALOG = { servers: [{ name: 'fs', version: '1.0.0', tools: [TOOL] }] };
-const relay = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
-const proved = await bytesPerSocket(relay, async (index) => {
-  const identity = await enrolment.device({ deviceId: `device-${index}` });
-  const device = new DeviceClient(`${relay.ready.socketUrl}/v1/device`, { ca });
-  lifetime.after(() => device.native.terminate());
-  await device.prove(identity, { catalog: CATALOG });
-  await device.welcome();
-});
-await cleanUp();
+  const relay = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
+  const url = `${relay.ready.socketUrl}/v1/device`;
+  let named = 0;
+  const proved = await bytesEach(relay, async () => {
+    named += 1;
+    const identity = await enrolment.device({ deviceId: `device-${named}` });
+    return liveDevice({ url, secureContext, localAddress: '127.0.0.1' }, identity);
+  });
 
-report({
-  name: 'idle-device-memory',
-  method: `growth of resident memory over ${COUNT} idle sockets after ${WARM_UPS} to warm up, engine ${engine}: proved devices with a lease, a credential and a catalog of one tool, against sockets of bare uWebSockets.js`,
-  figures: [
-    { metric: 'memory per idle device', value: proved, unit: 'bytes', baseline: bare },
-    {
-      metric: 'memory per idle device, against the goal',
-      value: proved,
-      unit: 'bytes',
-      baseline: GOAL_BYTES,
-      goal: 1,
-    },
-  ],
-});
+  report({
+    name: 'idle-device-memory',
+    method: `growth of resident memory after ${WARM_UPS} connections to warm up, engine ${engine}: proved devices with a lease, a credential and an empty catalog, against idle connections of a bare TLS server; the goal is ${GOAL_BYTES} bytes above those`,
+    figures: COUNTS.map((count, index): Figure => {
+      const [value = 0, baseline = 0] = [proved[index], bare[index]];
+      const goal = Number(((baseline + GOAL_BYTES) / baseline).toPrecision(3));
+      return { metric: `memory per idle device of ${count}`, unit: 'bytes', value, baseline, goal };
+    }),
+  });
+} finally {
+  await cleanUp();
+}

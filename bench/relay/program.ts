@@ -24,18 +24,11 @@ export interface Scheduled {
   readonly waitedMs: number;
 }
 
-/** Starts a program that prints a JSON line when it is ready. */
+/** Starts a program that prints a JSON line when it is ready, with the flags that ship. */
 export async function startProgram(path: string, args: readonly string[]): Promise<Program> {
   const child: ChildProcess = spawn(
     process.execPath,
-    // The young generation grows with whatever allocates; whole from the start, it is nobody's growth.
-    [
-      '--disable-warning=ExperimentalWarning',
-      '--expose-gc',
-      '--min-semi-space-size=16',
-      path,
-      ...args,
-    ],
+    ['--disable-warning=ExperimentalWarning', path, ...args],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   );
   const stop = async () => {

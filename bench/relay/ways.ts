@@ -1,16 +1,21 @@
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
+import { createClient } from '@connectrpc/connect';
+import { createGrpcTransport, Http2SessionManager } from '@connectrpc/connect-node';
 import { FrameKind, isCanonical, kindOf } from '@zerolatency/frame';
 import { signPeerToken } from '@zerolatency/identity';
+import { RelayService } from '@zerolatency/proto/relay';
+import { clientTlsOptions } from '@zerolatency/service/tls';
 import { frameBytes } from '@zerolatency/testing';
 import { WebSocket } from 'ws';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 import { lifetime } from '../lifetime.ts';
-import type { Material } from './material.ts';
+import { type Material, makePool } from './material.ts';
 import { type Program, startProgram } from './program.ts';
 
 const PAYLOAD_BYTES = 200;
+const RELAY = 'dist/tool-relay/main.mjs';
 
 /** A way from a host to a device and back. */
 export interface Way {
@@ -34,23 +39,56 @@ export async function bareWay({ authority, certFile, keyFile }: Material): Promi
 }
 
 /** Calls as a host makes them: CALL, OUTCOME, ACK. */
-export async function relayWay({ authority, enrolment, host, configFile }: Material): Promise<Way> {
-  const program = await startProgram('dist/tool-relay/main.mjs', ['--config', configFile]);
-  const { socketUrl, relayId = '' } = program.ready;
-  const identity = await enrolment.device({ deviceId: 'laptop' });
-  const device = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });
-  await device.prove(identity);
-  await device.welcome();
-  const token = await signPeerToken(host, { audience: relayId, nowMs: Date.now() });
+export async function relayWay(material: Material): Promise<Way> {
+  const program = await startProgram(RELAY, ['--config', material.configFile]);
+  const { socketUrl } = program.ready;
+  const identity = await connectDevice(material, socketUrl);
+  const owner = { relayId: 'bench', linkUrl: `${socketUrl}/v1/link` };
+  return linkTo(material, { owner, identity, program });
+}
+
+/** The same through two pods: the host asks the first, and the second owns the device. */
+export async function poolWay(material: Material): Promise<Way | undefined> {
+  const configFiles = await makePool(material);
+  if (configFiles === undefined) return undefined;
+  const pods: Program[] = [];
+  for (const file of configFiles) pods.push(await startProgram(RELAY, ['--config', file]));
+  const [first, second] = pods;
+  if (first === undefined || second === undefined) throw new Error('fewer than two pods');
+  const identity = await connectDevice(material, second.ready.socketUrl);
+  const baseUrl = first.ready.rpcUrl ?? '';
+  const sessionManager = new Http2SessionManager(baseUrl, {}, clientTlsOptions(material.host));
+  lifetime.after(() => sessionManager.abort());
+  const rpc = createClient(RelayService, createGrpcTransport({ baseUrl, sessionManager }));
+  const owner = await rpc.locate(identity.device);
+  if (owner.relayId !== second.ready.relayId) throw new Error(`${owner.relayId} owns the device`);
+  return linkTo(material, { owner, identity, program: second });
+}
+
+async function connectDevice({ authority, enrolment }: Material, socketUrl = '') {
+  const { tenant, deviceId, ...keys } = await enrolment.device({ deviceId: 'laptop' });
+  const client = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });
+  lifetime.after(() => client.native.terminate());
+  await client.prove({ tenant, deviceId, ...keys });
+  await client.welcome();
+  return { device: { tenant, deviceId }, client };
+}
+
+interface Owned {
+  readonly owner: { readonly relayId: string; readonly linkUrl: string };
+  readonly identity: Awaited<ReturnType<typeof connectDevice>>;
+  readonly program: Program;
+}
+
+async function linkTo({ authority, host }: Material, { owner, identity, program }: Owned) {
+  const { device, client } = identity;
+  const token = await signPeerToken(host, { audience: owner.relayId, nowMs: Date.now() });
   const headers = { authorization: `Bearer ${token}` };
-  const link = new HostClient(`${socketUrl}/v1/link`, { ca: authority.ca, headers });
-  lifetime.after(() => {
-    device.native.terminate();
-    link.native.terminate();
-  });
+  const link = new HostClient(owner.linkUrl, { ca: authority.ca, headers });
+  lifetime.after(() => link.native.terminate());
   await link.opened();
-  const { handle, epoch } = await link.open(identity.tenant, identity.deviceId);
-  return callOver({ device: device.native, link: link.native }, { handle, epoch }, program);
+  const { handle, epoch } = await link.open(device.tenant, device.deviceId);
+  return callOver({ device: client.native, link: link.native }, { handle, epoch }, program);
 }
 
 function callOver(
