@@ -305,6 +305,13 @@ test('[PROV-02] an interrupted reply fails the turn, whose calls do not run and 
   assert.deepEqual(bench.toolboxes.log, []);
   const [record] = bench.recorder.records;
   assert.deepEqual([record?.inputTokens, record?.outputTokens], [10, 3]);
+  // The contract of turn records knows no other count.
+  assert.deepEqual(
+    Object.keys(record ?? {})
+      .filter((key) => key.endsWith('Tokens'))
+      .sort(),
+    ['inputTokens', 'outputTokens'],
+  );
 });
 
 test('[PROV-02] tokens read from and written to a cache add up over the steps of a turn', async () => {

@@ -301,13 +301,14 @@ export class Turn {
   }
 
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
+    const { inputTokens, outputTokens } = this.#budget.spent;
     return this.#deps.recorder.recordTurn({
       scope: this.#request.scope,
       parentCallId: this.#request.parentCallId,
       outcome,
       ...(errorId !== undefined && { errorId }),
       steps,
-      ...this.#budget.spent,
+      ...{ inputTokens, outputTokens },
       callIds: this.#callIds,
       startedAtMs: this.#startedAtMs,
       endedAtMs: this.#deps.nowMs(),
