@@ -125,10 +125,12 @@ export function createRecorder(
   };
 }
 
-function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...counted }: TurnRecord) {
+/** Each field by name: a record with any other is refused. */
+function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...turn }: TurnRecord) {
   const { identity, turnId, sessionId, deviceId } = scope;
+  const { parentCallId, outcome, steps, inputTokens, outputTokens, callIds } = turn;
   return {
-    ...counted,
+    ...{ parentCallId, outcome, steps, inputTokens, outputTokens, callIds },
     turnId,
     sessionId,
     tenant: identity.tenant,

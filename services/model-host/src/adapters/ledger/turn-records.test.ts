@@ -10,7 +10,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
   const key = generateKeyPair();
   const signer = signerFromPem(key.privatePem);
   const ledger = await openLedger({ dir, signer, origin: 'test/host', fsync: false });
-  const auditId = await createRecorder(ledger).recordTurn({
+  const record = {
     scope: {
       identity: { tenant: 'north', user: 'user-1', roles: [] },
       sessionId: 'session-1',
@@ -26,7 +26,10 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
     callIds: ['a'.repeat(32)],
     startedAtMs: 1_000,
     endedAtMs: 2_000,
-  });
+    // Spent as well, and in no version of the record.
+    cachedInputTokens: 5,
+  } as const;
+  const auditId = await createRecorder(ledger).recordTurn(record);
   await ledger.close();
   const turns = [];
   for await (const { record } of readLedger(dir))
