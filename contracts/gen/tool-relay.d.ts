@@ -91,9 +91,36 @@ export interface RelaySettings {
    */
   readonly registrar?: {
     /**
-     * Private key that signs device credentials: PKCS #8 PEM of mode 0600. Its public half must be in enrolment.jwksFile.
+     * Private key that signs device credentials: PKCS #8 PEM of mode 0600. Its public half must be in enrolment.jwksFile. Either this or issuerVault.
      */
-    readonly issuerKeyFile: string;
+    readonly issuerKeyFile?: string;
+    /**
+     * A key of HashiCorp Vault or OpenBao (transit engine, ed25519 or ecdsa-p256) that signs device credentials and never leaves it. The version that is the latest at the start is used; its public half must be in enrolment.jwksFile.
+     */
+    readonly issuerVault?: {
+      readonly url: string;
+      /**
+       * Where the transit engine is mounted.
+       */
+      readonly mount: string;
+      /**
+       * Name of the key.
+       */
+      readonly key: string;
+      /**
+       * None when empty.
+       */
+      readonly namespace: string;
+      /**
+       * A token that may read the key and sign with it, read for each request, so that an agent can renew it.
+       */
+      readonly tokenFile: string;
+      /**
+       * PEM file of the authorities that vouch for it; those of Node when absent.
+       */
+      readonly caFile?: string;
+      readonly timeout: string;
+    };
     /**
      * For how long a device may connect with one credential. A revocation is dropped from the list after as long, so before you make it shorter, change the key of the authority if any revoked device may hold a longer one.
      */

@@ -305,6 +305,11 @@ export const CATALOGUE = {
     retryable: false,
     help: 'This folder holds an enrolled device; name another with --state, or enrol it again with --force.',
   },
+  'kms.failed': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The key management service did not sign; correct what the message names. Devices keep their credentials, and renew them once it signs again.',
+  },
   'registrar.unreachable': {
     code: 'UNAVAILABLE',
     retryable: true,

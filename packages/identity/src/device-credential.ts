@@ -186,25 +186,42 @@ function hashOf(credential: string): string {
   return hash('sha256', credential, 'base64url');
 }
 
+/** A private key that another program holds. */
+export interface RemoteKey {
+  readonly publicKey: KeyObject;
+  /** Ed25519, or P-256 with SHA-256 as the two numbers one after another (RFC 7518). */
+  sign(bytes: Uint8Array): Promise<Uint8Array>;
+}
+
 /** What enrolment gives a device: its name and tenant, bound to the key it made. */
 export async function issueDeviceCredential(request: {
   readonly device: DeviceIdentity;
   readonly devicePublicKey: KeyObject;
   readonly issuer: string;
-  readonly issuerKey: KeyObject;
+  readonly issuerKey: KeyObject | RemoteKey;
   readonly nowMs: number;
   readonly validForMs: number;
 }): Promise<string> {
   const { device, devicePublicKey, issuer, issuerKey, nowMs, validForMs } = request;
   const [typ] = JWT_KINDS.deviceCredential.types;
-  const kid = await calculateJwkThumbprint(await exportJWK(createPublicKey(issuerKey)));
-  return new SignJWT({ tenant: device.tenant, cnf: { jwk: await exportJWK(devicePublicKey) } })
-    .setProtectedHeader({ alg: algorithmOf(issuerKey) ?? 'EdDSA', typ, kid })
-    .setIssuer(issuer)
-    .setSubject(device.deviceId)
-    .setIssuedAt(new Date(nowMs))
-    .setExpirationTime(new Date(nowMs + validForMs))
-    .sign(issuerKey);
+  const publicKey = 'publicKey' in issuerKey ? issuerKey.publicKey : createPublicKey(issuerKey);
+  const kid = await calculateJwkThumbprint(await exportJWK(publicKey));
+  const header = { alg: algorithmOf(publicKey) ?? 'EdDSA', typ, kid };
+  const claims = {
+    ...{ tenant: device.tenant, cnf: { jwk: await exportJWK(devicePublicKey) } },
+    ...{ iss: issuer, sub: device.deviceId },
+    iat: Math.floor(nowMs / 1000),
+    exp: Math.floor((nowMs + validForMs) / 1000),
+  };
+  if (!('publicKey' in issuerKey)) {
+    return new SignJWT(claims).setProtectedHeader(header).sign(issuerKey);
+  }
+  const signed = [header, claims].map((part) => base64Url(JSON.stringify(part))).join('.');
+  return `${signed}.${base64Url(await issuerKey.sign(Buffer.from(signed)))}`;
+}
+
+function base64Url(bytes: string | Uint8Array): string {
+  return Buffer.from(bytes).toString('base64url');
 }
 
 function deviceOf(claims: JWTPayload): Result<DeviceIdentity> {
@@ -230,5 +247,5 @@ export function publicKeyOf(cnf: unknown): Result<DevicePublicKey> {
 }
 
 function encodeNonce(nonce: Uint8Array): string {
-  return Buffer.from(nonce).toString('base64url');
+  return base64Url(nonce);
 }

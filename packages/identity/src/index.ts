@@ -6,6 +6,7 @@ export {
   issueDeviceCredential,
   type ProvenDevice,
   possessionFault,
+  type RemoteKey,
   readDeviceCredential,
   renewalFault,
   signPossession,

@@ -107,12 +107,20 @@ function compileRegistrar(settings: RelaySettings) {
   if (enrolment.issuer === '') {
     throw new ZlError('config.invalid', 'role: registrar needs enrolment.issuer');
   }
-  const { enrol } = registrar;
+  const { enrol, issuerKeyFile, issuerVault } = registrar;
+  if ((issuerKeyFile === undefined) === (issuerVault === undefined)) {
+    const why = 'one of registrar.issuerKeyFile and registrar.issuerVault holds the issuing key';
+    throw new ZlError('config.invalid', `${why}; set one of them`);
+  }
   return {
     role: 'registrar' as const,
     ...compileShared(settings),
     registrar: {
       ...registrar,
+      issuerVault: issuerVault && {
+        ...issuerVault,
+        timeoutMs: parseDurationMs(issuerVault.timeout),
+      },
       credentialLifetimeMs: parseDurationMs(registrar.credentialLifetime),
       codes: { ...registrar.codes, redis: compileRedis(registrar.codes.redis) },
       enrol: {

@@ -188,10 +188,10 @@ test('[BRG-04] only the role registrar accepts the issuing key', async (t) => {
   assert.throws(() => readRegistrarConfig({ env: {}, flags: broken }), invalid(/is not a URL/));
 
   const config = readRegistrarConfig({ env: {}, flags });
-  chmodSync(config.registrar.issuerKeyFile, 0o640);
+  chmodSync(settings['registrar.issuerKeyFile'], 0o640);
   await assert.rejects(openIssuer(config, silentLog), invalid(/chmod 600/));
-  chmodSync(config.registrar.issuerKeyFile, 0o600);
-  (await openIssuer(config, silentLog)).keySet.close();
+  chmodSync(settings['registrar.issuerKeyFile'], 0o600);
+  (await openIssuer(config, silentLog)).close();
   const { jwksFile } = await makeEnrolment(dir);
   const stale = readRegistrarConfig({
     env: {},

@@ -3,7 +3,7 @@ import { expectRevocations } from '@zerolatency/revocations';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
 import { watchTls } from '@zerolatency/service/tls';
 import { readDeviceFiles } from '../adapters/device-files/device-files.ts';
-import { readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
+import { readPrivateKey } from '../adapters/issuer-key/issuer-key.ts';
 import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
 import { readRedisSecrets } from './open-directory.ts';
@@ -41,7 +41,8 @@ export function checksOfRegistrar(config: RegistrarConfig, env: Env): ConfigChec
     'registrar.enrol.port': () => expectFreePort(registrar.enrol),
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
-    'registrar.issuerKeyFile': async () => (await openIssuer(config, log)).keySet.close(),
+    [registrar.issuerVault === undefined ? 'registrar.issuerKeyFile' : 'registrar.issuerVault']:
+      async () => (await openIssuer(config, log)).close(),
     ...(revocations && {
       [revocationKey]: () => readPrivateKey(revocations.keyFile, revocationKey),
       'registrar.revocations.file': () => expectRevocationFiles(revocations),

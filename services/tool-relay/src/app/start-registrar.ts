@@ -14,11 +14,12 @@ import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import { signerFromPem } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
 import { keepPublicKey, readDeviceFiles } from '../adapters/device-files/device-files.ts';
-import { openFileIssuer, readPrivateKey } from '../adapters/issuer-key/file-issuer.ts';
+import { credentialIssuer, readPrivateKey } from '../adapters/issuer-key/issuer-key.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import { RedisCodes } from '../adapters/redis-codes/redis-codes.ts';
 import { connectRedis } from '../adapters/redis-directory/connection.ts';
 import { lockRevocationFile, revocationFile } from '../adapters/revocation-file/revocation-file.ts';
+import { openVaultKey } from '../adapters/vault-key/vault-key.ts';
 import type { RelayDeps } from '../app.ts';
 import type { RegistrarConfig } from '../config.ts';
 import { exposeRevocations, RegistrarMeters } from '../metrics.ts';
@@ -68,8 +69,9 @@ export async function startRegistrar(
   const meters = new RegistrarMeters(registry);
   const revocations = await openRevocations(config, deps);
   if (revocations !== undefined) exposeRevocations(registry, () => revocations.figures);
-  const { issuer, issueMs, keySet } = await openIssuer(config, log, revocations);
-  lifecycle.onDrain('enrolment keys', async () => keySet.close());
+  const opened = await openIssuer(config, log, revocations);
+  const { issuer, issueMs, keySet } = opened;
+  lifecycle.onDrain('enrolment keys', async () => opened.close());
   await readDeviceFiles(devices);
 
   const codes = await openCodes(config, deps.env);
@@ -118,6 +120,7 @@ export async function startRegistrar(
     ...{ service: 'registrar', version: manifest.version, configDigest: config.digest },
     components: {
       'enrolment keys': async () => keySet.status(),
+      'issuing key': async () => opened.keyStatus(),
       certificate: async () => tls.status(),
       codes: async () => codes.status(),
       'device files': async () => deviceFilesStatus(devices),
@@ -201,10 +204,11 @@ export async function openIssuer(
 ) {
   const { enrolment, registrar } = config;
   const issueMs = async (device: DeviceIdentity) => revocations?.issueMs(device) ?? clock.unixMs();
-  const issuer = await openFileIssuer({
-    ...{ file: registrar.issuerKeyFile, issuer: enrolment.issuer },
-    lifetimeMs: registrar.credentialLifetimeMs,
-    issueMs,
+  const { issuerKeyFile = '', issuerVault } = registrar;
+  const vault = issuerVault && (await openVaultKey(issuerVault));
+  const issuer = credentialIssuer({
+    issuerKey: vault ?? (await readPrivateKey(issuerKeyFile, 'registrar.issuerKeyFile')),
+    ...{ issuer: enrolment.issuer, lifetimeMs: registrar.credentialLifetimeMs, issueMs },
   });
   const setting = 'enrolment.jwksFile';
   const keySet = await watchKeySet({ file: enrolment.jwksFile, setting, log });
@@ -212,9 +216,15 @@ export async function openIssuer(
   const { credential } = await issuer.issue({ tenant: 'a', deviceId: 'trial' }, publicKey);
   const rules = { nowMs: clock.unixMs(), issuer: enrolment.issuer };
   const { error } = await verifyDeviceCredential(credential, keySet.keys(), rules);
-  if (error === undefined) return { issuer, issueMs, keySet };
-  keySet.close();
-  const why = `with ${setting} relays would refuse what registrar.issuerKeyFile signs: ${error}`;
+  const close = () => {
+    keySet.close();
+    vault?.close();
+  };
+  const keyStatus = () => vault?.status() ?? ({ status: 'ok', detail: 'file' } as const);
+  if (error === undefined) return { issuer, issueMs, keySet, keyStatus, close };
+  close();
+  const signer = vault === undefined ? 'issuerKeyFile' : 'issuerVault';
+  const why = `with ${setting} relays would refuse what registrar.${signer} signs: ${error}`;
   throw new ZlError('config.invalid', why);
 }
 

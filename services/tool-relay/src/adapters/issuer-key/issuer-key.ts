@@ -1,21 +1,24 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto';
 import { readFile, stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
-import { algorithmOf, type DeviceIdentity, issueDeviceCredential } from '@zerolatency/identity';
+import {
+  algorithmOf,
+  type DeviceIdentity,
+  issueDeviceCredential,
+  type RemoteKey,
+} from '@zerolatency/identity';
 import type { CredentialIssuer } from '../../registrar/enrolments.ts';
 
-export interface FileIssuerOptions {
-  readonly file: string;
+export interface CredentialIssuerOptions {
+  readonly issuerKey: KeyObject | RemoteKey;
   readonly issuer: string;
   readonly lifetimeMs: number;
   /** The time of issue that a credential of this device states now. */
   readonly issueMs: (device: DeviceIdentity) => Promise<number>;
 }
 
-/** Signs with a private key in a file that only its owner can read. */
-export async function openFileIssuer(options: FileIssuerOptions): Promise<CredentialIssuer> {
-  const { file, issuer, lifetimeMs: validForMs, issueMs } = options;
-  const issuerKey = await readPrivateKey(file, 'registrar.issuerKeyFile');
+export function credentialIssuer(options: CredentialIssuerOptions): CredentialIssuer {
+  const { issuerKey, issuer, lifetimeMs: validForMs, issueMs } = options;
   return {
     issue: async (device, devicePublicKey) => {
       const nowMs = await issueMs(device);
