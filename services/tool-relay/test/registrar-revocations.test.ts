@@ -240,7 +240,7 @@ test('[BRG-04] a list is taken without a reconnection once its key is trusted', 
 function enrolmentOf(
   revocations: RevocationAuthority,
   issue: CredentialIssuer['issue'],
-  giveBack: CodeStore['add'] = async () => true,
+  giveBack: CodeStore['add'] = async () => 'added',
 ) {
   const clock = { unixMs: () => Date.now(), monotonicMs: () => performance.now() };
   const codes = new MemoryCodes(clock);

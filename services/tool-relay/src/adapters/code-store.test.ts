@@ -9,7 +9,7 @@ import {
 } from '@zerolatency/testing';
 import { rawClient } from '../../test/redis-pods.ts';
 import { readRelayConfig } from '../config.ts';
-import type { CodeStore } from '../registrar/code-store.ts';
+import { CODE_LIMITS, type CodeStore } from '../registrar/code-store.ts';
 import { MemoryCodes } from './memory-codes/memory-codes.ts';
 import { RedisCodes, type RedisCodesOptions } from './redis-codes/redis-codes.ts';
 import { connectRedis } from './redis-directory/connection.ts';
@@ -77,7 +77,7 @@ for (const [name, store] of Object.entries(STORES)) {
   const { skip } = store;
   test(`[BRG-04] ${name}: a code is taken once, with what it stands for`, { skip }, async (t) => {
     const { codes } = await openStore(t, store);
-    assert.equal(await codes.add('hash', invitation), true);
+    assert.equal(await codes.add('hash', invitation), 'added');
     assert.equal(await codes.has('hash'), true);
     const taken = await Promise.all([1, 2, 3].map(() => codes.take('hash')));
     assert.deepEqual(
@@ -107,17 +107,30 @@ for (const [name, store] of Object.entries(STORES)) {
     await codes.add('hash', taken);
     assert.deepEqual(await codes.take('hash'), invitation);
   });
-}
 
-test('[BRG-04] memory: a full store refuses more codes until some have expired', async (t) => {
-  const { clock, codes } = await openStore(t, STORES.memory!);
-  let added = 0;
-  while (await codes.add(`hash ${added}`, invitation)) added += 1;
-  assert.ok(added >= 1000 && added < 1_000_000);
-  assert.equal(await codes.has('hash 0'), true);
-  clock.nowMs = invitation.expiresAtMs;
-  assert.equal(await codes.add('later', { ...invitation, expiresAtMs: clock.nowMs + 1 }), true);
-});
+  test(`[BRG-04] ${name}: the open codes of a tenant, and of all, are bounded`, {
+    skip,
+  }, async (t) => {
+    const { clock, codes } = await openStore(t, store);
+    const fill = async (tenant: string, count: number) => {
+      const hashes = Array.from({ length: count }, (_, index) => `${tenant} ${index}`);
+      const added = hashes.map((hash) => codes.add(hash, { ...invitation, tenant }));
+      return (await Promise.all(added)).filter((each) => each === 'added').length;
+    };
+    const { tenant, all } = CODE_LIMITS;
+    assert.equal(await fill('north', tenant + 50), tenant);
+    assert.equal(await codes.add('one more', invitation), 'tenant is full');
+    assert.equal(await codes.add('north 7', invitation), 'added', 'it is open already');
+    await codes.take('north 0');
+    assert.equal(await codes.add('one more', invitation), 'added', 'a used code makes room');
+    for (let others = 1; others < all / tenant; others++) await fill(`tenant-${others}`, tenant);
+    assert.equal(await codes.add('last', { ...invitation, tenant: 'south' }), 'store is full');
+    assert.equal(await codes.has('one more'), true);
+    clock.nowMs = invitation.expiresAtMs;
+    const later = { ...invitation, expiresAtMs: clock.nowMs + 60_000 };
+    assert.equal(await codes.add('later', later), 'added');
+  });
+}
 
 test(
   '[BRG-04] redis: codes outlive the registrar, and nonsense is no code',
@@ -152,7 +165,7 @@ test(
     const dir = tempDir(t);
     const first = await startRedis({ dir });
     const codes = redisCodes(t, first, { unixMs: () => START_MS });
-    assert.equal(await codes.add('hash', invitation), true);
+    assert.equal(await codes.add('hash', invitation), 'added');
     assert.equal(codes.status().status, 'ok');
     await first.stop();
     const taken = codes.take('hash');

@@ -6,7 +6,7 @@ import {
   parseEnrolmentCode,
 } from '@zerolatency/identity';
 import type { Clock, Log } from '../ports.ts';
-import type { CodeStore } from './code-store.ts';
+import { CODE_LIMITS, type CodeStore } from './code-store.ts';
 
 /** Long enough to walk to another machine. */
 export const MAX_CODE_LIFETIME_MS = 15 * 60_000;
@@ -43,8 +43,11 @@ export class Invitations {
     const codeHash = enrolmentCodeHash(parseEnrolmentCode(code).value ?? code);
     const expiresAtMs = clock.unixMs() + lifetimeMs;
     const issuedAtMs = await issueMs({ tenant, deviceId });
-    if (!(await codes.add(codeHash, { tenant, deviceId, issuedAtMs, expiresAtMs }))) {
-      const why = 'too many codes are open; wait until some have expired';
+    const added = await codes.add(codeHash, { tenant, deviceId, issuedAtMs, expiresAtMs });
+    if (added !== 'added') {
+      const { tenant: ofTenant, all } = CODE_LIMITS;
+      const count = added === 'tenant is full' ? `${ofTenant} codes of ${tenant}` : `${all} codes`;
+      const why = `${count} are open; wait until some are used or have expired`;
       throw new ZlError('limit.exceeded', why);
     }
     onCreated();

@@ -1,15 +1,38 @@
 import { createHash } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
 import type { Clock } from '../../ports.ts';
-import type { CodeStore, Invitation } from '../../registrar/code-store.ts';
+import {
+  CODE_LIMITS,
+  type CodeAdded,
+  type CodeStore,
+  type Invitation,
+} from '../../registrar/code-store.ts';
 import type { ConnectionEvents, ScriptRunner } from '../redis-directory/connection.ts';
 import type { Script } from '../redis-directory/scripts.ts';
+
+/** The open codes by their expiry: of all, and below it of each tenant. */
+const OPEN_CODES = 'zl:codes';
+/** Nothing of a code is kept longer. */
+const MAX_LIFETIME_MS = 3_600_000;
 
 export interface RedisCodesOptions {
   readonly clock: Pick<Clock, 'unixMs'>;
   readonly connect: (events: ConnectionEvents) => ScriptRunner;
 }
 
+/**
+ * Takes one of the places of a tenant, or of all. ARGV: code hash, now, expiry, places. One key each,
+ * because a Cluster may have them on different servers; a place that is not given back expires.
+ */
+const RESERVE = script(`
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
+local held = redis.call('ZSCORE', KEYS[1], ARGV[1])
+if not held and redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[4]) then return 0 end
+redis.call('ZADD', KEYS[1], ARGV[3], ARGV[1])
+redis.call('PEXPIRE', KEYS[1], ${MAX_LIFETIME_MS})
+return 1
+`);
+const GIVE_BACK = script("return redis.call('ZREM', KEYS[1], ARGV[1])");
 /** ARGV: invitation, ttlMs. */
 const ADD = script("return redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2])");
 const READ = script("return redis.call('GET', KEYS[1])");
@@ -37,18 +60,34 @@ export class RedisCodes implements CodeStore {
     });
   }
 
-  async add(codeHash: string, invitation: Invitation): Promise<boolean> {
-    const ttlMs = Math.ceil(invitation.expiresAtMs - this.#clock.unixMs());
-    if (ttlMs > 0) await this.#run(ADD, codeHash, [JSON.stringify(invitation), ttlMs]);
-    return true;
+  async add(codeHash: string, invitation: Invitation): Promise<CodeAdded> {
+    const { expiresAtMs, tenant } = invitation;
+    const nowMs = this.#clock.unixMs();
+    const ttlMs = Math.ceil(expiresAtMs - nowMs);
+    if (ttlMs <= 0) return 'added';
+    const reserve = async (key: string, places: number) =>
+      (await this.#run(RESERVE, key, [codeHash, nowMs, expiresAtMs, places])) === 1;
+    if (!(await reserve(OPEN_CODES, CODE_LIMITS.all))) return 'store is full';
+    if (!(await reserve(openCodesOf(tenant), CODE_LIMITS.tenant))) {
+      await this.#run(GIVE_BACK, OPEN_CODES, [codeHash]);
+      return 'tenant is full';
+    }
+    await this.#run(ADD, keyOf(codeHash), [JSON.stringify(invitation), ttlMs]);
+    return 'added';
   }
 
   async has(codeHash: string): Promise<boolean> {
-    return this.#read(await this.#run(READ, codeHash)) !== undefined;
+    return this.#read(await this.#run(READ, keyOf(codeHash))) !== undefined;
   }
 
   async take(codeHash: string): Promise<Invitation | undefined> {
-    return this.#read(await this.#run(TAKE, codeHash));
+    const invitation = this.#read(await this.#run(TAKE, keyOf(codeHash)));
+    if (invitation === undefined) return undefined;
+    for (const key of [OPEN_CODES, openCodesOf(invitation.tenant)]) {
+      // The code is taken; a place that stays expires with it.
+      await this.#run(GIVE_BACK, key, [codeHash]).catch(() => {});
+    }
+    return invitation;
   }
 
   status() {
@@ -60,11 +99,11 @@ export class RedisCodes implements CodeStore {
     this.#redis.close();
   }
 
-  async #run(command: Script, codeHash: string, args: readonly (string | number)[] = []) {
+  async #run(command: Script, key: string, args: readonly (string | number)[] = []) {
     // After the first try the connection is made again by itself.
     await this.#redis.firstTry.catch(() => {});
     try {
-      return await this.#redis.run(command, [`zl:code:${codeHash}`], args);
+      return await this.#redis.run(command, [key], args);
     } catch (cause) {
       const why = 'the registrar cannot reach the Redis with its codes';
       throw new ZlError('peer.unavailable', why, { cause });
@@ -77,6 +116,14 @@ export class RedisCodes implements CodeStore {
     if (invitation === undefined) return undefined;
     return this.#clock.unixMs() < invitation.expiresAtMs ? invitation : undefined;
   }
+}
+
+function keyOf(codeHash: string): string {
+  return `zl:code:${codeHash}`;
+}
+
+function openCodesOf(tenant: string): string {
+  return `${OPEN_CODES}:${tenant}`;
 }
 
 function script(lua: string): Script {
