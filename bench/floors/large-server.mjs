@@ -26,6 +26,13 @@ function resultOf(kind, chars) {
   return result;
 }
 
+/** When the server answered, by the machine's monotonic clock. @param {number} chars */
+function stamped(chars) {
+  const atUs = Number(process.hrtime.bigint()) / 1000;
+  const content = [{ type: 'text', text: 'x'.repeat(chars) }];
+  return JSON.stringify({ content, structuredContent: { atUs } });
+}
+
 const schema = {
   type: 'object',
   properties: { kind: { type: 'string' }, chars: { type: 'number' } },
@@ -43,7 +50,8 @@ const METHODS = {
     JSON.stringify({
       tools: [{ name: 'get', description: 'Answers at length.', inputSchema: schema }],
     }),
-  'tools/call': ({ arguments: { kind, chars } }) => resultOf(kind, chars),
+  'tools/call': ({ arguments: { kind, chars } }) =>
+    kind === 'stamp' ? stamped(chars) : resultOf(kind, chars),
 };
 
 createInterface({ input: process.stdin }).on('line', (line) => {

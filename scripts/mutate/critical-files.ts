@@ -54,8 +54,8 @@ export const CRITICAL: readonly CriticalFiles[] = [
     tests: ['packages/redaction/src/{mask-json,encoded,stream-masker,mask-text}.test.ts'],
   },
   {
-    files: 'services/device-bridge/src/adapters/sqlite/*.ts',
-    tests: ['services/device-bridge/src/adapters/sqlite/{journal,damage}.test.ts'],
+    files: 'services/device-bridge/src/adapters/journal/*.ts',
+    tests: ['services/device-bridge/src/adapters/journal/*.test.ts'],
   },
   {
     files: 'services/device-bridge/src/{calls/*,adapters/files/real-folders}.ts',

@@ -1,5 +1,13 @@
 import assert from 'node:assert/strict';
-import { copyFileSync, existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
@@ -8,29 +16,32 @@ import { callTool, runTurn, type System, startSystem } from '../e2e/system.ts';
 import { figure, size } from './attack.ts';
 
 const ROUNDS = size({ short: 1, long: 10 });
-const FILES = ['journal.db', 'journal.db-wal'];
+const LOG = 'calls.journal';
+const FILES = [LOG, 'results'];
 
 /** What becomes of the journal while the bridge is down. */
 const LOSSES: Record<string, (dir: string, saved: string) => void> = {
   'is restored from an earlier snapshot': restore,
-  'loses its write-ahead log': (dir) => rmSync(join(dir, 'journal.db-wal'), { force: true }),
-  'is overwritten': (dir) => writeFileSync(join(dir, 'journal.db'), 'x'.repeat(20_000)),
+  'loses its last record': (dir) => {
+    const path = join(dir, LOG);
+    truncateSync(path, readFileSync(path).length - 1);
+  },
+  'is overwritten': (dir) => writeFileSync(join(dir, LOG), 'x'.repeat(20_000)),
   'is deleted': (dir) => {
-    for (const name of FILES) rmSync(join(dir, name), { force: true });
+    for (const name of FILES) rmSync(join(dir, name), { recursive: true, force: true });
   },
 };
 
 function restore(to: string, from: string): void {
   for (const name of FILES) {
-    if (existsSync(join(from, name))) copyFileSync(join(from, name), join(to, name));
-    else rmSync(join(to, name), { force: true });
+    rmSync(join(to, name), { recursive: true, force: true });
+    if (existsSync(join(from, name))) cpSync(join(from, name), join(to, name), { recursive: true });
   }
 }
 
 test('[BRG-01] a journal that lost what it had synced runs no call twice', async (t) => {
   const system = await startSystem(t, { prepare: addEffectsServer });
   const { state } = system.layout.device;
-  // Enough that a checkpoint has been made and the log is not all there is.
   await callTool(system, 'fs.read', { path: 'welcome.txt' });
   let calls = 0;
   let begun = 0;
@@ -58,7 +69,9 @@ test('[BRG-01] a bridge whose journal is deleted while it runs is restarted, and
   for (let round = 0; round < ROUNDS; round++) {
     const [cut, next] = [`cut${round}`, `next${round}`];
     const { turn } = await begunCall(system, cut);
-    for (const name of FILES) rmSync(join(layout.device.state, name), { force: true });
+    for (const name of FILES) {
+      rmSync(join(layout.device.state, name), { recursive: true, force: true });
+    }
     const deletedMs = performance.now();
     const [call] = (await turn).calls;
     assert.deepEqual([call?.outcome, call?.errorId], ['UNKNOWN', 'call.unknown_outcome']);

@@ -1,4 +1,3 @@
-import { createHash } from 'node:crypto';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
 import type { Outcome } from '@zerolatency/receipts';
@@ -33,19 +32,6 @@ export interface McpRequest {
   readonly params: Uint8Array;
   /** Random for each call, so that neither this digest nor a receipt's reveals short arguments. */
   readonly argumentSalt: Uint8Array;
-}
-
-/**
- * SHA-256 of {"argumentSalt","method","params","server"} as canonical JSON. The members are
- * in canonical order, and JSON.stringify writes strings as RFC 8785 asks.
- */
-export function requestDigest({ server, method, params, argumentSalt }: McpRequest): Uint8Array {
-  const salt = Buffer.from(argumentSalt).toString('hex');
-  return createHash('sha256')
-    .update(`{"argumentSalt":"${salt}","method":${JSON.stringify(method)},"params":`)
-    .update(params)
-    .update(`,"server":${JSON.stringify(server)}}`)
-    .digest();
 }
 
 /** How a call ended, as its caller knows it. */

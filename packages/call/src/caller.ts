@@ -2,7 +2,7 @@ import { ZlError } from '@zerolatency/errors';
 import type { Frame } from '@zerolatency/frame';
 import { RefusedReason } from '@zerolatency/proto/call';
 import type { Outcome } from '@zerolatency/receipts';
-import { type CallerOutcome, requestDigest, statedHere } from './call.ts';
+import { type CallerOutcome, statedHere } from './call.ts';
 import {
   CALLER_LIMITS,
   type CallerLimits,
@@ -12,7 +12,7 @@ import {
   type Route,
 } from './caller-ports.ts';
 import { CallerSender, SilenceTimer } from './caller-sender.ts';
-import { type DeviceMessage, readDeviceMessage, refusalText } from './messages.ts';
+import { type DeviceMessage, readDeviceMessage, refusalText, requestDigest } from './messages.ts';
 import { ResultInbox } from './result-stream.ts';
 
 type OpenName = 'validated' | 'sent' | 'running' | 'resuming';

@@ -1,9 +1,8 @@
-export {
-  type CallerOutcome,
-  type CallProgress,
-  type CallRequest,
-  type McpRequest,
-  requestDigest,
+export type {
+  CallerOutcome,
+  CallProgress,
+  CallRequest,
+  McpRequest,
 } from './call.ts';
 export { Callee } from './callee.ts';
 export type {
@@ -32,3 +31,4 @@ export {
 } from './journal.ts';
 export { JournalClock } from './journal-clock.ts';
 export { isReadableRequest } from './journal-writer.ts';
+export { requestDigest } from './messages.ts';

@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { create, toBinary } from '@bufbuild/protobuf';
 import { type ErrorId, isErrorId, ZlError } from '@zerolatency/errors';
 import {
@@ -23,13 +24,26 @@ import {
 import type { Outcome } from '@zerolatency/receipts';
 // Not the whole package: it loads the schema compiler.
 import { ARGUMENT_SALT_BYTES } from '@zerolatency/receipts/arguments-digest';
-import { type CallerOutcome, type CallProgress, NO_BYTES, requestDigest } from './call.ts';
+import { type CallerOutcome, type CallProgress, type McpRequest, NO_BYTES } from './call.ts';
 import type { CalleeCall, CalleeOutcome, Seal } from './callee-ports.ts';
 
 // The payloads of call frames, read and written.
 
 const DIGEST_BYTES = 32;
 const MAX_TEXT_CHARS = 8_192;
+
+/**
+ * SHA-256 of {"argumentSalt","method","params","server"} as canonical JSON. The members are
+ * in canonical order, and JSON.stringify writes strings as RFC 8785 asks.
+ */
+export function requestDigest({ server, method, params, argumentSalt }: McpRequest): Uint8Array {
+  const salt = Buffer.from(argumentSalt).toString('hex');
+  return createHash('sha256')
+    .update(`{"argumentSalt":"${salt}","method":${JSON.stringify(method)},"params":`)
+    .update(params)
+    .update(`,"server":${JSON.stringify(server)}}`)
+    .digest();
+}
 
 /** The content of a CALL frame. */
 export interface CallMessage {

@@ -208,7 +208,7 @@ test('[BRG-01] a bridge starts with a new journal in place of a damaged one', as
   const { stop } = await startRigBridge(t, rig);
   const before = (await rig.relay.offering('well.echo')).hello.journalId;
   await stop();
-  writeFileSync(join(rig.config.stateDir, 'journal.db'), 'x'.repeat(10_000));
+  writeFileSync(join(rig.config.stateDir, 'calls.journal'), 'x'.repeat(10_000));
   await startRigBridge(t, rig);
   const session = await rig.relay.offering('well.echo');
   assert.notDeepEqual(session.hello.journalId, before);
@@ -221,7 +221,7 @@ test('[BRG-01] a bridge whose journal is deleted stops, and the call it ran is u
   await rig.relay.offering('is-slow.echo');
   const running = rig.host.start({ server: 'is-slow', tool: 'echo' });
   await eventually(() => bridge.status().journal.running === 1);
-  rmSync(join(rig.config.stateDir, 'journal.db'));
+  rmSync(join(rig.config.stateDir, 'calls.journal'));
   await eventually(() => lifecycle.state === 'failed');
   await startRigBridge(t, rig);
   assert.equal((await running.answer).status, 'unknown');
@@ -230,13 +230,15 @@ test('[BRG-01] a bridge whose journal is deleted stops, and the call it ran is u
 test('[BRG-01] no tool runs while the disk is full, and calls go on when there is space', async (t) => {
   const disk = fullDisk(t, { bytes: 2_000_000 });
   if (disk === undefined) {
-    t.skip('only root may mount a small file system; adapters/sqlite tests the journal without');
+    t.skip('only root may mount a small file system; adapters/journal tests the journal without');
     return;
   }
   const rig = await runRig(t, { ...well, settings: { stateDir: join(disk.dir, 'state') } });
   await rig.relay.offering('well.echo');
   disk.fill();
-  const call = rig.host.start({ server: 'well', tool: 'echo' });
+  // More than the last block of the journal has room for.
+  const args = { text: 'x'.repeat(10_000) };
+  const call = rig.host.start({ server: 'well', tool: 'echo', args });
   const { journal } = await eventually(() => {
     const status = rig.bridge.status();
     return 'errorId' in status.journal ? status : undefined;

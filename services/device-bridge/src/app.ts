@@ -18,12 +18,12 @@ import manifest from '../package.json' with { type: 'json' };
 
 import { serveText } from './adapters/control/serve-text.ts';
 import { readCredential, readDeviceKey } from './adapters/credential/read-credential.ts';
+import type { FileJournal } from './adapters/journal/journal.ts';
+import { openJournal } from './adapters/journal/open-journal.ts';
 import { Containments } from './adapters/processes/containments.ts';
 import { OWN_CODE, serverLauncher } from './adapters/processes/launch-server.ts';
 import { Leftovers } from './adapters/processes/leftovers.ts';
 import { ownCgroup } from './adapters/processes/process-tree.ts';
-import type { SqliteJournal } from './adapters/sqlite/journal.ts';
-import { openJournal } from './adapters/sqlite/open-journal.ts';
 import { openCalls } from './app/open-calls.ts';
 import type { BridgeConfig } from './config.ts';
 import { BridgeMetrics } from './metrics.ts';
@@ -46,7 +46,7 @@ export interface BridgeDeps {
 
 /** The journal remembers which floors this installation has. */
 interface Journalled {
-  readonly journal: Pick<SqliteJournal, 'mark'>;
+  readonly journal: Pick<FileJournal, 'mark'>;
 }
 
 interface Metered {
@@ -133,7 +133,7 @@ async function openParts(
 ) {
   const { lifecycle, log, metrics, tracer, onLive } = deps;
   await makeFolder(config.stateDir);
-  const journal = openCallJournal(config, deps);
+  const journal = await openCallJournal(config, deps);
   const device = await openDevice(config.device);
   const { policy, policyRefusal } = await openPolicy(config, { ...deps, journal });
   const servers = await openServers(config, {
@@ -157,12 +157,12 @@ async function openParts(
 }
 
 /** Opened first: its lock keeps a second bridge out of the directory. */
-function openCallJournal(
+async function openCallJournal(
   { stateDir }: BridgeConfig,
   { lifecycle, log, metrics }: Pick<BridgeDeps, 'lifecycle' | 'log'> & Metered,
-): SqliteJournal {
+): Promise<FileJournal> {
   let isFailing = false;
-  const journal = openJournal(join(stateDir, 'journal.db'), {
+  const journal = await openJournal(stateDir, {
     wrote(durable, seconds) {
       metrics.journalWrote(durable, seconds);
       if (isFailing) log.info({}, 'the journal can be written again');
@@ -174,9 +174,10 @@ function openCallJournal(
       isFailing = true;
     },
     corrupt: (error) => log.error(fieldsOf(error), error.message),
+    torn: (bytes) => log.warn({ bytes }, 'the end of the journal was not whole and is cut off'),
   });
   metrics.journal(journal);
-  lifecycle.onDrain('journal', async () => journal.close());
+  lifecycle.onDrain('journal', () => journal.close());
   return journal;
 }
 

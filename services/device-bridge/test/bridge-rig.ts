@@ -16,6 +16,7 @@ import {
   makeAuthority,
   makeEnrolment,
   makeKey,
+  type Teardown,
   type TestDevice,
   tempDir,
 } from '@zerolatency/testing';
@@ -38,7 +39,7 @@ interface RigOptions {
 }
 
 /** Everything that a bridge needs, real except for the relay and the host. */
-export async function makeRig(t: TestContext, options: RigOptions) {
+export async function makeRig(t: Teardown, options: RigOptions) {
   const dir = tempDir(t);
   const root = join(dir, 'root');
   const keysDir = join(dir, 'keys');

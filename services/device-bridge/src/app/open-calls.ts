@@ -8,7 +8,7 @@ import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger } from '@zerolatency/service/telemetry';
 import { openCheckpoints, readHostKeys } from '../adapters/checkpoints/checkpoint-folder.ts';
 import { realFolders } from '../adapters/files/real-folders.ts';
-import type { SqliteJournal } from '../adapters/sqlite/journal.ts';
+import type { FileJournal } from '../adapters/journal/journal.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
 import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
 import type { Device } from '../calls/run.ts';
@@ -33,7 +33,7 @@ interface CallsParts {
   readonly clock: CallsClock & ConnectionClock;
   readonly metrics: BridgeMetrics;
   readonly tracer: Tracer;
-  readonly journal: SqliteJournal;
+  readonly journal: FileJournal;
   readonly device: Device & Pick<RunnerDeps, 'signer'> & Pick<RenewalDeps, 'loadIdentity' | 'save'>;
   readonly policy: Pick<BundleHolder, 'decide' | 'restrictedFolders'>;
   readonly servers: Supervisor;
@@ -94,7 +94,7 @@ function fieldsOf({ id: errorId, help }: ZlError) {
 }
 
 const MAINTAIN_MS = 500;
-/** A checkpoint blocks the bridge for tens of milliseconds, so it waits for a pause. */
+/** Rewriting the journal costs syncs that calls would wait for, so it waits for a pause. */
 const IDLE_MS = 1_000;
 
 function openDeviceCalls(
@@ -124,12 +124,8 @@ function openDeviceCalls(
   metrics.callsRunning(() => calls.running);
   calls.recover();
   const maintenance = setInterval(() => {
-    try {
-      journal.maintain({ isIdle: calls.idleMs > IDLE_MS });
-    } catch (error) {
-      // The journal is gone, and a call that ran from now on would be forgotten.
-      calls.fail(error);
-    }
+    // The journal is gone, and a call that ran from now on would be forgotten.
+    journal.maintain({ isIdle: calls.idleMs > IDLE_MS }).catch((error) => calls.fail(error));
   }, MAINTAIN_MS);
   maintenance.unref();
   lifecycle.onDrain('calls', (deadline) => calls.drain(deadline));

@@ -30,7 +30,7 @@ async function start(t: TestContext, { more, searchPath, hasCgroup = true }: Sta
   const stateDir = join(dir, 'state');
   mkdirSync(stateDir);
   const key = join(dir, 'device-key.pem');
-  for (const path of [key, join(stateDir, 'journal.db')]) writeFileSync(path, 'secret');
+  for (const path of [key, join(stateDir, 'calls.journal')]) writeFileSync(path, 'secret');
   const open = async () =>
     Containments.open({
       stateDir,
@@ -93,7 +93,12 @@ test(
   async (t) => {
     const { key, stateDir, containment, call } = await start(t, { more: { sandbox: 'required' } });
     assert.equal(containment, 'sandbox');
-    const own = [key, join(stateDir, 'journal.db'), `/proc/${process.pid}/environ`, '/etc/shadow'];
+    const own = [
+      key,
+      join(stateDir, 'calls.journal'),
+      `/proc/${process.pid}/environ`,
+      '/etc/shadow',
+    ];
     assert.deepEqual(await call('read', { paths: [script, ...own].join() }), [script]);
     assert.ok((await call('processes')).length < 8);
     assert.ok((await call('descriptors')).length < 40);
