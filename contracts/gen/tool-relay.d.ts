@@ -19,7 +19,7 @@ export interface RelaySettings {
   readonly relayId: string;
   readonly tls: TlsFiles;
   /**
-   * WebSockets of devices (/v1/device) and hosts (/v1/link).
+   * WebSockets of devices (/v1/device) and hosts (/v1/link), and HTTP streams of devices (/v1/device/down and /up) whose network blocks WebSockets; these need the engine ws.
    */
   readonly sockets: {
     readonly host: string;

@@ -14,6 +14,7 @@ import { signPeerToken } from '@zerolatency/identity';
 import { RelayService } from '@zerolatency/proto/relay';
 import { makeAuthority, makeEnrolment, tempDir } from '@zerolatency/testing';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
+import { openSocket } from '../../services/tool-relay/test/frame-socket.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 
 const main = join(import.meta.dirname, '../../services/tool-relay/src/main.ts');
@@ -64,7 +65,7 @@ export async function relayProgram(t: TestContext, options: Options) {
   const { socketUrl = '', rpcUrl = '', adminUrl = '' } = ready;
   const target = { port: Number(new URL(socketUrl).port), ca: authority.ca };
   const device = async (deviceId: string) => {
-    const client = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });
+    const client = new DeviceClient(openSocket(`${socketUrl}/v1/device`, { ca: authority.ca }));
     t.after(() => client.native.terminate());
     await client.prove(await enrolment.device({ deviceId }));
     await client.welcome();
@@ -76,7 +77,9 @@ export async function relayProgram(t: TestContext, options: Options) {
       nowMs: Date.now(),
     });
     const headers = { authorization: `Bearer ${await token}` };
-    const client = new HostClient(`${socketUrl}/v1/link`, { ca: authority.ca, headers });
+    const client = new HostClient(
+      openSocket(`${socketUrl}/v1/link`, { ca: authority.ca, headers }),
+    );
     t.after(() => client.native.terminate());
     await client.opened();
     return client;

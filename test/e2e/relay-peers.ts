@@ -6,6 +6,7 @@ import { makeEnrolment, type TestDevice, tempDir } from '@zerolatency/testing';
 import { decodeProtectedHeader, SignJWT } from 'jose';
 import { LOCAL } from '../../services/cli/src/installation/local.ts';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
+import { openSocket } from '../../services/tool-relay/test/frame-socket.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 import { configOf } from './effects.ts';
 import type { Lifetime, System } from './system.ts';
@@ -44,14 +45,14 @@ export class RelayPeers {
   }
 
   device(): DeviceClient {
-    const client = new DeviceClient(`${this.#url}/device`, { ca: this.#ca });
+    const client = new DeviceClient(openSocket(`${this.#url}/device`, { ca: this.#ca }));
     this.#t.after(() => client.native.terminate());
     return client;
   }
 
   link(token: string): HostClient {
     const headers = { authorization: `Bearer ${token}` };
-    const client = new HostClient(`${this.#url}/link`, { ca: this.#ca, headers });
+    const client = new HostClient(openSocket(`${this.#url}/link`, { ca: this.#ca, headers }));
     this.#t.after(() => client.native.terminate());
     return client;
   }

@@ -190,6 +190,11 @@ export const CATALOGUE = {
     retryable: false,
     help: 'Split the payload; WELCOME names the limit.',
   },
+  'stream.not_found': {
+    code: 'NOT_FOUND',
+    retryable: true,
+    help: 'The HTTP stream has ended, and the bridge opens another. Behind a balancer, send all requests of a device to one pod.',
+  },
   'config.invalid': {
     code: 'INVALID_ARGUMENT',
     retryable: false,

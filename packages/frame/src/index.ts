@@ -23,3 +23,12 @@ export {
   setDevice,
   WITNESS_FEATURE,
 } from './frame.ts';
+export {
+  encodeRecord,
+  RECORD_OVERHEAD_BYTES,
+  type ReadRecords,
+  RecordReader,
+  STREAM_CONTENT_TYPE,
+  STREAM_ID_HEADER,
+  STREAM_SEQUENCE_HEADER,
+} from './stream-records.ts';

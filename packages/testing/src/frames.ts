@@ -1,5 +1,5 @@
+import type { EventEmitter } from 'node:events';
 import { decodeFrame, encodeFrame, type Frame, NO_CALL, NO_PAYLOAD } from '@zerolatency/frame';
-import type { WebSocket } from 'ws';
 
 export type FrameFields = Partial<Frame> & Pick<Frame, 'kind'>;
 
@@ -17,7 +17,7 @@ export function frameBytes(fields: FrameFields): Uint8Array {
 }
 
 /** Decodes every message of a socket; a malformed one fails the test. */
-export function onFrames(socket: WebSocket, handle: (frame: Frame) => void): void {
+export function onFrames(socket: EventEmitter, handle: (frame: Frame) => void): void {
   socket.on('message', (data: Buffer) => {
     // A copy, because the socket may reuse its buffer.
     const { frame, error } = decodeFrame(Uint8Array.from(data));

@@ -125,6 +125,7 @@ export async function startRelay(config: RelayConfig, deps: RelayDeps): Promise<
     unproved: () => sockets.unproved,
     isAccepting: () => sockets.isAccepting,
     liveDevices: () => devices.size,
+    liveDevicesBy: (transport) => devices.sizeBy(transport),
     links: () => sockets.links,
     handles: () => sockets.handles,
     queuedBytes: (to) => sockets.queuedBytes(to),

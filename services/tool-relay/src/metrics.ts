@@ -15,6 +15,7 @@ import type { LostReason } from './routing/relay-frames.ts';
 import type { SessionEnd } from './sessions/disconnect.ts';
 import type { Unadmitted } from './sockets/arrivals.ts';
 import type { SocketMetrics } from './sockets/relay-sockets.ts';
+import { TRANSPORTS, type Transport } from './sockets/socket-engine.ts';
 
 /** What is open, read when it is scraped. */
 export interface OpenCounts {
@@ -22,6 +23,7 @@ export interface OpenCounts {
   unproved(): number;
   isAccepting(): boolean;
   liveDevices(): number;
+  liveDevicesBy(transport: Transport): number;
   links(): number;
   handles(): number;
   queuedBytes(to: Side): number;
@@ -48,9 +50,14 @@ export class RelayMeters implements SocketMetrics {
   readonly #directory;
   readonly #redirects;
   readonly #moved;
+  readonly #streamRequests;
 
   constructor(registry: Registry) {
     this.#registry = registry;
+    const streamRequests = metric(registry, 'zl_relay_stream_requests_total');
+    this.#streamRequests = childBy((errorId: ErrorId | 'none') =>
+      streamRequests.labels({ error_id: errorId }),
+    );
     this.#refused = metric(registry, 'zl_relay_frames_refused_total');
     this.#ignored = metric(registry, 'zl_relay_frames_ignored_total');
     this.#routeLost = metric(registry, 'zl_relay_route_lost_total');
@@ -108,6 +115,10 @@ export class RelayMeters implements SocketMetrics {
     this.#unadmitted.labels({ reason }).inc();
   }
 
+  streamRequest(errorId: ErrorId | 'none'): void {
+    this.#streamRequests(errorId).inc();
+  }
+
   directoryOperation(operation: StoreOperation, outcome: 'done' | 'failed'): void {
     this.#directory.labels({ operation, outcome }).inc();
   }
@@ -124,6 +135,9 @@ export class RelayMeters implements SocketMetrics {
     gaugeFrom(registry, 'zl_relay_pods_generation', () => counts.podsGeneration());
     gaugeFrom(registry, 'zl_relay_directory_degraded', () =>
       counts.isDirectoryDegraded() ? 1 : 0,
+    );
+    metricFrom(registry, 'zl_relay_devices_live_by_transport', () =>
+      TRANSPORTS.map((transport) => [{ transport }, counts.liveDevicesBy(transport)]),
     );
     metricFrom(registry, 'zl_relay_queued_bytes', () =>
       SIDES.map((to) => [{ to }, counts.queuedBytes(to)]),

@@ -4,6 +4,7 @@ import { connect as connectTls } from 'node:tls';
 import { eventually } from '@zerolatency/testing';
 import type { ClientOptions } from 'ws';
 import { DeviceClient } from './device-client.ts';
+import { openSocket } from './frame-socket.ts';
 import { openProxied, proxyHeader } from './proxied.ts';
 import { closeOf } from './raw-socket.ts';
 import { relayWorld } from './relay-world.ts';
@@ -32,7 +33,9 @@ async function balancedWorld(t: TestContext, proxyProtocol: 'v2' | 'forwarded-fo
         }
       : { headers: { 'x-forwarded-for': `203.0.113.9, ${address}` } };
   const dial = (address: string, options: ClientOptions = throughBalancer(address)) => {
-    const client = new DeviceClient(`${relay.socketUrl}/v1/device`, { ca: target.ca, ...options });
+    const client = new DeviceClient(
+      openSocket(`${relay.socketUrl}/v1/device`, { ca: target.ca, ...options }),
+    );
     t.after(() => client.native.terminate());
     return client;
   };

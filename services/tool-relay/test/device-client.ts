@@ -9,12 +9,14 @@ import {
   WelcomeSchema,
 } from '@zerolatency/proto/bridge';
 import { frameBytes, type TestDevice } from '@zerolatency/testing';
+import type { WebSocket } from 'ws';
 import { FrameSocket } from './frame-socket.ts';
+import type { StreamClient } from './stream-client.ts';
 
 export type HelloFields = Omit<MessageInitShape<typeof HelloSchema>, '$typeName'>;
 
 /** A minimal bridge. */
-export class DeviceClient extends FrameSocket {
+export class DeviceClient<N extends WebSocket | StreamClient = WebSocket> extends FrameSocket<N> {
   readonly journalId = randomBytes(16);
   epoch = 0;
 

@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import { copyFileSync } from 'node:fs';
 import type { TestContext } from 'node:test';
 import { eventually, makeAuthority, tempDir } from '@zerolatency/testing';
@@ -14,8 +14,10 @@ import type {
   Socket,
   SocketEndReason,
   SocketListener,
+  Transport,
   UpgradeRequest,
 } from '../src/sockets/socket-engine.ts';
+import { StreamClient } from './stream-client.ts';
 
 export const MAX_MESSAGE_BYTES = 64 * 1024;
 export const MAX_CONNECTIONS = 40;
@@ -87,6 +89,20 @@ class RecordedArrival implements Arrival {
   }
 }
 
+/** What tests do with either transport. */
+export interface SocketClient extends EventEmitter {
+  send(bytes: Buffer): void;
+  close(code: number): void;
+  terminate(): void;
+  pause(): void;
+  resume(): void;
+}
+
+interface Met {
+  readonly client: SocketClient;
+  readonly recorder: Recorder;
+}
+
 type Admit = (request: UpgradeRequest, recorder: Recorder) => Admission;
 
 type BalancerSettings = ConstructorParameters<typeof ListedBalancers>[0];
@@ -104,6 +120,7 @@ export async function engineWorld(
   t: TestContext,
   open: OpenSocketEngine,
   balancers: Balancers = NO_BALANCERS,
+  transport: Transport = 'websocket',
 ) {
   const dir = tempDir(t);
   const authority = await makeAuthority(dir);
@@ -114,6 +131,7 @@ export async function engineWorld(
   const failures: unknown[] = [];
   const arrivals: RecordedArrival[] = [];
   const accepting: boolean[] = [];
+  const streamRequests: string[] = [];
   const settings: { admit: Admit; refusesArrivals: boolean } = {
     admit: (_request, recorder) => ({ listener: recorder }),
     refusesArrivals: false,
@@ -127,6 +145,7 @@ export async function engineWorld(
     idleTimeoutMs: 60_000,
     onFailure: (error) => failures.push(error),
     onAccepting: (isAccepting) => accepting.push(isAccepting),
+    onStreamRequest: (errorId) => streamRequests.push(errorId),
     maxConnections: MAX_CONNECTIONS,
     arrive: (address, cut) => {
       const arrival = new RecordedArrival(address, cut);
@@ -148,12 +167,23 @@ export async function engineWorld(
     client.on('error', () => {});
     return client;
   };
-  const connect = async (path?: string) => {
+  const dialStream = (path = '/v1/device', headers: Record<string, string | string[]> = {}) => {
+    const url = `https://localhost:${engine.port}${path}`;
+    const client = new StreamClient(url, { ca: authority.ca, headers });
+    t.after(() => client.terminate());
+    return client;
+  };
+  const connected = async <C extends EventEmitter>(client: C) => {
     const index = recorders.length;
-    const client = dial(path);
     await once(client, 'open');
     return { client, recorder: await eventually(() => recorders[index]) };
   };
+  const connect = (path?: string) => connected(dial(path));
+  const connectStream = () => connected(dialStream());
+  /** Over the transport of the suite. */
+  const reach = (path?: string): SocketClient =>
+    transport === 'websocket' ? dial(path) : dialStream();
+  const meet = (path?: string): Promise<Met> => connected(reach(path));
   const renew = async () => {
     const next = await authority.server();
     copyFileSync(next.certFile, files.certFile);
@@ -166,6 +196,11 @@ export async function engineWorld(
     engine,
     dial,
     connect,
+    dialStream,
+    connectStream,
+    reach,
+    meet,
+    streamRequests,
     recorders,
     arrivals,
     accepting,
@@ -181,3 +216,13 @@ export async function engineWorld(
 /** Every engine that this platform has. */
 export const ENGINES: [string, OpenSocketEngine][] = [['ws', openWsEngine]];
 if ((await loadNative()) !== undefined) ENGINES.unshift(['uws', openUwsEngine]);
+
+/** Every implementation of a socket. The engine uws has no HTTP streams (ADR 17). */
+export const SOCKETS: [string, OpenSocketEngine, Transport][] = [
+  ...ENGINES.map(([name, open]): [string, OpenSocketEngine, Transport] => [
+    name,
+    open,
+    'websocket',
+  ]),
+  ['http stream', openWsEngine, 'http_stream'],
+];

@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { type EventEmitter, once } from 'node:events';
 import type { Frame } from '@zerolatency/frame';
 import { eventually, type FrameFields, frameBytes, onFrames } from '@zerolatency/testing';
 import { type ClientOptions, WebSocket } from 'ws';
@@ -8,15 +8,24 @@ export interface Closed {
   readonly reason: string;
 }
 
+interface Native extends EventEmitter {
+  send(bytes: Uint8Array): void;
+  terminate(): void;
+}
+
+export function openSocket(url: string, options: ClientOptions): WebSocket {
+  return new WebSocket(url, { perMessageDeflate: false, ...options });
+}
+
 /** A client that collects the frames it receives. */
-export class FrameSocket {
-  readonly native: WebSocket;
+export class FrameSocket<N extends Native = WebSocket> {
+  readonly native: N;
   readonly frames: Frame[] = [];
   closed: Closed | undefined;
   onFrame: (frame: Frame) => void = () => {};
 
-  constructor(url: string, options: ClientOptions) {
-    this.native = new WebSocket(url, { perMessageDeflate: false, ...options });
+  constructor(native: N) {
+    this.native = native;
     this.native.on('error', () => {});
     this.native.on('close', (code, reason) => {
       this.closed = { code, reason: String(reason) };

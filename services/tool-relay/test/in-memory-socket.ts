@@ -3,6 +3,7 @@ import type { Socket } from '../src/sockets/socket-engine.ts';
 
 /** Records what a session or link does to its socket. */
 export class InMemorySocket implements Socket {
+  readonly transport = 'websocket';
   readonly sent: Uint8Array[] = [];
   closed: { code: number; reason: string } | 'terminated' | undefined;
   pings = 0;

@@ -20,7 +20,9 @@ import { type RelayAddresses, startRelay } from '../src/app.ts';
 import { readRelayConfig } from '../src/config.ts';
 import type { Machine } from '../src/sockets/capacity.ts';
 import { DeviceClient, type HelloFields } from './device-client.ts';
+import { openSocket } from './frame-socket.ts';
 import { HostClient, type OpenDevice } from './host-client.ts';
+import { StreamClient } from './stream-client.ts';
 
 export const RELAY_ID = 'relay-under-test';
 
@@ -131,8 +133,18 @@ class Clients {
   }
 
   dialDevice(url = this.#surroundings.relay.socketUrl): DeviceClient {
-    const client = new DeviceClient(`${url}/v1/device`, { ca: this.#surroundings.authority.ca });
+    const client = new DeviceClient(
+      openSocket(`${url}/v1/device`, { ca: this.#surroundings.authority.ca }),
+    );
     this.#open.push(client.native);
+    return client;
+  }
+
+  dialStream(): DeviceClient<StreamClient> {
+    const { relay, authority } = this.#surroundings;
+    const native = new StreamClient(`${relay.socketUrl}/v1/device`, { ca: authority.ca });
+    const client = new DeviceClient(native);
+    this.#open.push(native);
     return client;
   }
 
@@ -151,10 +163,12 @@ class Clients {
 
   dialLink(token: string): HostClient {
     const { relay, authority } = this.#surroundings;
-    const client = new HostClient(`${relay.socketUrl}/v1/link`, {
-      ca: authority.ca,
-      headers: { authorization: `Bearer ${token}` },
-    });
+    const client = new HostClient(
+      openSocket(`${relay.socketUrl}/v1/link`, {
+        ca: authority.ca,
+        headers: { authorization: `Bearer ${token}` },
+      }),
+    );
     this.#open.push(client.native);
     return client;
   }

@@ -9,6 +9,7 @@ import { CredentialSchema, RenewSchema } from '@zerolatency/proto/bridge';
 import { eventually, makeKey, tempDir } from '@zerolatency/testing';
 import { decodeJwt } from 'jose';
 import { DeviceClient } from './device-client.ts';
+import { openSocket } from './frame-socket.ts';
 import { enrolRequest, newKey, registrarWorld } from './registrar-world.ts';
 import { relayWorld } from './relay-world.ts';
 
@@ -51,7 +52,9 @@ async function renewingWorld(t: TestContext) {
     return { credential: (await world.stranger().enrol(request)).credential, deviceKey };
   };
   const dial = async (credential: string, deviceKey = newKey()) => {
-    const client = new DeviceClient(`${relay.socketUrl}/v1/device`, { ca: world.authority.ca });
+    const client = new DeviceClient(
+      openSocket(`${relay.socketUrl}/v1/device`, { ca: world.authority.ca }),
+    );
     t.after(() => client.native.terminate());
     const { nonce, relayId: audience } = await client.challenge();
     const proof = await signPossession(deviceKey, { nonce, audience, nowMs: Date.now() });

@@ -2,13 +2,18 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { test } from 'node:test';
 import { eventually } from '@zerolatency/testing';
-import { WebSocket } from 'ws';
-import { ENGINES, engineWorld, MAX_MESSAGE_BYTES } from '../../test/engine-world.ts';
+import {
+  ENGINES,
+  engineWorld,
+  MAX_MESSAGE_BYTES,
+  NO_BALANCERS,
+  SOCKETS,
+} from '../../test/engine-world.ts';
 
-for (const [name, open] of ENGINES) {
+for (const [name, open, transport] of SOCKETS) {
   test(`[RLY-01] ${name}: a binary message arrives whole, and messages sent from its handler leave in order`, async (t) => {
-    const { connect, requests } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet, requests } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     recorder.onMessageDo = (bytes, socket) => {
       bytes[0] = 65;
       socket.send(bytes);
@@ -24,8 +29,8 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`${name}: messages of the maximum size and empty ones pass both ways`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     recorder.onMessageDo = (bytes, socket) => socket.send(bytes);
     const got: Buffer[] = [];
     client.on('message', (data) => got.push(data as Buffer));
@@ -36,19 +41,9 @@ for (const [name, open] of ENGINES) {
     assert.equal(got[1]?.length, 0);
   });
 
-  test(`[RLY-01] ${name}: a text message ends the socket with 1003`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
-    client.send('text');
-    const [code] = await once(client, 'close');
-    assert.equal(code, 1003);
-    assert.deepEqual(recorder.ends, ['text_message']);
-    assert.deepEqual(recorder.messages, []);
-  });
-
   test(`[RLY-01] ${name}: a message over the size limit ends the socket with 1009`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     client.send(Buffer.alloc(MAX_MESSAGE_BYTES + 1));
     const [code] = await once(client, 'close');
     assert.equal(code, 1009);
@@ -57,28 +52,16 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`[RLY-01] ${name}: a message far over the size limit ends the socket before it has arrived`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     client.send(Buffer.alloc(100 * MAX_MESSAGE_BYTES));
     await eventually(() => recorder.ends.length === 1);
     assert.deepEqual(recorder.ends, ['too_large']);
   });
 
-  test(`${name}: fragments form one message and count together`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
-    client.send(Buffer.from('one '), { fin: false, binary: true });
-    client.send(Buffer.from('two'), { fin: true });
-    await eventually(() => recorder.messages.length === 1);
-    assert.equal(String(recorder.messages[0]), 'one two');
-    for (let i = 0; i < 3; i++) client.send(Buffer.alloc(MAX_MESSAGE_BYTES), { fin: false });
-    await eventually(() => recorder.ends.length === 1);
-    assert.deepEqual(recorder.ends, ['too_large']);
-  });
-
   test(`${name}: closing a socket sends code and reason and silences its listener`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     const closed = once(client, 'close');
     const got: string[] = [];
     client.on('message', (data) => got.push(String(data)));
@@ -98,8 +81,8 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`${name}: closing inside a message handler is safe`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     recorder.onMessageDo = (_bytes, socket) => socket.close(4400, 'frame.malformed');
     client.send(Buffer.from('one'));
     client.send(Buffer.from('two'));
@@ -109,8 +92,8 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`${name}: a throwing handler ends only its own socket`, async (t) => {
-    const { connect, failures } = await engineWorld(t, open);
-    const other = await connect();
+    const { meet, failures } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const other = await meet();
     const defect = new Error('defect');
     other.recorder.onMessageDo = () => {
       throw defect;
@@ -120,16 +103,16 @@ for (const [name, open] of ENGINES) {
     assert.equal(code, 1011);
     assert.deepEqual(failures, [defect]);
     assert.deepEqual(other.recorder.ends, ['closed']);
-    const next = await connect();
+    const next = await meet();
     next.client.send(Buffer.from('fine'));
     await eventually(() => next.recorder.messages.length === 1);
   });
 
   test(`${name}: reports once that a peer closed or vanished`, async (t) => {
-    const { connect, recorders } = await engineWorld(t, open);
-    (await connect()).client.close(1000);
+    const { meet, recorders } = await engineWorld(t, open, NO_BALANCERS, transport);
+    (await meet()).client.close(1000);
     await eventually(() => recorders[0]?.ends.length === 1);
-    (await connect()).client.terminate();
+    (await meet()).client.terminate();
     await eventually(() => recorders[1]?.ends.length === 1);
     assert.deepEqual(
       recorders.map((r) => r.ends),
@@ -138,13 +121,13 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`${name}: reports every one of many short-lived sockets`, async (t) => {
-    const { dial, settings } = await engineWorld(t, open);
+    const { reach, settings } = await engineWorld(t, open, NO_BALANCERS, transport);
     settings.admit = (_request, recorder) => {
       recorder.onMessageDo = (bytes, socket) => socket.send(bytes);
       return { listener: recorder };
     };
     for (let round = 0; round < 20; round++) {
-      const clients = Array.from({ length: 10 }, () => dial('/v1/link'));
+      const clients = Array.from({ length: 10 }, () => reach('/v1/link'));
       const echoes = clients.map(async (client) => {
         await once(client, 'open');
         client.send(Buffer.from('hello'));
@@ -155,19 +138,9 @@ for (const [name, open] of ENGINES) {
     }
   });
 
-  test(`${name}: pings are answered and pongs are reported`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
-    recorder.socket!.ping();
-    await eventually(() => recorder.controls.includes('pong'));
-    client.ping();
-    await once(client, 'pong');
-    assert.deepEqual(recorder.controls, ['pong', 'ping']);
-  });
-
   test(`[RLY-01] ${name}: counts the bytes that a slow peer does not read, and frees them with the socket`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     client.pause();
     const chunk = Buffer.alloc(MAX_MESSAGE_BYTES);
     let queued = 0;
@@ -184,8 +157,8 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`${name}: a peer that reads again gets everything in order`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const { client, recorder } = await connect();
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const { client, recorder } = await meet();
     client.pause();
     const got: number[] = [];
     client.on('message', (data) => got.push((data as Buffer).readUInt32BE()));
@@ -205,11 +178,15 @@ for (const [name, open] of ENGINES) {
   });
 
   test(`[RLY-01] ${name}: a flood that is forwarded to another socket arrives whole, both ways`, async (t) => {
-    const { connect } = await engineWorld(t, open);
-    const from = await connect();
-    const to = await connect('/v1/link');
+    const { meet } = await engineWorld(t, open, NO_BALANCERS, transport);
+    const from = await meet();
+    const to = await meet('/v1/link');
     from.recorder.onMessageDo = (bytes) => to.recorder.socket!.send(bytes);
     to.recorder.onMessageDo = (bytes) => from.recorder.socket!.send(bytes);
+    let isClosed = false;
+    from.client.on('close', () => {
+      isClosed = true;
+    });
     const got: number[] = [];
     to.client.on('message', (data) => {
       got.push((data as Buffer).readUInt32BE());
@@ -226,7 +203,42 @@ for (const [name, open] of ENGINES) {
       got,
       Array.from({ length: count }, (_, i) => i),
     );
-    assert.equal(from.client.readyState, WebSocket.OPEN);
+    assert.ok(!isClosed);
+  });
+}
+
+/** What only WebSockets have. */
+for (const [name, open] of ENGINES) {
+  test(`[RLY-01] ${name}: a text message ends the socket with 1003`, async (t) => {
+    const { connect } = await engineWorld(t, open);
+    const { client, recorder } = await connect();
+    client.send('text');
+    const [code] = await once(client, 'close');
+    assert.equal(code, 1003);
+    assert.deepEqual(recorder.ends, ['text_message']);
+    assert.deepEqual(recorder.messages, []);
+  });
+
+  test(`${name}: fragments form one message and count together`, async (t) => {
+    const { connect } = await engineWorld(t, open);
+    const { client, recorder } = await connect();
+    client.send(Buffer.from('one '), { fin: false, binary: true });
+    client.send(Buffer.from('two'), { fin: true });
+    await eventually(() => recorder.messages.length === 1);
+    assert.equal(String(recorder.messages[0]), 'one two');
+    for (let i = 0; i < 3; i++) client.send(Buffer.alloc(MAX_MESSAGE_BYTES), { fin: false });
+    await eventually(() => recorder.ends.length === 1);
+    assert.deepEqual(recorder.ends, ['too_large']);
+  });
+
+  test(`${name}: pings are answered and pongs are reported`, async (t) => {
+    const { connect } = await engineWorld(t, open);
+    const { client, recorder } = await connect();
+    recorder.socket!.ping();
+    await eventually(() => recorder.controls.includes('pong'));
+    client.ping();
+    await once(client, 'pong');
+    assert.deepEqual(recorder.controls, ['pong', 'ping']);
   });
 
   test(`[RLY-01] ${name}: cuts a peer that pings without reading the answers`, async (t) => {

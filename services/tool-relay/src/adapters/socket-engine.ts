@@ -1,3 +1,4 @@
+import type { ErrorId } from '@zerolatency/errors';
 import {
   type Arrival,
   ENDPOINT_PATHS,
@@ -14,6 +15,11 @@ const REASON_PHRASES = {
   401: 'Unauthorized',
   403: 'Forbidden',
   404: 'Not Found',
+  405: 'Method Not Allowed',
+  409: 'Conflict',
+  411: 'Length Required',
+  413: 'Content Too Large',
+  415: 'Unsupported Media Type',
   429: 'Too Many Requests',
   503: 'Service Unavailable',
 } as const;
@@ -21,6 +27,7 @@ const REASON_PHRASES = {
 export interface UpgradeAnswer {
   readonly status: keyof typeof REASON_PHRASES;
   readonly reasonPhrase: string;
+  readonly id: ErrorId;
   readonly body: string;
 }
 
@@ -65,9 +72,13 @@ export function refusalAnswer({ status, error }: UpgradeRefusal): UpgradeAnswer 
   return answer(status, error.id, error.message);
 }
 
-function answer(status: UpgradeAnswer['status'], id: string, message: string): UpgradeAnswer {
+export function answer(
+  status: UpgradeAnswer['status'],
+  id: ErrorId,
+  message: string,
+): UpgradeAnswer {
   const body = `${JSON.stringify({ id, message })}\n`;
-  return { status, reasonPhrase: REASON_PHRASES[status], body };
+  return { status, reasonPhrase: REASON_PHRASES[status], id, body };
 }
 
 /**

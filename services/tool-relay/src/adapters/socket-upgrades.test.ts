@@ -106,6 +106,7 @@ for (const [name, open] of ENGINES) {
       balancers: NO_BALANCERS,
       arrive: () => undefined,
       onAccepting: () => {},
+      onStreamRequest: () => {},
       onFailure: () => {},
     };
     await assert.rejects(open(options), /EADDRINUSE/);

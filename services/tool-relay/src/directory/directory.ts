@@ -1,11 +1,14 @@
 import { createHash } from 'node:crypto';
 import type { DeviceIdentity } from '@zerolatency/identity';
+import type { Transport } from '../sockets/socket-engine.ts';
 
 /** What others may know about a connected device. */
 export interface DeviceDescription {
   readonly connectedUnixMs: number;
   readonly bridgeVersion: string;
   readonly features: readonly string[];
+  /** Absent where the pod that holds the device is of an earlier release. */
+  readonly transport?: Transport | undefined;
   /** The pod that holds the device has the catalog itself. */
   readonly catalogDigest: string;
 }

@@ -2,6 +2,7 @@ import type { DeviceIdentity } from '@zerolatency/identity';
 import type { TenantLimits } from '../config.ts';
 import { Allowance } from '../limits/allowance.ts';
 import { Turns } from '../limits/pace.ts';
+import type { Transport } from '../sockets/socket-engine.ts';
 import type { LiveDevice } from './live-device.ts';
 
 /** What the devices of one tenant use together. */
@@ -48,6 +49,12 @@ export class LiveDevices {
 
   get size(): number {
     return this.#size;
+  }
+
+  sizeBy(transport: Transport): number {
+    let size = 0;
+    for (const { lease } of this) if (lease.transport === transport) size += 1;
+    return size;
   }
 
   find({ tenant, deviceId }: DeviceIdentity): LiveDevice | undefined {

@@ -4,7 +4,7 @@ import type { MethodImpl, ServiceImpl } from '@connectrpc/connect';
 import { ZlError } from '@zerolatency/errors';
 import { type DeviceIdentity, type NameKind, parseName } from '@zerolatency/identity';
 import { CatalogSchema } from '@zerolatency/proto/bridge';
-import type { RelayService } from '@zerolatency/proto/relay';
+import { type RelayService, Transport } from '@zerolatency/proto/relay';
 import { type Catalogs, MAX_CATALOG_BYTES, MAX_DESCRIBED } from '../directory/catalogs.ts';
 import type { Directory, DirectoryEntry } from '../directory/directory.ts';
 
@@ -73,12 +73,18 @@ function listDevices({
   };
 }
 
+const WIRE_TRANSPORTS = {
+  websocket: Transport.WEBSOCKET,
+  http_stream: Transport.HTTP_STREAM,
+} as const;
+
 function toDevice(entry: DirectoryEntry, catalog: Uint8Array | undefined) {
-  const { deviceId, relayId, bridgeVersion } = entry;
+  const { deviceId, relayId, bridgeVersion, transport } = entry;
   return {
     deviceId,
     relayId,
     bridgeVersion,
+    transport: transport === undefined ? Transport.UNSPECIFIED : WIRE_TRANSPORTS[transport],
     features: [...entry.features],
     epoch: BigInt(entry.epoch),
     connectedAt: timestampFromMs(entry.connectedUnixMs),

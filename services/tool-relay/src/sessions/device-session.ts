@@ -293,6 +293,7 @@ export class DeviceSession implements SocketListener, Pulse, Movable {
       connectedUnixMs: clock.unixMs(),
       bridgeVersion,
       features,
+      transport: this.#socket?.transport,
       catalogDigest: digestOfCatalog(catalog),
     });
     const { lease } = acquired;
@@ -313,13 +314,13 @@ export class DeviceSession implements SocketListener, Pulse, Movable {
     this.#welcome(socket, lease);
   }
 
-  #welcome(socket: Socket, { epoch, tenant, deviceId }: Lease): void {
+  #welcome(socket: Socket, { epoch, tenant, deviceId, transport }: Lease): void {
     const { heartbeat, heartbeatMs, maxFrameBytes, renewer, clock, log } = this.#context;
     this.#slot = heartbeat.join(this);
     const features = renewer === undefined ? [] : [RENEWAL_FEATURE];
     const unixMs = clock.unixMs();
     socket.send(welcomeFrame({ epoch, heartbeatMs, maxFrameBytes, features, unixMs }));
-    log.info({ tenant, deviceId, epoch }, 'device live');
+    log.info({ tenant, deviceId, epoch, transport }, 'device live');
     this.#observer.onLive();
   }
 

@@ -113,6 +113,11 @@ export function bySocket(end: SocketEndReason): Disconnect {
         end: 'malformed',
         error: new ZlError('frame.malformed', 'text messages are not allowed'),
       };
+    case 'malformed':
+      return {
+        end: 'malformed',
+        error: new ZlError('frame.malformed', 'the records of the HTTP stream are malformed'),
+      };
     case 'too_large':
       return {
         end: 'malformed',

@@ -1,4 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
+import type { ErrorId } from '@zerolatency/errors';
 import { LogThrottle } from '@zerolatency/service/telemetry';
 import type { RelayConfig } from '../config.ts';
 import { Backlog, type Side } from '../limits/backlog.ts';
@@ -28,6 +29,7 @@ const IDLE_HEARTBEATS = 3;
 
 export interface SocketMetrics extends SessionMetrics {
   unadmitted(why: Unadmitted): void;
+  streamRequest(errorId: ErrorId | 'none'): void;
 }
 
 export interface RelaySocketsOptions {
@@ -138,7 +140,7 @@ export class RelaySockets {
 
   /** Returns the port. */
   async open(): Promise<number> {
-    const { config, capacity, balancers, openEngine, tls, log } = this.#options;
+    const { config, capacity, balancers, openEngine, tls, metrics, log } = this.#options;
     const { host, port, maxFrameBytes, heartbeatMs } = config.sockets;
     this.#engine = await openEngine({
       host,
@@ -153,6 +155,7 @@ export class RelaySockets {
         request.endpoint === 'device'
           ? this.#deviceGate.admit(request.arrival)
           : this.#linkGate.admit(request),
+      onStreamRequest: (errorId) => metrics.streamRequest(errorId),
       onFailure: (err) => log.error({ err }, 'socket handler failed'),
       onAccepting: (isAccepting) => this.#changeAccepting(isAccepting),
     });

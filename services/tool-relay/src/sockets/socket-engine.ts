@@ -1,4 +1,4 @@
-import type { ZlError } from '@zerolatency/errors';
+import type { ErrorId, ZlError } from '@zerolatency/errors';
 
 export type Endpoint = 'device' | 'link';
 
@@ -6,6 +6,15 @@ export const ENDPOINT_PATHS: Readonly<Record<Endpoint, string>> = {
   device: '/v1/device',
   link: '/v1/link',
 };
+
+/** A device without WebSockets receives over one response, and sends by POSTs. */
+export const STREAM_PATHS = {
+  down: `${ENDPOINT_PATHS.device}/down`,
+  up: `${ENDPOINT_PATHS.device}/up`,
+} as const;
+
+export const TRANSPORTS = ['websocket', 'http_stream'] as const;
+export type Transport = (typeof TRANSPORTS)[number];
 
 /** Why the relay gives up a peer that has not proved who it is. */
 export type ArrivalEnd = 'late' | 'evicted';
@@ -24,7 +33,7 @@ export interface Arrival {
   gone(): void;
 }
 
-/** What is known about a WebSocket before it exists. */
+/** What is known about a socket before it exists. */
 export interface UpgradeRequest {
   readonly arrival: Arrival;
   readonly endpoint: Endpoint;
@@ -44,8 +53,9 @@ export type Admission =
   | { readonly listener: SocketListener; readonly refusal?: undefined }
   | { readonly listener?: undefined; readonly refusal: UpgradeRefusal };
 
-/** One WebSocket. After close() or terminate() its listener hears nothing more. */
+/** One WebSocket or HTTP stream. After close() or terminate() its listener hears nothing more. */
 export interface Socket {
+  readonly transport: Transport;
   /** Takes the bytes before it returns. Returns the number of bytes that now wait for the peer. */
   send(bytes: Uint8Array): number;
   ping(): void;
@@ -62,7 +72,7 @@ export interface Socket {
   resume(): void;
 }
 
-export type SocketEndReason = 'closed' | 'text_message' | 'too_large';
+export type SocketEndReason = 'closed' | 'text_message' | 'too_large' | 'malformed';
 
 export interface SocketListener {
   onOpen(socket: Socket): void;
@@ -109,13 +119,15 @@ export interface SocketEngineOptions {
   readonly arrive: (address: string, cut: () => void) => Arrival | undefined;
   /** Synchronous: uWebSockets.js cannot resume an upgrade safely after it has read on. */
   readonly admit: (request: UpgradeRequest) => Admission;
+  /** A request of an HTTP stream was served, or refused with this error. */
+  readonly onStreamRequest: (errorId: ErrorId | 'none') => void;
   /** Receives defects of ours, in an upgrade or in a listener. */
   readonly onFailure: (error: unknown) => void;
   /** Called when the engine stops accepting connections, and when it begins again. */
   readonly onAccepting: (isAccepting: boolean) => void;
 }
 
-/** Terminates TLS and WebSockets. */
+/** Terminates TLS, WebSockets and, where it can, HTTP streams. */
 export interface SocketEngine {
   readonly name: 'uws' | 'ws';
   readonly port: number;

@@ -1,5 +1,6 @@
 import type { DeviceDescription, PodAddress } from '../../directory/directory.ts';
 import type { PodRecord } from '../../sharding/membership.ts';
+import { TRANSPORTS } from '../../sockets/socket-engine.ts';
 
 /** What the value of a lease in Redis says. Who it is about and its epoch are beside it. */
 export interface LeaseValue extends DeviceDescription, PodAddress {}
@@ -19,9 +20,9 @@ const RPC_URL = /^https:\/\/[^/\s@?#]{1,260}$/;
 
 export function writeLeaseValue(value: LeaseValue): string {
   const { relayId, linkUrl, rpcUrl } = value;
-  const { connectedUnixMs, bridgeVersion, features, catalogDigest } = value;
+  const { connectedUnixMs, bridgeVersion, features, catalogDigest, transport } = value;
   const written = { relayId, linkUrl, rpcUrl, connectedUnixMs, bridgeVersion, features };
-  return JSON.stringify({ v: VERSION, ...written, catalogDigest });
+  return JSON.stringify({ v: VERSION, ...written, catalogDigest, transport });
 }
 
 /** Redis may hold what another release or anybody else wrote. */
@@ -35,7 +36,10 @@ export function readLeaseValue(text: string): Read<LeaseValue> {
   if (!matches(NAME, bridgeVersion)) return { error: 'its bridgeVersion is not a version' };
   if (!isNames(features)) return { error: 'its features are not names' };
   if (!matches(DIGEST, catalogDigest)) return { error: 'its catalogDigest is not a SHA-256' };
-  return { value: { ...pod, connectedUnixMs, bridgeVersion, features, catalogDigest } };
+  // A later release may know others.
+  const transport = TRANSPORTS.find((known) => known === given.transport);
+  const description = { connectedUnixMs, bridgeVersion, features, catalogDigest };
+  return { value: { ...pod, ...description, ...(transport && { transport }) } };
 }
 
 export function writePodValue({ relayId, linkUrl, rpcUrl, deviceUrl }: PodRecord): string {

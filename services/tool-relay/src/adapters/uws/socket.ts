@@ -19,6 +19,7 @@ const MAX_UNREAD_PONGS = 60;
 
 /** Never touches the native object after its close: that throws. */
 export class UwsSocket implements Socket {
+  readonly transport = 'websocket';
   readonly listener: SocketListener;
   readonly #outbox: Outbox;
   #native: Native | undefined;

@@ -10,6 +10,7 @@ import {
   type SocketEngineOptions,
   type SocketListener,
 } from '../../sockets/socket-engine.ts';
+import { HttpStreams } from '../http-stream/http-streams.ts';
 import {
   INTERNAL_ERROR,
   originOf,
@@ -23,6 +24,8 @@ import { WsSocket } from './socket.ts';
 
 /** The arrival ends a slow handshake or request; this is for requests that are refused. */
 const REQUEST_TIMEOUT_MS = 10_000;
+/** A POST that is read more slowly waits for up to a minute (limits/pace.ts). */
+const POST_TIMEOUT_MS = 90_000;
 /** A peer token with its certificate chain, and room for headers that proxies add. */
 const MAX_HEADER_BYTES = 16 * 1024;
 /** The time a peer has to answer our close frame. */
@@ -39,21 +42,19 @@ export async function openWsEngine(options: SocketEngineOptions): Promise<Socket
       ...serverTlsOptions(tls.current(), { requireClient: false }),
       handshakeTimeout: REQUEST_TIMEOUT_MS,
       headersTimeout: REQUEST_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      keepAliveTimeout: REQUEST_TIMEOUT_MS,
+      requestTimeout: POST_TIMEOUT_MS,
+      // The connection of a stream's POSTs lives as long as the stream.
+      keepAliveTimeout: options.idleTimeoutMs,
       // Node's default is every 30 s.
       connectionsCheckingInterval: REQUEST_TIMEOUT_MS / 10,
       maxHeaderSize: MAX_HEADER_BYTES,
     },
-    (_request, response) => {
-      const { status, body } = UNKNOWN_PATH;
-      response.writeHead(status, { 'content-type': 'application/json', connection: 'close' });
-      response.end(body);
-    },
+    (request, response) => streams.handle(request, response),
   );
   const sockets = new WebSocketServer(socketOptions(options));
   const arrivals = new Arrivals(options);
-  server.on('upgrade', upgradeHandler({ server: sockets, arrivals, options }));
+  const streams = new HttpStreams({ ...options, arrivalOf: (peer) => arrivals.of(peer) });
+  server.on('upgrade', upgradeHandler({ server: sockets, arrivals, streams, options }));
   const acceptor = await Acceptor.open({
     ...options,
     onConnection: (connection) =>
@@ -65,6 +66,7 @@ export async function openWsEngine(options: SocketEngineOptions): Promise<Socket
     reloadTls: () => reloadServerTls(server, tls.current()),
     close: async () => {
       for (const socket of sockets.clients) socket.terminate();
+      streams.close();
       await acceptor.close();
     },
   };
@@ -87,16 +89,18 @@ type UpgradeHandler = (request: IncomingMessage, socket: Duplex, head: Buffer) =
 interface Upgrades {
   readonly server: WebSocketServer;
   readonly arrivals: Arrivals;
+  readonly streams: HttpStreams;
   readonly options: SocketEngineOptions;
 }
 
 function upgradeHandler(upgrades: Upgrades): UpgradeHandler {
-  const { arrivals, options } = upgrades;
+  const { arrivals, streams, options } = upgrades;
   return (request, socket, head) => {
     socket.on('error', ignore);
     const endpoint = endpointOf(request);
     const arrived = arrivals.of(request.socket);
-    if (endpoint === undefined || arrived === undefined) {
+    const isOwnConnection = !streams.hasServed(request.socket);
+    if (endpoint === undefined || arrived === undefined || !isOwnConnection) {
       refuse(socket, UNKNOWN_PATH);
       return;
     }

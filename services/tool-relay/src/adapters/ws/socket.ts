@@ -13,6 +13,7 @@ interface WsSocketOptions {
 }
 
 export class WsSocket implements Socket {
+  readonly transport = 'websocket';
   readonly #native: WebSocket;
   readonly #listener: SocketListener;
   #isOpen = true;

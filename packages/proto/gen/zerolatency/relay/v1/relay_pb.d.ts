@@ -2,7 +2,7 @@
 // @generated from file zerolatency/relay/v1/relay.proto (package zerolatency.relay.v1, syntax proto3)
 /* eslint-disable */
 
-import type { GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
+import type { GenEnum, GenFile, GenMessage, GenService } from "@bufbuild/protobuf/codegenv2";
 import type { Message } from "@bufbuild/protobuf";
 import type { Timestamp } from "@bufbuild/protobuf/wkt";
 import type { Catalog } from "../../bridge/v1/bridge_pb.js";
@@ -188,6 +188,13 @@ export declare type Device = Message<"zerolatency.relay.v1.Device"> & {
    * @generated from field: repeated string features = 7;
    */
   features: string[];
+
+  /**
+   * How its frames travel to the pod.
+   *
+   * @generated from field: zerolatency.relay.v1.Transport transport = 15;
+   */
+  transport: Transport;
 };
 
 /**
@@ -251,6 +258,39 @@ export declare type DescribeDevicesResponse = Message<"zerolatency.relay.v1.Desc
  * Use `create(DescribeDevicesResponseSchema)` to create a new message.
  */
 export declare const DescribeDevicesResponseSchema: GenMessage<DescribeDevicesResponse>;
+
+/**
+ * How the frames of a device travel.
+ *
+ * @generated from enum zerolatency.relay.v1.Transport
+ */
+export enum Transport {
+  /**
+   * The pod does not say.
+   *
+   * @generated from enum value: TRANSPORT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * Over a WebSocket.
+   *
+   * @generated from enum value: TRANSPORT_WEBSOCKET = 1;
+   */
+  WEBSOCKET = 1,
+
+  /**
+   * Over an HTTP stream, because something on the way blocks WebSockets.
+   *
+   * @generated from enum value: TRANSPORT_HTTP_STREAM = 2;
+   */
+  HTTP_STREAM = 2,
+}
+
+/**
+ * Describes the enum zerolatency.relay.v1.Transport.
+ */
+export declare const TransportSchema: GenEnum<Transport>;
 
 /**
  * What hosts ask of any relay pod, and pods of each other. The client
