@@ -15,6 +15,23 @@ export interface BridgeSettings {
      */
     readonly caFile: string;
     /**
+     * HTTP proxy that tunnels all connections to relays (CONNECT). Without it HTTPS_PROXY and NO_PROXY of the environment count, except for this machine itself.
+     */
+    readonly proxy?: {
+      /**
+       * Address of the proxy, such as http://proxy.example:3128.
+       */
+      readonly url: string;
+      /**
+       * File that holds user:password for basic authentication; read for each attempt.
+       */
+      readonly credentialsFile?: string;
+    };
+    /**
+     * How often a device that had to fall back to an HTTP stream tries a WebSocket again.
+     */
+    readonly retryWebSocket: string;
+    /**
      * Timeout for the socket to open, and again for the relay's welcome.
      */
     readonly handshake: string;

@@ -78,9 +78,10 @@ function simulate(
   ca: string,
   relays: readonly string[],
 ): Simulated {
+  const dial = wsDial(() => ({ ca, timeoutMs: 10_000 }));
   const connection = new Connection({
     relays,
-    dial: wsDial(() => ({ ca, timeoutMs: 10_000 })),
+    dials: { websocket: dial, http_stream: dial },
     clock: {
       nowMs: Date.now,
       monotonicMs: () => performance.now(),
@@ -90,7 +91,10 @@ function simulate(
     random: Math.random,
     journalId: new Uint8Array(16).fill(7),
     bridgeVersion: '0.1.0',
-    limits: { handshakeMs: 10_000, minBackoffMs: 250, maxBackoffMs: 30_000, maxBufferedBytes: 1e6 },
+    limits: {
+      ...{ handshakeMs: 10_000, retryWebSocketMs: 300_000, maxBufferedBytes: 1e6 },
+      ...{ minBackoffMs: 250, maxBackoffMs: 30_000 },
+    },
     loadIdentity: async () => ({ credential, key: key.privateKey }),
     catalog: () => create(CatalogSchema, {}),
     listener: {

@@ -190,6 +190,11 @@ export const CATALOGUE = {
     retryable: false,
     help: 'Split the payload; WELCOME names the limit.',
   },
+  'proxy.refused': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Check the address and credentials of the proxy (relay.proxy, or HTTPS_PROXY), and that it allows the address that the message names.',
+  },
   'stream.not_found': {
     code: 'NOT_FOUND',
     retryable: true,

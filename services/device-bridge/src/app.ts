@@ -152,6 +152,7 @@ async function openParts(
     ...{ lifecycle, log, clock, metrics, tracer, journal, device, policy, onLive },
     servers: servers.supervisor,
     bridgeVersion: VERSION,
+    env: deps.env,
   });
   return { journal, device, policy, policyRefusal, servers, calls, connection, renewal, witness };
 }

@@ -21,7 +21,9 @@ export interface BridgeConfig
   readonly relay: {
     readonly urls: readonly string[];
     readonly caFile: string;
+    readonly proxy?: { readonly url: string; readonly credentialsFile?: string } | undefined;
     readonly handshakeMs: number;
+    readonly retryWebSocketMs: number;
     readonly maxBufferedBytes: number;
     readonly backoff: BackoffRange;
   };
@@ -58,7 +60,9 @@ function compile(settings: BridgeSettings): BridgeConfig {
     relay: {
       urls: relay.urls,
       caFile: relay.caFile,
+      proxy: relay.proxy,
       handshakeMs: parseDurationMs(relay.handshake),
+      retryWebSocketMs: parseDurationMs(relay.retryWebSocket),
       maxBufferedBytes: parseBytes(relay.maxBuffered),
       backoff: rangeOf(relay),
     },

@@ -5,6 +5,7 @@ import { RefusedReason, RefusedSchema } from '@zerolatency/proto/call';
 import { childBy, gaugeFrom, metric, type Registry } from '@zerolatency/service/telemetry';
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { EndedCall } from './calls/runner.ts';
+import type { Transport } from './ports.ts';
 import type { ManagedServer } from './servers/managed-server.ts';
 import type { WitnessResult } from './witness/witness.ts';
 
@@ -20,6 +21,7 @@ export class BridgeMetrics {
   readonly #ignored;
   readonly #restarts;
   readonly #connected;
+  readonly #transport;
   readonly #skew;
   readonly #servers;
   readonly #decisions;
@@ -38,6 +40,7 @@ export class BridgeMetrics {
     this.#ignored = metric(registry, 'zl_bridge_frames_ignored_total').labels();
     this.#restarts = metric(registry, 'zl_bridge_server_restarts_total');
     this.#connected = metric(registry, 'zl_bridge_connected').labels();
+    this.#transport = metric(registry, 'zl_bridge_transport');
     this.#skew = metric(registry, 'zl_bridge_clock_skew_seconds').labels();
     this.#servers = metric(registry, 'zl_bridge_servers');
     this.#decisions = metric(registry, 'zl_policy_decisions_total');
@@ -63,8 +66,12 @@ export class BridgeMetrics {
     this.#redirects.labels({ outcome }).inc();
   }
 
-  connected(isConnected: boolean): void {
-    this.#connected.set(isConnected ? 1 : 0);
+  /** Over the transport, or not at all. */
+  connected(over: Transport | undefined): void {
+    this.#connected.set(over === undefined ? 0 : 1);
+    for (const transport of ['websocket', 'http_stream'] as const) {
+      this.#transport.labels({ transport }).set(transport === over ? 1 : 0);
+    }
   }
 
   clockSkew(aheadMs: number): void {

@@ -75,7 +75,8 @@ function connectionStatus(state: ConnectionState) {
   switch (state.name) {
     case 'live': {
       const { name, wire, epoch, skewMs: clockSkewMs, successor } = state;
-      const live = { state: name, relay: wire.relay, epoch, clockSkewMs };
+      const { relay, transport } = wire;
+      const live = { state: name, relay, transport, epoch, clockSkewMs };
       return successor === undefined ? live : { ...live, next: attemptStatus(successor) };
     }
     case 'idle':
@@ -93,7 +94,7 @@ function attemptStatus(attempt: Attempt) {
     case 'refused':
       return { state: attempt.name, why: attempt.error.message, errorId: attempt.error.id };
     default:
-      return { state: attempt.name, relay: attempt.wire.relay };
+      return { state: attempt.name, relay: attempt.wire.relay, transport: attempt.wire.transport };
   }
 }
 

@@ -11,7 +11,7 @@ import {
 import { eventually, FakeClock, type FakeTimer } from '@zerolatency/testing';
 import { Connection } from '../src/connection/connection.ts';
 import { controlFrame } from '../src/connection/handshake.ts';
-import type { SocketEvents } from '../src/ports.ts';
+import type { Dial, SocketEvents, Transport } from '../src/ports.ts';
 
 const { privateKey, publicKey: devicePublicKey } = generateKeyPairSync('ed25519');
 
@@ -19,6 +19,8 @@ export { devicePublicKey };
 
 interface FakeSocket {
   readonly url: string;
+  readonly transport: Transport;
+  isReached: boolean;
   readonly events: SocketEvents;
   readonly sent: Frame[];
   bufferedBytes: number;
@@ -38,12 +40,16 @@ export function connectionRig() {
     credential: 'credential',
     key: privateKey,
   });
-  const connection = new Connection({
-    relays: ['wss://one', 'wss://two'],
-    dial: (url, events) => {
-      const socket: FakeSocket = { url, events, sent: [], bufferedBytes: 0, closed: '' };
+  const dialOver =
+    (transport: Transport): Dial =>
+    (url, events) => {
+      const unused = { sent: [], bufferedBytes: 0, closed: '', isReached: false };
+      const socket: FakeSocket = { url, transport, events, ...unused };
       sockets.push(socket);
       return {
+        get isReached() {
+          return socket.isReached;
+        },
         get bufferedBytes() {
           return socket.bufferedBytes;
         },
@@ -55,7 +61,10 @@ export function connectionRig() {
           socket.closed ||= 'terminate';
         },
       };
-    },
+    };
+  const connection = new Connection({
+    relays: ['wss://one', 'wss://two'],
+    dials: { websocket: dialOver('websocket'), http_stream: dialOver('http_stream') },
     clock: {
       ...clock,
       monotonicMs: clock.nowMs,
@@ -69,6 +78,7 @@ export function connectionRig() {
       minBackoffMs: 100,
       maxBackoffMs: 5_000,
       maxBufferedBytes: 1000,
+      retryWebSocketMs: 60_000,
     },
     loadIdentity: () => identity(),
     catalog: () => create(CatalogSchema, { servers: [{ name: 'fs' }] }),

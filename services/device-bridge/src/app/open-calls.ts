@@ -8,7 +8,9 @@ import type { Lifecycle } from '@zerolatency/service/lifecycle';
 import type { Logger } from '@zerolatency/service/telemetry';
 import { openCheckpoints, readHostKeys } from '../adapters/checkpoints/checkpoint-folder.ts';
 import { realFolders } from '../adapters/files/real-folders.ts';
+import { streamDial } from '../adapters/http-stream/dial.ts';
 import type { FileJournal } from '../adapters/journal/journal.ts';
+import { Proxies } from '../adapters/proxy/proxies.ts';
 import { wsDial } from '../adapters/ws/dial.ts';
 import { type CallsClock, DeviceCalls } from '../calls/device-calls.ts';
 import type { Device } from '../calls/run.ts';
@@ -38,6 +40,7 @@ interface CallsParts {
   readonly policy: Pick<BundleHolder, 'decide' | 'restrictedFolders'>;
   readonly servers: Supervisor;
   readonly bridgeVersion: string;
+  readonly env: Readonly<Record<string, string | undefined>>;
   readonly onLive: () => void;
 }
 
@@ -168,16 +171,21 @@ async function openConnection(
   listener: ConnectionListener,
 ): Promise<Connection> {
   const { lifecycle, log, clock, journal, device, servers, bridgeVersion } = parts;
-  const { urls, handshakeMs, maxBufferedBytes, backoff } = config.relay;
+  const { urls, handshakeMs, retryWebSocketMs, maxBufferedBytes, backoff } = config.relay;
+  const proxies = new Proxies(config.relay.proxy, parts.env);
   let changed = () => {};
   const trust = await watchTrust(config, { log, onChange: () => changed() });
+  const dialOptions = (url: string) => {
+    return { ca: trust.ca(), timeoutMs: handshakeMs, proxy: proxies.for(url) };
+  };
   const connection = new Connection({
-    dial: wsDial(() => ({ ca: trust.ca(), timeoutMs: handshakeMs })),
+    dials: { websocket: wsDial(dialOptions), http_stream: streamDial(dialOptions) },
     clock,
     relays: urls,
     random: Math.random,
     limits: {
       handshakeMs,
+      retryWebSocketMs,
       maxBufferedBytes,
       minBackoffMs: backoff.minMs,
       maxBackoffMs: backoff.maxMs,
@@ -218,7 +226,7 @@ function listenerOf(
       renewal.detached();
     },
     onState: (state) => {
-      metrics.connected(state.name === 'live');
+      metrics.connected(state.name === 'live' ? state.wire.transport : undefined);
       if (state.name === 'live') renewal.attached(state);
       if (state.name === 'live' && state.skewMs !== undefined) metrics.clockSkew(state.skewMs);
       logConnection(log, state);
@@ -244,20 +252,21 @@ function logConnection(log: Log, state: ConnectionState): void {
   }
   const { wire, epoch, skewMs: clockSkewMs, successor } = state;
   if (successor === undefined) {
-    log.info({ connection: 'live', relay: wire.relay, epoch, clockSkewMs }, 'live');
+    const { relay, transport } = wire;
+    log.info({ connection: 'live', relay, transport, epoch, clockSkewMs }, 'live');
   } else {
     logAttempt(log, successor, { leaving: wire.relay });
   }
 }
 
-/** `leaving` is the relay that drains and is still served. */
+/** `leaving` is the relay whose connection still serves. */
 function logAttempt(log: Log, attempt: Attempt, leaving: { readonly leaving?: string }): void {
   const fields = { connection: attempt.name, ...leaving };
   switch (attempt.name) {
     case 'lost': {
       const lost = { ...fields, why: attempt.why, retryInMs: attempt.retryInMs };
       if (leaving.leaving === undefined) log.warn(lost, 'connection lost');
-      else log.info(lost, 'moving to another relay');
+      else log.info(lost, 'moving to another connection');
       break;
     }
     case 'refused':

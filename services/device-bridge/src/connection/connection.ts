@@ -11,8 +11,10 @@ import {
   type Machine,
   type Redirection,
   readRedirect,
+  type Target,
   type Wire,
 } from './state.ts';
+import { TransportChoice } from './transport-choice.ts';
 
 /** Long enough for the last frames to leave, if the relay reads at all. */
 const CLOSE_GRACE_MS = 1_000;
@@ -36,6 +38,7 @@ export class Connection {
     this.#machine = {
       deps,
       backoff: new Backoff({ minMs, maxMs }),
+      transports: new TransportChoice(),
       nextRelay: () => {
         this.#relayIndex = (this.#relayIndex + 1) % deps.relays.length;
         return deps.relays[this.#relayIndex] ?? '';
@@ -46,7 +49,7 @@ export class Connection {
       },
       follow: (redirect, relay) => this.#follow(redirect, relay),
       change: (from, build) => this.#change(from, build),
-      redial: (from, relay) => this.#dial(from, relay),
+      redial: (from, target) => this.#dial(from, target),
       moveOn: (from, build) => this.#moveOn(from, build),
     };
   }
@@ -100,10 +103,10 @@ export class Connection {
     return state.name === 'live' ? state.successor : state;
   }
 
-  #dial(from: ConnectionState, relay?: string): void {
+  #dial(from: ConnectionState, target: Target = {}): void {
     this.#hasChanged = false;
     this.#cutFormer();
-    this.#change(from, () => dialling(this.#machine, relay));
+    this.#change(from, () => dialling(this.#machine, target));
   }
 
   #follow(redirect: Frame, relay: string): Redirection | undefined {
@@ -165,7 +168,7 @@ export class Connection {
     }
     state.leave();
     // What still arrives on it is dropped: its sender resumes at the next relay.
-    this.#cutFormer = this.#closeWire(state.wire, 'moved to another relay').cut;
+    this.#cutFormer = this.#closeWire(state.wire, 'moved to another connection').cut;
     this.#enter(next);
   }
 

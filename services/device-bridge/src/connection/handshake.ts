@@ -14,6 +14,7 @@ import {
 } from '@zerolatency/frame';
 import { signPossession } from '@zerolatency/identity';
 import { ChallengeSchema, HelloSchema, WelcomeSchema } from '@zerolatency/proto/bridge';
+import type { SocketEnd } from '../ports.ts';
 import {
   type Attempt,
   describeEnd,
@@ -23,32 +24,50 @@ import {
   openWire,
   refusalOf,
   refused,
+  type Target,
   type Wire,
 } from './state.ts';
 
-export function dialling(machine: Machine, relay = machine.nextRelay()): Attempt {
-  const { clock, dial, limits } = machine.deps;
-  const wire = openWire(dial, relay);
-  const fail = (why: string) => {
+export function dialling(machine: Machine, target: Target): Attempt {
+  const { clock, dials, limits } = machine.deps;
+  const { relay = machine.nextRelay(), transport = machine.transports.current } = target;
+  const wire = openWire(dials, { relay, transport });
+  const fail = (why: string, isBlocked: boolean) => {
+    machine.transports.failed(transport, isBlocked);
     wire.drop();
     machine.change(state, () => lost(machine, { why }));
   };
-  const timer = clock.setTimeout(() => fail('the relay does not answer'), limits.handshakeMs);
+  const timer = clock.setTimeout(
+    () => fail('the relay does not answer', wire.isReached),
+    limits.handshakeMs,
+  );
   wire.listen({
     onOpen: () => machine.change(state, () => proving(machine, wire)),
-    onClose: (end) => fail(describeEnd(end)),
+    onClose: (end) => fail(describeEnd(end), isBlockedBy(wire, end)),
   });
   const leave = () => clock.clearTimeout(timer);
   const state: Attempt = { name: 'dialling', wire, leave };
   return state;
 }
 
+/** A relay that refuses says so with a code of its own. */
+function isBlockedBy({ isReached }: Wire, { code }: SocketEnd): boolean {
+  return isReached && code === 1006;
+}
+
+/** Where an HTTP stream opened, a WebSocket was blocked before. */
+const NO_WELCOME = {
+  websocket: 'the relay sent no welcome',
+  http_stream: 'the relay sent no welcome, or a proxy on the way holds it back',
+} as const;
+
 /** Answers the relay's challenge and waits for its welcome. */
 export function proving(machine: Machine, wire: Wire): Attempt {
   const { clock, limits } = machine.deps;
   let isLeft = false;
   let isChallenged = false;
-  const fail = (why: string) => {
+  const fail = (why: string, isBlocked = false) => {
+    machine.transports.failed(wire.transport, isBlocked);
     wire.drop();
     machine.change(state, () => lost(machine, { why }));
   };
@@ -67,7 +86,8 @@ export function proving(machine: Machine, wire: Wire): Attempt {
       return;
     }
     wire.drop();
-    machine.change(state, () => dialling(machine, target.url));
+    const { transport } = wire;
+    machine.change(state, () => dialling(machine, { relay: target.url, transport }));
   };
   const hear = (frame: Frame) => {
     const { kind, payload } = frame;
@@ -90,7 +110,10 @@ export function proving(machine: Machine, wire: Wire): Attempt {
       fail(`the relay sent a frame of kind ${kind} out of turn`);
     }
   };
-  const timer = clock.setTimeout(() => fail('the relay sent no welcome'), limits.handshakeMs);
+  const timer = clock.setTimeout(
+    () => fail(NO_WELCOME[wire.transport], wire.isReached),
+    limits.handshakeMs,
+  );
   wire.listen({
     onMessage: (bytes) => {
       const { frame, error } = decodeFrame(bytes);
@@ -99,7 +122,7 @@ export function proving(machine: Machine, wire: Wire): Attempt {
     },
     onClose: (end) => {
       const refusal = refusalOf(end);
-      if (refusal === undefined) fail(describeEnd(end));
+      if (refusal === undefined) fail(describeEnd(end), isBlockedBy(wire, end));
       else refuse(refusal);
     },
   });

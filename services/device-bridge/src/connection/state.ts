@@ -11,7 +11,8 @@ import {
 } from '@zerolatency/frame';
 import { type Catalog, DrainSchema, HostSchema, RedirectSchema } from '@zerolatency/proto/bridge';
 import type { Backoff } from '@zerolatency/service/backoff';
-import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
+import type { Dial, RelaySocket, SocketEnd, SocketEvents, Transport } from '../ports.ts';
+import type { TransportChoice } from './transport-choice.ts';
 
 /**
  *   idle --> dialling --> proving --> live --> lost --> dialling ...
@@ -28,7 +29,8 @@ import type { Dial, RelaySocket, SocketEnd, SocketEvents } from '../ports.ts';
  * The successor becomes live, and the state before it leaves, in one step, so calls go over
  * one socket at any time. When the old socket ends first, its successor takes its place as it is.
  * A relay that does not drain may name the one that the device belongs to (REDIRECT). The successor
- * dials that one, once: if that fails it is given up, and the device stays where it is.
+ * dials that one, once: if that fails it is given up, and the device stays where it is. A device on an
+ * HTTP stream tries a WebSocket to its relay in the same way, again and again.
  *
  * closed is reachable from any of them and final.
  */
@@ -68,6 +70,7 @@ export interface LiveState extends Leaving {
 export interface Machine {
   readonly deps: ConnectionDeps;
   readonly backoff: Backoff;
+  readonly transports: TransportChoice;
   /** The relays take turns. */
   nextRelay(): string;
   /** A relay has redirected the device since it was last live, or drains. */
@@ -77,15 +80,15 @@ export interface Machine {
   follow(redirect: Frame, relay: string): Redirection | undefined;
   /** Has no effect when `from` was left: it is neither the connection's state nor the successor. */
   change(from: Attempt | LiveState, build: () => Attempt | LiveState): void;
-  /** Changes to dialling: the given relay, or the next one. */
-  redial(from: Attempt, relay: string | undefined): void;
+  /** Changes to dialling: the given relay, or the next one; the given transport, or the chosen one. */
+  redial(from: Attempt, target: Target): void;
   /** Gives a live state its successor, unless it has one. */
   moveOn(from: LiveState, build: () => Attempt): void;
 }
 
 export interface ConnectionDeps {
   readonly relays: readonly string[];
-  readonly dial: Dial;
+  readonly dials: Readonly<Record<Transport, Dial>>;
   readonly clock: ConnectionClock;
   readonly random: () => number;
   readonly journalId: Uint8Array;
@@ -111,6 +114,8 @@ export interface ConnectionLimits {
   readonly maxBackoffMs: number;
   /** Written and not yet taken by the network; a relay that reads more slowly is dropped. */
   readonly maxBufferedBytes: number;
+  /** How often a device on an HTTP stream tries a WebSocket. */
+  readonly retryWebSocketMs: number;
 }
 
 export interface ConnectionClock {
@@ -142,18 +147,22 @@ export function describeEnd({ code, reason }: SocketEnd): string {
   return `the relay closed the socket: ${code}${reason === '' ? '' : ` ${reason}`}`;
 }
 
-interface Loss {
-  readonly why: string;
-  /** Set when the relay asked us to leave; otherwise a backoff. */
-  readonly retryInMs?: number;
-  /** To dial then; otherwise the next one. */
+/** What is dialled where it is not the next relay over the chosen transport. */
+export interface Target {
   readonly relay?: string | undefined;
+  readonly transport?: Transport;
 }
 
-export function lost(machine: Machine, { why, retryInMs: given, relay }: Loss): Attempt {
+interface Loss extends Target {
+  readonly why: string;
+  /** Set when nothing failed; otherwise a backoff. */
+  readonly retryInMs?: number;
+}
+
+export function lost(machine: Machine, { why, retryInMs: given, ...target }: Loss): Attempt {
   const { clock } = machine.deps;
   const retryInMs = given ?? machine.backoff.nextMs();
-  const timer = clock.setTimeout(() => machine.redial(state, relay), retryInMs);
+  const timer = clock.setTimeout(() => machine.redial(state, target), retryInMs);
   const leave = () => clock.clearTimeout(timer);
   const state: Attempt = { name: 'lost', why, retryInMs, leave };
   return state;
@@ -260,6 +269,17 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
     else watchdog = clock.setTimeout(watch, silenceMs - silentMs);
   };
   let watchdog = clock.setTimeout(watch, silenceMs);
+  const tryWebSocket = () => {
+    const target = { relay: wire.relay, transport: 'websocket' } as const;
+    const why = 'a WebSocket is tried beside the HTTP stream';
+    machine.moveOn(state, () => lost(machine, { why, retryInMs: 0, ...target }));
+    retry = clock.setTimeout(tryWebSocket, limits.retryWebSocketMs);
+  };
+  let retry =
+    wire.transport === 'websocket'
+      ? undefined
+      : clock.setTimeout(tryWebSocket, limits.retryWebSocketMs);
+  machine.transports.live(wire.transport);
 
   wire.listen({
     onMessage: (bytes) => {
@@ -289,7 +309,10 @@ export function live(machine: Machine, wire: Wire, terms: Terms): LiveState {
       wire.send(encodeFrame(frame));
       if (wire.bufferedBytes > limits.maxBufferedBytes) drop('the relay reads too slowly');
     },
-    leave: () => clock.clearTimeout(watchdog),
+    leave: () => {
+      clock.clearTimeout(watchdog);
+      clock.clearTimeout(retry);
+    },
   };
   return state;
 }
@@ -321,15 +344,19 @@ const NO_LISTENER: SocketEvents = { onOpen() {}, onMessage() {}, onSign() {}, on
 /** One socket with one listening state at a time. */
 export interface Wire extends Omit<RelaySocket, 'terminate'> {
   readonly relay: string;
+  readonly transport: Transport;
   /** The new listener replaces the one before it. */
   listen(events: Partial<SocketEvents>): void;
   /** Terminates the socket and reports nothing more. */
   drop(): void;
 }
 
-export function openWire(dial: Dial, relay: string): Wire {
+export function openWire(
+  dials: ConnectionDeps['dials'],
+  { relay, transport }: Pick<Wire, 'relay' | 'transport'>,
+): Wire {
   let listener = NO_LISTENER;
-  const socket = dial(relay, {
+  const socket = dials[transport](relay, {
     onOpen: () => listener.onOpen(),
     onMessage: (bytes) => listener.onMessage(bytes),
     onSign: () => listener.onSign(),
@@ -342,6 +369,10 @@ export function openWire(dial: Dial, relay: string): Wire {
   });
   return {
     relay,
+    transport,
+    get isReached() {
+      return socket.isReached;
+    },
     get bufferedBytes() {
       return socket.bufferedBytes;
     },
