@@ -20,3 +20,9 @@ export { type Refusal, SocketServer } from './socket-server.ts';
 export { type Teardown, tempDir } from './temp-dir.ts';
 export { makeTokenIssuer, type TestTokenIssuer } from './token-issuer.ts';
 export { refusalsOf } from './unreadable-requests.ts';
+export {
+  type ConnectProxy,
+  connectProxy,
+  type InspectingProxy,
+  inspectingProxy,
+} from './web-proxies.ts';

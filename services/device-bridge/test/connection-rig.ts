@@ -107,8 +107,9 @@ export function connectionRig() {
       const challenge = { nonce: new Uint8Array(32).fill(7), relayId: 'relay-1' };
       const sent = socket().sent.length;
       this.says(FrameKind.CHALLENGE, toBinary(ChallengeSchema, create(ChallengeSchema, challenge)));
-      // Signing the proof takes time on another thread.
-      return eventually(() => attempt()?.name !== 'proving' || socket().sent.length > sent);
+      // Signing the proof takes time on another thread; nobody answers on a socket that is closed.
+      const isOver = () => attempt()?.name !== 'proving' || socket().closed !== '';
+      return eventually(() => isOver() || socket().sent.length > sent);
     },
     welcomes(welcome: MessageInitShape<typeof WelcomeSchema> = { epoch: 3n }) {
       const message = create(WelcomeSchema, { heartbeatMs: 1000, ...welcome });
