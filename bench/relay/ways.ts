@@ -9,6 +9,7 @@ import { clientTlsOptions } from '@zerolatency/service/tls';
 import { frameBytes } from '@zerolatency/testing';
 import { WebSocket } from 'ws';
 import { DeviceClient } from '../../services/tool-relay/test/device-client.ts';
+import { openSocket } from '../../services/tool-relay/test/frame-socket.ts';
 import { HostClient } from '../../services/tool-relay/test/host-client.ts';
 import { lifetime } from '../lifetime.ts';
 import { type Material, makePool } from './material.ts';
@@ -67,7 +68,7 @@ export async function poolWay(material: Material): Promise<Way | undefined> {
 
 async function connectDevice({ authority, enrolment }: Material, socketUrl = '') {
   const { tenant, deviceId, ...keys } = await enrolment.device({ deviceId: 'laptop' });
-  const client = new DeviceClient(`${socketUrl}/v1/device`, { ca: authority.ca });
+  const client = new DeviceClient(openSocket(`${socketUrl}/v1/device`, { ca: authority.ca }));
   lifetime.after(() => client.native.terminate());
   await client.prove({ tenant, deviceId, ...keys });
   await client.welcome();
@@ -84,7 +85,7 @@ async function linkTo({ authority, host }: Material, { owner, identity, program 
   const { device, client } = identity;
   const token = await signPeerToken(host, { audience: owner.relayId, nowMs: Date.now() });
   const headers = { authorization: `Bearer ${token}` };
-  const link = new HostClient(owner.linkUrl, { ca: authority.ca, headers });
+  const link = new HostClient(openSocket(owner.linkUrl, { ca: authority.ca, headers }));
   lifetime.after(() => link.native.terminate());
   await link.opened();
   const { handle, epoch } = await link.open(device.tenant, device.deviceId);
