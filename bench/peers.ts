@@ -114,7 +114,7 @@ function figuresOf(of: (name: 'own' | 'http' | 'sse') => Samples): Figure[] {
     peer: 'http' | 'sse',
     { samples, share, goal }: { samples: keyof Samples; share: number; goal?: number },
   ): Figure => ({
-    metric: `${metric}, ${peer === 'sse' ? 'SSE' : 'streamable HTTP'}`,
+    metric: `${metric}, to ${peer === 'sse' ? 'SSE' : 'HTTP'}`,
     unit: 'us',
     value: percentile(of('own')[samples], share),
     baseline: percentile(of(peer)[samples], share),

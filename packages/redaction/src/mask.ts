@@ -19,6 +19,11 @@ export interface MaskOptions {
   readonly onMasked?: OnMasked | undefined;
 }
 
+export interface MaskJsonOptions extends MaskOptions {
+  /** Members that are passed on unread. */
+  readonly skips?: ((owner: object, name: string) => boolean) | undefined;
+}
+
 /** Replaces every secret found, as it stands or encoded, by a placeholder such as [masked:jwt]. */
 export function maskText(text: string, { detectors, onMasked }: MaskOptions = {}): Masked {
   const found = new Set<DetectorName>();
@@ -64,11 +69,11 @@ const MAX_DEPTH = 100;
  * The value with secrets masked in strings and names; the value under a name such
  * as password or api_key is masked whatever it looks like. What holds none is not copied.
  */
-export function maskJson(value: unknown, options: MaskOptions = {}): unknown {
+export function maskJson(value: unknown, options: MaskJsonOptions = {}): unknown {
   return masked(value, options, 0);
 }
 
-function masked(value: unknown, options: MaskOptions, depth: number): unknown {
+function masked(value: unknown, options: MaskJsonOptions, depth: number): unknown {
   if (typeof value === 'string') return maskText(value, options).text;
   if (typeof value !== 'object' || value === null) return value;
   if (depth >= MAX_DEPTH) return '[too deep]';
@@ -81,9 +86,13 @@ function masked(value: unknown, options: MaskOptions, depth: number): unknown {
     const items = value.map((item) => noted(item, masked(item, options, depth + 1)));
     return isSame ? value : items;
   }
+  const shown = (name: string, item: unknown) => {
+    if (options.skips?.(value, name)) return item;
+    return isHidden(name, item, options) ? hide(options) : masked(item, options, depth + 1);
+  };
   const entries = Object.entries(value).map(([name, item]) => [
     noted(name, maskText(name, options).text),
-    noted(item, isHidden(name, item, options) ? hide(options) : masked(item, options, depth + 1)),
+    noted(item, shown(name, item)),
   ]);
   return isSame ? value : Object.fromEntries(entries);
 }

@@ -33,3 +33,17 @@ test('[RED-01] what another member of the same name replaces is not shown', () =
     assert.ok(!shown(text).includes('sk-ant'), text.slice(0, 80));
   }
 });
+
+test('[RED-01] passes on media unread, and masks what only claims to be some', () => {
+  const key = 'sk-ant-0123456789abcdef0123';
+  const encoded = Buffer.from(key).toString('base64');
+  const partOf = (part: object) => shown(JSON.stringify({ content: [part] }));
+  for (const type of ['image', 'audio']) {
+    assert.ok(partOf({ type, mimeType: 'image/png', data: encoded }).includes(encoded));
+    assert.ok(!partOf({ type, data: key }).includes(key));
+    assert.ok(!partOf({ type, data: encoded, note: encoded }).includes(`"note":"${encoded}`));
+  }
+  assert.ok(!partOf({ type: 'text', text: encoded }).includes(encoded));
+  assert.ok(!partOf({ type: 'text', data: encoded }).includes(encoded));
+  assert.ok(!partOf({ type: 'resource', resource: { blob: encoded } }).includes(encoded));
+});

@@ -40,10 +40,20 @@ export function settle(execution: Execution, rules: SettleRules): Settlement {
     const { resultDigest: __, ...rest } = stated;
     return { ...rest, ...settledAs('failed', error, onMasked) };
   }
-  const masked = maskJson(result, { onMasked });
+  const masked = maskJson(result, { onMasked, skips: isMedia });
   const isAsGiven = masked === result && resultText !== undefined && showsAll(result, resultText);
   const resultJson = isAsGiven ? resultText : JSON.stringify(masked);
   return { ...stated, resultJson, text: textForModel(masked) };
+}
+
+const NOT_BASE64 = /[^A-Za-z0-9+/=]/;
+
+/** An image or sound in base64: a placeholder stands for it wherever a model, a log or a record reads. */
+function isMedia(owner: object, name: string): boolean {
+  if (name !== 'data' || !('type' in owner && 'data' in owner)) return false;
+  const { type, data } = owner;
+  const isNamed = type === 'image' || type === 'audio';
+  return isNamed && typeof data === 'string' && !NOT_BASE64.test(data);
 }
 
 /** Beyond this, writing the JSON again costs no more than looking through it. */

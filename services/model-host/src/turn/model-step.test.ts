@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { asks, finish, says } from '../../test/support/replies.ts';
-import type { LlmProvider, ModelPart } from '../providers/port.ts';
+import type { LlmProvider, ModelMessage, ModelPart } from '../providers/port.ts';
 import { TokenBudget } from './budget.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnLog } from './turn-log.ts';
@@ -15,11 +15,15 @@ function providerOf(stream: LlmProvider['stream']): LlmProvider {
   return { name: 'test', stream };
 }
 
-async function told(provider: LlmProvider, signal = AbortSignal.any([])): Promise<string[]> {
+async function told(
+  provider: LlmProvider,
+  signal = AbortSignal.any([]),
+  messages: readonly ModelMessage[] = [],
+): Promise<string[]> {
   const told: string[] = [];
   const step = {
     model: { alias: 'fast', name: 'm', provider },
-    request: { system: '', messages: [], tools: [] },
+    request: { system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     events: new TurnLog({ sessionId: 's', turnId: 't' }),
     onFirstText: () => told.push('first text'),
@@ -64,4 +68,20 @@ test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
     await Promise.withResolvers<void>().promise;
   });
   assert.deepEqual(await told(hanging, ending.signal), ['began', 'cancelled turn.cancelled']);
+});
+
+test('a message is estimated once, however many model calls send it', async () => {
+  let reads = 0;
+  const message: ModelMessage = {
+    role: 'user',
+    get content() {
+      reads++;
+      return [{ type: 'text' as const, text: 'hello' }];
+    },
+  };
+  const answering = providerOf(async function* () {
+    yield STOP;
+  });
+  for (let call = 0; call < 3; call++) await told(answering, undefined, [message]);
+  assert.equal(reads, 1);
 });

@@ -272,16 +272,24 @@ function addMetadata(block: Block, added: NonNullable<BlockPart['providerMetadat
   block.providerOptions = options;
 }
 
-function estimateRequest(request: ModelStep['request']): number {
-  const tools = request.tools.reduce(
-    (sum, tool) =>
-      sum + estimateTokens(tool.description) + estimateTokens(JSON.stringify(tool.inputSchema)),
-    0,
-  );
-  return request.messages.reduce(
-    (sum, message) => sum + estimateMessageTokens(message),
-    tools + estimateTokens(request.system),
-  );
+function estimateRequest({ system, messages, tools }: ModelStep['request']): number {
+  let tokens = estimateTokens(system);
+  for (const tool of tools) tokens += onceFor(tool, estimateTool);
+  for (const message of messages) tokens += onceFor(message, estimateMessageTokens);
+  return tokens;
+}
+
+function estimateTool({ description, inputSchema }: ToolDefinition): number {
+  return estimateTokens(description) + estimateTokens(JSON.stringify(inputSchema));
+}
+
+/** A chat sends all of its messages with each model call, and none of them changes. */
+const estimates = new WeakMap<object, number>();
+
+function onceFor<T extends object>(value: T, estimate: (value: T) => number): number {
+  const known = estimates.get(value) ?? estimate(value);
+  estimates.set(value, known);
+  return known;
 }
 
 /**
