@@ -61,7 +61,12 @@ export class RelayPod {
 }
 
 /** Makes a pool of the relay of an installation that has not started: more pods, one Redis. */
-export async function relayPool(t: Lifetime, layout: Layout, size: number) {
+export async function relayPool(
+  t: Lifetime,
+  layout: Layout,
+  size: number,
+  sharding?: Readonly<Record<string, unknown>>,
+) {
   const redis = await startRedis({ dir: tempDir(t) });
   t.after(() => redis.stop());
   const own = await configOf(layout.relay.config);
@@ -79,10 +84,11 @@ export async function relayPool(t: Lifetime, layout: Layout, size: number) {
       stringify({
         ...own,
         relayId,
-        sockets: { ...own.sockets, port: sockets },
+        sockets: { ...own.sockets, port: sockets, deviceUrl: `wss://localhost:${sockets}` },
+        ...(sharding && { sharding }),
         rpc: { ...own.rpc, port: rpc },
-        // All devices of a test come from one address.
-        devices: { ...own.devices, connectsPerAddress: 1_000 },
+        // All devices of a test come from one address, of a machine that may be busy.
+        devices: { ...own.devices, connectsPerAddress: 1_000, handshake: '30s' },
         admin: { ...own.admin, port: admin },
         revocations: { ...(await followRevocations(layout, followed)), registrarUrl },
         directory: { engine: 'redis', redis: { nodes: [`127.0.0.1:${redis.port}`] } },
