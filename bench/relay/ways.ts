@@ -42,8 +42,17 @@ export async function bareWay({ authority, certFile, keyFile }: Material): Promi
 /** Calls as a host makes them: CALL, OUTCOME, ACK. */
 export async function relayWay(material: Material): Promise<Way> {
   const program = await startProgram(RELAY, ['--config', material.configFile]);
+  return await wayThrough(program, material, { deviceId: 'laptop' });
+}
+
+/** The same over a relay that runs already. */
+export async function wayThrough(
+  program: Program,
+  material: Material,
+  named: { readonly tenant?: string; readonly deviceId: string },
+): Promise<Way> {
   const { socketUrl } = program.ready;
-  const identity = await connectDevice(material, socketUrl);
+  const identity = await connectDevice(material, socketUrl, named);
   const owner = { relayId: 'bench', linkUrl: `${socketUrl}/v1/link` };
   return linkTo(material, { owner, identity, program });
 }
@@ -66,8 +75,12 @@ export async function poolWay(material: Material): Promise<Way | undefined> {
   return linkTo(material, { owner, identity, program: second });
 }
 
-async function connectDevice({ authority, enrolment }: Material, socketUrl = '') {
-  const { tenant, deviceId, ...keys } = await enrolment.device({ deviceId: 'laptop' });
+async function connectDevice(
+  { authority, enrolment }: Material,
+  socketUrl = '',
+  named: Parameters<typeof wayThrough>[2] = { deviceId: 'laptop' },
+) {
+  const { tenant, deviceId, ...keys } = await enrolment.device(named);
   const client = new DeviceClient(openSocket(`${socketUrl}/v1/device`, { ca: authority.ca }));
   lifetime.after(() => client.native.terminate());
   await client.prove({ tenant, deviceId, ...keys });
