@@ -13,7 +13,10 @@ export interface Movable {
 export interface MovesOptions {
   readonly sessions: () => Iterable<Movable>;
   readonly shards: Pick<PodShards, 'belongsHere' | 'elsewhere'>;
+  /** Arrivals at one pod, from all the others together. */
   readonly movesPerSecond: number;
+  /** How many pods may move devices to the same one. */
+  readonly otherPods: () => number;
   readonly monotonicMs: () => number;
 }
 
@@ -76,7 +79,7 @@ export class Moves {
 
   /** Returns false when it is not yet time to move another device. */
   #look(session: Movable): boolean {
-    const { shards, movesPerSecond, monotonicMs } = this.#options;
+    const { shards, movesPerSecond, otherPods, monotonicMs } = this.#options;
     const { device, movable } = session;
     if (device === undefined) return true;
     const url = movable && shards.elsewhere(movable);
@@ -86,7 +89,7 @@ export class Moves {
     if (!shards.belongsHere(device)) this.#seen.outOfPlace += 1;
     if (url === undefined) return true;
     // One step late is made up for, and no more.
-    const everyMs = 1000 / movesPerSecond;
+    const everyMs = (1000 * Math.max(1, otherPods())) / movesPerSecond;
     this.#nextMoveMs = Math.max(this.#nextMoveMs, nowMs - STEP_MS) + everyMs;
     session.move(url);
     return true;

@@ -60,7 +60,11 @@ export class Sharding {
   /** Resolves after the first reading. */
   async open(sessions: MovesOptions['sessions']): Promise<void> {
     const { movesPerSecond, monotonicMs } = this.#options;
-    this.#moves = new Moves({ sessions, shards: this.shards, movesPerSecond, monotonicMs });
+    this.#moves = new Moves({
+      ...{ sessions, shards: this.shards, movesPerSecond, monotonicMs },
+      // All but the one that is moved to.
+      otherPods: () => this.pods - 1,
+    });
     await this.#read();
     this.#timer = setInterval(() => void this.#read(), READ_EVERY_MS);
     this.#timer.unref();
