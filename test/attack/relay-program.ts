@@ -64,10 +64,10 @@ export async function relayProgram(t: TestContext, options: Options) {
   const pid = child.pid ?? 0;
   const { socketUrl = '', rpcUrl = '', adminUrl = '' } = ready;
   const target = { port: Number(new URL(socketUrl).port), ca: authority.ca };
-  const device = async (deviceId: string) => {
+  const device = async (deviceId: string, tenant?: string) => {
     const client = new DeviceClient(openSocket(`${socketUrl}/v1/device`, { ca: authority.ca }));
     t.after(() => client.native.terminate());
-    await client.prove(await enrolment.device({ deviceId }));
+    await client.prove(await enrolment.device({ deviceId, ...(tenant && { tenant }) }));
     await client.welcome();
     return client;
   };

@@ -14,7 +14,7 @@ import type { SessionEnd } from '../src/sessions/disconnect.ts';
 class CountedMetrics implements SessionMetrics {
   readonly passedFrom: Record<Side, number> = { host: 0, device: 0 };
   readonly ignoredFrom: Record<Side, number> = { host: 0, device: 0 };
-  readonly pausedMs: Record<PauseReason, number> = { device: 0, tenant: 0 };
+  readonly pausedMs: Record<PauseReason, number> = { device: 0, tenant: 0, share: 0 };
   readonly refusals: string[] = [];
   readonly lost: LostReason[] = [];
   readonly ends: SessionEnd[] = [];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { Allowance } from './allowance.ts';
-import { Pace, Turns } from './pace.ts';
+import { Pace, type PauseReason, Turns } from './pace.ts';
 
 const RATE = { framesPerSecond: 100, bytesPerSecond: 1_000_000 };
 
@@ -23,8 +23,8 @@ function paceWorld(t: TestContext, tenantRate = { framesPerSecond: 1e6, bytesPer
         reader.isPaused = false;
       },
     };
-    const paused = { device: 0, tenant: 0 };
-    const onPaused = (reason: 'device' | 'tenant', ms: number) => {
+    const paused = { device: 0, tenant: 0, share: 0 };
+    const onPaused = (reason: PauseReason, ms: number) => {
       paused[reason] += ms;
     };
     const pace = new Pace({ reader, own, turns, monotonicMs, onPaused });

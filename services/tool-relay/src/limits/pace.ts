@@ -9,7 +9,8 @@ const MAX_OVER_MS = 60_000;
 /** A peer that stays within its rate for as long has caught up. */
 const CAUGHT_UP_MS = 1000;
 
-export type PauseReason = 'device' | 'tenant';
+/** Whose rate was exceeded, or `share`: other tenants have their turn. */
+export type PauseReason = 'device' | 'tenant' | 'share';
 
 /** A socket whose engine may be able to stop reading it. */
 interface Reader {
@@ -31,6 +32,7 @@ interface Pause {
   readonly sinceMs: number;
   isOverOwn: boolean;
   waitsForTurn: boolean;
+  waitsForShare: boolean;
 }
 
 /** Slows a device down to its own rate and its tenant's by not reading its socket. */
@@ -73,6 +75,21 @@ export class Pace {
     return true;
   }
 
+  /** The tenant has had its share for now. Returns false when the engine cannot wait. */
+  waitForShare(): boolean {
+    const pause = this.#begin('share');
+    if (pause !== undefined) pause.waitsForShare = true;
+    return pause !== undefined;
+  }
+
+  /** Returns whether it waited. */
+  takeShare(): boolean {
+    const { waitsForShare = false } = this.#pause ?? {};
+    if (this.#pause !== undefined) this.#pause.waitsForShare = false;
+    this.#settle();
+    return waitsForShare;
+  }
+
   takeTurn(): void {
     if (this.#pause !== undefined) this.#pause.waitsForTurn = false;
     this.#settle();
@@ -88,7 +105,8 @@ export class Pace {
     if (this.#pause !== undefined) return this.#pause;
     const { reader, monotonicMs } = this.#options;
     if (!reader.pause()) return undefined;
-    this.#pause = { reason, sinceMs: monotonicMs(), isOverOwn: false, waitsForTurn: false };
+    const waits = { isOverOwn: false, waitsForTurn: false, waitsForShare: false };
+    this.#pause = { reason, sinceMs: monotonicMs(), ...waits };
     return this.#pause;
   }
 
@@ -105,7 +123,7 @@ export class Pace {
 
   #settle(): void {
     const pause = this.#pause;
-    if (pause === undefined || pause.isOverOwn || pause.waitsForTurn) return;
+    if (pause === undefined || pause.isOverOwn || pause.waitsForTurn || pause.waitsForShare) return;
     this.#count();
     this.#options.reader.resume();
   }

@@ -164,6 +164,7 @@ export class LiveDevice {
   /** Forwards a canonical frame of kinds 32 to 47 and of this epoch. Writes to the frame. */
   fromHost(handle: DeviceHandle, frame: Uint8Array, nowMs: number): void {
     const { tenant, metrics, socket, limits, backlog } = this.#options;
+    tenant.share.noteActive();
     const kind = kindOf(frame);
     const callKey = callKeyOf(frame);
     const route = this.#routes?.get(callKey);

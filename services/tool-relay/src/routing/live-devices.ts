@@ -1,6 +1,7 @@
 import type { DeviceIdentity } from '@zerolatency/identity';
 import type { TenantLimits } from '../config.ts';
 import { Allowance } from '../limits/allowance.ts';
+import { FairShares, type TenantShare } from '../limits/fair-share.ts';
 import { Turns } from '../limits/pace.ts';
 import type { Transport } from '../sockets/socket-engine.ts';
 import type { LiveDevice } from './live-device.ts';
@@ -11,11 +12,13 @@ export class TenantUsage {
   readonly fromDevices: Allowance;
   readonly fromHosts: Allowance;
   readonly turns: Turns;
+  readonly share: TenantShare;
   calls = 0;
 
-  constructor(limits: TenantLimits, monotonicMs: () => number) {
+  constructor(limits: TenantLimits, share: TenantShare, monotonicMs: () => number) {
     const nowMs = monotonicMs();
     this.limits = limits;
+    this.share = share;
     this.fromDevices = new Allowance(limits, nowMs);
     this.fromHosts = new Allowance(limits, nowMs);
     this.turns = new Turns(this.fromDevices, monotonicMs);
@@ -39,12 +42,14 @@ export interface Place {
 export class LiveDevices {
   readonly #limits: TenantLimits;
   readonly #monotonicMs: () => number;
+  readonly #shares: FairShares;
   readonly #tenants = new Map<string, Tenant>();
   #size = 0;
 
   constructor(limits: TenantLimits, monotonicMs: () => number) {
     this.#limits = limits;
     this.#monotonicMs = monotonicMs;
+    this.#shares = new FairShares(monotonicMs);
   }
 
   get size(): number {
@@ -83,7 +88,9 @@ export class LiveDevices {
   /** Kept as long as the tenant has a device. */
   usageOf(tenant: string): TenantUsage {
     const known = this.#tenants.get(tenant);
-    return known?.usage ?? new TenantUsage(this.#limits, this.#monotonicMs);
+    if (known !== undefined) return known.usage;
+    const share = this.#shares.tenant(this.#limits.weights[tenant]);
+    return new TenantUsage(this.#limits, share, this.#monotonicMs);
   }
 
   /** Returns the device that it replaces. */

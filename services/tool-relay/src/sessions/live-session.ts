@@ -1,6 +1,7 @@
 import { decodeFrame, FrameKind, isKnownKind, kindOf } from '@zerolatency/frame';
 import type { Lease } from '../directory/directory.ts';
 import { Allowance } from '../limits/allowance.ts';
+import type { Sender } from '../limits/fair-share.ts';
 import { Pace } from '../limits/pace.ts';
 import type { Clock } from '../ports.ts';
 import { LiveDevice } from '../routing/live-device.ts';
@@ -15,6 +16,8 @@ import { type Renewer, SessionRenewal } from './session-renewal.ts';
 /** Reading a large catalog delays every call by milliseconds. A bridge starts its servers one by one. */
 const CATALOGS_PER_SECOND = 16;
 const CATALOG_RETRY_MS = 100;
+/** A device of which as many frames are held is not read until they have been passed on. */
+const MAX_HELD_FRAMES = 16;
 /** One past the callee's kinds, 48 to 63. */
 const END_OF_CALLEE_KINDS = 64;
 
@@ -31,7 +34,7 @@ export interface LiveSessionOptions {
 }
 
 /** The live part of a device session: its lease, and its place in routing. */
-export class LiveSession {
+export class LiveSession implements Sender {
   readonly device: LiveDevice;
   readonly #context: SessionContext;
   readonly #allowance: Allowance;
@@ -41,6 +44,8 @@ export class LiveSession {
   /** Allocated lazily: most devices never change their catalog. */
   #catalogs: CatalogThrottle | undefined;
   #renewal: SessionRenewal | undefined;
+  /** Frames beyond the share of the tenant, in order. */
+  #held: Uint8Array[] | undefined;
   readonly #socket: Socket;
 
   constructor(context: SessionContext, options: LiveSessionOptions) {
@@ -98,13 +103,47 @@ export class LiveSession {
 
   /** Takes a canonical frame. Returns why the session must end, if it must. */
   receive(frame: Uint8Array): Disconnect | undefined {
-    const { device } = this;
     const nowMs = this.#context.clock.monotonicMs();
-    const isWithin = this.#tenant.fromDevices.charge(frame.length, nowMs);
+    const { fromDevices, share } = this.#tenant;
+    const isWithin = fromDevices.charge(frame.length, nowMs);
     if (!isWithin && !this.#pace.slowTenant()) return TENANT_TOO_FAST;
+    if (this.#held === undefined && share.takeFrame(frame.length)) return this.#pass(frame, nowMs);
+    this.#hold(frame);
+    return undefined;
+  }
+
+  passNext(): number | undefined {
+    const frame = this.#held?.shift();
+    if (frame === undefined) {
+      this.#held = undefined;
+      return undefined;
+    }
+    this.#tenant.share.released(frame.length);
+    const disconnect = this.#pass(frame, this.#context.clock.monotonicMs());
+    if (disconnect !== undefined) this.#session.end(disconnect);
+    return frame.length;
+  }
+
+  resume(): boolean {
+    return this.#pace.takeShare();
+  }
+
+  /** The tenant has had its share for now. */
+  #hold(frame: Uint8Array): void {
+    const { share } = this.#tenant;
+    this.#held ??= [];
+    this.#held.push(Uint8Array.from(frame));
+    share.hold(this, frame.length);
+    if (this.#held.length < MAX_HELD_FRAMES && share.mayHold) return;
+    const isPaused = this.#pace.waitForShare();
+    // An engine that goes on reading must not fill the memory.
+    if (!isPaused || !share.mayHold) this.passNext();
+  }
+
+  #pass(frame: Uint8Array, nowMs: number): Disconnect | undefined {
     const kind = kindOf(frame);
     if (kind >= FrameKind.DATA && kind < END_OF_CALLEE_KINDS) {
-      device.fromDevice(frame, nowMs);
+      this.device.fromDevice(frame, nowMs);
       return undefined;
     }
     if (kind === FrameKind.CATALOG) return this.#receiveCatalog(frame);
@@ -118,6 +157,9 @@ export class LiveSession {
   }
 
   end(reason: LostReason): void {
+    // What it sent before it went, such as an outcome, still counts.
+    while (this.passNext() !== undefined);
+    this.#tenant.share.leave(this);
     this.#pace.close();
     this.#catalogs?.close();
     this.#renewal?.close();
