@@ -170,6 +170,14 @@ export interface RelaySettings {
        * The https:// origin at which devices reach it, which their proofs name; https://localhost:<port> when empty.
        */
       readonly advertisedUrl: string;
+      /**
+       * How the balancers of trustedProxies say for whom they connect. v2: by a header of the PROXY protocol before TLS; other addresses are refused. forwarded-for: by X-Forwarded-For, which is ignored from other addresses; the devices behind a balancer share its connections and their limits.
+       */
+      readonly proxyProtocol: 'none' | 'v2' | 'forwarded-for';
+      /**
+       * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address go by the peers behind them.
+       */
+      readonly trustedProxies: readonly string[];
       readonly connections: Connections1;
     };
     /**

@@ -68,6 +68,8 @@ interface Exchange {
 
 /** One connection of a listener: what it holds open, and for how long it may go on. */
 export class Connection {
+  /** Of its peer, or of whom a load balancer connects for. */
+  readonly address: string;
   readonly network: string;
   readonly #clock: () => number;
   readonly #limits: ConnectionLimits;
@@ -92,14 +94,16 @@ export class Connection {
   constructor(
     socket: Socket,
     options: {
+      readonly address: string;
       readonly network: string;
       readonly limits: ConnectionLimits;
       readonly clock: () => number;
       readonly onProved: () => void;
     },
   ) {
-    const { network, limits, clock, onProved } = options;
+    const { address, network, limits, clock, onProved } = options;
     const nowMs = clock();
+    this.address = address;
     this.network = network;
     this.#socket = socket;
     this.#limits = limits;

@@ -13,6 +13,13 @@ export interface ListenerLimits extends ConnectionLimits {
   readonly maxUnproved: number;
 }
 
+/** For whom a connection is. */
+export interface Origin {
+  readonly address: string;
+  /** It is for many, so no limit by address counts it. */
+  readonly isShared: boolean;
+}
+
 export interface ConnectionsOptions {
   readonly limits: ListenerLimits;
   /** The client certificate is the proof. */
@@ -58,19 +65,20 @@ export class Connections {
   }
 
   /** False when the socket is not to be served. Before TLS nothing can be said to its peer. */
-  admit(socket: Socket): boolean {
+  admit(socket: Socket, origin?: Origin): boolean {
     const { remoteAddress } = socket;
     // It has left already.
     if (remoteAddress === undefined) return false;
-    const network = networkOf(remoteAddress);
-    const refusal = this.#refusal(network);
+    const { address, isShared } = origin ?? { address: remoteAddress, isShared: false };
+    const network = networkOf(address);
+    const refusal = (isShared ? undefined : this.#refusalOf(network)) ?? this.#refusal();
     if (refusal !== undefined) {
       this.#options.onCut(refusal, network);
       return false;
     }
     const { limits } = this.#options;
     const connection: Connection = new Connection(socket, {
-      ...{ network, limits },
+      ...{ address, network, limits },
       clock: () => this.#clock(),
       onProved: () => this.#unproved.delete(connection),
     });
@@ -132,13 +140,16 @@ export class Connections {
     clearTimeout(timer);
   }
 
-  #refusal(network: string): CutReason | undefined {
-    const { max, perAddress, maxUnproved } = this.#options.limits;
+  #refusalOf(network: string): CutReason | undefined {
+    const { perAddress } = this.#options.limits;
     if (!this.#gate.admit(network, performance.now())) return 'rate';
     const ofNetwork = this.#perNetwork.get(network) ?? 0;
-    if (ofNetwork >= perAddress && !this.#evict((each) => each.network === network)) {
-      return 'address';
-    }
+    const isFull = ofNetwork >= perAddress && !this.#evict((each) => each.network === network);
+    return isFull ? 'address' : undefined;
+  }
+
+  #refusal(): CutReason | undefined {
+    const { max, maxUnproved } = this.#options.limits;
     const isFull = this.#all.size >= max || this.#unproved.size >= maxUnproved;
     return isFull && !this.#evict(() => true) ? 'total' : undefined;
   }

@@ -14,7 +14,7 @@ import { reloadServerTls, serverTlsOptions, type TlsWatch } from '@zerolatency/s
 import { Accepting, spareDescriptors } from './accepting.ts';
 import { answerError } from './answer-error.ts';
 import { type Connection, type CutReason, UNPROVED_CONCURRENT_STREAMS } from './connection.ts';
-import { Connections, type ListenerLimits } from './connections.ts';
+import { Connections, type ListenerLimits, type Origin } from './connections.ts';
 
 export interface HttpServerOptions {
   readonly host: string;
@@ -24,6 +24,8 @@ export interface HttpServerOptions {
   /** Every client shows a certificate of our authority. Then there is no HTTP/1.1. */
   readonly requireClient?: boolean;
   readonly limits: ListenerLimits;
+  /** Where load balancers say for whom they connect. */
+  readonly origins?: Origins | undefined;
   readonly observer: ListenerObserver;
   /** Whether a request at this path is served only with an access token. */
   readonly needsToken?: (path: string) => boolean;
@@ -35,6 +37,12 @@ export interface HttpServerOptions {
   readonly isSpent?: (authorization: string) => boolean;
   /** Aborted when the server closes: streams that never end by themselves would keep it open. */
   readonly closing?: AbortController;
+}
+
+/** Finds out for whom a connection is, before TLS. */
+export interface Origins {
+  /** Calls back once it knows, or closes the connection. */
+  find(socket: Socket, onFound: (origin: Origin) => void): void;
 }
 
 export interface ListenerObserver {
@@ -78,7 +86,7 @@ export async function listen(options: HttpServerOptions): Promise<HttpServer> {
   });
   const server =
     tls === undefined ? createPlainServer(http2Options(limits)) : secureServer(tls, options);
-  guard(server, connections);
+  guard(server, connections, options.origins);
   server.on('request', (request, response) => {
     void serve({ request, response, connection: connections.of(request) }, options);
   });
@@ -141,16 +149,24 @@ function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureSer
 }
 
 /** Lets the server see only sockets that are admitted. */
-function guard(server: Http2Server | Http2SecureServer, connections: Connections): void {
+function guard(
+  server: Http2Server | Http2SecureServer,
+  connections: Connections,
+  origins?: Origins,
+): void {
   const accept = server.listeners('connection');
   server.removeAllListeners('connection');
-  server.on('connection', (socket: Socket) => {
-    if (!connections.admit(socket)) {
+  const serveFor = (socket: Socket, origin?: Origin) => {
+    if (!connections.admit(socket, origin)) {
       socket.destroy();
       return;
     }
     socket.setKeepAlive(true, TCP_KEEP_ALIVE_MS);
     for (const listener of accept) listener.call(server, socket);
+  };
+  server.on('connection', (socket: Socket) => {
+    if (origins === undefined) serveFor(socket);
+    else origins.find(socket, (origin) => serveFor(socket, origin));
   });
   server.prependListener('secureConnection', (socket: Socket) => connections.secure(socket));
   server.on('session', (session) => connections.open(session));

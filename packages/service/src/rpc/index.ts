@@ -3,7 +3,12 @@ export { fromConnectError, readingError, toConnectError } from './connect-error.
 export type { ListenerLimits } from './connections.ts';
 export { durationFromMicros, durationMicros } from './durations.ts';
 export { healthService, type Serving } from './health.ts';
-export { type HttpServer, type HttpServerOptions, listen } from './http-server.ts';
+export {
+  type HttpServer,
+  type HttpServerOptions,
+  listen,
+  type Origins,
+} from './http-server.ts';
 export { exposeListener, watchListener } from './listener-telemetry.ts';
 export { addReflection } from './reflection.ts';
 export { type ArrivedRpc, rpcHandler } from './rpc-handler.ts';

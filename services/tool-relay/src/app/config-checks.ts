@@ -39,6 +39,7 @@ export function checksOfRegistrar(config: RegistrarConfig, env: Env): ConfigChec
   return {
     'rpc.port': () => expectFreePort(rpc),
     'registrar.enrol.port': () => expectFreePort(registrar.enrol),
+    'registrar.enrol.trustedProxies': () => new ListedBalancers(registrar.enrol, 'registrar.enrol'),
     'admin.port': () => expectFreePort(admin),
     tls: () => watchTls(tls, { log }).close(),
     [registrar.issuerVault === undefined ? 'registrar.issuerKeyFile' : 'registrar.issuerVault']:

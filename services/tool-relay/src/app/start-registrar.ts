@@ -15,6 +15,8 @@ import { signerFromPem } from '@zerolatency/signing';
 import manifest from '../../package.json' with { type: 'json' };
 import { keepPublicKey, readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { credentialIssuer, readPrivateKey } from '../adapters/issuer-key/issuer-key.ts';
+import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
+import { originOf, strangerOrigins } from '../adapters/listed-balancers/stranger-origins.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import { RedisCodes } from '../adapters/redis-codes/redis-codes.ts';
 import { connectRedis } from '../adapters/redis-directory/connection.ts';
@@ -106,8 +108,13 @@ export async function startRegistrar(
   });
   lifecycle.onDrain('rpc', (deadline) => rpc.close(deadline));
   const { handshakeMs } = enrol.connections;
+  const balancers = new ListedBalancers(enrol, 'registrar.enrol');
   const strangers = await serveRpc({
     ...{ ...shared, ...enrol, requireClient: false },
+    balancers: {
+      origins: strangerOrigins(balancers, enrol.connections),
+      originOf: (address, header) => originOf(balancers, address, header),
+    },
     // One small request, complete as soon as the first one has to be begun.
     connections: { ...enrol.connections, stalledMs: handshakeMs, idleMs: handshakeMs },
     services: [offer(EnrolmentService, enrolmentService(enrolments))],

@@ -18,6 +18,7 @@ import {
   healthService,
   type ListenerLimits,
   listen,
+  type Origins,
   readingError,
   rpcHandler,
   type Serving,
@@ -61,6 +62,12 @@ export function offer<S extends DescService>(
   };
 }
 
+export interface ListenerBalancers {
+  readonly origins: Origins | undefined;
+  /** The address of whoever sent a request over a connection of that address. */
+  originOf(address: string, forwardedFor: string | undefined): string;
+}
+
 export interface RpcServerOptions {
   readonly host: string;
   readonly port: number;
@@ -69,6 +76,8 @@ export interface RpcServerOptions {
   readonly requireClient: boolean;
   readonly tls: TlsWatch;
   readonly connections: Omit<ListenerLimits, 'maxStreams' | 'maxUnprovedStreams'>;
+  /** What stands before the listener. */
+  readonly balancers?: ListenerBalancers;
   readonly log: Logger;
   readonly serving: Serving;
   readonly registry: Registry;
@@ -97,20 +106,31 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const handler = rpcHandler({
     routes: (router) => routes(router, options, closing.signal),
     interceptors: [watchRpcs(options)],
-    contextValues: (request) => callerOf(request as Parameters<typeof callerOf>[0]),
+    contextValues: (request) => callerOf(request as Http2ServerRequest),
     readMaxBytes: READ_MAX_BYTES,
     onRefused: ({ method, error }) => count(options.registry, method, error.id),
   });
-  return listen({
-    host,
-    port,
-    tls,
-    requireClient,
+  const server = await listen({
+    ...{ host, port, tls, requireClient },
+    origins: options.balancers?.origins,
     limits: { ...options.connections, maxStreams, maxUnprovedStreams: maxStreams },
     observer: watchListener(options.registry, options.log),
     handler,
     closing,
   });
+  return server;
+
+  /** TLS has verified a client certificate; this reads the name in it. */
+  function callerOf(request: Http2ServerRequest) {
+    // HTTP/1.1 has no streams.
+    const socket = request.stream?.session?.socket ?? request.socket;
+    const address = server.connectionOf(request)?.address ?? socket.remoteAddress ?? '';
+    const { 'x-forwarded-for': forwarded } = request.headers;
+    const header = Array.isArray(forwarded) ? forwarded.join(',') : forwarded;
+    return createContextValues()
+      .set(CALLER, peerName(socket) ?? '')
+      .set(ADDRESS, options.balancers?.originOf(address, header) ?? address);
+  }
 }
 
 function routes(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
@@ -127,16 +147,6 @@ function routes(router: ConnectRouter, options: RpcServerOptions, closing: Abort
     endless,
   );
   addReflection(router, [...services.map(({ service }) => service), Health], endless);
-}
-
-/** TLS has verified a client certificate; this reads the name in it. */
-function callerOf({ stream, socket: plain }: Http2ServerRequest) {
-  // HTTP/1.1 has no streams.
-  const socket = stream?.session?.socket ?? plain;
-  const name = peerName(socket);
-  return createContextValues()
-    .set(CALLER, name ?? '')
-    .set(ADDRESS, socket.remoteAddress ?? '');
 }
 
 /** Runs before the body is read, and before the interceptors. */

@@ -3,22 +3,20 @@ import { ZlError } from '@zerolatency/errors';
 import type { RelaySettings } from '../../../../../contracts/gen/tool-relay.d.ts';
 import type { Balancers } from '../../sockets/socket-engine.ts';
 
-type BalancerSettings = Pick<
-  RelaySettings['sockets'],
-  'engine' | 'proxyProtocol' | 'trustedProxies'
->;
+type BalancerSettings = Pick<RelaySettings['sockets'], 'proxyProtocol' | 'trustedProxies'> &
+  Partial<Pick<RelaySettings['sockets'], 'engine'>>;
 
 export class ListedBalancers implements Balancers {
   readonly kind: BalancerSettings['proxyProtocol'];
   readonly #trusted = new BlockList();
 
   /** Throws config.invalid. */
-  constructor({ engine, proxyProtocol, trustedProxies }: BalancerSettings) {
+  constructor({ engine, proxyProtocol, trustedProxies }: BalancerSettings, setting = 'sockets') {
     this.kind = proxyProtocol;
     if ((proxyProtocol === 'none') !== (trustedProxies.length === 0)) {
       throw new ZlError(
         'config.invalid',
-        'sockets.proxyProtocol and sockets.trustedProxies need each other',
+        `${setting}.proxyProtocol and ${setting}.trustedProxies need each other`,
       );
     }
     if (engine === 'uws' && proxyProtocol === 'v2') {
@@ -28,7 +26,7 @@ export class ListedBalancers implements Balancers {
         `sockets.proxyProtocol: v2 needs sockets.engine: ws; ${why}`,
       );
     }
-    for (const network of trustedProxies) this.#trust(network);
+    for (const network of trustedProxies) this.#trust(network, `${setting}.trustedProxies`);
   }
 
   trusts(address: string): boolean {
@@ -48,7 +46,7 @@ export class ListedBalancers implements Balancers {
     return 'own';
   }
 
-  #trust(network: string): void {
+  #trust(network: string, setting: string): void {
     const [address = '', bits, ...more] = network.split('/');
     const family = isIP(address);
     const maxBits = family === 6 ? 128 : 32;
@@ -57,7 +55,7 @@ export class ListedBalancers implements Balancers {
     if (family === 0 || !isPrefix || more.length > 0) {
       throw new ZlError(
         'config.invalid',
-        `sockets.trustedProxies: "${network}" is not an address or network such as 10.0.0.0/8`,
+        `${setting}: "${network}" is not an address or network such as 10.0.0.0/8`,
       );
     }
     this.#trusted.addSubnet(address, prefix, family === 6 ? 'ipv6' : 'ipv4');

@@ -1,6 +1,6 @@
 import type { Socket as TcpSocket } from 'node:net';
 import type { Arrival, SocketEngineOptions } from '../../sockets/socket-engine.ts';
-import { HEAD_BYTES, type ProxiedPeer, proxiedPeer, proxyHeaderBytes } from './proxy-header.ts';
+import { readProxyHeader } from './proxy-header.ts';
 
 interface Arrived {
   readonly arrival: Arrival;
@@ -62,33 +62,4 @@ export class Arrivals {
 /** No two connections of a port have the same. */
 function peerOf({ remoteAddress, remotePort, localAddress }: TcpSocket): string {
   return `${remoteAddress} ${remotePort} ${localAddress}`;
-}
-
-/**
- * Takes the header from a connection, and nothing of what follows it. Waits as long as the
- * connection lasts; the arrival bounds that.
- */
-function readProxyHeader(
-  connection: TcpSocket,
-  onRead: (peer: ProxiedPeer | undefined) => void,
-): void {
-  let head: Buffer | undefined;
-  const finish = (peer: ProxiedPeer | undefined) => {
-    connection.off('readable', read).off('error', ignore);
-    onRead(peer);
-  };
-  const read = () => {
-    head ??= connection.read(HEAD_BYTES) ?? undefined;
-    if (head === undefined) return;
-    const bytes = proxyHeaderBytes(head);
-    if (bytes === undefined) return finish(undefined);
-    const rest: Buffer | null =
-      bytes === HEAD_BYTES ? Buffer.alloc(0) : connection.read(bytes - HEAD_BYTES);
-    if (rest !== null) finish(proxiedPeer(Buffer.concat([head, rest])));
-  };
-  connection.on('readable', read).on('error', ignore);
-}
-
-function ignore(): void {
-  // A close event follows, and ends the arrival.
 }

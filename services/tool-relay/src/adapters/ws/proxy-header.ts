@@ -1,8 +1,10 @@
+import type { Socket } from 'node:net';
+
 /** The binary header of the PROXY protocol (haproxy's proxy-protocol.txt, section 2.2). */
 
 const SIGNATURE = Buffer.from('\r\n\r\n\0\r\nQUIT\n', 'latin1');
 /** Signature, version and command, family, length of the rest. */
-export const HEAD_BYTES = 16;
+const HEAD_BYTES = 16;
 /** What the specification calls safe for any network. Addresses take 52, extensions the rest. */
 const MAX_BYTES = 536;
 const LOCAL = 0x20;
@@ -38,4 +40,33 @@ export function proxiedPeer(header: Buffer): ProxiedPeer | undefined {
     return { address: groups.map((group) => group.toString(16)).join(':') };
   }
   return undefined;
+}
+
+/**
+ * Takes the header from a connection, and nothing of what follows it. Waits as long as the
+ * connection lasts; the arrival bounds that.
+ */
+export function readProxyHeader(
+  connection: Socket,
+  onRead: (peer: ProxiedPeer | undefined) => void,
+): void {
+  let head: Buffer | undefined;
+  const finish = (peer: ProxiedPeer | undefined) => {
+    connection.off('readable', read).off('error', ignore);
+    onRead(peer);
+  };
+  const read = () => {
+    head ??= connection.read(HEAD_BYTES) ?? undefined;
+    if (head === undefined) return;
+    const bytes = proxyHeaderBytes(head);
+    if (bytes === undefined) return finish(undefined);
+    const rest: Buffer | null =
+      bytes === HEAD_BYTES ? Buffer.alloc(0) : connection.read(bytes - HEAD_BYTES);
+    if (rest !== null) finish(proxiedPeer(Buffer.concat([head, rest])));
+  };
+  connection.on('readable', read).on('error', ignore);
+}
+
+function ignore(): void {
+  // A close event follows, and ends the arrival.
 }
