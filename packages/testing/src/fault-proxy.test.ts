@@ -105,3 +105,95 @@ test('a delay holds bytes for at least that long in each direction', async () =>
     assert.ok(performance.now() - startedMs >= 2 * 19);
   });
 });
+
+test('slices arrive as writes of their own, and together are what was sent', async () => {
+  await withEcho(async ({ proxy, dial }) => {
+    const socket = await dial();
+    await echo(socket, 'x');
+    proxy.weather({ sliceBytes: 3 }, 'down');
+    const received: string[] = [];
+    socket.on('data', (data) => received.push(String(data)));
+    const text = 'slices keep their order';
+    socket.write(text);
+    await eventually(() => received.join('') === text);
+    assert.ok(received.length > 1, `${received.length} writes`);
+  });
+});
+
+test('jitter delays chunks by different times and keeps their order', async () => {
+  await withEcho(async ({ proxy, dial }) => {
+    const socket = await dial();
+    await echo(socket, 'x');
+    proxy.weather({ jitterMs: 20 });
+    const received: string[] = [];
+    socket.on('data', (data) => received.push(String(data)));
+    let sent = '';
+    for (let nth = 0; nth < 10; nth++) {
+      sent += nth;
+      socket.write(String(nth));
+      await eventually(() => received.length > nth);
+    }
+    assert.equal(received.join(''), sent);
+  });
+});
+
+test('a pause in one direction lets the other one through', async () => {
+  const heard: string[] = [];
+  const server = createServer((socket) => {
+    socket.on('error', () => {}).on('data', (data) => heard.push(String(data)));
+    socket.write('hello');
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as { port: number };
+  const proxy = await faultProxy({ target: { port } });
+  try {
+    proxy.pause('down');
+    const socket = connect(proxy.port, proxy.host).on('error', () => {});
+    const received: string[] = [];
+    socket.on('data', (data) => received.push(String(data)));
+    socket.write('up');
+    await eventually(() => heard.join('') === 'up');
+    assert.deepEqual(received, []);
+    proxy.resume();
+    await eventually(() => received.join('') === 'hello');
+  } finally {
+    await proxy.close();
+    server.close();
+    await once(server, 'close');
+  }
+});
+
+test('a vanished connection is open at both ends and silent, and later ones are served', async () => {
+  await withEcho(async ({ proxy, dial }) => {
+    const socket = await dial();
+    await echo(socket, 'x');
+    let heard = '';
+    socket.on('data', (data) => {
+      heard += data;
+    });
+    proxy.vanish();
+    socket.write('lost');
+    assert.equal(await echo(await dial(), 'again'), 'again');
+    assert.equal(heard, '');
+    assert.equal(socket.closed, false);
+    socket.destroy();
+    await eventually(() => socket.closed);
+  });
+});
+
+test('a proxy that is retargeted sends new connections elsewhere and keeps the open ones', async () => {
+  await withEcho(async ({ proxy, dial }) => {
+    const open = await dial();
+    await echo(open, 'x');
+    const other = createServer((socket) => socket.on('error', () => {}).end('elsewhere'));
+    other.listen(0, '127.0.0.1');
+    await once(other, 'listening');
+    proxy.retarget({ port: (other.address() as { port: number }).port });
+    const [data] = await once(await dial(), 'data');
+    assert.equal(String(data), 'elsewhere');
+    assert.equal(await echo(open, 'still'), 'still');
+    other.close();
+    await once(other, 'close');
+  });
+});
