@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Client, ConnectError } from '@connectrpc/connect';
 import { RelayService } from '@zerolatency/proto/relay';
 import { fromConnectError } from '@zerolatency/service/rpc';
-import { eventually, needsRedis } from '@zerolatency/testing';
+import { eventually, type FaultProxy, needsRedis } from '@zerolatency/testing';
 import { type Pod, pool } from './pool.ts';
 import { rawClient } from './redis-pods.ts';
 
@@ -26,12 +26,25 @@ async function reportOf({ relay }: Pod): Promise<string> {
 const isDegraded = async (pod: Pod) =>
   /zl_relay_directory_degraded\{[^}]*\} 1/.test(await pod.metrics());
 
-for (const fault of ['cut', 'half-open'] as const) {
+const COMMAND_TIMEOUT_MS = 2_000;
+
+const FAULTS: Record<string, (network: FaultProxy) => void> = {
+  unreachable(network) {
+    network.refuse();
+    network.cut();
+  },
+  silent: (network) => network.pause(),
+  'slower than a command may be': (network) => network.delay(COMMAND_TIMEOUT_MS),
+};
+
+for (const [fault, begin] of Object.entries(FAULTS)) {
   test(
-    `[RLY-08] pods go on while Redis is ${fault === 'cut' ? 'unreachable' : 'silent'}, and write what happened when it is back`,
+    `[RLY-08] pods go on while Redis is ${fault}, and write what happened when it is back`,
     needsRedis(),
     async (t) => {
-      const { pods, network, enrolment } = await pool(t, { commandTimeout: '2s' });
+      const { pods, network, enrolment } = await pool(t, {
+        commandTimeout: `${COMMAND_TIMEOUT_MS}ms`,
+      });
       const [first, second] = pods as [Pod, Pod];
       const rpcs = await Promise.all(pods.map(({ clients }) => clients.rpc(RelayService)));
       const [atFirst, atSecond] = rpcs as [
@@ -47,10 +60,7 @@ for (const fault of ['cut', 'half-open'] as const) {
       assert.equal(await ownerBy(atSecond, 'comes'), 'device.offline');
       assert.match(await reportOf(first), /"status":"ok".*"detail":"redis"/);
 
-      if (fault === 'cut') {
-        network.refuse();
-        network.cut();
-      } else network.pause();
+      begin(network);
       await eventually(async () => (await isDegraded(first)) && (await isDegraded(second)));
       const report = await reportOf(first);
       assert.match(report, /"status":"degraded".*"detail":"without redis since \d{4}-.*Z: ./);
@@ -69,6 +79,7 @@ for (const fault of ['cut', 'half-open'] as const) {
       const backAtMs = performance.now();
       network.refuse(false);
       network.resume();
+      network.delay(0);
       await eventually(async () => {
         const known = await atSecond.listDevices({ tenant: 'north' });
         return known.devices.length === 3;
