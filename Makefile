@@ -2,7 +2,7 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 INSTALLED := node_modules/.installed
 
-.PHONY: help up down test attack mutate check generate bench scale screenshot bundle clean
+.PHONY: help up down test attack chaos mutate check generate bench scale screenshot bundle clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## /{printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -19,6 +19,9 @@ test: $(INSTALLED) ## Prove the system
 
 attack: $(INSTALLED) ## Attack the running programs at length, and print what holds
 	@node scripts/attack.ts
+
+chaos: $(INSTALLED) ## Kill, stop and cut off running programs under 10,000 calls; SEED=<seed> repeats a run
+	@node scripts/chaos.ts $(SEED)
 
 mutate: $(INSTALLED) ## Change critical code in small ways, and print what no test notices
 	@node scripts/mutate.ts

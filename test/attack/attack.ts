@@ -19,7 +19,7 @@ export function size<T>({ short, long }: { readonly short: T; readonly long: T }
 }
 
 /** The longest that one attack may take; nothing waits for it. */
-export const TIMEOUT_MS = size({ short: 280_000, long: 1_700_000 });
+export const TIMEOUT_MS = size({ short: 280_000, long: 3_500_000 });
 
 /** Reports a figure in the test's output, and in the table of `make attack`. */
 export function figure(t: TestContext, measured: Figure): void {

@@ -19,11 +19,14 @@ const STOP_TIMEOUT_MS = 30_000;
 /** A relay of its own process. */
 export class RelayPod {
   readonly relayId: string;
+  /** Of its configuration. */
+  readonly file: string;
   readonly #layout: Layout;
   readonly #adminUrl: string;
 
   constructor(relayId: string, layout: Layout, adminPort: number) {
     this.relayId = relayId;
+    this.file = layout.relay.config;
     this.#layout = layout;
     this.#adminUrl = `http://127.0.0.1:${adminPort}`;
   }
@@ -52,10 +55,14 @@ export class RelayPod {
     });
   }
 
-  async kill(): Promise<void> {
+  async pid(): Promise<number> {
     const pid = await runningPid(this.#layout, 'tool-relay');
     if (pid === undefined) throw new Error(`${this.relayId} is not running`);
-    process.kill(pid, 'SIGKILL');
+    return pid;
+  }
+
+  async kill(): Promise<void> {
+    process.kill(await this.pid(), 'SIGKILL');
     await eventually(async () => (await runningPid(this.#layout, 'tool-relay')) === undefined);
   }
 }
@@ -110,7 +117,7 @@ export async function relayPool(
   });
   const deviceUrls = urls.map(({ device }) => device);
   await editConfig(layout.device.config, { relay: { ...bridge.relay, urls: deviceUrls } });
-  return { pods, deviceUrls };
+  return { pods, deviceUrls, redis };
 }
 
 /** Below those of outgoing connections, one of which could take a port while its pod restarts. */
