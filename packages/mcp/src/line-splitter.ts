@@ -1,3 +1,5 @@
+import { isAscii } from 'node:buffer';
+
 const NEWLINE = 0x0a;
 const SMALL_BYTES = 64 * 1024;
 const MAX_STDERR_LINE_BYTES = 4096;
@@ -55,13 +57,13 @@ export class LineSplitter {
 
   #end(last: Buffer): void {
     if (this.#lineBytes === 0 && last.length <= this.#maxLineBytes) {
-      this.#sink.onLine(last.toString('utf8'));
+      this.#sink.onLine(textOf(last));
       return;
     }
     this.#add(last);
     const bytes = this.#lineBytes;
     const long = this.#long;
-    const line = long === undefined ? this.#held.toString('utf8', 0, bytes) : '';
+    const line = long === undefined ? textOf(this.#held.subarray(0, bytes)) : '';
     this.clear();
     if (long === undefined) this.#sink.onLine(line);
     else this.#sink.onLongLine({ head: `${long.head}`, tail: `${long.tail}`, bytes });
@@ -95,6 +97,11 @@ export class LineSplitter {
     }
     bytes.copy(this.#held, heldBytes);
   }
+}
+
+/** Most lines are ASCII, and copying one takes a fifth of the time that decoding UTF-8 does. */
+function textOf(line: Buffer): string {
+  return line.toString(isAscii(line) ? 'latin1' : 'utf8');
 }
 
 /** The end of one and the beginning of the other, in memory of their own. */

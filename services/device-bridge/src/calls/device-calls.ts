@@ -118,8 +118,9 @@ export class DeviceCalls {
 
   async #seal(call: CalleeCall, ending: CalleeOutcome): Promise<void> {
     try {
-      const seal = await this.#runner.seal(call, ending);
+      const { seal, end } = await this.#runner.seal(call, ending);
       this.#input(() => this.#callee.sealed(call.callId, seal));
+      end();
     } catch (error) {
       // Without a receipt the outcome must not be sent.
       this.#die(error);

@@ -99,14 +99,20 @@ export class Runner {
     this.#runs.get(callId)?.abort.abort(new ZlError(id, `stopped: ${reason}`));
   }
 
-  async seal(call: CalleeCall, ending: CalleeOutcome): Promise<Seal> {
+  /** `end` reports the call. It may wait until the outcome is on its way. */
+  async seal(
+    call: CalleeCall,
+    ending: CalleeOutcome,
+  ): Promise<{ readonly seal: Seal; readonly end: () => void }> {
     const run = this.#runs.get(call.callId);
     const seal = await sealOutcome({ call, ending, run }, this.#deps);
-    endSpan(run?.span, ending);
-    const tool = run?.isOffered ? run.request.tool : '';
-    const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };
-    context.with(run?.context ?? extract(call.traceparent), () => this.#deps.onEnded(ended));
-    return seal;
+    const end = () => {
+      endSpan(run?.span, ending);
+      const tool = run?.isOffered ? run.request.tool : '';
+      const ended = { callId: call.callId, tool, ending, seconds: seal.deviceUs / 1e6 };
+      context.with(run?.context ?? extract(call.traceparent), () => this.#deps.onEnded(ended));
+    };
+    return { seal, end };
   }
 
   /** What the policy may name of a server is known once it has started. */
