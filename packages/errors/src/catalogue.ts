@@ -32,18 +32,18 @@ export const CATALOGUE = {
   'identity.forbidden': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'Use an identity that has the permission which the message names.',
+    help: 'Use an identity with the permission that the message names.',
   },
   'limit.exceeded': {
     code: 'RESOURCE_EXHAUSTED',
     retryable: true,
-    help: 'Wait and try again, or ask an operator to raise the limit that the message names.',
+    help: 'Retry later, or ask an operator to raise the limit that the message names.',
   },
   ...TURN_ERRORS,
   'tool.unknown': {
     code: 'NOT_FOUND',
     retryable: false,
-    help: 'Use a name that "zl devices" shows.',
+    help: 'Use a tool name that "zl devices" lists.',
   },
   'tool.arguments_invalid': {
     code: 'INVALID_ARGUMENT',
@@ -63,32 +63,32 @@ export const CATALOGUE = {
   'tool.timeout': {
     code: 'DEADLINE_EXCEEDED',
     retryable: false,
-    help: 'Ask for less, or raise the lowest of caps.timeoutMs in the policy, tools.timeout of the host and limits.callTimeoutMs of the server manifest.',
+    help: 'Request less, or raise the lowest of caps.timeoutMs in the policy, tools.timeout of the host and limits.callTimeoutMs in the server manifest.',
   },
   'tool.server_down': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The MCP server is not running; "zl status" shows why, with what it printed last.',
+    help: 'The MCP server is not running; "zl status" shows why, with its last output.',
   },
   'tool.sandbox_unavailable': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The server manifest requires a sandbox that this device cannot make: install bubblewrap 0.8 or later (apt install bubblewrap) and allow user namespaces; the message says which is missing.',
+    help: 'The server manifest requires a sandbox, which this device cannot create: install bubblewrap 0.8 or later (apt install bubblewrap) and allow user namespaces; the message names what is missing.',
   },
   'tool.server_protocol': {
     code: 'INTERNAL',
     retryable: false,
-    help: 'The MCP server sent messages that are not valid MCP; mend the server. "zl logs" shows what was wrong.',
+    help: 'The MCP server sent messages that are not valid MCP; fix the server. "zl logs" shows what was invalid.',
   },
   'tool.result_too_large': {
     code: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'Ask for less, or raise the lowest of caps.maxBytes in the policy, tools.maxResult of the host and calls.maxResult of the bridge.',
+    help: 'Request less, or raise the lowest of caps.maxBytes in the policy, tools.maxResult of the host and calls.maxResult of the bridge.',
   },
   'fs.outside_roots': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'The path is outside the roots of the server manifest; ask for one inside, or add its root.',
+    help: 'The path is outside the roots in the server manifest; use a path inside them, or add its root.',
   },
   'fs.not_regular': {
     code: 'INVALID_ARGUMENT',
@@ -103,7 +103,7 @@ export const CATALOGUE = {
   'fs.not_text': {
     code: 'INVALID_ARGUMENT',
     retryable: false,
-    help: 'The range is not UTF-8 text; ask for encoding "auto" or "base64".',
+    help: 'The range is not UTF-8 text; use the encoding "auto" or "base64".',
   },
   'policy.denied': {
     code: 'PERMISSION_DENIED',
@@ -113,17 +113,17 @@ export const CATALOGUE = {
   'policy.unavailable': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'No valid policy bundle is in force, so tools are denied; "zl policy sign" makes one.',
+    help: 'No valid policy bundle is active, so tools are denied; sign one with "zl policy sign" and install it.',
   },
   'policy.invalid': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'Sign the bundle again with "zl policy sign", with a trusted key and a version above the one in force.',
+    help: 'Sign the bundle again with "zl policy sign", with a trusted key and a higher version than the active one.',
   },
   'clock.behind': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'Set the clock of this machine. If it was ahead when the later time was seen, write {"reset":true} into the floor file of the document, next to the journal or at policy.stateFile.',
+    help: 'Correct the clock of this machine. If the clock was ahead before and is right now, write {"reset":true} into the floor file of the document, next to the journal or at policy.stateFile.',
   },
   'device.unknown': {
     code: 'NOT_FOUND',
@@ -133,37 +133,37 @@ export const CATALOGUE = {
   'device.offline': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The device holds no connection now; start its bridge, or wait for it to reconnect.',
+    help: 'The device is not connected; start its bridge, or wait for it to reconnect.',
   },
   'device.credential_invalid': {
     code: 'UNAUTHENTICATED',
     retryable: false,
-    help: 'A credential that has expired or is not accepted cannot be renewed: enrol the device again ("zl up" does on its own machine), and check that its clock is right.',
+    help: 'Check the clock of the device, and enrol it again ("zl up" does so on its own machine): a credential that is expired or not accepted cannot be renewed.',
   },
   'device.revoked': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'An operator revoked this device. To let it in again, enrol it anew: its credentials of before stay refused.',
+    help: 'An operator revoked this device. To admit it again, enrol it again; its earlier credentials stay revoked.',
   },
   'device.superseded': {
     code: 'ABORTED',
     retryable: true,
-    help: 'The same device connected again, and one credential serves one bridge; stop the other bridge, or give it a credential of its own.',
+    help: 'Another bridge connected with the same device id; stop one of the two bridges, or enrol it as a device of its own.',
   },
   'directory.degraded': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The relays cannot reach their directory, so this one cannot say where the device is; ask again, and look at Redis ("zl status" names the relay).',
+    help: 'The relay cannot reach its directory, so it cannot locate the device; retry, and check Redis ("zl status" names the relay).',
   },
   'call.unknown_outcome': {
     code: 'UNKNOWN',
     retryable: false,
-    help: 'The call may or may not have run. Look at the device before you repeat it.',
+    help: 'The call may or may not have run. Check the device before you repeat it.',
   },
   'call.cancelled': {
     code: 'CANCELLED',
     retryable: true,
-    help: 'The call was cancelled before it finished; look at the device before you repeat one with effects.',
+    help: 'The call was cancelled before it finished; if its tool has effects, check the device before you repeat it.',
   },
   'relay.unreachable': {
     code: 'UNAVAILABLE',
@@ -223,32 +223,32 @@ export const CATALOGUE = {
   'revocations.invalid': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The list in force stays. Provide one with a higher version, signed by a key of revocations.keysDir.',
+    help: 'The active list stays. Provide one with a higher version, signed by a key in revocations.keysDir.',
   },
   'revocations.unavailable': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'No device is admitted until there is a valid revocation list; the component report of the relay or host says why there is none.',
+    help: 'No device is admitted until there is a valid revocation list; "zl status" shows why there is none.',
   },
   'installation.busy': {
     code: 'ABORTED',
     retryable: true,
-    help: 'Another zl command is starting or stopping this installation; run this one when it has finished.',
+    help: 'Another zl command is starting or stopping this installation; run this command after it has finished.',
   },
   'installation.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'A program of the installation does not start or does not become ready; "zl logs" shows what it said.',
+    help: 'A program of the installation does not start or does not become ready; "zl logs" shows its output.',
   },
   'ledger.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'No turn and no call may begin without the ledger; free space on its disk, or mend what the message names. A host that runs goes on by itself.',
+    help: 'No turn and no call can begin without the ledger; free space on its disk, or fix what the message names. A running host then recovers by itself.',
   },
   'ledger.corrupt': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'Restore the folder of the ledger from a copy, and restart the host. Until then it refuses tools, and does not record chats.',
+    help: "Restore the ledger's folder from a copy, and restart the host. Until then it refuses tools and does not record chats.",
   },
   'journal.failed': {
     code: 'UNAVAILABLE',
@@ -258,12 +258,12 @@ export const CATALOGUE = {
   'journal.corrupt': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'The journal of calls was damaged, deleted or replaced, and the bridge makes a new one. A damaged one is kept beside it, with arguments and results of calls: delete it once nobody needs it. Calls that were under way are unknown: look at the device before you repeat them. Check the disk.',
+    help: 'The journal of calls was damaged, deleted or replaced, and the bridge creates a new one. Running calls become unknown: check the device before you repeat them. Check the disk. The bridge keeps a damaged journal beside the new one; it holds arguments and results of calls, so delete it when nobody needs it.',
   },
   'receipt.invalid': {
     code: 'DATA_LOSS',
     retryable: false,
-    help: 'A signature or digest of the receipt does not verify; trust it no further, and "zl audit verify" checks the ledger it belongs to.',
+    help: 'A signature or digest of the receipt does not verify; do not trust the receipt, and check its ledger with "zl audit verify".',
   },
   'request.unimplemented': {
     code: 'UNIMPLEMENTED',
@@ -278,7 +278,7 @@ export const CATALOGUE = {
   'request.conflict': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
-    help: 'The state of the server does not allow this request; change what the message names, and try again.',
+    help: 'The state of the server does not allow this request; change what the message names, and retry.',
   },
   'operation.cancelled': {
     code: 'CANCELLED',
@@ -288,27 +288,27 @@ export const CATALOGUE = {
   'peer.unavailable': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The server, or a proxy before it, takes no requests now; try again later and check its health.',
+    help: 'The server, or a proxy in front of it, accepts no requests now; retry later, and check its health.',
   },
   'peer.lost': {
     code: 'ABORTED',
     retryable: false,
-    help: 'The connection broke before the answer came, so the request may have taken effect; check before you repeat it.',
+    help: 'The connection broke before the response arrived, so the request may have taken effect; check before you repeat it.',
   },
   'peer.timeout': {
     code: 'DEADLINE_EXCEEDED',
     retryable: false,
-    help: 'No answer came in time, so the request may have taken effect; check before you repeat it.',
+    help: 'No response arrived in time, so the request may have taken effect; check before you repeat it.',
   },
   'enrolment.refused': {
     code: 'PERMISSION_DENIED',
     retryable: false,
-    help: 'The code is mistyped, used or expired; make another with "zl devices invite".',
+    help: 'The code is mistyped, used, expired or revoked; create another with "zl devices invite".',
   },
   'enrolment.proof_invalid': {
     code: 'INVALID_ARGUMENT',
     retryable: false,
-    help: 'Enrol at the address that the invitation names, with the clock of the device set by NTP.',
+    help: "Enrol at the address that the invitation names, and synchronise the device's clock (NTP).",
   },
   'enrolment.exists': {
     code: 'ALREADY_EXISTS',
@@ -328,7 +328,7 @@ export const CATALOGUE = {
   internal: {
     code: 'INTERNAL',
     retryable: false,
-    help: 'This is a defect; report it with its message and, where one is shown, its trace id.',
+    help: 'This is a defect; report it with its message and its trace id, if one is shown.',
   },
 } as const satisfies Record<string, CatalogueEntry>;
 

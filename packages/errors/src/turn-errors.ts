@@ -5,7 +5,7 @@ export const TURN_ERRORS = {
   'budget.steps': {
     code: 'RESOURCE_EXHAUSTED',
     retryable: false,
-    help: 'The model asked for more steps than max_steps allows; raise it or ask for less at once.',
+    help: 'The model requested more steps than max_steps allows; raise it, or split the request.',
   },
   'budget.depth': {
     code: 'RESOURCE_EXHAUSTED',
@@ -20,12 +20,12 @@ export const TURN_ERRORS = {
   'budget.time': {
     code: 'DEADLINE_EXCEEDED',
     retryable: true,
-    help: 'The turn ran longer than its time limit, or than the deadline of its request; raise limits.timeout or the deadline, or ask for less at once.',
+    help: 'The turn ran longer than its time limit, or than the deadline of its request; raise limits.timeout or the deadline, or split the request.',
   },
   'turn.cancelled': {
     code: 'CANCELLED',
     retryable: true,
-    help: 'The client cancelled the turn or left; send the message again if it is still wanted.',
+    help: 'The client cancelled the turn or disconnected; send the message again if you still need the answer.',
   },
   'turn.busy': {
     code: 'FAILED_PRECONDITION',
@@ -40,22 +40,22 @@ export const TURN_ERRORS = {
   'server.draining': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'This pod is shutting down; connect again to reach another.',
+    help: 'This pod is shutting down; reconnect to reach another.',
   },
   'provider.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The model provider failed; see its answer with "zl logs", and try again.',
+    help: 'The model provider failed; "zl logs" shows its response. Retry.',
   },
   'provider.interrupted': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'The model provider broke off in the middle of a reply; discard what arrived of it, and try again.',
+    help: "The model provider's reply broke off; discard the partial reply, and retry.",
   },
   'provider.unparsable': {
     code: 'INTERNAL',
     retryable: true,
-    help: 'The model produced unreadable tool calls, also when asked to repair them; try again, or use another model.',
+    help: 'The model produced unreadable tool calls and did not repair them on request; retry, or use another model.',
   },
   'provider.unknown_model': {
     code: 'NOT_FOUND',
