@@ -21,7 +21,7 @@ export interface BridgeConfig
   readonly relay: {
     readonly urls: readonly string[];
     readonly caFile: string;
-    readonly proxy?: { readonly url: string; readonly credentialsFile?: string } | undefined;
+    readonly proxy: BridgeSettings['relay']['proxy'];
     readonly handshakeMs: number;
     readonly retryWebSocketMs: number;
     readonly maxBufferedBytes: number;

@@ -10,9 +10,9 @@ await runProgram(process, {
   configEnv: CONFIG_FILE_ENV,
   readConfig: readBridgeConfig,
   commands: {
-    async enrol(args, { stdout }) {
+    async enrol(args, { stdout, env }) {
       const { enrol } = await import('./app/enrol.ts');
-      return enrol(args, stdout);
+      return enrol(args, stdout, env);
     },
   },
   async checks(config) {

@@ -4,7 +4,10 @@ import { test } from 'node:test';
 import { encodeRecord, FrameKind } from '@zerolatency/frame';
 import { RelayService, Transport } from '@zerolatency/proto/relay';
 import { eventually, frameBytes } from '@zerolatency/testing';
+import type { HostClient, OpenDevice } from './host-client.ts';
 import { relayWorld } from './relay-world.ts';
+
+const CALLS_PER_ROUND = 50;
 
 test('[BRG-08] a device on an HTTP stream proves itself, serves calls, and is listed with its transport', async (t) => {
   const { clients, enrolment, metrics, logLines } = await relayWorld(t);
@@ -111,4 +114,45 @@ test('[BRG-08] a device over its rate is slowed on its stream and loses nothing'
   );
   assert.match(await metrics(), /reads_paused_seconds_total\{.*limit="device"/);
   assert.equal(device.closed, undefined);
+});
+
+/** Microseconds of this process, which is all three, for a call of 200 B and its answer. */
+async function costOfCall(host: HostClient, { handle, epoch }: OpenDevice): Promise<number> {
+  const payload = Buffer.alloc(200);
+  const before = process.cpuUsage();
+  for (let n = 0; n < CALLS_PER_ROUND; n += 1) {
+    host.send({ kind: FrameKind.CALL, device: handle, epoch, callId: randomBytes(16), payload });
+    await new Promise<void>((resolve) => {
+      host.onFrame = ({ kind }) => kind === FrameKind.OUTCOME && resolve();
+    });
+  }
+  const { user, system } = process.cpuUsage(before);
+  return (user + system) / CALLS_PER_ROUND;
+}
+
+test('[BRG-08] a call costs one POST beside its frames', async (t) => {
+  const { clients, enrolment, metrics } = await relayWorld(t);
+  const stream = clients.dialStream();
+  await stream.prove(await enrolment.device({ deviceId: 'behind' }));
+  await stream.welcome();
+  const { client } = await clients.device('direct');
+  stream.echo();
+  client.echo();
+  const host = await clients.host();
+  const requests = async () =>
+    Number(/stream_requests_total\{.*"none".*\} (\d+)/.exec(await metrics())?.[1]);
+  const before = await requests();
+  const [behind, beside] = [await host.open('north', 'behind'), await host.open('north', 'direct')];
+  // In turns, so that noise hits both.
+  const rounds: [number, number][] = [];
+  for (let n = 0; n < 4; n += 1) {
+    rounds.push([await costOfCall(host, behind), await costOfCall(host, beside)]);
+  }
+  // Pongs take some.
+  assert.ok((await requests()) - before < 220);
+  const [overStream = 0, overSocket = 0] = rounds.at(-1) ?? [];
+  const times = (overStream / overSocket).toFixed(1);
+  t.diagnostic(
+    `CPU of a call: ${overStream.toFixed()} us over HTTP, ${overSocket.toFixed()} us over a WebSocket, ${times} times`,
+  );
 });

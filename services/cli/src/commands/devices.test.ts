@@ -5,7 +5,7 @@ import { timestampFromMs } from '@bufbuild/protobuf/wkt';
 import { ZlError } from '@zerolatency/errors';
 import { Containment, ServerState } from '@zerolatency/proto/bridge';
 import { type CreateCodeRequest, RegistrarService } from '@zerolatency/proto/registrar';
-import { RelayService } from '@zerolatency/proto/relay';
+import { RelayService, Transport } from '@zerolatency/proto/relay';
 import { toConnectError } from '@zerolatency/service/rpc';
 import { type Device, serveRelay } from '../../test/fake-relay.ts';
 import { serveFake } from '../../test/fake-server.ts';
@@ -51,6 +51,18 @@ test('fetches every page for the tenant and lists each device with its tools', a
   );
   const { devices } = JSON.parse((await made.zl(['devices', '--json'])).stdout);
   assert.deepEqual([devices[1].deviceId, devices[1].catalog.servers[0].name], ['d-2', 'fs']);
+});
+
+test('[BRG-08] says that a device came over an HTTP stream', async (t) => {
+  const made = await installed(t);
+  const over = { transport: Transport.HTTP_STREAM };
+  await serveRelay(t, made, [device('d-1'), { ...device('d-2'), ...over }]);
+  const { stdout } = await made.zl(['devices']);
+  const lines = stdout.split('\n').filter((line) => line.startsWith('d-'));
+  assert.deepEqual(
+    lines.map((line) => line.includes('over an HTTP stream')),
+    [false, true],
+  );
 });
 
 test('asks the next relay of a pool when the first is down', async (t) => {

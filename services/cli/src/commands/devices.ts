@@ -4,7 +4,7 @@ import { type Client, createClient } from '@connectrpc/connect';
 import { createGrpcTransport } from '@connectrpc/connect-node';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { Containment, type Server, ServerState } from '@zerolatency/proto/bridge';
-import { type Device, DeviceSchema, RelayService } from '@zerolatency/proto/relay';
+import { type Device, DeviceSchema, RelayService, Transport } from '@zerolatency/proto/relay';
 import { foreignLine } from '@zerolatency/redaction';
 import { suggestion } from '@zerolatency/service/config';
 import { connectionError } from '../connection/connection-error.ts';
@@ -158,10 +158,11 @@ function isOfOneRelay({ id }: ZlError): boolean {
 
 function printDevice(terminal: Terminal, device: Device): void {
   const paint = paintFor(terminal);
-  const { deviceId, bridgeVersion, relayId, epoch, connectedAt } = device;
+  const { deviceId, bridgeVersion, relayId, epoch, connectedAt, transport } = device;
   const since = connectedAt && new Date(timestampMs(connectedAt)).toJSON();
   const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since ?? 'an unknown time'}`;
-  print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}`);
+  const way = transport === Transport.HTTP_STREAM ? ', over an HTTP stream' : '';
+  print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}${way}`);
   if (device.catalog === undefined) print(terminal, '  its relay does not say what it offers');
   for (const server of device.catalog?.servers ?? []) {
     const named = server.version === '' ? server.name : `${server.name} ${server.version}`;

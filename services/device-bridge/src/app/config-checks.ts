@@ -13,6 +13,7 @@ import {
 } from '@zerolatency/signing';
 import { readHostKeys } from '../adapters/checkpoints/checkpoint-folder.ts';
 import { readCredential, readDeviceKey } from '../adapters/credential/read-credential.ts';
+import { Proxies } from '../adapters/proxy/proxies.ts';
 import type { BridgeConfig } from '../config.ts';
 
 const log = { info() {}, warn() {} };
@@ -31,6 +32,10 @@ export function checksOfBridge({
       if (parseCertificates(await readFile(relay.caFile, 'utf8')).length > 0) return;
       throw new ZlError('config.invalid', `${relay.caFile} holds no PEM certificate`);
     },
+    ...(relay.proxy?.credentialsFile !== undefined && {
+      'relay.proxy.credentialsFile': async () =>
+        new Proxies(relay.proxy, {}).for(relay.urls[0] ?? '')?.authorization(),
+    }),
     'device.credentialFile': () => readCredential(device.credentialFile),
     'device.keyFile': () => readDeviceKey(device.keyFile),
     'policy.bundleFile': () => expectDocument(POLICY_BUNDLE, policy.bundleFile, policy.keysDir),

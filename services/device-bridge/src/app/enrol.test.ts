@@ -9,7 +9,7 @@ import { connectNodeAdapter } from '@connectrpc/connect-node';
 import { createEnrolmentCode, issueDeviceCredential } from '@zerolatency/identity';
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { verifierFromPem } from '@zerolatency/signing';
-import { makeAuthority, makeKey, tempDir } from '@zerolatency/testing';
+import { connectProxy, makeAuthority, makeKey, tempDir } from '@zerolatency/testing';
 import { enrol } from './enrol.ts';
 
 const NEW = makeKey();
@@ -77,7 +77,8 @@ async function enrolledBefore(t: TestContext, changes: Changes = {}) {
   const to = ['--registrar', `https://localhost:${port}`, '--ca', authority.caFile];
   const args = [createEnrolmentCode(), ...to, '--state', state, '--force'];
   return {
-    run: () => enrol(args, { write: () => {} }),
+    run: (...more: string[]) => enrol([...args, ...more], { write: () => {} }, {}),
+    dir,
     keysOf: (name: 'policy' | 'servers') => readdirSync(join(state, name, 'keys')),
     textOf: (file: string) => readFileSync(join(state, file), 'utf8'),
   };
@@ -120,4 +121,22 @@ test('[BRG-04] an answer that is too large is not read', async (t) => {
   const { run, textOf } = await enrolledBefore(t, { envelope });
   await assert.rejects(run(), { id: 'registrar.unreachable', message: /larger than|readMaxBytes/ });
   assert.equal(textOf('credential.jws'), 'old');
+});
+
+test('[BRG-08] a device enrols through a proxy, which its configuration then names', async (t) => {
+  const proxy = await connectProxy('user:s3cret');
+  t.after(() => proxy.close());
+  const { run, textOf, dir } = await enrolledBefore(t);
+  const file = join(dir, 'proxy-credentials');
+  const through = ['--proxy', proxy.url, '--proxy-credentials', file];
+  await assert.rejects(run(...through), { id: 'file.unusable' });
+  writeFileSync(file, 'user:wrong');
+  await assert.rejects(run(...through), { id: 'proxy.refused', message: /127\.0\.0\.1.*407/ });
+  assert.equal(textOf('credential.jws'), 'old');
+  writeFileSync(file, 'user:s3cret\n');
+  assert.equal(await run(...through), 0);
+  assert.deepEqual(proxy.counts, { opened: 1, refused: 1 });
+  const settings = textOf('bridge.yaml');
+  assert.deepEqual(JSON.parse(settings).relay.proxy, { url: proxy.url, credentialsFile: file });
+  assert.ok(!settings.includes('s3cret'));
 });

@@ -11,16 +11,17 @@ import { makeFolder, readIfThere, writeAtomically } from '@zerolatency/service/f
 import { parseCertificates } from '@zerolatency/service/tls';
 import { generateKeyPair, verifierFromPem } from '@zerolatency/signing';
 import { readDeviceKey } from '../adapters/credential/read-credential.ts';
+import { Proxies, type ProxySettings } from '../adapters/proxy/proxies.ts';
 import { askRegistrar } from '../adapters/registrar/ask-registrar.ts';
-import { readBridgeConfig } from '../config.ts';
+import { type BridgeConfig, readBridgeConfig } from '../config.ts';
 
 const USAGE = `usage: device-bridge enrol <code> --registrar <https://host:port> --ca <file>
     [--state <folder>] [--device <name>] [--key ed25519|p256] [--force]
-    [--config <file>]
+    [--proxy <url> [--proxy-credentials <file>]] [--config <file>]
 
 Makes a key in the folder (default: zl-device), enrols the device by the one-time code, and
 writes its credential and a configuration. --force enrols a device again, with the key that
-it has. --config enrols for a configuration that is there: only the key, where there is
+it has. --proxy goes through an HTTP proxy; the file holds user:password. --config enrols for a configuration that is there: only the key, where there is
 none, and the credential are written, to the files that it names.`;
 
 const ALGORITHMS = { ed25519: 'Ed25519', p256: 'ES256' } as const;
@@ -33,6 +34,7 @@ interface Asked {
   readonly algorithm: 'Ed25519' | 'ES256';
   readonly force: boolean;
   readonly place: Place;
+  readonly proxy: ProxySettings | undefined;
 }
 
 /** Where key and credential lie. */
@@ -47,6 +49,7 @@ interface Place {
 export async function enrol(
   args: readonly string[],
   output: { write(text: string): unknown },
+  env: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   if (args.includes('--help')) {
     output.write(`${USAGE}\n`);
@@ -54,12 +57,16 @@ export async function enrol(
   }
   const asked = await read(args);
   const { place, force } = asked;
+  const proxy = new Proxies(asked.proxy, env).for(asked.url);
   // Before the code is used up.
   if (!force && existsSync(place.credentialFile)) {
     throw new ZlError('enrolment.exists', `${place.credentialFile} is there already`);
   }
   const key = await openKey(asked);
-  const enrolled = await askRegistrar({ ...asked, key, platform: `${platform()} ${arch()}` });
+  const enrolled = await askRegistrar({
+    ...{ ...asked, key, proxy },
+    platform: `${platform()} ${arch()}`,
+  });
   const { credential, tenant, deviceId } = enrolled;
   const earlier = await readIfThere(place.credentialFile);
   const fault = enrolledFault(credential, { device: { tenant, deviceId }, key, earlier });
@@ -67,7 +74,7 @@ export async function enrol(
     const why = `the registrar sent a credential that cannot be used: ${fault}`;
     throw new ZlError('device.credential_invalid', why);
   }
-  const config = place.folder === undefined ? undefined : await writeFiles(place, enrolled);
+  const config = place.folder === undefined ? undefined : await writeFiles(asked, enrolled);
   // The last file: with it the device is enrolled.
   await writeAtomically(place.credentialFile, credential);
   const { expiresAtMs } = readDeviceCredential(credential).value ?? {};
@@ -95,13 +102,17 @@ async function read(args: readonly string[]): Promise<Asked> {
     throw new ZlError('config.invalid', `--ca: ${caFile} holds no PEM certificate`);
   }
   const { origin: url } = new URL(registrar);
-  const place = await placeOf(values.config, resolve(values.state ?? 'zl-device'));
-  return { code, url, ca, deviceId: device, algorithm: ALGORITHMS[key], force, place };
+  const { place, relay } = await placeOf(values.config, resolve(values.state ?? 'zl-device'));
+  const proxy = proxyIn(values) ?? relay?.proxy;
+  return { code, url, ca, deviceId: device, algorithm: ALGORITHMS[key], force, place, proxy };
 }
 
 function parse(args: readonly string[]) {
   const text = { type: 'string' } as const;
-  const options = { registrar: text, ca: text, state: text, device: text, key: text, config: text };
+  const options = {
+    ...{ registrar: text, ca: text, state: text, device: text, key: text, config: text },
+    ...{ proxy: text, 'proxy-credentials': text },
+  };
   try {
     return parseArgs({
       args: [...args],
@@ -117,15 +128,26 @@ function misused(why: string): ZlError {
   return new ZlError('config.invalid', `${why}\n${USAGE}`);
 }
 
-async function placeOf(config: string | undefined, folder: string): Promise<Place> {
+async function placeOf(
+  config: string | undefined,
+  folder: string,
+): Promise<{ readonly place: Place; readonly relay?: BridgeConfig['relay'] }> {
   if (config === undefined) {
     const at = (name: string) => join(folder, name);
-    return { folder, keyFile: at('device-key.pem'), credentialFile: at('credential.jws') };
+    const files = { keyFile: at('device-key.pem'), credentialFile: at('credential.jws') };
+    return { place: { folder, ...files } };
   }
   const text = await readFile(config, 'utf8').catch((cause: unknown) => {
     throw new ZlError('config.invalid', `--config: ${config} cannot be read`, { cause });
   });
-  return readBridgeConfig({ file: { path: config, text }, env: {}, flags: {} }).device;
+  const { device, relay } = readBridgeConfig({ file: { path: config, text }, env: {}, flags: {} });
+  return { place: device, relay };
+}
+
+function proxyIn(values: ReturnType<typeof parse>['values']): ProxySettings | undefined {
+  const { proxy: url, 'proxy-credentials': file } = values;
+  if (url === undefined) return undefined;
+  return { url, ...(file !== undefined && { credentialsFile: resolve(file) }) };
 }
 
 /** The key never leaves the device, and receipts of earlier calls name it: one that is there stays. */
@@ -145,7 +167,8 @@ const FILES = {
 };
 
 /** Returns the path of the configuration. */
-async function writeFiles({ folder = '', ...own }: Place, enrolled: EnrolResponse) {
+async function writeFiles({ place, proxy }: Asked, enrolled: EnrolResponse) {
+  const { folder = '', keyFile, credentialFile } = place;
   const at = (path: string) => join(folder, path);
   // All are read before one is written: a device that is enrolled again may be running.
   const documents = (['policy', 'manifest'] as const).map((name) => {
@@ -164,10 +187,9 @@ async function writeFiles({ folder = '', ...own }: Place, enrolled: EnrolRespons
     }
   }
   const { relayCa, policy, manifest } = FILES;
-  const { keyFile, credentialFile } = own;
   const settings = {
     stateDir: at('state'),
-    relay: { urls: enrolled.relayUrls, caFile: at(relayCa) },
+    relay: { urls: enrolled.relayUrls, caFile: at(relayCa), ...(proxy && { proxy }) },
     device: { credentialFile, keyFile },
     policy: { bundleFile: at(policy.file), keysDir: at(policy.keys) },
     servers: { manifestFile: at(manifest.file), keysDir: at(manifest.keys) },

@@ -114,9 +114,6 @@ export class Route {
   }
 
   follow(request: ClientRequest): void {
-    request.on('proxyConnect', ({ statusCode }: { readonly statusCode: number }) => {
-      this.#proxyStatus = statusCode;
-    });
     request.on('socket', (socket: Socket) => {
       socket.once('secureConnect', () => {
         this.#isReached = true;
@@ -126,16 +123,20 @@ export class Route {
 
   /** Why no connection came about: `why`, or what the proxy has to do with it. */
   explain(why: string): string {
+    const refusal = this.refusal(why);
+    return refusal === undefined ? why : `${refusal.id}: ${refusal.message}`;
+  }
+
+  /** Undefined where it is not the proxy that stands in the way. */
+  refusal(why: string): ZlError | undefined {
     const { url } = this.#proxy ?? {};
-    if (url === undefined || this.#isReached) return why;
-    const refused = (what: string) => `proxy.refused: the proxy ${url} ${what}`;
+    if (url === undefined || this.#isReached || this.#proxyStatus === 200) return undefined;
+    const refused = (what: string) => new ZlError('proxy.refused', `the proxy ${url} ${what}`);
     switch (this.#proxyStatus) {
       case 0:
-        return refused(`cannot be used (${why}); check relay.proxy.url or HTTPS_PROXY`);
-      case 200:
-        return `${why} (through the proxy ${url})`;
+        return refused(`cannot be used (${why}); check its address`);
       case 407:
-        return refused('takes no such credentials (407); check relay.proxy.credentialsFile');
+        return refused('does not take these credentials (407); check relay.proxy.credentialsFile');
       default:
         return refused(
           `does not connect to this address (${this.#proxyStatus}); ask those who run it to allow it`,
@@ -152,10 +153,13 @@ export class Route {
   #tunnel(options: { readonly keepAlive: boolean; readonly maxSockets?: number }): Agent {
     const { url = '', authorization } = this.#proxy ?? {};
     const value = authorization?.();
-    return new HttpsProxyAgent(url, {
+    const agent = new HttpsProxyAgent(url, {
       ...options,
       signal: this.#ended.signal,
       headers: () => (value === undefined ? {} : { 'Proxy-Authorization': value }),
+    });
+    return agent.on('proxyConnect', ({ statusCode }: { readonly statusCode: number }) => {
+      this.#proxyStatus = statusCode;
     });
   }
 }
