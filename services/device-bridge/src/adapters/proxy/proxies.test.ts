@@ -39,6 +39,8 @@ test('[BRG-08] the environment names a proxy, and what does without it', () => {
     assert.equal(proxy.authorization(), `Basic ${btoa('user:pa:ss')}`);
   }
   assert.equal(new Proxies(undefined, {}).for(RELAY), undefined);
+  const short = new Proxies(undefined, { HTTPS_PROXY: 'user:pw@proxy.example:3128' }).for(RELAY);
+  assert.equal(short?.url, 'http://proxy.example:3128');
   const lower = { https_proxy: 'http://lower.test:1', no_proxy: 'other.test' };
   assert.equal(new Proxies(undefined, { ...ENV, ...lower }).for(RELAY)?.url, 'http://lower.test:1');
 });
@@ -54,7 +56,12 @@ test('[BRG-08] the setting counts before the environment, for every address', (t
 });
 
 test('[BRG-08] an unusable address of a proxy is refused without repeating it', () => {
-  for (const given of ['socks5://user:s3cret@host:1', 'user:s3cret@proxy:3128', 'http://']) {
+  for (const given of [
+    'socks5://user:s3cret@host:1',
+    'user:s3cret@proxy:port',
+    'http://',
+    'a:s3cret%@b',
+  ]) {
     assert.throws(
       () => new Proxies(undefined, { HTTPS_PROXY: given }),
       ({ id, message }: { id: string; message: string }) =>

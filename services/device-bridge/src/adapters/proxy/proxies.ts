@@ -60,13 +60,13 @@ function excepts(exception: string, { hostname, port }: { hostname: string; port
 }
 
 function proxyOf(setting: string, { url: given, credentialsFile }: ProxySettings): HttpProxy {
-  const url = URL.canParse(given) ? new URL(given) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol) || url.hostname === '') {
+  // The environment often names host and port only.
+  const full = given.includes('://') ? given : `http://${given}`;
+  const { protocol = '', origin = '', own = '' } = partsOf(full) ?? {};
+  if (!/^https?:$/.test(protocol)) {
     // Not the address itself: it may hold a password.
     throw new ZlError('config.invalid', `${setting} is not an http:// or https:// address`);
   }
-  const { username, password, origin } = url;
-  const own = username && `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
   return {
     url: origin,
     authorization: () => {
@@ -76,6 +76,17 @@ function proxyOf(setting: string, { url: given, credentialsFile }: ProxySettings
         : `Basic ${Buffer.from(credentials).toString('base64')}`;
     },
   };
+}
+
+function partsOf(address: string) {
+  try {
+    const { protocol, origin, username, password } = new URL(address);
+    const own = username && `${decodeURIComponent(username)}:${decodeURIComponent(password)}`;
+    return { protocol, origin, own };
+  } catch {
+    // Neither a URL nor percent-encoded; the caller refuses it.
+    return undefined;
+  }
 }
 
 function readCredentials(file: string): string {
