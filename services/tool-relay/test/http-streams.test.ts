@@ -150,7 +150,9 @@ test('[BRG-08] a call costs one POST beside its frames', async (t) => {
   }
   // Pongs take some.
   assert.ok((await requests()) - before < 220);
-  const [overStream = 0, overSocket = 0] = rounds.at(-1) ?? [];
+  // The least, because what disturbs a round only adds to it.
+  const overStream = Math.min(...rounds.map(([cost]) => cost));
+  const overSocket = Math.min(...rounds.map(([, cost]) => cost));
   const times = (overStream / overSocket).toFixed(1);
   t.diagnostic(
     `CPU of a call: ${overStream.toFixed()} us over HTTP, ${overSocket.toFixed()} us over a WebSocket, ${times} times`,
