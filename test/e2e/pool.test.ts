@@ -38,6 +38,8 @@ test('[RLY-04] [CLI-01] zl up --relays 3 starts a pool whose first chat crosses 
     RELAYS.filter((name) => sumOf(scrapes.get(name)!, metric, labels) > 0);
   const [owner = '', ...others] = holding('zl_relay_devices_live');
   assert.deepEqual(others, []);
+  // The pod that came last found all three, among which devices are divided.
+  assert.equal(Math.max(...RELAYS.map((name) => sumOf(scrapes.get(name)!, 'zl_relay_pods'))), 3);
   assert.equal(devices[0].relayId, owner.replace('tool-', ''));
   // One pod was asked where the device is, and another had the link and its frames.
   const method = 'zerolatency.relay.v1.RelayService/Locate';

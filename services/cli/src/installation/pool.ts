@@ -53,6 +53,9 @@ async function writePool(layout: Layout, count: number): Promise<void> {
   const relay = await readYaml(layout.relay.config);
   const first = {
     ...relay,
+    sockets: reachedAlone(relay.sockets.port),
+    // The installation has one tenant, and each of its devices has a place.
+    sharding: { width: 1 + count },
     rpc: { ...relay.rpc, allowedClients: ['model-host', 'operator', 'tool-relay'] },
     directory: {
       engine: 'redis',
@@ -92,12 +95,17 @@ async function writePod(
     ...first,
     relayId: pod.replace('tool-', ''),
     tls: { certFile: cert, keyFile: key, caFile: layout.authority.cert },
-    sockets: { port: sockets },
+    sockets: reachedAlone(sockets),
     rpc: { ...Object(first.rpc), port: rpc },
     admin: { port: admin },
     revocations: await followRevocations(layout, layout.pod(pod).followed),
   };
   await writePrivate(layout.pod(pod).config, stringify(config));
+}
+
+/** No balancer hides the pod, so that others can send it its devices. */
+function reachedAlone(port: number) {
+  return { port, deviceUrl: `wss://localhost:${port}` };
 }
 
 /** The bridge begins with another pod than the host, so that the first chat crosses pods. */
