@@ -30,7 +30,7 @@ const garbage: Record<string, [message: Uint8Array | string, code: number, reaso
   'more than a frame may have': [Buffer.alloc(1.5 * MEBIBYTE), 1009, 'frame.too_large'],
 };
 
-test('frames and credentials that a relay must refuse', { timeout: 90_000 }, async (t) => {
+test('frames and credentials that a relay must refuse', { timeout: 300_000 }, async (t) => {
   let proxy!: FrameProxy;
   const system = await startSystem(t, {
     async prepare(layout) {

@@ -58,7 +58,7 @@ async function addContract(layout: Layout): Promise<void> {
   await editConfig(layout.host.config, { tools: { contractsDir } });
 }
 
-test('bad servers and bad files', { timeout: 90_000 }, async (t) => {
+test('bad servers and bad files', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addBadServers });
   const { files } = system.layout.device;
 

@@ -64,7 +64,7 @@ async function liveOver(system: System, transport: string): Promise<void> {
 const act = (nth: number) => ({ key: `call${nth}`, waitMs: '20', size: '100' });
 
 test('[BRG-08] a bridge whose WebSockets are blocked serves calls over an HTTP stream, and moves back without losing one', {
-  timeout: 180_000,
+  timeout: 300_000,
 }, async (t) => {
   const { system, inspecting } = await behindProxy(t);
   await system.start('device-bridge');
@@ -97,7 +97,7 @@ test('[BRG-08] a bridge whose WebSockets are blocked serves calls over an HTTP s
 });
 
 test('[BRG-08] both transports go through a proxy, with the credentials that it wants', {
-  timeout: 180_000,
+  timeout: 300_000,
 }, async (t) => {
   const proxy: ConnectProxy = await connectProxy(CREDENTIALS);
   t.after(() => proxy.close());

@@ -104,7 +104,7 @@ function copyPackages(dir: string): void {
 }
 
 test('[OPS-07] every command of every page runs as it is written', {
-  timeout: 280_000,
+  timeout: 580_000,
 }, async (t) => {
   const { dir, bash } = newMachine(t);
   let notRun = 0;

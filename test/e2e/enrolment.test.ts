@@ -16,7 +16,7 @@ const run = promisify(execFile);
 const SOON = { timeoutMs: 30_000, everyMs: 100 };
 const BRIDGE = ['--disable-warning=ExperimentalWarning', mainOf('device-bridge')];
 
-test('a second machine joins', { timeout: 240_000 }, async (t) => {
+test('a second machine joins', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, { services: SERVICES });
   const { layout, settings } = system;
   const bridges: { readonly bridge: ChildProcess; readonly gone: Promise<unknown> }[] = [];

@@ -48,7 +48,7 @@ function outcomesOf(turn: unknown): string[] {
   return (turn as { calls: { outcome: string }[] }).calls.map(({ outcome }) => outcome);
 }
 
-test('failures in the middle of a call', { timeout: 170_000 }, async (t) => {
+test('failures in the middle of a call', { timeout: 300_000 }, async (t) => {
   let proxy: Cutter | undefined;
   const system = await startSystem(t, {
     async prepare(layout) {

@@ -59,7 +59,7 @@ async function sayingOf(system: System, run: () => Promise<unknown>): Promise<Lo
   return await logged(system, 'device-bridge', { fits, mark });
 }
 
-test('a server manifest that changes in a running system', { timeout: 110_000 }, async (t) => {
+test('a server manifest that changes in a running system', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addEffectsServer });
   const { layout } = system;
   const first = await toldBy(system);

@@ -65,7 +65,7 @@ const GROWING = ['zl_ledger_size_records', 'zl_bridge_journal_entries'];
 const traceId = randomBytes(16).toString('hex');
 const clientSpanId = randomBytes(8).toString('hex');
 
-test('what operators see of a call', { timeout: 90_000 }, async (t) => {
+test('what operators see of a call', { timeout: 300_000 }, async (t) => {
   const collector = await OtlpCollector.start(t);
   // The services inherit it and have no other setting for their collector.
   Object.assign(process.env, collector.env, { OTEL_METRIC_EXPORT_INTERVAL: '1000' });

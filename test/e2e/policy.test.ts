@@ -31,7 +31,7 @@ const DENY: Rule = { id: 'nobody-reads', effect: 'deny', tools: ['fs.*'] };
 const ENDS = { host: 'model-host', device: 'device-bridge' } as const;
 type End = keyof typeof ENDS;
 
-test('policy at both ends of a call', { timeout: 90_000 }, async (t) => {
+test('policy at both ends of a call', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, {
     async prepare(layout) {
       await scriptModel(layout);

@@ -12,7 +12,7 @@ const skip = platform() === 'linux' ? needsRedis().skip : 'reads /proc';
 const RELAYS = ['tool-relay', 'tool-relay-2', 'tool-relay-3'];
 
 test('[RLY-04] [CLI-01] zl up --relays 3 starts a pool whose first chat crosses pods', {
-  timeout: 180_000,
+  timeout: 300_000,
   skip,
 }, async (t) => {
   // Registered before the folder's removal, because hooks run in that order.

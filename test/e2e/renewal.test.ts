@@ -13,7 +13,7 @@ const LIFETIME_MS = 24_000;
 const SOON = { timeoutMs: 60_000, everyMs: 100 };
 
 test('[BRG-04] a device renews at half of its life, keeps its connection and calls, and dials with the new credential', {
-  timeout: 240_000,
+  timeout: 300_000,
 }, async (t) => {
   const system = await startSystem(t, {
     services: ['registrar', 'tool-relay', 'model-host'],

@@ -4,7 +4,7 @@ import { eventually } from '@zerolatency/testing';
 import { addEffectsServer, configOf, editConfig, release, traceOf } from './effects.ts';
 import { callTool, type System, startSystem } from './system.ts';
 
-test('results of many megabytes', { timeout: 180_000 }, async (t) => {
+test('results of many megabytes', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, {
     async prepare(layout) {
       await addEffectsServer(layout);

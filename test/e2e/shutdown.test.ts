@@ -10,7 +10,7 @@ import { commandLine, processesOf } from './installed-processes.ts';
 import { spawnService } from './own-processes.ts';
 import { runTurn, startSystem, type Turn } from './system.ts';
 
-const options = { timeout: 120_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 const stubborn = join(import.meta.dirname, '../../packages/mcp/test/servers/server.ts');
 
 /** Servers that resist a stop, and deadlines too short for them. */

@@ -10,7 +10,7 @@ import { commandLine, processesOf } from './installed-processes.ts';
 import { spawnService } from './own-processes.ts';
 import { installPrograms } from './system.ts';
 
-const options = { timeout: 90_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 /** A fraction of the start time, most of which loads modules, or a number of printed lines. */
 const MOMENTS = [0.97, '1 line', '2 lines', '3 lines'] as const;

@@ -9,7 +9,7 @@ import { eventually, tempDir } from '@zerolatency/testing';
 import { commandLine } from './installed-processes.ts';
 
 const repository = join(import.meta.dirname, '../..');
-const options = { timeout: 60_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 /** A test that passes, or hangs, and leaves a disk and a process of another session without environment. */
 const WASTEFUL = `

@@ -14,7 +14,7 @@ import { callTool, runTurn, type System, startSystem } from './system.ts';
 const SELDOM = { everyMs: 200 };
 const HOSTS = ['localhost', '127.0.0.1', '::1'];
 
-test('certificates replaced in a running system', { timeout: 90_000 }, async (t) => {
+test('certificates replaced in a running system', { timeout: 300_000 }, async (t) => {
   const system = await startSystem(t, { prepare: addEffectsServer });
   const { layout, settings } = system;
   const { sockets } = await configOf(layout.relay.config);

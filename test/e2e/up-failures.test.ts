@@ -102,7 +102,7 @@ stopWithTests(base);
 let installations = 0;
 const newLayout = () => layoutOf(join(base, `${++installations}`, '.zl'));
 
-const options = { timeout: 110_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 for (const [name, { make, says }] of Object.entries(MISTAKES)) {
   test(`[CLI-02] zl up names ${name} and one action`, options, async (t) => {

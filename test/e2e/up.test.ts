@@ -7,7 +7,7 @@ import { layoutOf } from '../../services/cli/src/installation/layout.ts';
 import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
 
-const options = { timeout: 280_000, skip: platform() === 'linux' ? false : 'reads /proc' };
+const options = { timeout: 300_000, skip: platform() === 'linux' ? false : 'reads /proc' };
 
 test('the commands of a newcomer', options, async (t) => {
   // Registered before the folder's removal, because hooks run in that order.

@@ -21,7 +21,7 @@ await runProgram(process, {
 });`;
 
 test('[HOST-10] a collector that does not answer does not hold the exit past the drain deadline', {
-  timeout: 30_000,
+  timeout: 60_000,
 }, async (t) => {
   const collector = createServer((socket) => {
     socket.on('error', () => {});

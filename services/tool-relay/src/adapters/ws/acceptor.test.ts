@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import { Acceptor } from './acceptor.ts';
 
 test('[OPS-04] an acceptor that is closed while its port is taken does not open it later', {
-  timeout: 20_000,
+  timeout: 60_000,
 }, async (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const accepted = Promise.withResolvers<void>();
