@@ -10,6 +10,7 @@ import { makePool } from '../installation/pool.ts';
 import {
   type Component,
   componentsOf,
+  outdatedServices,
   podsOf,
   runningPid,
   type StartedService,
@@ -83,6 +84,9 @@ async function bringUp(terminal: Terminal, layout: Layout, relays: number | unde
   if (relays !== undefined) await makePool(layout, relays);
   await renewExpiring(layout);
   const settings = await readSettings(layout.settings);
+  const outdated = (await outdatedServices(layout)).map(
+    (service) => `${service} runs with earlier settings; "zl down" and "zl up" restart it`,
+  );
   const servers = componentsOf(layout).filter((component) => component !== 'device-bridge');
   const started = await startMissing(terminal, layout, servers);
   const settled = new AbortController();
@@ -95,7 +99,8 @@ async function bringUp(terminal: Terminal, layout: Layout, relays: number | unde
     }
     started.push(...(await startMissing(terminal, layout, ['device-bridge'])));
     const warnings = await unlessOneEnds(untilReady(settings, settled.signal));
-    return { settings, started: started.map(({ service }) => service), warnings };
+    const names = started.map(({ service }) => service);
+    return { settings, started: names, warnings: [...outdated, ...warnings] };
   } finally {
     settled.abort();
   }

@@ -121,6 +121,19 @@ async function expectRevocable(layout: Layout): Promise<void> {
   assert.notDeepEqual(relay.followed, pod.followed);
 }
 
+test('[AUD-04] the device of an earlier installation becomes a witness, and its configuration keeps its comments', async (t) => {
+  const made = await installed(t);
+  const { config } = made.layout.device;
+  const { witness, ...before } = parse(await readFile(config, 'utf8'));
+  assert.deepEqual(witness, { hostKeysDir: made.layout.receiptKeys.host });
+  await writeFile(config, `# mine\n${stringify(before)}`);
+  await createInstallation(made.layout);
+  const after = await readFile(config, 'utf8');
+  assert.match(after, /^# mine\n/);
+  assert.deepEqual(parse(after), { ...before, witness });
+  assert.equal((await stat(config)).mode & 0o777, 0o600);
+});
+
 test('starts an interrupted creation over', async (t) => {
   const made = await installed(t);
   await rm(made.layout.settings);

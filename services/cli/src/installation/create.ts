@@ -7,7 +7,7 @@ import { ZlError } from '@zerolatency/errors';
 import { makeFolder } from '@zerolatency/service/files';
 import { generateKeyPair, type KeyPair } from '@zerolatency/signing';
 import { calculateJwkThumbprint, exportJWK } from 'jose';
-import { parse } from 'yaml';
+import { parse, parseDocument } from 'yaml';
 import { readSettings } from '../settings.ts';
 import { addCertificate, createCertificates } from './certificates.ts';
 import { writeConfiguration, writeRegistrar, writeSettings } from './configuration.ts';
@@ -39,6 +39,7 @@ export async function createInstallation(layout: Layout): Promise<void> {
   if (existsSync(layout.settings)) await addRegistrar(layout);
   else await createParties(layout);
   await addRevocations(layout);
+  await addWitness(layout);
 }
 
 async function createParties(layout: Layout): Promise<void> {
@@ -93,6 +94,15 @@ async function createIssuers(layout: Layout): Promise<void> {
 async function publicJwk({ publicPem }: KeyPair) {
   const jwk = await exportJWK(createPublicKey(publicPem));
   return { ...jwk, kid: await calculateJwkThumbprint(jwk), alg: 'EdDSA', use: 'sig' };
+}
+
+/** The device of an installation of release 0.1 witnesses the ledger of its host as well. */
+async function addWitness({ device, receiptKeys }: Layout): Promise<void> {
+  const config = parseDocument(await readFile(device.config, 'utf8'));
+  // What is no YAML the bridge itself names, with the place.
+  if (config.errors.length > 0 || config.has('witness')) return;
+  config.set('witness', { hostKeysDir: receiptKeys.host });
+  await writePrivate(device.config, String(config));
 }
 
 /** An installation of release 0.1 gets a registrar, and only that keeps the issuing key. */

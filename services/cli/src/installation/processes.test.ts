@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { spawn, spawnSync } from 'node:child_process';
-import { mkdir, readFile, writeFile } from 'node:fs/promises';
+import { mkdir, readFile, utimes, writeFile } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { markOf } from '@zerolatency/service/processes';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from '../../test/fake-terminal.ts';
 import { layoutOf } from './layout.ts';
-import { runningPid, startService, stopService } from './processes.ts';
+import { outdatedServices, runningPid, startService, stopService } from './processes.ts';
 
 const SERVICE = 'tool-relay';
 
@@ -36,6 +36,19 @@ test('a process that reuses an old process id is neither found nor signalled', a
   const outcome = await stopService(terminal, layout, { service: SERVICE, deadlineMs: 1 });
   assert.equal(outcome, 'not running');
   assert.deepEqual(signals, []);
+});
+
+test('[CLI-01] a running service whose configuration changed since its start is outdated', async (t) => {
+  const layout = await withPidFile(t, JSON.stringify(markOf(process.pid)));
+  const { config } = layout.relay;
+  await writeFile(config, 'settings');
+  await utimes(layout.pid(SERVICE), 1000, 1000);
+  await utimes(config, 999, 999);
+  assert.deepEqual(await outdatedServices(layout), []);
+  await utimes(config, 1001, 1001);
+  assert.deepEqual(await outdatedServices(layout), [SERVICE]);
+  await writeFile(layout.pid(SERVICE), '{}');
+  assert.deepEqual(await outdatedServices(layout), [], 'it does not run');
 });
 
 test('finds a started service and kills it when it does not stop within the deadline', async (t) => {

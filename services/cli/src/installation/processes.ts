@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process';
 import { once } from 'node:events';
 import { closeSync, createReadStream, existsSync, fstatSync, openSync } from 'node:fs';
-import { readFile, rm } from 'node:fs/promises';
+import { readFile, rm, stat } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { text } from 'node:stream/consumers';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -91,6 +91,21 @@ const KILL_TIMEOUT_MS = 5_000;
 /** The process id of a service that this installation started and that still runs. */
 export async function runningPid(layout: Layout, service: Component): Promise<number | undefined> {
   return (await markIn(layout.pid(service)))?.pid;
+}
+
+/** The running services whose configuration has changed since they started. */
+export async function outdatedServices(layout: Layout): Promise<readonly Component[]> {
+  const outdated: Component[] = [];
+  for (const service of componentsOf(layout)) {
+    if (service === 'redis' || (await runningPid(layout, service)) === undefined) continue;
+    const [started, changed] = await Promise.all(
+      [layout.pid(service), configOf(layout, service)].map((file) => stat(file)),
+    );
+    if (started !== undefined && changed !== undefined && changed.mtimeMs > started.mtimeMs) {
+      outdated.push(service);
+    }
+  }
+  return outdated;
 }
 
 /** Undefined also for a file that is not ours, so that no foreign process gets a signal. */
