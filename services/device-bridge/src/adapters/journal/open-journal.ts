@@ -112,7 +112,7 @@ function filesOf(name: string): readonly string[] {
 
 function setAside(dir: string, name: string): string {
   const earlier = readdirSync(dir)
-    .map((each) => /^(.+\.damaged-[^.]+)/.exec(each)?.[1] ?? '')
+    .map((each) => /^(.+\.damaged-[^.Z]+Z?)/.exec(each)?.[1] ?? '')
     .filter((each) => each !== '')
     .sort((a, b) => timeOf(a).localeCompare(timeOf(b)));
   const kept = [...new Set(earlier)];
@@ -125,7 +125,7 @@ function setAside(dir: string, name: string): string {
   const aside = join(dir, `${name}.damaged-${now}`);
   // The journal itself last: without it, the rest belongs to none.
   for (const file of filesOf(name).toReversed()) {
-    const suffix = file === name ? '' : `.${file.replace(`${name}-`, '')}`;
+    const suffix = file.startsWith(name) ? file.slice(name.length) : `.${file}`;
     if (existsSync(join(dir, file))) renameSync(join(dir, file), `${aside}${suffix}`);
   }
   return aside;
