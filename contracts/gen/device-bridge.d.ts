@@ -2,7 +2,7 @@
 
 export interface BridgeSettings {
   /**
-   * Journal, control sockets and other state that survives a restart. One bridge per directory.
+   * Directory for the journal, control sockets and other state that survives a restart. One bridge per directory.
    */
   readonly stateDir: string;
   readonly relay: {
@@ -44,7 +44,7 @@ export interface BridgeSettings {
   };
   readonly device: {
     /**
-     * JWS of the enrolment authority; read again when it changes.
+     * Credential of the device, a JWS of the enrolment authority; read again when it changes.
      */
     readonly credentialFile: string;
     /**
@@ -62,7 +62,7 @@ export interface BridgeSettings {
      */
     readonly keysDir: string;
     /**
-     * Files with several names, where rules restrict paths. refuse: another name may be in a folder that a rule denies. allow: the name that was opened decides alone.
+     * How rules that restrict paths treat files with hard links. refuse: the file is denied, because another of its names may be in a denied folder. allow: only the opened name decides.
      */
     readonly hardLinks: 'refuse' | 'allow';
   };
@@ -72,14 +72,14 @@ export interface BridgeSettings {
      */
     readonly manifestFile: string;
     /**
-     * As policy.keysDir, for manifests; read again when one changes.
+     * Public keys (*.pem) that manifests are signed with, as in policy.keysDir; read again when one changes.
      */
     readonly keysDir: string;
     readonly minBackoff: string;
     readonly maxBackoff: string;
   };
   /**
-   * Lets the device keep checkpoints of hosts' ledgers, so that a rewritten ledger is found out.
+   * The device keeps checkpoints of hosts' ledgers, so that a rewritten ledger is detected.
    */
   readonly witness?: {
     /**
@@ -90,11 +90,11 @@ export interface BridgeSettings {
   readonly calls: {
     readonly maxRunning: number;
     /**
-     * Calls the journal remembers at one time.
+     * Calls that the journal holds at one time.
      */
     readonly maxEntries: number;
     /**
-     * Bytes kept for callers: results until they are acknowledged, outcomes and receipts until they are forgotten. At the limit the bridge takes no new calls.
+     * Bytes kept for callers: results until they are acknowledged, outcomes and receipts until they are forgotten. At the limit the bridge accepts no new calls.
      */
     readonly maxHeld: string;
     readonly maxResult: string;
@@ -104,7 +104,7 @@ export interface BridgeSettings {
   };
   readonly drain: {
     /**
-     * How long running calls may continue after the bridge is asked to stop.
+     * How long running calls may continue after the bridge receives a stop signal.
      */
     readonly deadline: string;
   };

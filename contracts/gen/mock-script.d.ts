@@ -34,7 +34,7 @@ export type Part =
     }
   | {
       /**
-       * Nothing more comes until the call is cancelled.
+       * The reply hangs until the call is cancelled.
        */
       readonly hang: true;
     }
@@ -43,7 +43,7 @@ export type Part =
     };
 
 /**
- * The first rule whose conditions all hold gives the reply. Texts, names of tools and arguments may hold {{name}} or {{name|default}}: text (what the person said last), a capture group of the rule's regular expression by name or number, result (what the last tool calls gave), error (what they failed with).
+ * The first rule whose conditions all hold supplies the reply. Texts, tool names and arguments may contain {{name}} or {{name|default}}: text (the last user message), a capture group of the rule's regular expression by name or number, result (the last tool results), error (their errors).
  */
 export interface MockScript {
   readonly schema: 'zerolatency.mock-script/v1';
@@ -56,7 +56,7 @@ export interface Rule {
 }
 export interface When {
   /**
-   * Regular expression over what the person said last; case does not matter.
+   * Case-insensitive regular expression that the last user message must match.
    */
   readonly text?: string;
   /**
@@ -68,7 +68,7 @@ export interface When {
    */
   readonly offers?: string;
   /**
-   * What the model call follows: the person, tool results that are all fine, or at least one failed call.
+   * What the model call follows: a user message, successful tool results, or at least one failed call.
    */
   readonly after?: 'person' | 'results' | 'failure';
 }
@@ -78,7 +78,7 @@ export interface ToolCall {
     readonly [k: string]: unknown;
   };
   /**
-   * Sent as it is, which allows arguments that are not JSON.
+   * Sent unchanged, so arguments can be invalid JSON.
    */
   readonly argumentsText?: string;
 }

@@ -21,12 +21,12 @@ export interface HostSettings {
     readonly host: string;
     readonly port: number;
     /**
-     * A page for people at /, read-only and for clients on this machine: devices and what policy says of their tools, and the latest turns.
+     * Serves the console at /, a read-only page for clients on this machine: devices with the policy decision for each tool, and the latest turns.
      */
     readonly console: boolean;
   };
   /**
-   * How access tokens of users are verified.
+   * Verification of users' access tokens.
    */
   readonly identity: {
     /**
@@ -37,7 +37,7 @@ export interface HostSettings {
     readonly audience: string;
   };
   /**
-   * Guardrails of one turn; clients can only narrow them.
+   * Limits of one turn; clients can only lower them.
    */
   readonly turn: {
     readonly maxSteps: number;
@@ -47,12 +47,12 @@ export interface HostSettings {
     readonly maxOutputTokens: number;
     readonly maxCallsPerStep: number;
     /**
-     * The most a model sees of one tool result; the client receives all of it.
+     * Maximum of one tool result that a model receives; the client receives all of it.
      */
     readonly maxToolResult: string;
   };
   /**
-   * Turns that run, and chat streams that are open, at once in this pod.
+   * Concurrent turns and open chat streams in this pod.
    */
   readonly limits: {
     readonly turnsPerPod: number;
@@ -64,7 +64,7 @@ export interface HostSettings {
   };
   readonly models: {
     /**
-     * Alias for turns that name none.
+     * Alias for turns that name no model.
      */
     readonly default: string;
     readonly aliases: {
@@ -74,17 +74,17 @@ export interface HostSettings {
   readonly providers: {
     readonly mock: {
       /**
-       * Empty: the script that comes with the host.
+       * Empty: the script shipped with the host.
        */
       readonly scriptFile: string;
     };
   };
   /**
-   * The relays that lead to devices. Without urls, chats have no device tools.
+   * The relays of the devices. Without urls, chats have no device tools.
    */
   readonly relay: {
     /**
-     * RPC addresses of relay pods, as https://relay-1.example:8445; or a name that resolves to many, such as a headless service, as dns:///relays.example:8445, which dns://10.0.0.10:53/relays.example:8445 asks of one DNS server. Certificates are checked for the name.
+     * RPC addresses of relay pods, as https://relay-1.example:8445; or a name that resolves to many, such as a headless service, as dns:///relays.example:8445, or dns://10.0.0.10:53/relays.example:8445 to query a given DNS server. Certificates are verified for the name.
      */
     readonly urls: readonly string[];
     readonly tls?: TlsFiles;
@@ -95,11 +95,11 @@ export interface HostSettings {
     readonly revocations?: Revocations;
   };
   /**
-   * The host's own upper bounds for a call; policy narrows them.
+   * The host's upper bounds for a call; policy can lower them.
    */
   readonly tools: {
     /**
-     * Empty: the contracts that come with the host.
+     * Empty: the contracts shipped with the host.
      */
     readonly contractsDir: string;
     readonly timeout: string;
@@ -107,7 +107,7 @@ export interface HostSettings {
     readonly callsPerTurn: number;
   };
   /**
-   * Without a bundle tools are denied and chats go on.
+   * Without a bundle, tools are denied and chats continue.
    */
   readonly policy: {
     readonly bundleFile: string;
@@ -116,7 +116,7 @@ export interface HostSettings {
      */
     readonly keysDir: string;
     /**
-     * Remembers the highest version seen, so that an old bundle is refused.
+     * Stores the highest version seen, so that an older bundle is refused.
      */
     readonly stateFile: string;
   };
@@ -127,11 +127,11 @@ export interface HostSettings {
      */
     readonly origin: string;
     /**
-     * Remembers the newest checkpoint, so that a ledger that was cut, replaced or removed is refused. Outside dir; empty: nothing is remembered.
+     * Stores the newest checkpoint, so that a truncated, replaced or removed ledger is detected. Must be outside dir. Empty: not stored.
      */
     readonly stateFile: string;
     /**
-     * Private key that signs receipts and checkpoints: Ed25519, because checkpoints allow no other, PKCS #8 PEM.
+     * Private key that signs receipts and checkpoints: PKCS #8 PEM, Ed25519 (required by the checkpoint format).
      */
     readonly key:
       | {
@@ -141,19 +141,19 @@ export interface HostSettings {
           readonly env: string;
         };
     /**
-     * Keeps checkpoints where whoever can rewrite the ledger does not reach them.
+     * Copies checkpoints to a place that those who can rewrite the ledger cannot change.
      */
     readonly export: {
       /**
-       * A folder that exists, which receives one file for each size, or an https:// URL, which receives each note as the body of a POST; empty: nothing is exported.
+       * An existing folder, which receives one file per ledger size, or an https:// URL, which receives each note as the body of a POST. Empty: no export.
        */
       readonly to: string;
       /**
-       * Only when there are new records. A target that is away is tried more often.
+       * Interval while there are new records. An unavailable target is retried more often.
        */
       readonly every: string;
       /**
-       * PEM of the authority of the URL's certificate; empty: those of the system.
+       * PEM file of the authority for the URL's certificate; empty: the system's authorities.
        */
       readonly caFile: string;
     };
@@ -162,17 +162,17 @@ export interface HostSettings {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
   /**
-   * What errors tell clients.
+   * Error details for clients.
    */
   readonly errors?: {
     /**
-     * Where clients can read docs/errors.md. The docs of an error are this address with its anchor; without one, that path.
+     * URL of docs/errors.md for clients. The docs field of an error is this URL with the error's anchor; empty: the path docs/errors.md.
      */
     readonly catalogueUrl?: string;
   };
   readonly drain: {
     /**
-     * Running turns are cancelled after this.
+     * Running turns are cancelled after this time.
      */
     readonly deadline: string;
   };
@@ -186,11 +186,11 @@ export interface TlsFiles {
   readonly caFile: string;
 }
 /**
- * What the listener holds for clients, before and after it knows who they are.
+ * Limits of the listener, for clients before and after authentication.
  */
 export interface Connections {
   /**
-   * Less when the limit on open files is lower; a log line at the start says so.
+   * Reduced if the limit on open files is lower; a log line at start reports it.
    */
   readonly max: number;
   /**
@@ -202,23 +202,23 @@ export interface Connections {
    */
   readonly connectsPerAddress: number;
   /**
-   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   * Connections with an unauthenticated client. Beyond this number the oldest is closed.
    */
   readonly maxUnproved: number;
   /**
-   * Streams on one connection that show no access token or need none: health and reflection.
+   * Streams on one connection without an access token, or for health and reflection, which need none.
    */
   readonly maxUnprovedStreams: number;
   /**
-   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   * Timeout for TLS and the first request, and idle timeout until a client is authenticated on the connection.
    */
   readonly handshake: string;
   /**
-   * A connection without an open stream is closed after this.
+   * A connection without an open stream is closed after this time.
    */
   readonly idle: string;
   /**
-   * A stream is closed when its client takes nothing of a response for this long.
+   * A stream is closed when its client reads nothing of a response for this long.
    */
   readonly stalled: string;
 }
@@ -230,23 +230,23 @@ export interface Model {
   readonly model: string;
 }
 /**
- * The signed list of revoked devices. Without these files no device is ever revoked here; with them and without a valid list no device is admitted.
+ * The signed list of revoked devices. If these files are not configured, no device is ever revoked here; if they are and there is no valid list, no device is admitted.
  */
 export interface Revocations {
   /**
-   * The list, a DSSE envelope, read again when it changes.
+   * The list, a DSSE envelope; read again when it changes.
    */
   readonly file: string;
   /**
-   * Directory of *.pem public keys that may sign it, watched too.
+   * Public keys (*.pem) that lists are signed with; read again when one changes.
    */
   readonly keysDir: string;
   /**
-   * Remembers the newest list ever accepted, so that a restart accepts no older one.
+   * Stores the newest version accepted, so that an older list is refused after a restart.
    */
   readonly stateFile: string;
   /**
-   * RPC address of the registrar, such as https://registrar.example:8445. Its lists are followed and kept in the file, and a relay passes on to it what devices ask to renew. Without it an operator puts each list into the file.
+   * RPC address of the registrar, such as https://registrar.example:8445. The program follows its lists and stores them in the file; a relay forwards renewal requests of devices to it. Without it, install each list in the file yourself.
    */
   readonly registrarUrl?: string;
 }

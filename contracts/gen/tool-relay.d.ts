@@ -14,7 +14,7 @@ export interface RelaySettings {
    */
   readonly role: 'relay' | 'registrar';
   /**
-   * Names this pod. Devices and hosts sign it, so it must be unique; the host name when empty.
+   * Name of this pod. Devices and hosts sign it, so it must be unique. Empty: the host name.
    */
   readonly relayId: string;
   readonly tls: TlsFiles;
@@ -33,20 +33,20 @@ export interface RelaySettings {
      */
     readonly deviceUrl: string;
     /**
-     * auto: ws. uws is faster and does not hold against hostile devices (ADR 4).
+     * auto selects ws. uws is faster, and does not withstand hostile devices (ADR 4).
      */
     readonly engine: 'auto' | 'uws' | 'ws';
     /**
-     * How the balancers of trustedProxies say for whom they connect. v2: by a header of the PROXY protocol before TLS, which needs the engine ws; other addresses are refused. forwarded-for: by X-Forwarded-For, which is ignored from other addresses.
+     * How the balancers in trustedProxies state client addresses. v2: a PROXY protocol header before TLS; requires the engine ws, and connections from other addresses are refused. forwarded-for: X-Forwarded-For, which is ignored from other addresses.
      */
     readonly proxyProtocol: 'none' | 'v2' | 'forwarded-for';
     /**
-     * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address go by the peers behind them.
+     * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address apply to the peers behind them.
      */
     readonly trustedProxies: readonly string[];
     readonly maxFrame: string;
     /**
-     * A socket silent for twice as long is dead.
+     * A socket that is silent for twice this time is closed.
      */
     readonly heartbeat: string;
   };
@@ -61,7 +61,7 @@ export interface RelaySettings {
      */
     readonly advertisedUrl: string;
     /**
-     * Names in client certificates: hosts, and the other pods. A registrar goes by registrar.operators instead.
+     * Names in client certificates of hosts and of the other pods. A registrar uses registrar.operators instead.
      */
     readonly allowedClients: readonly string[];
     readonly connections: Connections;
@@ -82,7 +82,7 @@ export interface RelaySettings {
      */
     readonly jwksFile: string;
     /**
-     * Required issuer of credentials; empty accepts any that a key of the set signed. A registrar needs it, and issues by this name.
+     * Required issuer of credentials. Empty: any issuer whose key is in the set. A registrar requires it and issues under this name.
      */
     readonly issuer: string;
   };
@@ -95,7 +95,7 @@ export interface RelaySettings {
      */
     readonly issuerKeyFile?: string;
     /**
-     * A key of HashiCorp Vault or OpenBao (transit engine, ed25519 or ecdsa-p256) that signs device credentials and never leaves it. The version that is the latest at the start is used; its public half must be in enrolment.jwksFile.
+     * A key of HashiCorp Vault or OpenBao (transit engine, ed25519 or ecdsa-p256) that signs device credentials and never leaves it. The version that is the latest at start is used; its public half must be in enrolment.jwksFile.
      */
     readonly issuerVault?: {
       readonly url: string;
@@ -108,43 +108,43 @@ export interface RelaySettings {
        */
       readonly key: string;
       /**
-       * None when empty.
+       * Empty: no namespace.
        */
       readonly namespace: string;
       /**
-       * A token that may read the key and sign with it, read for each request, so that an agent can renew it.
+       * File of a token that may read the key and sign with it; read for each request, so that an agent can renew it.
        */
       readonly tokenFile: string;
       /**
-       * PEM file of the authorities that vouch for it; those of Node when absent.
+       * PEM file of its authorities; absent: Node's.
        */
       readonly caFile?: string;
       readonly timeout: string;
     };
     /**
-     * For how long a device may connect with one credential. A revocation is dropped from the list after as long, so before you make it shorter, change the key of the authority if any revoked device may hold a longer one.
+     * Lifetime of a credential. A revocation is dropped from the list after the same time. Before you shorten it, replace the authority's key if a revoked device may hold a longer credential.
      */
     readonly credentialLifetime: string;
     /**
-     * Where the hashes of one-time codes are until they are used or expire.
+     * Storage for the hashes of one-time codes until they are used or expire.
      */
     readonly codes: {
       /**
-       * memory forgets them when the registrar restarts.
+       * With memory, a restart of the registrar loses the codes.
        */
       readonly engine: 'memory' | 'redis';
       readonly redis: Redis;
     };
     /**
-     * Folder that gets the public key of each enrolled device (*.pem), for whoever verifies receipts. None is kept when empty.
+     * Folder for the public key of each enrolled device (*.pem), for verifiers of receipts. Empty: not stored.
      */
     readonly receiptKeysDir: string;
     /**
-     * Names in client certificates that may make codes and revoke devices.
+     * Names in client certificates that may create codes and revoke devices.
      */
     readonly operators: readonly string[];
     /**
-     * Names in client certificates that may renew credentials of devices. They may follow the revocation list, as those of rpc.allowedClients may.
+     * Names in client certificates that may renew credentials of devices. They and rpc.allowedClients may follow the revocation list.
      */
     readonly relays: readonly string[];
     /**
@@ -152,22 +152,22 @@ export interface RelaySettings {
      */
     readonly revocations?: {
       /**
-       * The signed list, made when it is missing. Back it up: relays and hosts refuse a list that begins anew. The copy of any of them can replace it.
+       * The signed list; created if missing. Back it up: relays and hosts refuse a list that starts again. A copy from any of them can replace it.
        */
       readonly file: string;
       /**
-       * Private key that signs the list: PKCS #8 PEM of mode 0600, Ed25519 or P-256. Its public half belongs into revocations.keysDir of relays and hosts.
+       * Private key that signs the list: PKCS #8 PEM of mode 0600, Ed25519 or P-256. Its public half must be in revocations.keysDir of relays and hosts.
        */
       readonly keyFile: string;
     };
     /**
-     * Where devices enrol: TLS without client certificates. It may be reachable from anywhere.
+     * The listener where devices enrol: TLS without client certificates. It may be reachable from anywhere.
      */
     readonly enrol: {
       readonly host: string;
       readonly port: number;
       /**
-       * The https:// origin at which devices reach it, which their proofs name; https://localhost:<port> when empty.
+       * The https:// origin at which devices reach it; their proofs contain it. Empty: https://localhost:<port>.
        */
       readonly advertisedUrl: string;
       /**
@@ -175,13 +175,13 @@ export interface RelaySettings {
        */
       readonly proxyProtocol: 'none' | 'v2' | 'forwarded-for';
       /**
-       * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address go by the peers behind them.
+       * Addresses and networks of load balancers, such as 10.0.0.0/8. Limits by address apply to the peers behind them.
        */
       readonly trustedProxies: readonly string[];
       readonly connections: Connections1;
     };
     /**
-     * What an enrolled device gets beside its credential. The files are read at each enrolment.
+     * What an enrolled device receives besides its credential. The files are read at each enrolment.
      */
     readonly devices: {
       /**
@@ -198,7 +198,7 @@ export interface RelaySettings {
   };
   readonly revocations?: Revocations;
   /**
-   * What this pod holds for devices, and what one device may do.
+   * Limits of this pod for devices, and of one device.
    */
   readonly devices: {
     /**
@@ -206,11 +206,11 @@ export interface RelaySettings {
      */
     readonly max: number;
     /**
-     * Connections that have not proved who they are; beyond it the oldest is closed. At most a quarter of the connections that the descriptor limit allows.
+     * Unauthenticated connections; beyond this number the oldest is closed. At most a quarter of the connections that the descriptor limit allows.
      */
     readonly maxUnproved: number;
     /**
-     * From the accepted connection to the proof.
+     * Timeout from the accepted connection to the proof.
      */
     readonly handshake: string;
     /**
@@ -226,13 +226,13 @@ export interface RelaySettings {
      */
     readonly maxQueue: string;
     /**
-     * A device that sends more, or more bytes, is read more slowly; one that never stops is disconnected after a minute. The engine uws disconnects it at once.
+     * A device that exceeds this or bytesPerSecond is throttled, and disconnected if it stays over for a minute. The engine uws disconnects it at once.
      */
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;
   };
   /**
-   * What the devices of one tenant may do together.
+   * Limits of all devices of one tenant together.
    */
   readonly tenants: {
     readonly maxDevices: number;
@@ -250,7 +250,7 @@ export interface RelaySettings {
     };
   };
   /**
-   * What this pod holds for hosts.
+   * Limits of this pod for hosts.
    */
   readonly links: {
     /**
@@ -259,7 +259,7 @@ export interface RelaySettings {
     readonly allowedHosts: readonly string[];
     readonly max: number;
     /**
-     * Devices one link may hold open.
+     * Devices that one link may have open.
      */
     readonly maxHandles: number;
     readonly maxCalls: number;
@@ -268,7 +268,7 @@ export interface RelaySettings {
      */
     readonly maxQueue: string;
     /**
-     * Frames one host may send; a hundred of a second may be pings and pongs.
+     * Frames that one host may send; at most 100 a second may be pings and pongs.
      */
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;
@@ -277,17 +277,17 @@ export interface RelaySettings {
     readonly ttl: string;
   };
   /**
-   * Where the leases are: which pod holds which device.
+   * Storage of the leases: which pod owns which device.
    */
   readonly directory: {
     /**
-     * memory serves a single pod; the pods of a pool share a Redis.
+     * memory: for a single pod. redis: shared by the pods of a pool.
      */
     readonly engine: 'memory' | 'redis';
     readonly redis: Redis1;
   };
   /**
-   * Which pods of a pool serve a tenant. All pods have the same settings.
+   * Assignment of tenants to pods of a pool. All pods must have the same settings.
    */
   readonly sharding: {
     /**
@@ -299,7 +299,7 @@ export interface RelaySettings {
      */
     readonly movesPerSecond: number;
     /**
-     * How long a pod must be there, or gone, before devices move because of it.
+     * How long a pod must be present or absent before devices move because of it.
      */
     readonly settle: string;
   };
@@ -307,25 +307,25 @@ export interface RelaySettings {
     readonly level: 'trace' | 'debug' | 'info' | 'warn' | 'error' | 'fatal' | 'silent';
   };
   /**
-   * What errors tell clients.
+   * Error details for clients.
    */
   readonly errors?: {
     /**
-     * Where clients can read docs/errors.md. The docs of an error are this address with its anchor; without one, that path.
+     * URL of docs/errors.md for clients. The docs field of an error is this URL with the error's anchor; empty: the path docs/errors.md.
      */
     readonly catalogueUrl?: string;
   };
   readonly drain: {
     /**
-     * How long devices and hosts have to move to another pod.
+     * Minimum time that devices and hosts have to move to another pod.
      */
     readonly closeAfter: string;
     /**
-     * As many are told to move, those without a call first. More only where drain.deadline leaves too little time.
+     * Rate at which devices are told to move, those without a call first. Exceeded only if drain.deadline leaves too little time.
      */
     readonly devicesPerSecond: number;
     /**
-     * Open connections are cut after this.
+     * Open connections are closed after this time.
      */
     readonly deadline: string;
   };
@@ -339,11 +339,11 @@ export interface TlsFiles {
   readonly caFile: string;
 }
 /**
- * What the listener holds for clients, before and after it knows who they are.
+ * Limits of the listener, for clients before and after authentication.
  */
 export interface Connections {
   /**
-   * Less when the limit on open files is lower; a log line at the start says so.
+   * Reduced if the limit on open files is lower; a log line at start reports it.
    */
   readonly max: number;
   /**
@@ -355,25 +355,25 @@ export interface Connections {
    */
   readonly connectsPerAddress: number;
   /**
-   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   * Connections with an unauthenticated client. Beyond this number the oldest is closed.
    */
   readonly maxUnproved: number;
   /**
-   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   * Timeout for TLS and the first request, and idle timeout until a client is authenticated on the connection.
    */
   readonly handshake: string;
   /**
-   * A connection without an open stream is closed after this.
+   * A connection without an open stream is closed after this time.
    */
   readonly idle: string;
   /**
-   * A stream is closed when its client takes nothing of a response for this long.
+   * A stream is closed when its client reads nothing of a response for this long.
    */
   readonly stalled: string;
 }
 export interface Redis {
   /**
-   * What the nodes are: one server, the Sentinels that know it, or some nodes of a Cluster.
+   * The kind of nodes: one server, Sentinels that monitor it, or nodes of a Cluster.
    */
   readonly mode: 'single' | 'sentinel' | 'cluster';
   /**
@@ -381,7 +381,7 @@ export interface Redis {
    */
   readonly nodes: readonly string[];
   /**
-   * The name under which the Sentinels know the server.
+   * Name of the server in the Sentinels.
    */
   readonly sentinelName: string;
   /**
@@ -397,16 +397,16 @@ export interface Redis {
     readonly caFile: string;
   };
   /**
-   * A command that is not answered within this time has failed, and the pod goes on without Redis.
+   * A command without an answer in this time fails, and the pod continues without Redis.
    */
   readonly commandTimeout: string;
 }
 /**
- * What the listener holds for clients, before and after it knows who they are.
+ * Limits of the listener, for clients before and after authentication.
  */
 export interface Connections1 {
   /**
-   * Less when the limit on open files is lower; a log line at the start says so.
+   * Reduced if the limit on open files is lower; a log line at start reports it.
    */
   readonly max: number;
   /**
@@ -418,19 +418,19 @@ export interface Connections1 {
    */
   readonly connectsPerAddress: number;
   /**
-   * Connections whose client has not been authenticated. Beyond that the oldest is closed.
+   * Connections with an unauthenticated client. Beyond this number the oldest is closed.
    */
   readonly maxUnproved: number;
   /**
-   * For TLS and the first request, and how long a connection may be idle until a client is authenticated on it.
+   * Timeout for TLS and the first request, and idle timeout until a client is authenticated on the connection.
    */
   readonly handshake: string;
   /**
-   * A connection without an open stream is closed after this.
+   * A connection without an open stream is closed after this time.
    */
   readonly idle: string;
   /**
-   * A stream is closed when its client takes nothing of a response for this long.
+   * A stream is closed when its client reads nothing of a response for this long.
    */
   readonly stalled: string;
 }
@@ -442,29 +442,29 @@ export interface SignedFile {
   readonly keysDir: string;
 }
 /**
- * The signed list of revoked devices. Without these files no device is ever revoked here; with them and without a valid list no device is admitted.
+ * The signed list of revoked devices. If these files are not configured, no device is ever revoked here; if they are and there is no valid list, no device is admitted.
  */
 export interface Revocations {
   /**
-   * The list, a DSSE envelope, read again when it changes.
+   * The list, a DSSE envelope; read again when it changes.
    */
   readonly file: string;
   /**
-   * Directory of *.pem public keys that may sign it, watched too.
+   * Public keys (*.pem) that lists are signed with; read again when one changes.
    */
   readonly keysDir: string;
   /**
-   * Remembers the newest list ever accepted, so that a restart accepts no older one.
+   * Stores the newest version accepted, so that an older list is refused after a restart.
    */
   readonly stateFile: string;
   /**
-   * RPC address of the registrar, such as https://registrar.example:8445. Its lists are followed and kept in the file, and a relay passes on to it what devices ask to renew. Without it an operator puts each list into the file.
+   * RPC address of the registrar, such as https://registrar.example:8445. The program follows its lists and stores them in the file; a relay forwards renewal requests of devices to it. Without it, install each list in the file yourself.
    */
   readonly registrarUrl?: string;
 }
 export interface Redis1 {
   /**
-   * What the nodes are: one server, the Sentinels that know it, or some nodes of a Cluster.
+   * The kind of nodes: one server, Sentinels that monitor it, or nodes of a Cluster.
    */
   readonly mode: 'single' | 'sentinel' | 'cluster';
   /**
@@ -472,7 +472,7 @@ export interface Redis1 {
    */
   readonly nodes: readonly string[];
   /**
-   * The name under which the Sentinels know the server.
+   * Name of the server in the Sentinels.
    */
   readonly sentinelName: string;
   /**
@@ -488,7 +488,7 @@ export interface Redis1 {
     readonly caFile: string;
   };
   /**
-   * A command that is not answered within this time has failed, and the pod goes on without Redis.
+   * A command without an answer in this time fails, and the pod continues without Redis.
    */
   readonly commandTimeout: string;
 }
