@@ -217,7 +217,7 @@ export async function engineWorld(
 export const ENGINES: [string, OpenSocketEngine][] = [['ws', openWsEngine]];
 if ((await loadNative()) !== undefined) ENGINES.unshift(['uws', openUwsEngine]);
 
-/** Every implementation of a socket. The engine uws has no HTTP streams (ADR 17). */
+/** Every implementation of a socket. The engine uws has no HTTP streams (ADR 19). */
 export const SOCKETS: [string, OpenSocketEngine, Transport][] = [
   ...ENGINES.map(([name, open]): [string, OpenSocketEngine, Transport] => [
     name,
