@@ -63,9 +63,14 @@ async function peerCalls({ layout }: System): Promise<{ http: TimedCall; sse: Ti
   };
 }
 
-interface Samples {
+interface Way {
+  readonly call: TimedCall;
   readonly us: number[];
   readonly inFlightUs: number[];
+}
+
+function wayOf(call: TimedCall): Way {
+  return { call, us: [], inFlightUs: [] };
 }
 
 async function oneByOne(call: TimedCall): Promise<number[]> {
@@ -89,39 +94,33 @@ async function inFlight(call: TimedCall): Promise<number> {
 }
 
 /** In turns, so that the noise of the machine hits all. */
-async function measure<Name extends string>(calls: Readonly<Record<Name, TimedCall>>) {
-  const names = Object.keys(calls) as Name[];
-  const samples = new Map<Name, Samples>(names.map((name) => [name, { us: [], inFlightUs: [] }]));
-  const each = async (run: (call: TimedCall, into: Samples) => Promise<void>) => {
-    for (const name of names)
-      await run(calls[name], samples.get(name) ?? { us: [], inFlightUs: [] });
-  };
-  for (let round = 0; round < WARM_UP_ROUNDS; round += 1)
-    await each(async (call) => void (await oneByOne(call)));
+async function measure(ways: readonly Way[]): Promise<void> {
+  for (let round = 0; round < WARM_UP_ROUNDS; round += 1) {
+    for (const { call } of ways) await oneByOne(call);
+  }
   for (let round = 0; round < ROUNDS; round += 1) {
-    await each(async (call, { us }) => void us.push(...(await oneByOne(call))));
+    for (const { call, us } of ways) us.push(...(await oneByOne(call)));
   }
-  await each(async (call) => void (await inFlight(call)));
+  for (const { call } of ways) await inFlight(call);
   for (let round = 0; round < FLOOD_ROUNDS; round += 1) {
-    await each(async (call, { inFlightUs }) => void inFlightUs.push(await inFlight(call)));
+    for (const { call, inFlightUs } of ways) inFlightUs.push(await inFlight(call));
   }
-  return (name: Name) => samples.get(name) ?? { us: [], inFlightUs: [] };
 }
 
-function figuresOf(of: (name: 'own' | 'http' | 'sse') => Samples): Figure[] {
+function figuresOf(ways: Readonly<Record<'own' | 'http' | 'sse', Way>>): Figure[] {
   const against = (
     metric: string,
     peer: 'http' | 'sse',
-    { samples, share, goal }: { samples: keyof Samples; share: number; goal?: number },
+    { samples, share, goal }: { samples: 'us' | 'inFlightUs'; share: number; goal?: number },
   ): Figure => ({
     metric: `${metric}, to ${peer === 'sse' ? 'SSE' : 'HTTP'}`,
     unit: 'us',
-    value: percentile(of('own')[samples], share),
-    baseline: percentile(of(peer)[samples], share),
+    value: percentile(ways.own[samples], share),
+    baseline: percentile(ways[peer][samples], share),
     ...(goal !== undefined && { goal }),
   });
   const { p50Http, p50Sse, timeInFlight, p99 } = GOALS;
-  const own = of('own').us;
+  const own = ways.own.us;
   return [
     against('one call, p50', 'http', { samples: 'us', share: 0.5, goal: p50Http }),
     against('one call, p50', 'sse', { samples: 'us', share: 0.5, goal: p50Sse }),
@@ -155,12 +154,14 @@ async function main(): Promise<void> {
     },
   });
   writeFileSync(join(system.layout.device.files, FILE), TEXT);
-  const own = await ownCall(system);
   const { http, sse } = await peerCalls(system);
+  const own = wayOf(await ownCall(system));
+  const ways = { own, http: wayOf(http), sse: wayOf(sse) };
+  await measure(Object.values(ways));
   report({
     name: 'peers',
     method: `${ROUNDS * CALLS_PER_ROUND} calls of fs.read of ${TEXT.length} bytes one at a time, from host to device and back over TLS with policy, journal and receipts, against ${PACKAGE} on plain loopback HTTP; and ${FLOOD_ROUNDS * FLOOD_CALLS} with ${AT_ONCE} in flight, whole calls by the client's clock; in turns`,
-    figures: figuresOf(await measure({ own, http, sse })),
+    figures: figuresOf(ways),
   });
 }
 
