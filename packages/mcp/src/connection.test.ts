@@ -17,7 +17,7 @@ import { killGroup } from './process-group.ts';
 import type { StdioLimits } from './stdio-transport.ts';
 
 const CLIENT = { name: 'test', version: '0' };
-const TIMEOUT_MS = 20_000;
+const TIMEOUT_MS = 60_000;
 const LIMITS: Partial<StdioLimits> = { maxLineBytes: 1024 * 1024, stopGraceMs: 100 };
 
 function over(behaviour: Behaviour, env = {}): McpTransport {
