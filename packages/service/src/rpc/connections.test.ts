@@ -138,7 +138,8 @@ async function quietConnection(t: TestContext) {
   let connection: Connection | undefined;
   server.prependListener('connection', (socket: Socket) => {
     const limits = LIMITS;
-    const options = { address: 'n', network: 'n', limits, clock: () => clock.nowMs, onProved: () => {} };
+    const whom = { address: 'n', network: 'n' };
+    const options = { ...whom, limits, clock: () => clock.nowMs, onProved: () => {} };
     const made = new Connection(socket, options);
     connection = made;
     server.once('session', (session) => made.attach(session));
