@@ -78,6 +78,12 @@ export interface HostSettings {
        */
       readonly scriptFile: string;
     };
+    /**
+     * Providers by the names that models.aliases use.
+     */
+    readonly vendors: {
+      readonly [k: string]: Vendor;
+    };
   };
   /**
    * The relays of the devices. Without urls, chats have no device tools.
@@ -228,6 +234,47 @@ export interface Model {
    * As the provider names it.
    */
   readonly model: string;
+  /**
+   * For models that refuse requests for as many as turn.maxOutputTokens.
+   */
+  readonly maxOutputTokens?: number;
+}
+/**
+ * A provider that is asked over HTTP.
+ */
+export interface Vendor {
+  /**
+   * What it speaks: the API of a vendor, or the Chat Completions that vLLM, LM Studio, llama.cpp, Ollama and others offer. openai is OpenAI's Responses.
+   */
+  readonly type: 'anthropic' | 'openai' | 'openai-chat' | 'google' | 'openai-compatible';
+  /**
+   * Up to the version, such as http://127.0.0.1:11434/v1. Required for openai-compatible; the vendor's own for the others. Nothing else is asked, and no redirect followed.
+   */
+  readonly baseUrl?: string;
+  /**
+   * API key, read again for each request. Without one none is sent; only openai-compatible may go without.
+   */
+  readonly key?:
+    | {
+        readonly file: string;
+      }
+    | {
+        readonly env: string;
+      };
+  /**
+   * Kept alive between requests. A request beyond that waits for one.
+   */
+  readonly connections: number;
+  readonly firstByteTimeout: string;
+  /**
+   * Between two pieces of a reply.
+   */
+  readonly idleTimeout: string;
+  /**
+   * For a whole reply.
+   */
+  readonly timeout: string;
+  readonly maxReply: string;
 }
 /**
  * The signed list of revoked devices. If these files are not configured, no device is ever revoked here; if they are and there is no valid list, no device is admitted.

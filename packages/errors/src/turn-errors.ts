@@ -52,6 +52,26 @@ export const TURN_ERRORS = {
     retryable: true,
     help: "The model provider's reply broke off; discard the partial reply, and retry.",
   },
+  'provider.throttled': {
+    code: 'RESOURCE_EXHAUSTED',
+    retryable: true,
+    help: 'The model provider is overloaded, or takes no more requests of this account for now; try again later.',
+  },
+  'provider.timeout': {
+    code: 'DEADLINE_EXCEEDED',
+    retryable: true,
+    help: 'The model provider did not answer in time; try again, or raise the timeouts of the provider in the host configuration.',
+  },
+  'provider.unauthorized': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The model provider refuses the key of the host; correct what the key of the provider refers to in the host configuration.',
+  },
+  'provider.rejected': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The model provider refuses the request, such as an unknown model or too long a conversation; see its answer with "zl logs".',
+  },
   'provider.unparsable': {
     code: 'INTERNAL',
     retryable: true,

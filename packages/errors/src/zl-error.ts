@@ -24,6 +24,8 @@ export interface ZlErrorOptions extends ErrorOptions {
   readonly field?: string;
   /** Nothing, when absent. */
   readonly happened?: Happened;
+  /** How long whoever refused asks to wait. */
+  readonly retryAfterMs?: number;
 }
 
 /** The one error class that crosses a boundary. Its id says what went wrong. */
@@ -32,12 +34,14 @@ export class ZlError extends Error {
   readonly id: ErrorId;
   readonly field: string | undefined;
   readonly happened: Happened;
+  readonly retryAfterMs: number | undefined;
 
   constructor(id: ErrorId, message: string, options?: ZlErrorOptions) {
     super(message, options);
     this.id = id;
     this.field = options?.field;
     this.happened = options?.happened ?? 'nothing';
+    this.retryAfterMs = options?.retryAfterMs;
   }
 
   get code(): ErrorCode {
@@ -57,8 +61,13 @@ export class ZlError extends Error {
   after(happened: Happened): ZlError {
     const most = mostOf(this.happened, happened);
     if (most === this.happened) return this;
-    const { id, message, field, cause, stack } = this;
-    const error = new ZlError(id, message, { cause, happened: most, ...(field && { field }) });
+    const { id, message, field, cause, stack, retryAfterMs } = this;
+    const error = new ZlError(id, message, {
+      cause,
+      happened: most,
+      ...(field && { field }),
+      ...(retryAfterMs !== undefined && { retryAfterMs }),
+    });
     return stack === undefined ? error : Object.assign(error, { stack });
   }
 

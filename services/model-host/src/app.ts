@@ -36,6 +36,7 @@ const SHUTDOWN_ORDER = [
   'rpc',
   'admin',
   'token verifier',
+  'models',
   'devices',
   'policy',
   'ledger',
@@ -62,7 +63,8 @@ export async function serveHost(
   const tools = await open({ ...deps, recent });
   const verifier = await openTokenVerifier(config.identity, { log: deps.log });
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
-  const models = await openModels(config);
+  const { models, close: closeModels } = await openModels(config, deps.env);
+  deps.lifecycle.onDrain('models', closeModels);
   const turns = openTurns(config, { ...deps, tools, models, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });

@@ -54,3 +54,27 @@ test('a relay without a client certificate or the keys of its devices is refused
   assert.throws(() => load(unnamed), /relay\.urls: dns:\/\/\/ is not/);
   assert.deepEqual(config.relay?.urls, ['https://127.0.0.1:1']);
 });
+
+test('[PROV-04] a provider without an address or a key, or with a key in clear text, is refused', () => {
+  const vendor = (settings: object) =>
+    load({ 'rpc.tls': TLS, 'providers.vendors': { one: settings } }).providers.vendors[0];
+  const key = { env: 'KEY' };
+  assert.throws(() => vendor({ type: 'openai-compatible' }), /vendors\.one\.baseUrl is missing/);
+  assert.throws(() => vendor({ type: 'anthropic' }), /vendors\.one\.key is missing/);
+  assert.throws(() => vendor({ type: 'anthropic', key: 'sk-in-the-text' }), /vendors\.one\.key/);
+  const far = { type: 'openai-compatible', baseUrl: 'http://models.example/v1' };
+  assert.throws(() => vendor({ ...far, key }), /key to models\.example in clear text/);
+  assert.equal(vendor(far)?.key, undefined);
+  const mock = { 'rpc.tls': TLS, 'providers.vendors': { mock: { type: 'anthropic', key } } };
+  assert.throws(() => load(mock), /vendors\.mock/);
+  for (const baseUrl of ['http://127.0.0.1:1/v1', 'http://[::1]:1/v1', 'https://x.example/v1']) {
+    assert.equal(vendor({ type: 'openai', key, baseUrl })?.baseUrl, baseUrl);
+  }
+  assert.deepEqual(vendor({ type: 'google', key })?.bounds, {
+    connections: 256,
+    firstByteMs: 60_000,
+    idleMs: 60_000,
+    totalMs: 600_000,
+    maxReplyBytes: 16 * 1024 * 1024,
+  });
+});

@@ -27,7 +27,7 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, turn, tools, limits, relay, ledger, drain, ...rest } = settings;
+  const { rpc, turn, tools, limits, relay, ledger, drain, providers, ...rest } = settings;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -50,6 +50,12 @@ function compile(settings: HostSettings) {
       ...guardrails,
       timeoutMs: parseDurationMs(turnTimeout),
       maxToolResultBytes: parseBytes(maxToolResult),
+    },
+    providers: {
+      mock: providers.mock,
+      vendors: Object.entries(providers.vendors).map(([name, vendor]) =>
+        compileVendor(name, vendor),
+      ),
     },
     relay: compileRelay(relay),
     ledger: { ...ledger, export: compileExport(ledger.export) },
@@ -114,6 +120,34 @@ function compileRelay(relay: HostSettings['relay']) {
     throw new ZlError('config.invalid', `relay.urls: ${odd} is not dns:///<name>:<port>`);
   }
   return { urls, tls, deviceKeysFile, revocations };
+}
+
+type VendorSettings = HostSettings['providers']['vendors'][string];
+
+function compileVendor(name: string, vendor: VendorSettings) {
+  const { type, baseUrl, key, connections, firstByteTimeout, idleTimeout, ...rest } = vendor;
+  const wrong = wrongVendor(name, vendor);
+  if (wrong !== undefined)
+    throw new ZlError('config.invalid', `providers.vendors.${name}.${wrong}`);
+  const bounds = {
+    connections,
+    firstByteMs: parseDurationMs(firstByteTimeout),
+    idleMs: parseDurationMs(idleTimeout),
+    totalMs: parseDurationMs(rest.timeout),
+    maxReplyBytes: parseBytes(rest.maxReply),
+  };
+  return { name, type, baseUrl, key, bounds };
+}
+
+function wrongVendor(name: string, { type, baseUrl, key }: VendorSettings): string | undefined {
+  if (name === 'mock') return 'type: the name mock belongs to the scripted provider';
+  if (type === 'openai-compatible') {
+    if (baseUrl === undefined) return 'baseUrl is missing; it says where the server is';
+  } else if (key === undefined) return `key is missing; ${type} answers nobody without one`;
+  if (baseUrl === undefined || key === undefined || baseUrl.startsWith('https:')) return undefined;
+  const { hostname } = new URL(baseUrl);
+  if (isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))) return undefined;
+  return `baseUrl would send the key to ${hostname} in clear text; use https`;
 }
 
 /** Undefined when checkpoints stay beside the ledger. */

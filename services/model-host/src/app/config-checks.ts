@@ -41,7 +41,7 @@ export function checksOfHost(
         await resolveSecret(ledger.key, { env, readFile: (path) => readFile(path, 'utf8') }),
       ),
     'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
-    models: () => openModels({ models, providers }),
+    models: async () => (await openModels({ models, providers }, env)).close(),
   };
 }
 

@@ -1,12 +1,43 @@
+import { readFile } from 'node:fs/promises';
+import { resolveSecret, type SecretSources } from '@zerolatency/service/config';
 import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
 import { openScript } from '../adapters/mock-provider/script.ts';
 import type { HostConfig } from '../config.ts';
 import { Models } from '../providers/models.ts';
+import type { LlmProvider } from '../providers/port.ts';
 
-export async function openModels({
-  models,
-  providers,
-}: Pick<HostConfig, 'models' | 'providers'>): Promise<Models> {
+export interface OpenedModels {
+  readonly models: Models;
+  close(): Promise<void>;
+}
+
+/** Finds wrong aliases, scripts and references to keys before the first turn; asks no provider. */
+export async function openModels(
+  { models, providers }: Pick<HostConfig, 'models' | 'providers'>,
+  env: SecretSources['env'],
+): Promise<OpenedModels> {
   const mock = mockProvider(await openScript(providers.mock.scriptFile));
-  return new Models(models.aliases, models.default, new Map([['mock', mock]]));
+  const byName = new Map<string, LlmProvider>([['mock', mock]]);
+  const closing: (() => Promise<void>)[] = [];
+  for (const vendor of providers.vendors) {
+    const provider = await openVendor(vendor, env);
+    byName.set(vendor.name, provider);
+    closing.push(() => provider.close());
+  }
+  return {
+    models: new Models(models.aliases, models.default, byName),
+    close: async () => void (await Promise.all(closing.map((close) => close()))),
+  };
+}
+
+async function openVendor(
+  { key, ...vendor }: HostConfig['providers']['vendors'][number],
+  env: SecretSources['env'],
+) {
+  const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
+  const readKey = key && (() => resolveSecret(key, sources));
+  await readKey?.();
+  // Half a second to load, and needed only where a vendor is configured.
+  const { openAiSdkProvider } = await import('../adapters/ai-sdk/ai-sdk-provider.ts');
+  return openAiSdkProvider({ ...vendor, readKey });
 }

@@ -5,11 +5,13 @@ export interface Model {
   readonly alias: string;
   readonly provider: LlmProvider;
   readonly name: string;
+  readonly maxOutputTokens?: number | undefined;
 }
 
 export interface ModelEntry {
   readonly provider: string;
   readonly model: string;
+  readonly maxOutputTokens?: number | undefined;
 }
 
 /** Model aliases, resolved once at start so that a wrong one is found before the first turn. */
@@ -31,7 +33,8 @@ export class Models {
           `models.aliases.${alias}.provider names "${entry.provider}", which is not configured`,
         );
       }
-      byAlias.set(alias, { alias, provider, name: entry.model });
+      const { model: name, maxOutputTokens } = entry;
+      byAlias.set(alias, { alias, provider, name, maxOutputTokens });
     }
     const fallback = byAlias.get(defaultAlias);
     if (fallback === undefined) {

@@ -46,12 +46,12 @@ const REPLY_IS_OVER = new ZlError('turn.cancelled', 'the reply is over');
 export async function runModelStep(step: ModelStep, signal: AbortSignal): Promise<Reply> {
   const reservation = step.budget.reserve(estimateRequest(step.request));
   const reply = new ReplyInProgress(reservation);
+  const { provider, name, maxOutputTokens = reservation.outputTokens } = step.model;
   const request = {
     ...step.request,
-    model: step.model.name,
-    maxOutputTokens: reservation.outputTokens,
+    model: name,
+    maxOutputTokens: Math.min(maxOutputTokens, reservation.outputTokens),
   };
-  const { provider } = step.model;
   const reader = new ReplyReader((stop) => provider.stream(request, stop), signal);
   try {
     await readParts(reader, reply, step, signal);

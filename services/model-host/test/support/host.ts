@@ -46,6 +46,7 @@ export interface TestHostOptions {
   readonly rules?: string;
   readonly tools?: Readonly<Record<string, FakeTool>>;
   readonly settings?: Readonly<Record<string, unknown>>;
+  readonly env?: Readonly<Record<string, string>>;
   readonly recorder?: Partial<OpenedTools['recorder']>;
   readonly onSpan?: TracingOptions['onSpan'];
   readonly overview?: Partial<OpenedTools['overview']>;
@@ -80,7 +81,7 @@ export async function startTestHost(
     await testConfig(dir, { tls, issuer, options }),
     {
       lifecycle,
-      env: {},
+      env: options.env ?? {},
       registry: createRegistry({ service: 'model-host', version: '0' }),
       log: createLogger({
         service: 'model-host',

@@ -38,6 +38,8 @@ export interface TurnBenchOptions {
   /** Rules of a mock script, without its header. */
   readonly rules?: string;
   readonly provider?: LlmProvider;
+  /** As the provider names it. */
+  readonly model?: string;
   readonly tools?: Readonly<Record<string, FakeTool>>;
   readonly deps?: Partial<TurnsDeps>;
 }
@@ -52,15 +54,20 @@ const quiet: TurnObserver = {
 };
 
 /** Turns over the scripted model and tools of this process. */
-export function turnBench({ rules, provider, tools = {}, deps }: TurnBenchOptions): TurnBench {
+export function turnBench({
+  rules,
+  provider = scriptedProvider(rules ?? '- reply: [{ text: hello }]'),
+  model = 'm',
+  tools = {},
+  deps,
+}: TurnBenchOptions): TurnBench {
   const toolboxes = fakeToolboxes(tools);
   const recorder = fakeRecorder();
-  const model = provider ?? scriptedProvider(rules ?? '- reply: [{ text: hello }]');
   const turns = new Turns({
     models: new Models(
-      { mock: { provider: 'mock', model: 'm' } },
+      { mock: { provider: 'mock', model } },
       'mock',
-      new Map([['mock', model]]),
+      new Map([['mock', provider]]),
     ),
     limits: GENEROUS_LIMITS,
     slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),

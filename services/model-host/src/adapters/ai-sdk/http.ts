@@ -1,0 +1,95 @@
+import type { Readable } from 'node:stream';
+import { ZlError } from '@zerolatency/errors';
+import { Agent, request } from 'undici';
+
+export interface HttpBounds {
+  /** Connections to this provider; further requests wait for one. */
+  readonly connections: number;
+  readonly firstByteMs: number;
+  /** Between two pieces of a reply. */
+  readonly idleMs: number;
+  readonly totalMs: number;
+  readonly maxReplyBytes: number;
+}
+
+export interface ProviderHttpOptions {
+  readonly baseUrl: string;
+  readonly bounds: HttpBounds;
+  /** The header that proves who asks; read for each request, so that a changed key is used at once. */
+  readonly authorize: () => Promise<readonly [name: string, value: string] | undefined>;
+}
+
+export interface ProviderHttp {
+  /** For the packages of vendors. It goes to the provider's own origin and follows no redirects. */
+  readonly fetch: typeof globalThis.fetch;
+  close(): Promise<void>;
+}
+
+const CONNECT_TIMEOUT_MS = 10_000;
+/** Longer than a person thinks between two messages, as a rule; shorter than servers keep a connection. */
+const KEEP_ALIVE_MS = 50_000;
+const BODILESS = new Set([204, 205, 304]);
+
+export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): ProviderHttp {
+  const { origin } = new URL(baseUrl);
+  const agent = new Agent({
+    connections: bounds.connections,
+    connect: { timeout: CONNECT_TIMEOUT_MS },
+    headersTimeout: bounds.firstByteMs,
+    bodyTimeout: bounds.idleMs,
+    keepAliveTimeout: KEEP_ALIVE_MS,
+  });
+  async function send(input: string | URL | Request, init: RequestInit = {}): Promise<Response> {
+    const url = new URL(input instanceof Request ? input.url : input);
+    if (url.origin !== origin) {
+      throw new ZlError('provider.failed', `a request to ${url.origin} is not for ${origin}`);
+    }
+    const { body, method = 'GET' } = init;
+    if (typeof body !== 'string') throw new Error('a request to a model has a text as its body');
+    const headers = new Headers(init.headers);
+    const proof = await authorize();
+    if (proof !== undefined) headers.set(...proof);
+    const deadline = AbortSignal.timeout(bounds.totalMs);
+    const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
+    const reply = await request(url, { dispatcher: agent, method, headers, body, signal });
+    const isBodiless = BODILESS.has(reply.statusCode);
+    return new Response(isBodiless ? null : bounded(reply.body, bounds.maxReplyBytes), {
+      status: reply.statusCode,
+      headers: headersOf(reply.headers),
+    });
+  }
+  return { fetch: send, close: () => agent.destroy() };
+}
+
+function bounded(body: Readable, maxBytes: number): ReadableStream<Uint8Array> {
+  // Whoever reads gets the error; without a reader nobody needs it.
+  body.on('error', () => {});
+  const pieces = body.iterator({ destroyOnReturn: true });
+  let bytes = 0;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const { done, value } = await pieces.next();
+        if (done) return controller.close();
+        bytes += value.length;
+        if (bytes > maxBytes) {
+          body.destroy();
+          throw new ZlError('provider.failed', `the reply is longer than ${maxBytes} bytes`);
+        }
+        controller.enqueue(value);
+      },
+      cancel() {
+        body.destroy();
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}
+
+function headersOf(received: NodeJS.Dict<string | string[]>): Headers {
+  const headers = new Headers();
+  for (const [name, value] of Object.entries(received)) {
+    for (const one of [value ?? []].flat()) headers.append(name, one);
+  }
+  return headers;
+}
