@@ -146,10 +146,16 @@ function systemOf(layout: Layout, parts: SystemParts): System {
   };
 }
 
-export async function runZl(layout: Layout, args: readonly string[]) {
+export async function runZl(
+  layout: Layout,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+) {
   const zl = join(import.meta.dirname, '../../zl');
   try {
-    const { stdout, stderr } = await run(zl, ['--home', layout.home, ...args]);
+    const { stdout, stderr } = await run(zl, ['--home', layout.home, ...args], {
+      env: { ...process.env, ...env },
+    });
     return { status: 0, stdout, stderr };
   } catch (reason) {
     // execFile rejects on a status that is not 0, with the output on the error.

@@ -1,9 +1,18 @@
 import assert from 'node:assert/strict';
+import { readdir, readFile } from 'node:fs/promises';
 import { platform } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { layoutOf } from '../../services/cli/src/installation/layout.ts';
+import {
+  answerOf,
+  eventsOf,
+  PLANTED_KEY,
+  sendsError,
+  sendsEvents,
+  vendorServer,
+} from '../../services/model-host/test/vendors/vendor-server.ts';
 import { commandLine, processesOf, stopWithTests } from './installed-processes.ts';
 import { runZl } from './system.ts';
 
@@ -136,4 +145,48 @@ test('the commands of a newcomer', options, async (t) => {
       assert.deepEqual([openIntents, byKind['call.receipt']], [0, 7]);
     },
   );
+
+  await t.test(
+    '[PROV-01] [PROV-04] zl up chats with the vendor whose key is in the environment, and keeps no key',
+    async (vendorTest) => {
+      const [asks, answers] = [callsForWelcome(), answerOf('anthropic')];
+      const vendor = await vendorServer(vendorTest, (response, request) => {
+        const isAnswered = vendor.asked.at(-1)?.body.includes('tool_result');
+        sendsEvents(isAnswered ? answers : asks)(response, request);
+      });
+      const { status, stdout, stderr } = await runZl(layout, ['up'], {
+        ANTHROPIC_API_KEY: PLANTED_KEY,
+        ANTHROPIC_BASE_URL: new URL(vendor.url).origin,
+      });
+      assert.equal(status, 0, stdout + stderr);
+      assert.match(stdout, /^Model: claude-\S+ of anthropic, because ANTHROPIC_API_KEY is set\. /m);
+      assert.match(stdout, /Done\..*Receipt verified/s);
+      assert.equal(vendor.asked.length, 2);
+      assert.equal(vendor.asked[0]?.headers['x-api-key'], PLANTED_KEY);
+      assert.match(vendor.asked[1]?.body ?? '', /Welcome to Zero Latency/);
+      const mock = await zl('chat', '--model', 'mock', 'hello');
+      assert.match(mock.stdout, /I am the mock model/);
+      assert.equal(vendor.asked.length, 2);
+      vendor.answer = sendsError(401);
+      const refused = await zl('chat', 'hello');
+      assert.match(refused.stderr, /provider\.unauthorized/);
+      assert.equal((await zl('down')).status, 0);
+      const files = await readdir(layout.home, { recursive: true, withFileTypes: true });
+      const kept = files.filter((file) => file.isFile());
+      assert.ok(kept.some(({ name }) => name === 'model-host.log'));
+      for (const { parentPath, name } of kept) {
+        const path = join(parentPath, name);
+        assert.ok(!(await readFile(path)).includes(PLANTED_KEY), path);
+      }
+      assert.ok(!`${stdout}${stderr}${refused.stdout}${refused.stderr}`.includes(PLANTED_KEY));
+    },
+  );
 });
+
+/** The calls of the vendor's example, for a file that is there. */
+function callsForWelcome(): string {
+  const example = eventsOf('anthropic').toString();
+  return example
+    .replace('\\"path\\": \\"a', '\\"path\\": \\"welcome')
+    .replace('b.txt', 'welcome.txt');
+}

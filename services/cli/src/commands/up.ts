@@ -1,11 +1,18 @@
 import { existsSync } from 'node:fs';
+import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { foreignLine } from '@zerolatency/redaction';
+import { parse } from 'yaml';
 import { checkFolder, createInstallation } from '../installation/create.ts';
 import { enrolDevice, needsEnrolment } from '../installation/enrol-device.ts';
 import { exclusively } from '../installation/exclusive.ts';
 import type { Layout } from '../installation/layout.ts';
+import {
+  type FoundProvider,
+  findProviders,
+  hostSettingsOf,
+} from '../installation/model-provider.ts';
 import { makePool } from '../installation/pool.ts';
 import {
   type Component,
@@ -34,13 +41,16 @@ const STOP_TIMEOUT_MS = 15_000;
 
 const POLL_MS = 50;
 
+const REAL_MODEL =
+  'For a real one set ANTHROPIC_API_KEY, OPENAI_API_KEY, GEMINI_API_KEY or OLLAMA_HOST and start again.';
+
 export async function up(
   terminal: Terminal,
   layout: Layout,
   options: { readonly relays?: number } = {},
 ): Promise<number> {
   checkFolder(layout);
-  const { settings, started, warnings } = await exclusively(layout, () =>
+  const { settings, started, found, warnings } = await exclusively(layout, () =>
     bringUp(terminal, layout, options.relays),
   );
   const paint = paintFor(terminal);
@@ -50,6 +60,7 @@ export async function up(
       ? 'Already running.'
       : `Started ${started.join(', ')}. Logs: ${layout.logs}`,
   );
+  if (started.includes('model-host')) print(terminal, modelsLine(found));
   for (const warning of warnings) terminal.stderr.write(`warning: ${foreignLine(warning)}\n`);
   const status = await firstChat(terminal, layout, settings);
   if (status !== EXIT_STATUS.ok) return status;
@@ -79,6 +90,14 @@ async function stopAll(terminal: Terminal, layout: Layout): Promise<void> {
   }
 }
 
+function modelsLine(found: readonly FoundProvider[]): string {
+  const [first, ...others] = found;
+  if (first === undefined) return `Model: the built-in mock. ${REAL_MODEL}`;
+  const { name, model, variable } = first;
+  const more = ['mock', ...others.map((other) => other.name)].join(', ');
+  return `Model: ${foreignLine(model)} of ${name}, because ${variable} is set. ./zl chat --model chooses another: ${more}.`;
+}
+
 async function bringUp(terminal: Terminal, layout: Layout, relays: number | undefined) {
   await createInstallation(layout);
   if (relays !== undefined) await makePool(layout, relays);
@@ -87,8 +106,9 @@ async function bringUp(terminal: Terminal, layout: Layout, relays: number | unde
   const outdated = (await outdatedServices(layout)).map(
     (service) => `${service} runs with earlier settings; "zl down" and "zl up" restart it`,
   );
+  const found = await providersFor(terminal, layout);
   const servers = componentsOf(layout).filter((component) => component !== 'device-bridge');
-  const started = await startMissing(terminal, layout, servers);
+  const started = await startMissing(terminal, layout, servers, hostSettingsOf(found));
   const settled = new AbortController();
   const unlessOneEnds = <T>(work: Promise<T>) =>
     Promise.race([work, ...started.map((each) => exitOf(each, layout, settled.signal))]);
@@ -100,16 +120,26 @@ async function bringUp(terminal: Terminal, layout: Layout, relays: number | unde
     started.push(...(await startMissing(terminal, layout, ['device-bridge'])));
     const warnings = await unlessOneEnds(untilReady(settings, settled.signal));
     const names = started.map(({ service }) => service);
-    return { settings, started: names, warnings: [...outdated, ...warnings] };
+    return { settings, started: names, found, warnings: [...outdated, ...warnings] };
   } finally {
     settled.abort();
   }
+}
+
+/** None for a host that runs, or whose own configuration names providers. */
+async function providersFor(terminal: Terminal, layout: Layout): Promise<readonly FoundProvider[]> {
+  if ((await runningPid(layout, 'model-host')) !== undefined) return [];
+  const own = parse(await readFile(layout.host.config, 'utf8'));
+  return own?.models === undefined && own?.providers === undefined
+    ? await findProviders(terminal.env)
+    : [];
 }
 
 async function startMissing(
   terminal: Terminal,
   layout: Layout,
   services: readonly Component[],
+  hostSettings: Readonly<Record<string, string>> = {},
 ): Promise<StartedService[]> {
   const started: StartedService[] = [];
   for (const service of services) {
@@ -119,7 +149,8 @@ async function startMissing(
       print(terminal, `Ended a ${service} that ran without its supervisor (${left}).`);
     }
     const isSupervised = service === 'device-bridge';
-    started.push(await startService(terminal, layout, { service, isSupervised }));
+    const settings = service === 'model-host' ? hostSettings : {};
+    started.push(await startService(terminal, layout, { service, isSupervised, settings }));
   }
   return started;
 }

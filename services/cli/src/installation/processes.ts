@@ -128,6 +128,8 @@ interface StartOptions {
   readonly main?: string;
   /** Restart it when it fails; then the process of the service is its supervisor. */
   readonly isSupervised?: boolean;
+  /** On top of its configuration file. */
+  readonly settings?: Readonly<Record<string, string>>;
 }
 
 /** A process that was started here. */
@@ -141,7 +143,7 @@ export interface StartedService {
 export async function startService(
   terminal: Terminal,
   layout: Layout,
-  { service, main, isSupervised = false }: StartOptions,
+  { service, main, isSupervised = false, settings = {} }: StartOptions,
 ): Promise<StartedService> {
   const logFile = layout.log(service);
   await makeFolder(dirname(logFile));
@@ -151,7 +153,10 @@ export async function startService(
   const program =
     service === 'redis'
       ? redisCommand(layout)
-      : [...node, main ?? sourceOf(service), '--config', configOf(layout, service)];
+      : [
+          ...[...node, main ?? sourceOf(service), '--config', configOf(layout, service)],
+          ...Object.entries(settings).flatMap(([name, value]) => ['--set', `${name}=${value}`]),
+        ];
   const [command = '', ...args] = isSupervised
     ? [...node, SUPERVISOR, supervisedPidFile(layout, service), ...program]
     : program;

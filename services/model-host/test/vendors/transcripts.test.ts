@@ -28,7 +28,8 @@ for (const type of VENDOR_TYPES) {
     }));
     t.assert.fileSnapshot(
       { requests, events: transcriptOf(events) },
-      fileURLToPath(new URL(`${type}.golden.json`, import.meta.url)),
+      fileURLToPath(new URL(`${type}.golden`, import.meta.url)),
+      { serializers: [(value) => `${JSON.stringify(value, null, 2)}\n`] },
     );
   });
 }
