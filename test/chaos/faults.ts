@@ -26,7 +26,7 @@ export interface Fault {
 /** Calls during a change of the network's weather. */
 const CALLS_IN_WEATHER = 40;
 /** Longer than a bridge takes to come back. */
-const PATIENT_MS = 60_000;
+const PATIENT_MS = 100_000;
 /** Late frames of one zombie. */
 const MAX_LATE_FRAMES = 200;
 

@@ -4,7 +4,7 @@ import { argumentsDigest } from '@zerolatency/receipts';
 import type { Asked } from './load.ts';
 import type { Kill } from './world.ts';
 
-/** A call has its outcome this long after its deadline, or after its host is back. */
+/** A call has its outcome this long after its deadline, or after its host is back, at the latest. */
 const GRACE_MS = 5_000;
 /** A bridge that died this long before a call may still be the reason why its outcome is unknown. */
 const AFTERMATH_MS = 15_000;
@@ -33,7 +33,7 @@ export interface Verdict {
   readonly calls: number;
   readonly executed: number;
   readonly outcomes: ReadonlyMap<string, number>;
-  /** How long after its deadline the latest outcome came; negative before it. */
+  /** How long after it was due the latest outcome came. */
   readonly latestMs: number;
   /** One line each. */
   readonly violations: readonly string[];
@@ -78,10 +78,11 @@ export async function judge(evidence: Evidence): Promise<Verdict> {
       continue;
     }
     const dueMs = dueOf(call, evidence);
-    latestMs = Math.max(latestMs, end.endedMs - call.deadlineMs);
-    if (end.endedMs > dueMs) {
+    const lateMs = end.endedMs - dueMs;
+    latestMs = Math.max(latestMs, lateMs);
+    if (lateMs > GRACE_MS) {
       withoutOutcome += 1;
-      blame(`had no outcome ${end.endedMs - dueMs} ms after it was due`);
+      blame(`had its outcome ${lateMs} ms after it was due`);
     }
     for (const lie of liesOf(end, times)) blame(lie);
     if (end.outcome === 'unknown' && !isExplained(call, end.endedMs, evidence)) {
@@ -126,15 +127,15 @@ function liesOf({ outcome, errorId, isRetryable }: End, times: number): string[]
   return lies;
 }
 
-/** The deadline and a grace; a host that was killed meanwhile closes its calls when it is back. */
+/** Its deadline; a host that was killed meanwhile closes its calls when it is back. */
 function dueOf(call: Asked, { kills, hostReadyMs }: Evidence): number {
-  let fromMs = call.deadlineMs;
+  let dueMs = call.deadlineMs;
   if (call.ending.name !== 'ended') {
     const killed = kills.find(({ victim, atMs }) => victim === 'host' && atMs >= call.startedMs);
     const readyMs = hostReadyMs.find((atMs) => atMs >= (killed?.atMs ?? Number.POSITIVE_INFINITY));
-    fromMs = Math.max(fromMs, readyMs ?? 0);
+    dueMs = Math.max(dueMs, readyMs ?? 0);
   }
-  return fromMs + GRACE_MS;
+  return dueMs;
 }
 
 function isExplained(call: Asked, endedMs: number, { kills }: Evidence): boolean {

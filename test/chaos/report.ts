@@ -27,9 +27,9 @@ export function linesOf({ seed, callers }: RunOptions, { verdict, played }: Outc
     row('calls', `${calls}, of which ${executed} executed`),
     row('outcomes', listed(outcomes)),
     row('executed twice', executedTwice),
-    row('no outcome by deadline + 5 s', withoutOutcome),
+    row('no outcome within 5 s of being due', withoutOutcome),
     row('contradictions of any kind', violations.length),
-    row('latest outcome, after its deadline', `${(latestMs / 1000).toFixed(1)} s`),
+    row('latest outcome, after it was due', `${(latestMs / 1000).toFixed(1)} s`),
   ];
   for (const [family, name] of Object.entries(FAMILIES)) {
     const acts = [...played].filter(([act]) => act.family === family);

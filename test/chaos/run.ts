@@ -34,6 +34,8 @@ export interface Outcome {
   readonly world: World;
 }
 
+/** Larger than the seeds that `make chaos` chooses. */
+const MAX_SEED = 1e6;
 const MAX_DOWN_MS = 300;
 
 export function killsOf(victim: Victim): Act[] {
@@ -56,18 +58,15 @@ export function faults(wanted: readonly Fault[] = FAULTS): Act[] {
 export async function runChaos(t: Lifetime, options: RunOptions): Promise<Outcome> {
   const { seed, acts, callers, calls, callsBetween, awayMs, programs } = options;
   // Each has numbers of its own, because callers take theirs at times that no seed decides.
-  const [forOrder, forFaults, forNetwork, forCalls] = [0, 1, 2, 3].map((nth) =>
-    randomOf(seed + nth * 1e6),
-  );
-  const random = forFaults ?? Math.random;
-  const world = await World.start(t, { random: forNetwork ?? Math.random, programs });
-  const load = await Load.start(world, { callers, random: forCalls ?? Math.random });
+  const [order, random] = [randomOf(seed), randomOf(seed + MAX_SEED)];
+  const world = await World.start(t, { random: randomOf(seed + 2 * MAX_SEED), programs });
+  const load = await Load.start(world, { callers, random: randomOf(seed + 3 * MAX_SEED) });
   const scene = { t, world, load, random, awayMs };
   const hostReadyMs: number[] = [];
   const played = new Map<Act, number>();
   await load.passed(callsBetween);
   do {
-    for (const act of shuffled(acts, forOrder ?? Math.random)) {
+    for (const act of shuffled(acts, order)) {
       log(`${load.ended} calls; ${act.family}: ${act.name}`);
       await act.play(scene);
       if (act.family === 'host') hostReadyMs.push(await world.hostReady());

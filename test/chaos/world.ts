@@ -26,17 +26,17 @@ export interface PodNetwork {
 }
 
 export interface WorldOptions {
-  readonly pods?: number;
   readonly random: () => number;
   /** The folder of the programs to start instead of the bundles. */
   readonly programs?: string | undefined;
 }
 
 const SERVER = 'counter';
+const PODS = 2;
 /** More than any client waits. */
 const MAX_CALL_MS = 120_000;
 const SERVICE_OF = { host: 'model-host', bridge: 'device-bridge' } as const;
-/** In the folder of the bridge's state: its control socket is no file to keep. */
+/** The control socket lies beside the journal. */
 const SOCKET = /\.sock$/;
 
 /** Host, relays, bridge and Redis as processes, and every hop between them in the test's hands. */
@@ -175,12 +175,10 @@ class WorldParts {
   readonly networks: PodNetwork[] = [];
   readonly taps: Readonly<Record<Hop, FrameTap[]>> = { link: [], device: [] };
   readonly #t: Lifetime;
-  readonly #size: number;
   readonly #random: () => number;
 
-  constructor(t: Lifetime, { pods = 2, random }: WorldOptions) {
+  constructor(t: Lifetime, { random }: WorldOptions) {
     this.#t = t;
-    this.#size = pods;
     this.#random = random;
   }
 
@@ -200,7 +198,7 @@ class WorldParts {
       },
     ]);
     await this.#allowLongCalls(layout);
-    const { pods, redis } = await relayPool(this.#t, layout, this.#size);
+    const { pods, redis } = await relayPool(this.#t, layout, PODS);
     this.pods = pods;
     this.redis = redis;
     for (const pod of pods) await this.#surround(layout, pod);
