@@ -37,7 +37,7 @@ async function openVendor(
   const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
   const readKey = key && (() => resolveSecret(key, sources));
   await readKey?.();
-  // Half a second to load, and needed only where a vendor is configured.
+  // A third of a second and 40 MiB, which a host without vendors does not need.
   const { openAiSdkProvider } = await import('../adapters/ai-sdk/ai-sdk-provider.ts');
   return openAiSdkProvider({ ...vendor, readKey });
 }
