@@ -114,6 +114,12 @@ export class Load {
     this.#connection.abort();
   }
 
+  /** For a run that failed: the callers would go on for ever. */
+  abandon(): void {
+    this.#isOver = true;
+    this.#connection.abort();
+  }
+
   /** One more call beside those of the callers. */
   begin(plan: Plan): Asked {
     const asked = this.#ask(plan);

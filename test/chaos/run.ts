@@ -61,6 +61,7 @@ export async function runChaos(t: Lifetime, options: RunOptions): Promise<Outcom
   const [order, random] = [randomOf(seed), randomOf(seed + MAX_SEED)];
   const world = await World.start(t, { random: randomOf(seed + 2 * MAX_SEED), programs });
   const load = await Load.start(world, { callers, random: randomOf(seed + 3 * MAX_SEED) });
+  t.after(() => load.abandon());
   const scene = { t, world, load, random, awayMs };
   const hostReadyMs: number[] = [];
   const played = new Map<Act, number>();
