@@ -96,7 +96,7 @@ function addInstallationCommands(program: Command, context: CommandContext): voi
   program
     .command('up')
     .description('start host, relay, registrar and bridge on this machine and run a first chat')
-    .option('--relays <number>', 'start a pool of relays, on a Redis of its own', readRelays)
+    .option('--relays <number>', 'start a pool of relays with its own Redis', readRelays)
     .action(async (options) => finish((await LOAD.up()).up(terminal, layout(), options)));
   program
     .command('down')
@@ -130,8 +130,8 @@ function addDeviceCommands(program: Command, { terminal, finish, layout }: Comma
     .action(list);
   group
     .command('invite')
-    .description('make a one-time code, by which another machine joins as a device')
-    .option('--device <id>', 'the device id that it gives, also when a device has it')
+    .description('create a one-time code that enrols another machine as a device')
+    .option('--device <id>', 'the device id that the code gives; replaces an existing device')
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { invite } = await LOAD.devices();
@@ -139,9 +139,9 @@ function addDeviceCommands(program: Command, { terminal, finish, layout }: Comma
     });
   group
     .command('revoke')
-    .description('end the connection of a device, and refuse the credentials it has')
+    .description("close a device's connection and refuse its credentials")
     .argument('<device>', 'the device id')
-    .option('--offline', 'revoke a device that is not connected, so that its name is not checked')
+    .option('--offline', 'revoke a device that is not connected, without checking its name')
     .option('--json', 'print JSON')
     .action(async (device, options) => {
       const { revoke } = await LOAD.devices();

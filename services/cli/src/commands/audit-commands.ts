@@ -40,7 +40,7 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
       '--witness [folder]',
       'hold the ledger to what a device witnessed; default: the device of this installation',
     )
-    .option('--strict', 'refuse records that no checkpoint covers yet')
+    .option('--strict', 'refuse records above the newest checkpoint')
     .option('--json', 'print the report as JSON')
     .addHelpText(
       'after',
@@ -62,7 +62,9 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
     );
   audit
     .command('prove')
-    .description('print a proof that a record is in the ledger, or that nothing earlier changed')
+    .description(
+      'print a proof that a record is in the ledger, or that earlier records are unchanged',
+    )
     .argument('[folder]', 'folder of the ledger; default: the ledger of this installation')
     .option(
       '--record <index or audit id>',
@@ -79,8 +81,8 @@ export function addAuditCommands(program: Command, context: CommandContext): voi
   audit
     .command('check-proof')
     .description('check a proof with public keys alone, without the ledger')
-    .argument('<file>', 'what zl audit prove printed')
-    .option('--record <audit id or file>', 'the record that it should prove')
+    .argument('<file>', 'output of zl audit prove')
+    .option('--record <audit id or file>', 'the record to check')
     .option('--since <file>', 'the earlier checkpoint, kept elsewhere')
     .option(
       '--host-keys <folder or pem>',

@@ -16,7 +16,7 @@ export function addOperationCommands(program: Command, context: CommandContext):
   const { terminal, finish, layout } = context;
   program
     .command('doctor')
-    .description('check every hop from here to a tool, and say what to do')
+    .description('check every hop from here to a tool, and suggest fixes')
     .option('--json', 'print JSON')
     .action(async (options) => {
       const { doctor } = await import('./doctor.ts');
@@ -33,9 +33,9 @@ export function addOperationCommands(program: Command, context: CommandContext):
     });
   program
     .command('logs')
-    .description('show the end of the logs of the components, by time')
+    .description('show the last log lines of all components, by time')
     .addArgument(new Argument('[component]').choices(COMPONENTS))
-    .option('-f, --follow', 'go on with what is written from now on')
+    .option('-f, --follow', 'keep printing new lines')
     .action(async (component, { follow }) => {
       const { logs } = await import('./logs.ts');
       await finish(logs(terminal, layout(), { component, follow }));

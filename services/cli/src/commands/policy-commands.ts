@@ -10,7 +10,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   const policy = program.command('policy').description('write, sign and query policy bundles');
   policy
     .command('keygen')
-    .description('make a key pair for bundles or manifests')
+    .description('create a key pair for bundles or manifests')
     .requiredOption('--out <folder>', 'a new or an empty folder')
     .action(async (options) => {
       const { keygen } = await import('./keygen.ts');
@@ -56,7 +56,7 @@ export function addPolicyCommands(program: Command, context: CommandContext): vo
   addExplain(policy, context);
   policy
     .command('lint')
-    .description('warn about rules that may not do what they seem to do')
+    .description('warn about rules that are probably mistakes')
     .argument('<bundle.json>')
     .option('--json', 'print JSON')
     .action(async (file, options) => finish((await load()).policyLint(terminal, file, options)));

@@ -42,12 +42,14 @@ export function addToolsCommands(
     );
   tools
     .command('remove')
-    .description('take a server out of the manifest, and its rule out of the policy')
+    .description('remove a server from the manifest, and its rule from the policy')
     .argument('<server>', 'its name')
     .action(async (server) => finish((await load()).toolsRemove(terminal, await place(), server)));
   tools
     .command('test')
-    .description('show what policy says of the tools of a server, and run those without effects')
+    .description(
+      'show the policy decision for each tool of a server, and run tools without effects',
+    )
     .argument('<server>', 'its name')
     .action(async (server) => finish((await load()).toolsTest(terminal, await place(), server)));
 }
