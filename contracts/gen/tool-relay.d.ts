@@ -243,7 +243,7 @@ export interface RelaySettings {
     readonly framesPerSecond: number;
     readonly bytesPerSecond: string;
     /**
-     * Of tenants whose share is larger, by name. While devices of several tenants send, a tenant has its weight of what the pod passes on, and what it sends beyond that waits.
+     * The share of each named tenant; 1 for all others. While devices of several tenants send, the pod forwards their frames in proportion to these weights, and what a tenant sends beyond its share waits.
      */
     readonly weights: {
       readonly [k: string]: number;

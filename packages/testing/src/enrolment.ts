@@ -9,7 +9,7 @@ interface DeviceOptions {
   readonly tenant?: string;
   readonly nowMs?: number;
   readonly expiresInMs?: number;
-  /** Of a device that enrolled before. */
+  /** The key of a device that enrolled before. */
   readonly deviceKey?: TestKey;
   /** A key other than the authority's, for a forged credential. */
   readonly signedBy?: TestKey;

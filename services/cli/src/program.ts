@@ -170,7 +170,7 @@ function addChatCommands(program: Command, { terminal, finish, layout }: Command
     .argument('<tool>', 'such as fs.read')
     .argument('[arguments]', `a JSON object, such as '{"path":"welcome.txt"}'`, '{}')
     .option('--json', 'print one JSON event per line')
-    .option('--device <id>', 'device whose tool it is')
+    .option('--device <id>', 'device that offers the tool')
     .option('--no-device', 'call a tool of the host')
     .action(async (tool, argumentsJson, options) => {
       const { call } = await LOAD.call();

@@ -68,7 +68,7 @@ interface Exchange {
 
 /** One connection of a listener: what it holds open, and for how long it may go on. */
 export class Connection {
-  /** Of its peer, or of whom a load balancer connects for. */
+  /** The address of its peer, or of the client for whom a load balancer connects. */
   readonly address: string;
   readonly network: string;
   readonly #clock: () => number;

@@ -163,7 +163,7 @@ function printDevice(terminal: Terminal, device: Device): void {
   const connection = `bridge ${bridgeVersion}  on ${relayId}, epoch ${epoch}, since ${since ?? 'an unknown time'}`;
   const way = transport === Transport.HTTP_STREAM ? ', over an HTTP stream' : '';
   print(terminal, `${paint('bold', foreignLine(deviceId))}  ${foreignLine(connection)}${way}`);
-  if (device.catalog === undefined) print(terminal, '  its relay does not say what it offers');
+  if (device.catalog === undefined) print(terminal, '  its relay does not report its tools');
   for (const server of device.catalog?.servers ?? []) {
     const named = server.version === '' ? server.name : `${server.name} ${server.version}`;
     print(terminal, `  ${foreignLine(named)} (${stateOf(server)})`);

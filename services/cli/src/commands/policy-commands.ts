@@ -77,7 +77,7 @@ function addExplain(policy: Command, { terminal, finish, installed }: CommandCon
   policy
     .command('explain')
     .description('explain a decision, rule by rule')
-    .argument('[bundle.json]', 'signed or not (default: the one of this installation)')
+    .argument('[bundle.json]', "signed or unsigned (default: this installation's)")
     .requiredOption('--tool <name>', 'such as fs.read')
     .option('--arguments <json>', 'the arguments of the call', parseArguments, {})
     .option('--root <argument=folder>', 'where relative paths of the argument start', collectPaths)

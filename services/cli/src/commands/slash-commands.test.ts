@@ -141,7 +141,7 @@ test('[CLI-01] /help lists every command, /why explains the last turn, /exit end
   for (const name of ['help', 'tools', 'model', 'device', 'why', 'exit']) {
     assert.match(help, new RegExp(`^ {2}/${name} `, 'm'));
   }
-  assert.match(await type('/why'), /^ {2}this conversation has had no turn yet\n/);
+  assert.match(await type('/why'), /^ {2}no turn in this conversation yet\n/);
   await type('hello');
   // The fake host has no ledger, and its turns have no id of ours.
   assert.match(await type('/why'), /t-1 is not the id of a turn or call/);

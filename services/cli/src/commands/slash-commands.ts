@@ -126,7 +126,7 @@ export class SlashCommands {
   async #why(argument: string): Promise<void> {
     const subject = argument || this.lastTurnId;
     if (subject === '') {
-      print(this.#terminal, '  this conversation has had no turn yet');
+      print(this.#terminal, '  no turn in this conversation yet');
       return;
     }
     const { why } = await import('./why.ts');

@@ -182,7 +182,7 @@ function printDevices(terminal: Terminal, known: Devices): void {
       const count = counted(tools.length, 'tool');
       return `${name} ${ServerState[state]?.toLowerCase() ?? 'unknown'} (${count})`;
     });
-    const known = catalog === undefined ? 'its relay does not say what it offers' : 'no servers';
+    const known = catalog === undefined ? 'its relay does not report its tools' : 'no servers';
     const offered = servers.length === 0 ? known : servers.join(', ');
     print(
       terminal,

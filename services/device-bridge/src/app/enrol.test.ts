@@ -20,9 +20,9 @@ interface Changes {
   readonly tenant?: string;
   readonly deviceId?: string;
   readonly publicKey?: KeyObject;
-  /** Of the credential that is there. */
+  /** The tenant of the credential that is already there. */
   readonly earlierTenant?: string;
-  /** Of the policy. */
+  /** The signed policy that the registrar gives. */
   readonly envelope?: string;
 }
 

@@ -74,7 +74,7 @@ export async function vendorServer(t: TestContext, answer: Answer): Promise<Vend
   return vendor;
 }
 
-/** What the vendor publishes as an example of a reply: reasoning, text, two calls at once, and counts. */
+/** A reply in the events that the vendor documents: reasoning, text, two calls at once, and counts. */
 export function eventsOf(type: VendorType): Buffer {
   return readFileSync(new URL(`${type}.sse`, import.meta.url));
 }

@@ -8,7 +8,7 @@ const QUANTUM_UNITS = 16;
 const ACTIVE_MS = 1000;
 /** Held for all tenants together. What is read beyond it is passed on out of turn. */
 const MAX_HELD_BYTES = 16 * 1024 * 1024;
-/** Of a frame that is held, beside its bytes. */
+/** What a held frame costs beside its bytes. */
 const HELD_OVERHEAD_BYTES = 200;
 
 /** A device of which frames are held. */

@@ -32,7 +32,7 @@ export class JournalState {
   readonly marks = new Set<string>();
   readonly entries = new Map<string, JournalEntry>();
   readonly filed = new Map<string, FiledResult>();
-  /** Of all results that are not acknowledged. */
+  /** The size of all results that are not acknowledged. */
   resultBytes = 0;
 
   constructor(id: Uint8Array) {
@@ -55,7 +55,7 @@ export class JournalState {
     this.#put({ ...rest, state: 'acknowledged', resultBytes: result.length });
   }
 
-  /** Of a finished call whose result is in a file. Without it, nobody can say how the call ended. */
+  /** Takes the result that a finished call has in a file. Without it, nobody can say how the call ended. */
   giveResult(callId: string, result: Uint8Array | undefined): void {
     const [entry, filed] = [this.entries.get(callId), this.filed.get(callId)];
     if (entry?.state !== 'finished' || filed === undefined) return;
