@@ -8,7 +8,7 @@ import { type Program, startProgram } from './relay/program.ts';
 import { type Figure, report } from './report.ts';
 import { inTurns } from './scale/measure/relay-costs.ts';
 
-/** So that what grows with the first connections, such as the young generation, is nobody's. */
+/** Warms up, so that memory that grows with the first connections is not counted. */
 const WARM_UPS = 1000;
 const COUNTS = [3_000, 15_000];
 /** Beyond the connection itself. */

@@ -5,7 +5,7 @@ import { figure, size, TIMEOUT_MS } from './attack.ts';
 import { type AttackedHost, startAttackedHost, turnsDuring } from './attacked-host.ts';
 
 const AT_ONCE = 50;
-/** Of a turn's CPU. */
+/** A share of a turn's CPU. */
 const MAX_RATIO = 1 / 5;
 const COMPARED = size({ short: 5, long: 9 });
 /** Only the first hundred refusals of a token are certain to be explained. */

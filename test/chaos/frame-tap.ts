@@ -38,7 +38,7 @@ const TURNS_TO_PASS = 10;
 
 /**
  * Stands between a relay and its peers, reads every frame, and lets a trap decide when it passes.
- * Pings and pongs pass unanswered, so that a stopped process seems as silent as it is.
+ * Pings and pongs pass unanswered, so that a stopped process seems silent.
  */
 export class FrameTap {
   readonly #options: TapOptions;
@@ -76,7 +76,7 @@ export class FrameTap {
     return (this.#server.address() as AddressInfo).port;
   }
 
-  /** Sends a message to whoever dialled the relay, as if from the relay. */
+  /** Sends a message to the peer that dialled the relay, as if from the relay. */
   replay(message: Uint8Array): number {
     for (const socket of this.#diallers) socket.send(message, () => {});
     return this.#diallers.size;

@@ -107,7 +107,7 @@ export class World {
     return pid;
   }
 
-  /** SIGKILL at once, for whoever has the pid already; restart() waits for the end. */
+  /** SIGKILL at once, for a caller that has the pid already; restart() waits for the end. */
   killNow(victim: Victim, pid: number): void {
     this.kills.push({ victim, atMs: Date.now() });
     process.kill(pid, 'SIGKILL');

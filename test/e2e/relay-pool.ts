@@ -19,7 +19,7 @@ const STOP_TIMEOUT_MS = 30_000;
 /** A relay of its own process. */
 export class RelayPod {
   readonly relayId: string;
-  /** Of its configuration. */
+  /** From its configuration. */
   readonly file: string;
   readonly #layout: Layout;
   readonly #adminUrl: string;

@@ -24,7 +24,7 @@ export interface ZlErrorOptions extends ErrorOptions {
   readonly field?: string;
   /** Nothing, when absent. */
   readonly happened?: Happened;
-  /** How long whoever refused asks to wait. */
+  /** How long the peer that refused asks to wait. */
   readonly retryAfterMs?: number;
 }
 

@@ -25,7 +25,7 @@ export interface RpcHandlerOptions extends Omit<ConnectNodeAdapterOptions, 'fall
   readonly gate?: Gate;
 }
 
-/** An RPC of which nobody has read more than its headers. */
+/** An RPC whose headers have been read, and nothing more. */
 export interface ArrivedRpc {
   readonly method: DescMethod;
   readonly request: Http2ServerRequest;

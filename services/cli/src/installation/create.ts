@@ -99,7 +99,7 @@ async function publicJwk({ publicPem }: KeyPair) {
 /** The device of an installation of release 0.1 witnesses the ledger of its host as well. */
 async function addWitness({ device, receiptKeys }: Layout): Promise<void> {
   const config = parseDocument(await readFile(device.config, 'utf8'));
-  // What is no YAML the bridge itself names, with the place.
+  // The bridge itself reports broken YAML, with the place.
   if (config.errors.length > 0 || config.has('witness')) return;
   config.set('witness', { hostKeysDir: receiptKeys.host });
   await writePrivate(device.config, String(config));

@@ -11,7 +11,7 @@ const MAX_HELD_BYTES = 16 * 1024 * 1024;
 /** What a held frame costs beside its bytes. */
 const HELD_OVERHEAD_BYTES = 200;
 
-/** A device of which frames are held. */
+/** A device with held frames. */
 export interface Sender {
   /** Passes on the next frame. Returns its size, or undefined when there is none. */
   passNext(): number | undefined;
@@ -27,7 +27,7 @@ export interface Sender {
  */
 export class FairShares {
   readonly #monotonicMs: () => number;
-  /** The tenants of which frames are held; the first has the turn. */
+  /** Tenants with held frames; the first has the turn. */
   readonly #line = new Set<TenantShare>();
   #turn = 0;
   #isScheduled = false;
@@ -45,7 +45,7 @@ export class FairShares {
     return new TenantShare(this, weight * QUANTUM_UNITS);
   }
 
-  /** Of the event loop. */
+  /** The turn of the event loop. */
   get turn(): number {
     return this.#turn;
   }

@@ -104,7 +104,7 @@ export class RevocationAuthority {
     return this.#inTurn(() => this.#revoke(device, operator));
   }
 
-  /** A revoked device has a credential that counts: whoever looks for it must not be told otherwise. */
+  /** A revoked device has enrolled again, so it must no longer be reported as revoked. */
   enrolledAgain(device: DeviceIdentity): Promise<void> {
     return this.#inTurn(async () => {
       const entry = this.#entryOf(device);

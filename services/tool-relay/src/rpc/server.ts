@@ -64,7 +64,7 @@ export function offer<S extends DescService>(
 
 export interface ListenerBalancers {
   readonly origins: Origins | undefined;
-  /** The address of whoever sent a request over a connection of that address. */
+  /** The address of the client whose request came over a connection from that address. */
   originOf(address: string, forwardedFor: string | undefined): string;
 }
 

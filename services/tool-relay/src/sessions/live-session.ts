@@ -16,7 +16,7 @@ import { type Renewer, SessionRenewal } from './session-renewal.ts';
 /** Reading a large catalog delays every call by milliseconds. A bridge starts its servers one by one. */
 const CATALOGS_PER_SECOND = 16;
 const CATALOG_RETRY_MS = 100;
-/** A device of which as many frames are held is not read until they have been passed on. */
+/** A device with so many held frames is not read until they have been passed on. */
 const MAX_HELD_FRAMES = 16;
 /** One past the callee's kinds, 48 to 63. */
 const END_OF_CALLEE_KINDS = 64;

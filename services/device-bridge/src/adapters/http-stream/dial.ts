@@ -175,7 +175,7 @@ class DialledStream implements RelaySocket {
       bytes += record.length;
       return bytes > this.#maxPostBytes;
     });
-    // A record that fits into none is sent alone, and refused.
+    // A record that is larger than any POST is sent alone, and refused.
     const records = this.#queue.splice(0, fits < 0 ? this.#queue.length : Math.max(1, fits));
     this.#attempt(Buffer.concat(records), 0);
   }

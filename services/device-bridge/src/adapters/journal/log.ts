@@ -42,7 +42,7 @@ const readLater = promisify(read);
 const syncLater = promisify(fdatasync);
 
 /**
- * A file of records, of which any number may be lost from the end in a crash and none before. Its beginning is
+ * A file of records. A crash may lose any number from the end, and none before. Its beginning is
  * written under another name, synced and renamed, and ends with a mark: damage before the mark is never a crash.
  */
 export class RecordLog {
@@ -254,7 +254,7 @@ export function replaced(path: string): ZlError {
 
 const OUT_OF_ROOM = new Set(['ENOSPC', 'EDQUOT', 'EFBIG']);
 
-/** The write did nothing, and may succeed when there is space. A sync that failed is no such case. */
+/** The write did nothing, and may succeed when there is space. A failed sync is different. */
 export function isOutOfRoom(reason: unknown): reason is NodeJS.ErrnoException {
   if (!(reason instanceof Error && 'code' in reason && typeof reason.code === 'string'))
     return false;

@@ -18,7 +18,7 @@ const MAX_SET_ASIDE = 3;
 
 export interface OpeningObserver extends JournalObserver {
   corrupt(error: ZlError): void;
-  /** What the last run wrote in part, as the machine lost power, and nobody was told of. */
+  /** What the last run wrote in part when the machine lost power. Nobody had been told of it. */
   torn(bytes: number): void;
 }
 

@@ -111,7 +111,7 @@ export class Route {
     this.#proxy = proxy;
   }
 
-  /** TLS was opened with the server, or with whoever answers for it. */
+  /** TLS was opened with the server, or with a proxy in its place. */
   get isReached(): boolean {
     return this.#isReached;
   }

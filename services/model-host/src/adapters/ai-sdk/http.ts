@@ -62,7 +62,7 @@ export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): P
 }
 
 function bounded(body: Readable, maxBytes: number): ReadableStream<Uint8Array> {
-  // Whoever reads gets the error; without a reader nobody needs it.
+  // The reader gets the error; without a reader it does not matter.
   body.on('error', () => {});
   const pieces = body.iterator({ destroyOnReturn: true });
   let bytes = 0;

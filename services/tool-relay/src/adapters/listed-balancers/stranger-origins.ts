@@ -53,7 +53,7 @@ export function strangerOrigins(
   };
 }
 
-/** The address of whoever sent a request over a connection of that address. */
+/** The address of the client whose request came over a connection from that address. */
 export function originOf(
   balancers: Balancers,
   address: string,
