@@ -105,7 +105,7 @@ test('[AUD-01] a host whose ledger was altered while it was stopped serves no to
     assert.match(readiness, /the ledger is corrupt: /, change);
     assert.equal(component.status, 'down', change);
     assert.equal(component.error.id, 'ledger.corrupt', change);
-    assert.match(status, /ledger is down: .*\n +Restore the folder of the ledger/, change);
+    assert.match(status, /ledger is down: .*\n +Restore the ledger's folder/, change);
     const chat = await turnOf(system, 'hello');
     assert.deepEqual([chat.ending, chat.calls], ['done', []], change);
     const { calls } = await turnOf(system, 'read welcome.txt');

@@ -37,6 +37,7 @@ const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]
     'zl_relay_redirects_total',
     'zl_relay_route_lost_total',
     'zl_relay_sessions_total',
+    'zl_relay_stream_requests_total',
     'zl_relay_unadmitted_total',
     'zl_rpc_cut_total',
     // In the role registrar, and with a Redis.

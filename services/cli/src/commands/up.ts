@@ -3,7 +3,7 @@ import { readFile } from 'node:fs/promises';
 import { setTimeout as delay } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
 import { foreignLine } from '@zerolatency/redaction';
-import { parse } from 'yaml';
+import { parseDocument } from 'yaml';
 import { checkFolder, createInstallation } from '../installation/create.ts';
 import { enrolDevice, needsEnrolment } from '../installation/enrol-device.ts';
 import { exclusively } from '../installation/exclusive.ts';
@@ -129,10 +129,10 @@ async function bringUp(terminal: Terminal, layout: Layout, relays: number | unde
 /** None for a host that runs, or whose own configuration names providers. */
 async function providersFor(terminal: Terminal, layout: Layout): Promise<readonly FoundProvider[]> {
   if ((await runningPid(layout, 'model-host')) !== undefined) return [];
-  const own = parse(await readFile(layout.host.config, 'utf8'));
-  return own?.models === undefined && own?.providers === undefined
-    ? await findProviders(terminal.env)
-    : [];
+  const own = parseDocument(await readFile(layout.host.config, 'utf8'));
+  // The host itself reports broken YAML, with the place.
+  const hasModels = own.errors.length > 0 || own.has('models') || own.has('providers');
+  return hasModels ? [] : findProviders(terminal.env);
 }
 
 async function startMissing(
