@@ -1,10 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { Agent, type IncomingMessage, type RequestOptions, request } from 'node:http';
-import { createServer } from 'node:net';
 import { join } from 'node:path';
-import { eventually } from '@zerolatency/testing';
+import { eventually, freePort } from '@zerolatency/testing';
 import { lifetime } from '../lifetime.ts';
 
 export const PACKAGE = 'supergateway@4.0.0';
@@ -143,14 +141,4 @@ function resultOf(event: string): string {
   const { result, error } = JSON.parse(dataOf(event) || event);
   if (error !== undefined || result.isError) throw new Error(`the peer failed: ${event}`);
   return result.content[0].text;
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const address = server.address();
-  server.close();
-  await once(server, 'close');
-  if (address === null || typeof address === 'string') throw new Error('not listening');
-  return address.port;
 }

@@ -4,6 +4,7 @@ export { eventually } from './eventually.ts';
 export { FakeClock, type FakeTimer } from './fake-clock.ts';
 export { type FaultProxy, faultProxy } from './fault-proxy.ts';
 export { type FrameFields, frameBytes, onFrames } from './frames.ts';
+export { freePort } from './free-port.ts';
 export { type FullDisk, fullDisk } from './full-disk.ts';
 export { makeKey, type TestKey } from './key.ts';
 export { needsBubblewrap } from './needs-bubblewrap.ts';

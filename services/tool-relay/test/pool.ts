@@ -1,9 +1,8 @@
-import { once } from 'node:events';
-import { type AddressInfo, createServer } from 'node:net';
 import type { TestContext } from 'node:test';
 import type { JsonValue } from '@bufbuild/protobuf';
 import {
   faultProxy,
+  freePort,
   makeAuthority,
   makeEnrolment,
   startRedis,
@@ -48,13 +47,4 @@ export async function pool(
   const pods: Pod[] = [];
   for (let index = 1; index <= size; index++) pods.push(await start(`relay-${index}`));
   return { redis, network, pods, start, ...surroundings };
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1');
-  await once(server, 'listening');
-  const { port } = server.address() as AddressInfo;
-  server.close();
-  await once(server, 'close');
-  return port;
 }
