@@ -83,7 +83,7 @@ export interface PreparedCall {
 
 /** Offered tools of which policy allows no call. */
 export interface WithheldTools {
-  /** Both undefined when there is no bundle. */
+  /** Both undefined without a bundle. */
   readonly policyId?: string;
   readonly policyDigest?: Digest;
   readonly tools: readonly WithheldTool[];

@@ -10,7 +10,7 @@ export interface ProcessMark {
   readonly birth: string;
 }
 
-/** Undefined when there is no such process. */
+/** Undefined when the process does not exist. */
 export function markOf(pid: number): ProcessMark | undefined {
   return exists(pid) ? { pid, birth: birthOf(pid) } : undefined;
 }

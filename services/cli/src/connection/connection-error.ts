@@ -4,7 +4,7 @@ import { fromConnectError } from '@zerolatency/service/rpc';
 
 export interface RemoteService {
   readonly url: string;
-  /** When there was no connection, so that nothing was sent. */
+  /** Before a connection was open, so nothing was sent. */
   readonly unreachable: Extract<
     ErrorId,
     'host.unreachable' | 'relay.unreachable' | 'registrar.unreachable'

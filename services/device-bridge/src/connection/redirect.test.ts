@@ -184,7 +184,7 @@ test('[RLY-03] a relay that redirects after each welcome is not obeyed ever fast
     assert.ok(connection.state.name === 'live' && connection.state.successor?.name === 'lost');
     const { retryInMs } = connection.state.successor;
     waitedMs += retryInMs;
-    // A relay that lives long enough to be proven shows that there is no loop.
+    // A relay that has kept the device for so long is no longer taken for one in a loop.
     if (retryInMs >= 2_000) break;
     clock.advance(retryInMs);
     await challenged(rig);

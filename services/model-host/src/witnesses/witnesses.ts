@@ -120,7 +120,7 @@ export class Witnesses {
     } catch (reason) {
       if (!(reason instanceof ZlError) || reason.id !== 'ledger.corrupt') throw reason;
       this.#contradicted(asked.device, held.size, reason);
-      // The device sees that there is no proof, and keeps this note as evidence.
+      // The device notices that the proof is missing, and keeps this note as evidence.
       await exchange(asked, unproved(held.size, note));
       return 'contradicted';
     }

@@ -14,7 +14,7 @@ export interface RedisSecrets {
 export interface ScriptRunner {
   /** Settles with the first try. */
   readonly firstTry: Promise<void>;
-  /** Fails within the command timeout, and at once while there is no connection. */
+  /** Fails within the command timeout, and at once while disconnected. */
   run(
     script: Script,
     keys: readonly string[],
