@@ -40,9 +40,13 @@ class Calls:
         at_ms = time_ms(record["at"])
         kind = record["kind"]
         if kind in ("call.intent", "policy.denied"):
-            if body["callId"] in self.calls:
+            known = self.calls.get(body["callId"])
+            if known is None:
+                self.begin(body["callId"], body, **{kind.split(".")[1]: body})
+            elif kind == "call.intent" and is_intended_again(known, body):
+                known["intent"] = body
+            else:
                 raise Fault("is not the first record of its call")
-            self.begin(body["callId"], body, **{kind.split(".")[1]: body})
             decide = self.policies.allowed if kind == "call.intent" else self.policies.denied
             decide(body, at_ms)
         elif kind == "call.receipt":
@@ -179,6 +183,21 @@ class Calls:
         if is_known:
             raise Fault(f"is not signed by the {role}")
         self.left.update(f"{role} key {signature['keyid']}" for signature in signatures)
+
+
+TARGET = ("journalId", "requestDigest", "deadlineUnixMs")
+
+
+def is_intended_again(call, intent):
+    before = call["intent"]
+    if before is None or call["ended"] or call["named"]:
+        return False
+    if "journalId" not in before or "journalId" not in intent:
+        return False
+    if before["journalId"] == intent["journalId"]:
+        return False
+    kept = [{name: body[name] for name in body if name not in TARGET} for body in (before, intent)]
+    return kept[0] == kept[1]
 
 
 def time_ms(text):

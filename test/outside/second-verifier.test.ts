@@ -12,7 +12,7 @@ import {
   verifyCheckpoint,
   verifyLedger,
 } from '@zerolatency/ledger';
-import { generateKeyPair, toBase64, verifierFromPem } from '@zerolatency/signing';
+import { digestOf, generateKeyPair, toBase64, verifierFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { BYTE_ALTERATIONS } from './altered-bytes.ts';
 import {
@@ -57,6 +57,17 @@ function asFirstRelease(drafts: readonly Draft[]): Draft[] {
     const { kind, body } = draft;
     const lost = kind === 'turn' ? { callIds: [...Object(body.callIds), 'f'.repeat(32)] } : {};
     return { ...draft, v: 1, body: { ...body, ...lost } };
+  });
+}
+
+/** The device came back with another journal before the call was sent. */
+function intendedAgain(drafts: readonly Draft[]): Draft[] {
+  return drafts.flatMap((draft) => {
+    if (draft.kind !== 'call.intent') return [draft];
+    return ['a', 'b'].map((journal) => {
+      const target = { journalId: journal.repeat(32), deadlineUnixMs: 1_900_000_000_000 };
+      return { ...draft, body: { ...draft.body, ...target, requestDigest: digestOf(journal) } };
+    });
   });
 }
 
@@ -127,24 +138,27 @@ test(
     await ledger.close();
     const first = join(tempDir(t), 'first');
     await writeLedger(first, asFirstRelease(honestDrafts()));
+    const again = join(tempDir(t), 'again');
+    await writeLedger(again, intendedAgain(honestDrafts()));
     const ledgers = new Map([
       ['honest', await honest(t)],
       ['segments', dir],
       ['release 0.1.0', first],
+      ['intended again', again],
     ]);
     const { ours, theirs } = await both(t, ledgers);
     assert.deepEqual(theirs, ours);
     assert.deepEqual(
       ours.map(([, { verdict }]) => verdict),
       // The bundle of the second is not kept.
-      ['valid', 'unchecked', 'valid'],
+      ['valid', 'unchecked', 'valid', 'valid'],
     );
     const stranger = verifierFromPem(generateKeyPair().publicPem);
     const unknown = await both(t, ledgers, { hostKeys: [stranger], deviceKeys: [stranger] });
     assert.deepEqual(unknown.theirs, unknown.ours);
     assert.deepEqual(
       unknown.ours.map(([, { verdict }]) => verdict),
-      ['unchecked', 'unchecked', 'unchecked'],
+      ['unchecked', 'unchecked', 'unchecked', 'unchecked'],
     );
   },
 );

@@ -110,6 +110,23 @@ test('[AUD-01] calls outside of a turn, or of a turn that goes on, have one rece
   }
 });
 
+test('[AUD-01] an open call is intended again for another journal, with nothing else changed', async () => {
+  const target = (journal: string) => ({
+    ...{ journalId: journal.repeat(32), requestDigest: digestOf(journal) },
+    deadlineUnixMs: 1_900_000_000_000,
+  });
+  const again = /is not the first record of call/;
+  const { read } = reading();
+  assert.equal(read(intent(1, target('a'))), undefined);
+  assert.match(read(intent(1, target('a'))) ?? '', again, 'the same journal');
+  assert.match(read(intent(1)) ?? '', again, 'no journal');
+  assert.match(read(intent(1, { ...target('b'), tool: 'fs.list' })) ?? '', again);
+  assert.match(read(denial(1)) ?? '', again);
+  assert.equal(read(intent(1, target('b'))), undefined);
+  assert.equal(read(await receipt(1)), undefined);
+  assert.match(read(intent(1, target('c'))) ?? '', again, 'the call has ended');
+});
+
 test('[AUD-01] a turn names each of its calls once, and only those', async () => {
   const faults: [fault: RegExp | undefined, calls: number[], changes?: object][] = [
     [undefined, [1, 2]],

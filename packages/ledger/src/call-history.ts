@@ -13,7 +13,7 @@ interface Call {
   readonly turnId: string | undefined;
   readonly tenant: string;
   readonly user: string;
-  readonly intent?: Intent;
+  intent?: Intent;
   readonly denial?: Denial;
   isConcluded: boolean;
   isNamed: boolean;
@@ -101,8 +101,10 @@ export class CallHistory {
 
   #intent(intent: Intent, atMs: number): string | undefined {
     const { callId, turnId, tenant, user, caps = {} } = intent;
-    if (this.#calls.has(callId)) return `is not the first record of call ${callId}`;
-    this.#begin(callId, { turnId, tenant, user, intent });
+    const known = this.#calls.get(callId);
+    if (known === undefined) this.#begin(callId, { turnId, tenant, user, intent });
+    else if (isIntendedAgain(known, intent)) known.intent = intent;
+    else return `is not the first record of call ${callId}`;
     return this.#policies.faultInAllowed({ ...intent, caps }, atMs);
   }
 
@@ -188,6 +190,20 @@ export class CallHistory {
     else ofTurn.push(callId);
     return call;
   }
+}
+
+/** A device that comes back with another journal before the call is sent needs another intent. */
+function isIntendedAgain(call: Call | typeof COMPLETE, intent: Intent): call is Call {
+  if (call === COMPLETE || call.isConcluded || call.isNamed) return false;
+  const { journalId } = call.intent ?? {};
+  if (call.intent === undefined || journalId === undefined) return false;
+  if (intent.journalId === undefined || intent.journalId === journalId) return false;
+  return canonicalText(withoutTarget(intent)) === canonicalText(withoutTarget(call.intent));
+}
+
+function withoutTarget(intent: Intent) {
+  const { journalId: _, requestDigest: __, deadlineUnixMs: ___, ...call } = intent;
+  return call;
 }
 
 /** For a receipt that this program cannot read. */
