@@ -104,7 +104,9 @@ const redisRestarts: Fault = {
   async play({ t, world }) {
     const { port } = world.redis;
     await world.redis.stop();
-    world.redis = await startRedis({ dir: tempDir(t), port });
+    const redis = await startRedis({ dir: tempDir(t), port });
+    t.after(() => redis.stop());
+    world.redis = redis;
   },
 };
 
