@@ -162,9 +162,10 @@ test('[CLI-01] a list longer than the screen is shown whole and once', async (t)
 test('[CLI-01] what is said of a device that is away stands on a line of its own', async (t) => {
   const gate = Promise.withResolvers<void>();
   const { person } = await chatting(t, async function* (turn) {
-    if (turn.start.deviceId === '') return yield* answer(turn);
     await gate.promise;
-    yield { case: 'error', value: { id: 'device.offline', message: 'asleep', help: 'wait' } };
+    const error = { id: 'device.offline', message: 'asleep', help: 'wait' };
+    yield { case: 'deviceUnavailable', value: { error } };
+    yield* answer(turn);
   });
   person.type('go\r');
   await sees(person, SPINNER);

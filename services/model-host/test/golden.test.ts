@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
-import type { FakeTool } from './support/fake-toolbox.ts';
+import { AWAY, type FakeTool } from './support/fake-toolbox.ts';
 import { startTestHost } from './support/host.ts';
 import { cancel, Requests, start } from './support/streams.ts';
 import { transcriptOf } from './support/transcript.ts';
@@ -17,6 +17,7 @@ interface Scenario {
   readonly tools?: Readonly<Record<string, FakeTool>>;
   readonly limits?: Parameters<typeof start>[0]['limits'];
   readonly deviceId?: string;
+  readonly deviceOptional?: boolean;
   /** The client cancels as soon as it sees this event. */
   readonly cancelAt?: ChatEvent['event']['case'];
 }
@@ -42,6 +43,13 @@ const scenarios: Readonly<Record<string, Scenario>> = {
   'read-missing-file': { says: 'read nothing.txt', tools: { 'fs.read': fsRead } },
   'read-denied': { says: 'read secret.txt', tools: { 'fs.read': denied } },
   'no-device': { says: 'read the welcome file', tools: { 'fs.read': fsRead }, deviceId: '' },
+  'device-away': { says: 'read the welcome file', deviceId: AWAY },
+  'device-away-and-optional': {
+    says: 'read the welcome file',
+    tools: { 'fs.read': fsRead },
+    deviceId: AWAY,
+    deviceOptional: true,
+  },
   'one-call-of-two-fails': {
     says: 'read welcome.txt and nothing.txt',
     tools: { 'fs.read': fsRead },
@@ -86,6 +94,7 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 for (const [name, scenario] of Object.entries(scenarios)) {
   test(`[HOST-01] [HOST-02] the transcript of ${name} is unchanged`, async (t) => {
     const { rules = '', tools = {}, says, limits, deviceId = 'laptop', cancelAt } = scenario;
+    const { deviceOptional = false } = scenario;
     const host = await startTestHost(t, { rules, tools });
     const requests = new Requests();
     requests.send(
@@ -93,6 +102,7 @@ for (const [name, scenario] of Object.entries(scenarios)) {
         text: says,
         sessionId: 'session',
         deviceId,
+        deviceOptional,
         ...(limits === undefined ? {} : { limits }),
       }),
     );

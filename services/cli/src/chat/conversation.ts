@@ -1,6 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
 import { type ChatEvent, Role } from '@zerolatency/proto/agent';
-import type { Error as TurnError } from '@zerolatency/proto/errors';
 import type { ChatStream, TurnOptions } from './session.ts';
 
 /** Well below the host's limits on history (200 messages, 1 MiB). */
@@ -8,22 +7,12 @@ const MAX_MESSAGES = 100;
 const MAX_CHARS = 128 * 1024;
 
 type Memory = Pick<TurnOptions, 'sessionId' | 'history'>;
-interface TurnChoice extends Pick<TurnOptions, 'deviceId' | 'model'> {
-  /** A turn whose device cannot be reached is then run without one. */
-  readonly onDeviceAway?: ((error: TurnError) => void) | undefined;
-}
+type TurnChoice = Pick<TurnOptions, 'deviceId' | 'deviceOptional' | 'model'>;
 
 interface Said {
   readonly role: Role;
   readonly text: string;
 }
-
-/** Reported before a turn begins, so nothing has happened. */
-const AWAY: ReadonlySet<string> = new Set([
-  'device.offline',
-  'device.unknown',
-  'relay.unreachable',
-]);
 
 /** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
@@ -40,37 +29,15 @@ export class Conversation {
   }
 
   async *turn(text: string): AsyncGenerator<ChatEvent> {
-    const { onDeviceAway, ...chosen } = this.#choice();
     const { session, memory } = await this.#usable();
-    const events = session.turn(text, { ...chosen, ...memory });
-    if (onDeviceAway === undefined) {
-      yield* this.#run(text, events);
-      return;
-    }
-    const away = yield* this.#run(text, events, AWAY);
-    if (away === undefined) return;
-    onDeviceAway(away);
-    const again = await this.#usable();
-    const without = { ...chosen, ...again.memory, deviceId: '' };
-    yield* this.#run(text, again.session.turn(text, without));
-  }
-
-  /** Returns the error, unseen, of a turn that can be run without its device. */
-  async *#run(
-    text: string,
-    events: AsyncIterable<ChatEvent>,
-    away: ReadonlySet<string> = new Set(),
-  ): AsyncGenerator<ChatEvent, TurnError | undefined> {
     let answer = '';
-    for await (const event of events) {
+    for await (const event of session.turn(text, { ...this.#choice(), ...memory })) {
       const { case: kind, value } = event.event;
-      if (kind === 'error' && away.has(value.id)) return value;
       this.#sessionId ||= event.sessionId;
       if (kind === 'assistantDelta') answer += value.text;
       if (kind === 'assistantDone') this.#remember(text, answer);
       yield event;
     }
-    return undefined;
   }
 
   cancel(): void {

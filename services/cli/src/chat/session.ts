@@ -24,7 +24,7 @@ export interface ChatTarget {
 /** The history is sent with the first turn of a new stream. */
 export type TurnOptions = Pick<
   MessageInitShape<typeof StartTurnSchema>,
-  'sessionId' | 'history' | 'deviceId' | 'model'
+  'sessionId' | 'history' | 'deviceId' | 'deviceOptional' | 'model'
 >;
 
 /** One StreamChat stream: turns one after another. */

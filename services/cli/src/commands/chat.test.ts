@@ -57,9 +57,11 @@ test('--json prints one event per line, with the same exit status', async (t) =>
 test('[CLI-02] a device that cannot be reached leaves a chat without tools, unless it was named', async (t) => {
   const made = await installed(t);
   const value = { id: 'device.offline', message: 'this-machine is not connected' };
-  const host = await serveHost(t, made, (turn) =>
-    turn.start.deviceId === '' ? answer(turn) : [{ case: 'error', value }],
-  );
+  const host = await serveHost(t, made, function* (turn) {
+    if (!turn.start.deviceOptional) return yield { case: 'error', value };
+    yield { case: 'deviceUnavailable', value: { error: value } };
+    yield* answer(turn);
+  });
   const bare = await made.zl(['chat', 'hi']);
   assert.equal(bare.status, 0);
   assert.match(bare.stdout, /^you said hi\n/);
@@ -67,12 +69,16 @@ test('[CLI-02] a device that cannot be reached leaves a chat without tools, unle
     bare.stderr,
     'zl: device.offline: this-machine is not connected; this answer is without tools. "zl doctor" names the hop that fails.\n',
   );
-  const asked = host.starts.map(({ start }) => start.deviceId);
-  assert.deepEqual(asked, ['this-machine', '']);
   const named = await made.zl(['chat', '--device', 'this-machine', 'hi']);
   assert.equal(named.status, 1);
   assert.match(named.stdout + named.stderr, /device\.offline/);
-  assert.equal(host.starts.length, 3);
+  assert.deepEqual(
+    host.starts.map(({ start }) => [start.deviceId, start.deviceOptional]),
+    [
+      ['this-machine', true],
+      ['this-machine', false],
+    ],
+  );
 });
 
 test('[CLI-02] a turn that the relay could not carry exits with 3', async (t) => {

@@ -1,5 +1,4 @@
 import type { ChatEvent } from '@zerolatency/proto/agent';
-import type { Error as TurnError } from '@zerolatency/proto/errors';
 import { foreignLine } from '@zerolatency/redaction';
 import { Conversation } from '../chat/conversation.ts';
 import { ChatHistory } from '../chat/history.ts';
@@ -54,16 +53,12 @@ export async function chat(
   };
   // Every stream needs a fresh access token, as the previous one may have expired.
   const open = async () => new ChatStream(await chatTarget(place.settings, options));
-  const transcript = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
-  const onDeviceAway = (error: TurnError) => {
-    transcript.end();
-    reportAway(terminal, error);
-    transcript.begin();
-  };
+  const shown = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
+  const transcript = reportingAway(terminal, shown);
   const conversation = new Conversation(open, () => ({
     deviceId: choice.deviceId,
+    deviceOptional: !choice.isDeviceNamed,
     model: choice.model,
-    onDeviceAway: choice.isDeviceNamed ? undefined : onDeviceAway,
   }));
   try {
     if (words.length > 0) {
@@ -83,9 +78,22 @@ export async function chat(
 }
 
 /** Who names a device wants its tools; without a name the answer counts for more. */
-function reportAway({ stderr }: Terminal, { id, message }: TurnError): void {
-  const why = foreignLine(`${id}: ${message}`);
-  stderr.write(`zl: ${why}; this answer is without tools. "zl doctor" names the hop that fails.\n`);
+function reportingAway({ stderr }: Terminal, transcript: Transcript): Transcript {
+  return {
+    ...transcript,
+    show(event) {
+      if (event.event.case === 'deviceUnavailable') {
+        const { id = '', message = '' } = event.event.value.error ?? {};
+        const why = foreignLine(`${id}: ${message}`);
+        transcript.end();
+        stderr.write(
+          `zl: ${why}; this answer is without tools. "zl doctor" names the hop that fails.\n`,
+        );
+        transcript.begin();
+      }
+      transcript.show(event);
+    },
+  };
 }
 
 interface PersonChat {

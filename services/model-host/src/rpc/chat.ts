@@ -218,6 +218,7 @@ function readStartTurn(start: StartTurn, onMasked: OnMasked): TurnStart {
     model: readModel(start.model),
     history: readHistory(start.history, onMasked),
     limits: readLimits(start.limits),
+    deviceOptional: start.deviceOptional,
     survivesDisconnect: readOnDisconnect(start.onDisconnect, 'start.on_disconnect'),
   };
 }

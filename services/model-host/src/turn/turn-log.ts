@@ -126,6 +126,11 @@ export class TurnLog {
     });
   }
 
+  deviceUnavailable(deviceId: string, error: ZlError): void {
+    const value = { deviceId, error: toErrorMessage(error, activeTraceId()) };
+    this.#append({ case: 'deviceUnavailable', value });
+  }
+
   usage(spent: SpentTokens): void {
     this.#append({ case: 'usage', value: usageOf(spent) });
   }

@@ -1,18 +1,13 @@
-import { fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
+import { type ErrorId, fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { EffectTracker } from '../calls/effect-tracker.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { AssistantPart, ModelMessage } from '../providers/port.ts';
-import {
-  type SpentTokens,
-  TokenBudget,
-  type TokenLimits,
-  type TokenUsage,
-  type TurnLimits,
-} from './budget.ts';
+import { type SpentTokens, TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
 import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
+import { nestedTurns } from './nested-turns.ts';
 import {
   ADMITTED,
   type EndState,
@@ -26,6 +21,14 @@ import { TurnClock, type TurnObserver } from './telemetry.ts';
 import { type AskedCall, readArguments, runToolStep } from './tool-step.ts';
 import { type TurnLog, usageOf } from './turn-log.ts';
 
+/** Nothing has happened yet, and only the tools of the device are out of reach. */
+const DEVICE_AWAY: ReadonlySet<ErrorId> = new Set([
+  'device.offline',
+  'device.unknown',
+  'directory.degraded',
+  'relay.unreachable',
+]);
+
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
 export interface TurnRequest {
@@ -36,6 +39,8 @@ export interface TurnRequest {
   readonly messages: readonly ModelMessage[];
   /** Run in place of a conversation with the model. */
   readonly call?: AskedCall | undefined;
+  /** The turn goes on without its device when that cannot be reached. */
+  readonly deviceOptional?: boolean;
   /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
   /** The call that started a nested turn. */
@@ -69,6 +74,8 @@ export interface TurnEnd {
   readonly happened: Happened;
   /** What the turn adds to the conversation; empty unless it is done. */
   readonly messages: readonly ModelMessage[];
+  /** The text after the last tool result; empty unless the turn is done. */
+  readonly answer: string;
   /** With the turns nested in it. */
   readonly usage: SpentTokens;
 }
@@ -85,6 +92,7 @@ export class Turn {
   readonly #startedAtMs: number;
   readonly #clock = new TurnClock();
   readonly #effects = new EffectTracker();
+  #scope: TurnScope;
   #toolbox: Toolbox = UNOPENED;
   #reply: Reply = { parts: [], toolCalls: [], stop: 'end' };
   #calls: readonly AskedCall[] = [];
@@ -93,6 +101,7 @@ export class Turn {
 
   constructor(request: TurnRequest, deps: TurnDeps, events: TurnLog) {
     this.#request = request;
+    this.#scope = request.scope;
     this.#deps = deps;
     this.#events = events;
     this.#budget = new TokenBudget(request.limits);
@@ -114,7 +123,9 @@ export class Turn {
     if (state.at !== 'done') state = { ...state, error: state.error.after(happened) };
     await this.#reportEnd(state);
     const added = state.at === 'done' ? this.#messages.slice(this.#request.messages.length) : [];
-    return { state, happened, messages: added, usage: this.#budget.spentInAll };
+    const last = added.findLast((message) => message.role === 'assistant');
+    const answer = last === undefined ? '' : textOf(last.content);
+    return { state, happened, messages: added, answer, usage: this.#budget.spentInAll };
   }
 
   #next(state: TurnState, input: TurnInput): TurnState {
@@ -155,8 +166,7 @@ export class Turn {
 
   async #begin(signal: AbortSignal): Promise<TurnInput> {
     signal.throwIfAborted();
-    const { scope } = this.#request;
-    this.#toolbox = await this.#deps.toolboxes.open(scope, signal, this.#callCounts);
+    this.#toolbox = await this.#openToolbox(signal);
     const { call } = this.#request;
     if (call !== undefined) {
       this.#calls = [call];
@@ -164,10 +174,24 @@ export class Turn {
     }
     const { withheld } = this.#toolbox;
     if (withheld !== undefined) {
-      this.#deps.recorder.recordWithheld(scope, withheld);
+      this.#deps.recorder.recordWithheld(this.#scope, withheld);
       this.#events.withheld(withheld);
     }
     return { type: 'begin' };
+  }
+
+  async #openToolbox(signal: AbortSignal): Promise<Toolbox> {
+    const open = () => this.#deps.toolboxes.open(this.#scope, signal, this.#callCounts);
+    const { deviceId } = this.#scope;
+    try {
+      return await open();
+    } catch (reason) {
+      const isAway = reason instanceof ZlError && DEVICE_AWAY.has(reason.id);
+      if (!isAway || this.#request.deviceOptional !== true) throw reason;
+      this.#events.deviceUnavailable(deviceId, reason);
+    }
+    this.#scope = { ...this.#scope, deviceId: '' };
+    return open();
   }
 
   async #callModel(signal: AbortSignal): Promise<TurnInput> {
@@ -217,42 +241,23 @@ export class Turn {
     return { type: this.#request.call === undefined ? 'acted' : 'answered' };
   }
 
-  /** Starts turns inside one call. All of them together spend no more than its share. */
+  /** Made when the call starts its first turn, which few calls do. */
   #nestedTurns(parentCallId: string, share: TokenLimits): NonNullable<CallOptions['startTurn']> {
-    const { scope, model, limits, depth } = this.#request;
-    const allowance = new TokenBudget(share);
-    const charge = (usage: TokenUsage) => {
-      allowance.chargeNested(usage);
-      this.#budget.chargeNested(usage);
-    };
-    return async (text, signal) => {
-      const left = allowance.shareAmong(1);
-      // Set aside until it ends, because a call may start another one meanwhile.
-      charge({ inputTokens: left.maxInputTokens, outputTokens: left.maxOutputTokens });
-      const { state, happened, messages, usage } = await this.#deps.runNested(
-        {
-          scope,
-          model,
-          limits: { ...limits, ...left },
-          messages: [userMessage(text)],
-          depth: depth + 1,
-          parentCallId,
-          callCounts: this.#callCounts,
+    const { model, limits, depth } = this.#request;
+    const same = { scope: this.#scope, model, callCounts: this.#callCounts, parentCallId };
+    let turns: CallOptions['startTurn'];
+    return (...task) => {
+      turns ??= nestedTurns({
+        share,
+        budget: this.#budget,
+        run: (text, left, signal) => {
+          const messages = [userMessage(text)];
+          const narrowed = { ...limits, ...left };
+          const nested = { ...same, messages, limits: narrowed, depth: depth + 1 };
+          return this.#deps.runNested(nested, signal);
         },
-        signal,
-      );
-      charge({
-        ...usage,
-        inputTokens: usage.inputTokens - left.maxInputTokens,
-        outputTokens: usage.outputTokens - left.maxOutputTokens,
       });
-      if (state.at !== 'done') return { outcome: state.at, happened, text: '', error: state.error };
-      const answer = messages.findLast((message) => message.role === 'assistant');
-      return {
-        outcome: 'done',
-        happened,
-        text: answer === undefined ? '' : textOf(answer.content),
-      };
+      return turns(...task);
     };
   }
 
@@ -303,7 +308,7 @@ export class Turn {
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
     const { inputTokens, outputTokens } = this.#budget.spent;
     return this.#deps.recorder.recordTurn({
-      scope: this.#request.scope,
+      scope: this.#scope,
       parentCallId: this.#request.parentCallId,
       outcome,
       ...(errorId !== undefined && { errorId }),
@@ -355,7 +360,9 @@ export function userMessage(text: string): ModelMessage {
   return { role: 'user', content: [{ type: 'text', text }] };
 }
 
-function textOf(parts: readonly { readonly type: string; readonly text?: string }[]): string {
+export function textOf(
+  parts: readonly { readonly type: string; readonly text?: string }[],
+): string {
   return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 

@@ -19,6 +19,8 @@ export interface TurnAsk {
   readonly messages: readonly ModelMessage[];
   /** Run in place of a conversation with the model. */
   readonly call?: AskedCall | undefined;
+  /** The turn goes on without its device when that cannot be reached. */
+  readonly deviceOptional?: boolean;
   readonly limits: Partial<TurnLimits>;
   /** Alias; empty for the default. */
   readonly model: string;
@@ -85,9 +87,9 @@ export class Turns {
     const model = this.#deps.models.resolve(ask.model);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
     const release = this.#deps.slots.take(ask.identity);
-    const { identity, sessionId, deviceId, turnId } = ask;
+    const { identity, sessionId, deviceId, turnId, messages, call, deviceOptional = false } = ask;
     const scope = { identity, sessionId, deviceId, turnId };
-    const request = { scope, model, limits, messages: ask.messages, call: ask.call, depth: 0 };
+    const request = { scope, model, limits, messages, call, deviceOptional, depth: 0 };
     const stop = new AbortController();
     const timer = setTimeout(() => {
       stop.abort(new ZlError('budget.time', `the turn took longer than ${limits.timeoutMs} ms`));

@@ -36,6 +36,9 @@ export interface FakeToolboxes extends Toolboxes {
   readonly counts: (CallCounts | undefined)[];
 }
 
+/** A device that cannot be reached. */
+export const AWAY = 'away';
+
 const TIMES = { totalUs: 4, remoteUs: 3, deviceUs: 2, serverUs: 1 };
 
 /** Toolboxes in this process, with receipts that only look like receipts. */
@@ -101,6 +104,7 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
     running: () => running,
     counts,
     open: async ({ deviceId }, _signal, shared) => {
+      if (deviceId === AWAY) throw new ZlError('device.offline', `${deviceId} is not connected`);
       counts.push(shared);
       return { tools: deviceId === '' ? [] : definitions, prepare };
     },

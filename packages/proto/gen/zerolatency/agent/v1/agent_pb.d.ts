@@ -238,6 +238,14 @@ export declare type StartTurn = Message$1<"zerolatency.agent.v1.StartTurn"> & {
    * @generated from field: zerolatency.agent.v1.OnDisconnect on_disconnect = 7;
    */
   onDisconnect: OnDisconnect;
+
+  /**
+   * Go on without the device's tools when the device cannot be reached; the
+   * turn then begins with DeviceUnavailable. Otherwise such a turn fails.
+   *
+   * @generated from field: bool device_optional = 8;
+   */
+  deviceOptional: boolean;
 };
 
 /**
@@ -454,6 +462,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
      */
     value: ToolsWithheld;
     case: "toolsWithheld";
+  } | {
+    /**
+     * The turn goes on without the tools of its device.
+     *
+     * @generated from field: zerolatency.agent.v1.DeviceUnavailable device_unavailable = 23;
+     */
+    value: DeviceUnavailable;
+    case: "deviceUnavailable";
   } | { case: undefined; value?: undefined };
 };
 
@@ -462,6 +478,33 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
  * Use `create(ChatEventSchema)` to create a new message.
  */
 export declare const ChatEventSchema: GenMessage<ChatEvent>;
+
+/**
+ * The device of the turn cannot be reached.
+ *
+ * @generated from message zerolatency.agent.v1.DeviceUnavailable
+ */
+export declare type DeviceUnavailable = Message$1<"zerolatency.agent.v1.DeviceUnavailable"> & {
+  /**
+   * The device that the turn named.
+   *
+   * @generated from field: string device_id = 1;
+   */
+  deviceId: string;
+
+  /**
+   * Why. It is the error that ends the turn unless device_optional is set.
+   *
+   * @generated from field: zerolatency.errors.v1.Error error = 2;
+   */
+  error?: Error | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.DeviceUnavailable.
+ * Use `create(DeviceUnavailableSchema)` to create a new message.
+ */
+export declare const DeviceUnavailableSchema: GenMessage<DeviceUnavailable>;
 
 /**
  * Tools that the device offers, and of which policy allows no call.
