@@ -2,9 +2,9 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { connectRedis } from '@zerolatency/service/redis-client';
 import { startRedis } from '@zerolatency/testing';
 import { Redis } from 'ioredis';
-import { connectRedis } from '../services/tool-relay/src/adapters/redis-directory/connection.ts';
 import { RedisDirectory } from '../services/tool-relay/src/adapters/redis-directory/redis-directory.ts';
 import { type Figure, percentile, report } from './report.ts';
 
@@ -24,11 +24,9 @@ const runner = connectRedis(
     nodes: [node],
     sentinelName: '',
     username: '',
-    commandTimeout: '10s',
     commandTimeoutMs: 10_000,
   },
   {},
-  { onReady() {}, onError() {} },
 );
 await runner.firstTry;
 

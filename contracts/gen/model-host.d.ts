@@ -1,5 +1,13 @@
 // Generated from contracts/config/model-host.schema.json by `make generate`.
 
+export type Secret =
+  | {
+      readonly file: string;
+    }
+  | {
+      readonly env: string;
+    };
+
 export interface HostSettings {
   /**
    * gRPC and Connect for clients.
@@ -62,6 +70,7 @@ export interface HostSettings {
     readonly streamsPerTenant: number;
     readonly streamsPerUser: number;
   };
+  readonly redis?: Redis;
   readonly models: {
     /**
      * Alias for turns that name no model.
@@ -227,6 +236,39 @@ export interface Connections {
    * A stream is closed when its client reads nothing of a response for this long.
    */
   readonly stalled: string;
+}
+/**
+ * What the host pods of a pool share; the same for all of them. Without it each pod is alone. Nothing that must last is in it: while it is away, a pod goes on by itself.
+ */
+export interface Redis {
+  /**
+   * The kind of nodes: one server, Sentinels that monitor it, or nodes of a Cluster.
+   */
+  readonly mode: 'single' | 'sentinel' | 'cluster';
+  /**
+   * host:port of each.
+   */
+  readonly nodes: readonly string[];
+  /**
+   * Name of the server in the Sentinels.
+   */
+  readonly sentinelName: string;
+  /**
+   * ACL user; the default user when empty.
+   */
+  readonly username: string;
+  readonly password?: Secret;
+  readonly sentinelPassword?: Secret;
+  /**
+   * Connects over TLS and verifies the servers with this authority.
+   */
+  readonly tls?: {
+    readonly caFile: string;
+  };
+  /**
+   * A command without an answer in this time fails, and the pod continues without Redis.
+   */
+  readonly commandTimeout: string;
 }
 export interface Model {
   readonly provider: string;

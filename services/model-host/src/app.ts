@@ -13,6 +13,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { openModels } from './app/open-models.ts';
+import { openRedis } from './app/open-redis.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import type { HostConfig } from './config.ts';
@@ -37,6 +38,7 @@ const SHUTDOWN_ORDER = [
   'admin',
   'token verifier',
   'models',
+  'redis',
   'devices',
   'policy',
   'ledger',
@@ -65,6 +67,7 @@ export async function serveHost(
   deps.lifecycle.onDrain('token verifier', async () => verifier.close());
   const { models, close: closeModels } = await openModels(config, deps.env);
   deps.lifecycle.onDrain('models', closeModels);
+  const shared = await openRedis(config.redis, deps);
   const turns = openTurns(config, { ...deps, tools, models, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
@@ -72,6 +75,7 @@ export async function serveHost(
   const components = {
     ...tools.components,
     models: async () => ({ status: 'ok' as const, choices: models.aliases }),
+    ...(shared && { redis: shared.component }),
     'identity keys': async () => verifier.status(),
     ...(tls && { certificate: async () => tls.status() }),
     rpc: () => rpcStatus(),

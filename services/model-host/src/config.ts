@@ -9,6 +9,7 @@ import {
   parseBytes,
   parseDurationMs,
 } from '@zerolatency/service/config';
+import { compileRedis } from '@zerolatency/service/redis';
 import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
@@ -27,7 +28,7 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, turn, tools, limits, relay, ledger, drain, providers, ...rest } = settings;
+  const { rpc, turn, tools, limits, redis, relay, ledger, drain, providers, ...rest } = settings;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -57,6 +58,8 @@ function compile(settings: HostSettings) {
         compileVendor(name, vendor),
       ),
     },
+    /** Undefined for a pod that is alone. */
+    redis: redis && compileRedis(redis),
     relay: compileRelay(relay),
     ledger: { ...ledger, export: compileExport(ledger.export) },
     tools: {

@@ -10,6 +10,7 @@ import {
   parseBytes,
   parseDurationMs,
 } from '@zerolatency/service/config';
+import { compileRedis } from '@zerolatency/service/redis';
 import schema from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
 import type { RelaySettings } from '../../../contracts/gen/tool-relay.d.ts';
 
@@ -26,7 +27,6 @@ export type RegistrarConfig = ReturnType<typeof compileRegistrar>;
 export type DeviceLimits = RelayConfig['devices'];
 export type TenantLimits = RelayConfig['tenants'];
 export type LinkLimits = RelayConfig['links'];
-export type RedisSettings = RelayConfig['directory']['redis'];
 
 /** For either role. Throws config.invalid with everything that is wrong. */
 export function readProgramConfig(sources: ConfigSources): RelayConfig | RegistrarConfig {
@@ -158,14 +158,6 @@ function compileShared(settings: RelaySettings) {
   };
 }
 
-function compileRedis(redis: RelaySettings['directory']['redis']) {
-  return {
-    ...redis,
-    nodes: redis.nodes.map(parseNode),
-    commandTimeoutMs: parseDurationMs(redis.commandTimeout),
-  };
-}
-
 function compileConnections({
   handshake,
   idle,
@@ -187,10 +179,4 @@ function checkSizes(maxFrameBytes: number, maxCatalogBytes: number): void {
   if (maxCatalogBytes + OPENED_OVERHEAD_BYTES > maxFrameBytes) {
     throw new ZlError('config.invalid', 'devices.maxCatalog does not fit into sockets.maxFrame');
   }
-}
-
-/** host:port, or [IPv6]:port. */
-function parseNode(node: string): { readonly host: string; readonly port: number } {
-  const { hostname, port } = new URL(`tcp://${node}`);
-  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port) };
 }

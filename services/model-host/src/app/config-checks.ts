@@ -6,6 +6,7 @@ import { BundleHolder } from '@zerolatency/policy';
 import { expectRevocations } from '@zerolatency/revocations';
 import { resolveSecret } from '@zerolatency/service/config';
 import { type ConfigChecks, expectFreePort, expectWritable } from '@zerolatency/service/lifecycle';
+import { readRedisSecrets } from '@zerolatency/service/redis';
 import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
 import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
@@ -17,7 +18,7 @@ export function checksOfHost(
   config: HostConfig,
   env: Readonly<Record<string, string | undefined>>,
 ): ConfigChecks {
-  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers } = config;
+  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers, redis } = config;
   const tls = (files: TlsFiles | undefined) => files && watchTls(files, { log }).close();
   const keySet = async (file: string, setting: string) =>
     (await watchKeySet({ file, setting, log })).close();
@@ -33,6 +34,8 @@ export function checksOfHost(
         'relay.revocations': () => relay.revocations && expectRevocations(relay.revocations, log),
       }),
     }),
+    // A host starts without Redis, so only what it reads itself is checked.
+    ...(redis && { redis: () => readRedisSecrets(redis, env) }),
     'policy.bundleFile': () => expectBundle(policy),
     'ledger.dir': () => expectWritable(ledger.dir),
     ...(ledger.export && { 'ledger.export': () => expectTarget(ledger.export) }),

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, type TestContext, test } from 'node:test';
+import { connectRedis } from '@zerolatency/service/redis-client';
 import {
   eventually,
   needsRedis,
@@ -12,7 +13,6 @@ import { readRelayConfig } from '../config.ts';
 import { CODE_LIMITS, type CodeStore } from '../registrar/code-store.ts';
 import { MemoryCodes } from './memory-codes/memory-codes.ts';
 import { RedisCodes, type RedisCodesOptions } from './redis-codes/redis-codes.ts';
-import { connectRedis } from './redis-directory/connection.ts';
 
 const START_MS = 1_800_000_000_000;
 
@@ -60,7 +60,7 @@ function redisCodes(t: TestContext, { port }: Pick<RedisServer, 'port'>, clock: 
   });
   const codes = new RedisCodes({
     clock,
-    connect: (events) => connectRedis(directory.redis, {}, events),
+    redis: connectRedis(directory.redis, {}),
   });
   t.after(() => codes.close());
   return codes;

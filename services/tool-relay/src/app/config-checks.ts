@@ -1,12 +1,12 @@
 import { watchKeySet } from '@zerolatency/identity';
 import { expectRevocations } from '@zerolatency/revocations';
 import { type ConfigChecks, expectFreePort } from '@zerolatency/service/lifecycle';
+import { readRedisSecrets } from '@zerolatency/service/redis';
 import { watchTls } from '@zerolatency/service/tls';
 import { readDeviceFiles } from '../adapters/device-files/device-files.ts';
 import { readPrivateKey } from '../adapters/issuer-key/issuer-key.ts';
 import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.ts';
 import type { RegistrarConfig, RelayConfig } from '../config.ts';
-import { readRedisSecrets } from './open-directory.ts';
 import { expectRevocationFiles, openIssuer } from './start-registrar.ts';
 
 const log = { info() {}, warn() {} };

@@ -1,12 +1,10 @@
-import { readFile } from 'node:fs/promises';
 import type { ZlError } from '@zerolatency/errors';
-import { resolveSecret, type SecretRef } from '@zerolatency/service/config';
 import type { ComponentCheck } from '@zerolatency/service/lifecycle';
+import { readRedisSecrets } from '@zerolatency/service/redis';
 import { MemoryDirectory } from '../adapters/memory-directory/memory-directory.ts';
-import type { RedisSecrets } from '../adapters/redis-directory/connection.ts';
 import { RedisDirectory } from '../adapters/redis-directory/redis-directory.ts';
 import { RedisPods } from '../adapters/redis-directory/redis-pods.ts';
-import type { RedisSettings, RelayConfig } from '../config.ts';
+import type { RelayConfig } from '../config.ts';
 import {
   DegradableDirectory,
   type DegradableDirectoryOptions,
@@ -86,18 +84,5 @@ async function openRedis(config: RelayConfig, parts: DirectoryParts): Promise<Op
     isDegraded: () => store.state.name === 'degraded',
     claim: () => store.open(),
     close: () => store.leave(),
-  };
-}
-
-export async function readRedisSecrets(
-  { password, sentinelPassword, tls }: RedisSettings,
-  env: DirectoryParts['env'],
-): Promise<RedisSecrets> {
-  const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
-  const read = (ref: SecretRef) => resolveSecret(ref, sources);
-  return {
-    ...(password !== undefined && { password: await read(password) }),
-    ...(sentinelPassword !== undefined && { sentinelPassword: await read(sentinelPassword) }),
-    ...(tls !== undefined && { ca: await readFile(tls.caFile, 'utf8') }),
   };
 }

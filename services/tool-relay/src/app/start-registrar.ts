@@ -9,6 +9,8 @@ import {
 import { EnrolmentService } from '@zerolatency/proto/enrolment';
 import { RegistrarService } from '@zerolatency/proto/registrar';
 import { serveAdmin } from '@zerolatency/service/lifecycle';
+import { readRedisSecrets } from '@zerolatency/service/redis';
+import { connectRedis } from '@zerolatency/service/redis-client';
 import { exposeListener, type HttpServer } from '@zerolatency/service/rpc';
 import { exposeCertificate, watchTls } from '@zerolatency/service/tls';
 import { signerFromPem } from '@zerolatency/signing';
@@ -19,7 +21,6 @@ import { ListedBalancers } from '../adapters/listed-balancers/listed-balancers.t
 import { originOf, strangerOrigins } from '../adapters/listed-balancers/stranger-origins.ts';
 import { MemoryCodes } from '../adapters/memory-codes/memory-codes.ts';
 import { RedisCodes } from '../adapters/redis-codes/redis-codes.ts';
-import { connectRedis } from '../adapters/redis-directory/connection.ts';
 import { lockRevocationFile, revocationFile } from '../adapters/revocation-file/revocation-file.ts';
 import { openVaultKey } from '../adapters/vault-key/vault-key.ts';
 import type { RelayDeps } from '../app.ts';
@@ -33,7 +34,6 @@ import { RevocationAuthority, readList } from '../registrar/revocation-authority
 import { enrolmentService } from '../rpc/enrolment-service.ts';
 import { registrarService } from '../rpc/registrar-service.ts';
 import { type Callers, offer, serveRpc } from '../rpc/server.ts';
-import { readRedisSecrets } from './open-directory.ts';
 
 export interface RegistrarAddresses {
   readonly enrolUrl: string;
@@ -143,7 +143,7 @@ async function openCodes({ registrar }: RegistrarConfig, env: RelayDeps['env']) 
   const { engine, redis } = registrar.codes;
   if (engine === 'memory') return new MemoryCodes(clock);
   const secrets = await readRedisSecrets(redis, env);
-  return new RedisCodes({ clock, connect: (events) => connectRedis(redis, secrets, events) });
+  return new RedisCodes({ clock, redis: connectRedis(redis, secrets) });
 }
 
 /** Operators administer, relays renew, and whoever uses devices follows the revocations. */

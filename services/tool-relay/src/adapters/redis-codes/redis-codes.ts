@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { ZlError } from '@zerolatency/errors';
+import { type Script, type ScriptRunner, script } from '@zerolatency/service/redis';
 import type { Clock } from '../../ports.ts';
 import {
   CODE_LIMITS,
@@ -7,8 +7,6 @@ import {
   type CodeStore,
   type Invitation,
 } from '../../registrar/code-store.ts';
-import type { ConnectionEvents, ScriptRunner } from '../redis-directory/connection.ts';
-import type { Script } from '../redis-directory/scripts.ts';
 
 /** The open codes by their expiry: of all, and below it of each tenant. */
 const OPEN_CODES = 'zl:codes';
@@ -17,7 +15,7 @@ const MAX_LIFETIME_MS = 3_600_000;
 
 export interface RedisCodesOptions {
   readonly clock: Pick<Clock, 'unixMs'>;
-  readonly connect: (events: ConnectionEvents) => ScriptRunner;
+  readonly redis: ScriptRunner;
 }
 
 /**
@@ -46,18 +44,10 @@ return invitation
 export class RedisCodes implements CodeStore {
   readonly #clock: RedisCodesOptions['clock'];
   readonly #redis: ScriptRunner;
-  #fault: string | undefined = 'not connected yet';
 
-  constructor({ clock, connect }: RedisCodesOptions) {
+  constructor({ clock, redis }: RedisCodesOptions) {
     this.#clock = clock;
-    this.#redis = connect({
-      onReady: () => {
-        this.#fault = undefined;
-      },
-      onError: (error) => {
-        this.#fault = error instanceof Error ? error.message : String(error);
-      },
-    });
+    this.#redis = redis;
   }
 
   async add(codeHash: string, invitation: Invitation): Promise<CodeAdded> {
@@ -91,8 +81,9 @@ export class RedisCodes implements CodeStore {
   }
 
   status() {
-    if (this.#fault === undefined) return { status: 'ok', detail: 'redis' } as const;
-    return { status: 'degraded', detail: `without redis: ${this.#fault}` } as const;
+    const { fault } = this.#redis;
+    if (fault === undefined) return { status: 'ok', detail: 'redis' } as const;
+    return { status: 'degraded', detail: `without redis: ${fault}` } as const;
   }
 
   close(): void {
@@ -124,10 +115,6 @@ function keyOf(codeHash: string): string {
 
 function openCodesOf(tenant: string): string {
   return `${OPEN_CODES}:${tenant}`;
-}
-
-function script(lua: string): Script {
-  return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
 }
 
 function parse(text: string): Invitation | undefined {

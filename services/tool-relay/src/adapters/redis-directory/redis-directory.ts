@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
+import type { Script } from '@zerolatency/service/redis';
 import type {
   AcquiredLease,
   DeviceDescription,
@@ -12,7 +13,7 @@ import type {
 } from '../../directory/directory.ts';
 import type { Clock, Log } from '../../ports.ts';
 import { readLeaseValue, writeLeaseValue } from './entry.ts';
-import { ACQUIRE, LIST, LOCATE, RELEASE, RENEW, type Script, WITHDRAW } from './scripts.ts';
+import { ACQUIRE, LIST, LOCATE, RELEASE, RENEW, WITHDRAW } from './scripts.ts';
 
 /** Runs the scripts of the directory while the store answers. */
 export interface LeaseStore {

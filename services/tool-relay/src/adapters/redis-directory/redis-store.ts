@@ -1,12 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ZlError } from '@zerolatency/errors';
-import type { RedisSettings } from '../../config.ts';
+import type { RedisSecrets, RedisSettings, Script, ScriptRunner } from '@zerolatency/service/redis';
+import { connectRedis } from '@zerolatency/service/redis-client';
 import type { StoreOperation } from '../../directory/directory.ts';
 import type { Clock, Log } from '../../ports.ts';
-import { connectRedis, type RedisSecrets, type ScriptRunner } from './connection.ts';
 import type { LeaseStore } from './redis-directory.ts';
-import { CLAIM, DISCLAIM, type Script } from './scripts.ts';
+import { CLAIM, DISCLAIM } from './scripts.ts';
 
 export interface StoreMetrics {
   operation(operation: StoreOperation, outcome: 'done' | 'failed'): void;
@@ -51,8 +51,6 @@ export class RedisStore implements LeaseStore {
   #state: State;
   #timer: NodeJS.Timeout | undefined;
   #isClaiming = false;
-  /** Why there is no connection, which a command that could not be sent does not know. */
-  #connectionFault: string | undefined;
 
   constructor(options: RedisStoreOptions) {
     this.#options = options;
@@ -61,15 +59,8 @@ export class RedisStore implements LeaseStore {
       sinceUnixMs: options.clock.unixMs(),
       why: 'not connected yet',
     };
-    this.#redis = connectRedis(options.settings, options.secrets, {
-      onReady: () => {
-        this.#connectionFault = undefined;
-        void this.#claim();
-      },
-      onError: (err) => {
-        this.#connectionFault = messageOf(err);
-      },
-    });
+    const { settings, secrets } = options;
+    this.#redis = connectRedis(settings, secrets, () => void this.#claim());
   }
 
   get state(): State {
@@ -185,7 +176,7 @@ export class RedisStore implements LeaseStore {
 
   #degrade(reason: unknown): undefined {
     if (this.#state.name === 'closed') return;
-    const why = this.#connectionFault ?? messageOf(reason);
+    const why = this.#redis.fault ?? messageOf(reason);
     const sinceUnixMs = this.#options.clock.unixMs();
     const wasConnected = this.#state.name === 'connected';
     if (wasConnected) {

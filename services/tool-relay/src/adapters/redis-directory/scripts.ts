@@ -1,9 +1,4 @@
-import { createHash } from 'node:crypto';
-
-export interface Script {
-  readonly lua: string;
-  readonly sha1: string;
-}
+import { type Script, script as scriptOf } from '@zerolatency/service/redis';
 
 /**
  * A device is one hash: `last`, the largest epoch ever given out; `epoch`,
@@ -174,6 +169,5 @@ return 1
 `);
 
 function script(body: string): Script {
-  const lua = PRELUDE + body;
-  return { lua, sha1: createHash('sha1').update(lua).digest('hex') };
+  return scriptOf(PRELUDE + body);
 }

@@ -1,19 +1,13 @@
-import { ZlError } from '@zerolatency/errors';
 import { Cluster, Redis, type RedisOptions } from 'ioredis';
-import type { RedisSettings } from '../../config.ts';
-import type { Script } from './scripts.ts';
+import type { Script } from './script.ts';
+import type { RedisSecrets, RedisSettings } from './settings.ts';
 
-export interface RedisSecrets {
-  readonly password?: string;
-  readonly sentinelPassword?: string;
-  /** PEM. */
-  readonly ca?: string;
-}
-
-/** Redis as the directory uses it: scripts, and the connection's state. */
+/** Redis as its users see it: scripts, and the connection's state. */
 export interface ScriptRunner {
   /** Settles with the first try. */
   readonly firstTry: Promise<void>;
+  /** Why there is no connection, which a command that could not be sent does not know. */
+  readonly fault: string | undefined;
   /** Fails within the command timeout, and at once while disconnected. */
   run(
     script: Script,
@@ -25,33 +19,38 @@ export interface ScriptRunner {
   close(): void;
 }
 
-export interface ConnectionEvents {
-  onReady(): void;
-  onError(error: unknown): void;
-}
-
 const RETRY_MIN_MS = 50;
-/** Devices and hosts wait for the leases to be back, so Redis is asked often. */
+/** Others wait for what is in Redis to be back, so it is asked often. */
 const RETRY_MAX_MS = 1000;
 /** A failover of a Cluster moves a command once or twice. */
 const MAX_REDIRECTIONS = 3;
 const SLOTS_REFRESH_MS = 5000;
 
+/** Connects again by itself until it is closed; `onReady` is called each time it has. */
 export function connectRedis(
   settings: RedisSettings,
   secrets: RedisSecrets,
-  events: ConnectionEvents,
+  onReady?: () => void,
 ): ScriptRunner {
   const client =
     settings.mode === 'cluster' ? openCluster(settings, secrets) : openSingle(settings, secrets);
-  client.on('ready', () => events.onReady());
+  let fault: string | undefined = 'not connected yet';
+  client.on('ready', () => {
+    fault = undefined;
+    onReady?.();
+  });
   // An event without a listener would be printed. The failed commands say the same.
-  client.on('error', (error: unknown) => events.onError(error));
+  client.on('error', (error: unknown) => {
+    fault = error instanceof Error ? error.message : String(error);
+  });
   const firstTry = within(settings.commandTimeoutMs, client.connect());
-  // The store waits for it, or asks later.
+  // Its users wait for it, or ask later.
   firstTry.catch(() => {});
   return {
     firstTry,
+    get fault() {
+      return fault;
+    },
     run: (script, keys, args) =>
       within(settings.commandTimeoutMs, evaluate(client, script, keys, args)),
     reconnect: () => client.disconnect(true),
@@ -96,7 +95,7 @@ function optionsOf(settings: RedisSettings, { password, ca }: RedisSecrets) {
     connectTimeout: commandTimeoutMs,
     // A server that hangs in the greeting would never be left: commands are not sent before it.
     socketTimeout: 2 * commandTimeoutMs,
-    // What was in flight has failed: a lease that arrives late would belong to a socket that is gone.
+    // What was in flight has failed, and its user went on without it: nothing may arrive late.
     maxRetriesPerRequest: 0,
     autoResendUnfulfilledCommands: false,
     // The server was demoted; the next connection finds the new one.
@@ -130,8 +129,7 @@ async function evaluate(
 async function within<T>(timeoutMs: number, work: Promise<T>): Promise<T> {
   const late = Promise.withResolvers<never>();
   const timer = setTimeout(
-    () =>
-      late.reject(new ZlError('directory.degraded', `Redis did not answer within ${timeoutMs} ms`)),
+    () => late.reject(new Error(`Redis did not answer within ${timeoutMs} ms`)),
     timeoutMs,
   );
   try {
