@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { eventually } from '@zerolatency/testing';
+import fc from 'fast-check';
 import type { FakeTool } from '../../test/support/fake-toolbox.ts';
 import { asks, finish, saidIn, says } from '../../test/support/replies.ts';
 import { errorIdOf, textOf } from '../../test/support/streams.ts';
@@ -15,6 +16,8 @@ import {
   turnBench,
 } from '../../test/support/turn-bench.ts';
 import type { LlmProvider } from '../providers/port.ts';
+import { NOTHING_SPENT, TokenBudget } from './budget.ts';
+import { nestedTurns } from './nested-turns.ts';
 
 // The person asks the agent, the agent looks something up, and both report what they heard.
 const RULES = `
@@ -217,4 +220,33 @@ test('[HOST-05] cancelling the outer turn while the nested one runs a tool ends 
   const outcomes = world.recorder.records.map(({ outcome }) => outcome);
   assert.deepEqual(outcomes, ['cancelled', 'cancelled']);
   assert.equal(world.toolboxes.running(), 0);
+});
+
+test('[HOST-07] however the turns of one call overlap, together they spend no more than its share', async () => {
+  const spentShares = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 8 });
+  await fc.assert(
+    fc.asyncProperty(spentShares, fc.scheduler(), async (shares, schedule) => {
+      const budget = new TokenBudget({ maxInputTokens: 5000, maxOutputTokens: 3000 });
+      let unused = 1000;
+      const start = nestedTurns({
+        share: { maxInputTokens: 2000, maxOutputTokens: unused },
+        budget,
+        async run(text, { maxOutputTokens: left }) {
+          unused -= left;
+          assert.ok(unused >= 0);
+          const outputTokens = Math.floor(left * Number(text));
+          await schedule.schedule(Promise.resolve());
+          unused += left - outputTokens;
+          const usage = { ...NOTHING_SPENT, outputTokens };
+          const end = { happened: 'nothing', messages: [], answer: '', usage } as const;
+          return { ...end, state: { at: 'done', step: 1 } };
+        },
+      });
+      const signal = new AbortController().signal;
+      const running = shares.map((share) => start(String(share), signal));
+      await schedule.waitAll();
+      await Promise.all(running);
+      assert.equal(budget.spentInAll.outputTokens, 1000 - unused);
+    }),
+  );
 });
