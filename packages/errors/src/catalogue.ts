@@ -250,6 +250,11 @@ export const CATALOGUE = {
     retryable: false,
     help: "Restore the ledger's folder from a copy, and restart the host. Until then it refuses tools and does not record chats.",
   },
+  'postgres.failed': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Check that PostgreSQL runs at the address of postgres.url, accepts its user, and has space on its disk. Programs that run connect again by themselves.',
+  },
   'journal.failed': {
     code: 'UNAVAILABLE',
     retryable: true,

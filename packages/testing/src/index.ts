@@ -10,6 +10,7 @@ export { makeKey, type TestKey } from './key.ts';
 export { needsBubblewrap } from './needs-bubblewrap.ts';
 export { nodeLauncher } from './node-launcher.ts';
 export { type ExportedPoint, type ExportedSpan, OtlpCollector } from './otlp-collector.ts';
+export { needsPostgres, type PostgresServer, startPostgres } from './postgres-server.ts';
 export {
   needsRedis,
   type RedisServer,

@@ -1,0 +1,65 @@
+import { ZlError } from '@zerolatency/errors';
+import type { Postgres, Sql } from './postgres.ts';
+
+export interface Migrations {
+  /** The schema, which holds nothing else; a name without quotes. */
+  readonly schema: string;
+  /** Statements that lead from each version to the next; released ones never change. */
+  readonly steps: readonly string[];
+}
+
+/** Two programs that start together must not both migrate. Any number that nobody else uses. */
+const LOCK = 7_305_114_823;
+
+const INSUFFICIENT_PRIVILEGE = '42501';
+
+/** Brings the schema to this program's version. A program with fewer rights needs none when it is there already. */
+export async function migrate(postgres: Postgres, { schema, steps }: Migrations): Promise<void> {
+  if ((await versionOf(postgres, schema)) === steps.length) return;
+  await postgres
+    .transaction(async (sql) => {
+      await sql.query(`SELECT pg_advisory_xact_lock(${LOCK})`);
+      const version = await versionOf(sql, schema);
+      if (version > steps.length) throw newer(postgres, { schema, version });
+      if (version === 0) {
+        await sql.query(`CREATE SCHEMA IF NOT EXISTS ${schema}`);
+        await sql.query(`CREATE TABLE ${schema}.version (number integer NOT NULL)`);
+        await sql.query(`INSERT INTO ${schema}.version VALUES (0)`);
+      }
+      for (const step of steps.slice(version)) await sql.query(step);
+      await sql.query(`UPDATE ${schema}.version SET number = ${steps.length}`);
+    })
+    .catch((reason) => refuse(reason, { postgres, schema }));
+}
+
+/** 0 before the first migration. */
+async function versionOf(sql: Sql, schema: string): Promise<number> {
+  const table = `${schema}.version`;
+  const { rows } = await sql.query<{ found: boolean }>(
+    'SELECT to_regclass($1) IS NOT NULL AS found',
+    [table],
+  );
+  if (rows[0]?.found !== true) return 0;
+  const { rows: versions } = await sql.query<{ number: number }>(`SELECT number FROM ${table}`);
+  return versions[0]?.number ?? 0;
+}
+
+function newer(
+  { name }: Postgres,
+  { schema, version }: { readonly schema: string; readonly version: number },
+): ZlError {
+  const what = `${name} has schema ${schema} of version ${version}`;
+  return new ZlError('config.invalid', `${what}, which is newer than this program`);
+}
+
+function refuse(
+  reason: unknown,
+  { postgres: { name }, schema }: { readonly postgres: Postgres; readonly schema: string },
+): never {
+  const cause = reason instanceof Error ? reason.cause : undefined;
+  if (!(cause instanceof Error && 'code' in cause && cause.code === INSUFFICIENT_PRIVILEGE)) {
+    throw reason;
+  }
+  const what = `${name} has no schema ${schema} of this version, and this user may not make it`;
+  throw new ZlError('config.invalid', `${what}: run zl audit migrate as the owner`, { cause });
+}
