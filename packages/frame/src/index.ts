@@ -25,6 +25,7 @@ export {
 } from './frame.ts';
 export {
   encodeRecord,
+  MAX_POST_RECORDS,
   RECORD_OVERHEAD_BYTES,
   type ReadRecords,
   RecordReader,

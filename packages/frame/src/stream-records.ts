@@ -5,6 +5,9 @@ import { type StreamRecord, StreamRecordSchema } from '@zerolatency/proto/stream
 /** Size, tag and length of a record around its frame. */
 export const RECORD_OVERHEAD_BYTES = 16;
 
+/** A record may be a single byte, and decoded it takes a hundred. */
+export const MAX_POST_RECORDS = 4096;
+
 export const STREAM_ID_HEADER = 'zl-stream';
 export const STREAM_SEQUENCE_HEADER = 'zl-sequence';
 /** A browser asks before it sends it to another origin, and no answer of a relay allows it. */

@@ -5,7 +5,7 @@ import { createServer } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { buffer } from 'node:stream/consumers';
 import { type TestContext, test } from 'node:test';
-import { encodeRecord, RecordReader } from '@zerolatency/frame';
+import { encodeRecord, MAX_POST_RECORDS, RecordReader } from '@zerolatency/frame';
 import { eventually, makeAuthority, tempDir } from '@zerolatency/testing';
 import type { SocketEnd } from '../../ports.ts';
 import { streamDial } from './dial.ts';
@@ -84,6 +84,33 @@ test('[BRG-08] frames that are sent while a POST is on its way share the next on
     ],
   );
   assert.ok(relay.posts.every(({ bytes }) => bytes <= 100));
+});
+
+test('[BRG-08] a relay that floods pings and answers no POST is owed one pong', async (t) => {
+  const ping = encodeRecord({ case: 'ping', value: {} });
+  const pings = Buffer.concat(Array.from({ length: 10_000 }, () => ping));
+  const { relay, socket, heard } = await streamTo(t, {
+    down: (_request, response) => {
+      response.writeHead(200).write(OPENED);
+      response.write(pings);
+    },
+  });
+  relay.up = () => {};
+  await eventually(() => heard.filter((what) => what === 'sign').length === 10_000);
+  assert.ok(socket.bufferedBytes < 100, `${socket.bufferedBytes} bytes`);
+});
+
+test('[BRG-08] a POST carries no more records than a relay takes', async (t) => {
+  const opened = encodeRecord({ case: 'opened', value: { id: 'stream-1', maxPostBytes: 1e6 } });
+  const { relay, socket } = await streamTo(t, {
+    down: (_request, response) => void response.writeHead(200).write(opened),
+  });
+  for (let n = 0; n < 2 * MAX_POST_RECORDS; n++) socket.send(Buffer.alloc(1));
+  await eventually(() => socket.bufferedBytes === 0);
+  assert.deepEqual(
+    relay.posts.map(({ cases }) => cases.length),
+    [MAX_POST_RECORDS, MAX_POST_RECORDS],
+  );
 });
 
 test('[BRG-08] a POST whose connection breaks is sent again with its number', async (t) => {

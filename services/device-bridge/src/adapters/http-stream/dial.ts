@@ -3,6 +3,7 @@ import { type Agent, request } from 'node:https';
 import {
   encodeRecord,
   MAX_FRAME_BYTES,
+  MAX_POST_RECORDS,
   RECORD_OVERHEAD_BYTES,
   RecordReader,
   STREAM_CONTENT_TYPE,
@@ -20,6 +21,8 @@ const MAX_REPEATS = 2;
 const POST_TIMEOUT_MS = 90_000;
 /** The relay's last record may be behind the end of a POST. */
 const LAST_RECORD_MS = 1_000;
+
+const PONG = encodeRecord({ case: 'pong', value: {} });
 
 type Record = NonNullable<ReturnType<RecordReader['read']>['value']>[number];
 
@@ -148,7 +151,8 @@ class DialledStream implements RelaySocket {
         break;
       case 'ping':
         events.onSign();
-        this.#enqueue(encodeRecord({ case: 'pong', value: {} }));
+        // One answers every ping before it, however many a relay sends without taking a POST.
+        if (!this.#queue.includes(PONG)) this.#enqueue(PONG);
         break;
       case 'close':
         this.#end(record.value);
@@ -171,9 +175,9 @@ class DialledStream implements RelaySocket {
     if (this.#isPosting || this.#queue.length === 0 || this.#id === '' || this.#isClosed) return;
     this.#isPosting = true;
     let bytes = 0;
-    const fits = this.#queue.findIndex((record) => {
+    const fits = this.#queue.findIndex((record, index) => {
       bytes += record.length;
-      return bytes > this.#maxPostBytes;
+      return bytes > this.#maxPostBytes || index === MAX_POST_RECORDS;
     });
     // A record that is larger than any POST is sent alone, and refused.
     const records = this.#queue.splice(0, fits < 0 ? this.#queue.length : Math.max(1, fits));

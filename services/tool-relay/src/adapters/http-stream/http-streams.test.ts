@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { Agent } from 'node:https';
 import { type TestContext, test } from 'node:test';
-import { encodeRecord } from '@zerolatency/frame';
+import { encodeRecord, MAX_POST_RECORDS } from '@zerolatency/frame';
 import { eventually } from '@zerolatency/testing';
 import { ENGINES, engineWorld, localBalancers, NO_BALANCERS } from '../../../test/engine-world.ts';
 import { closeOf, openTls, UPGRADE } from '../../../test/raw-socket.ts';
@@ -55,6 +55,35 @@ test('[BRG-08] a POST that is sent again changes nothing', async (t) => {
     assert.equal((await client.postAs({ sequence, body: BODY })).status, 204);
   }
   assert.equal(recorder.messages.length, 3);
+});
+
+test('[BRG-08] a POST that is sent again counts toward the rate, and is held to the size limit', async (t) => {
+  const { connectStream } = await streamWorld(t);
+  const { client, recorder } = await connectStream();
+  for (const _ of [1, 2, 3]) await client.postAs({ sequence: 0, body: BODY });
+  assert.equal(recorder.readBytes, 3 * BODY.length);
+  const closed = once(client, 'close');
+  const headers = { 'content-length': '9000000000' };
+  const { status } = await client.postAs({ sequence: 0, body: BODY, headers, agent: false });
+  const [code] = await closed;
+  assert.deepEqual([status, code], [413, 1009]);
+});
+
+test('[BRG-08] a POST with too many records ends the stream before it is whole', async (t) => {
+  const { connectStream, raw } = await streamWorld(t);
+  const { client, recorder } = await connectStream();
+  const pong = encodeRecord({ case: 'pong', value: {} });
+  const most = Buffer.concat(Array.from({ length: MAX_POST_RECORDS }, () => pong));
+  assert.equal((await client.postAs({ sequence: 0, body: most })).status, 204);
+  const closed = once(client, 'close');
+  const flood = await raw();
+  flood.says(
+    ...['POST /v1/device/up HTTP/1.1', `zl-stream: ${client.id}`, 'zl-sequence: 1'],
+    `Content-Length: ${most.length + 100}`,
+  );
+  flood.socket.write(Buffer.concat([most, pong]));
+  const [code] = await closed;
+  assert.deepEqual([code, recorder.ends], [4400, ['malformed']]);
 });
 
 for (const [what, sequence] of Object.entries({ 'a gap': '2', 'no number': '-1', none: '' })) {
@@ -136,37 +165,31 @@ test('[BRG-08] a stream ends with its response, also while POSTs go on', async (
   assert.deepEqual([recorder.ends, recorder.messages.length], [['closed'], 1]);
 });
 
-test('[BRG-08] a paused stream answers no POST until it is read again, and takes no other', async (t) => {
+test('[BRG-08] a paused stream takes no POST before it has answered the one before', async (t) => {
   const { connectStream } = await streamWorld(t);
-  for (const [sequence, isTaken] of [
-    [0, true],
-    [1, false],
-  ] as const) {
-    const { client, recorder } = await connectStream();
-    recorder.onMessageDo = (_bytes, socket) => socket.pause();
-    let status = 0;
-    const posted = client.postAs({ sequence: 0, body: BODY }).then(
-      (answer) => {
-        status = answer.status;
-      },
-      () => {},
-    );
-    await eventually(() => recorder.messages.length === 1);
-    const closed = once(client, 'close');
-    const other = client.postAs({ sequence, body: BODY, agent: false }).catch(() => undefined);
-    if (isTaken) {
-      // Sent again before its answer.
-      assert.equal((await other)?.status, 204);
-      assert.equal(status, 0);
-      recorder.socket!.resume();
-      await posted;
-      assert.equal(status, 204);
-    } else {
-      const [code] = await closed;
-      assert.equal(code, 4400);
-    }
-    assert.equal(recorder.messages.length, 1);
-  }
+  const { client, recorder } = await connectStream();
+  recorder.onMessageDo = (_bytes, socket) => socket.pause();
+  void client.postAs({ sequence: 0, body: BODY }).catch(() => {});
+  await eventually(() => recorder.messages.length === 1);
+  const closed = once(client, 'close');
+  void client.postAs({ sequence: 1, body: BODY, agent: false }).catch(() => {});
+  const [code] = await closed;
+  assert.deepEqual([code, recorder.messages.length], [4400, 1]);
+});
+
+test('[BRG-08] a POST sent again to a paused stream waits for its answer in place of the first', async (t) => {
+  const { connectStream } = await streamWorld(t);
+  const { client, recorder } = await connectStream();
+  recorder.onMessageDo = (_bytes, socket) => socket.pause();
+  const first = client.postAs({ sequence: 0, body: BODY, agent: false });
+  await eventually(() => recorder.messages.length === 1);
+  const second = client.postAs({ sequence: 0, body: BODY, agent: false });
+  await assert.rejects(first);
+  recorder.onMessageDo = () => {};
+  recorder.socket!.resume();
+  assert.equal((await second).status, 204);
+  assert.equal((await client.postAs({ sequence: 1, body: BODY })).status, 204);
+  assert.equal(recorder.messages.length, 2);
 });
 
 test('[BRG-08] a page in a browser cannot open a stream', async (t) => {

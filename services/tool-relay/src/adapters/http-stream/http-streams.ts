@@ -140,8 +140,6 @@ export class HttpStreams {
 
   #taken({ request, response }: Post): void {
     this.#options.onStreamRequest('none');
-    // A repeated one has not been read.
-    request.resume();
     const { balancers } = this.#options;
     const { address = '' } = this.#options.arrivalOf(request.socket) ?? {};
     // A balancer would send other devices over the same connection.

@@ -1,7 +1,12 @@
 import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket as Connection } from 'node:net';
-import { encodeRecord, RECORD_OVERHEAD_BYTES, RecordReader } from '@zerolatency/frame';
+import {
+  encodeRecord,
+  MAX_POST_RECORDS,
+  RECORD_OVERHEAD_BYTES,
+  RecordReader,
+} from '@zerolatency/frame';
 import type {
   Arrival,
   Socket,
@@ -28,6 +33,14 @@ export interface Post {
   readonly response: ServerResponse;
 }
 
+interface BodyReader {
+  readonly onChunk: (chunk: Buffer) => void;
+  readonly onWhole: () => void;
+}
+
+/** For a POST that was taken before; its bytes count toward the device's rate all the same. */
+const DISCARDED: BodyReader = { onChunk: () => {}, onWhole: () => {} };
+
 interface StreamOptions extends Pick<SocketEngineOptions, 'maxMessageBytes' | 'onFailure'> {
   readonly response: ServerResponse;
   readonly listener: SocketListener;
@@ -43,8 +56,8 @@ interface StreamOptions extends Pick<SocketEngineOptions, 'maxMessageBytes' | 'o
  *      ^                   |       \--listener paused--> answering --resumed--> waiting for n + 1
  *      +--connection lost--+
  *
- * A POST counts whole or not at all. An earlier number changes nothing; a later one, or another POST
- * before the answer, ends the stream. Any state ends with the response.
+ * A POST counts whole or not at all. An earlier number is read and discarded; a later one, or the
+ * next one before the answer, ends the stream. Any state ends with the response.
  */
 export class StreamSocket implements Socket {
   readonly transport = 'http_stream';
@@ -132,38 +145,30 @@ export class StreamSocket implements Socket {
 
   /** Returns why the POST is not taken; the stream is then over. */
   post(post: Post, { sequence, bytes }: { readonly sequence: number; readonly bytes: number }) {
-    if (sequence < this.#next) {
-      this.#options.answer(post);
-      return undefined;
-    }
-    if (sequence > this.#next || this.#answering !== undefined) return this.#fail('malformed');
+    const isRepeated = sequence < this.#next;
+    const isBeforeAnswer = !isRepeated && this.#answering !== undefined;
+    if (sequence > this.#next || isBeforeAnswer) return this.#fail('malformed');
     if (bytes > this.#maxPostBytes) return this.#fail('too_large');
     // The device sends it again, because the connection of the first broke.
     this.#reading?.request.destroy();
-    this.#read(post);
+    this.#answering?.response.destroy();
+    this.#answering = undefined;
+    this.#read(post, isRepeated ? DISCARDED : this.#records());
     return undefined;
   }
 
-  #read(post: Post): void {
-    const { listener, maxMessageBytes } = this.#options;
+  #read(post: Post, { onChunk, onWhole }: BodyReader): void {
     const { request } = post;
-    const reader = new RecordReader(maxMessageBytes + SHARED_POST_BYTES + RECORD_OVERHEAD_BYTES);
-    const records: Record[] = [];
     const isCurrent = () => this.#isOpen && this.#reading === post;
     this.#reading = post;
     request.on('data', (chunk: Buffer) => {
-      if (isCurrent()) listener.onRead(chunk.length);
-      if (!isCurrent()) return;
-      const { value, error } = reader.read(chunk);
-      if (error === undefined) records.push(...value);
-      else this.#fail('malformed');
+      if (isCurrent()) this.#options.listener.onRead(chunk.length);
+      if (isCurrent()) onChunk(chunk);
     });
     request.on('end', () => {
       if (!isCurrent()) return;
       this.#reading = undefined;
-      this.#next += 1;
-      if (records.length === 0 || reader.heldBytes > 0) this.#fail('malformed');
-      for (const record of records) if (this.#isOpen) this.#take(record);
+      onWhole();
       if (!this.#isOpen) return;
       if (this.#isPaused) this.#answering = post;
       else this.#options.answer(post);
@@ -172,6 +177,24 @@ export class StreamSocket implements Socket {
       if (this.#reading === post) this.#reading = undefined;
     });
     if (this.#isPaused) request.pause();
+  }
+
+  #records(): BodyReader {
+    const { maxMessageBytes } = this.#options;
+    const reader = new RecordReader(maxMessageBytes + SHARED_POST_BYTES + RECORD_OVERHEAD_BYTES);
+    const records: Record[] = [];
+    return {
+      onChunk: (chunk) => {
+        const { value, error } = reader.read(chunk);
+        if (error === undefined) records.push(...value);
+        if (error !== undefined || records.length > MAX_POST_RECORDS) this.#fail('malformed');
+      },
+      onWhole: () => {
+        this.#next += 1;
+        if (records.length === 0 || reader.heldBytes > 0) this.#fail('malformed');
+        for (const record of records) if (this.#isOpen) this.#take(record);
+      },
+    };
   }
 
   #take(record: Record): void {
