@@ -26,7 +26,7 @@ const NO_FILE: Ending = [failed, /file\.unusable: cannot read \S+: no such file/
 const DONE: Ending = [ok, /./];
 const NO_HOST: Ending = [unreachable, /host\.unreachable: .*\n.*"zl up" starts it/];
 const NO_RELAY: Ending = [unreachable, /relay\.unreachable: .*\n.*"zl doctor" names the hop/];
-const NO_LEDGER: Ending = [failed, /there is no ledger in .*; a host makes one at its start/];
+const NO_LEDGER: Ending = [failed, /holds no ledger; name the folder that ledger\.dir/];
 const MISSING_ARGUMENT: Ending = [usage, /missing required argument .*\n.*--help/];
 const MISSING_OPTION: Ending = [usage, /required option .* not specified\n.*--help/];
 

@@ -24,7 +24,7 @@ async function balancedWorld(t: TestContext, proxyProtocol: string, more: Settin
   const port = Number(new URL(registrar.enrolUrl).port);
   const { ca } = authority;
   const key = newKey();
-  /** Returns the status, or why there was no answer. */
+  /** Returns the status, or the error of the connection. */
   const enrol = async (code: string, via: Via) => {
     const body = JSON.stringify(await enrolRequest(code, { audience: registrar.enrolUrl, key }));
     const socket = openProxied({ port, ca }, via.header ?? Buffer.alloc(0), via.from);

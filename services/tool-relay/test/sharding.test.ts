@@ -69,7 +69,7 @@ test(
     live.native.close();
     await eventually(async () => /zl_relay_moved_total\{[^}]*\} 1$/m.test(await first.metrics()));
 
-    // A pod that shuts down is no target from then on, nor is any pod without Redis.
+    // Devices are not sent to a pod that shuts down, and without Redis to none.
     await third.lifecycle.shutdown({ reason: 'test', deadlineMs: 100 });
     await settled([first, second], 2);
     await first.clients.live(moving, { features });

@@ -209,7 +209,7 @@ test('a folder without a ledger is reported without a stack trace', async (t) =>
   const { status, stdout, stderr } = await zl('show', join(dir, 'none'));
   assert.deepEqual([status, stdout], [1, '']);
   assert.equal((await zl('verify', join(dir, 'none'))).status, 1);
-  assert.match(stderr, /^zl: file\.unusable: there is no ledger in .*none;.*\n {4}/);
+  assert.match(stderr, /^zl: file\.unusable: .*none holds no ledger; .*\n {4}/);
 });
 
 test('the name of a tool cannot control the terminal', async (t) => {

@@ -91,7 +91,7 @@ async function expectLedger(dir: string): Promise<void> {
   if (!names.some((name) => name.startsWith('segment-'))) {
     throw new ZlError(
       'file.unusable',
-      `there is no ledger in ${dir}; a host makes one at its start`,
+      `${dir} holds no ledger; name the folder that ledger.dir of the host names`,
     );
   }
 }

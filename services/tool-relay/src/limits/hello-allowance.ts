@@ -9,7 +9,7 @@ const MAX_FRAMES = 8;
 /** A large hello in TLS records of the size of a network packet takes half as many. */
 const MAX_READS = 512;
 
-/** The hellos over HELLO_BYTES. Where there is no room for another the oldest has to go. */
+/** The hellos over HELLO_BYTES. When all places are taken, the oldest is closed. */
 export class LargeHellos {
   readonly maxBytes: number;
   /** Oldest first. */

@@ -240,7 +240,7 @@ export class RevocationAuthority {
   }
 }
 
-/** Throws file.unusable; undefined where there is no list yet. */
+/** Undefined before the first list. @throws ZlError file.unusable. */
 export async function readList({
   store,
   publicPem,

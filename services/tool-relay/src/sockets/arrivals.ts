@@ -20,8 +20,8 @@ export interface ArrivalsOptions {
 }
 
 /**
- * The peers that have not proved who they are. Where there is no room for another the oldest has to
- * go: an honest peer proves itself within a round trip or two, and an attacker waits.
+ * The peers that have not proved who they are. When all places are taken, the oldest is closed: an
+ * honest peer proves itself within a round trip or two, and an attacker waits.
  */
 export class Arrivals {
   readonly #options: ArrivalsOptions;
