@@ -93,6 +93,10 @@ export interface HostSettings {
     readonly vendors: {
       readonly [k: string]: Vendor;
     };
+    /**
+     * Prices of models, JSON or YAML by contracts/prices/prices.schema.json, that come before the shipped ones; read again when the file changes. Empty: the shipped prices only.
+     */
+    readonly pricesFile: string;
   };
   /**
    * The relays of the devices. Without urls, chats have no device tools.

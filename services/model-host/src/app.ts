@@ -13,6 +13,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { openModels } from './app/open-models.ts';
+import { openPrices } from './app/open-prices.ts';
 import { openRedis } from './app/open-redis.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
@@ -22,6 +23,7 @@ import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
 import { exposeRunning, turnMetrics } from './metrics.ts';
 import type { Models } from './providers/models.ts';
+import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
 import { Turns } from './turn/turns.ts';
@@ -39,6 +41,7 @@ const SHUTDOWN_ORDER = [
   'token verifier',
   'models',
   'redis',
+  'prices',
   'devices',
   'policy',
   'ledger',
@@ -68,7 +71,9 @@ export async function serveHost(
   const { models, close: closeModels } = await openModels(config, deps.env);
   deps.lifecycle.onDrain('models', closeModels);
   const shared = await openRedis(config.redis, deps);
-  const turns = openTurns(config, { ...deps, tools, models, recent });
+  const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
+  deps.lifecycle.onDrain('prices', async () => priceTable.close());
+  const turns = openTurns(config, { ...deps, tools, models, prices, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
@@ -76,6 +81,7 @@ export async function serveHost(
     ...tools.components,
     models: async () => ({ status: 'ok' as const, choices: models.aliases }),
     ...(shared && { redis: shared.component }),
+    prices: priceTable.status,
     'identity keys': async () => verifier.status(),
     ...(tls && { certificate: async () => tls.status() }),
     rpc: () => rpcStatus(),
@@ -112,8 +118,13 @@ function openTurns(
     tracer,
     tools,
     models,
+    prices,
     recent,
-  }: HostDeps & { readonly tools: OpenedTools; readonly models: Models },
+  }: HostDeps & {
+    readonly tools: OpenedTools;
+    readonly models: Models;
+    readonly prices: Prices;
+  },
 ): Turns {
   const { maxCallsPerStep, maxToolResultBytes, ...limits } = config.turn;
   const turns = new Turns({
@@ -122,6 +133,7 @@ function openTurns(
     slots: new Slots('turns', config.limits.turns),
     toolboxes: tools.toolboxes,
     recorder: tools.recorder,
+    prices,
     assertWritable: tools.assertWritable,
     bounds: { maxCallsPerStep, maxToolResultBytes },
     nowMs: Date.now,

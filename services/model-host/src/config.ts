@@ -54,6 +54,7 @@ function compile(settings: HostSettings) {
     },
     providers: {
       mock: providers.mock,
+      pricesFile: providers.pricesFile,
       vendors: Object.entries(providers.vendors).map(([name, vendor]) =>
         compileVendor(name, vendor),
       ),

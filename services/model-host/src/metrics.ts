@@ -22,6 +22,8 @@ export function turnMetrics(registry: Registry) {
     turns: metric(registry, 'zl_host_turns_total'),
     durations: metric(registry, 'zl_host_turn_duration_seconds'),
     tokens: metric(registry, 'zl_host_tokens_total'),
+    cost: metric(registry, 'zl_host_cost_usd_total'),
+    unpriced: metric(registry, 'zl_host_unpriced_requests_total'),
     steps: metric(registry, 'zl_host_steps_total').labels(),
     phases: {
       planning: phases.labels({ phase: 'plan' }),

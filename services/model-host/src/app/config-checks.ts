@@ -11,6 +11,7 @@ import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
 import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing';
 import type { HostConfig } from '../config.ts';
 import { openModels } from './open-models.ts';
+import { openPrices } from './open-prices.ts';
 
 const log = { info() {}, warn() {} };
 
@@ -44,6 +45,7 @@ export function checksOfHost(
         await resolveSecret(ledger.key, { env, readFile: (path) => readFile(path, 'utf8') }),
       ),
     'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
+    'providers.pricesFile': async () => (await openPrices(providers, log)).close(),
     models: async () => (await openModels({ models, providers }, env)).close(),
   };
 }

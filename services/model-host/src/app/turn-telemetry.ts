@@ -4,6 +4,7 @@ import type { EndedCall } from '../calls/ports.ts';
 import type { RecentTurns, TurnTrace } from '../console/recent-turns.ts';
 import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
+import type { ModelTarget } from '../providers/prices.ts';
 import type { TurnState } from '../turn/state.ts';
 import type { FirstToken, TurnObserver } from '../turn/telemetry.ts';
 import type { TurnsDeps } from '../turn/turns.ts';
@@ -18,12 +19,27 @@ export interface TurnTelemetryDeps {
 
 /** Gives each turn a span, its metrics and one log line at its end. */
 export function watchTurns(deps: TurnTelemetryDeps): TurnsDeps['watch'] {
+  const noteUnpriced = unpricedNotes(deps.log);
   return (scope, { model, traceparent }) => {
-    const telemetry = new TurnTelemetry(scope, model, deps);
+    const telemetry = new TurnTelemetry(scope, model, { ...deps, noteUnpriced });
     const { attributes } = telemetry;
     const parent = traceparent === undefined ? {} : { parent: extract(traceparent) };
     const options = { kind: 'server' as const, ...parent, attributes };
     return { observer: telemetry, within: (run) => within(deps.tracer, telemetry, options, run) };
+  };
+}
+
+/** One line for each model without a price; the metric counts its requests. */
+function unpricedNotes(log: Logger): (target: ModelTarget) => void {
+  const noted = new Set<string>();
+  return ({ provider, model }) => {
+    const key = JSON.stringify([provider, model]);
+    if (noted.has(key)) return;
+    noted.add(key);
+    log.warn(
+      { provider, model },
+      'the price table has no price for a model, so what it costs is unknown; add one in providers.pricesFile',
+    );
   };
 }
 
@@ -70,17 +86,21 @@ function attributesOf({ identity, sessionId, turnId, deviceId }: TurnScope) {
   };
 }
 
+interface ObservedTurnDeps extends TurnTelemetryDeps {
+  readonly noteUnpriced: (target: ModelTarget) => void;
+}
+
 class TurnTelemetry implements TurnObserver {
   readonly attributes: Readonly<Record<string, string>>;
   endAttributes: Record<string, string | number> = {};
   failed = false;
-  readonly #deps: TurnTelemetryDeps;
+  readonly #deps: ObservedTurnDeps;
   readonly #model: string;
   readonly #trace: TurnTrace | undefined;
   readonly #startedMs = performance.now();
   #enteredMs = this.#startedMs;
 
-  constructor(scope: TurnScope, model: string, deps: TurnTelemetryDeps) {
+  constructor(scope: TurnScope, model: string, deps: ObservedTurnDeps) {
     this.attributes = attributesOf(scope);
     this.#model = model;
     this.#deps = deps;
@@ -111,6 +131,15 @@ class TurnTelemetry implements TurnObserver {
     this.#deps.metrics.requests.labels({ model: this.#model, outcome, error_id: errorId }).inc();
   }
 
+  charged(...[target, costNanoUsd]: Parameters<TurnObserver['charged']>): void {
+    const { cost, unpriced } = this.#deps.metrics;
+    const labels = { provider: target.provider, model: this.#model };
+    if (costNanoUsd === undefined) {
+      unpriced.labels(labels).inc();
+      this.#deps.noteUnpriced(target);
+    } else cost.labels(labels).inc(usdOf(costNanoUsd));
+  }
+
   unrecorded(err: unknown): void {
     this.#deps.log.error({ ...this.attributes, err }, 'the record of a turn could not be written');
   }
@@ -125,6 +154,8 @@ class TurnTelemetry implements TurnObserver {
       outcome: state.at,
       error_id: errorId,
       steps: state.step,
+      // What a model without a price costs is unknown, and so is a sum that it belongs to.
+      ...(usage.unpricedCalls === 0 && { cost_usd: usdOf(usage.costNanoUsd) }),
     };
     const { turns, durations, tokens } = this.#deps.metrics;
     turns.labels({ outcome: state.at, error_id: errorId }).inc();
@@ -133,7 +164,12 @@ class TurnTelemetry implements TurnObserver {
     tokens.labels({ model: this.#model, direction: 'output' }).inc(usage.outputTokens);
     // The cause never goes to the client; this line is where to find it.
     const cause = state.at === 'failed' ? { err: state.error } : {};
-    const fields = { ...this.attributes, ...this.endAttributes, seconds, ...usage, ...cause };
+    const { costNanoUsd: _, ...tokenCounts } = usage;
+    const fields = { ...this.attributes, ...this.endAttributes, seconds, ...tokenCounts, ...cause };
     this.#deps.log[this.failed ? 'warn' : 'info'](fields, 'turn ended');
   }
+}
+
+function usdOf(nanoUsd: number): number {
+  return nanoUsd / 1e9;
 }

@@ -23,6 +23,10 @@ export interface SpentTokens extends TokenUsage {
   readonly cacheWriteTokens: number;
   /** Part of the output. */
   readonly reasoningTokens: number;
+  /** Of the model calls that have a price. */
+  readonly costNanoUsd: number;
+  /** Model calls whose cost is unknown. */
+  readonly unpricedCalls: number;
 }
 
 export const NOTHING_SPENT: SpentTokens = {
@@ -31,6 +35,8 @@ export const NOTHING_SPENT: SpentTokens = {
   cachedInputTokens: 0,
   cacheWriteTokens: 0,
   reasoningTokens: 0,
+  costNanoUsd: 0,
+  unpricedCalls: 0,
 };
 
 export type TokenLimits = Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
@@ -125,6 +131,8 @@ function sum(one: SpentTokens, other: Charge): SpentTokens {
     cachedInputTokens: one.cachedInputTokens + added.cachedInputTokens,
     cacheWriteTokens: one.cacheWriteTokens + added.cacheWriteTokens,
     reasoningTokens: one.reasoningTokens + added.reasoningTokens,
+    costNanoUsd: one.costNanoUsd + added.costNanoUsd,
+    unpricedCalls: one.unpricedCalls + added.unpricedCalls,
   };
 }
 

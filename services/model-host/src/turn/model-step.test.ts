@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { asks, finish, says } from '../../test/support/replies.ts';
 import type { LlmProvider, ModelMessage, ModelPart } from '../providers/port.ts';
+import type { ModelTarget, PricedUsage, Prices } from '../providers/prices.ts';
 import { TokenBudget } from './budget.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnLog } from './turn-log.ts';
@@ -21,10 +22,31 @@ async function told(
   messages: readonly ModelMessage[] = [],
 ): Promise<string[]> {
   const told: string[] = [];
-  const step = {
+  await runModelStep(stepOf(provider, { told, messages }), signal).catch(() => {});
+  return told;
+}
+
+const FREE: Pick<Prices, 'costOf'> = { costOf: () => 0 };
+
+function stepOf(
+  provider: LlmProvider,
+  {
+    told = [],
+    messages = [],
+    prices = FREE,
+    onCharged = () => {},
+  }: {
+    told?: string[];
+    messages?: readonly ModelMessage[];
+    prices?: Pick<Prices, 'costOf'>;
+    onCharged?: (costNanoUsd: number | undefined) => void;
+  },
+) {
+  return {
     model: { alias: 'fast', name: 'm', provider },
     request: { system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
+    prices,
     events: new TurnLog({ sessionId: 's', turnId: 't' }),
     onFirstText: () => told.push('first text'),
     observer: {
@@ -33,10 +55,9 @@ async function told(
         told.push('began');
       },
       providerEnded: (outcome: string, errorId: string) => told.push(`${outcome} ${errorId}`),
+      charged: (_target: ModelTarget, costNanoUsd: number | undefined) => onCharged(costNanoUsd),
     },
   };
-  await runModelStep(step, signal).catch(() => {});
-  return told;
 }
 
 test('[OBS-02] a reply begins with its first text or tool call, once, and ends once', async () => {
@@ -84,4 +105,51 @@ test('a message is estimated once, however many model calls send it', async () =
   });
   for (let call = 0; call < 3; call++) await told(answering, undefined, [message]);
   assert.equal(reads, 1);
+});
+
+test('[PROV-02] a reply is charged once it has begun, and a refusal is not', async () => {
+  const charges: (number | undefined)[] = [];
+  const spentOn = async (prices: Pick<Prices, 'costOf'>, stream: LlmProvider['stream']) => {
+    const onCharged = (costNanoUsd: number | undefined) => charges.push(costNanoUsd);
+    const step = stepOf(providerOf(stream), { prices, onCharged });
+    await runModelStep(step, AbortSignal.any([])).catch(() => {});
+    return step.budget.spent;
+  };
+  const perToken = {
+    costOf: (_target: ModelTarget, usage: PricedUsage) =>
+      usage.inputTokens * 3 + usage.outputTokens,
+  };
+  const answered = await spentOn(perToken, async function* () {
+    yield finish('stop', [10, 2]);
+  });
+  assert.equal(answered.costNanoUsd, 32);
+  const refused = await spentOn(perToken, async function* () {
+    yield* [];
+    throw new ZlError('provider.throttled', 'busy');
+  });
+  assert.equal(refused.costNanoUsd, 0);
+  const interrupted = await spentOn(perToken, async function* () {
+    yield says('hello there');
+    throw new ZlError('provider.interrupted', 'cut');
+  });
+  assert.ok(interrupted.costNanoUsd > 0);
+  const unknown = await spentOn({ costOf: () => undefined }, async function* () {
+    yield STOP;
+  });
+  assert.deepEqual([unknown.costNanoUsd, unknown.unpricedCalls], [0, 1]);
+  assert.deepEqual(charges, [32, interrupted.costNanoUsd, undefined]);
+});
+
+test('a count that no provider can have made is replaced by an estimate', async () => {
+  for (const total of [1.5, -1, Number.NaN, 2 ** 60]) {
+    const step = stepOf(
+      providerOf(async function* () {
+        yield says('four');
+        yield finish('stop', [total, total]);
+      }),
+      {},
+    );
+    await runModelStep(step, AbortSignal.any([]));
+    assert.equal(step.budget.spent.outputTokens, 1);
+  }
 });

@@ -8,6 +8,7 @@ import type {
   ModelRequest,
   ToolCallRequest,
 } from '../providers/port.ts';
+import type { Prices } from '../providers/prices.ts';
 import {
   estimateMessageTokens,
   estimateTokens,
@@ -33,10 +34,11 @@ export interface ModelStep {
   readonly model: Model;
   readonly request: Omit<ModelRequest, 'model' | 'maxOutputTokens'>;
   readonly budget: TokenBudget;
+  readonly prices: Pick<Prices, 'costOf'>;
   readonly events: TurnLog;
   /** With the time the call had waited for the provider by then. */
   readonly onFirstText: (providerWaitMs: number) => void;
-  readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded'>;
+  readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded' | 'charged'>;
 }
 
 // One for all: creating an error costs more than everything else that ends a reply.
@@ -53,6 +55,7 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     maxOutputTokens: Math.min(maxOutputTokens, reservation.outputTokens),
   };
   const reader = new ReplyReader((stop) => provider.stream(request, stop), signal);
+  let spent = NOTHING_SPENT;
   try {
     await readParts(reader, reply, step, signal);
     step.observer.providerEnded('done', 'none');
@@ -63,11 +66,21 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     step.observer.providerEnded(signal.aborted ? 'cancelled' : 'failed', id);
     throw reason;
   } finally {
-    step.budget.settle(reservation, reply.usage);
+    // A provider that fails before its reply is paid nothing; one that was cut off may be.
+    const isFree = !reply.hasBegun && !signal.aborted;
+    spent = isFree ? reply.usage : withCost(reply.usage, step);
+    step.budget.settle(reservation, spent);
     await reader.close();
   }
-  step.events.usage(reply.usage);
+  step.events.usage(spent);
   return reply.end();
+}
+
+function withCost(usage: SpentTokens, { model, prices, observer }: ModelStep): SpentTokens {
+  const target = { provider: model.provider.name, model: model.name };
+  const costNanoUsd = prices.costOf(target, usage);
+  observer.charged(target, costNanoUsd);
+  return costNanoUsd === undefined ? { ...usage, unpricedCalls: 1 } : { ...usage, costNanoUsd };
 }
 
 async function readParts(
@@ -151,6 +164,7 @@ const STOPS: Partial<Record<ModelFinish['finishReason']['unified'], Reply['stop'
 
 /** Collects the parts, and holds a provider to what was reserved. */
 class ReplyInProgress {
+  hasBegun = false;
   hasText = false;
   stopped = false;
   #counts: SpentTokens | undefined;
@@ -179,6 +193,7 @@ class ReplyInProgress {
 
   /** @throws provider.interrupted */
   add(part: ModelPart): void {
+    this.hasBegun = true;
     switch (part.type) {
       case 'text-start':
       case 'text-delta':
@@ -238,11 +253,12 @@ class ReplyInProgress {
     this.stopped = true;
     const { inputTokens, outputTokens } = usage;
     this.#counts = {
-      inputTokens: inputTokens.total ?? this.usage.inputTokens,
-      outputTokens: outputTokens.total ?? this.usage.outputTokens,
-      cachedInputTokens: inputTokens.cacheRead ?? 0,
-      cacheWriteTokens: inputTokens.cacheWrite ?? 0,
-      reasoningTokens: outputTokens.reasoning ?? 0,
+      ...NOTHING_SPENT,
+      inputTokens: countOf(inputTokens.total) ?? this.usage.inputTokens,
+      outputTokens: countOf(outputTokens.total) ?? this.usage.outputTokens,
+      cachedInputTokens: countOf(inputTokens.cacheRead) ?? 0,
+      cacheWriteTokens: countOf(inputTokens.cacheWrite) ?? 0,
+      reasoningTokens: countOf(outputTokens.reasoning) ?? 0,
     };
     if (finishReason.unified === 'interrupted' || finishReason.unified === 'error') {
       throw new ZlError('provider.interrupted', 'the model stream ended before its reply did');
@@ -258,6 +274,11 @@ class ReplyInProgress {
     this.stopped = true;
     this.#stop = 'length';
   }
+}
+
+/** Undefined for what no provider can have counted, such as a fraction. */
+function countOf(count: number | undefined): number | undefined {
+  return Number.isSafeInteger(count) && Number(count) >= 0 ? count : undefined;
 }
 
 type Block = Extract<ReplyPart, { type: 'text' | 'reasoning' }>;

@@ -16,6 +16,7 @@ import {
   turnBench,
 } from '../../test/support/turn-bench.ts';
 import type { LlmProvider } from '../providers/port.ts';
+import type { Prices } from '../providers/prices.ts';
 import { NOTHING_SPENT, TokenBudget } from './budget.ts';
 import { nestedTurns } from './nested-turns.ts';
 
@@ -108,6 +109,33 @@ test('[HOST-07] nested turns share the call counts of the outer turn, and other 
   assert.ok(outer !== undefined && next !== undefined);
   assert.equal(nested, outer);
   assert.notEqual(next, outer);
+});
+
+test('[PROV-02] the cost of a turn includes the turns nested in it, and is unknown if theirs is', async () => {
+  const costs = async (costOf: Prices['costOf']) => {
+    const events = await runTurn(bench({ deps: { prices: { costOf } } }), 'delegate talk');
+    return events.flatMap(({ event }) =>
+      event.case === 'usage' || event.case === 'assistantDone'
+        ? [(event.case === 'usage' ? event.value : event.value.usage)?.cost]
+        : [],
+    );
+  };
+  const known = await costs(() => 400_000_000);
+  assert.deepEqual(
+    known.map((cost) => cost && [cost.currencyCode, cost.units, cost.nanos]),
+    [
+      ['USD', 0n, 400_000_000],
+      ['USD', 0n, 400_000_000],
+      ['USD', 1n, 200_000_000],
+    ],
+  );
+  let calls = 0;
+  // The second of the three model calls is that of the nested turn.
+  const partly = await costs(() => (++calls === 2 ? undefined : 5));
+  assert.deepEqual(
+    partly.map((cost) => cost?.nanos),
+    [5, 5, undefined],
+  );
 });
 
 /** Each reply costs 40 output tokens and 10 input tokens. */

@@ -1,3 +1,4 @@
+import type { ModelTarget } from '../providers/prices.ts';
 import type { SpentTokens } from './budget.ts';
 import type { EndState, TurnState } from './state.ts';
 
@@ -15,6 +16,8 @@ export interface TurnObserver {
   providerBegan(seconds: number): void;
   /** Each request to a provider, whether it began to answer or not. */
   providerEnded(outcome: 'done' | 'failed' | 'cancelled', errorId: string): void;
+  /** A reply was charged; costNanoUsd is undefined when its model has no price. */
+  charged(target: ModelTarget, costNanoUsd: number | undefined): void;
   /** The record of a failed or cancelled turn could not be written. */
   unrecorded(reason: unknown): void;
   ended(state: EndState, details: TurnEndDetails): void;

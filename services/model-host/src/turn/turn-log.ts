@@ -46,6 +46,8 @@ export const UNREAD: TurnLogBounds = { maxBehindBytes: Number.POSITIVE_INFINITY,
 /** Memory of an entry beside its text, so that tiny deltas are bounded as well. */
 const ENTRY_BYTES = 128;
 
+const NANOS_PER_USD = 1_000_000_000;
+
 /** As the contract of the event says. */
 const MAX_WITHHELD_NAMED = 100;
 
@@ -255,7 +257,13 @@ export function usageOf(spent: SpentTokens) {
     cachedInputTokens: BigInt(spent.cachedInputTokens),
     cacheWriteTokens: BigInt(spent.cacheWriteTokens),
     reasoningTokens: BigInt(spent.reasoningTokens),
+    ...(spent.unpricedCalls === 0 && { cost: dollarsOf(spent.costNanoUsd) }),
   };
+}
+
+function dollarsOf(nanoUsd: number) {
+  const nanos = nanoUsd % NANOS_PER_USD;
+  return { currencyCode: 'USD', units: BigInt((nanoUsd - nanos) / NANOS_PER_USD), nanos };
 }
 
 function frozen<T extends object>(value: T): T {

@@ -5,6 +5,7 @@ import { EffectTracker } from '../calls/effect-tracker.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { AssistantPart, ModelMessage } from '../providers/port.ts';
+import type { Prices } from '../providers/prices.ts';
 import { type SpentTokens, TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
 import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import { nestedTurns } from './nested-turns.ts';
@@ -57,6 +58,7 @@ export interface TurnBounds {
 export interface TurnDeps {
   readonly toolboxes: Toolboxes;
   readonly recorder: Recorder;
+  readonly prices: Pick<Prices, 'costOf'>;
   readonly bounds: TurnBounds;
   readonly observer: TurnObserver;
   readonly nowMs: () => number;
@@ -201,6 +203,7 @@ export class Turn {
         model: this.#request.model,
         request: { system: systemPrompt(tools), messages: this.#messages, tools },
         budget: this.#budget,
+        prices: this.#deps.prices,
         events: this.#events,
         onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
         observer: this.#deps.observer,

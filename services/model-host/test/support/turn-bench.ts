@@ -6,6 +6,7 @@ import { TurnReader } from '../../src/chat/reader.ts';
 import { Slots } from '../../src/limits/slots.ts';
 import { Models } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
+import { Prices } from '../../src/providers/prices.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
 import type { TurnObserver } from '../../src/turn/telemetry.ts';
 import { TurnLog } from '../../src/turn/turn-log.ts';
@@ -49,6 +50,7 @@ const quiet: TurnObserver = {
   firstToken() {},
   providerBegan() {},
   providerEnded() {},
+  charged() {},
   unrecorded() {},
   ended() {},
 };
@@ -73,6 +75,7 @@ export function turnBench({
     slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),
     toolboxes,
     recorder,
+    prices: new Prices({ types: new Map(), nowMs: () => 0 }),
     assertWritable() {},
     bounds: { maxCallsPerStep: 4, maxToolResultBytes: 1000 },
     nowMs: () => 0,

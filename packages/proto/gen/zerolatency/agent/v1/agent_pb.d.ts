@@ -869,6 +869,14 @@ export declare type Usage = Message$1<"zerolatency.agent.v1.Usage"> & {
    * @generated from field: uint64 reasoning_tokens = 5;
    */
   reasoningTokens: bigint;
+
+  /**
+   * What the tokens cost by the host's price table. Absent when the table has no price for a
+   * model that was used; an absent cost never means that nothing was paid.
+   *
+   * @generated from field: zerolatency.agent.v1.Money cost = 6;
+   */
+  cost?: Money | undefined;
 };
 
 /**
@@ -876,6 +884,40 @@ export declare type Usage = Message$1<"zerolatency.agent.v1.Usage"> & {
  * Use `create(UsageSchema)` to create a new message.
  */
 export declare const UsageSchema: GenMessage<Usage>;
+
+/**
+ * An amount of money, with the fields of google.type.Money.
+ *
+ * @generated from message zerolatency.agent.v1.Money
+ */
+export declare type Money = Message$1<"zerolatency.agent.v1.Money"> & {
+  /**
+   * ISO 4217; the host's prices are in USD.
+   *
+   * @generated from field: string currency_code = 1;
+   */
+  currencyCode: string;
+
+  /**
+   * Whole units.
+   *
+   * @generated from field: int64 units = 2;
+   */
+  units: bigint;
+
+  /**
+   * Billionths of a unit, from 0 to 999,999,999.
+   *
+   * @generated from field: int32 nanos = 3;
+   */
+  nanos: number;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.Money.
+ * Use `create(MoneySchema)` to create a new message.
+ */
+export declare const MoneySchema: GenMessage<Money>;
 
 /**
  * The end of a turn that went well.
