@@ -11,4 +11,5 @@ export {
 } from './http-server.ts';
 export { exposeListener, watchListener } from './listener-telemetry.ts';
 export { addReflection } from './reflection.ts';
+export { type ResponseStream, responseStreamOf } from './response-stream.ts';
 export { type ArrivedRpc, rpcHandler } from './rpc-handler.ts';

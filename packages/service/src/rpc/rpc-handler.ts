@@ -1,6 +1,6 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import type { DescMethod, DescService } from '@bufbuild/protobuf';
-import { ConnectError, type ContextValues, createContextValues } from '@connectrpc/connect';
+import { ConnectError, type ContextValues } from '@connectrpc/connect';
 import {
   createAsyncIterable,
   readAllBytes,
@@ -18,6 +18,7 @@ import { type ConnectNodeAdapterOptions, connectNodeAdapter } from '@connectrpc/
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { answerError, isGrpc, isRpc } from './answer-error.ts';
 import { readingError, toConnectError } from './connect-error.ts';
+import { serveStreaming } from './response-stream.ts';
 
 export interface RpcHandlerOptions extends Omit<ConnectNodeAdapterOptions, 'fallback' | 'grpcWeb'> {
   /** A request that no interceptor saw; the method is "other" where nobody serves its path. */
@@ -50,9 +51,7 @@ const MAX_ERROR_BYTES = 1024 * 1024;
 /** Serves gRPC and Connect. Every refusal carries an id of the catalogue and the details of google.rpc. */
 export function rpcHandler({ routes, onRefused, gate, ...options }: RpcHandlerOptions): Serve {
   const gated = new Map<string | undefined, UniversalHandler>();
-  const admitted = new WeakMap<object, ContextValues>();
   const serve = connectNodeAdapter({
-    contextValues: (request) => admitted.get(request) ?? createContextValues(),
     ...options,
     grpcWeb: false,
     routes: (router) => {
@@ -80,13 +79,15 @@ export function rpcHandler({ routes, onRefused, gate, ...options }: RpcHandlerOp
     const handler = gated.get(request.url.split('?', 1)[0]);
     // Connect refuses the rest by its head.
     if (handler !== undefined && takes(handler, request)) {
+      let values: ContextValues;
       try {
-        admitted.set(request, await gate.admit({ method: handler.method, request, response }));
+        values = await gate.admit({ method: handler.method, request, response });
       } catch (reason) {
         const error = fromUnknown(reason);
         onRefused({ method: nameOf(handler), error });
         return answerError(request, response, error);
       }
+      return serveStreaming(handler, { request, response, values });
     }
     serve(request, response);
   };

@@ -41,9 +41,7 @@ function opened(t: TestContext, { leaving = new AbortController(), hasEffects }:
     observer: { deltasMerged() {} },
   });
   const events: ChatEvent[] = [];
-  const ended = (async () => {
-    for await (const event of session.events()) events.push(event);
-  })();
+  const ended = session.deliver(async (event) => void events.push(event));
   return { session, turns, toolboxes, release, events, ended };
 }
 

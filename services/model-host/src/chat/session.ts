@@ -20,6 +20,9 @@ export interface TurnStart
   readonly survivesDisconnect: boolean;
 }
 
+/** The client's end of a chat: resolves when its socket has taken the event, or the client is gone. */
+export type SendEvent = (event: ChatEvent) => Promise<void>;
+
 export interface ChatObserver {
   /** So many deltas went into another one, because a reader was slow. */
   deltasMerged(count: number): void;
@@ -73,12 +76,15 @@ export class ChatSession {
     return this.#turnFailure;
   }
 
-  /** Every event in order; throws the error that ended the session. */
-  async *events(): AsyncGenerator<ChatEvent, void> {
+  /**
+   * Sends every event in order; throws the error that ended the session. Deltas that come before
+   * the socket has taken the last event merge.
+   */
+  async deliver(send: SendEvent): Promise<void> {
     for (;;) {
       const { done, value } = await this.#reader.next();
       if (done) break;
-      yield value;
+      await send(value);
     }
     if (this.#failure !== undefined) throw this.#failure.after(this.#happened);
   }

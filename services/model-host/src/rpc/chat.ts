@@ -1,3 +1,4 @@
+import { create, toBinary, toJsonString } from '@bufbuild/protobuf';
 import {
   Code,
   ConnectError,
@@ -10,7 +11,6 @@ import { type NameKind, parseName } from '@zerolatency/identity';
 import {
   type AgentService,
   type CallToolRequest,
-  type ChatEvent,
   type ChatRequest,
   type Message,
   OnDisconnect,
@@ -24,6 +24,7 @@ import {
   durationMicros,
   fromConnectError,
   readingError,
+  responseStreamOf,
   toConnectError,
 } from '@zerolatency/service/rpc';
 import {
@@ -31,6 +32,7 @@ import {
   ChatSession,
   MAX_HISTORY_BYTES,
   MAX_HISTORY_MESSAGES,
+  type SendEvent,
   type TurnStart,
 } from '../chat/session.ts';
 import type { ModelMessage } from '../providers/port.ts';
@@ -109,11 +111,24 @@ interface ServedChat {
   readonly endsAsTurn: boolean;
 }
 
-async function* serveChat(
+/** Its events go past Connect, which learns of the end. */
+function serveChat(
+  deps: ChatDeps,
+  context: HandlerContext,
+  served: ServedChat,
+): AsyncIterable<never> {
+  const next = async () => {
+    await runChat(deps, context, served);
+    return { done: true as const, value: undefined };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next }) };
+}
+
+async function runChat(
   deps: ChatDeps,
   context: HandlerContext,
   { actions, endsAsTurn }: ServedChat,
-): AsyncGenerator<{ event: ChatEvent }, void> {
+): Promise<void> {
   const startedMs = performance.now();
   let error: ZlError | undefined;
   deps.observer.opened();
@@ -126,7 +141,7 @@ async function* serveChat(
       observer: deps.observer,
     });
     void readActions(session, actions, deps.observer.masked);
-    for await (const event of session.events()) yield { event };
+    await session.deliver(sendTo(context));
     if (endsAsTurn && session.turnFailure !== undefined) throw session.turnFailure;
   } catch (reason) {
     error = fromConnectError(reason, { aborted: 'turn.cancelled' });
@@ -138,6 +153,18 @@ async function* serveChat(
     const seconds = (performance.now() - startedMs) / 1000;
     deps.observer.ended({ method: methodOf(context), error, seconds });
   }
+}
+
+/** The messages of all three methods hold one event. */
+function sendTo(context: HandlerContext): SendEvent {
+  const stream = responseStreamOf(context);
+  const { output } = context.method;
+  return (event) => {
+    const message = create(output, { event });
+    return stream.send(
+      stream.isBinary ? toBinary(output, message) : Buffer.from(toJsonString(output, message)),
+    );
+  };
 }
 
 /** The signal of the RPC, which Connect also aborts at the client's deadline. */

@@ -20,9 +20,12 @@ async function told(
   provider: LlmProvider,
   signal = AbortSignal.any([]),
   messages: readonly ModelMessage[] = [],
+  events?: TurnLog,
 ): Promise<string[]> {
   const told: string[] = [];
-  await runModelStep(stepOf(provider, { told, messages }), signal).catch(() => {});
+  await runModelStep(stepOf(provider, { told, messages, ...(events && { events }) }), signal).catch(
+    () => {},
+  );
   return told;
 }
 
@@ -34,11 +37,13 @@ function stepOf(
     told = [],
     messages = [],
     prices = FREE,
+    events = new TurnLog({ sessionId: 's', turnId: 't' }),
     onCharged = () => {},
   }: {
     told?: string[];
     messages?: readonly ModelMessage[];
     prices?: Pick<Prices, 'costOf'>;
+    events?: TurnLog;
     onCharged?: (costNanoUsd: number | undefined) => void;
   },
 ) {
@@ -47,7 +52,7 @@ function stepOf(
     request: { system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     prices,
-    events: new TurnLog({ sessionId: 's', turnId: 't' }),
+    events,
     onFirstText: () => told.push('first text'),
     observer: {
       providerBegan(seconds: number) {
@@ -152,4 +157,39 @@ test('a count that no provider can have made is replaced by an estimate', async 
     await runModelStep(step, AbortSignal.any([]));
     assert.equal(step.budget.spent.outputTokens, 1);
   }
+});
+
+test('[HOST-03] the first delta of a burst reaches the sockets before the second is read', async () => {
+  const bursting = providerOf(async function* () {
+    for (let delta = 0; delta < 500; delta++) yield says('hi');
+    yield STOP;
+  });
+  const events = new TurnLog({ sessionId: 's', turnId: 't' });
+  // Node writes to sockets at the end of a turn of the event loop.
+  let inFirstTurn = 0;
+  const onAppend = () => {
+    if (events.nextSequence === 2) setImmediate(() => (inFirstTurn = events.nextSequence - 1));
+  };
+  events.attach({ takenBytes: 0, onAppend });
+  await told(bursting, undefined, [], events);
+  assert.equal(inFirstTurn, 1);
+});
+
+test('a burst that keeps the event loop busy lets sockets be served in between', async () => {
+  let served = 0;
+  const serve = () => {
+    served += 1;
+    next = setImmediate(serve);
+  };
+  let next = setImmediate(serve);
+  const slow = providerOf(async function* () {
+    for (let delta = 0; delta < 10; delta++) {
+      for (const startedMs = performance.now(); performance.now() - startedMs < 5; );
+      yield says('hi');
+    }
+    yield STOP;
+  });
+  await told(slow);
+  clearImmediate(next);
+  assert.ok(served >= 5, `${served} turns of the event loop in ten deltas of 5 ms`);
 });

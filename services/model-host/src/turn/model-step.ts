@@ -1,3 +1,4 @@
+import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ToolDefinition } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
@@ -54,10 +55,10 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     model: name,
     maxOutputTokens: Math.min(maxOutputTokens, reservation.outputTokens),
   };
-  const reader = new ReplyReader((stop) => provider.stream(request, stop), signal);
+  const stream = new ReplyStream((stop) => provider.stream(request, stop), signal);
   let spent = NOTHING_SPENT;
   try {
-    await readParts(reader, reply, step, signal);
+    await stream.aborted(readParts(stream, reply, step));
     step.observer.providerEnded('done', 'none');
   } catch (reason) {
     const { id } = fromUnknown(signal.aborted ? signal.reason : reason, {
@@ -70,7 +71,7 @@ export async function runModelStep(step: ModelStep, signal: AbortSignal): Promis
     const isFree = !reply.hasBegun && !signal.aborted;
     spent = isFree ? reply.usage : withCost(reply.usage, step);
     step.budget.settle(reservation, spent);
-    await reader.close();
+    await stream.close();
   }
   step.events.usage(spent);
   return reply.end();
@@ -84,71 +85,90 @@ function withCost(usage: SpentTokens, { model, prices, observer }: ModelStep): S
 }
 
 async function readParts(
-  reader: ReplyReader,
+  { parts, signal }: ReplyStream,
   reply: ReplyInProgress,
   step: ModelStep,
-  signal: AbortSignal,
 ): Promise<void> {
   const calledMs = performance.now();
+  signal.throwIfAborted();
   while (!reply.stopped) {
-    const part = await reader.next();
-    if (part === undefined) {
+    const { done, value: part } = await parts.next();
+    signal.throwIfAborted();
+    if (done === true) {
       throw new ZlError('provider.failed', 'the model stream ended before its reply did');
     }
-    const { isEmpty } = reply;
-    const providerWaitMs = reply.hasText ? 0 : performance.now() - calledMs;
+    const { isEmpty, hasText } = reply;
+    const providerWaitMs = hasText ? 0 : performance.now() - calledMs;
     if (part.type === 'text-delta') {
       step.events.delta(part.delta);
-      if (!reply.hasText) step.onFirstText(providerWaitMs);
+      if (!hasText) step.onFirstText(providerWaitMs);
     }
     reply.add(part);
     if (isEmpty && !reply.isEmpty) step.observer.providerBegan(providerWaitMs / 1000);
-    // The only other wait on the path of a token: nobody reads, so we stop reading.
+    // Nobody reads, so we stop reading.
     if (step.events.isFull) await step.events.room(signal);
+    else if (reply.hasText && (!hasText || isLoopHeld())) await nextTurnOfLoop();
   }
+}
+
+/** A burst of deltas holds up the other streams of the pod for no longer. */
+const MAX_HELD_MS = 2;
+
+let heldSinceMs: number | undefined;
+
+/** Whether deltas have kept this turn of the event loop for so long that sockets should be served. */
+function isLoopHeld(): boolean {
+  const nowMs = performance.now();
+  if (heldSinceMs === undefined) {
+    heldSinceMs = nowMs;
+    setImmediate(() => {
+      heldSinceMs = undefined;
+    });
+  }
+  return nowMs - heldSinceMs > MAX_HELD_MS;
 }
 
 // An adapter that ignores its signal delays the end of a turn no longer than this.
 const STOP_GRACE_MS = 2000;
 
 /**
- * Reads a provider's stream so that an abort is seen at once, even by a
- * provider that hangs. One listener per stream, because racing every chunk
- * against one long-lived promise would keep every chunk in memory.
+ * A provider's stream, whose abort is seen at once even where the provider hangs. One race per
+ * stream: racing each part costs a token four promises.
  */
-class ReplyReader {
-  readonly #parts: AsyncIterator<ModelPart>;
-  readonly #signal: AbortSignal;
+class ReplyStream {
+  readonly parts: AsyncIterator<ModelPart>;
+  readonly signal: AbortSignal;
   readonly #stop = new AbortController();
-  readonly #onAbort = () => {
-    this.#stop.abort(this.#signal.reason);
-    this.#interrupt?.(this.#signal.reason);
-  };
-  #interrupt: ((reason: unknown) => void) | undefined;
 
   constructor(stream: (signal: AbortSignal) => AsyncIterable<ModelPart>, signal: AbortSignal) {
-    this.#parts = stream(this.#stop.signal)[Symbol.asyncIterator]();
-    this.#signal = signal;
-    signal.addEventListener('abort', this.#onAbort, { once: true });
+    this.parts = stream(this.#stop.signal)[Symbol.asyncIterator]();
+    this.signal = signal;
   }
 
-  async next(): Promise<ModelPart | undefined> {
-    this.#signal.throwIfAborted();
-    const result = await new Promise<IteratorResult<ModelPart>>((resolve, reject) => {
-      this.#interrupt = reject;
-      this.#parts.next().then(resolve, reject);
-    });
-    return result.done ? undefined : result.value;
+  /** Settles as the reading does, or rejects on abort; what reads then stops at its next part. */
+  async aborted(reading: Promise<void>): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const onAbort = () => {
+      this.#stop.abort(this.signal.reason);
+      reject(this.signal.reason);
+    };
+    this.signal.addEventListener('abort', onAbort, { once: true });
+    if (this.signal.aborted) onAbort();
+    reading.then(resolve, reject);
+    try {
+      await promise;
+    } finally {
+      this.signal.removeEventListener('abort', onAbort);
+    }
   }
 
   /** Resolves when the provider has let go, or after a grace. */
   async close(): Promise<void> {
-    this.#signal.removeEventListener('abort', this.#onAbort);
     this.#stop.abort(REPLY_IS_OVER);
     const { promise, resolve } = Promise.withResolvers<void>();
     const grace = setTimeout(resolve, STOP_GRACE_MS);
     // The turn has ended, so an error of the provider being stopped no longer matters.
-    Promise.resolve(this.#parts.return?.()).then(
+    Promise.resolve(this.parts.return?.()).then(
       () => resolve(),
       () => resolve(),
     );
