@@ -49,6 +49,16 @@ async function turnWith(t: TestContext, type: VendorType) {
   return { asked: server.asked, bench };
 }
 
+test('[HOST-08] the instructions of a request name no tool by another name than its definition', async (t) => {
+  for (const type of VENDOR_TYPES) {
+    const { asked, bench } = await turnWith(t, type);
+    await runTurn(bench, 'Read a.txt and b.txt.');
+    const [{ body } = { body: '' }] = asked;
+    assert.match(body, /"fs_read"/, type);
+    assert.doesNotMatch(body.replace('the tool fs.read', ''), /fs\.read/, type);
+  }
+});
+
 /** Google gives its calls no ids, so its package makes random ones up. */
 function constantIds(body: unknown): unknown {
   return JSON.parse(
