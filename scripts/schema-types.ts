@@ -24,6 +24,7 @@ const SOURCES: readonly Source[] = [
   { schema: 'config/tool-relay', type: 'RelaySettings', hasDefaults: true },
   { schema: 'config/mock-script', type: 'MockScript' },
   { schema: 'prices/prices', type: 'PriceTable' },
+  { schema: 'plan/plan', type: 'Plan' },
   { schema: 'policy/bundle', type: 'Bundle' },
   { schema: 'policy/manifest', type: 'Manifest' },
   { schema: 'policy/revocations', type: 'RevocationList' },

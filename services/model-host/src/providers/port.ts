@@ -97,4 +97,6 @@ export type ModelPart =
     >
   | ToolCallRequest
   | { readonly type: 'image'; readonly image: ModelImage }
+  /** The reply asks for tools in a form that cannot be read; the reason is for the model. */
+  | { readonly type: 'unreadable'; readonly reason: string }
   | ModelFinish;

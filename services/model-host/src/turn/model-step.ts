@@ -27,6 +27,8 @@ export interface Reply {
   readonly parts: readonly ReplyPart[];
   readonly toolCalls: readonly ToolCallRequest[];
   readonly stop: 'end' | 'length' | 'filtered';
+  /** Why the calls that it asks for cannot be read; undefined when they can. */
+  readonly unreadable?: string | undefined;
 }
 
 type ReplyPart = Exclude<AssistantPart, { type: 'tool-call' }> | ToolCallRequest;
@@ -194,6 +196,7 @@ class ReplyInProgress {
   readonly #counted = new Set<string>();
   readonly #reserved: TokenUsage;
   #stop: Reply['stop'] = 'end';
+  #unreadable: string | undefined;
   #bytes = 0;
 
   constructor(reserved: TokenUsage) {
@@ -237,6 +240,9 @@ class ReplyInProgress {
       case 'image':
         this.#parts.push(part.image);
         break;
+      case 'unreadable':
+        this.#unreadable = part.reason;
+        break;
       case 'finish':
         this.#finish(part);
         break;
@@ -248,7 +254,8 @@ class ReplyInProgress {
     // What a filter stopped must not act.
     const isFiltered = this.#stop === 'filtered';
     const toolCalls = isFiltered ? [] : parts.filter((part) => part.type === 'tool-call');
-    return { parts, toolCalls, stop: this.#stop };
+    const unreadable = isFiltered ? undefined : this.#unreadable;
+    return { parts, toolCalls, stop: this.#stop, unreadable };
   }
 
   #addTo(type: 'text' | 'reasoning', part: BlockPart): void {

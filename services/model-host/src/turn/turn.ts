@@ -266,7 +266,8 @@ export class Turn {
 
   /** Returns why the calls of the reply cannot run; undefined when they can. */
   #readCalls(): string | undefined {
-    const { toolCalls } = this.#reply;
+    const { toolCalls, unreadable: unread } = this.#reply;
+    if (unread !== undefined) return unread;
     const { maxCallsPerStep } = this.#deps.bounds;
     if (toolCalls.length > maxCallsPerStep) {
       return `${toolCalls.length} tool calls at once, ${maxCallsPerStep} are allowed`;
