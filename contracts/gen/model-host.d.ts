@@ -34,15 +34,46 @@ export interface HostSettings {
     readonly console: boolean;
   };
   /**
-   * Verification of users' access tokens.
+   * Verification of users' access tokens and client certificates. jwksFile, issuer and audience name one issuer; issuers any number.
    */
   readonly identity: {
     /**
      * JSON Web Key Set of the token issuer.
      */
-    readonly jwksFile: string;
-    readonly issuer: string;
-    readonly audience: string;
+    readonly jwksFile?: string;
+    readonly issuer?: string;
+    readonly audience?: string;
+    /**
+     * Token issuers by a name for logs and metrics. A token belongs to the issuer whose text its claim iss equals.
+     */
+    readonly issuers: {
+      readonly [k: string]: Issuer;
+    };
+    /**
+     * Key sets that are read from a URL.
+     */
+    readonly keySets: {
+      /**
+       * A key set is read again when its Cache-Control says so, but not sooner than this.
+       */
+      readonly minRefresh: string;
+      /**
+       * And not later than this: within this time a withdrawn key ends the streams that it opened.
+       */
+      readonly maxRefresh: string;
+      /**
+       * For this long after it was last read a key set stays in force while its URL cannot be read. After that its tokens are refused and its streams end.
+       */
+      readonly maxAge: string;
+    };
+    /**
+     * Networks, such as 10.0.0.0/8 or fd00::/8, in which key sets and discovery documents may be read although their addresses are not public.
+     */
+    readonly allowNetworks: readonly string[];
+    /**
+     * Clients without an access token that prove themselves with a certificate of rpc.tls.caFile. The first rule that fits an alternative name of the certificate counts. With rules, the host asks clients for a certificate.
+     */
+    readonly certificates: readonly CertificateRule[];
   };
   /**
    * Limits of one turn; clients can only lower them.
@@ -240,6 +271,72 @@ export interface Connections {
    * A stream is closed when its client reads nothing of a response for this long.
    */
   readonly stalled: string;
+}
+/**
+ * Exactly one of jwksFile, jwksUrl and discovery says where its keys are.
+ */
+export interface Issuer {
+  /**
+   * Compared with the claim iss character by character, a trailing slash included.
+   */
+  readonly issuer: string;
+  /**
+   * The claim aud names one of these.
+   */
+  readonly audience: readonly string[];
+  readonly jwksFile?: string;
+  readonly jwksUrl?: string;
+  /**
+   * Reads <issuer>/.well-known/openid-configuration, and the key set that it names.
+   */
+  readonly discovery: boolean;
+  /**
+   * PEM file of the authority for the URLs' certificates; empty: the system's authorities.
+   */
+  readonly caFile: string;
+  /**
+   * Accepted signatures; only asymmetric ones can be.
+   */
+  readonly algorithms: (
+    | 'EdDSA'
+    | 'Ed25519'
+    | 'ES256'
+    | 'ES384'
+    | 'ES512'
+    | 'RS256'
+    | 'RS384'
+    | 'RS512'
+    | 'PS256'
+    | 'PS384'
+    | 'PS512'
+  )[];
+  /**
+   * Tenant of all users of this issuer. Without it the issuer can name any tenant.
+   */
+  readonly tenant?: string;
+  /**
+   * Where its tokens say who the user is: the name of a claim, or a JSON Pointer such as /realm_access/roles.
+   */
+  readonly claims: {
+    readonly tenant: string;
+    readonly user: string;
+    readonly roles: string;
+  };
+}
+export interface CertificateRule {
+  /**
+   * URI or DNS name of the certificate, such as URI:spiffe://prod.example/{tenant}/bff/{user} or DNS:*.clients.example. * stands for a part without / (URI) or . (DNS); {tenant} and {user} as well, and take their values from it.
+   */
+  readonly name: string;
+  /**
+   * Unless name contains {tenant}.
+   */
+  readonly tenant?: string;
+  /**
+   * Unless name contains {user}. Absent: the name in the certificate.
+   */
+  readonly user?: string;
+  readonly roles: readonly string[];
 }
 /**
  * What the host pods of a pool share; the same for all of them. Without it each pod is alone. Nothing that must last is in it: while it is away, a pod goes on by itself.

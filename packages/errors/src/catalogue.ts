@@ -29,10 +29,20 @@ export const CATALOGUE = {
     retryable: false,
     help: 'Get a new token; check issuer, audience, expiry and that its key is in the key set.',
   },
+  'identity.unavailable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The host has no valid key set of the token\'s issuer; retry later. Operators: the component "identity keys" of /health shows why.',
+  },
   'identity.forbidden': {
     code: 'PERMISSION_DENIED',
     retryable: false,
     help: 'Use an identity with the permission that the message names.',
+  },
+  'egress.refused': {
+    code: 'PERMISSION_DENIED',
+    retryable: false,
+    help: 'A name or URL leads to a private, loopback or other special address. Correct it, or add its network to the setting that the message names.',
   },
   'limit.exceeded': {
     code: 'RESOURCE_EXHAUSTED',

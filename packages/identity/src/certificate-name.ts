@@ -3,18 +3,30 @@ import type { Socket } from 'node:net';
 import { TLSSocket } from 'node:tls';
 
 /** Alternative names that identify a workload or host; addresses do not. */
-const NAMING = /^(?:URI|DNS):(?<name>\S+)$/;
+const NAMING = /^(?<type>URI|DNS):(?<name>\S+)$/;
 const COMMON_NAME = /^CN=(?<name>.+)$/gm;
+
+interface AlternativeName {
+  readonly type: string;
+  readonly name: string;
+}
+
+/** The URI and DNS names, in their order. */
+export function alternativeNames(certificate: X509Certificate): AlternativeName[] {
+  const alternatives = certificate.subjectAltName ?? '';
+  // Node quotes a name with a comma, which could pass for two names.
+  if (alternatives.includes('"')) return [];
+  return alternatives.split(', ').flatMap((alternative) => {
+    const { type, name } = NAMING.exec(alternative)?.groups ?? {};
+    return type === undefined || name === undefined ? [] : [{ type, name }];
+  });
+}
 
 /** The holder's name: the first URI or DNS name, or else the only common name. */
 export function certificateName(certificate: X509Certificate): string | undefined {
-  const alternatives = certificate.subjectAltName ?? '';
-  // Node quotes a name with a comma, which could pass for two names.
-  if (alternatives.includes('"')) return undefined;
-  for (const alternative of alternatives.split(', ')) {
-    const name = NAMING.exec(alternative)?.groups?.name;
-    if (name !== undefined) return name;
-  }
+  if (certificate.subjectAltName?.includes('"')) return undefined;
+  const [first] = alternativeNames(certificate);
+  if (first !== undefined) return first.name;
   const commonNames = [...certificate.subject.matchAll(COMMON_NAME)];
   return commonNames.length === 1 ? commonNames[0]?.groups?.name : undefined;
 }

@@ -1,4 +1,9 @@
-export { verifyAccessToken } from './access-token.ts';
+export { type AccessTokenRules, type ClaimNames, verifyAccessToken } from './access-token.ts';
+export {
+  type CertificateRule,
+  certificateIdentity,
+  certificateRule,
+} from './certificate-identity.ts';
 export { peerName } from './certificate-name.ts';
 export {
   enrolledFault,
@@ -21,6 +26,7 @@ export {
 } from './enrolment-code.ts';
 export { signEnrolmentProof, verifyEnrolmentProof } from './enrolment-proof.ts';
 export { algorithmOf } from './jwt.ts';
+export { KeyRing } from './key-ring.ts';
 export { type KeySet, type KeySetOptions, watchKeySet } from './key-set.ts';
 export { type NameKind, parseName } from './names.ts';
 export { type PeerClaims, signPeerToken, verifyPeerToken } from './peer-token.ts';

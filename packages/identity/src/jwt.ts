@@ -7,6 +7,7 @@ import {
   type JWTVerifyOptions,
   type JWTVerifyResult,
   jwtVerify,
+  type ResolvedKey,
 } from 'jose';
 
 /** Asymmetric only: with a shared secret whoever verifies could also issue. */
@@ -66,16 +67,23 @@ type JwtKind = keyof typeof JWT_KINDS;
 export interface JwtRules {
   readonly nowMs: number;
   readonly issuer?: string;
-  readonly audience?: string;
+  readonly audience?: string | readonly string[];
   /** Instead of those of the kind. */
   readonly algorithms?: readonly string[];
   readonly toleranceS?: number;
 }
 
 type VerifiedJwt =
-  | { readonly value: JWTPayload; readonly expiresAtMs: number; readonly error?: undefined }
+  | {
+      readonly value: JWTPayload;
+      readonly expiresAtMs: number;
+      /** The one of a key set that signed it. */
+      readonly key?: SigningKey | undefined;
+      readonly error?: undefined;
+    }
   | { readonly value?: undefined; readonly error: string; readonly cause?: unknown };
 
+export type SigningKey = Exclude<ResolvedKey['key'], Uint8Array>;
 type Key = JWTVerifyGetKey | Extract<Parameters<typeof jwtVerify>[1], object>;
 
 /** The claims of a JWT of one kind; the error says no more than what is wrong with it. */
@@ -94,11 +102,15 @@ export async function verifyJwt(
       currentDate: new Date(nowMs),
       clockTolerance: toleranceS,
       ...(issuer === undefined ? {} : { issuer }),
-      ...(audience === undefined ? {} : { audience }),
+      ...(audience === undefined ? {} : { audience: [audience].flat() }),
     };
     if (!isOneOf(types, text)) return { error: 'it is of another type' };
-    const { payload } = await verifyWithAnyKey(text, key, options);
-    return { value: payload, expiresAtMs: ((payload.exp ?? 0) + toleranceS) * 1000 };
+    const { payload, key: signedBy } = await verifyWithAnyKey(text, key, options);
+    return {
+      value: payload,
+      expiresAtMs: ((payload.exp ?? 0) + toleranceS) * 1000,
+      key: signedBy instanceof Uint8Array ? undefined : signedBy,
+    };
   } catch (cause) {
     return { error: faultOf(cause), cause };
   }
@@ -114,7 +126,7 @@ async function verifyWithAnyKey(
   text: string,
   key: Key,
   options: JWTVerifyOptions,
-): Promise<JWTVerifyResult> {
+): Promise<JWTVerifyResult & Partial<ResolvedKey>> {
   if (typeof key !== 'function') return jwtVerify(text, key, options);
   try {
     return await jwtVerify(text, key, options);
@@ -122,7 +134,7 @@ async function verifyWithAnyKey(
     if (!(reason instanceof errors.JWKSMultipleMatchingKeys)) throw reason;
     for await (const candidate of reason) {
       try {
-        return await jwtVerify(text, candidate, options);
+        return { ...(await jwtVerify(text, candidate, options)), key: candidate };
       } catch (fault) {
         // Another key may fit; any other fault is the same with all of them.
         if (!(fault instanceof errors.JWSSignatureVerificationFailed)) throw fault;

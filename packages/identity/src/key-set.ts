@@ -1,11 +1,14 @@
 import { readFile } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import { watchFiles } from '@zerolatency/service/files';
-import { createLocalJWKSet, type JSONWebKeySet, type JWTVerifyGetKey } from 'jose';
+import type { JWTVerifyGetKey } from 'jose';
+import { KeyRing } from './key-ring.ts';
 
 export interface KeySet {
   /** Another function whenever the file has changed. */
   keys(): JWTVerifyGetKey;
+  /** The same keys, which say when one is withdrawn. */
+  ring(): KeyRing;
   /** For a component report. */
   status(): { status: 'ok' | 'degraded'; detail: string };
   /** Reads the file again now. */
@@ -31,21 +34,21 @@ export async function watchKeySet({
   log,
   pollMs = 1000,
 }: KeySetOptions): Promise<KeySet> {
-  const parse = (text: string) => {
+  const parse = async (text: string, before?: KeyRing) => {
     try {
-      return createLocalJWKSet(withoutSecrets(JSON.parse(text)));
+      return await KeyRing.parse(text, before);
     } catch (cause) {
       const message = `${setting}: ${file} is not a JSON Web Key Set of public keys`;
       throw new ZlError('config.invalid', message, { cause });
     }
   };
-  let keys = parse(await read(file, setting));
+  let ring = await parse(await read(file, setting));
   let refusal: string | undefined;
   const watch = watchFiles({
     pollMs,
     files: async () => [file],
-    onChange: (contents) => {
-      keys = parse(contents.get(file)?.toString() ?? '');
+    onChange: async (contents) => {
+      ring = await parse(contents.get(file)?.toString() ?? '', ring);
       refusal = undefined;
       log.info({ file }, `${setting} loaded`);
     },
@@ -55,7 +58,8 @@ export async function watchKeySet({
     },
   });
   return {
-    keys: () => keys,
+    keys: () => ring.select,
+    ring: () => ring,
     status: () =>
       refusal === undefined
         ? { status: 'ok', detail: file }
@@ -71,12 +75,4 @@ async function read(file: string, setting: string): Promise<string> {
   } catch (cause) {
     throw new ZlError('config.invalid', `${setting}: ${file} cannot be read`, { cause });
   }
-}
-
-/** A symmetric or private key in this file is a mistake worth stopping for. */
-function withoutSecrets(set: JSONWebKeySet): JSONWebKeySet {
-  for (const key of set.keys) {
-    if (key.kty === 'oct' || 'd' in key) throw new Error('the key set holds a secret key');
-  }
-  return set;
 }

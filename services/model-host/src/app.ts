@@ -21,7 +21,7 @@ import type { HostConfig } from './config.ts';
 import { RecentTurns } from './console/recent-turns.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
-import { exposeRunning, turnMetrics } from './metrics.ts';
+import { exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
 import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -66,8 +66,7 @@ export async function serveHost(
   publishCatalogueAt(config.errors?.catalogueUrl);
   const recent = config.admin.console ? new RecentTurns() : undefined;
   const tools = await open({ ...deps, recent });
-  const verifier = await openTokenVerifier(config.identity, { log: deps.log });
-  deps.lifecycle.onDrain('token verifier', async () => verifier.close());
+  const verifier = await openVerifier(config, deps);
   const { models, close: closeModels } = await openModels(config, deps.env);
   deps.lifecycle.onDrain('models', closeModels);
   const shared = await openRedis(config.redis, deps);
@@ -99,6 +98,27 @@ export async function serveHost(
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
+}
+
+/** Until a key set has been read, every user would be refused. */
+async function openVerifier(
+  { identity }: HostConfig,
+  { lifecycle, log, registry }: HostDeps,
+): Promise<TokenVerifier> {
+  const reads = keySetReads(registry);
+  const isReady = Promise.withResolvers<void>();
+  const verifier = await openTokenVerifier(identity, {
+    log,
+    onRead(issuer, result) {
+      reads(issuer, result);
+      if (result === 'none') isReady.resolve();
+    },
+  });
+  lifecycle.onDrain('token verifier', async () => verifier.close());
+  if (verifier.status().status === 'down' && identity.certificates.length === 0) {
+    void isReady.promise.then(lifecycle.pause('no key set of a token issuer has been read'));
+  }
+  return verifier;
 }
 
 /** Text, so that `curl` writes the note that `zl audit verify --checkpoint` reads. */

@@ -13,6 +13,7 @@ import { compileRedis } from '@zerolatency/service/redis';
 import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
+import { compileIdentity } from './identity-settings.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is not a setting. */
@@ -28,7 +29,8 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, turn, tools, limits, redis, relay, ledger, drain, providers, ...rest } = settings;
+  const { rpc, identity, turn, tools, limits, redis, relay, ledger, drain, providers, ...rest } =
+    settings;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -47,6 +49,7 @@ function compile(settings: HostSettings) {
         stalledMs: parseDurationMs(stalled),
       },
     },
+    identity: compileIdentity(identity),
     turn: {
       ...guardrails,
       timeoutMs: parseDurationMs(turnTimeout),

@@ -1,3 +1,4 @@
+import type { ErrorId } from '@zerolatency/errors';
 import type { LedgerObserver, RecordKind } from '@zerolatency/ledger';
 import { type BundleState, bundleFigures } from '@zerolatency/policy';
 import type { RevocationFigures } from '@zerolatency/revocations';
@@ -93,6 +94,17 @@ export function ledgerMetrics(registry: Registry): LedgerObserver {
     recorded: (kind) => byKind(kind).inc(),
     acknowledged: (seconds) => appends.observe(seconds),
     synced: (seconds) => fsyncs.observe(seconds),
+  };
+}
+
+export function keySetReads(
+  registry: Registry,
+): (issuer: string, result: ErrorId | 'none') => void {
+  const reads = metric(registry, 'zl_identity_key_set_reads_total');
+  const readAt = metric(registry, 'zl_identity_key_set_read_timestamp_seconds');
+  return (issuer, result) => {
+    reads.labels({ issuer, error_id: result }).inc();
+    if (result === 'none') readAt.labels({ issuer }).set(Date.now() / 1000);
   };
 }
 

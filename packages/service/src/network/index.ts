@@ -1,3 +1,3 @@
 export { AddressGate } from './address-gate.ts';
 export { Bucket } from './bucket.ts';
-export { networkOf } from './network-of.ts';
+export { embeddedIpv4, networkOf } from './network-of.ts';

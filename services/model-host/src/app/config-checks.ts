@@ -1,6 +1,7 @@
 import { constants } from 'node:fs';
 import { access, readFile } from 'node:fs/promises';
 import { loadToolContracts } from '@zerolatency/contracts';
+import { ZlError } from '@zerolatency/errors';
 import { watchKeySet } from '@zerolatency/identity';
 import { BundleHolder } from '@zerolatency/policy';
 import { expectRevocations } from '@zerolatency/revocations';
@@ -9,7 +10,9 @@ import { type ConfigChecks, expectFreePort, expectWritable } from '@zerolatency/
 import { readRedisSecrets } from '@zerolatency/service/redis';
 import { type TlsFiles, watchTls } from '@zerolatency/service/tls';
 import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing';
+import { openTokenVerifier } from '../adapters/jwks/token-verifier.ts';
 import type { HostConfig } from '../config.ts';
+import type { IssuerRules } from '../identity-settings.ts';
 import { openModels } from './open-models.ts';
 import { openPrices } from './open-prices.ts';
 
@@ -27,7 +30,7 @@ export function checksOfHost(
     'rpc.port': () => expectFreePort(rpc),
     'rpc.tls': () => tls(rpc.tls),
     'admin.port': () => expectFreePort(admin),
-    'identity.jwksFile': () => keySet(identity.jwksFile, 'identity.jwksFile'),
+    ...Object.fromEntries(identity.issuers.map((issuer) => issuerCheck(issuer, identity))),
     ...(relay && {
       'relay.tls': () => tls(relay.tls),
       'relay.deviceKeysFile': () => keySet(relay.deviceKeysFile, 'relay.deviceKeysFile'),
@@ -48,6 +51,22 @@ export function checksOfHost(
     'providers.pricesFile': async () => (await openPrices(providers, log)).close(),
     models: async () => (await openModels({ models, providers }, env)).close(),
   };
+}
+
+/** A key set at a URL is read, as it is at the start. */
+function issuerCheck(
+  issuer: IssuerRules,
+  { refresh, allowNetworks }: HostConfig['identity'],
+): [setting: string, check: () => Promise<void>] {
+  const setting = 'file' in issuer.keys ? issuer.keys.setting : `identity.issuers.${issuer.name}`;
+  const check = async () => {
+    const rules = { issuers: [issuer], refresh, allowNetworks };
+    const verifier = await openTokenVerifier(rules, { log });
+    verifier.close();
+    const { status, detail } = verifier.status();
+    if (status !== 'ok') throw new ZlError('identity.unavailable', detail ?? setting);
+  };
+  return [setting, check];
 }
 
 async function expectBundle({ bundleFile: file, keysDir }: HostConfig['policy']): Promise<void> {

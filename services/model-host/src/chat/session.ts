@@ -1,4 +1,4 @@
-import { type Happened, mostOf, ZlError } from '@zerolatency/errors';
+import { fromUnknown, type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
@@ -41,8 +41,8 @@ interface CurrentTurn extends RunningTurn {
   readonly survivesDisconnect: boolean;
 }
 
-/** A timer cannot be set further ahead. */
-const MAX_TIMER_MS = 2 ** 31 - 1;
+/** So soon a clock that was set forward is noticed. */
+const MAX_TIMER_MS = 60_000;
 
 /** One chat: its conversation, and at most one running turn. */
 export class ChatSession {
@@ -69,6 +69,7 @@ export class ChatSession {
     // The stream's own signal aborts when it ends, which removes this listener from the pod's.
     draining.addEventListener('abort', () => void this.#drain(), { once: true, signal });
     this.#watchExpiry();
+    this.#watchWithdrawal();
   }
 
   /** Why the last turn failed, once it has ended; undefined for one that is done. */
@@ -165,6 +166,18 @@ export class ChatSession {
     }
     const timer = setTimeout(() => this.#watchExpiry(), Math.min(leftMs, MAX_TIMER_MS));
     signal.addEventListener('abort', () => clearTimeout(timer), { once: true });
+  }
+
+  /** A proof is withdrawn because it may be forged, so even the running turn ends. */
+  #watchWithdrawal(): void {
+    const { withdrawn, signal } = this.#options;
+    if (withdrawn === undefined) return;
+    const onWithdrawn = () => {
+      this.#current?.cancel(fromUnknown(withdrawn.reason));
+      void this.#stop(fromUnknown(withdrawn.reason));
+    };
+    if (withdrawn.aborted) onWithdrawn();
+    else withdrawn.addEventListener('abort', onWithdrawn, { once: true, signal });
   }
 
   /** A client that may want another turn gets the reason; one that has finished has all it asked for. */

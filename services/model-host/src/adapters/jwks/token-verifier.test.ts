@@ -5,13 +5,27 @@ import { type TestContext, test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { makeKey, makeTokenIssuer, tempDir } from '@zerolatency/testing';
 import { exportJWK, generateKeyPair, SignJWT, UnsecuredJWT } from 'jose';
-import { openTokenVerifier, type TokenVerifier } from './token-verifier.ts';
+import {
+  openTokenVerifier,
+  type TokenVerifier,
+  type TokenVerifierOptions,
+} from './token-verifier.ts';
 
 const log = { warn() {}, info() {} };
 
+function openFile(
+  { jwksFile, issuer, audience }: { jwksFile: string; issuer: string; audience: string },
+  options: TokenVerifierOptions,
+): Promise<TokenVerifier> {
+  const keys = { file: jwksFile, setting: 'identity.jwksFile' };
+  const refresh = { minMs: 1, maxMs: 1, maxAgeMs: 1 };
+  const issuers = [{ name: 'default', issuer, audience, keys }];
+  return openTokenVerifier({ issuers, refresh, allowNetworks: [] }, options);
+}
+
 async function setup(t: TestContext) {
   const issuer = await makeTokenIssuer(tempDir(t));
-  const verifier = await openTokenVerifier(issuer, { log });
+  const verifier = await openFile(issuer, { log });
   t.after(() => verifier.close());
   return { issuer, verifier };
 }
@@ -36,7 +50,7 @@ test('[HOST-11] tenant, user and roles come from a verified token', async (t) =>
 test('[HOST-11] a token that was verified before is refused once it has expired', async (t) => {
   const issuer = await makeTokenIssuer(tempDir(t));
   let nowMs = Date.UTC(2030, 0, 1);
-  const verifier = await openTokenVerifier(issuer, { log, nowMs: () => nowMs });
+  const verifier = await openFile(issuer, { log, nowMs: () => nowMs });
   t.after(() => verifier.close());
   const token = await issuer.token({ nowMs, expiresInMs: 60_000 });
   const { expiresAtMs } = await verifier.verify(token);
@@ -99,7 +113,7 @@ test('[HOST-11] a public key used as a shared secret is refused', async (t) => {
   const jwk = await exportJWK(publicKey);
   const jwksFile = join(dir, 'keys.json');
   await writeFile(jwksFile, JSON.stringify({ keys: [{ ...jwk, kid: 'r' }] }));
-  const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
+  const verifier = await openFile({ jwksFile, issuer: 'i', audience: 'a' }, { log });
   t.after(() => verifier.close());
   const jwt = () =>
     new SignJWT({ tenant: 'north' })
@@ -148,7 +162,7 @@ test('a token that was being verified while its key was removed is not remembere
   const others = Array.from({ length: 500 }, () => makeKey().publicJwk);
   const strangers = others.map(({ kid: _, ...key }) => key);
   await writeFile(jwksFile, JSON.stringify({ keys: [...strangers, jwk] }));
-  const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
+  const verifier = await openFile({ jwksFile, issuer: 'i', audience: 'a' }, { log });
   t.after(() => verifier.close());
   const token = await new SignJWT({ tenant: 'north', iss: 'i', aud: 'a', sub: 'user-1' })
     .setProtectedHeader({ alg: 'EdDSA' })
@@ -171,7 +185,7 @@ test('a token without a key id is verified by whichever key fits', async (t) => 
   const pairs = [await generateKeyPair('EdDSA'), await generateKeyPair('EdDSA')];
   const keys = await Promise.all(pairs.map(({ publicKey }) => exportJWK(publicKey)));
   await writeFile(jwksFile, JSON.stringify({ keys }));
-  const verifier = await openTokenVerifier({ jwksFile, issuer: 'i', audience: 'a' }, { log });
+  const verifier = await openFile({ jwksFile, issuer: 'i', audience: 'a' }, { log });
   t.after(() => verifier.close());
   const stranger = await generateKeyPair('EdDSA');
   const signed = ({ privateKey }: typeof stranger, expires = '1h') =>
@@ -193,5 +207,5 @@ test('an unusable key set leaves the last one in force, and a secret key is refu
   assert.equal((await verifier.verify(token)).identity.user.length > 0, true);
   const jwksFile = join(tempDir(t), 'secret.json');
   await writeFile(jwksFile, JSON.stringify({ keys: [makeKey().privateJwk] }));
-  await assert.rejects(openTokenVerifier({ ...issuer, jwksFile }, { log }), /jwksFile/);
+  await assert.rejects(openFile({ ...issuer, jwksFile }, { log }), /jwksFile/);
 });

@@ -1,0 +1,2 @@
+export { type Document, type DownloadOptions, download } from './download.ts';
+export { Egress } from './egress.ts';
