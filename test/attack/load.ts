@@ -90,6 +90,7 @@ export function simulate(
     },
     random: Math.random,
     journalId: new Uint8Array(16).fill(7),
+    lastEpoch: 0,
     bridgeVersion: '0.1.0',
     limits: {
       ...{ handshakeMs: 10_000, retryWebSocketMs: 300_000, maxBufferedBytes: 1e6 },

@@ -30,7 +30,7 @@ interface FakeSocket {
 export type ConnectionRig = ReturnType<typeof connectionRig>;
 
 /** A connection whose relays and clock the test controls. */
-export function connectionRig() {
+export function connectionRig({ lastEpoch = 0 } = {}) {
   const clock = new FakeClock();
   const sockets: FakeSocket[] = [];
   const log: string[] = [];
@@ -72,6 +72,7 @@ export function connectionRig() {
     },
     random: () => 0.5,
     journalId: new Uint8Array(16).fill(9),
+    lastEpoch,
     bridgeVersion: '1.2.3',
     limits: {
       handshakeMs: 10_000,

@@ -123,3 +123,24 @@ test(
     );
   },
 );
+
+test(
+  '[RLY-08] a device that states its last epoch gets a larger one, with and without Redis',
+  needsRedis(),
+  async (t) => {
+    const { pods, network, enrolment } = await pool(t, { commandTimeout: '2s' });
+    const [pod] = pods as [Pod, Pod];
+    const ahead = Date.now() + 3_600_000;
+    const known = await pod.clients.live(await enrolment.device({ deviceId: 'known' }), {
+      lastEpoch: BigInt(ahead),
+    });
+    assert.equal(known.epoch, ahead + 1);
+    network.refuse();
+    network.cut();
+    await eventually(() => isDegraded(pod));
+    const cutOff = await pod.clients.live(await enrolment.device({ deviceId: 'cut-off' }), {
+      lastEpoch: BigInt(ahead),
+    });
+    assert.equal(cutOff.epoch, ahead + 1);
+  },
+);

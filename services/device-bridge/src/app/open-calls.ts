@@ -191,6 +191,7 @@ async function openConnection(
       maxBackoffMs: backoff.maxMs,
     },
     journalId: journal.id,
+    lastEpoch: Math.max(0, ...journal.completeEpochs),
     bridgeVersion,
     features: config.witness === undefined ? [] : [WITNESS_FEATURE],
     loadIdentity: device.loadIdentity,

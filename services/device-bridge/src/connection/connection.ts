@@ -30,11 +30,13 @@ export class Connection {
   #hasChanged = false;
   /** Until the device is live again, so that relays that disagree do not send it back and forth. */
   #noRedirect = false;
+  #lastEpoch: number;
   /** Cuts the socket of the relay before, whose last frames may still leave. */
   #cutFormer = () => {};
 
   constructor(deps: ConnectionDeps) {
     const { minBackoffMs: minMs, maxBackoffMs: maxMs } = deps.limits;
+    this.#lastEpoch = deps.lastEpoch;
     this.#machine = {
       deps,
       backoff: new Backoff({ minMs, maxMs }),
@@ -44,6 +46,7 @@ export class Connection {
         return deps.relays[this.#relayIndex] ?? '';
       },
       noRedirect: () => this.#noRedirect,
+      lastEpoch: () => this.#lastEpoch,
       takeNoRedirect: () => {
         this.#noRedirect = true;
       },
@@ -188,6 +191,7 @@ export class Connection {
     listener.onState(state);
     if (state.name === 'live' && isNew) {
       this.#noRedirect = false;
+      this.#lastEpoch = Math.max(this.#lastEpoch, state.epoch);
       listener.onLive(state.epoch);
       if (unsent !== undefined) this.announce(unsent);
     }

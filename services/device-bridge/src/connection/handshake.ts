@@ -138,7 +138,10 @@ export function proving(machine: Machine, wire: Wire): Attempt {
 }
 
 /** Answers a challenge with the credential and a proof that the device holds its key now. */
-async function hello({ deps, noRedirect }: Machine, challenge: Uint8Array): Promise<Uint8Array> {
+async function hello(
+  { deps, noRedirect, lastEpoch }: Machine,
+  challenge: Uint8Array,
+): Promise<Uint8Array> {
   const { credential, key } = await deps.loadIdentity();
   const { nonce, relayId: audience } = fromBinary(ChallengeSchema, challenge);
   // The relay compares the proof's time of issue with its own clock.
@@ -150,6 +153,7 @@ async function hello({ deps, noRedirect }: Machine, challenge: Uint8Array): Prom
     ...{ credential, proof, journalId, bridgeVersion, catalog },
     features: [...features, ...(deps.features ?? [])],
     noRedirect: noRedirect(),
+    lastEpoch: BigInt(lastEpoch()),
   };
   return toBinary(HelloSchema, create(HelloSchema, message));
 }

@@ -39,6 +39,24 @@ test('[RLY-03] a bridge goes where a relay redirects its hello, and asks to be s
   assert.equal(lastHello(rig).noRedirect, false);
 });
 
+test('[RLY-08] a hello states the largest epoch under which the device was live', async () => {
+  const rig = connectionRig({ lastEpoch: 3 });
+  const { connection, relay, clock } = rig;
+  connection.start();
+  for (const [stated, epoch] of [
+    [3n, 5n],
+    [5n, 4n],
+    [5n, 9n],
+    [9n, 10n],
+  ] as const) {
+    await challenged(rig);
+    assert.equal(lastHello(rig).lastEpoch, stated);
+    relay.welcomes({ epoch });
+    relay.closes(1006);
+    clock.advance(5_000);
+  }
+});
+
 test('[RLY-03] a redirect to a pod that is gone sends the bridge back to its relays, which serve it', async () => {
   const rig = connectionRig();
   const { connection, relay, clock, log } = rig;

@@ -75,6 +75,8 @@ export interface Machine {
   nextRelay(): string;
   /** A relay has redirected the device since it was last live, or drains. */
   noRedirect(): boolean;
+  /** The largest under which the device was live; 0 before the first. */
+  lastEpoch(): number;
   takeNoRedirect(): void;
   /** Undefined where the redirect must not be followed: at most one is, until the device is live. */
   follow(redirect: Frame, relay: string): Redirection | undefined;
@@ -92,6 +94,8 @@ export interface ConnectionDeps {
   readonly clock: ConnectionClock;
   readonly random: () => number;
   readonly journalId: Uint8Array;
+  /** The largest epoch that the journal remembers. */
+  readonly lastEpoch: number;
   readonly bridgeVersion: string;
   /** What this bridge speaks beside the features of every bridge. */
   readonly features?: readonly string[];

@@ -153,6 +153,23 @@ function contract(name: string, { open, slackMs }: Engine): void {
     assert.ok(third.epoch > second.epoch);
   });
 
+  test(`[RLY-08] ${name}: an epoch is larger than the one the device has seen, though everything was forgotten and the clock is behind`, async (t) => {
+    const { directory, setClock, restarted } = await open(t);
+    const { lease } = await directory.acquire(LAPTOP, description);
+    setClock(-3_600_000);
+    const forgetful = await restarted();
+    const { lease: next } = await forgetful.acquire(LAPTOP, description, lease.epoch);
+    assert.equal(next.epoch, lease.epoch + 1);
+    const { lease: last } = await forgetful.acquire(LAPTOP, description);
+    assert.ok(last.epoch > next.epoch);
+    // A device cannot move the epochs of others, nor its own beyond what anybody gave out.
+    for (const untrue of [0, lease.epoch * 10, 2 ** 63, Number.POSITIVE_INFINITY]) {
+      const device = { tenant: 'north', deviceId: `desktop-${untrue === 0}` };
+      const { lease: other } = await forgetful.acquire(device, description, untrue);
+      assert.ok(other.epoch < lease.epoch, `${untrue}`);
+    }
+  });
+
   test(`[RLY-08] ${name}: a renewal writes the lease into a store that has forgotten it`, async (t) => {
     const { directory, restarted } = await open(t);
     const { lease } = await directory.acquire(LAPTOP, description);

@@ -2,13 +2,14 @@ import { fromUnknown, type ZlError } from '@zerolatency/errors';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import { LRUCache } from 'lru-cache';
 import type { Clock } from '../ports.ts';
-import type {
-  AcquiredLease,
-  DeviceDescription,
-  Directory,
-  DirectoryEntry,
-  Lease,
-  PodAddress,
+import {
+  type AcquiredLease,
+  type DeviceDescription,
+  type Directory,
+  type DirectoryEntry,
+  epochAfter,
+  type Lease,
+  type PodAddress,
 } from './directory.ts';
 
 /** About 300 bytes each. */
@@ -37,10 +38,16 @@ export class DegradableDirectory implements Directory {
     this.#options = options;
   }
 
-  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease> {
-    const acquired = await this.#options.directory.acquire(device, description).catch((reason) => {
+  async acquire(
+    device: DeviceIdentity,
+    description: DeviceDescription,
+    lastEpoch = 0,
+  ): Promise<AcquiredLease> {
+    const { directory } = this.#options;
+    const acquired = await directory.acquire(device, description, lastEpoch).catch((reason) => {
       degradedOr(reason);
-      return { lease: this.#localLease(device, description), replaced: undefined };
+      const lease = { ...device, ...description, epoch: this.#localEpoch(device, lastEpoch) };
+      return { lease, replaced: undefined };
     });
     this.#remembered.delete(keyOf(device));
     return acquired;
@@ -88,16 +95,13 @@ export class DegradableDirectory implements Directory {
   }
 
   /** By the rule of every directory, from what this pod knows. */
-  #localLease(device: DeviceIdentity, description: DeviceDescription): Lease {
+  #localEpoch(device: DeviceIdentity, lastEpoch: number): number {
     const { clock, ownLease } = this.#options;
-    const { tenant, deviceId } = device;
-    const known = Math.max(
-      this.#lastEpoch,
-      ownLease(device)?.epoch ?? 0,
-      this.#remembered.get(keyOf(device))?.epoch ?? 0,
-    );
-    this.#lastEpoch = Math.max(known + 1, clock.unixMs());
-    return { tenant, deviceId, epoch: this.#lastEpoch, ...description };
+    const unixMs = clock.unixMs();
+    const own = ownLease(device)?.epoch ?? 0;
+    const known = Math.max(own, this.#remembered.get(keyOf(device))?.epoch ?? 0);
+    this.#lastEpoch = Math.max(this.#lastEpoch + 1, unixMs);
+    return Math.max(this.#lastEpoch, known + 1, epochAfter(lastEpoch, unixMs));
   }
 }
 

@@ -2,6 +2,9 @@ import { createHash } from 'node:crypto';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import type { Transport } from '../sockets/socket-engine.ts';
 
+/** Far longer than clocks differ. An epoch further ahead was given out by nobody. */
+export const MAX_EPOCH_AHEAD_MS = 365 * 24 * 60 * 60 * 1000;
+
 /** What others may know about a connected device. */
 export interface DeviceDescription {
   readonly connectedUnixMs: number;
@@ -46,9 +49,15 @@ export interface AcquiredLease {
  * the newest socket is the true one, and the epoch fences a pod that has not
  * noticed yet. A lease that is not renewed within its time to live expires.
  * Every method may fail with its store; no live session ends because of that.
+ *
+ * `lastEpoch` is the device's own word, which counts for this device alone.
  */
 export interface Directory {
-  acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease>;
+  acquire(
+    device: DeviceIdentity,
+    description: DeviceDescription,
+    lastEpoch?: number,
+  ): Promise<AcquiredLease>;
   /** For a lease whose socket never became live: the one that it replaced holds again. */
   withdraw(acquired: AcquiredLease): Promise<void>;
   /**
@@ -64,6 +73,11 @@ export interface Directory {
     tenant: string,
     page: { readonly after: string; readonly limit: number },
   ): Promise<readonly DirectoryEntry[]>;
+}
+
+/** The smallest epoch for a device that says it has seen `lastEpoch`. */
+export function epochAfter(lastEpoch: number, unixMs: number): number {
+  return lastEpoch > unixMs + MAX_EPOCH_AHEAD_MS ? unixMs : Math.max(lastEpoch + 1, unixMs);
 }
 
 /** What a pod asks of a store outside it; claim is for its relay id, pods and leave for its place in the pool. */

@@ -288,14 +288,15 @@ export class DeviceSession implements SocketListener, Pulse, Movable {
 
   async #takeLease(hello: Hello, device: ProvedDevice): Promise<void> {
     const { directory, devices, revocations, clock } = this.#context;
-    const { bridgeVersion, features, catalog } = hello;
-    const acquired = await directory.acquire(device, {
+    const { bridgeVersion, features, catalog, lastEpoch } = hello;
+    const description = {
       connectedUnixMs: clock.unixMs(),
       bridgeVersion,
       features,
       transport: this.#socket?.transport,
       catalogDigest: digestOfCatalog(catalog),
-    });
+    };
+    const acquired = await directory.acquire(device, description, lastEpoch);
     const { lease } = acquired;
     const newest = devices.find(lease)?.epoch ?? 0;
     // It may have been revoked in the meantime.

@@ -16,6 +16,8 @@ export interface Hello {
   readonly features: readonly string[];
   /** The device belongs here for now, whichever its pod is. */
   readonly noRedirect: boolean;
+  /** 0 when the device knows none. */
+  readonly lastEpoch: number;
 }
 
 export interface ProvedDevice extends CredentialFacts {
@@ -75,6 +77,7 @@ export function readHello(payload: Uint8Array, limits: DeviceLimits): ReadHello 
       catalog: read.catalog,
       features: features.length === 0 ? NO_FEATURES : features,
       noRedirect: message.noRedirect,
+      lastEpoch: Number(message.lastEpoch),
     },
   };
 }

@@ -14,6 +14,7 @@ const hello: Hello = {
   catalog: new Uint8Array(),
   features: [],
   noRedirect: false,
+  lastEpoch: 0,
 };
 const address = fc.record({
   tenant: fc.constantFrom('north', 'south'),

@@ -1,11 +1,12 @@
 import type { DeviceIdentity } from '@zerolatency/identity';
-import type {
-  AcquiredLease,
-  DeviceDescription,
-  Directory,
-  DirectoryEntry,
-  Lease,
-  PodAddress,
+import {
+  type AcquiredLease,
+  type DeviceDescription,
+  type Directory,
+  type DirectoryEntry,
+  epochAfter,
+  type Lease,
+  type PodAddress,
 } from '../../directory/directory.ts';
 import type { Clock } from '../../ports.ts';
 
@@ -39,17 +40,27 @@ export class MemoryDirectory implements Directory {
     this.#options = options;
   }
 
-  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease> {
+  async acquire(
+    device: DeviceIdentity,
+    description: DeviceDescription,
+    lastEpoch = 0,
+  ): Promise<AcquiredLease> {
     const { tenant, deviceId } = device;
-    // Based on the time of day, so that epochs also grow across a restart.
-    this.#lastEpoch = Math.max(this.#lastEpoch + 1, this.#options.clock.unixMs());
-    const lease: Lease = { tenant, deviceId, epoch: this.#lastEpoch, ...description };
+    const unixMs = this.#options.clock.unixMs();
     const leases = this.#leasesOf(device);
     const earlier = leases.holding;
+    // Based on the time of day, so that epochs also grow across a restart.
+    this.#lastEpoch = Math.max(this.#lastEpoch + 1, unixMs);
+    const known = Math.max(earlier?.lease.epoch ?? 0, leases.overEpoch);
+    const epoch = Math.max(this.#lastEpoch, known + 1, epochAfter(lastEpoch, unixMs));
+    const lease: Lease = { tenant, deviceId, epoch, ...description };
     leases.holding = { lease, expiresAtMs: this.#expiry() };
     if (earlier === undefined) return { lease, replaced: undefined };
-    const { epoch } = earlier.lease;
-    const replaced = { epoch, entry: this.#entry(earlier), expiresAtMs: earlier.expiresAtMs };
+    const replaced = {
+      epoch: earlier.lease.epoch,
+      entry: this.#entry(earlier),
+      expiresAtMs: earlier.expiresAtMs,
+    };
     return { lease, replaced };
   }
 

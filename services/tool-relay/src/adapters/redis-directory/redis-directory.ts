@@ -48,11 +48,16 @@ export class RedisDirectory implements Directory {
     this.#options = options;
   }
 
-  async acquire(device: DeviceIdentity, description: DeviceDescription): Promise<AcquiredLease> {
+  async acquire(
+    device: DeviceIdentity,
+    description: DeviceDescription,
+    lastEpoch = 0,
+  ): Promise<AcquiredLease> {
     const { ttlMs } = this.#options;
     const answer = await this.#onDevice('acquire', ACQUIRE, device, [
       writeLeaseValue({ ...description, ...this.#options.pod() }),
       ttlMs,
+      lastEpoch,
     ]);
     const [epoch, ...before] = readArray(answer);
     if (typeof epoch !== 'number') throw unreadable(device, 'its epoch is not a number');

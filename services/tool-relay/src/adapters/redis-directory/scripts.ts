@@ -38,11 +38,12 @@ local function drop(key, index, id)
 end
 `;
 
-/** ARGV: device id, unixMs, keepMs, entry, ttlMs. Returns the epoch, and epoch, entry and expiry of the lease before. */
+/** ARGV: device id, unixMs, keepMs, entry, ttlMs, lastEpoch. Returns the epoch, and epoch, entry and expiry of the lease before. */
 export const ACQUIRE = script(`
 local unixMs = tonumber(ARGV[2])
 local found = fields(KEYS[1], 'last', 'epoch', 'entry', 'expires')
-local epoch = math.max(epochOf(found[1], unixMs) + 1, epochOf(found[2], unixMs) + 1, unixMs)
+local epoch = math.max(epochOf(found[1], unixMs) + 1, epochOf(found[2], unixMs) + 1,
+  epochOf(ARGV[6], unixMs) + 1, unixMs)
 redis.call('HSET', KEYS[1], 'last', epoch, 'epoch', epoch, 'entry', ARGV[4], 'expires', now() + ARGV[5])
 redis.call('PEXPIRE', KEYS[1], ARGV[3])
 enter(KEYS[2], ARGV[1], ARGV[3])

@@ -94,6 +94,14 @@ export declare type Hello = Message<"zerolatency.bridge.v1.Hello"> & {
    * @generated from field: bool no_redirect = 15;
    */
   noRedirect: boolean;
+
+  /**
+   * The largest epoch under which the device was live; 0 when it knows none. The
+   * lease gets a larger one, also where the relay's store has forgotten it.
+   *
+   * @generated from field: uint64 last_epoch = 7;
+   */
+  lastEpoch: bigint;
 };
 
 /**
