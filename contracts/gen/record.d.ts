@@ -24,7 +24,8 @@ export interface LedgerRecord {
     | 'ledger.opened'
     | 'ledger.segment'
     | 'ledger.adopted'
-    | 'policy.withheld';
+    | 'policy.withheld'
+    | 'ledger.ended';
   /**
    * Leaf hash of the record before; zeros in the first.
    */

@@ -334,6 +334,10 @@ export const ALTERATIONS: readonly Alteration[] = [
     alter: (drafts) => drafts.with(5, { ...drafts[5]!, synced: 6 }),
   },
   {
+    name: 'a record follows the end of the ledger',
+    alter: (drafts) => drafts.toSpliced(TURN, 0, { kind: 'ledger.ended', body: {} }),
+  },
+  {
     name: 'more records are adopted than there are',
     alter: (drafts) => drafts.toSpliced(1, 0, { kind: 'ledger.adopted', body: { records: 9 } }),
   },

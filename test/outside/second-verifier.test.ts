@@ -119,7 +119,7 @@ test(
 );
 
 test(
-  '[AUD-04] a second verifier agrees on missing keys, segments, open calls and records of release 0.1.0',
+  '[AUD-04] a second verifier agrees on missing keys, segments, open calls, ends and records of release 0.1.0',
   needsPython(),
   async (t) => {
     const dir = tempDir(t);
@@ -140,25 +140,29 @@ test(
     await writeLedger(first, asFirstRelease(honestDrafts()));
     const again = join(tempDir(t), 'again');
     await writeLedger(again, intendedAgain(honestDrafts()));
+    const ended = join(tempDir(t), 'ended');
+    const end = { kind: 'ledger.ended', body: { by: '5e'.repeat(16) } } as const;
+    await writeLedger(ended, [...honestDrafts(), end]);
     const ledgers = new Map([
       ['honest', await honest(t)],
       ['segments', dir],
       ['release 0.1.0', first],
       ['intended again', again],
+      ['ended by another host', ended],
     ]);
     const { ours, theirs } = await both(t, ledgers);
     assert.deepEqual(theirs, ours);
     assert.deepEqual(
       ours.map(([, { verdict }]) => verdict),
       // The bundle of the second is not kept.
-      ['valid', 'unchecked', 'valid', 'valid'],
+      ['valid', 'unchecked', 'valid', 'valid', 'valid'],
     );
     const stranger = verifierFromPem(generateKeyPair().publicPem);
     const unknown = await both(t, ledgers, { hostKeys: [stranger], deviceKeys: [stranger] });
     assert.deepEqual(unknown.theirs, unknown.ours);
     assert.deepEqual(
       unknown.ours.map(([, { verdict }]) => verdict),
-      ['unchecked', 'unchecked', 'unchecked', 'unchecked'],
+      Array(5).fill('unchecked'),
     );
   },
 );

@@ -135,6 +135,7 @@ class Verifier:
         self.ledger_id = ""
         self.prev = "0" * 64
         self.version = 1
+        self.ended = False
         self.open = {}
 
     def run(self):
@@ -214,6 +215,8 @@ class Verifier:
             if not is_first and follows(after, leaf):
                 self.bad_index -= 1
             raise Fault("does not follow the record before it")
+        if self.ended:
+            raise Fault("follows the end of the ledger")
         if record["v"] < self.version:
             raise Fault("has an older version than those before")
         if (kind == "ledger.opened") != (index == 0):
@@ -235,6 +238,7 @@ class Verifier:
             self.open[body["callId"]] = {name: record[name] for name in ("index", "at", "body")}
         if kind == "call.receipt":
             self.open.pop(body["callId"], None)
+        self.ended = kind == "ledger.ended"
         self.version = record["v"]
         self.prev = leaf.hex()
         self.tree.push(leaf)

@@ -5,6 +5,7 @@ import type { Bundle } from '@zerolatency/policy';
 import { canonicalJson, digestOf, digestOfBytes } from '@zerolatency/signing';
 import { useLedgerDirectory } from '../test/ledger-fixture.ts';
 import { bundleFile, keepBundle, readBundle } from './bundles.ts';
+import { sourceOf } from './file-store.ts';
 
 const scratch = useLedgerDirectory();
 
@@ -18,38 +19,41 @@ const BUNDLE: Bundle = {
 };
 const DIGEST = digestOf(BUNDLE);
 
-test('[POL-06] a bundle is kept once, as the bytes that its digest covers', () => {
-  keepBundle(scratch.dir, DIGEST, BUNDLE);
+test('[POL-06] a bundle is kept once, as the bytes that its digest covers', async () => {
+  keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
   const path = bundleFile(scratch.dir, DIGEST);
   assert.deepEqual(readFileSync(path), Buffer.from(canonicalJson(BUNDLE)));
-  assert.deepEqual(readBundle(scratch.dir, DIGEST), { state: 'kept', content: BUNDLE });
+  assert.deepEqual(await readBundle(sourceOf(scratch.dir), DIGEST), {
+    state: 'kept',
+    content: BUNDLE,
+  });
   const { ino } = statSync(path);
-  keepBundle(scratch.dir, DIGEST, BUNDLE);
+  keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
   assert.equal(statSync(path).ino, ino);
 });
 
-test('a kept bundle that was altered is not read, and the next one that decides is kept again', () => {
-  keepBundle(scratch.dir, DIGEST, BUNDLE);
+test('a kept bundle that was altered is not read, and the next one that decides is kept again', async () => {
+  keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
   writeFileSync(bundleFile(scratch.dir, DIGEST), canonicalJson({ ...BUNDLE, version: 2 }));
   const why = 'does not have its digest';
-  assert.deepEqual(readBundle(scratch.dir, DIGEST), { state: 'altered', why });
-  keepBundle(scratch.dir, DIGEST, BUNDLE);
-  assert.equal(readBundle(scratch.dir, DIGEST).state, 'kept');
+  assert.deepEqual(await readBundle(sourceOf(scratch.dir), DIGEST), { state: 'altered', why });
+  keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
+  assert.equal((await readBundle(sourceOf(scratch.dir), DIGEST)).state, 'kept');
 });
 
-test('bytes with their digest that are no bundle are told from a bundle', () => {
-  keepBundle(scratch.dir, DIGEST, BUNDLE);
+test('bytes with their digest that are no bundle are told from a bundle', async () => {
+  keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
   for (const bytes of [Buffer.from('no JSON'), Buffer.from(canonicalJson({ rules: 7 }))]) {
     const digest = digestOfBytes(bytes);
     writeFileSync(bundleFile(scratch.dir, digest), bytes);
-    assert.equal(readBundle(scratch.dir, digest).state, 'altered');
+    assert.equal((await readBundle(sourceOf(scratch.dir), digest)).state, 'altered');
   }
 });
 
-test('a bundle that is not there is missing, and one that cannot be read is an error', () => {
-  assert.deepEqual(readBundle(scratch.dir, DIGEST), { state: 'missing' });
+test('a bundle that is not there is missing, and one that cannot be read is an error', async () => {
+  assert.deepEqual(await readBundle(sourceOf(scratch.dir), DIGEST), { state: 'missing' });
   mkdirSync(bundleFile(scratch.dir, DIGEST), { recursive: true });
-  assert.throws(() => readBundle(scratch.dir, DIGEST), { code: 'EISDIR' });
+  await assert.rejects(readBundle(sourceOf(scratch.dir), DIGEST), { code: 'EISDIR' });
 });
 
 test('keeping bundles leaves no file open', (t) => {
@@ -58,7 +62,7 @@ test('keeping bundles leaves no file open', (t) => {
   const before = open();
   for (let n = 0; n < 20; n++) {
     rmSync(bundleFile(scratch.dir, DIGEST), { force: true });
-    keepBundle(scratch.dir, DIGEST, BUNDLE);
+    keepBundle(scratch.dir, DIGEST, canonicalJson(BUNDLE));
   }
   assert.ok(open() < before + 10, `${before} files, then ${open()}`);
 });

@@ -10,7 +10,8 @@ import {
 } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Bundle, POLICY_BUNDLE } from '@zerolatency/policy';
-import { canonicalJson, checkDocument, type Digest, digestOfBytes } from '@zerolatency/signing';
+import { checkDocument, digestOfBytes } from '@zerolatency/signing';
+import type { LedgerSource } from './store.ts';
 
 /** Each holds the canonical text whose SHA-256 is its name. */
 export function bundleFile(dir: string, digest: string): string {
@@ -18,7 +19,7 @@ export function bundleFile(dir: string, digest: string): string {
 }
 
 /** Synchronous, because the bundle has to be there before the record of the first decision with it. */
-export function keepBundle(dir: string, digest: Digest, content: Bundle): void {
+export function keepBundle(dir: string, digest: string, text: Uint8Array): void {
   const path = bundleFile(dir, digest);
   if (existsSync(path) && digestOfBytes(readFileSync(path)) === digest) return;
   // The ledger's own folder is there.
@@ -26,7 +27,7 @@ export function keepBundle(dir: string, digest: Digest, content: Bundle): void {
   const draft = `${path}.new`;
   const file = openSync(draft, 'w', 0o600);
   try {
-    writeFileSync(file, canonicalJson(content));
+    writeFileSync(file, text);
     fsyncSync(file);
   } finally {
     closeSync(file);
@@ -41,14 +42,12 @@ export type KeptBundle =
   | { readonly state: 'missing' }
   | { readonly state: 'altered'; readonly why: string };
 
-export function readBundle(dir: string, digest: string): KeptBundle {
-  let bytes: Uint8Array;
-  try {
-    bytes = readFileSync(bundleFile(dir, digest));
-  } catch (reason) {
-    if (!(reason instanceof Error && 'code' in reason && reason.code === 'ENOENT')) throw reason;
-    return { state: 'missing' };
-  }
+export async function readBundle(
+  source: Pick<LedgerSource, 'bundle'>,
+  digest: string,
+): Promise<KeptBundle> {
+  const bytes = await source.bundle(digest);
+  if (bytes === undefined) return { state: 'missing' };
   if (digestOfBytes(bytes) !== digest) return { state: 'altered', why: 'does not have its digest' };
   const checked = checkDocument(POLICY_BUNDLE, parseJson(bytes));
   return 'content' in checked

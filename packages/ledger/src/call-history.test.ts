@@ -3,12 +3,9 @@ import { test } from 'node:test';
 import type { Bundle } from '@zerolatency/policy';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
 import { digestOf } from '@zerolatency/signing';
-import { callId, keys, otherKey, signer, useLedgerDirectory } from '../test/ledger-fixture.ts';
-import { keepBundle } from './bundles.ts';
+import { callId, keys, otherKey, signer } from '../test/ledger-fixture.ts';
 import { CallHistory } from './call-history.ts';
 import type { LedgerEntry, RecordBodies } from './record.ts';
-
-const scratch = useLedgerDirectory();
 
 const START = Date.UTC(2030, 0, 1);
 const SALT = '5a'.repeat(16);
@@ -72,13 +69,16 @@ function turn(calls: readonly number[], changes: Partial<RecordBodies['turn']> =
   return { kind: 'turn', body: { ...body, ...changes } };
 }
 
+const MISSING = { state: 'missing' } as const;
+
 /** Reads the records of a host that started with the bundle, which is kept. */
 function reading(receiptKeys = { hostKeys: keys, deviceKeys: keys }) {
-  keepBundle(scratch.dir, POLICY.policyDigest, BUNDLE);
-  const history = new CallHistory(scratch.dir, receiptKeys);
+  const history = new CallHistory(receiptKeys);
   const read = (entry: LedgerEntry, { atMs = 0, v = 2 }: { atMs?: number; v?: 1 | 2 } = {}) => {
     const at = new Date(START + atMs).toISOString();
-    return history.faultIn({ v, index: 0, at, prev: '', synced: 0, ...entry });
+    const isKept = 'policyDigest' in entry.body && entry.body.policyDigest === POLICY.policyDigest;
+    const bundle = isKept ? ({ state: 'kept', content: BUNDLE } as const) : MISSING;
+    return history.faultIn({ v, index: 0, at, prev: '', synced: 0, ...entry }, bundle);
   };
   assert.equal(read({ kind: 'host.started', body: { version: '1' } }), undefined);
   assert.equal(read(IN_FORCE), undefined);

@@ -1,5 +1,6 @@
 import type { Receipt } from '@zerolatency/receipts';
 import { canonicalText } from '@zerolatency/signing';
+import type { KeptBundle } from './bundles.ts';
 import { PolicyHistory } from './policy-history.ts';
 import { type MissingKey, type ReceiptKeys, readReceipt } from './read-receipt.ts';
 import type { LedgerRecord, RecordBodies } from './record.ts';
@@ -50,7 +51,7 @@ export interface Unchecked {
  */
 export class CallHistory {
   readonly #keys: ReceiptKeys;
-  readonly #policies: PolicyHistory;
+  readonly #policies = new PolicyHistory();
   readonly #calls = new Map<string, Call | typeof COMPLETE>();
   /** Ids of calls whose turn has no record yet, by turn. */
   readonly #turns = new Map<string, string[]>();
@@ -58,9 +59,8 @@ export class CallHistory {
   readonly #missing = new Map<string, MissingKey>();
   readonly #newer = new Set<string>();
 
-  constructor(dir: string, keys: ReceiptKeys) {
+  constructor(keys: ReceiptKeys) {
     this.#keys = keys;
-    this.#policies = new PolicyHistory(dir);
   }
 
   get unchecked(): Unchecked {
@@ -75,8 +75,8 @@ export class CallHistory {
     return this.#policies.decisions;
   }
 
-  /** Why the record does not follow from those before it. */
-  faultIn(record: LedgerRecord): string | undefined {
+  /** Why the record does not follow from those before it; a change of policy comes with its bundle. */
+  faultIn(record: LedgerRecord, bundle?: KeptBundle): string | undefined {
     const atMs = Date.parse(record.at);
     switch (record.kind) {
       case 'call.intent':
@@ -90,7 +90,7 @@ export class CallHistory {
       case 'turn':
         return this.#turn(record.body, record.v);
       case 'policy.changed':
-        return this.#policies.changed(record.body, record);
+        return this.#policies.changed(record.body, record, bundle);
       case 'host.started':
         this.#policies.hostStarted();
         return undefined;

@@ -27,6 +27,7 @@ export class Chain {
   #prev: string;
   #ledgerId: string;
   #version = 1;
+  #isEnded = false;
   /** Intents whose call has no receipt yet, by call id. */
   readonly #open: Map<string, OpenIntent>;
 
@@ -71,6 +72,11 @@ export class Chain {
     return this.#ledgerId;
   }
 
+  /** Nothing may follow. */
+  get isEnded(): boolean {
+    return this.#isEnded;
+  }
+
   get openIntentCount(): number {
     return this.#open.size;
   }
@@ -96,6 +102,7 @@ export class Chain {
     if (kind === 'ledger.opened') this.#ledgerId = body.ledgerId;
     if (kind === 'call.intent') this.#open.set(body.callId, { index, at, body });
     if (kind === 'call.receipt') this.#open.delete(body.callId);
+    if (kind === 'ledger.ended') this.#isEnded = true;
     this.#frontier.push(leaf);
     this.#prev = Buffer.from(leaf).toString('hex');
   }
@@ -109,6 +116,7 @@ export class Chain {
     if (prev !== this.#prev) {
       return { kind: 'prev', reason: 'does not follow the record before it' };
     }
+    if (this.#isEnded) return { kind: 'form', reason: 'follows the end of the ledger' };
     // A host does not open a ledger of a later version than its own.
     if (v < this.#version)
       return { kind: 'form', reason: 'has an older version than those before' };

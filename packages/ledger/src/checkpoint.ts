@@ -1,12 +1,8 @@
 import { hash } from 'node:crypto';
-import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
-import { readIfThere } from '@zerolatency/service/files';
-import type { Lock } from '@zerolatency/service/processes';
 import { type Signer, strictBase64, toBase64, type Verifier } from '@zerolatency/signing';
-
-import type { LedgerDisk } from './disk.ts';
-import { type Anchor, floorText } from './floor.ts';
+import type { Anchor } from './floor.ts';
+import type { LedgerStore, WriterLock } from './store.ts';
 
 export const CHECKPOINT_FILE = 'checkpoint';
 
@@ -132,20 +128,17 @@ function keyHash(name: string, publicKey: Uint8Array): Uint8Array {
 }
 
 interface CheckpointerOptions {
-  readonly dir: string;
+  readonly store: Pick<LedgerStore, 'replaceCheckpoint' | 'floor'>;
   readonly signer: Signer;
-  readonly fsync: boolean;
   readonly everyMs: number;
-  readonly lock: Lock;
-  readonly disk: LedgerDisk;
-  readonly floorFile: string | undefined;
-  /** The size that the file on disk already covers. */
+  readonly lock: Pick<WriterLock, 'isHeld'>;
+  /** The size that the stored one already covers. */
   readonly writtenSize: number;
   readonly current: () => Checkpoint;
   readonly onFailure: (reason: unknown) => void;
 }
 
-/** Keeps the checkpoint file, and then the floor, at most one interval behind the ledger. */
+/** Keeps the stored checkpoint, and then the floor, at most one interval behind the ledger. */
 export class Checkpointer {
   readonly #options: CheckpointerOptions;
   #writtenSize: number;
@@ -186,30 +179,26 @@ export class Checkpointer {
   }
 
   async #write(checkpoint: Checkpoint): Promise<void> {
-    const { dir, signer, lock, disk, fsync } = this.#options;
+    const { store, signer, lock } = this.#options;
     if (checkpoint.size === this.#writtenSize) return;
     const note = await signCheckpoint(checkpoint, signer);
     // Checked after signing, which may take a while: two writers would spoil the chain.
     if (!lock.isHeld()) throw lockLost();
-    await disk.replace(join(dir, CHECKPOINT_FILE), note, fsync);
+    await store.replaceCheckpoint(note);
     this.#writtenSize = checkpoint.size;
   }
 
   /** After the checkpoint, so that no crash leaves a checkpoint below the floor. */
   async #raiseFloor({ ledgerId, size, root }: Checkpoint, isClosed: boolean): Promise<void> {
-    const { floorFile, lock, disk, fsync } = this.#options;
-    if (floorFile === undefined) return;
+    const { store, lock } = this.#options;
+    if (store.floor === undefined) return;
     if (this.#floor?.size === size && this.#floor.isClosed === isClosed) return;
     if (!lock.isHeld()) throw lockLost();
-    await disk.replace(floorFile, floorText({ ledgerId, size, root, isClosed }), fsync);
+    await store.floor.raise({ ledgerId, size, root, isClosed });
     this.#floor = { size, isClosed };
   }
 }
 
 export function lockLost(): ZlError {
   return new ZlError('ledger.failed', 'the lock file or its folder was removed or replaced');
-}
-
-export async function readCheckpointNote(dir: string): Promise<string | undefined> {
-  return readIfThere(join(dir, CHECKPOINT_FILE));
 }

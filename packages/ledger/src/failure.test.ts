@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { intent, keys, receipt, useLedgerDirectory, watchedDisk } from '../test/ledger-fixture.ts';
-import { realDisk } from './disk.ts';
+import { realDisk } from './file-store.ts';
 import { verifyLedger } from './verify.ts';
 
 const scratch = useLedgerDirectory();

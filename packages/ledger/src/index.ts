@@ -6,8 +6,15 @@ export {
   verifyCheckpoint,
 } from './checkpoint.ts';
 export type { LedgerObserver } from './commit-queue.ts';
-export type { LedgerDisk, SegmentFile } from './disk.ts';
-export { type Appended, type Ledger, type LedgerOptions, openLedger } from './ledger.ts';
+export type { LedgerDisk, SegmentFile } from './file-store.ts';
+export {
+  type Appended,
+  type Ledger,
+  type LedgerOptions,
+  openLedger,
+  openLedgerIn,
+  type WriterOptions,
+} from './ledger.ts';
 export { checkConsistency, checkInclusion, type ProofVerdict, parseProof } from './proof.ts';
 export { proveConsistency, proveInclusion } from './prove.ts';
 export { type LedgerRow, peekReceipt, readLedger, segmentStarts } from './read.ts';
@@ -19,6 +26,7 @@ export type {
   RecordKind,
 } from './record.ts';
 export { encodeRecord, recordLeafHash } from './record.ts';
+export type { LedgerSource, LedgerStore, StoredRecord, WriterLock } from './store.ts';
 export {
   type BadRecord,
   type LedgerReport,

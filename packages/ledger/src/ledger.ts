@@ -1,11 +1,13 @@
-import { randomBytes } from 'node:crypto';
-import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import type { Bundle } from '@zerolatency/policy';
 import { makeFolder } from '@zerolatency/service/files';
-import { acquireLock, type Lock } from '@zerolatency/service/processes';
-import { type Digest, type Signer, type Verifier, withoutUnset } from '@zerolatency/signing';
-import { keepBundle } from './bundles.ts';
+import {
+  canonicalJson,
+  type Digest,
+  type Signer,
+  type Verifier,
+  withoutUnset,
+} from '@zerolatency/signing';
 import type { Chain } from './chain.ts';
 import {
   assertOrigin,
@@ -15,7 +17,7 @@ import {
   signCheckpoint,
 } from './checkpoint.ts';
 import { CommitQueue, type LedgerObserver } from './commit-queue.ts';
-import { type LedgerDisk, realDisk } from './disk.ts';
+import { type FileStoreOptions, fileStore } from './file-store.ts';
 import type { Anchor } from './floor.ts';
 import {
   type EncodedRecord,
@@ -28,33 +30,27 @@ import {
   type RecordContent,
 } from './record.ts';
 import { type Recovered, recover } from './recover.ts';
-import { segmentAt } from './segments.ts';
+import { segmentFrom } from './segments.ts';
+import type { LedgerSource, LedgerStore, WriterLock } from './store.ts';
 import type { MerkleFrontier } from './tree.ts';
 
-export interface LedgerOptions {
-  readonly dir: string;
+export interface WriterOptions {
   /** Signs the checkpoints. */
   readonly signer: Signer;
   /** Names the ledger's operator in checkpoints, such as zerolatency/host-1. No spaces, no +. */
   readonly origin: string;
-  /** False is for tests that crash nothing; acknowledged means on disk otherwise. */
-  readonly fsync?: boolean;
   /** Further keys that may have signed earlier checkpoints. */
   readonly keys?: readonly Verifier[];
-  /**
-   * Remembers the newest checkpoint, so that a ledger that was cut, replaced or removed is not
-   * continued. Outside `dir`; without it nothing is remembered.
-   */
-  readonly floorFile?: string | undefined;
   /** Without the segment's first record. */
   readonly maxSegmentBytes?: number;
   readonly checkpointEveryMs?: number;
   readonly nowMs?: () => number;
   /** Called once, with the error that made the ledger unusable. */
   readonly onFailure?: (error: ZlError) => void;
-  readonly disk?: LedgerDisk;
   readonly observer?: LedgerObserver;
 }
+
+export interface LedgerOptions extends WriterOptions, FileStoreOptions {}
 
 /** A host reads this much back in a fraction of a second when it starts. */
 const MAX_SEGMENT_BYTES = 16 * 1024 * 1024;
@@ -79,9 +75,9 @@ export interface Appended {
 }
 
 export class Ledger {
-  readonly #options: LedgerOptions;
-  readonly #fsync: boolean;
-  readonly #lock: Lock;
+  readonly #options: WriterOptions;
+  readonly #store: LedgerStore;
+  readonly #lock: WriterLock;
   readonly #chain: Chain;
   readonly #queue: CommitQueue;
   readonly #checkpointer: Checkpointer;
@@ -90,6 +86,8 @@ export class Ledger {
   readonly cutBytes: number;
   /** Records that a crash had left unsigned, and that this process goes on with. */
   readonly adopted: number;
+  /** Calls whose receipt was stored although its writer was told that it was not. */
+  readonly lateReceipts: ReadonlySet<string>;
   readonly #maxSegmentBytes: number;
   /** Without the segment's first record. */
   #segmentBytes: number;
@@ -98,11 +96,13 @@ export class Ledger {
   #closing: Promise<void> | undefined;
   #note: { readonly size: number; readonly text: Promise<string> } | undefined;
 
-  constructor(options: LedgerOptions, lock: Lock, recovered: Recovered) {
-    const { fsync = true, disk = realDisk } = options;
+  constructor(
+    options: WriterOptions,
+    { store, lock, recovered }: { store: LedgerStore; lock: WriterLock; recovered: Recovered },
+  ) {
     const onFailure = (reason: unknown) => this.#fail(reason);
     this.#options = options;
-    this.#fsync = fsync;
+    this.#store = store;
     this.#lock = lock;
     this.#chain = recovered.chain;
     this.#firstNewIndex = recovered.chain.size;
@@ -111,19 +111,17 @@ export class Ledger {
     this.#maxSegmentBytes = options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
     this.cutBytes = recovered.cutBytes;
     this.adopted = recovered.adopted;
+    this.lateReceipts = new Set(recovered.late.flatMap(receiptOf));
     this.#queue = new CommitQueue({
-      fsync,
-      disk,
+      store,
       onBatch: () => this.#closeBatch(),
       onFailure,
       observer: options.observer,
     });
     this.#checkpointer = new Checkpointer({
       ...options,
-      fsync,
+      store,
       lock,
-      disk,
-      floorFile: options.floorFile,
       everyMs: options.checkpointEveryMs ?? CHECKPOINT_EVERY_MS,
       writtenSize: recovered.checkpoint?.size ?? 0,
       current: () => this.#current(),
@@ -136,35 +134,47 @@ export class Ledger {
     return this.#closing === undefined ? 'open' : 'closed';
   }
 
+  get ledgerId(): string {
+    return this.#chain.ledgerId;
+  }
+
+  /** For readers beside the writer. */
+  get source(): LedgerSource {
+    return this.#store;
+  }
+
   /** How many records would survive a crash of the machine. */
   get size(): number {
     return this.#durable.size;
   }
 
   /**
-   * For a ledger that has failed: the same folder with the records that were acknowledged, and
-   * no others. Rejects while that cannot be written or is not there; may be tried again.
+   * For a ledger that has failed: the same one with every record that was acknowledged, or a new one
+   * where another process has ended it. Rejects while it cannot be written; may be tried again.
    */
   async reopen(): Promise<Ledger> {
     // It rejects with the failure, which its owner has.
     await this.close().catch(() => {});
-    return open(this.#options, this.#current());
+    const successor = await this.#store.successor?.();
+    if (successor !== undefined) return openLedgerIn(successor, this.#options);
+    return open(this.#store, this.#options, this.#current());
   }
 
   /** Continues where the last writer stopped; openLedger calls it. */
   async start({ segment }: Recovered): Promise<void> {
     try {
       if (segment === undefined) this.#beginSegment();
-      else await this.#queue.continue(segment.path);
+      else await this.#store.resume(segment);
       // Before the checkpoint that covers them.
-      if (this.adopted > 0) this.#add({ kind: 'ledger.adopted', body: { records: this.adopted } });
+      if (this.adopted > 0 && !this.#chain.isEnded)
+        this.#add({ kind: 'ledger.adopted', body: { records: this.adopted } });
       await this.#queue.idle();
       if (this.#failure === undefined) await this.#checkpointer.now();
     } catch (reason) {
       this.#fail(reason);
     }
     if (this.#failure === undefined) return;
-    await this.#queue.close();
+    await this.#store.close();
     throw this.#failure;
   }
 
@@ -192,7 +202,7 @@ export class Ledger {
   /** For whoever verifies a decision later: before the record that says the bundle is in force. */
   keepBundle(digest: Digest, content: Bundle): void {
     if (this.state !== 'open') throw this.#failure ?? new ZlError('ledger.failed', 'it is closed');
-    keepBundle(this.#options.dir, digest, content);
+    this.#store.keepBundle(digest, canonicalJson(content));
   }
 
   /** Intents that an earlier process left open and that are still open. */
@@ -214,6 +224,12 @@ export class Ledger {
     return this.#note.text;
   }
 
+  /** Closes it for ever; `by` is the ledger of the host that does so for one that cannot. */
+  async end(by?: string): Promise<void> {
+    if (!this.#chain.isEnded) this.#add({ kind: 'ledger.ended', body: { by } });
+    await this.close();
+  }
+
   /**
    * Writes everything queued and a last checkpoint, and releases the ledger for
    * other processes. Rejects when something could not be written.
@@ -225,12 +241,13 @@ export class Ledger {
 
   async #close(): Promise<void> {
     try {
-      await this.#queue.close();
+      await this.#queue.idle();
       await this.#checkpointer.stop();
       if (this.#failure === undefined) await this.#checkpointer.now({ isClosed: true });
     } catch (reason) {
       this.#fail(reason);
     } finally {
+      await this.#store.close().catch((reason) => this.#fail(reason));
       this.#lock.release();
     }
     if (this.#failure !== undefined) throw this.#failure;
@@ -258,8 +275,9 @@ export class Ledger {
     }
     this.#segmentBytes += byteLength;
     this.#chain.advance(encoded.record, encoded.leaf);
-    this.#queue.push({ kind: entry.kind, line: encoded.line, settle });
-    return { index: encoded.record.index, leafHash: this.#chain.prev };
+    const { index } = encoded.record;
+    this.#queue.push({ kind: entry.kind, index, line: encoded.line, settle });
+    return { index, leafHash: this.#chain.prev };
   }
 
   #beginSegment(): void {
@@ -267,13 +285,13 @@ export class Ledger {
     const { kind, index } = encoded.record;
     this.#segmentBytes = 0;
     this.#chain.advance(encoded.record, encoded.leaf);
-    this.#queue.push({ kind, line: encoded.line, segment: segmentAt(this.#options.dir, index) });
+    this.#queue.push({ kind, index, line: encoded.line, segment: segmentFrom(index) });
   }
 
   #segmentStart(): RecordContent {
     const { size, ledgerId, frontier } = this.#chain;
     if (size === 0) {
-      return { kind: 'ledger.opened', body: { ledgerId: randomBytes(16).toString('hex') } };
+      return { kind: 'ledger.opened', body: { ledgerId: this.#store.newLedgerId() } };
     }
     const roots = frontier.roots.map((root) => Buffer.from(root).toString('hex'));
     const openIntents = this.#chain.openIntents();
@@ -287,7 +305,7 @@ export class Ledger {
       index: this.#chain.size,
       at: new Date(this.#options.nowMs?.() ?? Date.now()).toISOString(),
       prev: this.#chain.prev,
-      synced: this.#fsync ? this.#durable.size : 0,
+      synced: this.#store.isDurable ? this.#durable.size : 0,
     };
     return { record, ...encodeRecord(record) };
   }
@@ -295,6 +313,7 @@ export class Ledger {
   #refuseUnlessOpen({ kind }: RecordContent): void {
     if (this.#failure !== undefined) throw this.#failure;
     if (this.#closing !== undefined) throw new ZlError('ledger.failed', 'the ledger is closed');
+    if (this.#chain.isEnded) throw new ZlError('ledger.failed', 'the ledger has ended');
     if (this.#queue.queuedBytes > MAX_QUEUED_BYTES) {
       throw new ZlError('limit.exceeded', `${MAX_QUEUED_BYTES} bytes wait for the ledger's disk`);
     }
@@ -336,20 +355,30 @@ export class Ledger {
  * ledger.corrupt. Rejects with ledger.failed while another process holds the ledger.
  */
 export async function openLedger(options: LedgerOptions): Promise<Ledger> {
-  const { dir, origin } = options;
-  assertOrigin(origin);
-  await makeFolder(dir).catch(refuse);
-  return open(options);
+  assertOrigin(options.origin);
+  await makeFolder(options.dir).catch(refuse);
+  const onSynced = options.observer?.synced.bind(options.observer);
+  return open(fileStore(options, { onSynced }), options);
 }
 
-async function open(options: LedgerOptions, acknowledged?: Anchor): Promise<Ledger> {
-  const { dir, origin, signer, keys = [], disk = realDisk, floorFile } = options;
-  let lock: Lock | undefined;
+/** The same for a ledger that lies elsewhere than in a folder. */
+export async function openLedgerIn(store: LedgerStore, options: WriterOptions): Promise<Ledger> {
+  assertOrigin(options.origin);
+  return open(store, options);
+}
+
+async function open(
+  store: LedgerStore,
+  options: WriterOptions,
+  acknowledged?: Anchor,
+): Promise<Ledger> {
+  const { origin, signer, keys = [] } = options;
+  let lock: WriterLock | undefined;
   try {
-    lock = acquireLock(join(dir, 'lock'), heldBy);
+    lock = await store.lock();
     const known = [signer.verifier(), ...keys];
-    const recovered = await recover({ dir, origin, disk, keys: known, floorFile, acknowledged });
-    const ledger = new Ledger(options, lock, recovered);
+    const recovered = await recover({ store, origin, keys: known, acknowledged });
+    const ledger = new Ledger(options, { store, lock, recovered });
     await ledger.start(recovered);
     return ledger;
   } catch (reason) {
@@ -358,13 +387,12 @@ async function open(options: LedgerOptions, acknowledged?: Anchor): Promise<Ledg
   }
 }
 
-function refuse(reason: unknown): never {
-  if (reason instanceof ZlError) throw reason;
-  const what = reason instanceof Error ? reason.message : String(reason);
-  throw new ZlError('ledger.failed', `the ledger cannot be opened: ${what}`, { cause: reason });
+function receiptOf({ kind, body }: LedgerRecord): string[] {
+  return kind === 'call.receipt' ? [body.callId] : [];
 }
 
-function heldBy(pid: number | undefined): ZlError {
-  const who = pid === undefined ? 'another process' : `process ${pid}`;
-  return new ZlError('ledger.failed', `${who} holds the ledger`);
+function refuse(reason: unknown): never {
+  if (reason instanceof ZlError && reason.id.startsWith('ledger.')) throw reason;
+  const what = reason instanceof Error ? reason.message : String(reason);
+  throw new ZlError('ledger.failed', `the ledger cannot be opened: ${what}`, { cause: reason });
 }

@@ -1,5 +1,5 @@
 import { type Caps, whyNotAllowed, whyNotDenied } from '@zerolatency/policy';
-import { type KeptBundle, readBundle } from './bundles.ts';
+import type { KeptBundle } from './bundles.ts';
 import type { LedgerRecord, RecordBodies } from './record.ts';
 
 type PolicyChanged = RecordBodies['policy.changed'];
@@ -29,14 +29,9 @@ const GRACE_MS = 2_000;
 
 /** The policies of one run of a host, and whether they can have decided as recorded. */
 export class PolicyHistory {
-  readonly #dir: string;
   #inForce: InForce[] = [];
   readonly #notKept = new Set<string>();
   #decisions = 0;
-
-  constructor(dir: string) {
-    this.#dir = dir;
-  }
 
   /** Digests of bundles that are not beside the ledger, although they should be. */
   get notKept(): ReadonlySet<string> {
@@ -52,10 +47,14 @@ export class PolicyHistory {
     this.#inForce = [];
   }
 
-  changed(body: PolicyChanged, { at, v }: Pick<LedgerRecord, 'at' | 'v'>): string | undefined {
+  /** The bundle is the one that was kept under the digest in the record. */
+  changed(
+    body: PolicyChanged,
+    { at, v }: Pick<LedgerRecord, 'at' | 'v'>,
+    bundle: KeptBundle | undefined,
+  ): string | undefined {
     const { policyDigest: digest, state } = body;
     if ((state === 'none') !== (digest === undefined)) return 'names a bundle, or none, wrongly';
-    const bundle = digest === undefined ? undefined : readBundle(this.#dir, digest);
     if (bundle?.state === 'altered') return `names bundle ${digest}, whose copy ${bundle.why}`;
     if (bundle?.state === 'missing' && v >= KEPT_FROM_VERSION) this.#notKept.add(`${digest}`);
     const name = bundle?.state === 'kept' && `${bundle.content.id}@${bundle.content.version}`;

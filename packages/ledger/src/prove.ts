@@ -2,7 +2,8 @@ import { ZlError } from '@zerolatency/errors';
 import { counted } from '@zerolatency/service/counted';
 import { toBase64 } from '@zerolatency/signing';
 import { Chain } from './chain.ts';
-import { type Checkpoint, claimedCheckpoint, readCheckpointNote } from './checkpoint.ts';
+import { type Checkpoint, claimedCheckpoint } from './checkpoint.ts';
+import { sourceOf } from './file-store.ts';
 import {
   consistencyRanges,
   inclusionRanges,
@@ -12,7 +13,9 @@ import {
   rootsOver,
 } from './proof.ts';
 import { parseRecord } from './record.ts';
-import { listSegments, readLines, type Segment } from './segments.ts';
+import type { Segment } from './segments.ts';
+import type { LedgerSource } from './store.ts';
+
 import { leafHash, MerkleFrontier } from './tree.ts';
 
 /** A record by its place, or by its leaf hash in hexadecimal, which is the audit id of a turn. */
@@ -23,17 +26,18 @@ export type ProvenRecord = { readonly index: number } | { readonly leafHash: str
  * from the record's segment on, also while a host writes.
  */
 export async function proveInclusion(
-  dir: string,
+  ledger: string | LedgerSource,
   record: ProvenRecord,
   kept?: string,
 ): Promise<string> {
-  const { note, checkpoint } = await checkpointOf(dir, kept);
+  const source = sourceOf(ledger);
+  const { note, checkpoint } = await checkpointOf(source, kept);
   const { size } = checkpoint;
-  const index = 'index' in record ? record.index : await indexOf(dir, record.leafHash, size);
+  const index = 'index' in record ? record.index : await indexOf(source, record.leafHash, size);
   if (index >= size) throw notCovered(`record ${index} is not covered`, size);
   const self = { from: index, to: index + 1 };
   const ranges = [self, ...inclusionRanges(index, size)];
-  const [leaf, ...hashes] = await rootsIn(dir, ranges, { size, unsummed: index });
+  const [leaf, ...hashes] = await rootsIn(source, ranges, { size, unsummed: index });
   const root = leaf && rootAbove(leaf, { index, hashes }, size);
   assertRoot(root, checkpoint);
   return proofText({ kind: 'inclusion', index, hashes, note });
@@ -41,11 +45,12 @@ export async function proveInclusion(
 
 /** Proves that the ledger's own checkpoint, or a later one kept elsewhere, continues the earlier one. */
 export async function proveConsistency(
-  dir: string,
+  ledger: string | LedgerSource,
   earlierNote: string,
   kept?: string,
 ): Promise<string> {
-  const { note, checkpoint } = await checkpointOf(dir, kept);
+  const source = sourceOf(ledger);
+  const { note, checkpoint } = await checkpointOf(source, kept);
   const earlier = claimed(earlierNote);
   if (earlier.ledgerId !== checkpoint.ledgerId) {
     const ids = `${earlier.ledgerId}, and this one is ${checkpoint.ledgerId}`;
@@ -55,16 +60,17 @@ export async function proveConsistency(
   const { size } = checkpoint;
   if (earlierSize > size) throw notCovered(`the earlier one covers ${earlierSize}`, size);
   const ranges = consistencyRanges(earlierSize, size);
-  const hashes = await rootsIn(dir, ranges, { size, unsummed: earlierSize });
+  const hashes = await rootsIn(source, ranges, { size, unsummed: earlierSize });
   const roots = rootsOver(hashes, { earlier, size });
   assertRoot(roots?.earlier, earlier);
   assertRoot(roots?.later, checkpoint);
   return proofText({ kind: 'consistency', earlierSize, hashes, note });
 }
 
-async function checkpointOf(dir: string, kept: string | undefined) {
-  const note = kept ?? (await readCheckpointNote(dir));
-  if (note === undefined) throw new ZlError('config.invalid', `there is no checkpoint in ${dir}`);
+async function checkpointOf(source: LedgerSource, kept: string | undefined) {
+  const note = kept ?? (await source.checkpoint());
+  if (note === undefined)
+    throw new ZlError('config.invalid', `there is no checkpoint in ${source.name}`);
   return { note, checkpoint: claimed(note) };
 }
 
@@ -74,9 +80,9 @@ function claimed(note: string): Checkpoint {
   throw new ZlError('config.invalid', 'the checkpoint is not the signed note of a ledger');
 }
 
-async function indexOf(dir: string, hash: string, size: number): Promise<number> {
-  const segments = await listSegments(dir);
-  for await (const { index, leaf } of leavesOf(segments, { from: 0, to: size })) {
+async function indexOf(source: LedgerSource, hash: string, size: number): Promise<number> {
+  const segments = await source.segments();
+  for await (const { index, leaf } of leavesOf(source, segments, { from: 0, to: size })) {
     if (Buffer.from(leaf).toString('hex') === hash) return index;
   }
   throw notCovered(`no record has the audit id ${hash}`, size);
@@ -84,26 +90,29 @@ async function indexOf(dir: string, hash: string, size: number): Promise<number>
 
 /** The root over each range, in one pass from the segment of the first record that none may sum up. */
 async function rootsIn(
-  dir: string,
+  source: LedgerSource,
   ranges: readonly LeafRange[],
   { size, unsummed }: { readonly size: number; readonly unsummed: number },
 ): Promise<Uint8Array[]> {
-  const segments = await listSegments(dir);
+  const segments = await source.segments();
   // What lies before it is whole subtrees of the ranges, which its segment sums up.
   const start = segments.findLastIndex(({ firstIndex }) => firstIndex <= unsummed);
   const rest = segments.slice(Math.max(0, start));
-  const before = await frontierBefore(rest[0]);
+  const before = await frontierBefore(source, rest[0]);
   const parts = ranges.map((range) => ({ ...range, tree: before.within(range) }));
-  for await (const { index, leaf } of leavesOf(rest, { from: before.size, to: size })) {
+  for await (const { index, leaf } of leavesOf(source, rest, { from: before.size, to: size })) {
     for (const { from, to, tree } of parts) if (index >= from && index < to) tree.push(leaf);
   }
   return parts.map(({ tree }) => tree.root());
 }
 
 /** As the first record of the segment sums it up; whatever it says is held to the checkpoint. */
-async function frontierBefore(segment: Segment | undefined): Promise<MerkleFrontier> {
+async function frontierBefore(
+  source: LedgerSource,
+  segment: Segment | undefined,
+): Promise<MerkleFrontier> {
   if (segment === undefined) return new MerkleFrontier();
-  for await (const { bytes } of readLines(segment.path)) {
+  for await (const { bytes } of source.lines(segment)) {
     const { value: first } = parseRecord(bytes);
     const chain = first && Chain.before(first);
     if (chain !== undefined) return chain.frontier;
@@ -112,10 +121,14 @@ async function frontierBefore(segment: Segment | undefined): Promise<MerkleFront
   throw new ZlError('ledger.corrupt', `${segment.name} does not begin as a segment does`);
 }
 
-async function* leavesOf(segments: readonly Segment[], { from, to }: LeafRange) {
+async function* leavesOf(
+  source: LedgerSource,
+  segments: readonly Segment[],
+  { from, to }: LeafRange,
+) {
   let index = from;
   for (const segment of segments) {
-    for await (const line of readLines(segment.path)) {
+    for await (const line of source.lines(segment)) {
       if (index >= to || !line.isWhole) return;
       yield { index, leaf: leafHash(line.bytes) };
       index++;

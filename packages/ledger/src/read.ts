@@ -1,8 +1,10 @@
 import { ZlError } from '@zerolatency/errors';
 import { parseReceipt, RECEIPT_TYPE, type Receipt } from '@zerolatency/receipts';
 import { type Envelope, strictBase64 } from '@zerolatency/signing';
+import { sourceOf } from './file-store.ts';
 import { type LedgerRecord, parseRecord } from './record.ts';
-import { listSegments, readLines } from './segments.ts';
+import type { LedgerSource } from './store.ts';
+
 import { leafHash } from './tree.ts';
 
 export interface LedgerRow {
@@ -11,8 +13,8 @@ export interface LedgerRow {
 }
 
 /** The index of the first record of each segment, in order. */
-export async function segmentStarts(dir: string): Promise<number[]> {
-  return (await listSegments(dir)).map(({ firstIndex }) => firstIndex);
+export async function segmentStarts(ledger: string | LedgerSource): Promise<number[]> {
+  return (await sourceOf(ledger).segments()).map(({ firstIndex }) => firstIndex);
 }
 
 /**
@@ -20,13 +22,14 @@ export async function segmentStarts(dir: string): Promise<number[]> {
  * that each follows its contract; verifyLedger checks that they belong together.
  */
 export async function* readLedger(
-  dir: string,
+  ledger: string | LedgerSource,
   { from = 0 }: { readonly from?: number } = {},
 ): AsyncGenerator<LedgerRow> {
-  const segments = await listSegments(dir);
+  const source = sourceOf(ledger);
+  const segments = await source.segments();
   const start = segments.findLastIndex((segment) => segment.firstIndex <= from);
   for (const segment of segments.slice(Math.max(0, start))) {
-    for await (const line of readLines(segment.path)) {
+    for await (const line of source.lines(segment)) {
       // A write under way, or cut short by a crash.
       if (!line.isWhole) continue;
       const { value: record, error } = parseRecord(line.bytes);

@@ -16,6 +16,9 @@ import hostStopped from '../../../contracts/audit/records/host.stopped.schema.js
 import ledgerAdopted from '../../../contracts/audit/records/ledger.adopted.schema.json' with {
   type: 'json',
 };
+import ledgerEnded from '../../../contracts/audit/records/ledger.ended.schema.json' with {
+  type: 'json',
+};
 import ledgerOpened from '../../../contracts/audit/records/ledger.opened.schema.json' with {
   type: 'json',
 };
@@ -37,6 +40,7 @@ import type { CallReceiptBody } from '../../../contracts/gen/call.receipt.d.ts';
 import type { HostStartedBody } from '../../../contracts/gen/host.started.d.ts';
 import type { HostStoppedBody } from '../../../contracts/gen/host.stopped.d.ts';
 import type { LedgerAdoptedBody } from '../../../contracts/gen/ledger.adopted.d.ts';
+import type { LedgerEndedBody } from '../../../contracts/gen/ledger.ended.d.ts';
 import type { LedgerOpenedBody } from '../../../contracts/gen/ledger.opened.d.ts';
 import type { LedgerSegmentBody } from '../../../contracts/gen/ledger.segment.d.ts';
 import type { PolicyChangedBody } from '../../../contracts/gen/policy.changed.d.ts';
@@ -63,6 +67,7 @@ export interface RecordBodies {
   readonly 'host.started': HostStartedBody;
   readonly 'host.stopped': HostStoppedBody;
   readonly 'ledger.adopted': LedgerAdoptedBody;
+  readonly 'ledger.ended': LedgerEndedBody;
   readonly 'ledger.opened': LedgerOpenedBody;
   readonly 'ledger.segment': Omit<LedgerSegmentBody, 'openIntents'> & {
     readonly openIntents: readonly OpenIntent[];
@@ -110,6 +115,7 @@ const bodyValidators: Readonly<Record<RecordKind, Validator>> = {
   'host.started': compileSchema(hostStarted, 'built-in'),
   'host.stopped': compileSchema(hostStopped, 'built-in'),
   'ledger.adopted': compileSchema(ledgerAdopted, 'built-in'),
+  'ledger.ended': compileSchema(ledgerEnded, 'built-in'),
   'ledger.opened': compileSchema(ledgerOpened, 'built-in'),
   'ledger.segment': compileSchema(ledgerSegment, 'built-in'),
 };

@@ -1,14 +1,13 @@
-import { stat } from 'node:fs/promises';
 import { ZlError } from '@zerolatency/errors';
 import { RECEIPT_TYPE } from '@zerolatency/receipts';
 import { counted } from '@zerolatency/service/counted';
 import { type Verifier, verifyEnvelope } from '@zerolatency/signing';
 import { Chain, type ChainFault } from './chain.ts';
-import { type Checkpoint, readCheckpointNote, verifyCheckpoint } from './checkpoint.ts';
-import type { LedgerDisk } from './disk.ts';
-import { type Anchor, type Floor, readFloor } from './floor.ts';
+import { type Checkpoint, verifyCheckpoint } from './checkpoint.ts';
+import type { Anchor, Floor } from './floor.ts';
 import { type LedgerRecord, parseRecord } from './record.ts';
-import { type Line, listSegments, readLines, type Segment } from './segments.ts';
+import type { Line, Segment } from './segments.ts';
+import type { LedgerSource, LedgerStore } from './store.ts';
 
 export interface Recovered {
   readonly chain: Chain;
@@ -21,17 +20,17 @@ export interface Recovered {
   readonly checkpoint?: Checkpoint;
   /** Whole records above the checkpoint, which a crash left unsigned. */
   readonly adopted: number;
+  /** Records beyond the acknowledged ones of a ledger that failed: stored, and nobody was told. */
+  readonly late: readonly LedgerRecord[];
 }
 
 interface RecoverOptions {
-  readonly dir: string;
+  readonly store: LedgerStore;
   readonly origin: string;
   readonly keys: readonly Verifier[];
-  readonly disk: LedgerDisk;
-  readonly floorFile?: string | undefined;
   /**
-   * For a ledger that failed: what it had acknowledged. Records beyond are cut, because after a
-   * failed fsync they may be in the page cache and not on disk.
+   * For a ledger that failed: what it had acknowledged. Records beyond are cut where a write may be
+   * cut short, because after a failed fsync they may be in the page cache and not on disk.
    */
   readonly acknowledged?: Anchor | undefined;
 }
@@ -48,20 +47,22 @@ interface Damage extends Fault {
 
 /** Reads what is needed to append again: from the segment of the oldest anchor on. */
 export async function recover(options: RecoverOptions): Promise<Recovered> {
-  const { dir, disk, acknowledged, floorFile, keys } = options;
+  const { store, acknowledged, keys } = options;
   const checkpoint = await readCheckpoint(options);
-  const floor = floorFile === undefined ? undefined : await readFloor(floorFile);
+  const floor = await store.floor?.read();
   const anchors = anchorsOf(options, { checkpoint, floor });
-  const segments = await listSegments(dir);
+  const segments = await store.segments();
   const knownSize = Math.min(...anchors.map(({ size }) => size), checkpoint?.size ?? 0);
   const from = segments.findLastIndex((segment) => segment.firstIndex <= knownSize);
   const unchecked = segments.slice(Math.max(0, from));
   const anchoredSize = Math.max(1, ...anchors.map(({ size }) => size));
   const scan = new Scan({
     anchors,
+    source: store,
     keys,
     anchoredSize,
-    maxSize: acknowledged?.size ?? Number.POSITIVE_INFINITY,
+    acknowledgedSize: acknowledged?.size ?? Number.POSITIVE_INFINITY,
+    cutsLate: store.cut !== undefined,
     mayBeTorn: floor?.isClosed !== true,
   });
   let cutBytes = 0;
@@ -70,24 +71,24 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
     if (damage === undefined) continue;
     if (acknowledged !== undefined) assertHolds(anchors, scan);
     const isTail = i === unchecked.length - 1 || damage.kind === 'unacknowledged';
-    if (!isTail || !(await scan.isTorn(damage))) throw corrupt(damage);
-    await removeSegments(unchecked.splice(i + 1), options);
-    cutBytes = await cut(damage, disk);
+    if (!isTail || !(await scan.isTorn(damage)) || store.cut === undefined) throw corrupt(damage);
+    cutBytes = await store.cut({ segment, start: damage.line.start });
+    unchecked.splice(i + 1);
   }
   assertHolds(anchors, scan);
   assertSigned(scan, checkpoint, floor);
-  const { chain } = scan;
+  const { chain, late } = scan;
   const adopted = Math.max(0, scan.size - anchoredSize);
   const last = unchecked.at(-1);
   if (last === undefined) {
-    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted };
+    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted, late };
   }
   if (scan.segmentLines > 0) {
     const { segmentBytes } = scan;
-    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted };
+    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted, late };
   }
   // A crash fell between the creation of the file and its first record.
-  await removeSegments([last], options);
+  await store.cut?.({ segment: last, start: 0 });
   const rest = await recover(options);
   return { ...rest, cutBytes: rest.cutBytes + cutBytes };
 }
@@ -99,13 +100,14 @@ interface NamedAnchor extends Anchor {
 }
 
 function anchorsOf(
-  { floorFile, acknowledged }: RecoverOptions,
+  { store, acknowledged }: RecoverOptions,
   { checkpoint, floor }: { checkpoint: Checkpoint | undefined; floor: Floor | undefined },
 ): NamedAnchor[] {
-  const remedy = `; to go on with what is there, remove ${floorFile}`;
+  const source = store.floor?.name ?? '';
+  const remedy = `; to go on with what is there, remove ${source}`;
   const anchors = [
     checkpoint && { ...checkpoint, source: 'the checkpoint', remedy: '' },
-    floor && { ...floor, source: `${floorFile}`, remedy },
+    floor && { ...floor, source, remedy },
     acknowledged && { ...acknowledged, source: 'this process', remedy: '' },
   ];
   return anchors.flatMap((anchor) => (anchor !== undefined && anchor.size > 0 ? [anchor] : []));
@@ -145,12 +147,14 @@ function assertSigned({ size }: Scan, checkpoint?: Checkpoint, floor?: Floor): v
 }
 
 interface ScanRules {
+  readonly source: LedgerSource;
   readonly anchors: readonly NamedAnchor[];
   /** The host's, which signed every receipt. */
   readonly keys: readonly Verifier[];
   /** Records from here on were signed by nobody. */
   readonly anchoredSize: number;
-  readonly maxSize: number;
+  readonly acknowledgedSize: number;
+  readonly cutsLate: boolean;
   /** Whether a crash can have cut the last write short. */
   readonly mayBeTorn: boolean;
 }
@@ -162,6 +166,7 @@ class Scan {
   /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
+  readonly late: LedgerRecord[] = [];
 
   constructor(rules: ScanRules) {
     this.#rules = rules;
@@ -180,13 +185,15 @@ class Scan {
     this.segmentLines = 0;
     this.segmentBytes = 0;
     if (this.#chain === undefined) this.#firstIndex = segment.firstIndex;
-    for await (const line of readLines(segment.path)) {
+    for await (const line of this.#rules.source.lines(segment)) {
       const isFirst = this.segmentLines === 0;
-      if (this.size >= this.#rules.maxSize) return { segment, line, ...UNACKNOWLEDGED };
+      const isLate = this.size >= this.#rules.acknowledgedSize;
+      if (isLate && this.#rules.cutsLate) return { segment, line, ...UNACKNOWLEDGED };
       if (isFirst) this.#begin(line, segment);
       const step = this.chain.step(line, isFirst);
       const fault = step.fault ?? this.#anchorFault() ?? this.#receiptFault(step.record);
       if (fault !== undefined) return { segment, line, ...fault };
+      if (isLate && step.fault === undefined) this.late.push(step.record);
       this.segmentLines++;
       if (!isFirst) this.segmentBytes += line.bytes.byteLength + 1;
     }
@@ -208,7 +215,7 @@ class Scan {
     const { anchors, mayBeTorn } = this.#rules;
     if (!mayBeTorn || !CUTTABLE.has(kind)) return false;
     if (anchors.some(({ size }) => size > this.size)) return false;
-    for await (const line of readLines(segment.path)) {
+    for await (const line of this.#rules.source.lines(segment)) {
       if (line.start < damaged.start) continue;
       const { value: record } = parseRecord(line.bytes);
       if (record !== undefined && record.synced > this.size) return false;
@@ -239,28 +246,8 @@ const UNACKNOWLEDGED = { kind: 'unacknowledged', reason: 'was not acknowledged' 
 
 const CUTTABLE: ReadonlySet<Damage['kind']> = new Set(['cut', 'unreadable', 'unacknowledged']);
 
-async function removeSegments(
-  segments: readonly Segment[],
-  { dir, disk }: RecoverOptions,
-): Promise<void> {
-  if (segments.length === 0) return;
-  for (const { path } of segments) await disk.remove(path);
-  await disk.syncFolder(dir);
-}
-
-async function cut({ segment, line }: Damage, disk: LedgerDisk): Promise<number> {
-  const { size } = await stat(segment.path);
-  const file = await disk.open(segment.path);
-  try {
-    await file.truncate(line.start);
-  } finally {
-    await file.close();
-  }
-  return size - line.start;
-}
-
 async function readCheckpoint(options: RecoverOptions): Promise<Checkpoint | undefined> {
-  const note = await readCheckpointNote(options.dir);
+  const note = await options.store.checkpoint();
   if (note === undefined) return undefined;
   const { value, error } = verifyCheckpoint(note, options.keys);
   if (value === undefined) throw new ZlError('ledger.corrupt', error);

@@ -2,11 +2,15 @@ import { createReadStream } from 'node:fs';
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 
+/** A part of a ledger: one file, where ledgers are files. */
 export interface Segment {
-  readonly path: string;
   readonly name: string;
   /** The index of its first record. */
   readonly firstIndex: number;
+}
+
+export interface LocatedSegment extends Segment {
+  readonly path: string;
 }
 
 export interface Line {
@@ -25,13 +29,17 @@ const MAX_LINE_BYTES = 32 * 1024 * 1024;
 
 const NAME = /^segment-(\d{16})\.jsonl$/;
 
-export function segmentAt(dir: string, firstIndex: number): Segment {
-  const name = `segment-${String(firstIndex).padStart(16, '0')}.jsonl`;
-  return { path: join(dir, name), name, firstIndex };
+export function segmentFrom(firstIndex: number): Segment {
+  return { name: `segment-${String(firstIndex).padStart(16, '0')}.jsonl`, firstIndex };
+}
+
+export function segmentAt(dir: string, firstIndex: number): LocatedSegment {
+  const segment = segmentFrom(firstIndex);
+  return { ...segment, path: join(dir, segment.name) };
 }
 
 /** In order; empty when the folder holds no ledger. */
-export async function listSegments(dir: string): Promise<Segment[]> {
+export async function listSegments(dir: string): Promise<LocatedSegment[]> {
   const names = await readdir(dir).catch((reason: NodeJS.ErrnoException) => {
     if (reason.code === 'ENOENT') return [];
     throw reason;

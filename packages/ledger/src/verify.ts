@@ -1,16 +1,19 @@
 import type { Verifier } from '@zerolatency/signing';
+import { type KeptBundle, readBundle } from './bundles.ts';
 import { CallHistory, type Unchecked } from './call-history.ts';
 import { Chain, type ChainFault } from './chain.ts';
 import {
   CHECKPOINT_FILE,
   type Checkpoint,
   type CheckpointVerdict,
-  readCheckpointNote,
   verifyCheckpoint,
 } from './checkpoint.ts';
+import { sourceOf } from './file-store.ts';
 import type { ReceiptKeys } from './read-receipt.ts';
 import { type LedgerRecord, parseRecord, type RecordKind } from './record.ts';
-import { type Line, listSegments, readLines, type Segment } from './segments.ts';
+import type { Line, Segment } from './segments.ts';
+import type { LedgerSource } from './store.ts';
+
 import { leafHash, type MerkleFrontier } from './tree.ts';
 
 export interface VerifyLedgerOptions {
@@ -61,15 +64,16 @@ export interface BadRecord {
 
 /** Offline, in one pass and little memory. Reads a ledger that is being written as well. */
 export async function verifyLedger(
-  dir: string,
+  ledger: string | LedgerSource,
   options: VerifyLedgerOptions,
 ): Promise<LedgerReport> {
   const { keys, origin, knownCheckpoints = [] } = options;
-  const own = await readCheckpointNote(dir);
+  const source = sourceOf(ledger);
+  const own = await source.checkpoint();
   const checkpoints = collectCheckpoints([own, ...knownCheckpoints], { keys, origin });
-  const calls = options.receiptKeys && new CallHistory(dir, options.receiptKeys);
-  const pass = new Pass(checkpoints, calls);
-  const segments = await listSegments(dir);
+  const calls = options.receiptKeys && new CallHistory(options.receiptKeys);
+  const pass = new Pass(source, { checkpoints, calls });
+  const segments = await source.segments();
   let bad: BadRecord | undefined;
   for (const [i, segment] of segments.entries()) {
     bad = await pass.read(segment, i === segments.length - 1);
@@ -79,6 +83,7 @@ export async function verifyLedger(
 }
 
 class Pass {
+  readonly #source: LedgerSource;
   readonly #checkpoints: Checkpoints;
   readonly #calls: CallHistory | undefined;
   readonly #chain = Chain.empty();
@@ -89,7 +94,11 @@ class Pass {
   #before: readonly MerkleFrontier[] = [];
   #lastKind: RecordKind | undefined;
 
-  constructor(checkpoints: Checkpoints, calls: CallHistory | undefined) {
+  constructor(
+    source: LedgerSource,
+    { checkpoints, calls }: { checkpoints: Checkpoints; calls: CallHistory | undefined },
+  ) {
+    this.#source = source;
     this.#checkpoints = checkpoints;
     this.#calls = calls;
   }
@@ -98,13 +107,13 @@ class Pass {
   async read(segment: Segment, isLast: boolean): Promise<BadRecord | undefined> {
     let isFirst = true;
     let suspect: Suspect | undefined;
-    for await (const line of readLines(segment.path)) {
+    for await (const line of this.#source.lines(segment)) {
       if (suspect !== undefined) return this.#blame(suspect, line);
       this.#before = [this.#chain.frontier.copy(), ...this.#before.slice(0, 1)];
       const step = this.#chain.step(line, isFirst);
       isFirst = false;
       if (step.fault === undefined) {
-        const reason = this.#count(step.record);
+        const reason = this.#count(step.record, await this.#bundleOf(step.record));
         if (reason !== undefined)
           return placed(segment, line, { index: step.record.index, reason });
       } else if (step.fault.kind === 'cut' && isLast) {
@@ -145,7 +154,13 @@ class Pass {
     };
   }
 
-  #count(record: LedgerRecord): string | undefined {
+  async #bundleOf({ kind, body }: LedgerRecord): Promise<KeptBundle | undefined> {
+    if (this.#calls === undefined || kind !== 'policy.changed') return undefined;
+    const { policyDigest } = body;
+    return policyDigest === undefined ? undefined : readBundle(this.#source, policyDigest);
+  }
+
+  #count(record: LedgerRecord, bundle: KeptBundle | undefined): string | undefined {
     const { ledgerId = this.#chain.ledgerId, roots } = this.#checkpoints;
     if (this.#chain.ledgerId !== ledgerId) {
       return `names ledger ${this.#chain.ledgerId}, and the checkpoint ledger ${ledgerId}`;
@@ -154,7 +169,7 @@ class Pass {
     if (root !== undefined && root !== base64Root(this.#chain)) {
       return 'differs from the checkpoint';
     }
-    const fault = this.#calls?.faultIn(record);
+    const fault = this.#calls?.faultIn(record, bundle);
     if (fault !== undefined) return fault;
     if (record.kind === 'ledger.adopted') this.#adopted += record.body.records;
     this.#byKind[record.kind] = (this.#byKind[record.kind] ?? 0) + 1;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { afterEach, beforeEach } from 'node:test';
 import { signReceipt } from '@zerolatency/receipts';
 import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
-import { type LedgerDisk, realDisk } from '../src/disk.ts';
+import { type LedgerDisk, realDisk } from '../src/file-store.ts';
 import type { Ledger, LedgerOptions } from '../src/ledger.ts';
 import { openLedger } from '../src/ledger.ts';
 import type { LedgerEntry } from '../src/record.ts';

@@ -220,6 +220,10 @@ function summary(record: LedgerRecord): string {
     }
     case 'ledger.adopted':
       return `${counted(record.body.records, 'record')} that a crash had left without a checkpoint`;
+    case 'ledger.ended':
+      return record.body.by === undefined
+        ? 'by its host'
+        : `by the host of ledger ${record.body.by}`;
     case 'ledger.opened':
       return `ledger ${record.body.ledgerId}`;
     case 'ledger.segment':
