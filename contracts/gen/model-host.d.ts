@@ -110,8 +110,37 @@ export interface HostSettings {
     readonly aliases: {
       readonly [k: string]: Model;
     };
+    /**
+     * By tenant: aliases that it has beside those above, or in place of those with the same name.
+     */
+    readonly tenants: {
+      readonly [k: string]: TenantModels;
+    };
   };
   readonly providers: {
+    /**
+     * Requests that failed before anything of the reply had arrived are repeated when all targets of the alias have failed.
+     */
+    readonly retries: {
+      /**
+       * How often the targets are asked again. 0: never.
+       */
+      readonly rounds: number;
+      /**
+       * A turn fails at once when a provider asks for a longer wait.
+       */
+      readonly maxWait: string;
+    };
+    /**
+     * A target that keeps failing is not asked for a while; then one request at a time probes it.
+     */
+    readonly breaker: {
+      /**
+       * Until the first probe; doubles with each probe that fails.
+       */
+      readonly openFor: string;
+      readonly maxOpenFor: string;
+    };
     readonly mock: {
       /**
        * Empty: the script shipped with the host.
@@ -371,7 +400,32 @@ export interface Redis {
    */
   readonly commandTimeout: string;
 }
+/**
+ * An alias: one target, or targets in the order in which they are tried.
+ */
 export interface Model {
+  readonly provider?: string;
+  /**
+   * As the provider names it.
+   */
+  readonly model?: string;
+  /**
+   * For models that refuse requests for as many as turn.maxOutputTokens.
+   */
+  readonly maxOutputTokens?: number;
+  /**
+   * What the model supports. Absent: everything.
+   */
+  readonly capabilities?: readonly ('tools' | 'images' | 'structuredOutput')[];
+  /**
+   * In place of provider and model. A request goes to the first one that is able to serve it, and to the next one when that fails.
+   */
+  readonly targets?: readonly Target[];
+}
+/**
+ * A model of a provider.
+ */
+export interface Target {
   readonly provider: string;
   /**
    * As the provider names it.
@@ -381,6 +435,19 @@ export interface Model {
    * For models that refuse requests for as many as turn.maxOutputTokens.
    */
   readonly maxOutputTokens?: number;
+  /**
+   * What the model supports. Absent: everything.
+   */
+  readonly capabilities?: readonly ('tools' | 'images' | 'structuredOutput')[];
+}
+export interface TenantModels {
+  /**
+   * Alias for the tenant's turns that name no model; models.default when absent.
+   */
+  readonly default?: string;
+  readonly aliases: {
+    readonly [k: string]: Model;
+  };
 }
 /**
  * A provider that is asked over HTTP.

@@ -62,6 +62,16 @@ export const TURN_ERRORS = {
     retryable: true,
     help: 'The model provider did not answer in time; try again, or raise the timeouts of the provider in the host configuration.',
   },
+  'provider.exhausted': {
+    code: 'RESOURCE_EXHAUSTED',
+    retryable: false,
+    help: 'The account at the model provider has no credit left; top it up, or give the alias another target.',
+  },
+  'provider.unavailable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'Every target of the model alias keeps failing and is not asked for a while; "zl status" shows them. Try again later.',
+  },
   'provider.unauthorized': {
     code: 'FAILED_PRECONDITION',
     retryable: false,
@@ -76,6 +86,11 @@ export const TURN_ERRORS = {
     code: 'INTERNAL',
     retryable: true,
     help: 'The model produced unreadable tool calls and did not repair them on request; retry, or use another model.',
+  },
+  'provider.incapable': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'No target of the model alias has the capabilities that the message names; use another alias, or correct the capabilities in the host configuration.',
   },
   'provider.unknown_model': {
     code: 'NOT_FOUND',

@@ -12,7 +12,7 @@ import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service
 import manifest from '../package.json' with { type: 'json' };
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
-import { openModels } from './app/open-models.ts';
+import { openModels, reportBreakers } from './app/open-models.ts';
 import { openPrices } from './app/open-prices.ts';
 import { openRedis } from './app/open-redis.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
@@ -21,7 +21,7 @@ import type { HostConfig } from './config.ts';
 import { RecentTurns } from './console/recent-turns.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
-import { exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
+import { exposeBreakers, exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
 import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -72,6 +72,7 @@ export async function serveHost(
   const shared = await openRedis(config.redis, deps);
   const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
   deps.lifecycle.onDrain('prices', async () => priceTable.close());
+  exposeBreakers(deps.registry, () => models.targets);
   const turns = openTurns(config, { ...deps, tools, models, prices, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
@@ -81,6 +82,7 @@ export async function serveHost(
     models: async () => ({ status: 'ok' as const, choices: models.aliases }),
     ...(shared && { redis: shared.component }),
     prices: priceTable.status,
+    providers: async () => reportBreakers(models.targets),
     'identity keys': async () => verifier.status(),
     ...(tls && { certificate: async () => tls.status() }),
     rpc: () => rpcStatus(),
@@ -156,6 +158,7 @@ function openTurns(
     prices,
     assertWritable: tools.assertWritable,
     bounds: { maxCallsPerStep, maxToolResultBytes },
+    retries: config.providers.retries,
     nowMs: Date.now,
     watch: watchTurns({ tracer, metrics: turnMetrics(registry), log, recent }),
   });

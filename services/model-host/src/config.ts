@@ -58,6 +58,14 @@ function compile(settings: HostSettings) {
     providers: {
       mock: providers.mock,
       pricesFile: providers.pricesFile,
+      retries: {
+        rounds: providers.retries.rounds,
+        maxWaitMs: parseDurationMs(providers.retries.maxWait),
+      },
+      breaker: {
+        openForMs: parseDurationMs(providers.breaker.openFor),
+        maxOpenForMs: parseDurationMs(providers.breaker.maxOpenFor),
+      },
       vendors: Object.entries(providers.vendors).map(([name, vendor]) =>
         compileVendor(name, vendor),
       ),

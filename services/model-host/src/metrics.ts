@@ -7,11 +7,13 @@ import {
   gaugeFrom,
   maskedSecrets,
   metric,
+  metricFrom,
   type Registry,
 } from '@zerolatency/service/telemetry';
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { RelayMetrics } from './adapters/relay/link.ts';
 import type { ToolMetrics } from './calls/ports.ts';
+import type { Target } from './providers/models.ts';
 import type { WitnessRequestResult } from './witnesses/witnesses.ts';
 
 export type TurnMetrics = ReturnType<typeof turnMetrics>;
@@ -36,11 +38,23 @@ export function turnMetrics(registry: Registry) {
     addedFirstToken: metric(registry, 'zl_host_added_first_token_seconds').labels(),
     requests: metric(registry, 'zl_host_provider_requests_total'),
     firstPart: metric(registry, 'zl_host_provider_first_token_seconds'),
+    fallbacks: metric(registry, 'zl_host_provider_fallbacks_total'),
   };
 }
 
 export function exposeRunning(registry: Registry, running: () => number): void {
   gaugeFrom(registry, 'zl_host_turns_running', running);
+}
+
+const BREAKER_STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
+
+export function exposeBreakers(registry: Registry, targets: () => readonly Target[]): void {
+  metricFrom(registry, 'zl_host_provider_breaker_state', () =>
+    targets().map(({ provider, model, breaker }) => [
+      { provider: provider.name, provider_model: model },
+      BREAKER_STATES[breaker.state],
+    ]),
+  );
 }
 
 export function toolMetrics(registry: Registry): ToolMetrics {

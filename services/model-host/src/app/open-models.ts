@@ -1,9 +1,10 @@
 import { readFile } from 'node:fs/promises';
 import { resolveSecret, type SecretSources } from '@zerolatency/service/config';
+import type { ComponentStatus } from '@zerolatency/service/lifecycle';
 import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
 import { openScript } from '../adapters/mock-provider/script.ts';
 import type { HostConfig } from '../config.ts';
-import { Models } from '../providers/models.ts';
+import { Models, type Target } from '../providers/models.ts';
 import type { LlmProvider } from '../providers/port.ts';
 
 export interface OpenedModels {
@@ -25,7 +26,7 @@ export async function openModels(
     closing.push(() => provider.close());
   }
   return {
-    models: new Models(models.aliases, models.default, byName),
+    models: new Models(models, byName, providers.breaker),
     close: async () => void (await Promise.all(closing.map((close) => close()))),
   };
 }
@@ -40,4 +41,14 @@ async function openVendor(
   // A third of a second and 40 MiB, which a host without vendors does not need.
   const { openAiSdkProvider } = await import('../adapters/ai-sdk/ai-sdk-provider.ts');
   return openAiSdkProvider({ ...vendor, readKey });
+}
+
+/** Degraded while a target is not asked: requests go to the others of the alias, or are refused. */
+export function reportBreakers(targets: readonly Target[]): ComponentStatus {
+  const open = targets.filter(({ breaker }) => breaker.state !== 'closed');
+  if (open.length === 0) return { status: 'ok' };
+  const names = open.map(({ provider, model, breaker }) => {
+    return `${provider.name}/${model} (${breaker.state})`;
+  });
+  return { status: 'degraded', detail: `keep failing: ${names.join(', ')}` };
 }

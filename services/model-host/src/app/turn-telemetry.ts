@@ -1,9 +1,11 @@
 import { SpanStatusCode, type Tracer } from '@opentelemetry/api';
+import type { ZlError } from '@zerolatency/errors';
 import { extract, inSpan, type Logger, type SpanOptions } from '@zerolatency/service/telemetry';
 import type { EndedCall } from '../calls/ports.ts';
 import type { RecentTurns, TurnTrace } from '../console/recent-turns.ts';
 import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
+import type { Target } from '../providers/models.ts';
 import type { ModelTarget } from '../providers/prices.ts';
 import type { TurnState } from '../turn/state.ts';
 import type { FirstToken, TurnObserver } from '../turn/telemetry.ts';
@@ -122,13 +124,26 @@ class TurnTelemetry implements TurnObserver {
     this.#deps.metrics.addedFirstToken.observe(addedSeconds);
   }
 
-  providerBegan(seconds: number): void {
+  providerBegan(target: Target, seconds: number): void {
     this.#trace?.providerBegan(seconds);
-    this.#deps.metrics.firstPart.labels({ model: this.#model }).observe(seconds);
+    this.#deps.metrics.firstPart.labels(this.#labelsOf(target)).observe(seconds);
   }
 
-  providerEnded(...[outcome, errorId]: Parameters<TurnObserver['providerEnded']>): void {
-    this.#deps.metrics.requests.labels({ model: this.#model, outcome, error_id: errorId }).inc();
+  providerEnded(...[target, outcome, errorId]: Parameters<TurnObserver['providerEnded']>): void {
+    const labels = { ...this.#labelsOf(target), outcome, error_id: errorId };
+    this.#deps.metrics.requests.labels(labels).inc();
+  }
+
+  fellBack(error: ZlError, from: Target, to: Target): void {
+    const { metrics, log } = this.#deps;
+    const kind = from === to ? 'same' : 'other';
+    metrics.fallbacks.labels({ model: this.#model, to: kind, error_id: error.id }).inc();
+    const fields = { ...this.attributes, alias: this.#model, from: nameOf(from), to: nameOf(to) };
+    log.warn({ ...fields, err: error }, 'a request to a model is repeated');
+  }
+
+  #labelsOf({ provider, model }: Target) {
+    return { model: this.#model, provider: provider.name, provider_model: model };
   }
 
   charged(...[target, costNanoUsd]: Parameters<TurnObserver['charged']>): void {
@@ -144,7 +159,7 @@ class TurnTelemetry implements TurnObserver {
     this.#deps.log.error({ ...this.attributes, err }, 'the record of a turn could not be written');
   }
 
-  ended(...[state, { auditId, usage }]: Parameters<TurnObserver['ended']>): void {
+  ended(...[state, { auditId, usage, answered }]: Parameters<TurnObserver['ended']>): void {
     const seconds = (performance.now() - this.#startedMs) / 1000;
     const errorId = state.at === 'done' ? 'none' : state.error.id;
     this.failed = state.at === 'failed';
@@ -156,6 +171,7 @@ class TurnTelemetry implements TurnObserver {
       steps: state.step,
       // What a model without a price costs is unknown, and so is a sum that it belongs to.
       ...(usage.unpricedCalls === 0 && { cost_usd: usdOf(usage.costNanoUsd) }),
+      ...(answered && { provider: answered.provider.name, model: answered.model }),
     };
     const { turns, durations, tokens } = this.#deps.metrics;
     turns.labels({ outcome: state.at, error_id: errorId }).inc();
@@ -172,4 +188,8 @@ class TurnTelemetry implements TurnObserver {
 
 function usdOf(nanoUsd: number): number {
   return nanoUsd / 1e9;
+}
+
+function nameOf({ provider, model }: Target): string {
+  return `${provider.name}/${model}`;
 }

@@ -12,7 +12,10 @@ export const MAX_HISTORY_BYTES = 1024 * 1024;
 
 /** A request for a turn, its fields within bounds and its secrets masked. */
 export interface TurnStart
-  extends Pick<TurnAsk, 'deviceId' | 'deviceOptional' | 'limits' | 'model' | 'call'> {
+  extends Pick<
+    TurnAsk,
+    'deviceId' | 'deviceOptional' | 'limits' | 'model' | 'call' | 'mayReplaceText'
+  > {
   /** Empty for a new session, or the one of the stream. */
   readonly sessionId: string;
   readonly text: string;

@@ -1,62 +1,157 @@
 import { ZlError } from '@zerolatency/errors';
+import type { HostSettings } from '../../../../contracts/gen/model-host.d.ts';
+import { Breaker, type BreakerOptions } from './breaker.ts';
 import type { LlmProvider } from './port.ts';
 
-export interface Model {
-  readonly alias: string;
-  readonly provider: LlmProvider;
-  readonly name: string;
-  readonly maxOutputTokens?: number | undefined;
-}
+/** Which targets each alias has, for the pod and for single tenants. */
+export type ModelTable = HostSettings['models'];
+type AliasSettings = ModelTable['aliases'][string];
+type TargetSettings = NonNullable<AliasSettings['targets']>[number];
 
-export interface ModelEntry {
-  readonly provider: string;
+export type Capability = NonNullable<TargetSettings['capabilities']>[number];
+
+/** A model of a provider. */
+export interface Target {
+  readonly provider: LlmProvider;
+  /** As the provider names it. */
   readonly model: string;
   readonly maxOutputTokens?: number | undefined;
+  /** Undefined: all of them. */
+  readonly capabilities?: ReadonlySet<Capability> | undefined;
+  readonly breaker: Breaker;
 }
 
-/** Model aliases, resolved once at start so that a wrong one is found before the first turn. */
+/** What an alias means to a tenant. */
+export interface Model {
+  readonly alias: string;
+  /** In the order in which they are asked. */
+  readonly targets: readonly Target[];
+}
+
+/** The aliases that one tenant, or every other one, may name. */
+interface Choice {
+  readonly default: Model;
+  readonly byAlias: ReadonlyMap<string, Model>;
+}
+
+/** Model aliases, resolved when a table is read so that a wrong one is found before a turn names it. */
 export class Models {
-  readonly #default: Model;
-  readonly #byAlias: ReadonlyMap<string, Model>;
+  readonly #providers: ReadonlyMap<string, LlmProvider>;
+  readonly #breakerOptions: BreakerOptions;
+  /** By provider and model: a new table does not close the breaker of a target that both name. */
+  #breakers: ReadonlyMap<string, Breaker> = new Map();
+  #pod: Choice;
+  #tenants: ReadonlyMap<string, Choice> = new Map();
 
+  /** @throws config.invalid that names the wrong setting. */
   constructor(
-    aliases: Readonly<Record<string, ModelEntry>>,
-    defaultAlias: string,
+    table: ModelTable,
     providers: ReadonlyMap<string, LlmProvider>,
+    breaker: BreakerOptions,
   ) {
-    const byAlias = new Map<string, Model>();
-    for (const [alias, entry] of Object.entries(aliases)) {
-      const provider = providers.get(entry.provider);
-      if (provider === undefined) {
-        throw new ZlError(
-          'config.invalid',
-          `models.aliases.${alias}.provider names "${entry.provider}", which is not configured`,
-        );
-      }
-      const { model: name, maxOutputTokens } = entry;
-      byAlias.set(alias, { alias, provider, name, maxOutputTokens });
-    }
-    const fallback = byAlias.get(defaultAlias);
-    if (fallback === undefined) {
-      throw new ZlError('config.invalid', `models.default names "${defaultAlias}", not an alias`);
-    }
-    this.#default = fallback;
-    this.#byAlias = byAlias;
+    this.#providers = providers;
+    this.#breakerOptions = breaker;
+    this.#pod = this.replace(table);
   }
 
-  /** The default first. */
+  /** Turns that run keep the targets they began with. @throws config.invalid; then the old table stays. */
+  replace({ default: byDefault, aliases, tenants }: ModelTable): Choice {
+    const breakers = new Map<string, Breaker>();
+    const pod = this.#choice({ aliases, byDefault }, 'models', { breakers });
+    const byTenant = Object.entries(tenants).map(([tenant, own]): [string, Choice] => {
+      const given = { aliases: own.aliases, byDefault: own.default ?? byDefault };
+      return [tenant, this.#choice(given, `models.tenants.${tenant}`, { breakers, base: pod })];
+    });
+    this.#breakers = breakers;
+    this.#pod = pod;
+    this.#tenants = new Map(byTenant);
+    return pod;
+  }
+
+  /** Those of tenants without a table of their own, the default first. */
   get aliases(): readonly string[] {
-    const others = [...this.#byAlias.keys()].filter((alias) => alias !== this.#default.alias);
-    return [this.#default.alias, ...others];
+    const { default: first, byAlias } = this.#pod;
+    return [first.alias, ...[...byAlias.keys()].filter((alias) => alias !== first.alias)];
   }
 
-  /** An empty alias is the default. */
-  resolve(alias: string): Model {
-    if (alias === '') return this.#default;
-    const model = this.#byAlias.get(alias);
+  /** Each target once. */
+  get targets(): readonly Target[] {
+    const choices = [this.#pod, ...this.#tenants.values()];
+    const models = choices.flatMap(({ byAlias }) => [...byAlias.values()]);
+    const byBreaker = new Map(
+      models.flatMap(({ targets }) => targets.map((target) => [target.breaker, target])),
+    );
+    return [...byBreaker.values()];
+  }
+
+  /** An empty alias is the default. @throws provider.unknown_model */
+  resolve(alias: string, tenant: string): Model {
+    const choice = this.#tenants.get(tenant) ?? this.#pod;
+    const model = alias === '' ? choice.default : choice.byAlias.get(alias);
     if (model === undefined) {
       throw new ZlError('provider.unknown_model', `no model alias "${alias}"`);
     }
     return model;
   }
+
+  #choice(
+    { aliases, byDefault }: { aliases: ModelTable['aliases']; byDefault: string },
+    path: string,
+    { breakers, base }: { breakers: Map<string, Breaker>; base?: Choice },
+  ): Choice {
+    const byAlias = new Map(base?.byAlias);
+    for (const [alias, settings] of Object.entries(aliases)) {
+      const targets = targetsOf(settings, `${path}.aliases.${alias}`).map(({ at, ...target }) =>
+        this.#target(target, at, breakers),
+      );
+      byAlias.set(alias, { alias, targets });
+    }
+    const first = byAlias.get(byDefault);
+    if (first === undefined) {
+      throw new ZlError('config.invalid', `${path}.default names "${byDefault}", not an alias`);
+    }
+    return { default: first, byAlias };
+  }
+
+  #target(
+    { provider: name, model, maxOutputTokens, capabilities }: TargetSettings,
+    path: string,
+    breakers: Map<string, Breaker>,
+  ): Target {
+    const provider = this.#providers.get(name);
+    if (provider === undefined) {
+      throw new ZlError(
+        'config.invalid',
+        `${path}.provider names "${name}", which is not configured`,
+      );
+    }
+    const key = JSON.stringify([name, model]);
+    const breaker =
+      breakers.get(key) ?? this.#breakers.get(key) ?? new Breaker(this.#breakerOptions);
+    breakers.set(key, breaker);
+    return {
+      ...{ provider, model, maxOutputTokens, breaker },
+      capabilities: capabilities && new Set(capabilities),
+    };
+  }
+}
+
+/** Each with its place in the table. */
+function targetsOf(
+  settings: AliasSettings,
+  at: string,
+): readonly (TargetSettings & { readonly at: string })[] {
+  const { targets, provider, model, ...rest } = settings;
+  if (targets !== undefined) {
+    const doubled = ['provider', 'model', ...Object.keys(rest)].find((name) => name in settings);
+    if (doubled === undefined) {
+      return targets.map((target, index) => ({ ...target, at: `${at}.targets.${index}` }));
+    }
+    throw new ZlError('config.invalid', `${at}.${doubled} and ${at}.targets exclude each other`);
+  }
+  if (provider === undefined || model === undefined) {
+    const missing = provider === undefined ? 'provider' : 'model';
+    throw new ZlError('config.invalid', `${at}.${missing} is missing`);
+  }
+  return [{ provider, model, ...rest, at }];
 }

@@ -14,6 +14,7 @@ import {
   type ChatRequest,
   type Message,
   OnDisconnect,
+  OnInterruption,
   Role,
   type StartTurn,
   type StreamChatRequest,
@@ -247,6 +248,7 @@ function readStartTurn(start: StartTurn, onMasked: OnMasked): TurnStart {
     limits: readLimits(start.limits),
     deviceOptional: start.deviceOptional,
     survivesDisconnect: readOnDisconnect(start.onDisconnect, 'start.on_disconnect'),
+    mayReplaceText: start.onInterruption === OnInterruption.REPLACE,
   };
 }
 

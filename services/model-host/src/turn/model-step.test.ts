@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { asks, finish, says } from '../../test/support/replies.ts';
+import { modelsOf } from '../../test/support/turn-bench.ts';
+import type { Target } from '../providers/models.ts';
 import type { LlmProvider, ModelMessage, ModelPart } from '../providers/port.ts';
 import type { ModelTarget, PricedUsage, Prices } from '../providers/prices.ts';
 import { TokenBudget } from './budget.ts';
@@ -48,19 +50,25 @@ function stepOf(
   },
 ) {
   return {
-    model: { alias: 'fast', name: 'm', provider },
+    model: modelsOf({ fast: { provider: 'p', model: 'm' } }, { p: provider }).resolve('', ''),
+    retries: { rounds: 0, maxWaitMs: 0 },
+    deadlineMs: Infinity,
+    mayReplaceText: false,
     request: { system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     prices,
     events,
     onFirstText: () => told.push('first text'),
     observer: {
-      providerBegan(seconds: number) {
+      providerBegan({ model }: Target, seconds: number) {
+        assert.equal(model, 'm');
         assert.ok(seconds >= 0);
         told.push('began');
       },
-      providerEnded: (outcome: string, errorId: string) => told.push(`${outcome} ${errorId}`),
       charged: (_target: ModelTarget, costNanoUsd: number | undefined) => onCharged(costNanoUsd),
+      providerEnded: (_target: Target, outcome: string, errorId: string) =>
+        told.push(`${outcome} ${errorId}`),
+      fellBack: () => assert.fail('there is one target'),
     },
   };
 }
@@ -78,7 +86,11 @@ test('[OBS-02] a reply begins with its first text or tool call, once, and ends o
   ]);
   assert.deepEqual(await told(saying(CALL, text, STOP)), ['began', 'first text', 'done none']);
   assert.deepEqual(await told(saying(START, STOP)), ['done none']);
-  assert.deepEqual(await told(saying(text)), ['first text', 'began', 'failed provider.failed']);
+  assert.deepEqual(await told(saying(text)), [
+    'first text',
+    'began',
+    'failed provider.interrupted',
+  ]);
 });
 
 test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
@@ -86,7 +98,7 @@ test("[OBS-02] distinguishes a provider's error from a cancel", async () => {
     yield START;
     throw new ZlError('provider.failed', 'overloaded');
   });
-  assert.deepEqual(await told(failing), ['failed provider.failed']);
+  assert.deepEqual(await told(failing), ['failed provider.interrupted']);
   const ending = new AbortController();
   const hanging = providerOf(async function* () {
     yield CALL;

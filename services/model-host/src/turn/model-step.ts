@@ -1,15 +1,11 @@
 import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { ToolDefinition } from '../ports.ts';
-import type { Model } from '../providers/models.ts';
-import type {
-  AssistantPart,
-  ModelFinish,
-  ModelPart,
-  ModelRequest,
-  ToolCallRequest,
-} from '../providers/port.ts';
+import type { Model, Target } from '../providers/models.ts';
+import type { ModelPart, ModelRequest } from '../providers/port.ts';
 import type { Prices } from '../providers/prices.ts';
+import { type Reply, ReplyInProgress } from '../providers/reply.ts';
+import { type Attempt, type RetryOptions, Route } from '../providers/route.ts';
 import {
   estimateMessageTokens,
   estimateTokens,
@@ -17,31 +13,24 @@ import {
   type SpentTokens,
   type TokenBudget,
   type TokenUsage,
-  tokensOf,
 } from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
 import type { TurnLog } from './turn-log.ts';
 
-export interface Reply {
-  /** In the model's order, with the calls as it wrote them. */
-  readonly parts: readonly ReplyPart[];
-  readonly toolCalls: readonly ToolCallRequest[];
-  readonly stop: 'end' | 'length' | 'filtered';
-  /** Why the calls that it asks for cannot be read; undefined when they can. */
-  readonly unreadable?: string | undefined;
-}
-
-type ReplyPart = Exclude<AssistantPart, { type: 'tool-call' }> | ToolCallRequest;
-
 export interface ModelStep {
   readonly model: Model;
   readonly request: Omit<ModelRequest, 'model' | 'maxOutputTokens'>;
+  readonly retries: RetryOptions;
+  /** Of the turn, on the clock of performance.now(). */
+  readonly deadlineMs: number;
   readonly budget: TokenBudget;
   readonly prices: Pick<Prices, 'costOf'>;
   readonly events: TurnLog;
+  /** Whether another target may answer anew after text of a reply that broke off. */
+  readonly mayReplaceText: boolean;
   /** With the time the call had waited for the provider by then. */
   readonly onFirstText: (providerWaitMs: number) => void;
-  readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded' | 'charged'>;
+  readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded' | 'charged' | 'fellBack'>;
 }
 
 // One for all: creating an error costs more than everything else that ends a reply.
@@ -49,47 +38,94 @@ const REPLY_IS_OVER = new ZlError('turn.cancelled', 'the reply is over');
 
 /** One model call; its text is reported as it arrives. */
 export async function runModelStep(step: ModelStep, signal: AbortSignal): Promise<Reply> {
-  const reservation = step.budget.reserve(estimateRequest(step.request));
+  const { request, retries, deadlineMs } = step;
+  const route = new Route(step.model, request, { ...retries, deadlineMs });
+  let attempt = await route.next(signal);
+  for (;;) {
+    const result = await ask(attempt, step, signal);
+    if (!(result instanceof ZlError)) return result;
+    const { target } = attempt;
+    attempt = await route.next(signal);
+    step.observer.fellBack(result, target, attempt.target);
+  }
+}
+
+/** Returns why the target failed where another one may answer in its place. */
+async function ask(
+  attempt: Attempt,
+  step: ModelStep,
+  signal: AbortSignal,
+): Promise<Reply | ZlError> {
+  const { target } = attempt;
+  const reservation = reserve(attempt, step);
   const reply = new ReplyInProgress(reservation);
-  const { provider, name, maxOutputTokens = reservation.outputTokens } = step.model;
   const request = {
     ...step.request,
-    model: name,
-    maxOutputTokens: Math.min(maxOutputTokens, reservation.outputTokens),
+    model: target.model,
+    maxOutputTokens: Math.min(target.maxOutputTokens ?? Infinity, reservation.outputTokens),
   };
-  const stream = new ReplyStream((stop) => provider.stream(request, stop), signal);
+  const stream = new ReplyStream((stop) => target.provider.stream(request, stop), signal);
+  const firstSequence = step.events.nextSequence;
   let spent = NOTHING_SPENT;
   try {
-    await stream.aborted(readParts(stream, reply, step));
-    step.observer.providerEnded('done', 'none');
+    await stream.aborted(readParts(stream, { reply, target, step }));
+    attempt.done();
+    step.observer.providerEnded(target, 'done', 'none');
   } catch (reason) {
-    const { id } = fromUnknown(signal.aborted ? signal.reason : reason, {
-      aborted: 'turn.cancelled',
-    });
-    step.observer.providerEnded(signal.aborted ? 'cancelled' : 'failed', id);
-    throw reason;
+    if (signal.aborted) {
+      attempt.cancelled();
+      const { id } = fromUnknown(signal.reason, { aborted: 'turn.cancelled' });
+      step.observer.providerEnded(target, 'cancelled', id);
+      throw reason;
+    }
+    const error = failureOf(reason, reply);
+    attempt.failed(error);
+    step.observer.providerEnded(target, 'failed', error.id);
+    if (!reply.hasBegun) return error;
+    step.events.interrupted(target, { error, firstSequence: reply.hasText ? firstSequence : 0 });
+    // What the client has shown must not change without its consent.
+    if (reply.hasText && !step.mayReplaceText) throw error;
+    return error;
   } finally {
     // A provider that fails before its reply is paid nothing; one that was cut off may be.
-    const isFree = !reply.hasBegun && !signal.aborted;
-    spent = isFree ? reply.usage : withCost(reply.usage, step);
+    if (reply.hasBegun || signal.aborted) spent = withCost(reply.usage, target, step);
     step.budget.settle(reservation, spent);
     await stream.close();
   }
   step.events.usage(spent);
-  return reply.end();
+  return { ...reply.end(), target };
 }
 
-function withCost(usage: SpentTokens, { model, prices, observer }: ModelStep): SpentTokens {
-  const target = { provider: model.provider.name, model: model.name };
-  const costNanoUsd = prices.costOf(target, usage);
-  observer.charged(target, costNanoUsd);
+function reserve(attempt: Attempt, { budget, request }: ModelStep): TokenUsage {
+  try {
+    return budget.reserve(estimateRequest(request));
+  } catch (reason) {
+    attempt.cancelled();
+    throw reason;
+  }
+}
+
+function failureOf(reason: unknown, { hasBegun }: ReplyInProgress): ZlError {
+  const error = fromUnknown(reason);
+  if (!hasBegun || !error.id.startsWith('provider.') || error.id === 'provider.interrupted')
+    return error;
+  const message = `the reply broke off: ${error.message}`;
+  return new ZlError('provider.interrupted', message, { cause: error.cause });
+}
+
+function withCost(
+  usage: SpentTokens,
+  { provider: { name: provider }, model }: Target,
+  { prices, observer }: ModelStep,
+): SpentTokens {
+  const costNanoUsd = prices.costOf({ provider, model }, usage);
+  observer.charged({ provider, model }, costNanoUsd);
   return costNanoUsd === undefined ? { ...usage, unpricedCalls: 1 } : { ...usage, costNanoUsd };
 }
 
 async function readParts(
   { parts, signal }: ReplyStream,
-  reply: ReplyInProgress,
-  step: ModelStep,
+  { reply, target, step }: { reply: ReplyInProgress; target: Target; step: ModelStep },
 ): Promise<void> {
   const calledMs = performance.now();
   signal.throwIfAborted();
@@ -106,7 +142,7 @@ async function readParts(
       if (!hasText) step.onFirstText(providerWaitMs);
     }
     reply.add(part);
-    if (isEmpty && !reply.isEmpty) step.observer.providerBegan(providerWaitMs / 1000);
+    if (isEmpty && !reply.isEmpty) step.observer.providerBegan(target, providerWaitMs / 1000);
     // Nobody reads, so we stop reading.
     if (step.events.isFull) await step.events.room(signal);
     else if (reply.hasText && (!hasText || isLoopHeld())) await nextTurnOfLoop();
@@ -177,147 +213,6 @@ class ReplyStream {
     await promise;
     clearTimeout(grace);
   }
-}
-
-const STOPS: Partial<Record<ModelFinish['finishReason']['unified'], Reply['stop']>> = {
-  length: 'length',
-  'content-filter': 'filtered',
-};
-
-/** Collects the parts, and holds a provider to what was reserved. */
-class ReplyInProgress {
-  hasBegun = false;
-  hasText = false;
-  stopped = false;
-  #counts: SpentTokens | undefined;
-  readonly #parts: ReplyPart[] = [];
-  readonly #blocks = { text: new Map<string, Block>(), reasoning: new Map<string, Block>() };
-  /** Calls whose input was counted as it arrived. */
-  readonly #counted = new Set<string>();
-  readonly #reserved: TokenUsage;
-  #stop: Reply['stop'] = 'end';
-  #unreadable: string | undefined;
-  #bytes = 0;
-
-  constructor(reserved: TokenUsage) {
-    this.#reserved = reserved;
-  }
-
-  /** What the provider counted, or else the reserved input and an estimate of the output. */
-  get usage(): SpentTokens {
-    if (this.#counts !== undefined) return this.#counts;
-    const { inputTokens } = this.#reserved;
-    return { ...NOTHING_SPENT, inputTokens, outputTokens: tokensOf(this.#bytes) };
-  }
-
-  get isEmpty(): boolean {
-    return !this.hasText && !this.#parts.some((part) => part.type === 'tool-call');
-  }
-
-  /** @throws provider.interrupted */
-  add(part: ModelPart): void {
-    this.hasBegun = true;
-    switch (part.type) {
-      case 'text-start':
-      case 'text-delta':
-      case 'text-end':
-        this.#addTo('text', part);
-        break;
-      case 'reasoning-start':
-      case 'reasoning-delta':
-      case 'reasoning-end':
-        this.#addTo('reasoning', part);
-        break;
-      case 'tool-input-delta':
-        this.#counted.add(part.id);
-        this.#spend(part.delta);
-        break;
-      case 'tool-call':
-        this.#parts.push(part);
-        this.#spend(part.toolName);
-        if (!this.#counted.has(part.toolCallId)) this.#spend(part.input);
-        break;
-      case 'image':
-        this.#parts.push(part.image);
-        break;
-      case 'unreadable':
-        this.#unreadable = part.reason;
-        break;
-      case 'finish':
-        this.#finish(part);
-        break;
-    }
-  }
-
-  end(): Reply {
-    const parts = this.#parts.filter((part) => part.type !== 'text' || part.text !== '');
-    // What a filter stopped must not act.
-    const isFiltered = this.#stop === 'filtered';
-    const toolCalls = isFiltered ? [] : parts.filter((part) => part.type === 'tool-call');
-    const unreadable = isFiltered ? undefined : this.#unreadable;
-    return { parts, toolCalls, stop: this.#stop, unreadable };
-  }
-
-  #addTo(type: 'text' | 'reasoning', part: BlockPart): void {
-    const block = this.#blocks[type].get(part.id) ?? this.#open(type, part.id);
-    if ('delta' in part) {
-      block.text += part.delta;
-      if (type === 'text') this.hasText ||= part.delta !== '';
-      this.#spend(part.delta);
-    }
-    if (part.providerMetadata !== undefined) addMetadata(block, part.providerMetadata);
-    if (part.type.endsWith('-end')) this.#blocks[type].delete(part.id);
-  }
-
-  #open(type: 'text' | 'reasoning', id: string): Block {
-    const block: Block = { type, text: '' };
-    this.#blocks[type].set(id, block);
-    this.#parts.push(block);
-    return block;
-  }
-
-  #finish({ finishReason, usage }: ModelFinish): void {
-    this.stopped = true;
-    const { inputTokens, outputTokens } = usage;
-    this.#counts = {
-      ...NOTHING_SPENT,
-      inputTokens: countOf(inputTokens.total) ?? this.usage.inputTokens,
-      outputTokens: countOf(outputTokens.total) ?? this.usage.outputTokens,
-      cachedInputTokens: countOf(inputTokens.cacheRead) ?? 0,
-      cacheWriteTokens: countOf(inputTokens.cacheWrite) ?? 0,
-      reasoningTokens: countOf(outputTokens.reasoning) ?? 0,
-    };
-    if (finishReason.unified === 'interrupted' || finishReason.unified === 'error') {
-      throw new ZlError('provider.interrupted', 'the model stream ended before its reply did');
-    }
-    this.#stop = STOPS[finishReason.unified] ?? 'end';
-  }
-
-  // Estimates err by less than a factor of two, so a provider that keeps to its
-  // limit is never cut, and one that does not cannot spend a second reservation.
-  #spend(text: string): void {
-    this.#bytes += Buffer.byteLength(text);
-    if (tokensOf(this.#bytes) <= 2 * this.#reserved.outputTokens) return;
-    this.stopped = true;
-    this.#stop = 'length';
-  }
-}
-
-/** Undefined for what no provider can have counted, such as a fraction. */
-function countOf(count: number | undefined): number | undefined {
-  return Number.isSafeInteger(count) && Number(count) >= 0 ? count : undefined;
-}
-
-type Block = Extract<ReplyPart, { type: 'text' | 'reasoning' }>;
-type BlockPart = Extract<ModelPart, { type: `${'text' | 'reasoning'}-${string}` }>;
-
-/** Providers sign a block at its start, in its course or at its end. */
-function addMetadata(block: Block, added: NonNullable<BlockPart['providerMetadata']>): void {
-  const options = { ...block.providerOptions };
-  for (const [vendor, metadata] of Object.entries(added)) {
-    options[vendor] = { ...options[vendor], ...metadata };
-  }
-  block.providerOptions = options;
 }
 
 function estimateRequest({ system, messages, tools }: ModelStep['request']): number {

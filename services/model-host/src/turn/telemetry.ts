@@ -1,3 +1,5 @@
+import type { ZlError } from '@zerolatency/errors';
+import type { Target } from '../providers/models.ts';
 import type { ModelTarget } from '../providers/prices.ts';
 import type { SpentTokens } from './budget.ts';
 import type { EndState, TurnState } from './state.ts';
@@ -5,6 +7,8 @@ import type { EndState, TurnState } from './state.ts';
 export interface TurnEndDetails {
   readonly auditId: string;
   readonly usage: SpentTokens;
+  /** Of the last reply; undefined when there was none. */
+  readonly answered: Target | undefined;
 }
 
 /** Where a turn reports what operators watch: metrics, spans and logs. */
@@ -13,11 +17,13 @@ export interface TurnObserver {
   entered(state: TurnState, left: TurnState): void;
   firstToken(figures: FirstToken): void;
   /** A reply began, so many seconds after the request. */
-  providerBegan(seconds: number): void;
+  providerBegan(target: Target, seconds: number): void;
   /** Each request to a provider, whether it began to answer or not. */
-  providerEnded(outcome: 'done' | 'failed' | 'cancelled', errorId: string): void;
+  providerEnded(target: Target, outcome: 'done' | 'failed' | 'cancelled', errorId: string): void;
   /** A reply was charged; costNanoUsd is undefined when its model has no price. */
   charged(target: ModelTarget, costNanoUsd: number | undefined): void;
+  /** A request that failed goes to another target, or to the same one again. */
+  fellBack(error: ZlError, from: Target, to: Target): void;
   /** The record of a failed or cancelled turn could not be written. */
   unrecorded(reason: unknown): void;
   ended(state: EndState, details: TurnEndDetails): void;

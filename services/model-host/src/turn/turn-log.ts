@@ -5,6 +5,7 @@ import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { activeTraceId } from '@zerolatency/service/telemetry';
 import type { PreparedCall, ToolCallProgress, ToolResult, WithheldTools } from '../ports.ts';
+import type { Target } from '../providers/models.ts';
 import type { SpentTokens } from './budget.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
@@ -131,6 +132,18 @@ export class TurnLog {
   deviceUnavailable(deviceId: string, error: ZlError): void {
     const value = { deviceId, error: toErrorMessage(error, activeTraceId()) };
     this.#append({ case: 'deviceUnavailable', value });
+  }
+
+  /** With the sequence of the first delta of the reply; 0 when it has none. */
+  interrupted(
+    { provider, model }: Target,
+    { error, firstSequence }: { error: ZlError; firstSequence: number },
+  ): void {
+    const value = {
+      ...{ provider: provider.name, model, firstSequence: BigInt(firstSequence) },
+      error: toErrorMessage(error, activeTraceId()),
+    };
+    this.#append({ case: 'providerInterrupted', value });
   }
 
   usage(spent: SpentTokens): void {

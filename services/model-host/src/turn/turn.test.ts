@@ -119,10 +119,10 @@ test('reports a denied or failed call to the model and continues the turn', asyn
   assert.equal(events.at(-1)?.event.case, 'assistantDone');
 });
 
-test('a provider that fails, or ends in mid-sentence, ends the turn with provider.failed', async () => {
+test('a provider that fails or ends in mid-sentence ends the turn with provider.interrupted', async () => {
   assert.equal(
     errorIdOf(await tell({ rules: '- reply: [{ text: so }, { fail: overloaded }]' })),
-    'provider.failed',
+    'provider.interrupted',
   );
   const silent: LlmProvider = {
     name: 'silent',
@@ -130,7 +130,7 @@ test('a provider that fails, or ends in mid-sentence, ends the turn with provide
       yield says('and then');
     },
   };
-  assert.equal(errorIdOf(await tell({ provider: silent })), 'provider.failed');
+  assert.equal(errorIdOf(await tell({ provider: silent })), 'provider.interrupted');
 });
 
 test('an unknown error becomes internal and reveals nothing', async () => {

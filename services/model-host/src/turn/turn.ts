@@ -6,8 +6,10 @@ import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope }
 import type { Model } from '../providers/models.ts';
 import type { AssistantPart, ModelMessage } from '../providers/port.ts';
 import type { Prices } from '../providers/prices.ts';
+import type { Reply } from '../providers/reply.ts';
+import type { RetryOptions } from '../providers/route.ts';
 import { type SpentTokens, TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
-import { type Reply, reprompt, runModelStep, systemPrompt } from './model-step.ts';
+import { reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import { nestedTurns } from './nested-turns.ts';
 import {
   ADMITTED,
@@ -42,6 +44,8 @@ export interface TurnRequest {
   readonly call?: AskedCall | undefined;
   /** The turn goes on without its device when that cannot be reached. */
   readonly deviceOptional?: boolean;
+  /** Whether another target may answer anew after a reply that broke off in its text. */
+  readonly mayReplaceText?: boolean | undefined;
   /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
   /** The call that started a nested turn. */
@@ -60,6 +64,7 @@ export interface TurnDeps {
   readonly recorder: Recorder;
   readonly prices: Pick<Prices, 'costOf'>;
   readonly bounds: TurnBounds;
+  readonly retries: RetryOptions;
   readonly observer: TurnObserver;
   readonly nowMs: () => number;
   readonly runNested: (request: NestedRequest, signal: AbortSignal) => Promise<TurnEnd>;
@@ -92,11 +97,12 @@ export class Turn {
   readonly #callIds: string[] = [];
   readonly #callCounts: CallCounts;
   readonly #startedAtMs: number;
+  readonly #deadlineMs: number;
   readonly #clock = new TurnClock();
   readonly #effects = new EffectTracker();
   #scope: TurnScope;
   #toolbox: Toolbox = UNOPENED;
-  #reply: Reply = { parts: [], toolCalls: [], stop: 'end' };
+  #reply: Reply = { parts: [], toolCalls: [], stop: 'end', target: undefined };
   #calls: readonly AskedCall[] = [];
   #auditId = '';
   #checkpoint = '';
@@ -110,6 +116,7 @@ export class Turn {
     this.#messages = [...request.messages];
     this.#callCounts = request.callCounts ?? new Map();
     this.#startedAtMs = deps.nowMs();
+    this.#deadlineMs = performance.now() + request.limits.timeoutMs;
   }
 
   /** Never rejects: every turn ends with one terminal event. */
@@ -202,6 +209,9 @@ export class Turn {
       {
         model: this.#request.model,
         request: { system: systemPrompt(tools), messages: this.#messages, tools },
+        retries: this.#deps.retries,
+        deadlineMs: this.#deadlineMs,
+        mayReplaceText: this.#request.mayReplaceText ?? false,
         budget: this.#budget,
         prices: this.#deps.prices,
         events: this.#events,
@@ -247,7 +257,11 @@ export class Turn {
   /** Made when the call starts its first turn, which few calls do. */
   #nestedTurns(parentCallId: string, share: TokenLimits): NonNullable<CallOptions['startTurn']> {
     const { model, limits, depth } = this.#request;
-    const same = { scope: this.#scope, model, callCounts: this.#callCounts, parentCallId };
+    const same = {
+      ...{ scope: this.#scope, model, callCounts: this.#callCounts, parentCallId },
+      // Nobody reads the text of a nested turn before it is whole.
+      mayReplaceText: true,
+    };
     let turns: CallOptions['startTurn'];
     return (...task) => {
       turns ??= nestedTurns({
@@ -336,17 +350,21 @@ export class Turn {
     this.#deps.observer.ended(state, {
       auditId: this.#auditId,
       usage: this.#budget.spent,
+      answered: this.#reply.target,
     });
     if (state.at !== 'done') return this.#events.error(state.error);
     this.#reportDone(state.step);
   }
 
   #reportDone(steps: number): void {
+    const { stop, target } = this.#reply;
     this.#events.done({
-      reason: STOP_REASONS[this.#reply.stop],
+      reason: STOP_REASONS[stop],
       usage: usageOf(this.#budget.spentInAll),
       steps,
       auditId: this.#auditId,
+      provider: target?.provider.name ?? '',
+      model: target?.model ?? '',
       timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
       total: durationFromMicros(this.#clock.totalUs),
       checkpoint: this.#checkpoint,

@@ -24,6 +24,7 @@ export interface TurnAsk {
   readonly limits: Partial<TurnLimits>;
   /** Alias; empty for the default. */
   readonly model: string;
+  readonly mayReplaceText?: boolean | undefined;
   /** W3C trace context of the request; empty when it has none. */
   readonly traceparent: string;
 }
@@ -84,12 +85,14 @@ export class Turns {
   start(ask: TurnAsk, log: TurnLog): RunningTurn {
     this.assertRoom(ask.identity);
     this.#deps.assertWritable();
-    const model = this.#deps.models.resolve(ask.model);
+    const model = this.#deps.models.resolve(ask.model, ask.identity.tenant);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
     const release = this.#deps.slots.take(ask.identity);
-    const { identity, sessionId, deviceId, turnId, messages, call, deviceOptional = false } = ask;
+    const { identity, sessionId, deviceId, turnId, messages, call } = ask;
     const scope = { identity, sessionId, deviceId, turnId };
-    const request = { scope, model, limits, messages, call, deviceOptional, depth: 0 };
+    const { deviceOptional = false, mayReplaceText = false } = ask;
+    const choices = { deviceOptional, mayReplaceText };
+    const request = { scope, model, limits, messages, call, ...choices, depth: 0 };
     const stop = new AbortController();
     const timer = setTimeout(() => {
       stop.abort(new ZlError('budget.time', `the turn took longer than ${limits.timeoutMs} ms`));

@@ -4,7 +4,8 @@ import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts'
 import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
 import { Slots } from '../../src/limits/slots.ts';
-import { Models } from '../../src/providers/models.ts';
+import type { BreakerOptions } from '../../src/providers/breaker.ts';
+import { Models, type ModelTable } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
 import { Prices } from '../../src/providers/prices.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
@@ -51,6 +52,7 @@ const quiet: TurnObserver = {
   providerBegan() {},
   providerEnded() {},
   charged() {},
+  fellBack() {},
   unrecorded() {},
   ended() {},
 };
@@ -66,11 +68,8 @@ export function turnBench({
   const toolboxes = fakeToolboxes(tools);
   const recorder = fakeRecorder();
   const turns = new Turns({
-    models: new Models(
-      { mock: { provider: 'mock', model } },
-      'mock',
-      new Map([['mock', provider]]),
-    ),
+    models: modelsOf({ mock: { provider: 'mock', model } }, { mock: provider }),
+    retries: { rounds: 0, maxWaitMs: 0 },
     limits: GENEROUS_LIMITS,
     slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),
     toolboxes,
@@ -98,6 +97,17 @@ export function turnBench({
       ...extra,
     }),
   };
+}
+
+/** The default is the first alias. */
+export function modelsOf(
+  aliases: ModelTable['aliases'],
+  providers: Readonly<Record<string, LlmProvider>>,
+  breaker: BreakerOptions = { openForMs: 60_000, maxOpenForMs: 60_000 },
+): Models {
+  const [first = ''] = Object.keys(aliases);
+  const byName = new Map(Object.entries(providers));
+  return new Models({ default: first, aliases, tenants: {} }, byName, breaker);
 }
 
 export function scriptedProvider(rules: string): LlmProvider {

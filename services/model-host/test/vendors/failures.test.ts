@@ -140,6 +140,26 @@ for (const type of VENDOR_TYPES) {
   });
 }
 
+test('[PROV-03] an account without credit is not one that is throttled', async (t) => {
+  const cases: readonly [VendorType, number, object][] = [
+    ['openai', 429, { message: 'You exceeded your current quota', code: 'insufficient_quota' }],
+    ['openai-compatible', 402, { message: 'Insufficient balance' }],
+    [
+      'anthropic',
+      400,
+      { type: 'invalid_request_error', message: 'Your credit balance is too low' },
+    ],
+  ];
+  for (const [type, status, error] of cases) {
+    const server = await vendorServer(t, (response) => {
+      response.writeHead(status, { 'content-type': 'application/json' });
+      response.end(JSON.stringify({ type: 'error', error }));
+    });
+    const failure = await failureOf(partsOf(await providerOf(t, type, server), requestTo(type)));
+    assert.deepEqual([failure.id, failure.retryable], ['provider.exhausted', false], type);
+  }
+});
+
 test('[PROV-02] says how long an overloaded provider asks to wait', async (t) => {
   const server = await vendorServer(t, () => {});
   const provider = await providerOf(t, 'openai', server);

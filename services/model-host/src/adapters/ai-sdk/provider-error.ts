@@ -43,6 +43,9 @@ interface Judgement {
 function judged(chain: readonly unknown[], provider: string): Judgement {
   const status = chain.map(statusOf).find((found) => found !== undefined);
   if (status !== undefined && (status < 200 || status >= 300)) {
+    if (status === 402 || chain.some(isWithoutCredit)) {
+      return { id: 'provider.exhausted', message: `${provider} answered ${status}: no credit` };
+    }
     return { ...byStatus(status, provider), retryAfterMs: retryAfterOf(chain) };
   }
   const codes = chain.map((error) => fieldOf(error, 'code'));
@@ -65,6 +68,12 @@ function byStatus(status: number, provider: string): Judgement {
   if (status === 408 || status === 504) return { id: 'provider.timeout', message };
   if (status < 500) return { id: 'provider.rejected', message };
   return { id: 'provider.failed', message };
+}
+
+/** OpenAI answers 429 as when it throttles, and Anthropic 400, but waiting does not help. */
+function isWithoutCredit(error: unknown): boolean {
+  const body = fieldOf(error, 'responseBody');
+  return /"insufficient_quota"|"billing_error"|credit balance is too low/.test(String(body));
 }
 
 /** An error, its cause, the cause of that, and so on. */

@@ -246,6 +246,14 @@ export declare type StartTurn = Message$1<"zerolatency.agent.v1.StartTurn"> & {
    * @generated from field: bool device_optional = 8;
    */
   deviceOptional: boolean;
+
+  /**
+   * What becomes of the turn when a provider's reply breaks off after text of
+   * it has been sent.
+   *
+   * @generated from field: zerolatency.agent.v1.OnInterruption on_interruption = 9;
+   */
+  onInterruption: OnInterruption;
 };
 
 /**
@@ -470,6 +478,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
      */
     value: DeviceUnavailable;
     case: "deviceUnavailable";
+  } | {
+    /**
+     * A provider's reply broke off.
+     *
+     * @generated from field: zerolatency.agent.v1.ProviderInterrupted provider_interrupted = 20;
+     */
+    value: ProviderInterrupted;
+    case: "providerInterrupted";
   } | { case: undefined; value?: undefined };
 };
 
@@ -505,6 +521,51 @@ export declare type DeviceUnavailable = Message$1<"zerolatency.agent.v1.DeviceUn
  * Use `create(DeviceUnavailableSchema)` to create a new message.
  */
 export declare const DeviceUnavailableSchema: GenMessage<DeviceUnavailable>;
+
+/**
+ * A provider's reply broke off after it had begun. Nothing of it remains: none
+ * of its tool calls has run, and its text is not part of the answer. Either
+ * Error follows, or another reply from its beginning.
+ *
+ * @generated from message zerolatency.agent.v1.ProviderInterrupted
+ */
+export declare type ProviderInterrupted = Message$1<"zerolatency.agent.v1.ProviderInterrupted"> & {
+  /**
+   * The provider, as the host's configuration names it.
+   *
+   * @generated from field: string provider = 1;
+   */
+  provider: string;
+
+  /**
+   * The model, as the provider names it.
+   *
+   * @generated from field: string model = 2;
+   */
+  model: string;
+
+  /**
+   * The sequence of the first AssistantDelta of the interrupted reply. The
+   * client discards the text of that event and of those after it. 0: no text
+   * of the reply was sent.
+   *
+   * @generated from field: uint64 first_sequence = 3;
+   */
+  firstSequence: bigint;
+
+  /**
+   * Why.
+   *
+   * @generated from field: zerolatency.errors.v1.Error error = 4;
+   */
+  error?: Error | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.ProviderInterrupted.
+ * Use `create(ProviderInterruptedSchema)` to create a new message.
+ */
+export declare const ProviderInterruptedSchema: GenMessage<ProviderInterrupted>;
 
 /**
  * Tools that the device offers, and of which policy allows no call.
@@ -968,6 +1029,21 @@ export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDon
   total?: Duration | undefined;
 
   /**
+   * The model that wrote the answer, as its provider names it. Empty in
+   * CallTool.
+   *
+   * @generated from field: string model = 7;
+   */
+  model: string;
+
+  /**
+   * Its provider, as the host's configuration names it.
+   *
+   * @generated from field: string provider = 8;
+   */
+  provider: string;
+
+  /**
    * The newest checkpoint of the ledger, a C2SP signed note. It covers the turn's record. Kept
    * elsewhere, it shows later whether the ledger was rewritten.
    *
@@ -1014,6 +1090,41 @@ export enum OnDisconnect {
  * Describes the enum zerolatency.agent.v1.OnDisconnect.
  */
 export declare const OnDisconnectSchema: GenEnum<OnDisconnect>;
+
+/**
+ * What becomes of a turn when a provider's reply breaks off after text of it
+ * has been sent. Either way ProviderInterrupted says so.
+ *
+ * @generated from enum zerolatency.agent.v1.OnInterruption
+ */
+export enum OnInterruption {
+  /**
+   * Fail.
+   *
+   * @generated from enum value: ON_INTERRUPTION_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The turn fails with provider.interrupted.
+   *
+   * @generated from enum value: ON_INTERRUPTION_FAIL = 1;
+   */
+  FAIL = 1,
+
+  /**
+   * The host asks again, as before a first text: another target of the alias,
+   * or the same one after a wait. The client discards the interrupted text.
+   *
+   * @generated from enum value: ON_INTERRUPTION_REPLACE = 2;
+   */
+  REPLACE = 2,
+}
+
+/**
+ * Describes the enum zerolatency.agent.v1.OnInterruption.
+ */
+export declare const OnInterruptionSchema: GenEnum<OnInterruption>;
 
 /**
  * The author of a message.
