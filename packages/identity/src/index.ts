@@ -1,4 +1,5 @@
 export { type AccessTokenRules, type ClaimNames, verifyAccessToken } from './access-token.ts';
+export { clientChainFault } from './certificate-chain.ts';
 export {
   type CertificateRule,
   certificateIdentity,

@@ -10,6 +10,7 @@ import {
 } from '@zerolatency/service/telemetry';
 import { exposeCertificate, type TlsWatch, watchTls } from '@zerolatency/service/tls';
 import manifest from '../package.json' with { type: 'json' };
+import { ClientCertificates } from './adapters/client-certificates/client-certificates.ts';
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { openModels, reportBreakers } from './app/open-models.ts';
@@ -188,6 +189,7 @@ async function openRpc(
     refusals: new Refusals(),
     observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,
+    certificates: tls && openCertificates(config, tls),
     serving: lifecycle,
   });
   lifecycle.onDrain('rpc', async (deadline) => {
@@ -195,6 +197,13 @@ async function openRpc(
     tls?.close();
   });
   return rpc;
+}
+
+function openCertificates(
+  { identity: { certificates: rules } }: HostConfig,
+  tls: TlsWatch,
+): ClientCertificates | undefined {
+  return rules.length === 0 ? undefined : new ClientCertificates({ rules, tls });
 }
 
 /** For each error id: a client can fail as often as it likes, and a line costs more than its failure. */

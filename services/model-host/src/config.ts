@@ -41,7 +41,7 @@ function compile(settings: HostSettings) {
     rpc: {
       host: rpc.host,
       port: rpc.port,
-      tls: rpcTls(rpc),
+      tls: rpcTls(settings),
       connections: {
         ...connections,
         handshakeMs: parseDurationMs(handshake),
@@ -97,10 +97,17 @@ function compile(settings: HostSettings) {
 }
 
 /** Without TLS it is cleartext on loopback. */
-function rpcTls({ host, cleartext, tls }: HostSettings['rpc']): TlsFiles | undefined {
+function rpcTls({ rpc, identity }: HostSettings): TlsFiles | undefined {
+  const { host, cleartext, tls } = rpc;
   if (!cleartext) {
     if (tls !== undefined) return tls;
     throw new ZlError('config.invalid', 'rpc.tls is missing; rpc.cleartext is for loopback only');
+  }
+  if (identity.certificates.length > 0) {
+    throw new ZlError(
+      'config.invalid',
+      'identity.certificates needs rpc.tls; rpc.cleartext has none',
+    );
   }
   if (tls !== undefined) {
     throw new ZlError('config.invalid', 'rpc.cleartext and rpc.tls exclude each other');

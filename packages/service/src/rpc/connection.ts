@@ -120,6 +120,11 @@ export class Connection {
     return this.#isDraining;
   }
 
+  /** That of TLS, once its handshake is done. */
+  get socket(): Socket {
+    return this.#socket;
+  }
+
   get isProved(): boolean {
     return this.#onProved === undefined;
   }

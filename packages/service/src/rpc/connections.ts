@@ -1,5 +1,6 @@
 import type { Http2ServerRequest, Http2Session, ServerHttp2Session } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { AddressGate, networkOf } from '@zerolatency/service/network';
 import { Connection, type ConnectionLimits, type CutReason } from './connection.ts';
 
@@ -22,8 +23,8 @@ export interface Origin {
 
 export interface ConnectionsOptions {
   readonly limits: ListenerLimits;
-  /** The client certificate is the proof. */
-  readonly isProvedByTls: boolean;
+  /** The client certificate of this socket is the proof. */
+  readonly isProvedByTls: (socket: TLSSocket) => boolean;
   readonly onCut: (reason: CutReason, network: string) => void;
 }
 
@@ -95,8 +96,8 @@ export class Connections {
   }
 
   /** The socket that TLS made of one that was admitted. */
-  secure(socket: Socket): void {
-    const isProof = this.#options.isProvedByTls;
+  secure(socket: TLSSocket): void {
+    const isProof = this.#options.isProvedByTls(socket);
     this.#all.get(endsOf(socket))?.secure(socket, { isProof });
   }
 

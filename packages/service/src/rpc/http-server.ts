@@ -9,6 +9,7 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2';
 import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import { ZlError } from '@zerolatency/errors';
 import { reloadServerTls, serverTlsOptions, type TlsWatch } from '@zerolatency/service/tls';
 import { Accepting, spareDescriptors } from './accepting.ts';
@@ -23,6 +24,8 @@ export interface HttpServerOptions {
   readonly tls: TlsWatch | undefined;
   /** Every client shows a certificate of our authority. Then there is no HTTP/1.1. */
   readonly requireClient?: boolean;
+  /** Every client is asked for a certificate. Returns whether the one of this socket proves who it is. */
+  readonly provesClient?: ((socket: TLSSocket) => boolean) | undefined;
   readonly limits: ListenerLimits;
   /** Where load balancers say for whom they connect. */
   readonly origins?: Origins | undefined;
@@ -78,10 +81,11 @@ const TCP_KEEP_ALIVE_MS = 60_000;
 
 /** HTTP/2, and under TLS HTTP/1.1 as well. */
 export async function listen(options: HttpServerOptions): Promise<HttpServer> {
-  const { tls, host, observer, requireClient = false } = options;
+  const { tls, host, observer, requireClient = false, provesClient } = options;
   const limits = { ...options.limits, max: affordable(options) };
   const connections = new Connections({
-    ...{ limits, isProvedByTls: requireClient },
+    limits,
+    isProvedByTls: (socket) => requireClient || (provesClient?.(socket) ?? false),
     onCut: (reason, network) => observer.cut(reason, network),
   });
   const server =
@@ -128,8 +132,9 @@ function http2Options({ maxStreams }: ListenerLimits) {
 }
 
 function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureServer {
-  const { requireClient = false, limits } = options;
-  const certificate = serverTlsOptions(tls.current(), { requireClient });
+  const { requireClient = false, provesClient, limits } = options;
+  const askClient = provesClient !== undefined;
+  const certificate = serverTlsOptions(tls.current(), { requireClient, askClient });
   const server = createSecureServer({
     ...http2Options(limits),
     ...certificate,
@@ -144,7 +149,7 @@ function secureServer(tls: TlsWatch, options: HttpServerOptions): Http2SecureSer
     connectionsCheckingInterval: limits.handshakeMs / 4,
   });
   // The server cannot be collected while the watch holds it, and both end with the program.
-  tls.subscribe((material) => reloadServerTls(server, material));
+  tls.subscribe((material) => reloadServerTls(server, material, { askClient }));
   return server;
 }
 
@@ -168,7 +173,7 @@ function guard(
     if (origins === undefined) serveFor(socket);
     else origins.find(socket, (origin) => serveFor(socket, origin));
   });
-  server.prependListener('secureConnection', (socket: Socket) => connections.secure(socket));
+  server.prependListener('secureConnection', (socket: TLSSocket) => connections.secure(socket));
   server.on('session', (session) => connections.open(session));
 }
 

@@ -1,13 +1,22 @@
+import { constants } from 'node:crypto';
 import type { Server, TlsOptions } from 'node:tls';
 import type { TlsMaterial } from './tls-material.ts';
 
 const MIN_VERSION = 'TLSv1.2';
 
-export function serverTlsOptions(
-  material: TlsMaterial,
-  { requireClient }: { readonly requireClient: boolean },
-): TlsOptions {
-  return { ...clientTlsOptions(material), ...demand(requireClient) };
+interface ClientDemand {
+  /** Refuses clients without a certificate of our authority. */
+  readonly requireClient: boolean;
+  /** Asks for a certificate, and leaves it to the caller what to make of none or a wrong one. */
+  readonly askClient?: boolean;
+}
+
+export function serverTlsOptions(material: TlsMaterial, demand: ClientDemand): TlsOptions {
+  const { requireClient, askClient = false } = demand;
+  return {
+    ...contextOptions(material, askClient),
+    ...{ requestCert: requireClient || askClient, rejectUnauthorized: requireClient },
+  };
 }
 
 export function clientTlsOptions({ cert, key, ca }: TlsMaterial) {
@@ -18,10 +27,15 @@ export function clientTlsOptions({ cert, key, ca }: TlsMaterial) {
 export function reloadServerTls(
   server: Pick<Server, 'setSecureContext'>,
   material: TlsMaterial,
+  { askClient = false }: Pick<ClientDemand, 'askClient'> = {},
 ): void {
-  server.setSecureContext(clientTlsOptions(material));
+  server.setSecureContext(contextOptions(material, askClient));
 }
 
-function demand(requireClient: boolean) {
-  return { requestCert: requireClient, rejectUnauthorized: requireClient };
+/** A resumed TLS session has no chain, which the caller would verify against the authority of now. */
+function contextOptions(material: TlsMaterial, askClient: boolean) {
+  return {
+    ...clientTlsOptions(material),
+    ...(askClient && { secureOptions: constants.SSL_OP_NO_TICKET }),
+  };
 }

@@ -16,8 +16,9 @@ export class Refusals {
     this.#nowMs = nowMs;
   }
 
-  /** Counts a refusal of whoever sent this header. */
+  /** Counts a refusal of whoever sent this header. Certificates send none, and do not share a count. */
   count(authorization: string): void {
+    if (authorization === '') return;
     const sender = digest(authorization);
     const bucket = this.#bySender.get(sender) ?? new Bucket(EXPLAINED, this.#nowMs());
     this.#bySender.set(sender, bucket);

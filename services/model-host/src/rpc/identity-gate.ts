@@ -38,6 +38,8 @@ export interface GateOptions {
   /** Throws while no turn of this identity would be admitted. */
   readonly turns: { assertRoom(identity: Identity): void };
   readonly verifyToken: VerifyAccessToken;
+  /** Who the client certificate of the connection names; undefined without one. @throws ZlError identity.invalid */
+  readonly identifyByCertificate?: (request: ArrivedRpc['request']) => ProvenIdentity | undefined;
   readonly streams: StreamSlots;
   readonly refusals: RefusalCounter;
   /** The peer of this request has been authenticated. */
@@ -48,6 +50,7 @@ export interface GateOptions {
 export function identityGate({
   turns,
   verifyToken,
+  identifyByCertificate = () => undefined,
   streams,
   refusals,
   onProved,
@@ -55,7 +58,10 @@ export function identityGate({
   return async ({ method, request, response }) => {
     const { authorization } = request.headers;
     try {
-      const proven = await verifyToken(bearerToken(authorization));
+      // An access token counts before a certificate, and an invalid one is not excused by it.
+      const byCertificate =
+        authorization === undefined ? identifyByCertificate(request) : undefined;
+      const proven = byCertificate ?? (await verifyToken(bearerToken(authorization)));
       onProved(request);
       if (ONE_TURN.has(method)) turns.assertRoom(proven.identity);
       // The client may have left while its token was verified; HTTP/1.1 has a response and no stream.

@@ -1,5 +1,8 @@
+import type { Socket } from 'node:net';
+import type { TLSSocket } from 'node:tls';
 import type { ConnectRouter } from '@connectrpc/connect';
 import { compressionGzip } from '@connectrpc/connect-node';
+import type { ProvenIdentity } from '@zerolatency/identity';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
 import {
@@ -16,6 +19,12 @@ import type { Refusals } from '../limits/refusals.ts';
 import { type ChatDeps, callTool, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
 import { identityGate, type StreamSlots, type VerifyAccessToken } from './identity-gate.ts';
 
+interface Certificates {
+  /** @throws ZlError identity.invalid */
+  identify(socket: Socket): ProvenIdentity | undefined;
+  proves(socket: TLSSocket): boolean;
+}
+
 export interface RpcServerOptions
   extends Pick<HttpServerOptions, 'host' | 'port' | 'tls'>,
     ChatDeps {
@@ -24,6 +33,8 @@ export interface RpcServerOptions
   readonly streams: StreamSlots;
   readonly refusals: Refusals;
   readonly verifyToken: VerifyAccessToken;
+  /** Undefined where clients are not asked for a certificate. */
+  readonly certificates: Certificates | undefined;
   readonly serving: Serving;
 }
 
@@ -37,12 +48,17 @@ const COMPRESS_MIN_BYTES = Number.POSITIVE_INFINITY;
 
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
+  const { certificates } = options;
   const handler = rpcHandler({
     routes: (router) => route(router, options, closing.signal),
     gate: {
       service: AgentService,
       admit: identityGate({
         ...options,
+        identifyByCertificate: (request) => {
+          const connection = server.connectionOf(request);
+          return connection && certificates?.identify(connection.socket);
+        },
         onProved: (request) => server.connectionOf(request)?.prove(),
       }),
     },
@@ -57,6 +73,7 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const server = await listen({
     ...{ host, port, tls, limits, observer },
     ...{ needsToken, isSpent, handler, closing },
+    provesClient: certificates && ((socket) => certificates.proves(socket)),
   });
   return server;
 }

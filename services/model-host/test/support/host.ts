@@ -34,7 +34,7 @@ export interface TestHost {
   readonly issuer: TestTokenIssuer;
   readonly ca: string;
   readonly authority: Awaited<ReturnType<typeof makeAuthority>>;
-  readonly tls: { readonly certFile: string; readonly keyFile: string };
+  readonly tls: { readonly certFile: string; readonly keyFile: string; readonly caFile: string };
   readonly toolboxes: FakeToolboxes;
   readonly recorder: FakeRecorder;
   readonly logs: Record<string, unknown>[];
