@@ -91,6 +91,31 @@ export interface HostSettings {
     readonly maxToolResult: string;
   };
   /**
+   * The events of turns, kept for clients that resume a turn after a lost connection.
+   */
+  readonly turnLog: {
+    /**
+     * How long after its end a turn can be resumed.
+     */
+    readonly window: string;
+    /**
+     * The newest events of one turn that are kept. A resume from before them begins with a gap.
+     */
+    readonly maxEvents: number;
+    /**
+     * Memory for the newest events of one turn.
+     */
+    readonly maxBytes: string;
+    /**
+     * Memory for the ended turns of one tenant in this pod; beyond it the oldest is dropped.
+     */
+    readonly maxBytesPerTenant: string;
+    /**
+     * Memory for all ended turns in this pod; beyond it the tenant that uses the most loses its oldest.
+     */
+    readonly maxBytesPerPod: string;
+  };
+  /**
    * Concurrent turns and open chat streams in this pod.
    */
   readonly limits: {

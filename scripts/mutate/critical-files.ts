@@ -96,7 +96,7 @@ export const CRITICAL: readonly CriticalFiles[] = [
     tests: ['services/model-host/src/limits/*.test.ts'],
   },
   {
-    files: 'services/model-host/src/calls/{settle,effect-tracker}.ts',
+    files: 'services/model-host/src/calls/settle.ts',
     tests: [
       'services/model-host/src/calls/{text-for-model,visible-tools,traced-call}.test.ts',
       'services/model-host/src/calls/{toolbox,every-ending,close-open-intents}.test.ts',

@@ -37,6 +37,11 @@ export const TURN_ERRORS = {
     retryable: false,
     help: 'A turn keeps a bounded window of its events; read from a later sequence.',
   },
+  'turn.not_found': {
+    code: 'NOT_FOUND',
+    retryable: false,
+    help: 'Only the user who started a turn can resume or cancel it, until turnLog.window has passed after its end; "zl audit show --turn <id>" shows the calls of older turns.',
+  },
   'server.draining': {
     code: 'UNAVAILABLE',
     retryable: true,

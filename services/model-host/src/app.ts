@@ -18,11 +18,18 @@ import { openPrices } from './app/open-prices.ts';
 import { openRedis } from './app/open-redis.ts';
 import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
+import { PodTurnLogs, type TurnLogs } from './chat/turn-logs.ts';
 import type { HostConfig } from './config.ts';
 import { RecentTurns } from './console/recent-turns.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
-import { exposeBreakers, exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
+import {
+  exposeBreakers,
+  exposeRunning,
+  exposeTurnLogs,
+  keySetReads,
+  turnMetrics,
+} from './metrics.ts';
 import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -97,7 +104,9 @@ export async function serveHost(
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
-  const rpc = await openRpc(config, deps, { turns, verifier, tls });
+  const logs = new PodTurnLogs(config.turnLog, () => performance.now());
+  exposeTurnLogs(registry, () => logs.bytes);
+  const rpc = await openRpc(config, deps, { turns, logs, verifier, tls });
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
   return { rpc: rpc.url, admin: admin.url };
@@ -169,6 +178,7 @@ function openTurns(
 
 interface RpcParts {
   readonly turns: Turns;
+  readonly logs: TurnLogs;
   readonly verifier: TokenVerifier;
   readonly tls: TlsWatch | undefined;
 }
@@ -176,13 +186,13 @@ interface RpcParts {
 async function openRpc(
   config: HostConfig,
   { lifecycle, log, registry }: HostDeps,
-  { turns, verifier, tls }: RpcParts,
+  { turns, logs, verifier, tls }: RpcParts,
 ): Promise<HttpServer> {
   if (tls !== undefined) exposeCertificate(registry, () => tls.current().cert);
   const rpc = await serveRpc({
     ...config.rpc,
     tls,
-    turns,
+    ...{ turns, logs },
     limits: { ...config.rpc.connections, maxStreams: MAX_STREAMS_PER_CONNECTION },
     listener: watchListener(registry, log),
     streams: new Slots('streams', config.limits.streams),
@@ -213,6 +223,7 @@ function watchRpcs(registry: Registry, log: Logger): RpcObserver {
   const requests = metric(registry, 'zl_rpc_requests_total');
   const durations = metric(registry, 'zl_rpc_duration_seconds');
   const merged = metric(registry, 'zl_host_deltas_merged_total').labels();
+  const resumes = metric(registry, 'zl_host_resumes_total');
   const open = metric(registry, 'zl_host_streams_open').labels();
   const throttle = new LogThrottle(FAILURES_LOGGED_PER_MINUTE);
   const count = ({ method, error }: Omit<EndedRpc, 'seconds'>) => {
@@ -238,5 +249,6 @@ function watchRpcs(registry: Registry, log: Logger): RpcObserver {
     refused: count,
     masked: maskedSecrets(registry),
     deltasMerged: (count) => merged.inc(count),
+    resumed: (result) => resumes.labels({ result }).inc(),
   };
 }

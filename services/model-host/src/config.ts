@@ -14,6 +14,7 @@ import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
 import { compileIdentity } from './identity-settings.ts';
+import { MAX_BEHIND_BYTES } from './turn/turn-log.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is not a setting. */
@@ -29,8 +30,8 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, identity, turn, tools, limits, redis, relay, ledger, drain, providers, ...rest } =
-    settings;
+  const { rpc, identity, turn, turnLog, tools, limits, redis, relay, ledger, ...more } = settings;
+  const { drain, providers, ...rest } = more;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -55,6 +56,7 @@ function compile(settings: HostSettings) {
       timeoutMs: parseDurationMs(turnTimeout),
       maxToolResultBytes: parseBytes(maxToolResult),
     },
+    turnLog: compileTurnLog(turnLog),
     providers: {
       mock: providers.mock,
       pricesFile: providers.pricesFile,
@@ -93,6 +95,19 @@ function compile(settings: HostSettings) {
       },
     },
     drain: { deadlineMs: parseDurationMs(drain.deadline) },
+  };
+}
+
+function compileTurnLog(turnLog: HostSettings['turnLog']) {
+  return {
+    windowMs: parseDurationMs(turnLog.window),
+    turn: {
+      maxBehindBytes: MAX_BEHIND_BYTES,
+      windowBytes: parseBytes(turnLog.maxBytes),
+      windowEvents: turnLog.maxEvents,
+    },
+    maxBytesPerTenant: parseBytes(turnLog.maxBytesPerTenant),
+    maxBytesPerPod: parseBytes(turnLog.maxBytesPerPod),
   };
 }
 

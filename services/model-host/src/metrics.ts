@@ -57,6 +57,10 @@ export function exposeBreakers(registry: Registry, targets: () => readonly Targe
   );
 }
 
+export function exposeTurnLogs(registry: Registry, bytes: () => number): void {
+  gaugeFrom(registry, 'zl_host_turn_log_bytes', bytes);
+}
+
 export function toolMetrics(registry: Registry): ToolMetrics {
   const calls = metric(registry, 'zl_host_tool_calls_total');
   const durations = metric(registry, 'zl_host_tool_call_duration_seconds');

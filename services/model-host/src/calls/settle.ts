@@ -1,5 +1,5 @@
 import type { Validator } from '@zerolatency/contracts';
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { fromUnknown, type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import { type Outcome, type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import type { Signer } from '@zerolatency/signing';
@@ -281,4 +281,24 @@ function nameOf(value: unknown): string {
 
 function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+/** What a turn or a call has done so far, with everything that runs inside it. */
+export class EffectTracker {
+  #most: Happened = 'nothing';
+  #underWay = 0;
+
+  /** Nobody knows yet what work under way does. */
+  get happened(): Happened {
+    return this.#underWay > 0 ? 'may have run' : this.#most;
+  }
+
+  async during<T extends { readonly happened: Happened }>(work: Promise<T>): Promise<T> {
+    this.#underWay += 1;
+    const end = await work;
+    // Work that rejects has not said what it did, so it counts as under way for ever.
+    this.#underWay -= 1;
+    this.#most = mostOf(this.#most, end.happened);
+    return end;
+  }
 }

@@ -7,7 +7,6 @@ import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import { inSpan } from '@zerolatency/service/telemetry';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
 import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
-import { EffectTracker } from './effect-tracker.ts';
 import type {
   CallFacts,
   CallLedger,
@@ -21,6 +20,7 @@ import type {
   ToolMetrics,
 } from './ports.ts';
 import {
+  EffectTracker,
   mayHaveRun,
   recordCall,
   type Settlement,

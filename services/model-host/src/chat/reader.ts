@@ -17,23 +17,22 @@ export class TurnReader implements LogListener {
   takenBytes = 0;
   readonly #log: TurnLog;
   readonly #options: ReaderOptions;
+  /** The last event that was dropped before this reader came. */
+  readonly #lostTo: number;
   #next: number;
 
-  /** @throws chat.events_lost or request.invalid when the log cannot begin with the sequence. */
+  /** @throws request.invalid when the log has not come to the sequence. */
   constructor(log: TurnLog, from: number, options: ReaderOptions) {
     const { firstSequence, nextSequence, turnId } = log;
     if (from < 1 || from > nextSequence) {
       const range = `turn ${turnId} has events 1 to ${nextSequence - 1}, not ${from}`;
       throw new ZlError('request.invalid', range);
     }
-    if (from < firstSequence) {
-      const lost = `events ${from} to ${firstSequence - 1} of turn ${turnId} are no longer kept`;
-      throw new ZlError('chat.events_lost', lost);
-    }
     this.#log = log;
     this.#options = options;
     this.#next = from;
-    this.takenBytes = log.at(from)?.startBytes ?? log.endBytes;
+    this.#lostTo = firstSequence - 1;
+    this.takenBytes = log.at(Math.max(from, firstSequence))?.startBytes ?? log.endBytes;
     log.attach(this);
   }
 
@@ -46,6 +45,7 @@ export class TurnReader implements LogListener {
   }
 
   take(): ChatEvent | undefined {
+    if (this.#next <= this.#lostTo) return this.#takeGap();
     const first = this.#log.at(this.#next);
     if (first === undefined) return undefined;
     const { event } = first;
@@ -70,14 +70,23 @@ export class TurnReader implements LogListener {
     return this.#taken(first, last, { case: 'assistantDelta', value: { text: merged } });
   }
 
+  #takeGap(): ChatEvent {
+    const value = { reason: 'these events are no longer kept' };
+    return this.#shown(this.#next, this.#lostTo, { case: 'streamGap', value });
+  }
+
   #taken(first: LogEntry, last: LogEntry, event: LogEntry['event']): ChatEvent {
-    this.#next = last.sequence + 1;
     this.takenBytes = last.endBytes;
     this.#log.taken();
+    return this.#shown(first.sequence, last.sequence, event);
+  }
+
+  #shown(first: number, last: number, event: LogEntry['event']): ChatEvent {
+    this.#next = last + 1;
     const { sessionId, turnId } = this.#log;
     return create(ChatEventSchema, {
-      sequence: BigInt(last.sequence),
-      firstSequence: BigInt(first.sequence),
+      sequence: BigInt(last),
+      firstSequence: BigInt(first),
       sessionId,
       turnId,
       event,
@@ -100,14 +109,16 @@ export class ChatReader {
     this.#onMerged = onMerged;
   }
 
-  /** Reads the turn after all that came before it. */
-  follow(log: TurnLog): void {
-    if (!this.#isClosed) this.#turns.push(this.#open(log));
+  /** Reads the turn after all that came before it. @throws request.invalid */
+  follow(log: TurnLog, from = 1): void {
+    if (this.#isClosed) return;
+    this.#turns.push(this.#open(log, from));
+    this.#wake();
   }
 
   /** Reads the turn before whatever is unread. */
   interject(log: TurnLog): void {
-    if (!this.#isClosed) this.#turns.unshift(this.#open(log));
+    if (!this.#isClosed) this.#turns.unshift(this.#open(log, 1));
     this.#wake();
   }
 
@@ -158,7 +169,7 @@ export class ChatReader {
     }
   }
 
-  #open(log: TurnLog): TurnReader {
-    return new TurnReader(log, 1, { onAppend: () => this.#wake(), onMerged: this.#onMerged });
+  #open(log: TurnLog, from: number): TurnReader {
+    return new TurnReader(log, from, { onAppend: () => this.#wake(), onMerged: this.#onMerged });
   }
 }

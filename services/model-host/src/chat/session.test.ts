@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import { namesOf } from '../../test/support/streams.ts';
-import { turnBench } from '../../test/support/turn-bench.ts';
+import { podTurnLogs, turnBench } from '../../test/support/turn-bench.ts';
 import { ChatSession, type TurnStart } from './session.ts';
 
 const WORK: TurnStart = {
@@ -34,11 +34,12 @@ function opened(t: TestContext, { leaving = new AbortController(), hasEffects }:
   t.after(() => leaving.abort());
   const session = new ChatSession({
     turns,
+    logs: podTurnLogs(),
     identity: { tenant: 'north', user: 'user-1', roles: [] },
     expiresAtMs: Date.now() + TOKEN_LIFE_MS,
     traceparent: '',
     signal: leaving.signal,
-    observer: { deltasMerged() {} },
+    observer: { deltasMerged() {}, resumed() {} },
   });
   const events: ChatEvent[] = [];
   const ended = session.deliver(async (event) => void events.push(event));

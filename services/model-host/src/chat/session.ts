@@ -3,9 +3,9 @@ import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
 import { userMessage } from '../turn/turn.ts';
-import { TurnLog } from '../turn/turn-log.ts';
-import { newId, type RunningTurn, type TurnAsk, type Turns } from '../turn/turns.ts';
+import { newId, type TurnAsk, type Turns } from '../turn/turns.ts';
 import { ChatReader } from './reader.ts';
+import { type FoundTurn, failureIn, type TurnLogs } from './turn-logs.ts';
 
 export const MAX_HISTORY_MESSAGES = 200;
 export const MAX_HISTORY_BYTES = 1024 * 1024;
@@ -26,22 +26,32 @@ export interface TurnStart
 /** The client's end of a chat: resolves when its socket has taken the event, or the client is gone. */
 export type SendEvent = (event: ChatEvent) => Promise<void>;
 
+export interface ResumePoint {
+  readonly turnId: string;
+  /** The last event that the client has; 0 for none. */
+  readonly afterSequence: number;
+}
+
 export interface ChatObserver {
   /** So many deltas went into another one, because a reader was slow. */
   deltasMerged(count: number): void;
+  resumed(result: 'whole' | 'gap'): void;
 }
 
 export interface ChatSessionOptions extends ProvenIdentity {
   readonly turns: Turns;
+  readonly logs: TurnLogs;
   readonly traceparent: string;
   /** Aborts when the stream ends; a reason that is a ZlError is told to its client, who still listens. */
   readonly signal: AbortSignal;
   readonly observer: ChatObserver;
 }
 
-interface CurrentTurn extends RunningTurn {
+interface CurrentTurn extends Omit<FoundTurn, 'log'> {
   readonly turnId: string;
   readonly survivesDisconnect: boolean;
+  /** Began on another stream, so that the end of this one is nothing to it. */
+  readonly isFollowed: boolean;
 }
 
 /** So soon a clock that was set forward is noticed. */
@@ -58,6 +68,7 @@ export class ChatSession {
   #turnFailure: ZlError | undefined;
   /** In all turns of this stream. */
   #happened: Happened = 'nothing';
+  #hasStarted = false;
   #hasFinished = false;
   #isEnded = false;
 
@@ -99,7 +110,7 @@ export class ChatSession {
    */
   async start(read: () => TurnStart): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy(this.#current);
-    const { identity, traceparent, turns } = this.#options;
+    const { identity, logs, traceparent, turns } = this.#options;
     turns.assertRoom(identity);
     const asked = read();
     this.#checkContinuity(asked);
@@ -108,14 +119,18 @@ export class ChatSession {
     const messages = asked.call === undefined ? conversation : [];
     const sessionId = this.#sessionId || asked.sessionId || newId();
     const turnId = newId();
-    const log = new TurnLog({ sessionId, turnId });
+    const log = logs.open({ sessionId, turnId });
     const running = turns.start(
       { ...asked, sessionId, turnId, identity, traceparent, messages },
       log,
     );
+    logs.keep({ ...running, log, owner: identity });
     this.#sessionId = sessionId;
+    this.#hasStarted = true;
     this.#reader.follow(log);
-    const current = { ...running, turnId, survivesDisconnect: asked.survivesDisconnect };
+    const { survivesDisconnect } = asked;
+    const place = { isFollowed: false, isElsewhere: false };
+    const current = { ...running, ...place, turnId, survivesDisconnect };
     this.#current = current;
     void running.ended.then(({ messages: added, state, happened }) => {
       this.#happened = mostOf(this.#happened, happened);
@@ -125,10 +140,36 @@ export class ChatSession {
     });
   }
 
-  /** An empty id cancels the running turn, whichever it is. */
+  /**
+   * Reads a turn of another stream to its end.
+   * @throws turn.not_found; request.invalid where it is of another session, or not that far yet.
+   */
+  async resume({ turnId, afterSequence }: ResumePoint): Promise<void> {
+    if (this.#current !== undefined) return this.#refuseBusy(this.#current);
+    const { identity, logs, observer, signal } = this.#options;
+    const found = await logs.find(turnId, identity, afterSequence);
+    if (this.#isEnded || signal.aborted) return;
+    const { log, ended } = found;
+    if (this.#sessionId !== '' && this.#sessionId !== log.sessionId) {
+      throw invalid('resume.turn_id', 'is of another session; one stream is one session');
+    }
+    this.#reader.follow(log, afterSequence + 1);
+    this.#sessionId = log.sessionId;
+    observer.resumed(log.firstSequence > afterSequence + 1 ? 'gap' : 'whole');
+    const current = { ...found, turnId, survivesDisconnect: true, isFollowed: true };
+    this.#current = current;
+    void ended.then(() => {
+      this.#turnFailure = failureIn(log);
+      if (this.#current === current) this.#current = undefined;
+    });
+  }
+
+  /** An empty id cancels the running turn, whichever it is; a turn that is not found is none. */
   cancel(turnId: string): void {
-    if (turnId !== '' && turnId !== this.#current?.turnId) return;
-    this.#current?.cancel(new ZlError('turn.cancelled', 'the client cancelled the turn'));
+    const error = new ZlError('turn.cancelled', 'the client cancelled the turn');
+    const { identity, logs } = this.#options;
+    if (turnId === '' || turnId === this.#current?.turnId) this.#current?.cancel(error);
+    else logs.cancel(turnId, identity, error).catch(() => {});
   }
 
   /** The client sends nothing more; what it asked for before goes on to its end. */
@@ -139,6 +180,7 @@ export class ChatSession {
 
   /** The client sent something wrong, or its connection broke. */
   async fail(error: ZlError, { isLost }: { isLost: boolean }): Promise<void> {
+    if (this.#current?.isFollowed) return this.#stopFollowing(error);
     if (isLost) this.#leave();
     else this.#current?.cancel(error);
     await this.#endWith(error);
@@ -152,8 +194,19 @@ export class ChatSession {
     this.#reader.close();
   }
 
-  #drain(): Promise<void> {
-    return this.#takeNoMore(new ZlError('server.draining', 'this pod is shutting down'));
+  async #drain(): Promise<void> {
+    const error = new ZlError('server.draining', 'this pod is shutting down');
+    // The client reads on from another pod, and this one need not wait for the end.
+    if (this.#current?.isElsewhere) return this.#stopFollowing(error);
+    await this.#takeNoMore(error);
+  }
+
+  /** The turn goes on without this reader. */
+  #stopFollowing(error: ZlError): void {
+    if (!this.#isEnded) this.#failure = error;
+    this.#isEnded = true;
+    this.#current = undefined;
+    this.#reader.abandon();
   }
 
   /** The caller has to prove its identity again: a stream would outlive any revocation. */
@@ -176,7 +229,7 @@ export class ChatSession {
     const { withdrawn, signal } = this.#options;
     if (withdrawn === undefined) return;
     const onWithdrawn = () => {
-      this.#current?.cancel(fromUnknown(withdrawn.reason));
+      if (this.#current?.isFollowed === false) this.#current.cancel(fromUnknown(withdrawn.reason));
       void this.#stop(fromUnknown(withdrawn.reason));
     };
     if (withdrawn.aborted) onWithdrawn();
@@ -190,12 +243,11 @@ export class ChatSession {
   }
 
   #checkContinuity({ history, sessionId }: TurnStart): void {
-    if (this.#sessionId === '') return;
-    if (history.length > 0) {
-      throw invalid('start.history', 'is for the first turn of a stream only');
-    }
-    if (sessionId !== '' && sessionId !== this.#sessionId) {
+    if (sessionId !== '' && this.#sessionId !== '' && sessionId !== this.#sessionId) {
       throw invalid('start.session_id', 'changed; one stream is one session');
+    }
+    if (this.#hasStarted && history.length > 0) {
+      throw invalid('start.history', 'is for the first turn of a stream only');
     }
   }
 
@@ -203,7 +255,7 @@ export class ChatSession {
   async #refuseBusy({ turnId }: CurrentTurn): Promise<void> {
     // A client that floods us with turns waits until it has read its refusals.
     await this.#reader.room(this.#options.signal);
-    const log = new TurnLog({ sessionId: this.#sessionId, turnId: newId() });
+    const log = this.#options.logs.open({ sessionId: this.#sessionId, turnId: newId() });
     log.error(new ZlError('turn.busy', `turn ${turnId} is still running on this stream`));
     this.#reader.interject(log);
   }
@@ -216,6 +268,7 @@ export class ChatSession {
 
   /** The running turn ends with this error and its last event, unless it goes on without a reader. */
   async #stop(error: ZlError): Promise<void> {
+    if (this.#current?.isFollowed) return this.#stopFollowing(error);
     if (!this.#isEnded) this.#failure = error;
     // It stands even where the client wants nothing after the running turn.
     this.#isEnded = true;

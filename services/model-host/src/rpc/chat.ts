@@ -15,6 +15,8 @@ import {
   type Message,
   OnDisconnect,
   OnInterruption,
+  type Resume,
+  type ResumeTurnRequest,
   Role,
   type StartTurn,
   type StreamChatRequest,
@@ -33,9 +35,11 @@ import {
   ChatSession,
   MAX_HISTORY_BYTES,
   MAX_HISTORY_MESSAGES,
+  type ResumePoint,
   type SendEvent,
   type TurnStart,
 } from '../chat/session.ts';
+import { type TurnLogs, turnNotFound } from '../chat/turn-logs.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { readArguments } from '../turn/tool-step.ts';
 import type { Turns } from '../turn/turns.ts';
@@ -65,6 +69,7 @@ export interface RpcObserver extends ChatObserver, RefusalObserver {
 
 export interface ChatDeps {
   readonly turns: Turns;
+  readonly logs: TurnLogs;
   readonly refusals: RefusalCounter;
   readonly observer: RpcObserver;
 }
@@ -93,6 +98,34 @@ export function chat(deps: ChatDeps): MethodImpl<typeof AgentService.method.chat
 export function callTool(deps: ChatDeps): MethodImpl<typeof AgentService.method.callTool> {
   return (value, context) =>
     serveChat(deps, context, { actions: only(() => ({ case: 'call', value })), endsAsTurn: true });
+}
+
+/** A turn of another stream, for clients that can only listen. */
+export function resumeTurn(deps: ChatDeps): MethodImpl<typeof AgentService.method.resumeTurn> {
+  return (request, context) =>
+    serveChat(deps, context, { actions: only(resumeOf(request)), endsAsTurn: true });
+}
+
+function resumeOf({ resume }: ResumeTurnRequest): () => Action {
+  return () => {
+    if (resume !== undefined) return { case: 'resume', value: resume };
+    throw new ZlError('request.invalid', 'resume is missing', { field: 'resume' });
+  };
+}
+
+/** For clients that can only listen to their turn, or have lost its stream. */
+export function cancelTurn(deps: ChatDeps): MethodImpl<typeof AgentService.method.cancelTurn> {
+  return async ({ turnId }, context) => {
+    const startedMs = performance.now();
+    const { identity } = identityOf(context);
+    const error = new ZlError('turn.cancelled', 'the client cancelled the turn');
+    // The interceptor counts what fails here.
+    await deps.logs.cancel(readTurnId(turnId, 'turn_id'), identity, error);
+    deps.observer.opened();
+    const seconds = (performance.now() - startedMs) / 1000;
+    deps.observer.ended({ method: methodOf(context), error: undefined, seconds });
+    return {};
+  };
 }
 
 async function* only(action: () => Action): AsyncGenerator<Action> {
@@ -136,7 +169,7 @@ async function runChat(
   try {
     const proven = identityOf(context);
     const session = new ChatSession({
-      ...{ turns: deps.turns, ...proven },
+      ...{ turns: deps.turns, logs: deps.logs, ...proven },
       traceparent: context.requestHeader.get('traceparent') ?? '',
       signal: endOfStream(context.signal),
       observer: deps.observer,
@@ -156,7 +189,7 @@ async function runChat(
   }
 }
 
-/** The messages of all three methods hold one event. */
+/** The messages of all these methods hold one event. */
 function sendTo(context: HandlerContext): SendEvent {
   const stream = responseStreamOf(context);
   const { output } = context.method;
@@ -212,8 +245,9 @@ async function readActions(
       } else if (action.case === 'call') {
         const { value } = action;
         await session.start(() => readCall(value));
-      } else if (action.case === 'cancel') session.cancel(action.value.turnId);
-      else throw new ZlError('request.invalid', 'action is neither start nor cancel');
+      } else if (action.case === 'resume') await session.resume(readResume(action.value));
+      else if (action.case === 'cancel') session.cancel(action.value.turnId);
+      else throw new ZlError('request.invalid', 'action is neither start, resume nor cancel');
     }
     await session.finish();
   } catch (reason) {
@@ -235,6 +269,10 @@ const LOST_IDS: ReadonlySet<ErrorId> = new Set([
 const MAX_TOOL_CHARS = 193;
 
 const MODEL_PATTERN = /^\w[\w.:@-]{0,127}$/;
+
+const TURN_ID_PATTERN = /^[0-9a-f]{32}$/;
+
+const MAX_SEQUENCE = BigInt(Number.MAX_SAFE_INTEGER - 1);
 
 /** @throws ZlError request.invalid or request.too_large that names the field. */
 function readStartTurn(start: StartTurn, onMasked: OnMasked): TurnStart {
@@ -275,6 +313,21 @@ function readCall(asked: CallToolRequest): TurnStart {
     limits: { timeoutMs },
     survivesDisconnect: readOnDisconnect(asked.onDisconnect, 'on_disconnect'),
   };
+}
+
+/** @throws turn.not_found; request.invalid that names the field. */
+function readResume({ turnId, afterSequence }: Resume): ResumePoint {
+  if (afterSequence > MAX_SEQUENCE) {
+    throw invalid('resume.after_sequence', 'is larger than any sequence');
+  }
+  return { turnId: readTurnId(turnId, 'resume.turn_id'), afterSequence: Number(afterSequence) };
+}
+
+/** @throws request.invalid for none, turn.not_found for what can be none. */
+function readTurnId(turnId: string, field: string): string {
+  if (turnId === '') throw invalid(field, 'is missing');
+  if (!TURN_ID_PATTERN.test(turnId)) throw turnNotFound();
+  return turnId;
 }
 
 function readLimits(limits: TurnLimits | undefined): TurnStart['limits'] {

@@ -16,7 +16,16 @@ import {
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
 import type { Refusals } from '../limits/refusals.ts';
-import { type ChatDeps, callTool, chat, detailed, MAX_TEXT_BYTES, streamChat } from './chat.ts';
+import {
+  type ChatDeps,
+  callTool,
+  cancelTurn,
+  chat,
+  detailed,
+  MAX_TEXT_BYTES,
+  resumeTurn,
+  streamChat,
+} from './chat.ts';
 import { identityGate, type StreamSlots, type VerifyAccessToken } from './identity-gate.ts';
 
 interface Certificates {
@@ -83,7 +92,13 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
   const interceptors = [detailed(options.observer)];
   router.service(
     AgentService,
-    { streamChat: streamChat(options), chat: chat(options), callTool: callTool(options) },
+    {
+      streamChat: streamChat(options),
+      chat: chat(options),
+      callTool: callTool(options),
+      resumeTurn: resumeTurn(options),
+      cancelTurn: cancelTurn(options),
+    },
     { interceptors },
   );
   // These never end by themselves and would keep the server open.

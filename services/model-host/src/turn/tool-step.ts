@@ -1,6 +1,6 @@
 import { fromUnknown, ZlError } from '@zerolatency/errors';
 import { canonicalText } from '@zerolatency/signing';
-import type { EffectTracker } from '../calls/effect-tracker.ts';
+import type { EffectTracker } from '../calls/settle.ts';
 import type {
   CallOptions,
   PreparedCall,

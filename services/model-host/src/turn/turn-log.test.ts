@@ -15,8 +15,10 @@ import { TurnLog, type TurnLogBounds } from './turn-log.ts';
 const TURN = { sessionId: 's', turnId: 't' };
 const { signal: never } = new AbortController();
 
-function opened(bounds?: TurnLogBounds) {
-  const log = new TurnLog(TURN, bounds);
+const WIDE: TurnLogBounds = { maxBehindBytes: 1e6, windowBytes: 1e6, windowEvents: 1e6 };
+
+function opened(bounds?: Partial<TurnLogBounds>) {
+  const log = new TurnLog(TURN, { ...WIDE, ...bounds });
   let merged = 0;
   const read = (from = 1) => {
     const onMerged = (deltas: number) => {
@@ -135,12 +137,19 @@ test('a waiting producer goes on when its reader leaves, and when it is stopped 
   assert.equal(log.isFull, false);
 });
 
-test('a reader that asks for events beyond the window gets an error that names them', () => {
-  const { log, events, read } = opened({ maxBehindBytes: 1000, windowBytes: 1000 });
-  for (let i = 0; i < 100; i += 1) events.delta('x'.repeat(100));
-  assert.ok(log.firstSequence > 1);
-  assert.throws(() => read(1), { id: 'chat.events_lost', message: /events 1 to \d+ of turn t/ });
-  assertSequences(takeAll(read(log.firstSequence)), log.firstSequence, 100);
+test('[HOST-06] a reader that asks for events beyond the window gets a gap that names them', () => {
+  for (const bounds of [{ maxBehindBytes: 1000, windowBytes: 1000 }, { windowEvents: 7 }]) {
+    const { log, events, read } = opened(bounds);
+    for (let i = 0; i < 100; i += 1) events.delta('x'.repeat(100));
+    assert.ok(log.firstSequence > 90);
+    const [gap, ...rest] = takeAll(read(5));
+    assert.deepEqual(
+      [gap?.event.case, gap?.firstSequence, gap?.sequence],
+      ['streamGap', 5n, BigInt(log.firstSequence - 1)],
+    );
+    assertSequences(rest, log.firstSequence, 100);
+    assertSequences(takeAll(read(log.firstSequence)), log.firstSequence, 100);
+  }
 });
 
 test('an event that a live reader has not taken is kept, however old', () => {
@@ -159,7 +168,7 @@ test('however appends and reads interleave, the text is whole and no sequence is
   const move = fc.oneof(fc.constant('read' as const), fc.constant('other' as const), fc.string());
   await fc.assert(
     fc.asyncProperty(fc.array(move, { maxLength: 80 }), async (moves) => {
-      const log = new TurnLog(TURN, { maxBehindBytes: 64, windowBytes: 64 });
+      const log = new TurnLog(TURN, { maxBehindBytes: 64, windowBytes: 64, windowEvents: 1 });
       const events = log;
       const chat = new ChatReader(() => {});
       chat.follow(log);

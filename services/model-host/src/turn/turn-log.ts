@@ -33,16 +33,24 @@ export interface TurnLogBounds {
   readonly maxBehindBytes: number;
   /** Kept for readers that come back; older entries are dropped. */
   readonly windowBytes: number;
+  readonly windowEvents: number;
 }
 
+/** Many seconds of a fast model's output; a reader that lags more has stalled. */
+export const MAX_BEHIND_BYTES = 256 * 1024;
+
 const DEFAULT_BOUNDS: TurnLogBounds = {
-  // Many seconds of a fast model's output; a reader that lags more has stalled.
-  maxBehindBytes: 256 * 1024,
+  maxBehindBytes: MAX_BEHIND_BYTES,
   windowBytes: 1024 * 1024,
+  windowEvents: Number.POSITIVE_INFINITY,
 };
 
 /** For a nested turn: its tool reports the answer, and nobody reads its events. */
-export const UNREAD: TurnLogBounds = { maxBehindBytes: Number.POSITIVE_INFINITY, windowBytes: 0 };
+export const UNREAD: TurnLogBounds = {
+  maxBehindBytes: Number.POSITIVE_INFINITY,
+  windowBytes: 0,
+  windowEvents: 0,
+};
 
 /** Memory of an entry beside its text, so that tiny deltas are bounded as well. */
 const ENTRY_BYTES = 128;
@@ -175,6 +183,11 @@ export class TurnLog {
     return this.#endBytes;
   }
 
+  /** Bytes of the entries that are still here. */
+  get keptBytes(): number {
+    return this.#endBytes - (this.#entries[this.#oldest]?.startBytes ?? this.#endBytes);
+  }
+
   get firstSequence(): number {
     return this.#entries[this.#oldest]?.sequence ?? this.nextSequence;
   }
@@ -196,6 +209,7 @@ export class TurnLog {
   detach(listener: LogListener): void {
     this.#listeners.delete(listener);
     this.taken();
+    this.#drop();
   }
 
   taken(): void {
@@ -254,8 +268,16 @@ export class TurnLog {
   }
 
   #drop(): void {
-    const keepFrom = this.#endBytes - Math.max(this.#bounds.windowBytes, this.#behindBytes());
-    while ((this.#entries[this.#oldest]?.endBytes ?? keepFrom + 1) <= keepFrom) this.#oldest += 1;
+    const { windowBytes, windowEvents } = this.#bounds;
+    const unreadFrom = this.#endBytes - this.#behindBytes();
+    const windowFrom = this.#endBytes - windowBytes;
+    const isOutside = (entry: LogEntry) =>
+      entry.endBytes <= windowFrom || entry.sequence <= this.#lastSequence - windowEvents;
+    for (;;) {
+      const entry = this.#entries[this.#oldest];
+      if (entry === undefined || entry.endBytes > unreadFrom || !isOutside(entry)) break;
+      this.#oldest += 1;
+    }
     // Cut in bulk, because shifting one at a time costs the whole array each time.
     if (this.#oldest <= this.#entries.length / 2) return;
     this.#entries = this.#entries.slice(this.#oldest);

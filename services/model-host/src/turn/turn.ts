@@ -1,7 +1,7 @@
 import { type ErrorId, fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
-import { EffectTracker } from '../calls/effect-tracker.ts';
+import { EffectTracker } from '../calls/settle.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { AssistantPart, ModelMessage } from '../providers/port.ts';

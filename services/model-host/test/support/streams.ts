@@ -1,6 +1,10 @@
 import { create, type MessageInitShape } from '@bufbuild/protobuf';
 import type { ChatEvent, StreamChatRequest, StreamChatResponse } from '@zerolatency/proto/agent';
-import { type StartTurnSchema, StreamChatRequestSchema } from '@zerolatency/proto/agent';
+import {
+  type ResumeSchema,
+  type StartTurnSchema,
+  StreamChatRequestSchema,
+} from '@zerolatency/proto/agent';
 
 type Start = MessageInitShape<typeof StartTurnSchema>;
 
@@ -10,6 +14,10 @@ export function start(init: Start): StreamChatRequest {
 
 export function cancel(turnId = ''): StreamChatRequest {
   return create(StreamChatRequestSchema, { action: { case: 'cancel', value: { turnId } } });
+}
+
+export function resume(value: MessageInitShape<typeof ResumeSchema>): StreamChatRequest {
+  return create(StreamChatRequestSchema, { action: { case: 'resume', value } });
 }
 
 /** The requests of a client that says more only when it wants to. */

@@ -3,6 +3,7 @@ import type { ChatEvent } from '@zerolatency/proto/agent';
 import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts';
 import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
+import { PodTurnLogs, type TurnLogsBounds } from '../../src/chat/turn-logs.ts';
 import { Slots } from '../../src/limits/slots.ts';
 import type { BreakerOptions } from '../../src/providers/breaker.ts';
 import { Models, type ModelTable } from '../../src/providers/models.ts';
@@ -10,7 +11,7 @@ import type { LlmProvider } from '../../src/providers/port.ts';
 import { Prices } from '../../src/providers/prices.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
 import type { TurnObserver } from '../../src/turn/telemetry.ts';
-import { TurnLog } from '../../src/turn/turn-log.ts';
+import { MAX_BEHIND_BYTES, TurnLog } from '../../src/turn/turn-log.ts';
 import { type TurnAsk, Turns, type TurnsDeps } from '../../src/turn/turns.ts';
 import {
   type FakeRecorder,
@@ -114,6 +115,15 @@ export function scriptedProvider(rules: string): LlmProvider {
   return mockProvider(parseScript(`schema: zerolatency.mock-script/v1\nrules:\n${rules}`, 'test'));
 }
 
+export function podTurnLogs(
+  bounds: Partial<TurnLogsBounds> = {},
+  nowMs = () => performance.now(),
+): PodTurnLogs {
+  const turn = { maxBehindBytes: MAX_BEHIND_BYTES, windowBytes: 1e6, windowEvents: 1e6 };
+  const wide = { turn, windowMs: 60_000, maxBytesPerTenant: 1e9, maxBytesPerPod: 1e9 };
+  return new PodTurnLogs({ ...wide, ...bounds }, nowMs);
+}
+
 /** Starts a turn with one reader, as a chat has. */
 export function startTurn(bench: TurnBench, text: string, extra?: Partial<TurnAsk>) {
   const ask = bench.ask(text, extra);
@@ -152,8 +162,8 @@ export async function collect<T>(items: AsyncIterable<T>): Promise<T[]> {
 }
 
 /** Fails unless the events cover the sequences of the log without a gap. */
-export function assertNoGap(events: readonly ChatEvent[]): void {
-  let next = 1n;
+export function assertNoGap(events: readonly ChatEvent[], from = 1n): void {
+  let next = from;
   for (const { firstSequence, sequence } of events) {
     assert.equal(firstSequence, next);
     assert.ok(sequence >= firstSequence);

@@ -33,12 +33,20 @@ export declare type StreamChatRequest = Message$1<"zerolatency.agent.v1.StreamCh
     case: "start";
   } | {
     /**
-     * Cancel the running turn.
+     * Cancel a turn.
      *
      * @generated from field: zerolatency.agent.v1.CancelTurn cancel = 2;
      */
     value: CancelTurn;
     case: "cancel";
+  } | {
+    /**
+     * Read a turn that began on another stream.
+     *
+     * @generated from field: zerolatency.agent.v1.Resume resume = 3;
+     */
+    value: Resume;
+    case: "resume";
   } | { case: undefined; value?: undefined };
 };
 
@@ -182,6 +190,80 @@ export declare type CallToolResponse = Message$1<"zerolatency.agent.v1.CallToolR
  * Use `create(CallToolResponseSchema)` to create a new message.
  */
 export declare const CallToolResponseSchema: GenMessage<CallToolResponse>;
+
+/**
+ * A turn to read again.
+ *
+ * @generated from message zerolatency.agent.v1.ResumeTurnRequest
+ */
+export declare type ResumeTurnRequest = Message$1<"zerolatency.agent.v1.ResumeTurnRequest"> & {
+  /**
+   * From where.
+   *
+   * @generated from field: zerolatency.agent.v1.Resume resume = 1;
+   */
+  resume?: Resume | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.ResumeTurnRequest.
+ * Use `create(ResumeTurnRequestSchema)` to create a new message.
+ */
+export declare const ResumeTurnRequestSchema: GenMessage<ResumeTurnRequest>;
+
+/**
+ * One event of the turn.
+ *
+ * @generated from message zerolatency.agent.v1.ResumeTurnResponse
+ */
+export declare type ResumeTurnResponse = Message$1<"zerolatency.agent.v1.ResumeTurnResponse"> & {
+  /**
+   * The event.
+   *
+   * @generated from field: zerolatency.agent.v1.ChatEvent event = 1;
+   */
+  event?: ChatEvent | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.ResumeTurnResponse.
+ * Use `create(ResumeTurnResponseSchema)` to create a new message.
+ */
+export declare const ResumeTurnResponseSchema: GenMessage<ResumeTurnResponse>;
+
+/**
+ * A turn to cancel.
+ *
+ * @generated from message zerolatency.agent.v1.CancelTurnRequest
+ */
+export declare type CancelTurnRequest = Message$1<"zerolatency.agent.v1.CancelTurnRequest"> & {
+  /**
+   * 32 hexadecimal digits.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.CancelTurnRequest.
+ * Use `create(CancelTurnRequestSchema)` to create a new message.
+ */
+export declare const CancelTurnRequestSchema: GenMessage<CancelTurnRequest>;
+
+/**
+ * The turn has been told.
+ *
+ * @generated from message zerolatency.agent.v1.CancelTurnResponse
+ */
+export declare type CancelTurnResponse = Message$1<"zerolatency.agent.v1.CancelTurnResponse"> & {
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.CancelTurnResponse.
+ * Use `create(CancelTurnResponseSchema)` to create a new message.
+ */
+export declare const CancelTurnResponseSchema: GenMessage<CancelTurnResponse>;
 
 /**
  * A message of the user, and how to answer it.
@@ -338,13 +420,14 @@ export declare type Message = Message$1<"zerolatency.agent.v1.Message"> & {
 export declare const MessageSchema: GenMessage<Message>;
 
 /**
- * Cancels a turn of this stream.
+ * Cancels a turn of this stream, or another turn of the same user. A turn
+ * that has ended or does not exist is ignored.
  *
  * @generated from message zerolatency.agent.v1.CancelTurn
  */
 export declare type CancelTurn = Message$1<"zerolatency.agent.v1.CancelTurn"> & {
   /**
-   * Empty: the running turn.
+   * Empty: the running turn of this stream.
    *
    * @generated from field: string turn_id = 1;
    */
@@ -356,6 +439,35 @@ export declare type CancelTurn = Message$1<"zerolatency.agent.v1.CancelTurn"> & 
  * Use `create(CancelTurnSchema)` to create a new message.
  */
 export declare const CancelTurnSchema: GenMessage<CancelTurn>;
+
+/**
+ * Reads a turn of the same user from a sequence on, to its end. Its events
+ * follow, or one StreamGap and then those that are left. The stream goes on
+ * with the turn's session.
+ *
+ * @generated from message zerolatency.agent.v1.Resume
+ */
+export declare type Resume = Message$1<"zerolatency.agent.v1.Resume"> & {
+  /**
+   * 32 hexadecimal digits.
+   *
+   * @generated from field: string turn_id = 1;
+   */
+  turnId: string;
+
+  /**
+   * The last sequence that the client has. 0: none.
+   *
+   * @generated from field: uint64 after_sequence = 2;
+   */
+  afterSequence: bigint;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.Resume.
+ * Use `create(ResumeSchema)` to create a new message.
+ */
+export declare const ResumeSchema: GenMessage<Resume>;
 
 /**
  * One event of a turn.
@@ -470,6 +582,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
      */
     value: ToolsWithheld;
     case: "toolsWithheld";
+  } | {
+    /**
+     * Events that a resume can no longer get.
+     *
+     * @generated from field: zerolatency.agent.v1.StreamGap stream_gap = 22;
+     */
+    value: StreamGap;
+    case: "streamGap";
   } | {
     /**
      * The turn goes on without the tools of its device.
@@ -627,6 +747,27 @@ export declare type WithheldTool = Message$1<"zerolatency.agent.v1.WithheldTool"
  * Use `create(WithheldToolSchema)` to create a new message.
  */
 export declare const WithheldToolSchema: GenMessage<WithheldTool>;
+
+/**
+ * Stands for the events from first_sequence to sequence, which are no longer
+ * kept. The text that the client has is incomplete from here on.
+ *
+ * @generated from message zerolatency.agent.v1.StreamGap
+ */
+export declare type StreamGap = Message$1<"zerolatency.agent.v1.StreamGap"> & {
+  /**
+   * Why, for people.
+   *
+   * @generated from field: string reason = 1;
+   */
+  reason: string;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.StreamGap.
+ * Use `create(StreamGapSchema)` to create a new message.
+ */
+export declare const StreamGapSchema: GenMessage<StreamGap>;
 
 /**
  * A piece of the answer.
@@ -1299,6 +1440,29 @@ export declare const AgentService: GenService<{
     methodKind: "server_streaming";
     input: typeof CallToolRequestSchema;
     output: typeof CallToolResponseSchema;
+  },
+  /**
+   * The events of a turn that began on another stream, to its end, for
+   * clients that cannot hold a bidirectional stream. Closing the stream
+   * leaves the turn running.
+   *
+   * @generated from rpc zerolatency.agent.v1.AgentService.ResumeTurn
+   */
+  resumeTurn: {
+    methodKind: "server_streaming";
+    input: typeof ResumeTurnRequestSchema;
+    output: typeof ResumeTurnResponseSchema;
+  },
+  /**
+   * Cancels a turn, whichever stream and pod it runs on. The response says
+   * that the turn has been told; its last event tells how it ended.
+   *
+   * @generated from rpc zerolatency.agent.v1.AgentService.CancelTurn
+   */
+  cancelTurn: {
+    methodKind: "unary";
+    input: typeof CancelTurnRequestSchema;
+    output: typeof CancelTurnResponseSchema;
   },
 }>;
 
