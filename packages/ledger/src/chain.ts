@@ -11,7 +11,7 @@ import { leafHash, MerkleFrontier } from './tree.ts';
 
 export type ChainStep =
   | { readonly record: LedgerRecord; readonly leaf: Uint8Array; readonly fault?: undefined }
-  | { readonly fault: ChainFault };
+  | { readonly record?: undefined; readonly fault: ChainFault };
 
 export interface ChainFault {
   /** prev: either this record or the one before it was altered. */

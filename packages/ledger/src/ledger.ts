@@ -111,7 +111,7 @@ export class Ledger {
     this.#maxSegmentBytes = options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
     this.cutBytes = recovered.cutBytes;
     this.adopted = recovered.adopted;
-    this.lateReceipts = new Set(recovered.late.flatMap(receiptOf));
+    this.lateReceipts = recovered.lateReceipts;
     this.#queue = new CommitQueue({
       store,
       onBatch: () => this.#closeBatch(),
@@ -228,6 +228,7 @@ export class Ledger {
   async end(by?: string): Promise<void> {
     if (!this.#chain.isEnded) this.#add({ kind: 'ledger.ended', body: { by } });
     await this.close();
+    await this.#store.end?.();
   }
 
   /**
@@ -342,10 +343,9 @@ export class Ledger {
   #fail(reason: unknown): void {
     if (this.#failure !== undefined) return;
     const what = reason instanceof Error ? reason.message : String(reason);
-    this.#failure =
-      reason instanceof ZlError
-        ? reason
-        : new ZlError('ledger.failed', `the ledger cannot be written: ${what}`, { cause: reason });
+    this.#failure = isOwn(reason)
+      ? reason
+      : new ZlError('ledger.failed', `the ledger cannot be written: ${what}`, { cause: reason });
     this.#options.onFailure?.(this.#failure);
   }
 }
@@ -387,12 +387,13 @@ async function open(
   }
 }
 
-function receiptOf({ kind, body }: LedgerRecord): string[] {
-  return kind === 'call.receipt' ? [body.callId] : [];
+/** Whoever uses the ledger need not know where it lies. */
+function isOwn(reason: unknown): reason is ZlError {
+  return reason instanceof ZlError && reason.id !== 'postgres.failed';
 }
 
 function refuse(reason: unknown): never {
-  if (reason instanceof ZlError && reason.id.startsWith('ledger.')) throw reason;
+  if (isOwn(reason)) throw reason;
   const what = reason instanceof Error ? reason.message : String(reason);
   throw new ZlError('ledger.failed', `the ledger cannot be opened: ${what}`, { cause: reason });
 }

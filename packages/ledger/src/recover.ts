@@ -20,8 +20,8 @@ export interface Recovered {
   readonly checkpoint?: Checkpoint;
   /** Whole records above the checkpoint, which a crash left unsigned. */
   readonly adopted: number;
-  /** Records beyond the acknowledged ones of a ledger that failed: stored, and nobody was told. */
-  readonly late: readonly LedgerRecord[];
+  /** Calls of a ledger that failed whose receipt was stored, although its writer was told otherwise. */
+  readonly lateReceipts: ReadonlySet<string>;
 }
 
 interface RecoverOptions {
@@ -77,15 +77,15 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   }
   assertHolds(anchors, scan);
   assertSigned(scan, checkpoint, floor);
-  const { chain, late } = scan;
+  const { chain, lateReceipts } = scan;
   const adopted = Math.max(0, scan.size - anchoredSize);
   const last = unchecked.at(-1);
   if (last === undefined) {
-    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted, late };
+    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted, lateReceipts };
   }
   if (scan.segmentLines > 0) {
     const { segmentBytes } = scan;
-    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted, late };
+    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted, lateReceipts };
   }
   // A crash fell between the creation of the file and its first record.
   await store.cut?.({ segment: last, start: 0 });
@@ -166,7 +166,7 @@ class Scan {
   /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
-  readonly late: LedgerRecord[] = [];
+  readonly lateReceipts = new Set<string>();
 
   constructor(rules: ScanRules) {
     this.#rules = rules;
@@ -193,7 +193,9 @@ class Scan {
       const step = this.chain.step(line, isFirst);
       const fault = step.fault ?? this.#anchorFault() ?? this.#receiptFault(step.record);
       if (fault !== undefined) return { segment, line, ...fault };
-      if (isLate && step.fault === undefined) this.late.push(step.record);
+      if (isLate && step.record?.kind === 'call.receipt') {
+        this.lateReceipts.add(step.record.body.callId);
+      }
       this.segmentLines++;
       if (!isFirst) this.segmentBytes += line.bytes.byteLength + 1;
     }

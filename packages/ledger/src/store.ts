@@ -48,6 +48,8 @@ export interface LedgerStore extends LedgerSource {
   keepBundle(digest: string, text: Uint8Array): void;
   /** Where the newest checkpoint is remembered beside the ledger. */
   readonly floor?: LedgerFloor | undefined;
+  /** After its last record and checkpoint: nobody takes it over. */
+  end?(): Promise<void>;
   /** Where another process has ended this ledger: the one to go on with. */
   successor?(): Promise<LedgerStore | undefined>;
   close(): Promise<void>;
