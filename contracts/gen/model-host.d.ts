@@ -184,6 +184,12 @@ export interface HostSettings {
     readonly pricesFile: string;
   };
   /**
+   * Agents that models call as tools, by name: the tool of researcher is agent.researcher. The policy decides who may call it.
+   */
+  readonly agents: {
+    readonly [k: string]: Agent;
+  };
+  /**
    * The relays of the devices. Without urls, chats have no device tools.
    */
   readonly relay: {
@@ -510,6 +516,27 @@ export interface Vendor {
    */
   readonly timeout: string;
   readonly maxReply: string;
+}
+/**
+ * A call runs a nested turn, which spends the budget of the outer one.
+ */
+export interface Agent {
+  /**
+   * For the models that may call it.
+   */
+  readonly description: string;
+  /**
+   * Model alias. Empty: the one of the outer turn.
+   */
+  readonly model: string;
+  /**
+   * Instructions before those that every turn gives its model.
+   */
+  readonly prompt: string;
+  /**
+   * The only tools that the agent may call, such as fs.read. Calls of an agent need turn.maxToolDepth of 2 or more.
+   */
+  readonly tools: readonly string[];
 }
 /**
  * The signed list of revoked devices. If these files are not configured, no device is ever revoked here; if they are and there is no valid list, no device is admitted.

@@ -78,3 +78,16 @@ test('[PROV-04] a provider without an address or a key, or with a key in clear t
     maxReplyBytes: 16 * 1024 * 1024,
   });
 });
+
+test('[HOST-07] an agent with an unknown model, or tools that it could never call, is refused', () => {
+  const agents = (agent: object, flags: object = {}) =>
+    load({ 'rpc.tls': TLS, agents: { helper: { description: 'Helps.', ...agent } }, ...flags })
+      .agents;
+  assert.deepEqual(agents({}), [
+    { name: 'helper', description: 'Helps.', model: '', prompt: '', tools: [] },
+  ]);
+  assert.throws(() => agents({ model: 'none' }), /agents\.helper\.model: "none" is not an alias/);
+  const tools = ['fs.read'];
+  assert.throws(() => agents({ tools }), /agents\.helper\.tools: turn\.maxToolDepth is 1/);
+  assert.deepEqual(agents({ tools }, { 'turn.maxToolDepth': 2 })[0]?.tools, tools);
+});

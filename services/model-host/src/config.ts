@@ -94,6 +94,7 @@ function compile(settings: HostSettings) {
         User: limits.streamsPerUser,
       },
     },
+    agents: compileAgents(settings),
     drain: { deadlineMs: parseDurationMs(drain.deadline) },
   };
 }
@@ -109,6 +110,20 @@ function compileTurnLog(turnLog: HostSettings['turnLog']) {
     maxBytesPerTenant: parseBytes(turnLog.maxBytesPerTenant),
     maxBytesPerPod: parseBytes(turnLog.maxBytesPerPod),
   };
+}
+
+function compileAgents({ agents, turn, models }: HostSettings) {
+  return Object.entries(agents).map(([name, agent]) => {
+    if (agent.model !== '' && models.aliases[agent.model] === undefined) {
+      const why = `"${agent.model}" is not an alias of models.aliases`;
+      throw new ZlError('config.invalid', `agents.${name}.model: ${why}`);
+    }
+    if (agent.tools.length > 0 && turn.maxToolDepth < 2) {
+      const why = `turn.maxToolDepth is ${turn.maxToolDepth}; calls of an agent need 2 or more`;
+      throw new ZlError('config.invalid', `agents.${name}.tools: ${why}`);
+    }
+    return { name, ...agent };
+  });
 }
 
 /** Without TLS it is cleartext on loopback. */

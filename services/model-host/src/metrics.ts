@@ -37,6 +37,7 @@ export function turnMetrics(registry: Registry) {
     firstToken: metric(registry, 'zl_host_time_to_first_token_seconds').labels(),
     addedFirstToken: metric(registry, 'zl_host_added_first_token_seconds').labels(),
     requests: metric(registry, 'zl_host_provider_requests_total'),
+    unreadable: metric(registry, 'zl_host_unreadable_replies_total'),
     firstPart: metric(registry, 'zl_host_provider_first_token_seconds'),
     fallbacks: metric(registry, 'zl_host_provider_fallbacks_total'),
   };

@@ -63,11 +63,21 @@ export interface NestedTurn {
   readonly error?: ZlError;
 }
 
+export interface NestedTask {
+  readonly text: string;
+  /** Alias; that of the outer turn when absent or empty. */
+  readonly model?: string;
+  /** Before the instructions that every turn gives its model. */
+  readonly prompt?: string;
+  /** Those that its model may see and call; all of the outer turn's when absent. */
+  readonly tools?: readonly string[];
+}
+
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: ToolCallProgress) => void;
   /** Runs a turn inside the call, at the cost of its own: how an agent is offered as a tool. */
-  readonly startTurn?: (text: string, signal: AbortSignal) => Promise<NestedTurn>;
+  readonly startTurn?: (task: NestedTask, signal: AbortSignal) => Promise<NestedTurn>;
 }
 
 /** A call that has its id and was neither decided, validated nor sent. */
@@ -106,8 +116,14 @@ export interface Toolbox {
 /** How often each tool was called by a turn and the turns nested in it, which share the map. */
 export type CallCounts = Map<string, number>;
 
+export interface ToolboxOptions {
+  readonly counts?: CallCounts;
+  /** Other tools do not exist for the turn. Undefined: all may be seen and called. */
+  readonly tools?: readonly string[] | undefined;
+}
+
 export interface Toolboxes {
-  open(scope: TurnScope, signal: AbortSignal, counts?: CallCounts): Promise<Toolbox>;
+  open(scope: TurnScope, signal: AbortSignal, options?: ToolboxOptions): Promise<Toolbox>;
 }
 
 export interface TurnRecord {

@@ -18,6 +18,7 @@ interface Scenario {
   readonly limits?: Parameters<typeof start>[0]['limits'];
   readonly deviceId?: string;
   readonly deviceOptional?: boolean;
+  readonly settings?: Readonly<Record<string, unknown>>;
   /** The client cancels as soon as it sees this event. */
   readonly cancelAt?: ChatEvent['event']['case'];
 }
@@ -30,6 +31,10 @@ const fsRead: FakeTool = ({ arguments: { path } }) => {
 };
 const denied: FakeTool = () => {
   throw new ZlError('policy.denied', 'rule "no-secrets" denies it');
+};
+const reader: FakeTool = async ({ arguments: { task }, signal, startTurn }) => {
+  const turn = await startTurn?.({ text: String(task) }, signal);
+  return { content: turn?.text };
 };
 const waits: FakeTool = ({ signal }) =>
   new Promise((_, reject) => {
@@ -49,6 +54,17 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     tools: { 'fs.read': fsRead },
     deviceId: AWAY,
     deviceOptional: true,
+  },
+  'agent-calls-a-tool': {
+    says: 'delegate',
+    rules: `
+- when: { after: results }
+  reply: [{ text: 'so: {{result}}' }]
+- when: { text: '^delegate' }
+  reply: [{ text: 'One moment. ' }, { toolCalls: [{ tool: agent.reader, arguments: { task: look } }] }]
+- reply: [{ text: 'unseen ' }, { toolCalls: [{ tool: fs.read, arguments: { path: b.txt } }] }]`,
+    tools: { 'agent.reader': reader, 'fs.read': fsRead },
+    settings: { 'turn.maxToolDepth': 2 },
   },
   'one-call-of-two-fails': {
     says: 'read welcome.txt and nothing.txt',
@@ -94,8 +110,8 @@ const scenarios: Readonly<Record<string, Scenario>> = {
 for (const [name, scenario] of Object.entries(scenarios)) {
   test(`[HOST-01] [HOST-02] the transcript of ${name} is unchanged`, async (t) => {
     const { rules = '', tools = {}, says, limits, deviceId = 'laptop', cancelAt } = scenario;
-    const { deviceOptional = false } = scenario;
-    const host = await startTestHost(t, { rules, tools });
+    const { deviceOptional = false, settings = {} } = scenario;
+    const host = await startTestHost(t, { rules, tools, settings });
     const requests = new Requests();
     requests.send(
       start({

@@ -11,8 +11,6 @@ import { readArguments } from '../src/turn/tool-step.ts';
 import { clockNow, type HostTool, hostExecutor } from './host-tools.ts';
 import { assertEnds, started } from './relay/started.ts';
 import { never, SCOPE } from './relay/tool-world.ts';
-import { textOf } from './support/streams.ts';
-import { runTurn, turnBench } from './support/turn-bench.ts';
 
 const executors = [hostExecutor(clockNow)];
 
@@ -93,37 +91,6 @@ test('a tool of the host that does not stop leaves the outcome unknown', async (
   assert.equal(verify(result.receiptJson).value?.receipt.outcome, 'unknown');
 });
 
-test('[HOST-07] an agent is a tool of the host whose call runs a nested turn', async (t) => {
-  const agent: HostTool = {
-    ...clockNow,
-    name: 'agent.ask',
-    inputSchema: { type: 'object', required: ['task'], properties: { task: { type: 'string' } } },
-    resultSchema: { type: 'object' },
-    async run(args, { startTurn, signal }) {
-      const { task } = args as { task: string };
-      const { text, error } = (await startTurn?.(task, signal)) ?? {};
-      if (error !== undefined) throw error;
-      return { content: text };
-    },
-  };
-  const { toolboxes } = await started(t, { executors: [hostExecutor(agent, clockNow)] });
-  const rules = `
-- when: { after: failure }
-  reply: [{ text: 'failed: {{error}}' }]
-- when: { after: results }
-  reply: [{ text: 'heard {{result}}' }]
-- when: { text: '^ask' }
-  reply: [{ toolCalls: [{ tool: agent.ask, arguments: { task: time } }] }]
-- reply: [{ toolCalls: [{ tool: clock.now }] }]`;
-  const limits = { maxSteps: 4, timeoutMs: 60_000, maxInputTokens: 1e6, maxOutputTokens: 1e6 };
-  const ask = (maxToolDepth: number) => {
-    const deps = { toolboxes, limits: { ...limits, maxToolDepth } };
-    return runTurn(turnBench({ rules, deps }), 'ask');
-  };
-  assert.match(textOf(await ask(2)), /^heard heard \{"time":/);
-  assert.match(textOf(await ask(1)), /^failed: budget\.depth/);
-});
-
 test('a tool of the host that throws fails with its error, and its secret masked', async (t) => {
   const secret = `ghp_${'a1B2c3D4e5'.repeat(4).slice(0, 36)}`;
   const broken: HostTool = {
@@ -164,13 +131,13 @@ test('[TOOL-04] a tool of the host that goes on after its call records, reports 
   });
   await eventually(() => late !== undefined);
   const notMine = AbortSignal.any([]);
-  await late!.startTurn!('before the deadline', notMine);
+  await late!.startTurn!({ text: 'before the deadline' }, notMine);
   assertEnds(await running, 'unknown', 'call.unknown_outcome');
   assert.equal(turns[0]?.aborted, true);
   late!.onProgress!({ receivedBytes: 1, message: 'late' });
   assert.deepEqual(reports, []);
   assert.throws(() => late!.intend(), { id: 'call.cancelled' });
-  await assert.rejects(late!.startTurn!('late', notMine), { id: 'call.cancelled' });
+  await assert.rejects(late!.startTurn!({ text: 'late' }, notMine), { id: 'call.cancelled' });
   assert.equal(turns.length, 1);
   assert.deepEqual(ledger.openIntents(), []);
 });

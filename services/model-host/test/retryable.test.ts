@@ -122,7 +122,7 @@ const agent: HostTool = {
   inputSchema: ANYTHING,
   hasEffects: false,
   async run(args, { startTurn, signal }) {
-    const { error, text } = (await startTurn?.(JSON.stringify(args), signal)) ?? {};
+    const { error, text } = (await startTurn?.({ text: JSON.stringify(args) }, signal)) ?? {};
     if (error !== undefined) throw error;
     return { text };
   },

@@ -45,6 +45,7 @@ import { createToolboxes } from '../calls/toolbox.ts';
 import type { HostConfig } from '../config.ts';
 import type { OverviewSources } from '../console/overview.ts';
 import type { RecentTurns } from '../console/recent-turns.ts';
+import { agentExecutor } from '../executors/agent/agent-executor.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { NO_DEVICES } from '../executors/device/remote-call.ts';
 import {
@@ -108,6 +109,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
   const { timeoutMs, maxResultBytes: maxBytes, callsPerTurn, contractsDir } = config.tools;
   const contracts = loadToolContracts(contractsDir || DEFAULT_CONTRACTS_DIR);
   const executors = [
+    ...(config.agents.length > 0 ? [agentExecutor(config.agents)] : []),
     deviceExecutor({
       devices: relay ?? NO_DEVICES,
       contracts,

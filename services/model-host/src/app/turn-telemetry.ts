@@ -155,6 +155,10 @@ class TurnTelemetry implements TurnObserver {
     } else cost.labels(labels).inc(usdOf(costNanoUsd));
   }
 
+  unreadable(place: Parameters<TurnObserver['unreadable']>[0]): void {
+    this.#deps.metrics.unreadable.labels({ place }).inc();
+  }
+
   unrecorded(err: unknown): void {
     this.#deps.log.error({ ...this.attributes, err }, 'the record of a turn could not be written');
   }

@@ -6,7 +6,14 @@ import { argumentsDigest, newArgumentSalt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import { inSpan } from '@zerolatency/service/telemetry';
 import { canonicalText, type Digest, type Signer } from '@zerolatency/signing';
-import type { CallOptions, PreparedCall, ToolArguments, ToolResult, TurnScope } from '../ports.ts';
+import type {
+  CallOptions,
+  NestedTask,
+  PreparedCall,
+  ToolArguments,
+  ToolResult,
+  TurnScope,
+} from '../ports.ts';
 import type {
   CallFacts,
   CallLedger,
@@ -339,9 +346,9 @@ function boundedContext(
       else onProgress({ ...progress, message: maskText(message, { onMasked }).text });
     },
     ...(startTurn && {
-      async startTurn(text: string, given: AbortSignal) {
+      async startTurn(task: NestedTask, given: AbortSignal) {
         over.throwIfAborted();
-        return startTurn(text, AbortSignal.any([given, signal, over]));
+        return startTurn(task, AbortSignal.any([given, signal, over]));
       },
     }),
   };

@@ -200,7 +200,7 @@ test('[HOST-07] toolboxes of nested turns count into the caps of the outer turn'
     const counts = new Map();
     const outcomes: string[] = [];
     for (const turnId of ['outer', 'nested', 'nested-in-nested']) {
-      const toolbox = await toolboxes.open({ ...SCOPE, turnId }, never, counts);
+      const toolbox = await toolboxes.open({ ...SCOPE, turnId }, never, { counts });
       const call = toolbox.prepare('fs.read', readArguments('{"path":"/a"}'));
       outcomes.push((await call.run({ signal: never })).outcome);
     }

@@ -43,14 +43,15 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
   const { executors, policy, ledger, signer, metrics, onEnded, tracer } = options;
   const limits = { ...DEFAULT_TOOL_LIMITS, ...options.limits };
   return {
-    async open(scope, signal, counts = new Map()) {
+    async open(scope, signal, { counts = new Map(), tools } = {}) {
+      const isNamed = (name: string) => tools === undefined || tools.includes(name);
       const opened = await Promise.all(executors.map((executor) => executor.open(scope, signal)));
       const maxCalls = limits.callsPerTurn;
       const decider = new CallDecider({ policy, scope, counts, maxCalls, metrics });
       const deps: ToolCallDeps = {
         scope,
         decide: (...call) => decider.decide(...call),
-        find: (name) => find(opened, name),
+        find: (name) => (isNamed(name) ? find(opened, name) : undefined),
         ledger,
         signer,
         limits,
@@ -61,7 +62,9 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         traceparent: () => inject(),
       };
       return {
-        ...decider.partition(readyTools(opened)),
+        ...decider.partition(
+          readyTools(opened).filter(({ definition }) => isNamed(definition.name)),
+        ),
         prepare: (tool, args) => new ToolCall(deps, tool, args),
       };
     },

@@ -36,7 +36,7 @@ const RULES = `
 
 /** An agent offered as a tool: its call runs a turn of its own. */
 const agent: FakeTool = async ({ arguments: { task }, signal, startTurn: start }) => {
-  const { text, error } = (await start?.(String(task), signal)) ?? {};
+  const { text, error } = (await start?.({ text: String(task) }, signal)) ?? {};
   if (error !== undefined) throw error;
   return { content: text };
 };
@@ -60,7 +60,7 @@ test('[HOST-07] a nested turn calls tools up to max_tool_depth', async () => {
   const world = bench({ deps: { limits } });
   const events = await runTurn(world, 'delegate look around');
   assert.equal(textOf(events), 'heard heard a tree');
-  assert.deepEqual(callErrors(events), [undefined]);
+  assert.deepEqual(callErrors(events), [undefined, undefined]);
   assert.ok(world.toolboxes.log.includes('ran look'));
 });
 
@@ -198,7 +198,7 @@ test('[HOST-05] cancelling the outer turn cancels the nested one', async () => {
 
 test('[HOST-07] turns that one call starts at once share what the call may spend', async () => {
   const crowd: FakeTool = async ({ signal, startTurn: start }) => {
-    const ended = await Promise.all(['a', 'b', 'c'].map((task) => start!(task, signal)));
+    const ended = await Promise.all(['a', 'b', 'c'].map((task) => start!({ text: task }, signal)));
     return { content: ended.map(({ outcome, error }) => error?.id ?? outcome).join() };
   };
   const world = bench({ provider: costly, tools: { agent: crowd } });
@@ -259,7 +259,7 @@ test('[HOST-07] however the turns of one call overlap, together they spend no mo
       const start = nestedTurns({
         share: { maxInputTokens: 2000, maxOutputTokens: unused },
         budget,
-        async run(text, { maxOutputTokens: left }) {
+        async run({ text }, { maxOutputTokens: left }) {
           unused -= left;
           assert.ok(unused >= 0);
           const outputTokens = Math.floor(left * Number(text));
@@ -271,7 +271,7 @@ test('[HOST-07] however the turns of one call overlap, together they spend no mo
         },
       });
       const signal = new AbortController().signal;
-      const running = shares.map((share) => start(String(share), signal));
+      const running = shares.map((share) => start({ text: String(share) }, signal));
       await schedule.waitAll();
       await Promise.all(running);
       assert.equal(budget.spentInAll.outputTokens, 1000 - unused);

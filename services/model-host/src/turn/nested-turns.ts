@@ -1,5 +1,5 @@
-import type { CallOptions } from '../ports.ts';
-import { TokenBudget, type TokenLimits, type TokenUsage } from './budget.ts';
+import type { CallOptions, NestedTask } from '../ports.ts';
+import { NOTHING_SPENT, TokenBudget, type TokenLimits, type TokenUsage } from './budget.ts';
 import type { TurnEnd } from './turn.ts';
 
 export interface NestedTurnsOptions {
@@ -7,7 +7,7 @@ export interface NestedTurnsOptions {
   readonly share: TokenLimits;
   /** Of the outer turn, which pays. */
   readonly budget: TokenBudget;
-  readonly run: (text: string, left: TokenLimits, signal: AbortSignal) => Promise<TurnEnd>;
+  readonly run: (task: NestedTask, left: TokenLimits, signal: AbortSignal) => Promise<TurnEnd>;
 }
 
 /** Starts turns inside one call. */
@@ -21,17 +21,22 @@ export function nestedTurns({
     allowance.chargeNested(usage);
     budget.chargeNested(usage);
   };
-  return async (text, signal) => {
+  return async (task, signal) => {
     const left = allowance.shareAmong(1);
     // Set aside until it ends, because a call may start another one meanwhile.
     charge({ inputTokens: left.maxInputTokens, outputTokens: left.maxOutputTokens });
-    const { state, happened, answer, usage } = await run(text, left, signal);
-    charge({
-      ...usage,
-      inputTokens: usage.inputTokens - left.maxInputTokens,
-      outputTokens: usage.outputTokens - left.maxOutputTokens,
-    });
-    if (state.at !== 'done') return { outcome: state.at, happened, text: '', error: state.error };
-    return { outcome: 'done', happened, text: answer };
+    let used: TokenUsage = NOTHING_SPENT;
+    try {
+      const { state, happened, answer, usage } = await run(task, left, signal);
+      used = usage;
+      if (state.at === 'done') return { outcome: 'done', happened, text: answer };
+      return { outcome: state.at, happened, text: '', error: state.error };
+    } finally {
+      charge({
+        ...used,
+        inputTokens: used.inputTokens - left.maxInputTokens,
+        outputTokens: used.outputTokens - left.maxOutputTokens,
+      });
+    }
   };
 }

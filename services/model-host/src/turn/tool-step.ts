@@ -9,7 +9,13 @@ import type {
   ToolCallProgress,
   ToolResult,
 } from '../ports.ts';
-import type { ToolAnswer, ToolCallRequest } from '../providers/port.ts';
+import type {
+  AssistantPart,
+  ModelMessage,
+  ToolAnswer,
+  ToolCallRequest,
+} from '../providers/port.ts';
+import type { Reply } from '../providers/reply.ts';
 import type { TurnLog } from './turn-log.ts';
 
 export interface AskedCall {
@@ -22,6 +28,8 @@ export interface ToolStep {
   readonly calls: readonly AskedCall[];
   readonly step: number;
   readonly events: TurnLog;
+  /** The call that started the turn; empty for the turn of a person. */
+  readonly parentCallId: string;
   readonly effects: EffectTracker;
   readonly startTurn: (callId: string) => NonNullable<CallOptions['startTurn']>;
   readonly maxResultBytes: number;
@@ -44,9 +52,9 @@ const PROGRESS_EVERY_BYTES = 64 * 1024;
  * When cancelled, it still returns only after every call has its outcome.
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
-  const { toolbox, events, effects, startTurn } = step;
+  const { toolbox, events, effects, startTurn, parentCallId } = step;
   const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.toolName, args));
-  for (const call of prepared) events.started(call, step.step);
+  for (const call of prepared) events.started(call, { step: step.step, parentCallId });
   const running = prepared.map((call) =>
     effects.during(
       call.run({
@@ -99,6 +107,54 @@ function bounded(text: string, maxBytes: number): string {
   // Back to the first byte of a character: continuation bytes are 10xxxxxx.
   while (end > 0 && ((bytes[end] ?? 0) & 0xc0) === 0x80) end -= 1;
   return `${bytes.toString('utf8', 0, end)}\n[cut: ${end} of ${length} bytes shown]`;
+}
+
+/** Where the calls of a reply could not be read: in its JSON plan, its arguments, or in their number. */
+export type FaultPlace = 'plan' | 'arguments' | 'calls';
+
+type ReadCalls =
+  | { readonly calls: readonly AskedCall[]; readonly fault?: undefined }
+  | {
+      readonly calls?: undefined;
+      /** The reason is for the model. */
+      readonly fault: { readonly in: FaultPlace; readonly reason: string };
+    };
+
+/** The calls of a reply, unless one of them cannot run: then none does. */
+export function readCalls(
+  { toolCalls, unreadable }: Pick<Reply, 'toolCalls' | 'unreadable'>,
+  maxCalls: number,
+): ReadCalls {
+  if (unreadable !== undefined) return { fault: { in: 'plan', reason: unreadable } };
+  if (toolCalls.length > maxCalls) {
+    const reason = `${toolCalls.length} tool calls at once, ${maxCalls} are allowed`;
+    return { fault: { in: 'calls', reason } };
+  }
+  const calls = toolCalls.map((request) => ({ request, args: readArguments(request.input) }));
+  const wrong = calls.find(({ args }) => args.error !== undefined);
+  if (wrong === undefined) return { calls };
+  const { request, args } = wrong;
+  const reason = `the arguments of ${request.toolName.slice(0, 100)} ${args.error?.message}`;
+  return { fault: { in: 'arguments', reason } };
+}
+
+/** A reply as the next request repeats it, signatures included; undefined when providers would refuse it. */
+export function assistantMessage(
+  parts: Reply['parts'],
+  calls: readonly AskedCall[],
+): ModelMessage | undefined {
+  const inputs = new Map(calls.map(({ request, args }) => [request, args.value]));
+  const content = parts.flatMap((part): AssistantPart[] => {
+    if (part.type !== 'tool-call') return [part];
+    // A call that a filter stopped gets no result, and providers refuse one without.
+    if (!inputs.has(part)) return [];
+    const { type, toolCallId, toolName, providerMetadata: providerOptions } = part;
+    const call = { type, toolCallId, toolName, input: inputs.get(part) };
+    return [providerOptions === undefined ? call : { ...call, providerOptions }];
+  });
+  // Reasoning by itself is refused by its provider, and an empty message by all of them.
+  const isEmpty = content.every((part) => part.type === 'reasoning');
+  return isEmpty ? undefined : { role: 'assistant', content };
 }
 
 /** Fits a long text; more belongs in a file. */

@@ -96,8 +96,11 @@ export class TurnLog {
     if (text !== '') this.#append({ case: 'assistantDelta', value: { text } });
   }
 
-  started({ callId, tool, argumentsJson, argumentsDigest }: PreparedCall, step: number): void {
-    const value = { callId, tool, argumentsJson, argumentsDigest, step };
+  started(
+    { callId, tool, argumentsJson, argumentsDigest }: PreparedCall,
+    asked: { readonly step: number; readonly parentCallId?: string },
+  ): void {
+    const value = { callId, tool, argumentsJson, argumentsDigest, ...asked };
     this.#append({ case: 'toolCallStarted', value });
   }
 

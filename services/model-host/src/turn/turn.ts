@@ -4,7 +4,7 @@ import { durationFromMicros } from '@zerolatency/service/rpc';
 import { EffectTracker } from '../calls/settle.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
-import type { AssistantPart, ModelMessage } from '../providers/port.ts';
+import type { ModelMessage } from '../providers/port.ts';
 import type { Prices } from '../providers/prices.ts';
 import type { Reply } from '../providers/reply.ts';
 import type { RetryOptions } from '../providers/route.ts';
@@ -21,7 +21,7 @@ import {
   transition,
 } from './state.ts';
 import { TurnClock, type TurnObserver } from './telemetry.ts';
-import { type AskedCall, readArguments, runToolStep } from './tool-step.ts';
+import { type AskedCall, assistantMessage, readCalls, runToolStep } from './tool-step.ts';
 import { type TurnLog, usageOf } from './turn-log.ts';
 
 /** Nothing has happened yet, and only the tools of the device are out of reach. */
@@ -48,8 +48,13 @@ export interface TurnRequest {
   readonly mayReplaceText?: boolean | undefined;
   /** 0 for a person's turn; a turn that a tool call starts is one level deeper. */
   readonly depth: number;
-  /** The call that started a nested turn. */
+  /** The call that started a nested turn, and where the events of its own calls go. */
   readonly parentCallId?: string;
+  readonly callEvents?: TurnLog;
+  /** Before the instructions that every turn gives its model. */
+  readonly prompt?: string | undefined;
+  /** Those that the model may see and call; all when undefined. */
+  readonly tools?: readonly string[] | undefined;
   /** Shared with the outer turn; nested turns must not widen the limits on calls per turn. */
   readonly callCounts?: CallCounts;
 }
@@ -71,8 +76,10 @@ export interface TurnDeps {
 }
 
 /** Its scope but for the turn's id, its limits and its end come from the outer turn. */
-export type NestedRequest = Omit<TurnRequest, 'scope'> & {
+export type NestedRequest = Omit<TurnRequest, 'scope' | 'model'> & {
   readonly scope: Omit<TurnScope, 'turnId'>;
+  /** Or its alias. */
+  readonly model: Model | string;
 };
 
 export interface TurnEnd {
@@ -190,7 +197,8 @@ export class Turn {
   }
 
   async #openToolbox(signal: AbortSignal): Promise<Toolbox> {
-    const open = () => this.#deps.toolboxes.open(this.#scope, signal, this.#callCounts);
+    const options = { counts: this.#callCounts, tools: this.#request.tools };
+    const open = () => this.#deps.toolboxes.open(this.#scope, signal, options);
     const { deviceId } = this.#scope;
     try {
       return await open();
@@ -208,7 +216,11 @@ export class Turn {
     this.#reply = await runModelStep(
       {
         model: this.#request.model,
-        request: { system: systemPrompt(tools), messages: this.#messages, tools },
+        request: {
+          system: systemPrompt(tools, this.#request.prompt),
+          messages: this.#messages,
+          tools,
+        },
         retries: this.#deps.retries,
         deadlineMs: this.#deadlineMs,
         mayReplaceText: this.#request.mayReplaceText ?? false,
@@ -220,18 +232,20 @@ export class Turn {
       },
       signal,
     );
-    const { toolCalls } = this.#reply;
-    const reason = this.#readCalls();
-    if (reason !== undefined) {
+    const { calls, fault } = readCalls(this.#reply, this.#deps.bounds.maxCallsPerStep);
+    if (fault !== undefined) {
+      this.#deps.observer.unreadable(fault.in);
       this.#remember(textOf(this.#reply.parts));
-      this.#messages.push(userMessage(reprompt(reason)));
-      return { type: 'unparsable', reason };
+      this.#messages.push(userMessage(reprompt(fault.reason)));
+      return { type: 'unparsable', reason: fault.reason };
     }
-    this.#rememberReply();
-    if (toolCalls.length === 0) return { type: 'answered' };
+    this.#calls = calls;
+    const said = assistantMessage(this.#reply.parts, calls);
+    if (said !== undefined) this.#messages.push(said);
+    if (calls.length === 0) return { type: 'answered' };
     // As with max_steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
-    return { type: 'asked', calls: toolCalls.length, depth: this.#request.depth + 1 };
+    return { type: 'asked', calls: calls.length, depth: this.#request.depth + 1 };
   }
 
   async #callTools(step: number, signal: AbortSignal): Promise<TurnInput> {
@@ -241,7 +255,8 @@ export class Turn {
         toolbox: this.#toolbox,
         calls: this.#calls,
         step,
-        events: this.#events,
+        events: this.#callEvents,
+        parentCallId: this.#request.parentCallId ?? '',
         effects: this.#effects,
         startTurn: (callId) => this.#nestedTurns(callId, share),
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
@@ -254,11 +269,16 @@ export class Turn {
     return { type: this.#request.call === undefined ? 'acted' : 'answered' };
   }
 
+  /** Calls of nested turns are events of the turn that a client reads. */
+  get #callEvents(): TurnLog {
+    return this.#request.callEvents ?? this.#events;
+  }
+
   /** Made when the call starts its first turn, which few calls do. */
   #nestedTurns(parentCallId: string, share: TokenLimits): NonNullable<CallOptions['startTurn']> {
     const { model, limits, depth } = this.#request;
     const same = {
-      ...{ scope: this.#scope, model, callCounts: this.#callCounts, parentCallId },
+      ...{ scope: this.#scope, callCounts: this.#callCounts, parentCallId },
       // Nobody reads the text of a nested turn before it is whole.
       mayReplaceText: true,
     };
@@ -267,50 +287,18 @@ export class Turn {
       turns ??= nestedTurns({
         share,
         budget: this.#budget,
-        run: (text, left, signal) => {
-          const messages = [userMessage(text)];
-          const narrowed = { ...limits, ...left };
-          const nested = { ...same, messages, limits: narrowed, depth: depth + 1 };
+        run: ({ text, model: alias, prompt, tools }, left, signal) => {
+          const nested = {
+            ...{ ...same, callEvents: this.#callEvents, depth: depth + 1 },
+            ...{ model: alias || model, prompt, tools },
+            messages: [userMessage(text)],
+            limits: { ...limits, ...left },
+          };
           return this.#deps.runNested(nested, signal);
         },
       });
       return turns(...task);
     };
-  }
-
-  /** Returns why the calls of the reply cannot run; undefined when they can. */
-  #readCalls(): string | undefined {
-    const { toolCalls, unreadable: unread } = this.#reply;
-    if (unread !== undefined) return unread;
-    const { maxCallsPerStep } = this.#deps.bounds;
-    if (toolCalls.length > maxCallsPerStep) {
-      return `${toolCalls.length} tool calls at once, ${maxCallsPerStep} are allowed`;
-    }
-    this.#calls = toolCalls.map((request) => ({
-      request,
-      args: readArguments(request.input),
-    }));
-    const unreadable = this.#calls.find(({ args }) => args.error !== undefined);
-    if (unreadable === undefined) return undefined;
-    const { request, args } = unreadable;
-    return `the arguments of ${request.toolName.slice(0, 100)} ${args.error?.message}`;
-  }
-
-  /** The reply as the next request repeats it, signatures included. */
-  #rememberReply(): void {
-    const inputs = new Map(this.#calls.map(({ request, args }) => [request, args.value]));
-    const content = this.#reply.parts.flatMap((part): AssistantPart[] => {
-      if (part.type !== 'tool-call') return [part];
-      // A call that a filter stopped gets no result, and providers refuse one without.
-      if (!inputs.has(part)) return [];
-      const { type, toolCallId, toolName, providerMetadata: providerOptions } = part;
-      const call = { type, toolCallId, toolName, input: inputs.get(part) };
-      return [providerOptions === undefined ? call : { ...call, providerOptions }];
-    });
-    // Reasoning by itself is refused by its provider, and an empty message by all of them.
-    if (content.some((part) => part.type !== 'reasoning')) {
-      this.#messages.push({ role: 'assistant', content });
-    }
   }
 
   #remember(text: string): void {

@@ -125,9 +125,15 @@ export class Turns {
   }
 
   /** It takes no slot: it runs in the place of the turn that waits for it. */
-  #runNested({ scope, ...request }: NestedRequest, signal: AbortSignal): Promise<TurnEnd> {
+  async #runNested(
+    { scope, model: named, ...request }: NestedRequest,
+    signal: AbortSignal,
+  ): Promise<TurnEnd> {
     const turn = { ...scope, turnId: newId() };
-    return this.#run({ ...request, scope: turn }, { log: new TurnLog(turn, UNREAD) }, signal);
+    const model =
+      typeof named === 'string' ? this.#deps.models.resolve(named, scope.identity.tenant) : named;
+    const log = new TurnLog(turn, UNREAD);
+    return this.#run({ ...request, scope: turn, model }, { log }, signal);
   }
 
   /** Refuses new turns; resolves when the last one has ended, by itself or by the deadline. */

@@ -103,7 +103,7 @@ export function fakeToolboxes(tools: Readonly<Record<string, FakeTool>>): FakeTo
     log,
     running: () => running,
     counts,
-    open: async ({ deviceId }, _signal, shared) => {
+    open: async ({ deviceId }, _signal, { counts: shared } = {}) => {
       if (deviceId === AWAY) throw new ZlError('device.offline', `${deviceId} is not connected`);
       counts.push(shared);
       return { tools: deviceId === '' ? [] : definitions, prepare };

@@ -40,7 +40,7 @@ class Renaming {
 function constant(line: JsonObject, rename: Renaming): JsonObject {
   return Object.fromEntries(
     Object.entries(line).map(([key, value]) => {
-      if (key === 'callId') return [key, rename.of('c', value)];
+      if (key === 'callId' || key === 'parentCallId') return [key, rename.of('c', value)];
       if (typeof value === 'string' && /^[0-9.]+s$/.test(value)) return [key, '0s'];
       if (key === 'auditId') return [key, 'audit'];
       if (key === 'traceId') return [key, 'trace'];

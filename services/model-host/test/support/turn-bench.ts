@@ -54,6 +54,7 @@ const quiet: TurnObserver = {
   providerEnded() {},
   charged() {},
   fellBack() {},
+  unreadable() {},
   unrecorded() {},
   ended() {},
 };

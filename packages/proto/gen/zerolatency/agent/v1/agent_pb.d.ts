@@ -830,6 +830,14 @@ export declare type ToolCallStarted = Message$1<"zerolatency.agent.v1.ToolCallSt
    * @generated from field: uint32 step = 5;
    */
   step: number;
+
+  /**
+   * The call of an agent whose nested turn asked for it; empty when the turn itself did. The step is
+   * then that of the nested turn.
+   *
+   * @generated from field: string parent_call_id = 6;
+   */
+  parentCallId: string;
 };
 
 /**
