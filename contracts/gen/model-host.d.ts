@@ -449,6 +449,10 @@ export interface Model {
    */
   readonly capabilities?: readonly ('tools' | 'images' | 'structuredOutput')[];
   /**
+   * How the model calls tools: native, by the API of its provider; json, by a JSON object in its text, for models without native tool calls. With json the object is held to a schema by the provider if capabilities is absent or names structuredOutput.
+   */
+  readonly toolCalls?: 'native' | 'json';
+  /**
    * In place of provider and model. A request goes to the first one that is able to serve it, and to the next one when that fails.
    */
   readonly targets?: readonly Target[];
@@ -470,6 +474,10 @@ export interface Target {
    * What the model supports. Absent: everything.
    */
   readonly capabilities?: readonly ('tools' | 'images' | 'structuredOutput')[];
+  /**
+   * How the model calls tools: native, by the API of its provider; json, by a JSON object in its text, for models without native tool calls. With json the object is held to a schema by the provider if capabilities is absent or names structuredOutput.
+   */
+  readonly toolCalls?: 'native' | 'json';
 }
 export interface TenantModels {
   /**

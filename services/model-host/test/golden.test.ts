@@ -66,6 +66,24 @@ const scenarios: Readonly<Record<string, Scenario>> = {
     tools: { 'agent.reader': reader, 'fs.read': fsRead },
     settings: { 'turn.maxToolDepth': 2 },
   },
+  'json-plan': {
+    says: 'go',
+    rules: `
+- when: { text: '"result":' }
+  reply: [{ text: { chunkChars: 200, value: '{"answer": "Both.", "calls": []}' } }]
+- when: { text: 'could not be read' }
+  reply:
+    - text:
+        chunkChars: 200
+        value: |-
+          {"answer": "Reading.", "calls": [{"tool": "fs.read", "arguments": {"path": "welcome.txt"}},
+          {"tool": "fs.read", "arguments": {"path": "b.txt"}}]}
+- reply: [{ text: '{"calls": [{"tool": ' }]`,
+    tools: { 'fs.read': fsRead },
+    settings: {
+      'models.aliases': { mock: { provider: 'mock', model: 'scripted', toolCalls: 'json' } },
+    },
+  },
   'one-call-of-two-fails': {
     says: 'read welcome.txt and nothing.txt',
     tools: { 'fs.read': fsRead },

@@ -1,6 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
 import type { HostSettings } from '../../../../contracts/gen/model-host.d.ts';
 import { Breaker, type BreakerOptions } from './breaker.ts';
+import { jsonPlanProvider } from './json-plan.ts';
 import type { LlmProvider } from './port.ts';
 
 /** Which targets each alias has, for the pod and for single tenants. */
@@ -114,7 +115,7 @@ export class Models {
   }
 
   #target(
-    { provider: name, model, maxOutputTokens, capabilities }: TargetSettings,
+    { provider: name, model, maxOutputTokens, capabilities, toolCalls }: TargetSettings,
     path: string,
     breakers: Map<string, Breaker>,
   ): Target {
@@ -129,9 +130,13 @@ export class Models {
     const breaker =
       breakers.get(key) ?? this.#breakers.get(key) ?? new Breaker(this.#breakerOptions);
     breakers.set(key, breaker);
+    const able = capabilities && new Set(capabilities);
+    const target = { model, maxOutputTokens, breaker };
+    if (toolCalls !== 'json') return { ...target, provider, capabilities: able };
+    const structuredOutput = able?.has('structuredOutput') ?? true;
     return {
-      ...{ provider, model, maxOutputTokens, breaker },
-      capabilities: capabilities && new Set(capabilities),
+      ...{ ...target, provider: jsonPlanProvider(provider, { structuredOutput }) },
+      capabilities: able && new Set([...able, 'tools'] as const),
     };
   }
 }

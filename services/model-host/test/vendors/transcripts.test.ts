@@ -2,12 +2,15 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { VENDORS, type VendorType } from '../../src/adapters/ai-sdk/vendors.ts';
+import { jsonPlanProvider } from '../../src/providers/json-plan.ts';
+import { textOf } from '../support/streams.ts';
 import { transcriptOf } from '../support/transcript.ts';
 import { runTurn, turnBench } from '../support/turn-bench.ts';
 import {
   answerOf,
   BOUNDS,
   eventsOf,
+  eventsSaying,
   MODELS,
   partsOf,
   providerOf,
@@ -57,6 +60,34 @@ test('[HOST-08] the instructions of a request name no tool by another name than 
     assert.match(body, /"fs_read"/, type);
     assert.doesNotMatch(body.replace('the tool fs.read', ''), /fs\.read/, type);
   }
+});
+
+test('[HOST-08] [PROV-02] a model behind openai-compatible calls tools by JSON in its text', async (t) => {
+  const plan = { answer: 'Reading.', calls: [{ tool: 'fs.read', arguments: { path: 'a.txt' } }] };
+  const written = JSON.stringify(plan).match(/.{1,7}/g) ?? [];
+  const replies = [
+    eventsSaying(...written),
+    eventsSaying('{"answer": "It is ', 'there.", "calls": []}'),
+  ];
+  const server = await vendorServer(t, (response, request) => {
+    sendsEvents(replies[server.asked.length - 1] ?? '')(response, request);
+  });
+  const plain = await providerOf(t, 'openai-compatible', server);
+  const provider = jsonPlanProvider(plain, { structuredOutput: true });
+  const tools = { 'fs.read': () => ({ content: 'A.' }) };
+  const events = await runTurn(turnBench({ provider, model: 'gemma', tools }), 'Read a.txt.');
+  assert.equal(textOf(events), 'Reading.It is there.');
+  const [first, second] = server.asked.map(({ body }) => JSON.parse(body));
+  assert.equal(first.tools, undefined);
+  assert.deepEqual(first.response_format.json_schema.schema.required, ['answer', 'calls']);
+  assert.deepEqual(second.messages.slice(0, first.messages.length), first.messages);
+  const said = second.messages.slice(first.messages.length);
+  assert.deepEqual(
+    said.map(({ role }: { role: string }) => role),
+    ['assistant', 'user'],
+  );
+  assert.equal(said[0].content, JSON.stringify(plan));
+  assert.match(said[1].content, /\{"results":\[\{"tool":"fs.read","result":/);
 });
 
 /** Google gives its calls no ids, so its package makes random ones up. */

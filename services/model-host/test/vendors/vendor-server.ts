@@ -131,6 +131,12 @@ function chunk(delta: object, finish_reason: string | null = null): object {
   return { id: 'c', created: 0, model: 'm', choices: [{ index: 0, delta, finish_reason }] };
 }
 
+/** A reply of openai-compatible in these pieces. */
+export function eventsSaying(...texts: readonly string[]): string {
+  const events = [...texts.map((content) => chunk({ content })), chunk({}, 'stop')];
+  return events.map((event) => `data: ${JSON.stringify(event)}\n\n`).join('');
+}
+
 /** The shortest reply, which says "Done." */
 export function answerOf(type: VendorType): string {
   return ANSWERS[type].map((event) => `data: ${JSON.stringify(event)}\n\n`).join('');
