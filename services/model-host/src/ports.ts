@@ -76,9 +76,13 @@ export interface NestedTask {
 export interface CallOptions {
   readonly signal: AbortSignal;
   readonly onProgress?: (progress: ToolCallProgress) => void;
+  /** Called once, with what the model may read while the receipt is being written. */
+  readonly onSettled?: (settled: SettledCall) => void;
   /** Runs a turn inside the call, at the cost of its own: how an agent is offered as a tool. */
   readonly startTurn?: (task: NestedTask, signal: AbortSignal) => Promise<NestedTurn>;
 }
+
+export type SettledCall = Pick<ToolResult, 'outcome' | 'text' | 'error'>;
 
 /** A call that has its id and was neither decided, validated nor sent. */
 export interface PreparedCall {

@@ -50,6 +50,21 @@ test('[TOOL-04] [AUD-02] the intent and receipt of a tool of the host verify, an
   assert.equal(verdict.ok, true);
 });
 
+test('[AUD-02] the outcome of a call is known before its receipt is durable, and its result after', async (t) => {
+  const { toolboxes, ledger } = await started(t, { executors });
+  const toolbox = await toolboxes.open({ ...SCOPE, deviceId: '' }, never);
+  const call = toolbox.prepare('clock.now', readArguments('{}'));
+  const settled: { outcome: string; records: number }[] = [];
+  const result = await call.run({
+    signal: never,
+    onSettled: ({ outcome }) => settled.push({ outcome, records: ledger.size }),
+  });
+  assertEnds(result, 'done');
+  assert.equal(settled.length, 1);
+  assert.equal(settled[0]?.outcome, 'done');
+  assert.ok(ledger.size > (settled[0]?.records ?? 0));
+});
+
 test('[POL-01] [TOOL-02] policy and contract hold for a tool of the host', async (t) => {
   const rules = [{ id: 'no-clock', effect: 'deny', tools: ['clock.*'] }] as const;
   const denied = await started(t, { executors, rules });

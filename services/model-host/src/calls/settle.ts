@@ -3,7 +3,7 @@ import { fromUnknown, type Happened, mostOf, ZlError } from '@zerolatency/errors
 import { type Outcome, type Receipt, receiptsDiffer, signReceipt } from '@zerolatency/receipts';
 import { maskJson, maskText, type OnMasked } from '@zerolatency/redaction';
 import type { Signer } from '@zerolatency/signing';
-import type { ToolResult } from '../ports.ts';
+import type { SettledCall, ToolResult } from '../ports.ts';
 import type { CallFacts, CallLedger, Execution, McpResult } from './ports.ts';
 
 /** How a call ended, checked and masked, before it is recorded. */
@@ -151,15 +151,17 @@ interface RecordCallOptions {
   readonly elapsedUs: () => number;
   readonly signer: Signer;
   readonly ledger: CallLedger;
+  readonly onSettled?: ((settled: SettledCall) => void) | undefined;
 }
 
 type RecordedCall = Omit<ToolResult, 'happened'> & Pick<Execution, 'wasSent'>;
 
 /** Signs and stores the receipt. Without one, a call that may have run is unknown. */
 export async function recordCall(options: RecordCallOptions): Promise<RecordedCall> {
-  const { facts, signer, ledger, elapsedUs } = options;
+  const { facts, signer, ledger, elapsedUs, onSettled } = options;
   const { settlement, receipt } = agree(options);
   const { device: _, resultDigest: __, ...reported } = settlement;
+  onSettled?.(reported);
   try {
     const envelope = await signReceipt(receipt, signer);
     await ledger.conclude(facts, envelope);

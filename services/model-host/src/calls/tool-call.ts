@@ -106,7 +106,7 @@ export class ToolCall implements PreparedCall {
     this.#startedMs = nowMs();
     metrics.running(1);
     const settlement = await this.#attempt(options);
-    const result = await this.#record(settlement);
+    const result = await this.#record(settlement, options);
     metrics.running(-1);
     this.#count(result);
     const { callId, tool } = this;
@@ -233,11 +233,13 @@ export class ToolCall implements PreparedCall {
     }
   }
 
-  async #record(settlement: Settlement): Promise<ToolResult> {
+  async #record(settlement: Settlement, { onSettled }: CallOptions): Promise<ToolResult> {
     const { signer, ledger } = this.#deps;
     const elapsedUs = () => this.#elapsedUs();
     const facts = this.#facts();
-    const recorded = await recordCall({ facts, settlement, elapsedUs, signer, ledger });
+    const recorded = await recordCall({
+      ...{ facts, settlement, elapsedUs, signer, ledger, onSettled },
+    });
     this.#execution?.release?.({ isRecorded: recorded.receiptJson !== '' });
     const { wasSent, error, ...result } = recorded;
     const happened = mostOf(this.#nestedTurns.happened, this.#happened(recorded));

@@ -58,6 +58,7 @@ function stepOf(
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     prices,
     events,
+    answersStand: Promise.resolve(true),
     onFirstText: () => told.push('first text'),
     observer: {
       providerBegan({ model }: Target, seconds: number) {

@@ -28,6 +28,8 @@ export interface ModelStep {
   readonly events: TurnLog;
   /** Whether another target may answer anew after text of a reply that broke off. */
   readonly mayReplaceText: boolean;
+  /** Nothing of a reply is reported before; resolves with false when `messages` have changed since. */
+  readonly answersStand: Promise<boolean>;
   /** With the time the call had waited for the provider by then. */
   readonly onFirstText: (providerWaitMs: number) => void;
   readonly observer: Pick<TurnObserver, 'providerBegan' | 'providerEnded' | 'charged' | 'fellBack'>;
@@ -36,8 +38,20 @@ export interface ModelStep {
 // One for all: creating an error costs more than everything else that ends a reply.
 const REPLY_IS_OVER = new ZlError('turn.cancelled', 'the reply is over');
 
-/** One model call; its text is reported as it arrives. */
+/** The answers that a model was asked with do not stand. */
+const OUTDATED = new ZlError('turn.cancelled', 'the receipt of a call could not be written');
+
+/** One model call, and another when its answers do not stand; its text is reported as it arrives. */
 export async function runModelStep(step: ModelStep, signal: AbortSignal): Promise<Reply> {
+  try {
+    return await askRoute(step, signal);
+  } catch (reason) {
+    if (reason !== OUTDATED) throw reason;
+    return askRoute({ ...step, answersStand: Promise.resolve(true) }, signal);
+  }
+}
+
+async function askRoute(step: ModelStep, signal: AbortSignal): Promise<Reply> {
   const { request, retries, deadlineMs } = step;
   const route = new Route(step.model, request, { ...retries, deadlineMs });
   let attempt = await route.next(signal);
@@ -72,9 +86,11 @@ async function ask(
     attempt.done();
     step.observer.providerEnded(target, 'done', 'none');
   } catch (reason) {
-    if (signal.aborted) {
+    if (signal.aborted || reason === OUTDATED) {
       attempt.cancelled();
-      const { id } = fromUnknown(signal.reason, { aborted: 'turn.cancelled' });
+      const { id } = fromUnknown(signal.aborted ? signal.reason : reason, {
+        aborted: 'turn.cancelled',
+      });
       step.observer.providerEnded(target, 'cancelled', id);
       throw reason;
     }
@@ -128,6 +144,7 @@ async function readParts(
   { reply, target, step }: { reply: ReplyInProgress; target: Target; step: ModelStep },
 ): Promise<void> {
   const calledMs = performance.now();
+  let isReleased = false;
   signal.throwIfAborted();
   while (!reply.stopped) {
     const { done, value: part } = await parts.next();
@@ -137,6 +154,11 @@ async function readParts(
     }
     const { isEmpty, hasText } = reply;
     const providerWaitMs = hasText ? 0 : performance.now() - calledMs;
+    if (!isReleased) {
+      if (!(await step.answersStand)) throw OUTDATED;
+      signal.throwIfAborted();
+      isReleased = true;
+    }
     if (part.type === 'text-delta') {
       step.events.delta(part.delta);
       if (!hasText) step.onFirstText(providerWaitMs);

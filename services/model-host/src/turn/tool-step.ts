@@ -4,6 +4,7 @@ import type { EffectTracker } from '../calls/settle.ts';
 import type {
   CallOptions,
   PreparedCall,
+  SettledCall,
   ToolArguments,
   Toolbox,
   ToolCallProgress,
@@ -27,6 +28,8 @@ export interface ToolStep {
   readonly toolbox: Toolbox;
   readonly calls: readonly AskedCall[];
   readonly step: number;
+  /** Of the turn; the answers are added to them. */
+  readonly messages: ModelMessage[];
   readonly events: TurnLog;
   /** The call that started the turn; empty for the turn of a person. */
   readonly parentCallId: string;
@@ -37,7 +40,11 @@ export interface ToolStep {
 
 export interface ToolStepEnd {
   readonly callIds: readonly string[];
-  readonly answers: readonly ToolAnswer[];
+  /**
+   * Resolves when every `done` was reported, each after its receipt is durable. False where a receipt
+   * could not be written, so that an outcome is unknown; `messages` say so by then.
+   */
+  readonly answersStand: Promise<boolean>;
 }
 
 // A delta for each frame of a large result would drown the stream.
@@ -49,33 +56,68 @@ const PROGRESS_EVERY_BYTES = 64 * 1024;
  * runs, then every `done` in the model's order, each as soon as those before it
  * were reported. Only progress falls in between as it happens.
  *
- * When cancelled, it still returns only after every call has its outcome.
+ * It returns when every call has its outcome, also when cancelled; receipts may still be written.
  */
 export async function runToolStep(step: ToolStep, signal: AbortSignal): Promise<ToolStepEnd> {
   const { toolbox, events, effects, startTurn, parentCallId } = step;
-  const prepared = step.calls.map(({ request, args }) => toolbox.prepare(request.toolName, args));
-  for (const call of prepared) events.started(call, { step: step.step, parentCallId });
-  const running = prepared.map((call) =>
-    effects.during(
+  const prepared = step.calls.map(({ request, args }) => ({
+    request,
+    call: toolbox.prepare(request.toolName, args),
+  }));
+  for (const { call } of prepared) events.started(call, { step: step.step, parentCallId });
+  const running = prepared.map(({ call, request }) => {
+    const settled = Promise.withResolvers<SettledCall>();
+    const recorded = effects.during(
       call.run({
         signal,
         onProgress: progressOf(call, events),
+        onSettled: settled.resolve,
         startTurn: startTurn(call.callId),
       }),
-    ),
-  );
+    );
+    recorded.then(settled.resolve, settled.reject);
+    return { call, request, settled: settled.promise, recorded };
+  });
+  const reported = report(running, step, signal);
+  // A call that breaks its promise rejects the first wait for it.
+  reported.catch(() => {});
   const answers: ToolAnswer[] = [];
-  for (const [index, { request }] of step.calls.entries()) {
-    const call = prepared[index];
-    const result = await running[index];
-    if (call === undefined || result === undefined) continue;
+  for (const { request, settled } of running) {
+    answers.push(answerTo(request, await settled, step.maxResultBytes));
+  }
+  const at = step.messages.push({ role: 'tool', content: answers }) - 1;
+  const answersStand = reported.then((others) => {
+    if (others !== undefined) step.messages[at] = { role: 'tool', content: others };
+    return others === undefined;
+  });
+  // Awaited only after a model has been asked.
+  answersStand.catch(() => {});
+  return { callIds: prepared.map(({ call }) => call.callId), answersStand };
+}
+
+interface RunningCall {
+  readonly call: PreparedCall;
+  readonly request: ToolCallRequest;
+  readonly settled: Promise<SettledCall>;
+  readonly recorded: Promise<ToolResult>;
+}
+
+/** Returns the answers as they stand where an outcome has changed, and undefined otherwise. */
+async function report(
+  running: readonly RunningCall[],
+  { events, maxResultBytes }: ToolStep,
+  signal: AbortSignal,
+): Promise<readonly ToolAnswer[] | undefined> {
+  const answers: ToolAnswer[] = [];
+  let isOther = false;
+  for (const { call, request, settled, recorded } of running) {
+    const result = await recorded;
     if (events.isFull) await events.room(signal);
     events.finished(call.callId, result);
-    const { toolCallId, toolName } = request;
-    const output = answerOf(result, step.maxResultBytes);
-    answers.push({ type: 'tool-result', toolCallId, toolName, output });
+    answers.push(answerTo(request, result, maxResultBytes));
+    isOther ||= (await settled).outcome !== result.outcome;
   }
-  return { callIds: prepared.map(({ callId }) => callId), answers };
+  return isOther ? answers : undefined;
 }
 
 function progressOf(call: PreparedCall, events: TurnLog): (progress: ToolCallProgress) => void {
@@ -91,8 +133,16 @@ function progressOf(call: PreparedCall, events: TurnLog): (progress: ToolCallPro
   };
 }
 
+function answerTo(
+  { toolCallId, toolName }: ToolCallRequest,
+  result: SettledCall,
+  maxBytes: number,
+): ToolAnswer {
+  return { type: 'tool-result', toolCallId, toolName, output: answerOf(result, maxBytes) };
+}
+
 /** What the model reads of a result: bounded, and an error as such. */
-function answerOf(result: ToolResult, maxBytes: number): ToolAnswer['output'] {
+function answerOf(result: SettledCall, maxBytes: number): ToolAnswer['output'] {
   if (result.outcome === 'done') return { type: 'text', value: bounded(result.text, maxBytes) };
   const { id, message } = result.error ?? { id: 'internal', message: 'the call failed' };
   return { type: 'error-text', value: bounded(`${id}: ${message}`, maxBytes) };

@@ -111,6 +111,8 @@ export class Turn {
   #toolbox: Toolbox = UNOPENED;
   #reply: Reply = { parts: [], toolCalls: [], stop: 'end', target: undefined };
   #calls: readonly AskedCall[] = [];
+  /** Whether the answers to the last calls stand, once their receipts are durable. */
+  #answersStand = Promise.resolve(true);
   #auditId = '';
   #checkpoint = '';
 
@@ -135,6 +137,8 @@ export class Turn {
       this.#deps.observer.entered(next, state);
       state = next;
     }
+    // A defect that rejects it has ended the turn.
+    await this.#answersStand.catch(() => {});
     const { happened } = this.#effects;
     if (state.at !== 'done') state = { ...state, error: state.error.after(happened) };
     await this.#reportEnd(state);
@@ -165,6 +169,7 @@ export class Turn {
         case 'acting':
           return await this.#clock.waited(() => this.#callTools(state.step, signal));
         case 'responding':
+          await this.#answersStand;
           // The answer is complete, so a cancel is too late from here on.
           this.#auditId = await this.#record('done', state.step);
           this.#checkpoint = await this.#deps.recorder.checkpoint();
@@ -227,6 +232,7 @@ export class Turn {
         budget: this.#budget,
         prices: this.#deps.prices,
         events: this.#events,
+        answersStand: this.#answersStand,
         onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
         observer: this.#deps.observer,
       },
@@ -250,22 +256,19 @@ export class Turn {
 
   async #callTools(step: number, signal: AbortSignal): Promise<TurnInput> {
     const share = this.#budget.shareAmong(this.#calls.length);
-    const { callIds, answers } = await runToolStep(
+    const { callIds, answersStand } = await runToolStep(
       {
-        toolbox: this.#toolbox,
-        calls: this.#calls,
-        step,
-        events: this.#callEvents,
+        ...{ toolbox: this.#toolbox, calls: this.#calls, messages: this.#messages, step },
+        ...{ events: this.#callEvents, effects: this.#effects },
         parentCallId: this.#request.parentCallId ?? '',
-        effects: this.#effects,
         startTurn: (callId) => this.#nestedTurns(callId, share),
         maxResultBytes: this.#deps.bounds.maxToolResultBytes,
       },
       signal,
     );
     this.#callIds.push(...callIds);
+    this.#answersStand = answersStand;
     signal.throwIfAborted();
-    this.#messages.push({ role: 'tool', content: answers });
     return { type: this.#request.call === undefined ? 'acted' : 'answered' };
   }
 
