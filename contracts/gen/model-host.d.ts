@@ -116,7 +116,7 @@ export interface HostSettings {
     readonly maxBytesPerPod: string;
   };
   /**
-   * Concurrent turns and open chat streams in this pod.
+   * Open turns and chat streams in this pod; and what tenants and users may use over all pods that share a Redis.
    */
   readonly limits: {
     readonly turnsPerPod: number;
@@ -125,6 +125,45 @@ export interface HostSettings {
     readonly streamsPerPod: number;
     readonly streamsPerTenant: number;
     readonly streamsPerUser: number;
+    /**
+     * Limits of each tenant, by its name; default is for all others. What a named one leaves out is that of default; what neither sets is unlimited.
+     */
+    readonly tenants: {
+      readonly [k: string]: Quota;
+    };
+    /**
+     * Limits of each user of a tenant, by the name of the tenant; default is for the users of all others.
+     */
+    readonly users: {
+      readonly [k: string]: Quota;
+    };
+    /**
+     * Host pods of the pool. Without Redis, and while it is away, each pod grants this share of every limit of tenants and users: at least one turn, and one request that needs all of its share.
+     */
+    readonly pods: number;
+    /**
+     * Turns wait here for a slot while turnsPerPod are open; slots go round the tenants. Waiting turns count for turnsPerTenant and turnsPerUser.
+     */
+    readonly queue: {
+      /**
+       * Turns that may wait. 0: a turn without a slot is refused at once.
+       */
+      readonly turns: number;
+      /**
+       * A turn that waited as long is refused. A client's deadline may end it before.
+       */
+      readonly maxWait: string;
+      /**
+       * Slots of each named tenant for one of every other.
+       */
+      readonly weights: {
+        readonly [k: string]: number;
+      };
+    };
+    /**
+     * A decision that takes Redis longer is taken by the pod alone, and so are all others until Redis answers in time again.
+     */
+    readonly redisTimeout: string;
   };
   readonly redis?: Redis;
   readonly models: {
@@ -397,6 +436,75 @@ export interface CertificateRule {
    */
   readonly user?: string;
   readonly roles: readonly string[];
+}
+/**
+ * What an owner may use over all pods.
+ */
+export interface Quota {
+  readonly requests?: Rate;
+  readonly inputTokens?: Rate1;
+  readonly outputTokens?: Rate2;
+  readonly toolCalls?: Rate3;
+  readonly usd?: Rate4;
+  /**
+   * Open turns at once, those that wait for a slot included.
+   */
+  readonly turns?: number;
+}
+/**
+ * Turns and tool calls that a client starts.
+ */
+export interface Rate {
+  readonly amount: number;
+  readonly per: string;
+  /**
+   * What may be used at once. Absent: the amount.
+   */
+  readonly burst?: number;
+}
+/**
+ * Reserved by estimate before a model call, corrected after it.
+ */
+export interface Rate1 {
+  readonly amount: number;
+  readonly per: string;
+  /**
+   * What may be used at once. Absent: the amount.
+   */
+  readonly burst?: number;
+}
+/**
+ * Reserved before a model call, as many as it may answer with; what it did not use is given back. A model call never gets more than the burst.
+ */
+export interface Rate2 {
+  readonly amount: number;
+  readonly per: string;
+  /**
+   * What may be used at once. Absent: the amount.
+   */
+  readonly burst?: number;
+}
+/**
+ * Tool calls that models and clients ask for, once policy allows them.
+ */
+export interface Rate3 {
+  readonly amount: number;
+  readonly per: string;
+  /**
+   * What may be used at once. Absent: the amount.
+   */
+  readonly burst?: number;
+}
+/**
+ * Cost of model calls by the price table. A model without a price costs nothing here.
+ */
+export interface Rate4 {
+  readonly amount: number;
+  readonly per: string;
+  /**
+   * What may be used at once. Absent: the amount.
+   */
+  readonly burst?: number;
 }
 /**
  * What the host pods of a pool share; the same for all of them. Without it each pod is alone. Nothing that must last is in it: while it is away, a pod goes on by itself.

@@ -15,12 +15,14 @@ import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
 import { openModels, reportBreakers } from './app/open-models.ts';
 import { openPrices } from './app/open-prices.ts';
+import { openQuotas, openTurnSlots } from './app/open-quotas.ts';
 import { openRedis } from './app/open-redis.ts';
-import { type HostDeps, type OpenedTools, openTools } from './app/open-tools.ts';
+import { type HostDeps, type OpenedTools, openTools, type ToolsDeps } from './app/open-tools.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
 import { PodTurnLogs, type TurnLogs } from './chat/turn-logs.ts';
 import type { HostConfig } from './config.ts';
 import { RecentTurns } from './console/recent-turns.ts';
+import type { Quotas } from './limits/quotas.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
 import {
@@ -48,6 +50,7 @@ const SHUTDOWN_ORDER = [
   'admin',
   'token verifier',
   'models',
+  'quotas',
   'redis',
   'prices',
   'devices',
@@ -68,20 +71,21 @@ export async function startHost(config: HostConfig, deps: HostDeps): Promise<Hos
 export async function serveHost(
   config: HostConfig,
   deps: HostDeps,
-  open: (deps: HostDeps) => Promise<OpenedTools>,
+  open: (deps: ToolsDeps) => Promise<OpenedTools>,
 ): Promise<HostAddresses> {
   deps.lifecycle.drainOrder(SHUTDOWN_ORDER);
   publishCatalogueAt(config.errors?.catalogueUrl);
   const recent = config.admin.console ? new RecentTurns() : undefined;
-  const tools = await open({ ...deps, recent });
+  const shared = await openRedis(config.redis, deps);
+  const quotas = openQuotas(config.limits, { ...deps, redis: shared?.redis });
+  const tools = await open({ ...deps, recent, quotas });
   const verifier = await openVerifier(config, deps);
   const { models, close: closeModels } = await openModels(config, deps.env);
   deps.lifecycle.onDrain('models', closeModels);
-  const shared = await openRedis(config.redis, deps);
   const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
   deps.lifecycle.onDrain('prices', async () => priceTable.close());
   exposeBreakers(deps.registry, () => models.targets);
-  const turns = openTurns(config, { ...deps, tools, models, prices, recent });
+  const turns = openTurns(config, { ...deps, tools, models, prices, quotas, recent });
   const { lifecycle, log, registry } = deps;
   let rpcStatus: ComponentCheck = async () => ({ status: 'ok', detail: 'not open yet' });
   const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
@@ -89,6 +93,7 @@ export async function serveHost(
     ...tools.components,
     models: async () => ({ status: 'ok' as const, choices: models.aliases }),
     ...(shared && { redis: shared.component }),
+    limits: async () => quotas.status(),
     prices: priceTable.status,
     providers: async () => reportBreakers(models.targets),
     'identity keys': async () => verifier.status(),
@@ -151,18 +156,21 @@ function openTurns(
     tools,
     models,
     prices,
+    quotas,
     recent,
   }: HostDeps & {
     readonly tools: OpenedTools;
     readonly models: Models;
     readonly prices: Prices;
+    readonly quotas: Quotas;
   },
 ): Turns {
   const { maxCallsPerStep, maxToolResultBytes, ...limits } = config.turn;
   const turns = new Turns({
     models,
     limits,
-    slots: new Slots('turns', config.limits.turns),
+    slots: openTurnSlots(config.limits, registry),
+    quotas,
     toolboxes: tools.toolboxes,
     recorder: tools.recorder,
     prices,

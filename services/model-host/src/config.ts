@@ -14,6 +14,7 @@ import type { TlsFiles } from '@zerolatency/service/tls';
 import schema from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
 import { compileIdentity } from './identity-settings.ts';
+import type { QuotaTable } from './limits/rules.ts';
 import { MAX_BEHIND_BYTES } from './turn/turn-log.ts';
 
 const configSchema: JsonSchema = schema;
@@ -83,6 +84,11 @@ function compile(settings: HostSettings) {
       callsPerTurn: tools.callsPerTurn,
     },
     limits: {
+      tenants: compileQuotas(limits.tenants),
+      users: compileQuotas(limits.users),
+      pods: limits.pods,
+      redisTimeoutMs: parseDurationMs(limits.redisTimeout),
+      queue: { ...limits.queue, maxWaitMs: parseDurationMs(limits.queue.maxWait) },
       turns: {
         Pod: limits.turnsPerPod,
         Tenant: limits.turnsPerTenant,
@@ -124,6 +130,20 @@ function compileAgents({ agents, turn, models }: HostSettings) {
     }
     return { name, ...agent };
   });
+}
+
+type QuotaSettings = HostSettings['limits']['tenants'][string];
+
+function compileQuotas(quotas: Readonly<Record<string, QuotaSettings>>): QuotaTable {
+  const compile = ({ turns, ...rates }: QuotaSettings) => ({
+    turns,
+    ...Object.fromEntries(Object.entries(rates).map(([name, rate]) => [name, compileRate(rate)])),
+  });
+  return Object.fromEntries(Object.entries(quotas).map(([name, quota]) => [name, compile(quota)]));
+}
+
+function compileRate({ amount, per, burst = amount }: NonNullable<QuotaSettings['requests']>) {
+  return { amount, per, perMs: parseDurationMs(per), burst };
 }
 
 /** Without TLS it is cleartext on loopback. */

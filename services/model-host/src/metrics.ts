@@ -13,6 +13,8 @@ import {
 import { REFUSAL_REASONS, type RefusalReason } from '@zerolatency/signing';
 import type { RelayMetrics } from './adapters/relay/link.ts';
 import type { ToolMetrics } from './calls/ports.ts';
+import type { QuotaMetrics } from './limits/quotas.ts';
+import type { TurnSlotsOptions } from './limits/turn-slots.ts';
 import type { Target } from './providers/models.ts';
 import type { WitnessRequestResult } from './witnesses/witnesses.ts';
 
@@ -60,6 +62,28 @@ export function exposeBreakers(registry: Registry, targets: () => readonly Targe
 
 export function exposeTurnLogs(registry: Registry, bytes: () => number): void {
   gaugeFrom(registry, 'zl_host_turn_log_bytes', bytes);
+}
+
+export function exposeWaiting(registry: Registry, waiting: () => number): void {
+  gaugeFrom(registry, 'zl_host_turns_waiting', waiting);
+}
+
+export function queueWaits(registry: Registry): NonNullable<TurnSlotsOptions['onWaited']> {
+  const waits = metric(registry, 'zl_host_turn_queue_seconds');
+  return (seconds, outcome) => waits.labels({ outcome }).observe(seconds);
+}
+
+export function quotaMetrics(registry: Registry): QuotaMetrics {
+  const decisions = metric(registry, 'zl_host_limit_decisions_total');
+  const refusals = metric(registry, 'zl_host_limit_refusals_total');
+  const switches = metric(registry, 'zl_host_limit_switches_total');
+  for (const to of ['redis', 'pod']) switches.labels({ to }).inc(0);
+  return {
+    decided: (by, isTaken) =>
+      decisions.labels({ by, result: isTaken ? 'admitted' : 'refused' }).inc(),
+    refused: (owner, limit) => refusals.labels({ owner, limit }).inc(),
+    switched: (to) => switches.labels({ to }).inc(),
+  };
 }
 
 export function toolMetrics(registry: Registry): ToolMetrics {

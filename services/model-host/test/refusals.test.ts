@@ -6,7 +6,7 @@ import { createConnectTransport, createGrpcTransport } from '@connectrpc/connect
 import { credentials, Client as GrpcClient, Metadata } from '@grpc/grpc-js';
 import { AgentService } from '@zerolatency/proto/agent';
 import { ErrorInfoSchema, RetryInfoSchema } from '@zerolatency/proto/error-details';
-import { fromConnectError } from '@zerolatency/service/rpc';
+import { durationMicros, fromConnectError } from '@zerolatency/service/rpc';
 import { startTestHost, type TestHost } from './support/host.ts';
 import { eventsOf } from './support/streams.ts';
 
@@ -75,7 +75,11 @@ test('[HOST-12] [HOST-14] clients of every protocol read why a turn without a sl
       const [info] = reason.findDetails(ErrorInfoSchema);
       assert.deepEqual([info?.reason, info?.domain], ['limit.exceeded', 'zerolatency'], name);
       const [retry] = reason.findDetails(RetryInfoSchema);
-      assert.equal(retry?.retryDelay?.seconds, 1n, name);
+      const retryMs = durationMicros(retry?.retryDelay) / 1000;
+      assert.ok(retryMs >= 1000 && retryMs <= 2000, `${name}: ${retryMs}`);
+      const seconds = Math.ceil(retryMs / 1000);
+      assert.equal(reason.metadata.get('retry-after'), `${seconds}`, name);
+      assert.equal(error.retryAfterMs, retryMs, name);
     }
   }
   for (const method of ['Chat', 'CallTool']) {

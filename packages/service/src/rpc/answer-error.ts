@@ -31,6 +31,7 @@ const encode: Record<Protocol, (error: ConnectError) => Answer> = {
     const fields = [...setTrailerStatus(new Headers(), error)];
     return { status: 200, contentType: undefined, fields, body: undefined };
   },
+  // The end of the stream holds the metadata.
   'connect stream': (error) => {
     const data = endStream.serialize({ metadata: new Headers(), error });
     const body = encodeEnvelope(endStreamFlag, data);
@@ -39,7 +40,7 @@ const encode: Record<Protocol, (error: ConnectError) => Answer> = {
   'connect unary': (error) => ({
     status: codeToHttpStatus(error.code),
     contentType: 'application/json',
-    fields: [],
+    fields: [...error.metadata],
     body: errorToJsonBytes(error, undefined),
   }),
 };

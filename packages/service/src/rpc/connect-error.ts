@@ -16,11 +16,12 @@ import {
 } from '@zerolatency/proto/error-details';
 import { ErrorSchema } from '@zerolatency/proto/errors';
 import { activeTraceId } from '../telemetry/tracing.ts';
+import { durationFromMicros, durationMicros } from './durations.ts';
 
 const ERROR_DOMAIN = 'zerolatency';
-// The same for every error: nobody here knows when a limit frees up or a peer returns. It is where
-// a client's backoff begins, and short enough for a person who waits.
-const RETRY_DELAY = { seconds: 1n };
+/** Where nobody knows when a peer returns: a client's backoff begins there, and a person can wait for it. */
+const RETRY_DELAY_MS = 1000;
+const RETRY_AFTER = 'retry-after';
 
 const CODES = {
   CANCELLED: Code.Canceled,
@@ -66,7 +67,13 @@ const FOREIGN_IDS = {
 /** An RPC failure with the catalogue entry and the google.rpc details that fit. */
 export function toConnectError(reason: unknown, options?: FromUnknownOptions): ConnectError {
   const error = fromConnectError(reason, options);
-  return new ConnectError(error.message, CODES[error.code], undefined, detailsOf(error), error);
+  const { message, code, retryAfterMs } = error;
+  // For proxies and clients that read no details: whole seconds, as HTTP has them.
+  const metadata =
+    error.retryable && retryAfterMs !== undefined
+      ? { [RETRY_AFTER]: `${Math.ceil(retryAfterMs / 1000)}` }
+      : undefined;
+  return new ConnectError(message, CODES[code], metadata, detailsOf(error), error);
 }
 
 /** Anything caught around an RPC, as an error of the catalogue. */
@@ -77,7 +84,8 @@ export function fromConnectError(reason: unknown, options: FromUnknownOptions = 
   if (detail !== undefined && isErrorId(detail.id)) {
     // Only the peer knows what had happened; without its leave nothing may be repeated.
     const happened = detail.retryable ? 'nothing' : 'may have run';
-    return new ZlError(detail.id, detail.message, { cause: reason, happened, ...fieldOf(reason) });
+    const told = { ...fieldOf(reason), ...retryAfterOf(reason) };
+    return new ZlError(detail.id, detail.message, { cause: reason, happened, ...told });
   }
   const isAbort = reason.code === Code.Canceled && options.aborted !== undefined;
   const id = isAbort ? options.aborted : FOREIGN_IDS[reason.code];
@@ -98,8 +106,14 @@ function fieldOf(reason: ConnectError): { field?: string } {
   return field === undefined ? {} : { field };
 }
 
+function retryAfterOf(reason: ConnectError): { retryAfterMs?: number } {
+  const delay = reason.findDetails(RetryInfoSchema)[0]?.retryDelay;
+  return delay === undefined ? {} : { retryAfterMs: durationMicros(delay) / 1000 };
+}
+
 function detailsOf(error: ZlError) {
-  const { field, message: description } = error;
+  const { field, message: description, retryAfterMs = RETRY_DELAY_MS } = error;
+  const retryDelay = durationFromMicros(retryAfterMs * 1000);
   const info = { reason: error.id, domain: ERROR_DOMAIN };
   return [
     detail(ErrorSchema, toErrorMessage(error, activeTraceId())),
@@ -107,7 +121,7 @@ function detailsOf(error: ZlError) {
     ...(field === undefined
       ? []
       : [detail(BadRequestSchema, { fieldViolations: [{ field, description }] })]),
-    ...(error.retryable ? [detail(RetryInfoSchema, { retryDelay: RETRY_DELAY })] : []),
+    ...(error.retryable ? [detail(RetryInfoSchema, { retryDelay })] : []),
   ];
 }
 

@@ -48,6 +48,7 @@ import type { RecentTurns } from '../console/recent-turns.ts';
 import { agentExecutor } from '../executors/agent/agent-executor.ts';
 import { deviceExecutor } from '../executors/device/device-executor.ts';
 import { NO_DEVICES } from '../executors/device/remote-call.ts';
+import type { Quotas } from '../limits/quotas.ts';
 import {
   bundleRefusals,
   checkpointExports,
@@ -74,6 +75,10 @@ export interface HostDeps {
   readonly recent?: RecentTurns | undefined;
 }
 
+export interface ToolsDeps extends HostDeps {
+  readonly quotas: Pick<Quotas, 'toolCall'>;
+}
+
 export interface OpenedTools {
   readonly toolboxes: Toolboxes;
   readonly recorder: Recorder;
@@ -92,7 +97,7 @@ const DEFAULT_CONTRACTS_DIR = fileURLToPath(
 );
 
 /** Opens the ledger, the policy and the routes to devices; the drain closes them. */
-export async function openTools(config: HostConfig, deps: HostDeps): Promise<OpenedTools> {
+export async function openTools(config: HostConfig, deps: ToolsDeps): Promise<OpenedTools> {
   const readText = (path: string) => readFile(path, 'utf8');
   const key = await resolveSecret(config.ledger.key, { env: deps.env, readFile: readText });
   const signer = signerFromPem(key);
@@ -136,6 +141,7 @@ export async function openTools(config: HostConfig, deps: HostDeps): Promise<Ope
     ledger: callLedger,
     signer,
     limits: { timeoutMs, maxBytes, callsPerTurn },
+    quotas: deps.quotas,
     metrics,
     onEnded: (call) => {
       logCall(call);

@@ -43,6 +43,8 @@ export interface ToolCallDeps {
   readonly ledger: CallLedger;
   readonly signer: Signer;
   readonly limits: ToolLimits;
+  /** Counts a call of the tenant and the user. @throws limit.exceeded */
+  readonly charge: () => Promise<void>;
   readonly metrics: ToolMetrics;
   readonly onEnded: (call: EndedCall) => void;
   /** Unix time that does not step. */
@@ -131,6 +133,7 @@ export class ToolCall implements PreparedCall {
       }
       if (found === undefined) throw new ZlError('tool.unknown', `no tool ${this.tool}`);
       this.#validate(found.tool);
+      await this.#deps.charge();
       signal.throwIfAborted();
       const call = this.#executable(found.tool);
       this.#execution = await this.#execute(found.executor, call, options);

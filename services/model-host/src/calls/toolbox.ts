@@ -7,6 +7,7 @@ import {
 } from '@zerolatency/policy';
 import { inject } from '@zerolatency/service/telemetry';
 import type { Signer } from '@zerolatency/signing';
+import type { Quotas } from '../limits/quotas.ts';
 import type {
   CallCounts,
   Toolbox,
@@ -34,13 +35,14 @@ export interface ToolboxesOptions {
   readonly ledger: CallLedger;
   readonly signer: Signer;
   readonly limits?: Partial<ToolLimits>;
+  readonly quotas: Pick<Quotas, 'toolCall'>;
   readonly metrics: ToolMetrics;
   readonly onEnded: (call: EndedCall) => void;
   readonly tracer?: Tracer;
 }
 
 export function createToolboxes(options: ToolboxesOptions): Toolboxes {
-  const { executors, policy, ledger, signer, metrics, onEnded, tracer } = options;
+  const { executors, policy, ledger, signer, quotas, metrics, onEnded, tracer } = options;
   const limits = { ...DEFAULT_TOOL_LIMITS, ...options.limits };
   return {
     async open(scope, signal, { counts = new Map(), tools } = {}) {
@@ -55,6 +57,7 @@ export function createToolboxes(options: ToolboxesOptions): Toolboxes {
         ledger,
         signer,
         limits,
+        charge: () => quotas.toolCall(scope.identity),
         metrics,
         onEnded,
         nowMs: awakeClock(),

@@ -1,6 +1,7 @@
 import { fromUnknown, type Happened, mostOf, ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import type { TurnKind } from '../limits/quotas.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import { userMessage } from '../turn/turn.ts';
 import { newId, type TurnAsk, type Turns } from '../turn/turns.ts';
@@ -108,10 +109,10 @@ export class ChatSession {
    * Reads the request unless a turn runs: then this one gets its own error event.
    * @throws a ZlError when the turn may not start.
    */
-  async start(read: () => TurnStart): Promise<void> {
+  async start(read: () => TurnStart, kind: TurnKind = 'model'): Promise<void> {
     if (this.#current !== undefined) return this.#refuseBusy(this.#current);
-    const { identity, logs, traceparent, turns } = this.#options;
-    turns.assertRoom(identity);
+    const { identity, logs, signal, traceparent, turns } = this.#options;
+    turns.assertRoom(identity, kind);
     const asked = read();
     this.#checkContinuity(asked);
     const said = userMessage(asked.text);
@@ -119,11 +120,12 @@ export class ChatSession {
     const messages = asked.call === undefined ? conversation : [];
     const sessionId = this.#sessionId || asked.sessionId || newId();
     const turnId = newId();
+    const slot = await turns.enter(identity, turnId);
+    // The stream has ended meanwhile.
+    if (this.#isEnded || (signal.aborted && !asked.survivesDisconnect)) return slot.leave();
     const log = logs.open({ sessionId, turnId });
-    const running = turns.start(
-      { ...asked, sessionId, turnId, identity, traceparent, messages },
-      log,
-    );
+    const ask = { ...asked, sessionId, turnId, identity, traceparent, messages };
+    const running = turns.start(ask, log, slot);
     logs.keep({ ...running, log, owner: identity });
     this.#sessionId = sessionId;
     this.#hasStarted = true;

@@ -244,7 +244,7 @@ async function readActions(
         await session.start(() => readStartTurn(value, onMasked));
       } else if (action.case === 'call') {
         const { value } = action;
-        await session.start(() => readCall(value));
+        await session.start(() => readCall(value), 'call');
       } else if (action.case === 'resume') await session.resume(readResume(action.value));
       else if (action.case === 'cancel') session.cancel(action.value.turnId);
       else throw new ZlError('request.invalid', 'action is neither start, resume nor cancel');

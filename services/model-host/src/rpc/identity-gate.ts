@@ -9,6 +9,7 @@ import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { Identity, ProvenIdentity } from '@zerolatency/identity';
 import { AgentService } from '@zerolatency/proto/agent';
 import type { ArrivedRpc } from '@zerolatency/service/rpc';
+import type { TurnKind } from '../limits/quotas.ts';
 
 /** @throws ZlError identity.invalid */
 export type VerifyAccessToken = (accessToken: string) => Promise<ProvenIdentity>;
@@ -28,15 +29,15 @@ export interface RefusalCounter {
   count(authorization: string): void;
 }
 
-/** RPCs that are one turn, so that without a slot for it they need not be read. */
-const ONE_TURN: ReadonlySet<DescMethod> = new Set([
-  AgentService.method.chat,
-  AgentService.method.callTool,
+/** RPCs that are one turn, so that without room for it they need not be read. */
+const ONE_TURN: ReadonlyMap<DescMethod, TurnKind> = new Map<DescMethod, TurnKind>([
+  [AgentService.method.chat, 'model'],
+  [AgentService.method.callTool, 'call'],
 ]);
 
 export interface GateOptions {
   /** Throws while no turn of this identity would be admitted. */
-  readonly turns: { assertRoom(identity: Identity): void };
+  readonly turns: { assertRoom(identity: Identity, kind: TurnKind): void };
   readonly verifyToken: VerifyAccessToken;
   /** Who the client certificate of the connection names; undefined without one. @throws ZlError identity.invalid */
   readonly identifyByCertificate?: (request: ArrivedRpc['request']) => ProvenIdentity | undefined;
@@ -63,7 +64,8 @@ export function identityGate({
         authorization === undefined ? identifyByCertificate(request) : undefined;
       const proven = byCertificate ?? (await verifyToken(bearerToken(authorization)));
       onProved(request);
-      if (ONE_TURN.has(method)) turns.assertRoom(proven.identity);
+      const kind = ONE_TURN.get(method);
+      if (kind !== undefined) turns.assertRoom(proven.identity, kind);
       // The client may have left while its token was verified; HTTP/1.1 has a response and no stream.
       if ((response.stream ?? response).destroyed) throw new ZlError('turn.cancelled', 'cancelled');
       response.once('close', streams.take(proven.identity));

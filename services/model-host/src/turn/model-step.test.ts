@@ -6,7 +6,7 @@ import { modelsOf } from '../../test/support/turn-bench.ts';
 import type { Target } from '../providers/models.ts';
 import type { LlmProvider, ModelMessage, ModelPart } from '../providers/port.ts';
 import type { ModelTarget, PricedUsage, Prices } from '../providers/prices.ts';
-import { TokenBudget } from './budget.ts';
+import { TokenBudget, type TokenUsage } from './budget.ts';
 import { runModelStep } from './model-step.ts';
 import { TurnLog } from './turn-log.ts';
 
@@ -57,6 +57,7 @@ function stepOf(
     request: { system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     prices,
+    reserve: async ({ outputTokens }: TokenUsage) => ({ outputTokens, settle() {} }),
     events,
     answersStand: Promise.resolve(true),
     onFirstText: () => told.push('first text'),

@@ -1,5 +1,6 @@
 import { setImmediate as nextTurnOfLoop } from 'node:timers/promises';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
+import type { ModelCallQuota } from '../limits/quotas.ts';
 import type { ToolDefinition } from '../ports.ts';
 import type { Model, Target } from '../providers/models.ts';
 import type { ModelPart, ModelRequest } from '../providers/port.ts';
@@ -25,6 +26,11 @@ export interface ModelStep {
   readonly deadlineMs: number;
   readonly budget: TokenBudget;
   readonly prices: Pick<Prices, 'costOf'>;
+  /** Of the tenant and the user, over all their turns. @throws limit.exceeded */
+  readonly reserve: (
+    tokens: TokenUsage,
+    costOf: (tokens: TokenUsage) => number | undefined,
+  ) => Promise<ModelCallQuota>;
   readonly events: TurnLog;
   /** Whether another target may answer anew after text of a reply that broke off. */
   readonly mayReplaceText: boolean;
@@ -71,12 +77,12 @@ async function ask(
   signal: AbortSignal,
 ): Promise<Reply | ZlError> {
   const { target } = attempt;
-  const reservation = reserve(attempt, step);
+  const { reservation, quota } = await reserve(attempt, step);
   const reply = new ReplyInProgress(reservation);
   const request = {
     ...step.request,
     model: target.model,
-    maxOutputTokens: Math.min(target.maxOutputTokens ?? Infinity, reservation.outputTokens),
+    maxOutputTokens: quota.outputTokens,
   };
   const stream = new ReplyStream((stop) => target.provider.stream(request, stop), signal);
   const firstSequence = step.events.nextSequence;
@@ -106,17 +112,28 @@ async function ask(
     // A provider that fails before its reply is paid nothing; one that was cut off may be.
     if (reply.hasBegun || signal.aborted) spent = withCost(reply.usage, target, step);
     step.budget.settle(reservation, spent);
+    quota.settle(spent);
     await stream.close();
   }
   step.events.usage(spent);
   return { ...reply.end(), target };
 }
 
-function reserve(attempt: Attempt, { budget, request }: ModelStep): TokenUsage {
+/** In the budget of the turn and the limits of its tenant and user. */
+async function reserve(attempt: Attempt, step: ModelStep) {
+  const { budget, prices, request } = step;
+  const { provider, model, maxOutputTokens = Number.POSITIVE_INFINITY } = attempt.target;
+  let reservation: TokenUsage | undefined;
   try {
-    return budget.reserve(estimateRequest(request));
+    reservation = budget.reserve(estimateRequest(request));
+    const outputTokens = Math.min(maxOutputTokens, reservation.outputTokens);
+    const quota = await step.reserve({ ...reservation, outputTokens }, (tokens) =>
+      prices.costOf({ provider: provider.name, model }, { ...NOTHING_SPENT, ...tokens }),
+    );
+    return { reservation, quota };
   } catch (reason) {
     attempt.cancelled();
+    if (reservation !== undefined) budget.settle(reservation, NOTHING_SPENT);
     throw reason;
   }
 }

@@ -39,10 +39,15 @@ export interface FirstToken {
 }
 
 export class TurnClock {
-  readonly #startedMs = performance.now();
+  readonly #startedMs: number;
   #firstTextUs: number | undefined;
-  /** Spent on model calls and tools before the first text. */
-  #waitedMs = 0;
+  /** Spent in the queue, on model calls and tools before the first text. */
+  #waitedMs: number;
+
+  constructor(queuedMs = 0) {
+    this.#startedMs = performance.now() - queuedMs;
+    this.#waitedMs = queuedMs;
+  }
 
   get firstTextUs(): number {
     return this.#firstTextUs ?? 0;

@@ -2,6 +2,7 @@ import { type ErrorId, fromUnknown, type Happened, ZlError } from '@zerolatency/
 import { StopReason } from '@zerolatency/proto/agent';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { EffectTracker } from '../calls/settle.ts';
+import type { Quotas } from '../limits/quotas.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
 import type { Model } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
@@ -38,6 +39,8 @@ export interface TurnRequest {
   readonly scope: TurnScope;
   readonly model: Model;
   readonly limits: TurnLimits;
+  /** Before it had a slot. */
+  readonly queuedMs?: number;
   /** The conversation so far; the last message is the new one. */
   readonly messages: readonly ModelMessage[];
   /** Run in place of a conversation with the model. */
@@ -68,6 +71,7 @@ export interface TurnDeps {
   readonly toolboxes: Toolboxes;
   readonly recorder: Recorder;
   readonly prices: Pick<Prices, 'costOf'>;
+  readonly quotas: Quotas;
   readonly bounds: TurnBounds;
   readonly retries: RetryOptions;
   readonly observer: TurnObserver;
@@ -105,7 +109,7 @@ export class Turn {
   readonly #callCounts: CallCounts;
   readonly #startedAtMs: number;
   readonly #deadlineMs: number;
-  readonly #clock = new TurnClock();
+  readonly #clock: TurnClock;
   readonly #effects = new EffectTracker();
   #scope: TurnScope;
   #toolbox: Toolbox = UNOPENED;
@@ -126,6 +130,7 @@ export class Turn {
     this.#callCounts = request.callCounts ?? new Map();
     this.#startedAtMs = deps.nowMs();
     this.#deadlineMs = performance.now() + request.limits.timeoutMs;
+    this.#clock = new TurnClock(request.queuedMs);
   }
 
   /** Never rejects: every turn ends with one terminal event. */
@@ -231,6 +236,8 @@ export class Turn {
         mayReplaceText: this.#request.mayReplaceText ?? false,
         budget: this.#budget,
         prices: this.#deps.prices,
+        reserve: (tokens, costOf) =>
+          this.#deps.quotas.modelCall(this.#scope.identity, tokens, costOf),
         events: this.#events,
         answersStand: this.#answersStand,
         onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
@@ -349,6 +356,7 @@ export class Turn {
 
   #reportDone(steps: number): void {
     const { stop, target } = this.#reply;
+    const { queuedMs = 0 } = this.#request;
     this.#events.done({
       reason: STOP_REASONS[stop],
       usage: usageOf(this.#budget.spentInAll),
@@ -358,6 +366,7 @@ export class Turn {
       model: target?.model ?? '',
       timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
       total: durationFromMicros(this.#clock.totalUs),
+      ...(queuedMs > 0 && { queued: durationFromMicros(queuedMs * 1000) }),
       checkpoint: this.#checkpoint,
     });
   }

@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
-import { ZlError } from '@zerolatency/errors';
+import { fromUnknown, ZlError } from '@zerolatency/errors';
 import type { Identity } from '@zerolatency/identity';
-import type { Slots } from '../limits/slots.ts';
+import type { TurnKind } from '../limits/quotas.ts';
+import type { Place, TurnSlots } from '../limits/turn-slots.ts';
 import type { TurnScope } from '../ports.ts';
 import type { Models } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
-import { narrowLimits, type TurnLimits } from './budget.ts';
+import { NOTHING_SPENT, narrowLimits, type TurnLimits } from './budget.ts';
 import type { TurnObserver } from './telemetry.ts';
 import type { AskedCall } from './tool-step.ts';
 import { type NestedRequest, Turn, type TurnDeps, type TurnEnd, type TurnRequest } from './turn.ts';
@@ -37,7 +38,7 @@ export interface TurnWatch {
 export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'runNested'> {
   readonly models: Models;
   readonly limits: TurnLimits;
-  readonly slots: Slots;
+  readonly slots: TurnSlots;
   /** Throws while a turn could not be recorded. */
   readonly assertWritable: () => void;
   /** Without a traceparent the turn's span is a child of the active one. */
@@ -60,6 +61,7 @@ const noNewTurns = new ZlError('server.draining', 'this pod takes no new turns')
 export class Turns {
   readonly #deps: TurnsDeps;
   readonly #running = new Set<RunningTurn>();
+  readonly #waiting = new Set<AbortController>();
   readonly #draining = new AbortController();
 
   constructor(deps: TurnsDeps) {
@@ -76,18 +78,45 @@ export class Turns {
   }
 
   /** Cheap, so it comes before the request is read. @throws server.draining or limit.exceeded */
-  assertRoom(identity: Identity): void {
+  assertRoom(identity: Identity, kind: TurnKind): void {
     if (this.draining.aborted) throw noNewTurns;
+    this.#deps.quotas.assertRoom(identity, kind);
     this.#deps.slots.assertFree(identity);
   }
 
-  /** @throws a ZlError when the turn may not start; nothing has happened then. */
-  start(ask: TurnAsk, log: TurnLog): RunningTurn {
-    this.assertRoom(ask.identity);
+  /** A place in this pod, within the limits of tenant and user. @throws server.draining or limit.exceeded */
+  async enter(identity: Identity, turnId: string): Promise<Place> {
+    if (this.draining.aborted) throw noNewTurns;
+    const place = this.#deps.slots.enter(identity);
+    try {
+      const close = await this.#deps.quotas.open(identity, turnId);
+      const leave = () => {
+        place.leave();
+        close();
+      };
+      return { ...place, leave };
+    } catch (reason) {
+      place.leave();
+      throw reason;
+    }
+  }
+
+  /** The place is given back when the turn has ended. @throws a ZlError when it may not start. */
+  start(ask: TurnAsk, log: TurnLog, place = this.#deps.slots.enter(ask.identity)): RunningTurn {
+    try {
+      return this.#start(ask, log, place);
+    } catch (reason) {
+      place.leave();
+      throw reason;
+    }
+  }
+
+  #start(ask: TurnAsk, log: TurnLog, place: Place): RunningTurn {
+    // The pod may have begun to drain after the place was given.
+    if (this.draining.aborted) throw noNewTurns;
     this.#deps.assertWritable();
     const model = this.#deps.models.resolve(ask.model, ask.identity.tenant);
     const limits = narrowLimits(this.#deps.limits, ask.limits);
-    const release = this.#deps.slots.take(ask.identity);
     const { identity, sessionId, deviceId, turnId, messages, call } = ask;
     const scope = { identity, sessionId, deviceId, turnId };
     const { deviceOptional = false, mayReplaceText = false } = ask;
@@ -99,14 +128,33 @@ export class Turns {
     }, limits.timeoutMs);
     const running: RunningTurn = {
       cancel: (error) => stop.abort(error),
-      ended: this.#run(request, { log, traceparent: ask.traceparent }, stop.signal).finally(() => {
-        clearTimeout(timer);
-        release();
-        this.#running.delete(running);
-      }),
+      ended: this.#inSlot(place, request, { log, traceparent: ask.traceparent, stop }).finally(
+        () => {
+          clearTimeout(timer);
+          place.leave();
+          this.#running.delete(running);
+        },
+      ),
     };
     this.#running.add(running);
     return running;
+  }
+
+  async #inSlot(
+    place: Place,
+    request: TurnRequest,
+    { log, traceparent, stop }: { log: TurnLog; traceparent: string; stop: AbortController },
+  ): Promise<TurnEnd> {
+    this.#waiting.add(stop);
+    try {
+      const queuedMs = await place.slot(stop.signal);
+      this.#waiting.delete(stop);
+      return await this.#run({ ...request, queuedMs }, { log, traceparent }, stop.signal);
+    } catch (reason) {
+      return endUnstarted(fromUnknown(reason, { aborted: 'turn.cancelled' }), log);
+    } finally {
+      this.#waiting.delete(stop);
+    }
   }
 
   #run(
@@ -139,6 +187,7 @@ export class Turns {
   /** Refuses new turns; resolves when the last one has ended, by itself or by the deadline. */
   async drain(deadline: AbortSignal): Promise<void> {
     this.#draining.abort();
+    for (const turn of this.#waiting) turn.abort(noNewTurns);
     const cancelRest = () => {
       for (const turn of this.#running) {
         turn.cancel(new ZlError('server.draining', 'the pod stopped before the turn ended'));
@@ -149,6 +198,14 @@ export class Turns {
     await Promise.all([...this.#running].map((turn) => turn.ended));
     deadline.removeEventListener('abort', cancelRest);
   }
+}
+
+/** It did not leave the queue, so there is nothing to record. */
+function endUnstarted(error: ZlError, log: TurnLog): TurnEnd {
+  log.error(error);
+  const at = error.id === 'turn.cancelled' ? 'cancelled' : 'failed';
+  const state = { at, step: 0, error } as const;
+  return { state, happened: 'nothing', messages: [], answer: '', usage: NOTHING_SPENT };
 }
 
 export function newId(): string {

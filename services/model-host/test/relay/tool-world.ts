@@ -85,6 +85,7 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
   const lines: Record<string, unknown>[] = [];
   const { wrapLedger = (same) => same } = options;
   const toolboxes = createToolboxes({
+    quotas: { toolCall: async () => {} },
     executors: [
       deviceExecutor({ devices: world.devices, contracts, onResumed() {} }),
       ...(options.executors ?? []),

@@ -4,7 +4,9 @@ import { mockProvider } from '../../src/adapters/mock-provider/mock-provider.ts'
 import { parseScript } from '../../src/adapters/mock-provider/script.ts';
 import { TurnReader } from '../../src/chat/reader.ts';
 import { PodTurnLogs, type TurnLogsBounds } from '../../src/chat/turn-logs.ts';
-import { Slots } from '../../src/limits/slots.ts';
+import { Quotas } from '../../src/limits/quotas.ts';
+import { Rules } from '../../src/limits/rules.ts';
+import { TurnSlots } from '../../src/limits/turn-slots.ts';
 import type { BreakerOptions } from '../../src/providers/breaker.ts';
 import { Models, type ModelTable } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
@@ -59,6 +61,14 @@ const quiet: TurnObserver = {
   ended() {},
 };
 
+export function unlimited(): Quotas {
+  return new Quotas({
+    rules: new Rules({ tenants: {}, users: {} }),
+    ...{ pods: 1, leaseMs: 1000, log: { info() {}, warn() {} } },
+    metrics: { decided() {}, refused() {}, switched() {} },
+  });
+}
+
 /** Turns over the scripted model and tools of this process. */
 export function turnBench({
   rules,
@@ -73,7 +83,11 @@ export function turnBench({
     models: modelsOf({ mock: { provider: 'mock', model } }, { mock: provider }),
     retries: { rounds: 0, maxWaitMs: 0 },
     limits: GENEROUS_LIMITS,
-    slots: new Slots('turns', { Pod: 100, Tenant: 100, User: 100 }),
+    slots: new TurnSlots({
+      limits: { Pod: 100, Tenant: 100, User: 100 },
+      queue: { turns: 0, maxWaitMs: 0, weights: {} },
+    }),
+    quotas: unlimited(),
     toolboxes,
     recorder,
     prices: new Prices({ types: new Map(), nowMs: () => 0 }),

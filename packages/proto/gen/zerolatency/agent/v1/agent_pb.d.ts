@@ -1199,6 +1199,13 @@ export declare type AssistantDone = Message$1<"zerolatency.agent.v1.AssistantDon
    * @generated from field: string checkpoint = 15;
    */
   checkpoint: string;
+
+  /**
+   * Of the total, how long the turn waited for a slot in its pod.
+   *
+   * @generated from field: google.protobuf.Duration queued = 16;
+   */
+  queued?: Duration | undefined;
 };
 
 /**
