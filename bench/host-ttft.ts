@@ -57,6 +57,7 @@ function askDirectly(): Ask {
   const provider = mockProvider(parseScript(SCRIPT, 'bench'));
   return (text) => {
     const request = {
+      tenant: 'north',
       model: 'm',
       system: '',
       messages: [{ role: 'user' as const, content: [{ type: 'text' as const, text }] }],

@@ -23,6 +23,7 @@ const SOURCES: readonly Source[] = [
   { schema: 'config/model-host', type: 'HostSettings', hasDefaults: true },
   { schema: 'config/tool-relay', type: 'RelaySettings', hasDefaults: true },
   { schema: 'config/mock-script', type: 'MockScript' },
+  { schema: 'config/tenant-keys', type: 'TenantKeys' },
   { schema: 'prices/prices', type: 'PriceTable' },
   { schema: 'plan/plan', type: 'Plan' },
   { schema: 'policy/bundle', type: 'Bundle' },

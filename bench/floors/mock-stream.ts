@@ -12,6 +12,7 @@ server.on('stream', async (stream, headers) => {
   stream.respond({ ':status': 200 });
   const text = decodeURIComponent(String(headers[':path']).slice(1));
   const request = {
+    tenant: 'north',
     model: 'm',
     system: '',
     messages: [{ role: 'user' as const, content: [{ type: 'text' as const, text }] }],

@@ -218,6 +218,10 @@ export interface HostSettings {
       readonly [k: string]: Vendor;
     };
     /**
+     * Keys of tenants' own, JSON or YAML by contracts/config/tenant-keys.schema.json; read again when the file changes. Empty: all tenants use the keys in vendors.
+     */
+    readonly tenantKeysFile: string;
+    /**
      * Prices of models, JSON or YAML by contracts/prices/prices.schema.json, that come before the shipped ones; read again when the file changes. Empty: the shipped prices only.
      */
     readonly pricesFile: string;
@@ -305,6 +309,54 @@ export interface HostSettings {
        * PEM file of the authority for the URL's certificate; empty: the system's authorities.
        */
       readonly caFile: string;
+    };
+  };
+  /**
+   * Stores that references to secrets may name.
+   */
+  readonly secrets?: {
+    /**
+     * HashiCorp Vault or OpenBao.
+     */
+    readonly vault?: {
+      readonly url: string;
+      /**
+       * Empty: no namespace.
+       */
+      readonly namespace: string;
+      /**
+       * PEM file of its authorities; absent: Node's.
+       */
+      readonly caFile?: string;
+      readonly timeout: string;
+      /**
+       * A secret is read again after this time, or after its lease if that is shorter, and when a provider refuses it.
+       */
+      readonly refresh: string;
+      readonly auth:
+        | {
+            /**
+             * File of a token, read for each request, so that an agent can renew it.
+             */
+            readonly tokenFile: string;
+          }
+        | {
+            /**
+             * Logs in with the token of the pod's service account.
+             */
+            readonly kubernetes: {
+              readonly mount: string;
+              readonly role: string;
+              readonly jwtFile: string;
+            };
+          }
+        | {
+            readonly appRole: {
+              readonly mount: string;
+              readonly roleId: string;
+              readonly secretIdFile: string;
+            };
+          };
     };
   };
   readonly log: {
@@ -609,7 +661,7 @@ export interface Vendor {
    */
   readonly baseUrl?: string;
   /**
-   * API key, read again for each request. Without one none is sent; only openai-compatible may go without.
+   * API key: one line of printable ASCII. A file or variable is read again for each request. Without a key none is sent; only openai-compatible may go without.
    */
   readonly key?:
     | {
@@ -617,6 +669,12 @@ export interface Vendor {
       }
     | {
         readonly env: string;
+      }
+    | {
+        /**
+         * A field of a secret in the KV engine (version 2) of secrets.vault, as <mount>/<path>#<field>.
+         */
+        readonly vault: string;
       };
   /**
    * Kept alive between requests. A request beyond that waits for one.

@@ -82,6 +82,11 @@ export const TURN_ERRORS = {
     retryable: false,
     help: 'The model provider refuses the key of the host; correct what the key of the provider refers to in the host configuration.',
   },
+  'provider.no_key': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The host has no usable key for the model provider; "zl logs" says why. Correct what the key refers to, or give the tenant a key in providers.tenantKeysFile.',
+  },
   'provider.rejected': {
     code: 'FAILED_PRECONDITION',
     retryable: false,

@@ -13,6 +13,7 @@ import manifest from '../package.json' with { type: 'json' };
 import { ClientCertificates } from './adapters/client-certificates/client-certificates.ts';
 import { consolePages } from './adapters/console/console-pages.ts';
 import { openTokenVerifier, type TokenVerifier } from './adapters/jwks/token-verifier.ts';
+import { openKeys } from './app/open-keys.ts';
 import { openModels, reportBreakers } from './app/open-models.ts';
 import { openPrices } from './app/open-prices.ts';
 import { openQuotas, openTurnSlots } from './app/open-quotas.ts';
@@ -51,6 +52,7 @@ const SHUTDOWN_ORDER = [
   'token verifier',
   'models',
   'quotas',
+  'keys',
   'redis',
   'prices',
   'devices',
@@ -80,7 +82,9 @@ export async function serveHost(
   const quotas = openQuotas(config.limits, { ...deps, redis: shared?.redis });
   const tools = await open({ ...deps, recent, quotas });
   const verifier = await openVerifier(config, deps);
-  const { models, close: closeModels } = await openModels(config, deps.env);
+  const keys = await openKeys(config, deps);
+  deps.lifecycle.onDrain('keys', async () => keys.close());
+  const { models, close: closeModels } = await openModels(config, keys);
   deps.lifecycle.onDrain('models', closeModels);
   const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
   deps.lifecycle.onDrain('prices', async () => priceTable.close());
@@ -96,6 +100,7 @@ export async function serveHost(
     limits: async () => quotas.status(),
     prices: priceTable.status,
     providers: async () => reportBreakers(models.targets),
+    keys: keys.status,
     'identity keys': async () => verifier.status(),
     ...(tls && { certificate: async () => tls.status() }),
     rpc: () => rpcStatus(),

@@ -32,7 +32,7 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 
 function compile(settings: HostSettings) {
   const { rpc, identity, turn, turnLog, tools, limits, redis, relay, ledger, ...more } = settings;
-  const { drain, providers, ...rest } = more;
+  const { drain, providers, secrets, ...rest } = more;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
   return {
@@ -69,12 +69,14 @@ function compile(settings: HostSettings) {
         openForMs: parseDurationMs(providers.breaker.openFor),
         maxOpenForMs: parseDurationMs(providers.breaker.maxOpenFor),
       },
+      tenantKeysFile: providers.tenantKeysFile,
       vendors: Object.entries(providers.vendors).map(([name, vendor]) =>
         compileVendor(name, vendor),
       ),
     },
     /** Undefined for a pod that is alone. */
     redis: redis && compileRedis(redis),
+    secrets: { vault: secrets?.vault && compileVault(secrets.vault) },
     relay: compileRelay(relay),
     ledger: { ...ledger, export: compileExport(ledger.export) },
     tools: {
@@ -220,6 +222,12 @@ function wrongVendor(name: string, { type, baseUrl, key }: VendorSettings): stri
   const { hostname } = new URL(baseUrl);
   if (isLoopback(hostname.replace(/^\[(.*)\]$/, '$1'))) return undefined;
   return `baseUrl would send the key to ${hostname} in clear text; use https`;
+}
+
+type VaultSettings = NonNullable<NonNullable<HostSettings['secrets']>['vault']>;
+
+function compileVault({ timeout, refresh, ...rest }: VaultSettings) {
+  return { ...rest, timeoutMs: parseDurationMs(timeout), refreshMs: parseDurationMs(refresh) };
 }
 
 /** Undefined when checkpoints stay beside the ledger. */

@@ -13,16 +13,20 @@ import { memoryFloor, signerFromPem, watchDocument } from '@zerolatency/signing'
 import { openTokenVerifier } from '../adapters/jwks/token-verifier.ts';
 import type { HostConfig } from '../config.ts';
 import type { IssuerRules } from '../identity-settings.ts';
+import { openKeys } from './open-keys.ts';
 import { openModels } from './open-models.ts';
 import { openPrices } from './open-prices.ts';
 
+/** Opening models asks no provider. */
+const NO_KEYS = { read: async () => undefined };
 const log = { info() {}, warn() {} };
 
 export function checksOfHost(
   config: HostConfig,
   env: Readonly<Record<string, string | undefined>>,
 ): ConfigChecks {
-  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers, redis } = config;
+  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers, redis, secrets } =
+    config;
   const tls = (files: TlsFiles | undefined) => files && watchTls(files, { log }).close();
   const keySet = async (file: string, setting: string) =>
     (await watchKeySet({ file, setting, log })).close();
@@ -49,7 +53,8 @@ export function checksOfHost(
       ),
     'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
     'providers.pricesFile': async () => (await openPrices(providers, log)).close(),
-    models: async () => (await openModels({ models, providers }, env)).close(),
+    'providers.vendors': async () => (await openKeys({ providers, secrets }, { env, log })).close(),
+    models: async () => (await openModels({ models, providers }, NO_KEYS)).close(),
   };
 }
 

@@ -1,27 +1,26 @@
-import { readFile } from 'node:fs/promises';
-import { resolveSecret, type SecretSources } from '@zerolatency/service/config';
 import type { ComponentStatus } from '@zerolatency/service/lifecycle';
 import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
 import { openScript } from '../adapters/mock-provider/script.ts';
 import type { HostConfig } from '../config.ts';
 import { Models, type Target } from '../providers/models.ts';
 import type { LlmProvider } from '../providers/port.ts';
+import type { OpenedKeys } from './open-keys.ts';
 
 export interface OpenedModels {
   readonly models: Models;
   close(): Promise<void>;
 }
 
-/** Finds wrong aliases, scripts and references to keys before the first turn; asks no provider. */
+/** Finds wrong aliases and scripts before the first turn; asks no provider. */
 export async function openModels(
   { models, providers }: Pick<HostConfig, 'models' | 'providers'>,
-  env: SecretSources['env'],
+  keys: Pick<OpenedKeys, 'read'>,
 ): Promise<OpenedModels> {
   const mock = mockProvider(await openScript(providers.mock.scriptFile));
   const byName = new Map<string, LlmProvider>([['mock', mock]]);
   const closing: (() => Promise<void>)[] = [];
   for (const vendor of providers.vendors) {
-    const provider = await openVendor(vendor, env);
+    const provider = await openVendor(vendor, keys);
     byName.set(vendor.name, provider);
     closing.push(() => provider.close());
   }
@@ -32,12 +31,12 @@ export async function openModels(
 }
 
 async function openVendor(
-  { key, ...vendor }: HostConfig['providers']['vendors'][number],
-  env: SecretSources['env'],
+  { key: _, ...vendor }: HostConfig['providers']['vendors'][number],
+  keys: Pick<OpenedKeys, 'read'>,
 ) {
-  const sources = { env, readFile: (path: string) => readFile(path, 'utf8') };
-  const readKey = key && (() => resolveSecret(key, sources));
-  await readKey?.();
+  const { name: provider } = vendor;
+  const readKey = (tenant: string, isRefused: boolean) =>
+    keys.read({ provider, tenant, isRefused });
   // A third of a second and 40 MiB, which a host without vendors does not need.
   const { openAiSdkProvider } = await import('../adapters/ai-sdk/ai-sdk-provider.ts');
   return openAiSdkProvider({ ...vendor, readKey });

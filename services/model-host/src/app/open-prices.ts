@@ -1,9 +1,7 @@
-import { fromLocal, ZlError } from '@zerolatency/errors';
-import { watchFiles } from '@zerolatency/service/files';
 import type { ComponentCheck } from '@zerolatency/service/lifecycle';
-import type { Logger } from '@zerolatency/service/telemetry';
 import type { HostConfig } from '../config.ts';
-import { Prices, parsePrices } from '../providers/prices.ts';
+import { checkPrices, Prices } from '../providers/prices.ts';
+import { type TableOptions, watchTable } from './watch-table.ts';
 
 export interface OpenedPrices {
   readonly prices: Prices;
@@ -11,40 +9,14 @@ export interface OpenedPrices {
   close(): void;
 }
 
-const POLL_MS = 1000;
-
-/** The shipped prices and the operator's file, which is read again when it changes. @throws config.invalid */
+/** The shipped prices and the operator's. @throws config.invalid */
 export async function openPrices(
   { vendors, pricesFile: file }: HostConfig['providers'],
-  log: Pick<Logger, 'info' | 'warn'>,
+  log: TableOptions['log'],
 ): Promise<OpenedPrices> {
-  const named = vendors.map(({ name, type }) => [name, type] as const);
-  const prices = new Prices({ types: new Map(named), nowMs: Date.now });
-  let fault: string | undefined;
-  const watch = watchFiles({
-    files: async () => (file === '' ? [] : [file]),
-    onChange: (contents) => {
-      for (const bytes of contents.values()) prices.use(parsePrices(bytes.toString(), file));
-      if (fault !== undefined) log.info({ file }, 'the price table is good again');
-      fault = undefined;
-    },
-    onError: (reason) => {
-      fault = fromLocal(reason).message;
-      log.warn({ file, err: reason }, 'the price table is refused; the last good one stays');
-    },
-    pollMs: POLL_MS,
-  });
-  await watch.check();
-  if (fault !== undefined) {
-    watch.close();
-    throw new ZlError('config.invalid', `providers.pricesFile: ${fault}`);
-  }
-  return {
-    prices,
-    status: async () =>
-      fault === undefined
-        ? { status: 'ok', detail: prices.description }
-        : { status: 'degraded', detail: `${prices.description}; ${fault}` },
-    close: watch.close,
-  };
+  const types = new Map(vendors.map(({ name, type }) => [name, type]));
+  const prices = new Prices({ types, nowMs: Date.now });
+  const use = (table: unknown) => prices.use(checkPrices(table));
+  const table = await watchTable({ file, setting: 'providers.pricesFile', use, log });
+  return { prices, status: async () => table.status(prices.description), close: table.close };
 }

@@ -24,6 +24,8 @@ export interface LlmProvider {
 }
 
 export interface ModelRequest {
+  /** Whose key the request carries, where tenants have keys of their own. */
+  readonly tenant: string;
   /** The provider's name for the model, never an alias. */
   readonly model: string;
   readonly system: string;

@@ -1,6 +1,5 @@
 import { compileSchema } from '@zerolatency/contracts';
 import { ZlError } from '@zerolatency/errors';
-import { type Document, parseDocument } from 'yaml';
 import type { Price, PriceTable, Rates } from '../../../../contracts/gen/prices.d.ts';
 import schema from '../../../../contracts/prices/prices.schema.json' with { type: 'json' };
 import vendors from '../../../../contracts/prices/vendors.json' with { type: 'json' };
@@ -31,38 +30,15 @@ const NANOS_PER_USD = 1_000_000_000;
 const TOKENS_PER_RATE = 1_000_000n;
 /** Nine million dollars, so that a vendor's absurd count stays an exact number. */
 const MAX_COST_NANOS = BigInt(Number.MAX_SAFE_INTEGER);
-/** For as many prices as the schema allows; parsing blocks the event loop. */
-const MAX_TABLE_CHARS = 1024 * 1024;
 
 const validator = compileSchema<PriceTable>(schema, 'built-in');
-const shipped = checked(vendors, 'vendors.json');
+const shipped = checkPrices(vendors);
 
-/** @throws config.invalid that names the file, and what is wrong in it. */
-export function parsePrices(text: string, file: string): PriceTable {
-  if (text.length > MAX_TABLE_CHARS) throw refuse(file, `more than ${MAX_TABLE_CHARS} characters`);
-  const document = parseDocument(text);
-  const broken = document.errors[0]?.message.split('\n')[0];
-  if (broken !== undefined) throw refuse(file, broken);
-  return checked(plain(document, file), file);
-}
-
-function plain(document: Document, file: string): unknown {
-  try {
-    // With YAML aliases a small file becomes a huge table.
-    return document.toJS({ maxAliasCount: 0 });
-  } catch (cause) {
-    throw refuse(file, 'YAML aliases are not allowed', { cause });
-  }
-}
-
-function checked(table: unknown, file: string): PriceTable {
+/** @throws config.invalid that says what is wrong, and where. */
+export function checkPrices(table: unknown): PriceTable {
   const { value, error } = validator.validate(table);
-  if (error !== undefined) throw refuse(file, error.message);
+  if (error !== undefined) throw new ZlError('config.invalid', error.message);
   return value;
-}
-
-function refuse(file: string, why: string, options?: ErrorOptions): ZlError {
-  return new ZlError('config.invalid', `price table ${file}: ${why}`, options);
 }
 
 /** The prices that come with the host, and before them a table of the operator's own. */

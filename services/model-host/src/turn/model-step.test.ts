@@ -54,7 +54,7 @@ function stepOf(
     retries: { rounds: 0, maxWaitMs: 0 },
     deadlineMs: Infinity,
     mayReplaceText: false,
-    request: { system: '', messages, tools: [] },
+    request: { tenant: 'north', system: '', messages, tools: [] },
     budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
     prices,
     reserve: async ({ outputTokens }: TokenUsage) => ({ outputTokens, settle() {} }),

@@ -223,16 +223,14 @@ export class Turn {
 
   async #callModel(signal: AbortSignal): Promise<TurnInput> {
     const { tools } = this.#toolbox;
+    const { tenant } = this.#request.scope.identity;
+    const system = systemPrompt(tools, this.#request.prompt);
     this.#reply = await runModelStep(
       {
         model: this.#request.model,
-        request: {
-          system: systemPrompt(tools, this.#request.prompt),
-          messages: this.#messages,
-          tools,
-        },
         retries: this.#deps.retries,
         deadlineMs: this.#deadlineMs,
+        request: { tenant, system, messages: this.#messages, tools },
         mayReplaceText: this.#request.mayReplaceText ?? false,
         budget: this.#budget,
         prices: this.#deps.prices,

@@ -164,7 +164,9 @@ test('[PROV-04] sends the key in the header of the vendor, and nowhere else', as
 
 test('[PROV-01] a server without a key is sent none', async (t) => {
   const server = await vendorServer(t, sendsEvents(answerOf('openai-compatible')));
-  const provider = await providerOf(t, 'openai-compatible', server, { readKey: undefined });
+  const provider = await providerOf(t, 'openai-compatible', server, {
+    readKey: async () => undefined,
+  });
   await partsOf(provider, requestTo('openai-compatible'));
   assert.equal(server.asked[0]?.headers.authorization, undefined);
 });

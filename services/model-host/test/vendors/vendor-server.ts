@@ -199,6 +199,7 @@ export function requestTo(
     additionalProperties: false,
   };
   return {
+    tenant: 'north',
     model: MODELS[type],
     system: 'You are a helpful assistant.',
     messages,

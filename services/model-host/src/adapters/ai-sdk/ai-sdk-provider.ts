@@ -9,7 +9,7 @@ import type {
 import { ZlError } from '@zerolatency/errors';
 import type { ToolDefinition } from '../../ports.ts';
 import type { LlmProvider, ModelMessage, ModelPart, ModelRequest } from '../../providers/port.ts';
-import { type HttpBounds, openHttp } from './http.ts';
+import { ACCOUNT_HEADER, type HttpBounds, openHttp } from './http.ts';
 import { toProviderError } from './provider-error.ts';
 import { toolNameReader, vendorToolName } from './tool-names.ts';
 import { VENDORS, type Vendor, type VendorType } from './vendors.ts';
@@ -19,8 +19,8 @@ export interface AiSdkProviderOptions {
   readonly type: VendorType;
   /** The vendor's own, when absent. */
   readonly baseUrl?: string | undefined;
-  /** Undefined for a server that wants none. */
-  readonly readKey?: (() => Promise<string>) | undefined;
+  /** Returns undefined for a server that wants none. */
+  readonly readKey: (tenant: string, isRefused: boolean) => Promise<string | undefined>;
   readonly bounds: HttpBounds;
 }
 
@@ -39,20 +39,28 @@ export async function openAiSdkProvider(options: AiSdkProviderOptions): Promise<
   if (baseUrl === undefined) {
     throw new ZlError('config.invalid', `providers.vendors.${name}.baseUrl is missing`);
   }
-  let key: string | undefined;
+  const accounts = new Accounts();
   const http = openHttp({
     baseUrl,
     bounds,
-    async authorize() {
-      key = await readKey?.();
-      return key === undefined ? undefined : vendor.keyHeader(key);
+    async authorize(id, isRefused) {
+      const account = accounts.get(id);
+      const key = await readKey(account.tenant, isRefused);
+      if (key === undefined) return undefined;
+      account.keys.push(key);
+      return vendor.keyHeader(key);
     },
   });
   const open = await vendor.open({ name, baseURL: baseUrl, fetch: http.fetch });
   async function* stream(request: ModelRequest, signal: AbortSignal): AsyncGenerator<ModelPart> {
     let hasBegun = false;
+    const account = accounts.open(request.tenant);
     try {
-      const parts = replyOf(open(request.model), callOptions(request, vendor), signal);
+      const options = {
+        ...callOptions(request, vendor),
+        headers: { [ACCOUNT_HEADER]: account.id },
+      };
+      const parts = replyOf(open(request.model), options, signal);
       const toolName = toolNameReader(request.tools);
       for await (const part of parts) {
         const read = readPart(part, { hasBegun, toolName });
@@ -64,10 +72,43 @@ export async function openAiSdkProvider(options: AiSdkProviderOptions): Promise<
       throw new ZlError('provider.failed', `${name} ended its reply in the middle`);
     } catch (reason) {
       signal.throwIfAborted();
-      throw toProviderError(reason, { provider: name, hasBegun, key });
+      throw toProviderError(reason, { provider: name, hasBegun, keys: account.keys });
+    } finally {
+      accounts.close(account);
     }
   }
   return { name, stream, close: http.close };
+}
+
+interface Account {
+  readonly id: string;
+  readonly tenant: string;
+  /** What this request has sent: whatever a provider repeats of it must not be logged. */
+  readonly keys: string[];
+}
+
+/** Whose key a request carries, by a number that passes through the vendor's package in its place. */
+class Accounts {
+  readonly #open = new Map<string, Account>();
+  #last = 0;
+
+  open(tenant: string): Account {
+    this.#last += 1;
+    const account = { id: `${this.#last}`, tenant, keys: [] };
+    this.#open.set(account.id, account);
+    return account;
+  }
+
+  get(id: string): Account {
+    const account = this.#open.get(id);
+    // Rather than with the key of somebody else.
+    if (account === undefined) throw new Error('a request to a model names no account');
+    return account;
+  }
+
+  close({ id }: Account): void {
+    this.#open.delete(id);
+  }
 }
 
 async function* replyOf(

@@ -15,9 +15,17 @@ export interface HttpBounds {
 export interface ProviderHttpOptions {
   readonly baseUrl: string;
   readonly bounds: HttpBounds;
-  /** The header that proves who asks; read for each request, so that a changed key is used at once. */
-  readonly authorize: () => Promise<readonly [name: string, value: string] | undefined>;
+  /**
+   * The header that proves who asks; read for each request, so that a changed key is used at once,
+   * and again when the provider refuses it. A package passes the account on as ACCOUNT_HEADER.
+   */
+  readonly authorize: (account: string, isRefused: boolean) => Promise<AuthHeader | undefined>;
 }
+
+export type AuthHeader = readonly [name: string, value: string];
+
+/** Names whose key a request carries. It never leaves the host. */
+export const ACCOUNT_HEADER = 'x-zerolatency-account';
 
 export interface ProviderHttp {
   /** For the packages of vendors. It goes to the provider's own origin and follows no redirects. */
@@ -28,6 +36,8 @@ export interface ProviderHttp {
 const CONNECT_TIMEOUT_MS = 10_000;
 /** Longer than a person thinks between two messages, as a rule; shorter than servers keep a connection. */
 const KEEP_ALIVE_MS = 50_000;
+/** Of a key. */
+const REFUSALS = new Set([401, 403]);
 const BODILESS = new Set([204, 205, 304]);
 
 export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): ProviderHttp {
@@ -47,11 +57,22 @@ export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): P
     const { body, method = 'GET' } = init;
     if (typeof body !== 'string') throw new Error('a request to a model has a text as its body');
     const headers = new Headers(init.headers);
-    const proof = await authorize();
+    const account = headers.get(ACCOUNT_HEADER) ?? '';
+    headers.delete(ACCOUNT_HEADER);
+    const proof = await authorize(account, false);
     if (proof !== undefined) headers.set(...proof);
     const deadline = AbortSignal.timeout(bounds.totalMs);
     const signal = init.signal ? AbortSignal.any([init.signal, deadline]) : deadline;
-    const reply = await request(url, { dispatcher: agent, method, headers, body, signal });
+    const ask = () => request(url, { dispatcher: agent, method, headers, body, signal });
+    let reply = await ask();
+    if (proof !== undefined && REFUSALS.has(reply.statusCode)) {
+      const changed = await authorize(account, true).catch(() => undefined);
+      if (changed !== undefined && changed[1] !== proof[1]) {
+        await reply.body.dump();
+        headers.set(...changed);
+        reply = await ask();
+      }
+    }
     const isBodiless = BODILESS.has(reply.statusCode);
     return new Response(isBodiless ? null : bounded(reply.body, bounds.maxReplyBytes), {
       status: reply.statusCode,

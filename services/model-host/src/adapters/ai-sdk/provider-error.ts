@@ -1,13 +1,14 @@
 import { APICallError } from '@ai-sdk/provider';
 import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { maskKnown } from '@zerolatency/redaction';
 
 export interface FailedReply {
   /** Names the provider in messages. */
   readonly provider: string;
   /** Whether anything of the reply had arrived. */
   readonly hasBegun: boolean;
-  /** Whatever a vendor's message repeats of it must not be logged. */
-  readonly key: string | undefined;
+  /** What the request sent. Whatever a vendor's message repeats of them must not be logged. */
+  readonly keys: readonly string[];
 }
 
 const TIMEOUTS = new Set([
@@ -27,7 +28,7 @@ export function toProviderError(reason: unknown, reply: FailedReply): ZlError {
   const ours = chain.find((error) => error instanceof ZlError);
   const { id, message, retryAfterMs } = ours ?? judged(chain, reply.provider);
   // Not the error itself: it holds the conversation, the headers and the whole answer.
-  const cause = ours === undefined ? new Error(quoted(chain, reply.key)) : ours.cause;
+  const cause = ours === undefined ? new Error(quoted(chain, reply.keys)) : ours.cause;
   if (reply.hasBegun) {
     return new ZlError('provider.interrupted', `the reply broke off: ${message}`, { cause });
   }
@@ -105,11 +106,7 @@ function retryAfterOf(chain: readonly unknown[]): number | undefined {
   return ms >= 0 ? Math.min(Math.round(ms), MAX_RETRY_AFTER_MS) : undefined;
 }
 
-function quoted(chain: readonly unknown[], key: string | undefined): string {
+function quoted(chain: readonly unknown[], keys: readonly string[]): string {
   const messages = chain.map((error) => fieldOf(error, 'message') ?? error);
-  const text = messages.map(String).join(': ');
-  return (key === undefined ? text : text.replaceAll(key, '[masked:key]')).slice(
-    0,
-    MAX_QUOTED_CHARS,
-  );
+  return maskKnown(messages.map(String).join(': '), keys).slice(0, MAX_QUOTED_CHARS);
 }

@@ -11,7 +11,7 @@ const defaultScript = await openScript('');
 const FS_READ = { name: 'fs.read', description: 'reads a file', inputSchema: {} };
 
 function request(messages: readonly ModelMessage[], tools = [FS_READ]): ModelRequest {
-  return { model: 'm', system: '', messages, tools, maxOutputTokens: 1000 };
+  return { tenant: 'north', model: 'm', system: '', messages, tools, maxOutputTokens: 1000 };
 }
 
 async function play(messages: readonly ModelMessage[], tools = [FS_READ]): Promise<ModelPart[]> {
