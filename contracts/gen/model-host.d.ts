@@ -84,6 +84,10 @@ export interface HostSettings {
     readonly timeout: string;
     readonly maxInputTokens: number;
     readonly maxOutputTokens: number;
+    /**
+     * US dollars, by the price table. A turn whose model has no price is then refused. Absent: no limit.
+     */
+    readonly maxCost?: number;
     readonly maxCallsPerStep: number;
     /**
      * Maximum of one tool result that a model receives; the client receives all of it.

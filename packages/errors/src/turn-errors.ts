@@ -17,6 +17,16 @@ export const TURN_ERRORS = {
     retryable: false,
     help: 'The turn would exceed its token budget; raise it or shorten the conversation.',
   },
+  'budget.cost': {
+    code: 'RESOURCE_EXHAUSTED',
+    retryable: false,
+    help: 'The turn would exceed its cost limit; raise limits.max_cost of the request or turn.maxCost of the host, or shorten the conversation.',
+  },
+  'budget.unpriced': {
+    code: 'FAILED_PRECONDITION',
+    retryable: false,
+    help: 'The turn has a cost limit and its model no price; add the model to the table of providers.pricesFile, or remove the limit.',
+  },
   'budget.time': {
     code: 'DEADLINE_EXCEEDED',
     retryable: true,

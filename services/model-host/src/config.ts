@@ -34,7 +34,7 @@ function compile(settings: HostSettings) {
   const { rpc, identity, turn, turnLog, tools, limits, redis, relay, ledger, ...more } = settings;
   const { drain, providers, secrets, ...rest } = more;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
-  const { timeout: turnTimeout, maxToolResult, ...guardrails } = turn;
+  const { timeout: turnTimeout, maxToolResult, maxCost, ...guardrails } = turn;
   return {
     ...rest,
     digest: configDigest(settings),
@@ -55,6 +55,7 @@ function compile(settings: HostSettings) {
     turn: {
       ...guardrails,
       timeoutMs: parseDurationMs(turnTimeout),
+      maxCostNanoUsd: maxCost === undefined ? Number.POSITIVE_INFINITY : Math.round(maxCost * 1e9),
       maxToolResultBytes: parseBytes(maxToolResult),
     },
     turnLog: compileTurnLog(turnLog),

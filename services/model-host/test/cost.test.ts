@@ -3,6 +3,7 @@ import { rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import { fromConnectError } from '@zerolatency/service/rpc';
 import { eventually, tempDir } from '@zerolatency/testing';
 import { startTestHost } from './support/host.ts';
 import { eventsOf } from './support/streams.ts';
@@ -26,7 +27,7 @@ prices:
 }
 
 /** The vendor counts 10 input tokens and 2 output tokens. */
-async function priced(t: Parameters<typeof startTestHost>[0]) {
+async function priced(t: Parameters<typeof startTestHost>[0], settings: object = {}) {
   const server = await vendorServer(t, sendsEvents(answerOf('anthropic')));
   const pricesFile = join(tempDir(t), 'prices.yaml');
   await writeFile(pricesFile, tableOf(2));
@@ -46,12 +47,13 @@ async function priced(t: Parameters<typeof startTestHost>[0]) {
       'providers.vendors': {
         claude: { type: 'anthropic', baseUrl: server.url, key: { env: 'KEY' } },
       },
+      ...settings,
     },
   });
   const client = host.client('connect', await host.issuer.token());
   const ask = (alias: string) => eventsOf(client.chat({ start: { text: 'hi', model: alias } }));
   const admin = async (path: string) => (await fetch(`${host.addresses.admin}${path}`)).text();
-  return { host, pricesFile, spans, ask, admin };
+  return { host, server, client, pricesFile, spans, ask, admin };
 }
 
 test('[PROV-02] [OBS-02] a turn reports its cost in events, metrics, spans and logs', async (t) => {
@@ -116,4 +118,33 @@ test('[PROV-02] a price table that is wrong or missing stops the start', async (
   await assert.rejects(start(), { id: 'config.invalid', message: /pricesFile.*does not exist/ });
   await writeFile(pricesFile, 'prices: none');
   await assert.rejects(start(), { id: 'config.invalid', message: /pricesFile.*schema/ });
+});
+
+test('[HOST-07] a cost limit cuts the output that the vendor is asked for, and refuses what has no price', async (t) => {
+  const { host, server, client } = await priced(t, { 'turn.maxCost': 0.01 });
+  const outcome = async (model: string, maxCost?: { units: bigint; nanos: number }) => {
+    const cost = maxCost && { ...maxCost, currencyCode: 'USD' };
+    const start = { text: 'hi', model, limits: cost && { maxCost: cost } };
+    try {
+      return (await eventsOf(client.chat({ start }))).at(-1)?.event.case;
+    } catch (reason) {
+      return fromConnectError(reason).id;
+    }
+  };
+  assert.equal(await outcome('known'), 'assistantDone');
+  const asked = () => JSON.parse(server.asked.at(-1)?.body ?? '').max_tokens;
+  const withHostLimit = asked();
+  // 15 dollars per million tokens: a cent pays for 666.
+  assert.ok(withHostLimit > 300 && withHostLimit <= 666, String(withHostLimit));
+  assert.equal(await outcome('known', { units: 0n, nanos: 1_000_000 }), 'assistantDone');
+  assert.ok(asked() < withHostLimit / 5);
+  assert.equal(await outcome('known', { units: 7n, nanos: 0 }), 'assistantDone');
+  assert.equal(asked(), withHostLimit);
+  assert.equal(await outcome('known', { units: 0n, nanos: 1000 }), 'budget.cost');
+  assert.equal(await outcome('unknown'), 'budget.unpriced');
+  assert.equal(server.asked.length, 3);
+  assert.deepEqual(
+    host.recorder.records.slice(-2).map(({ errorId }) => errorId),
+    ['budget.cost', 'budget.unpriced'],
+  );
 });

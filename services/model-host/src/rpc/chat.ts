@@ -13,6 +13,7 @@ import {
   type CallToolRequest,
   type ChatRequest,
   type Message,
+  type Money,
   OnDisconnect,
   OnInterruption,
   type Resume,
@@ -332,10 +333,25 @@ function readTurnId(turnId: string, field: string): string {
 
 function readLimits(limits: TurnLimits | undefined): TurnStart['limits'] {
   if (limits === undefined) return {};
-  const { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeout } = limits;
+  const { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeout, maxCost } = limits;
   const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
   if (timeoutMs < 0) throw invalid('start.limits.timeout', 'is negative');
-  return { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeoutMs };
+  const maxCostNanoUsd = nanoUsdOf(maxCost);
+  return { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeoutMs, maxCostNanoUsd };
+}
+
+/** 0 for none, as all limits of a request. */
+function nanoUsdOf(cost: Money | undefined): number {
+  if (cost === undefined) return 0;
+  const { currencyCode, units, nanos } = cost;
+  if (currencyCode !== 'USD') {
+    throw invalid(
+      'start.limits.max_cost.currency_code',
+      'is not USD, as the prices of the host are',
+    );
+  }
+  if (units < 0n || nanos < 0) throw invalid('start.limits.max_cost', 'is negative');
+  return Number(units) * 1e9 + nanos;
 }
 
 function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMessage[] {

@@ -10,6 +10,8 @@ export interface TurnLimits {
   /** Over all model calls of the turn. */
   readonly maxInputTokens: number;
   readonly maxOutputTokens: number;
+  /** Of all model calls; infinite where nothing limits it. */
+  readonly maxCostNanoUsd: number;
 }
 
 export interface TokenUsage {
@@ -39,7 +41,23 @@ export const NOTHING_SPENT: SpentTokens = {
   unpricedCalls: 0,
 };
 
-export type TokenLimits = Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens'>;
+export type TokenLimits = Pick<TurnLimits, 'maxInputTokens' | 'maxOutputTokens' | 'maxCostNanoUsd'>;
+
+export interface Reservation extends TokenUsage {
+  /** 0 where nothing limits the cost. */
+  readonly costNanoUsd: number;
+}
+
+/** What a model call could need, and at what price. */
+export interface ModelCallDemand {
+  /** For people. */
+  readonly model: string;
+  readonly inputTokens: number;
+  /** Of the model itself. */
+  readonly maxOutputTokens?: number | undefined;
+  /** At most; undefined when its model has no price. */
+  readonly costOf: (tokens: TokenUsage) => number | undefined;
+}
 
 /** The client's limits narrow the host's and never widen them; 0 keeps the host's. */
 export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}): TurnLimits {
@@ -50,6 +68,7 @@ export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}):
     timeoutMs: narrow('timeoutMs'),
     maxInputTokens: narrow('maxInputTokens'),
     maxOutputTokens: narrow('maxOutputTokens'),
+    maxCostNanoUsd: narrow('maxCostNanoUsd'),
   };
 }
 
@@ -57,7 +76,7 @@ export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}):
 const BYTES_PER_TOKEN = 4;
 
 /**
- * Tokens of a turn. Reserved before a model call, settled after it with the
+ * Tokens and cost of a turn. Reserved before a model call, settled after it with the
  * provider's counts, or else with the reserved input and an estimate of the output.
  */
 export class TokenBudget {
@@ -81,10 +100,12 @@ export class TokenBudget {
 
   /** What each of the concurrent calls may spend on nested turns. */
   shareAmong(calls: number): TokenLimits {
-    const { inputTokens, outputTokens } = this.spentInAll;
+    const { inputTokens, outputTokens, costNanoUsd } = this.spentInAll;
+    const share = (limit: number, spent: number) => Math.floor(Math.max(0, limit - spent) / calls);
     return {
-      maxInputTokens: Math.floor(Math.max(0, this.#limits.maxInputTokens - inputTokens) / calls),
-      maxOutputTokens: Math.floor(Math.max(0, this.#limits.maxOutputTokens - outputTokens) / calls),
+      maxInputTokens: share(this.#limits.maxInputTokens, inputTokens),
+      maxOutputTokens: share(this.#limits.maxOutputTokens, outputTokens),
+      maxCostNanoUsd: share(this.#limits.maxCostNanoUsd, costNanoUsd),
     };
   }
 
@@ -92,7 +113,8 @@ export class TokenBudget {
     this.#nested = sum(this.#nested, usage);
   }
 
-  reserve(inputTokens: number): TokenUsage {
+  /** The worst case of a call. The output is cut to what the cost limit has left. */
+  reserve({ inputTokens, maxOutputTokens = Infinity, ...priced }: ModelCallDemand): Reservation {
     const spent = this.spentInAll;
     const inputLeft = this.#limits.maxInputTokens - spent.inputTokens;
     if (inputTokens > inputLeft) {
@@ -102,23 +124,59 @@ export class TokenBudget {
       );
     }
     this.refuseWhenSpent();
-    const outputTokens = this.#limits.maxOutputTokens - spent.outputTokens;
-    this.#spent = sum(this.#spent, { inputTokens, outputTokens });
-    return { inputTokens, outputTokens };
+    const outputLeft = this.#limits.maxOutputTokens - spent.outputTokens;
+    const wanted = { inputTokens, outputTokens: outputLeft };
+    const { maxCostNanoUsd } = this.#limits;
+    const reservation = Number.isFinite(maxCostNanoUsd)
+      ? affordable(
+          { ...wanted, outputTokens: Math.min(outputLeft, maxOutputTokens) },
+          { ...priced, left: maxCostNanoUsd - spent.costNanoUsd },
+        )
+      : { ...wanted, costNanoUsd: 0 };
+    this.#spent = sum(this.#spent, reservation);
+    return reservation;
   }
 
   refuseWhenSpent(): void {
-    if (this.spentInAll.outputTokens < this.#limits.maxOutputTokens) return;
-    throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
+    const { outputTokens, costNanoUsd } = this.spentInAll;
+    if (outputTokens >= this.#limits.maxOutputTokens) {
+      throw new ZlError('budget.tokens', 'no output tokens are left (max_output_tokens)');
+    }
+    if (costNanoUsd < this.#limits.maxCostNanoUsd) return;
+    throw new ZlError('budget.cost', 'nothing is left of the cost limit (max_cost)');
   }
 
-  settle(reservation: TokenUsage, used: Charge): void {
+  settle(reservation: Reservation, used: Charge): void {
     this.#spent = sum(this.#spent, {
       ...used,
       inputTokens: used.inputTokens - reservation.inputTokens,
       outputTokens: used.outputTokens - reservation.outputTokens,
+      costNanoUsd: (used.costNanoUsd ?? 0) - reservation.costNanoUsd,
     });
   }
+}
+
+interface CostLeft extends Pick<ModelCallDemand, 'model' | 'costOf'> {
+  readonly left: number;
+}
+
+/** As much of the output as the rest of the cost limit pays for. */
+function affordable(wanted: TokenUsage, { model, costOf, left }: CostLeft): Reservation {
+  const inputCost = costOf({ ...wanted, outputTokens: 0 });
+  const cost = costOf(wanted);
+  if (inputCost === undefined || cost === undefined) {
+    const message = `neither the shipped price table nor providers.pricesFile has ${model}`;
+    throw new ZlError('budget.unpriced', message);
+  }
+  if (cost <= left) return { ...wanted, costNanoUsd: cost };
+  const share = Math.max(0, left - inputCost) / (cost - inputCost);
+  const outputTokens = Math.floor(wanted.outputTokens * share);
+  if (outputTokens < 1) {
+    const usd = (nanos: number) => (Math.max(0, nanos) / 1e9).toFixed(6);
+    const message = `the model call needs more than ${usd(inputCost)} USD, ${usd(left)} are left (max_cost)`;
+    throw new ZlError('budget.cost', message);
+  }
+  return { ...wanted, outputTokens, costNanoUsd: left };
 }
 
 type Charge = TokenUsage & Partial<SpentTokens>;

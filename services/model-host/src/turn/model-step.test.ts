@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { ZlError } from '@zerolatency/errors';
 import { asks, finish, says } from '../../test/support/replies.ts';
-import { modelsOf } from '../../test/support/turn-bench.ts';
+import { GENEROUS_LIMITS, modelsOf } from '../../test/support/turn-bench.ts';
 import type { Target } from '../providers/models.ts';
 import type { LlmProvider, ModelMessage, ModelPart } from '../providers/port.ts';
 import type { ModelTarget, PricedUsage, Prices } from '../providers/prices.ts';
@@ -55,7 +55,7 @@ function stepOf(
     deadlineMs: Infinity,
     mayReplaceText: false,
     request: { tenant: 'north', system: '', messages, tools: [] },
-    budget: new TokenBudget({ maxInputTokens: 1000, maxOutputTokens: 1000 }),
+    budget: new TokenBudget(GENEROUS_LIMITS),
     prices,
     reserve: async ({ outputTokens }: TokenUsage) => ({ outputTokens, settle() {} }),
     events,

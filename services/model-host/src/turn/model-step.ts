@@ -4,13 +4,14 @@ import type { ModelCallQuota } from '../limits/quotas.ts';
 import type { ToolDefinition } from '../ports.ts';
 import type { Model, Target } from '../providers/models.ts';
 import type { ModelPart, ModelRequest } from '../providers/port.ts';
-import type { Prices } from '../providers/prices.ts';
+import type { ModelTarget, Prices } from '../providers/prices.ts';
 import { type Reply, ReplyInProgress } from '../providers/reply.ts';
 import { type Attempt, type RetryOptions, Route } from '../providers/route.ts';
 import {
   estimateMessageTokens,
   estimateTokens,
   NOTHING_SPENT,
+  type Reservation,
   type SpentTokens,
   type TokenBudget,
   type TokenUsage,
@@ -120,22 +121,32 @@ async function ask(
 }
 
 /** In the budget of the turn and the limits of its tenant and user. */
-async function reserve(attempt: Attempt, step: ModelStep) {
-  const { budget, prices, request } = step;
+async function reserve(attempt: Attempt, { budget, prices, request, ...step }: ModelStep) {
   const { provider, model, maxOutputTokens = Number.POSITIVE_INFINITY } = attempt.target;
-  let reservation: TokenUsage | undefined;
+  const costOf = worstCostOf(prices, { provider: provider.name, model });
+  const demand = { inputTokens: estimateRequest(request), maxOutputTokens, costOf };
+  let reservation: Reservation | undefined;
   try {
-    reservation = budget.reserve(estimateRequest(request));
+    reservation = budget.reserve({ model: `${model} of ${provider.name}`, ...demand });
     const outputTokens = Math.min(maxOutputTokens, reservation.outputTokens);
-    const quota = await step.reserve({ ...reservation, outputTokens }, (tokens) =>
-      prices.costOf({ provider: provider.name, model }, { ...NOTHING_SPENT, ...tokens }),
-    );
+    const quota = await step.reserve({ ...reservation, outputTokens }, costOf);
     return { reservation, quota };
   } catch (reason) {
     attempt.cancelled();
     if (reservation !== undefined) budget.settle(reservation, NOTHING_SPENT);
     throw reason;
   }
+}
+
+/** As if all input were written to the cache, where that costs more. */
+function worstCostOf(prices: ModelStep['prices'], target: ModelTarget) {
+  return (tokens: TokenUsage) => {
+    const uncached = { ...NOTHING_SPENT, ...tokens };
+    const written = { ...uncached, cacheWriteTokens: tokens.inputTokens };
+    const costs = [uncached, written].map((usage) => prices.costOf(target, usage));
+    const known = costs.filter((cost) => cost !== undefined);
+    return known.length === 0 ? undefined : Math.max(...known);
+  };
 }
 
 function failureOf(reason: unknown, { hasBegun }: ReplyInProgress): ZlError {

@@ -254,18 +254,26 @@ test('[HOST-07] however the turns of one call overlap, together they spend no mo
   const spentShares = fc.array(fc.double({ min: 0, max: 1, noNaN: true }), { maxLength: 8 });
   await fc.assert(
     fc.asyncProperty(spentShares, fc.scheduler(), async (shares, schedule) => {
-      const budget = new TokenBudget({ maxInputTokens: 5000, maxOutputTokens: 3000 });
+      const budget = new TokenBudget({
+        ...{ maxInputTokens: 5000, maxOutputTokens: 3000, maxCostNanoUsd: 60_000 },
+      });
       let unused = 1000;
+      let unusedNanoUsd = 20_000;
       const start = nestedTurns({
-        share: { maxInputTokens: 2000, maxOutputTokens: unused },
+        share: {
+          ...{ maxInputTokens: 2000, maxOutputTokens: unused, maxCostNanoUsd: unusedNanoUsd },
+        },
         budget,
-        async run({ text }, { maxOutputTokens: left }) {
+        async run({ text }, { maxOutputTokens: left, maxCostNanoUsd: leftNanoUsd }) {
           unused -= left;
-          assert.ok(unused >= 0);
+          unusedNanoUsd -= leftNanoUsd;
+          assert.ok(unused >= 0 && unusedNanoUsd >= 0);
           const outputTokens = Math.floor(left * Number(text));
+          const costNanoUsd = Math.floor(leftNanoUsd * Number(text));
           await schedule.schedule(Promise.resolve());
           unused += left - outputTokens;
-          const usage = { ...NOTHING_SPENT, outputTokens };
+          unusedNanoUsd += leftNanoUsd - costNanoUsd;
+          const usage = { ...NOTHING_SPENT, outputTokens, costNanoUsd };
           const end = { happened: 'nothing', messages: [], answer: '', usage } as const;
           return { ...end, state: { at: 'done', step: 1 } };
         },
@@ -275,6 +283,7 @@ test('[HOST-07] however the turns of one call overlap, together they spend no mo
       await schedule.waitAll();
       await Promise.all(running);
       assert.equal(budget.spentInAll.outputTokens, 1000 - unused);
+      assert.equal(budget.spentInAll.costNanoUsd, 20_000 - unusedNanoUsd);
     }),
   );
 });

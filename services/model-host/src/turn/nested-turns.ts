@@ -1,5 +1,5 @@
 import type { CallOptions, NestedTask } from '../ports.ts';
-import { NOTHING_SPENT, TokenBudget, type TokenLimits, type TokenUsage } from './budget.ts';
+import { NOTHING_SPENT, type Reservation, TokenBudget, type TokenLimits } from './budget.ts';
 import type { TurnEnd } from './turn.ts';
 
 export interface NestedTurnsOptions {
@@ -17,15 +17,16 @@ export function nestedTurns({
   run,
 }: NestedTurnsOptions): NonNullable<CallOptions['startTurn']> {
   const allowance = new TokenBudget(share);
-  const charge = (usage: TokenUsage) => {
+  const charge = (usage: Reservation) => {
     allowance.chargeNested(usage);
     budget.chargeNested(usage);
   };
   return async (task, signal) => {
     const left = allowance.shareAmong(1);
     // Set aside until it ends, because a call may start another one meanwhile.
-    charge({ inputTokens: left.maxInputTokens, outputTokens: left.maxOutputTokens });
-    let used: TokenUsage = NOTHING_SPENT;
+    const aside = setAside(left);
+    charge(aside);
+    let used = NOTHING_SPENT;
     try {
       const { state, happened, answer, usage } = await run(task, left, signal);
       used = usage;
@@ -34,9 +35,18 @@ export function nestedTurns({
     } finally {
       charge({
         ...used,
-        inputTokens: used.inputTokens - left.maxInputTokens,
-        outputTokens: used.outputTokens - left.maxOutputTokens,
+        inputTokens: used.inputTokens - aside.inputTokens,
+        outputTokens: used.outputTokens - aside.outputTokens,
+        costNanoUsd: used.costNanoUsd - aside.costNanoUsd,
       });
     }
+  };
+}
+
+function setAside({ maxInputTokens, maxOutputTokens, maxCostNanoUsd }: TokenLimits): Reservation {
+  return {
+    inputTokens: maxInputTokens,
+    outputTokens: maxOutputTokens,
+    costNanoUsd: Number.isFinite(maxCostNanoUsd) ? maxCostNanoUsd : 0,
   };
 }

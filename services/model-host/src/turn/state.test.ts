@@ -11,6 +11,7 @@ const LIMITS: TurnLimits = {
   maxToolDepth: 1,
   timeoutMs: 1000,
   maxInputTokens: 100,
+  maxCostNanoUsd: Number.POSITIVE_INFINITY,
   maxOutputTokens: 100,
 };
 const cancelled = new ZlError('turn.cancelled', 'gone');

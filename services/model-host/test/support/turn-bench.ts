@@ -30,6 +30,7 @@ export const GENEROUS_LIMITS: TurnLimits = {
   timeoutMs: 60_000,
   maxInputTokens: 1_000_000,
   maxOutputTokens: 1_000_000,
+  maxCostNanoUsd: Number.POSITIVE_INFINITY,
 };
 
 export interface TurnBench {

@@ -384,6 +384,14 @@ export declare type TurnLimits = Message$1<"zerolatency.agent.v1.TurnLimits"> & 
    * @generated from field: uint32 max_output_tokens = 5;
    */
   maxOutputTokens: number;
+
+  /**
+   * What all model calls may cost by the host's price table, in USD. A model
+   * without a price is then refused with budget.unpriced.
+   *
+   * @generated from field: zerolatency.agent.v1.Money max_cost = 6;
+   */
+  maxCost?: Money | undefined;
 };
 
 /**
