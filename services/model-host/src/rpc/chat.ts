@@ -13,7 +13,6 @@ import {
   type CallToolRequest,
   type ChatRequest,
   type Message,
-  type Money,
   OnDisconnect,
   OnInterruption,
   type Resume,
@@ -42,6 +41,7 @@ import {
 } from '../chat/session.ts';
 import { type TurnLogs, turnNotFound } from '../chat/turn-logs.ts';
 import type { ModelMessage } from '../providers/port.ts';
+import { nanoUsdOf } from '../turn/budget.ts';
 import { readArguments } from '../turn/tool-step.ts';
 import type { Turns } from '../turn/turns.ts';
 import { identityOf, type RefusalCounter } from './identity-gate.ts';
@@ -336,22 +336,10 @@ function readLimits(limits: TurnLimits | undefined): TurnStart['limits'] {
   const { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeout, maxCost } = limits;
   const timeoutMs = Math.ceil(durationMicros(timeout) / 1000);
   if (timeoutMs < 0) throw invalid('start.limits.timeout', 'is negative');
-  const maxCostNanoUsd = nanoUsdOf(maxCost);
+  const maxCostNanoUsd = maxCost === undefined ? 0 : nanoUsdOf(maxCost);
+  if (maxCostNanoUsd === undefined)
+    throw invalid('start.limits.max_cost', 'is not an amount of USD');
   return { maxSteps, maxToolDepth, maxInputTokens, maxOutputTokens, timeoutMs, maxCostNanoUsd };
-}
-
-/** 0 for none, as all limits of a request. */
-function nanoUsdOf(cost: Money | undefined): number {
-  if (cost === undefined) return 0;
-  const { currencyCode, units, nanos } = cost;
-  if (currencyCode !== 'USD') {
-    throw invalid(
-      'start.limits.max_cost.currency_code',
-      'is not USD, as the prices of the host are',
-    );
-  }
-  if (units < 0n || nanos < 0) throw invalid('start.limits.max_cost', 'is negative');
-  return Number(units) * 1e9 + nanos;
 }
 
 function readHistory(history: readonly Message[], onMasked: OnMasked): ModelMessage[] {

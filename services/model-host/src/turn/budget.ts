@@ -1,4 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
+import type { Money } from '@zerolatency/proto/agent';
 import type { ModelMessage } from '../providers/port.ts';
 
 export interface TurnLimits {
@@ -70,6 +71,12 @@ export function narrowLimits(host: TurnLimits, asked: Partial<TurnLimits> = {}):
     maxOutputTokens: narrow('maxOutputTokens'),
     maxCostNanoUsd: narrow('maxCostNanoUsd'),
   };
+}
+
+/** Undefined for another currency, and for less than nothing. */
+export function nanoUsdOf({ currencyCode, units, nanos }: Money): number | undefined {
+  const nanoUsd = Number(units) * 1e9 + nanos;
+  return currencyCode === 'USD' && nanoUsd >= 0 ? nanoUsd : undefined;
 }
 
 // A rule of thumb for prose, whatever the tokenizer. Exact counts come with the usage part.
