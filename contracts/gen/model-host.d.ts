@@ -118,6 +118,25 @@ export interface HostSettings {
      * Memory for all ended turns in this pod; beyond it the tenant that uses the most loses its oldest.
      */
     readonly maxBytesPerPod: string;
+    /**
+     * Secrets from which the keys are derived that encrypt events in Redis (AES-256-GCM), one key for each turn. The first one encrypts, all of them decrypt. Empty: events are in Redis as they are.
+     */
+    readonly sealing: readonly {
+      /**
+       * Stored with what the secret encrypts.
+       */
+      readonly id: string;
+      /**
+       * At least 32 bytes, random.
+       */
+      readonly secret:
+        | {
+            readonly file: string;
+          }
+        | {
+            readonly env: string;
+          };
+    }[];
   };
   /**
    * Open turns and chat streams in this pod; and what tenants and users may use over all pods that share a Redis.

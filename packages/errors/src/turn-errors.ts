@@ -52,6 +52,16 @@ export const TURN_ERRORS = {
     retryable: false,
     help: 'Only the user who started a turn can resume or cancel it, until turnLog.window has passed after its end; "zl audit show --turn <id>" shows the calls of older turns.',
   },
+  'turn.lost': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The pod that ran the turn stopped without ending it, and its tools may have run; "zl audit show --turn <id>" shows its calls. Send the message again where that is safe.',
+  },
+  'turn.unreachable': {
+    code: 'UNAVAILABLE',
+    retryable: true,
+    help: 'The turn runs on another pod, and Redis, through which pods reach each other, does not answer; try again.',
+  },
   'server.draining': {
     code: 'UNAVAILABLE',
     retryable: true,

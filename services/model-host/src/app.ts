@@ -19,20 +19,15 @@ import { openPrices } from './app/open-prices.ts';
 import { openQuotas, openTurnSlots } from './app/open-quotas.ts';
 import { openRedis } from './app/open-redis.ts';
 import { type HostDeps, type OpenedTools, openTools, type ToolsDeps } from './app/open-tools.ts';
+import { openTurnLogs } from './app/open-turn-logs.ts';
 import { watchTurns } from './app/turn-telemetry.ts';
-import { PodTurnLogs, type TurnLogs } from './chat/turn-logs.ts';
+import type { TurnLogs } from './chat/turn-logs.ts';
 import type { HostConfig } from './config.ts';
 import { RecentTurns } from './console/recent-turns.ts';
 import type { Quotas } from './limits/quotas.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
-import {
-  exposeBreakers,
-  exposeRunning,
-  exposeTurnLogs,
-  keySetReads,
-  turnMetrics,
-} from './metrics.ts';
+import { exposeBreakers, exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
 import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -53,6 +48,7 @@ const SHUTDOWN_ORDER = [
   'models',
   'quotas',
   'keys',
+  'turn logs',
   'redis',
   'prices',
   'devices',
@@ -114,8 +110,7 @@ export async function serveHost(
     ...{ service: 'model-host', version: manifest.version, configDigest: config.digest },
   });
   lifecycle.onDrain('admin', () => admin.close());
-  const logs = new PodTurnLogs(config.turnLog, () => performance.now());
-  exposeTurnLogs(registry, () => logs.bytes);
+  const logs = await openTurnLogs(config, shared?.redis, deps);
   const rpc = await openRpc(config, deps, { turns, logs, verifier, tls });
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));

@@ -118,6 +118,7 @@ function compileTurnLog(turnLog: HostSettings['turnLog']) {
     },
     maxBytesPerTenant: parseBytes(turnLog.maxBytesPerTenant),
     maxBytesPerPod: parseBytes(turnLog.maxBytesPerPod),
+    sealing: turnLog.sealing,
   };
 }
 

@@ -16,6 +16,7 @@ import type { IssuerRules } from '../identity-settings.ts';
 import { openKeys } from './open-keys.ts';
 import { openModels } from './open-models.ts';
 import { openPrices } from './open-prices.ts';
+import { readSealing } from './open-turn-logs.ts';
 
 /** Opening models asks no provider. */
 const NO_KEYS = { read: async () => undefined };
@@ -25,8 +26,8 @@ export function checksOfHost(
   config: HostConfig,
   env: Readonly<Record<string, string | undefined>>,
 ): ConfigChecks {
-  const { rpc, admin, identity, relay, policy, ledger, tools, models, providers, redis, secrets } =
-    config;
+  const { rpc, admin, identity, relay, policy, ledger, tools, models } = config;
+  const { providers, redis, secrets, turnLog } = config;
   const tls = (files: TlsFiles | undefined) => files && watchTls(files, { log }).close();
   const keySet = async (file: string, setting: string) =>
     (await watchKeySet({ file, setting, log })).close();
@@ -44,6 +45,7 @@ export function checksOfHost(
     }),
     // A host starts without Redis, so only what it reads itself is checked.
     ...(redis && { redis: () => readRedisSecrets(redis, env) }),
+    turnLog: () => readSealing(turnLog.sealing, env),
     'policy.bundleFile': () => expectBundle(policy),
     'ledger.dir': () => expectWritable(ledger.dir),
     ...(ledger.export && { 'ledger.export': () => expectTarget(ledger.export) }),

@@ -71,7 +71,7 @@ interface Shelf {
 
 /** The turns of this pod, in its memory. */
 export class PodTurnLogs implements TurnLogs {
-  readonly #bounds: TurnLogsBounds;
+  readonly bounds: TurnLogsBounds;
   readonly #nowMs: () => number;
   readonly #running = new Map<string, KeptTurn>();
   readonly #ended = new Map<string, EndedTurn>();
@@ -80,7 +80,7 @@ export class PodTurnLogs implements TurnLogs {
   #expiry: NodeJS.Timeout | undefined;
 
   constructor(bounds: TurnLogsBounds, nowMs: () => number) {
-    this.#bounds = bounds;
+    this.bounds = bounds;
     this.#nowMs = nowMs;
   }
 
@@ -90,7 +90,7 @@ export class PodTurnLogs implements TurnLogs {
   }
 
   open(turn: { readonly sessionId: string; readonly turnId: string }): TurnLog {
-    return new TurnLog(turn, this.#bounds.turn);
+    return new TurnLog(turn, this.bounds.turn);
   }
 
   keep(turn: KeptTurn): void {
@@ -128,7 +128,7 @@ export class PodTurnLogs implements TurnLogs {
   #shelve(log: TurnLog, owner: Owner): void {
     this.#dropExpired();
     const bytes = TURN_BYTES + log.keptBytes;
-    const turn = { log, owner, bytes, keptUntilMs: this.#nowMs() + this.#bounds.windowMs };
+    const turn = { log, owner, bytes, keptUntilMs: this.#nowMs() + this.bounds.windowMs };
     const shelf = this.#shelves.get(owner.tenant) ?? { turns: new Set(), bytes: 0 };
     this.#shelves.set(owner.tenant, shelf);
     shelf.turns.add(turn);
@@ -136,9 +136,9 @@ export class PodTurnLogs implements TurnLogs {
     this.#bytes += bytes;
     this.#ended.set(log.turnId, turn);
     this.#watchExpiry();
-    while (shelf.bytes > this.#bounds.maxBytesPerTenant) this.#dropOldest(shelf);
+    while (shelf.bytes > this.bounds.maxBytesPerTenant) this.#dropOldest(shelf);
     // Whoever keeps the most makes room, so that no tenant can displace a smaller one.
-    while (this.#bytes > this.#bounds.maxBytesPerPod) this.#dropOldest(this.#largestShelf());
+    while (this.#bytes > this.bounds.maxBytesPerPod) this.#dropOldest(this.#largestShelf());
   }
 
   /** All turns are kept equally long, so the map is in the order in which they expire. */
@@ -157,7 +157,7 @@ export class PodTurnLogs implements TurnLogs {
       this.#expiry = undefined;
       this.#dropExpired();
       this.#watchExpiry();
-    }, this.#bounds.windowMs);
+    }, this.bounds.windowMs);
     this.#expiry.unref();
   }
 

@@ -9,7 +9,7 @@ import type { Target } from '../providers/models.ts';
 import type { SpentTokens } from './budget.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
-type TurnEvent = Extract<
+export type TurnEvent = Extract<
   NonNullable<MessageInitShape<typeof ChatEventSchema>['event']>,
   { case: string }
 >;
@@ -86,14 +86,20 @@ export class TurnLog {
   #isClosed = false;
   #waiting: (() => void)[] = [];
 
-  constructor(turn: { sessionId: string; turnId: string }, bounds = DEFAULT_BOUNDS) {
+  /** A copy of another pod's log may begin later than with the first event. */
+  constructor(
+    turn: { sessionId: string; turnId: string },
+    bounds = DEFAULT_BOUNDS,
+    firstSequence = 1,
+  ) {
     this.sessionId = turn.sessionId;
     this.turnId = turn.turnId;
     this.#bounds = bounds;
+    this.#lastSequence = firstSequence - 1;
   }
 
   delta(text: string): void {
-    if (text !== '') this.#append({ case: 'assistantDelta', value: { text } });
+    if (text !== '') this.append({ case: 'assistantDelta', value: { text } });
   }
 
   started(
@@ -101,17 +107,17 @@ export class TurnLog {
     asked: { readonly step: number; readonly parentCallId?: string },
   ): void {
     const value = { callId, tool, argumentsJson, argumentsDigest, ...asked };
-    this.#append({ case: 'toolCallStarted', value });
+    this.append({ case: 'toolCallStarted', value });
   }
 
   progress(callId: string, { receivedBytes, ...reported }: ToolCallProgress): void {
     const value = { callId, receivedBytes: BigInt(receivedBytes), ...reported };
-    this.#append({ case: 'toolCallDelta', value });
+    this.append({ case: 'toolCallDelta', value });
   }
 
   finished(callId: string, result: ToolResult): void {
     const { outcome, resultJson, error, receiptJson } = result;
-    this.#append({
+    this.append({
       case: 'toolCallDone',
       value: {
         callId,
@@ -131,7 +137,7 @@ export class TurnLog {
 
   withheld({ tools }: WithheldTools): void {
     const named = tools.slice(0, MAX_WITHHELD_NAMED);
-    this.#append({
+    this.append({
       case: 'toolsWithheld',
       value: {
         count: tools.length,
@@ -142,7 +148,7 @@ export class TurnLog {
 
   deviceUnavailable(deviceId: string, error: ZlError): void {
     const value = { deviceId, error: toErrorMessage(error, activeTraceId()) };
-    this.#append({ case: 'deviceUnavailable', value });
+    this.append({ case: 'deviceUnavailable', value });
   }
 
   /** With the sequence of the first delta of the reply; 0 when it has none. */
@@ -154,23 +160,23 @@ export class TurnLog {
       ...{ provider: provider.name, model, firstSequence: BigInt(firstSequence) },
       error: toErrorMessage(error, activeTraceId()),
     };
-    this.#append({ case: 'providerInterrupted', value });
+    this.append({ case: 'providerInterrupted', value });
   }
 
   usage(spent: SpentTokens): void {
-    this.#append({ case: 'usage', value: usageOf(spent) });
+    this.append({ case: 'usage', value: usageOf(spent) });
   }
 
   /** No event follows. */
   done(value: Extract<TurnEvent, { case: 'assistantDone' }>['value']): void {
-    this.#append({ case: 'assistantDone', value });
-    this.#close();
+    this.append({ case: 'assistantDone', value });
+    this.end();
   }
 
   /** No event follows. */
   error(error: ZlError): void {
-    this.#append({ case: 'error', value: toErrorMessage(error, activeTraceId()) });
-    this.#close();
+    this.append({ case: 'error', value: toErrorMessage(error, activeTraceId()) });
+    this.end();
   }
 
   get isClosed(): boolean {
@@ -184,6 +190,10 @@ export class TurnLog {
 
   get endBytes(): number {
     return this.#endBytes;
+  }
+
+  get isRead(): boolean {
+    return this.#listeners.size > 0;
   }
 
   /** Bytes of the entries that are still here. */
@@ -231,7 +241,7 @@ export class TurnLog {
   }
 
   /** Never refuses, so that a terminal event always fits; producers of bulk await room() first. */
-  #append(event: TurnEvent): void {
+  append(event: TurnEvent): void {
     if (this.#isClosed) return;
     this.#lastSequence += 1;
     const startBytes = this.#endBytes;
@@ -248,7 +258,8 @@ export class TurnLog {
     this.#drop();
   }
 
-  #close(): void {
+  /** No event follows. */
+  end(): void {
     this.#isClosed = true;
     for (const listener of this.#listeners) listener.onAppend();
     this.#wake();
