@@ -20,48 +20,51 @@ const SCRIPT = `schema: zerolatency.mock-script/v1
 rules:
 - reply: [{ text: thinking }, { hang: true }]`;
 
-/** A pod in a process of its own, and one here, behind one Redis. */
-async function podsOfTwoProcesses(t: TestContext) {
+/** Pods in processes of their own, and one here, behind one Redis. */
+async function pods(t: TestContext) {
   const dir = tempDir(t);
   const server = await startRedis({ dir });
   t.after(() => server.stop());
   const shared = { redis: { nodes: [`127.0.0.1:${server.port}`] } };
   const here = await startTestHost(t, { settings: shared });
   const { jwksFile, issuer, audience } = here.issuer;
+  const { certFile, keyFile, caFile } = await here.authority.server();
   writeFileSync(join(dir, 'key.pem'), generateKeyPair().privatePem);
   writeFileSync(join(dir, 'script.yaml'), SCRIPT);
   const config = {
     ...shared,
-    rpc: { port: 0, tls: { ...here.tls, caFile: here.tls.certFile } },
+    rpc: { port: 0, tls: { certFile, keyFile, caFile } },
     admin: { port: 0 },
     identity: { jwksFile, issuer, audience },
-    ledger: { dir: join(dir, 'ledger'), key: { file: join(dir, 'key.pem') } },
+    ledger: { dir: '', key: { file: join(dir, 'key.pem') } },
     providers: { mock: { scriptFile: join(dir, 'script.yaml') } },
     log: { level: 'warn' },
   };
-  // JSON is YAML.
-  writeFileSync(join(dir, 'host.yaml'), JSON.stringify(config));
-  const args = [main, '--config', join(dir, 'host.yaml')];
-  const pod = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'inherit'] });
-  t.after(() => pod.kill('SIGKILL'));
   const token = await here.issuer.token();
-  const transport = createGrpcTransport({
-    ...{ baseUrl: await addressOf(pod), nodeOptions: { ca: here.ca } },
-    interceptors: [
-      (next) => (request) => {
-        request.header.set('authorization', `Bearer ${token}`);
-        return next(request);
-      },
-    ],
-  });
+  const start = async (name: string) => {
+    const file = join(dir, `${name}.yaml`);
+    const ledger = { ...config.ledger, dir: join(dir, name) };
+    // JSON is YAML.
+    writeFileSync(file, JSON.stringify({ ...config, ledger }));
+    const pod = spawn(process.execPath, [main, '--config', file], {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    });
+    t.after(() => pod.kill('SIGKILL'));
+    const transport = createGrpcTransport({
+      baseUrl: await addressOf(pod),
+      nodeOptions: { ca: here.ca },
+      interceptors: [
+        (next) => (request) => {
+          request.header.set('authorization', `Bearer ${token}`);
+          return next(request);
+        },
+      ],
+    });
+    return { pod, client: createClient(AgentService, transport) };
+  };
   const redis = new Redis(server.port);
   t.after(() => redis.disconnect());
-  return {
-    pod,
-    there: createClient(AgentService, transport),
-    here: here.client('grpc', token),
-    redis,
-  };
+  return { start, here: here.client('grpc', token), redis };
 }
 
 async function addressOf(pod: ChildProcess): Promise<string> {
@@ -72,20 +75,25 @@ async function addressOf(pod: ChildProcess): Promise<string> {
   throw new Error('it ended before it was ready');
 }
 
-for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
-  test(
-    `[HOST-06] a turn whose pod got ${signal} ends for its readers with an error, and stays ended`,
-    needsRedis(),
-    async (t) => {
-      const { pod, there, here, redis } = await podsOfTwoProcesses(t);
-      const start = { text: 'go', onDisconnect: OnDisconnect.CONTINUE };
-      const own = there.chat({ start })[Symbol.asyncIterator]();
-      const first = (await own.next()).value?.event;
-      const turnId = first?.turnId ?? '';
-      const key = `zl:turn:{${turnId}}`;
-      await eventually(async () => (await redis.hget(key, 'last')) === '1');
-      pod.kill(signal);
+const keyOf = (turnId: string) => `zl:turn:{${turnId}}`;
 
+test(
+  '[HOST-06] a turn whose pod was killed or hangs ends for its readers with an error, for good',
+  needsRedis(),
+  async (t) => {
+    const { start, here, redis } = await pods(t);
+    const begin = async (signal: 'SIGKILL' | 'SIGSTOP') => {
+      const { pod, client } = await start(signal);
+      const asked = { start: { text: 'go', onDisconnect: OnDisconnect.CONTINUE } };
+      const own = client.chat(asked)[Symbol.asyncIterator]();
+      const { turnId = '' } = (await own.next()).value?.event ?? {};
+      await eventually(async () => (await redis.hget(keyOf(turnId), 'last')) === '1');
+      pod.kill(signal);
+      return { pod, client, own, turnId };
+    };
+    const [killed, stopped] = await Promise.all([begin('SIGKILL'), begin('SIGSTOP')]);
+
+    const endsAsLost = async ({ turnId }: { readonly turnId: string }) => {
       const events: ChatEvent[] = [];
       const read = async () => {
         for await (const { event } of here.resumeTurn({ resume: { turnId } })) {
@@ -98,18 +106,19 @@ for (const signal of ['SIGKILL', 'SIGSTOP'] as const) {
       });
       assert.equal(errorIdOf(events), 'turn.lost');
       assertNoGap(events);
-      assert.equal(await redis.hget(key, 'ended'), 'lost');
+      assert.equal(await redis.hget(keyOf(turnId), 'ended'), 'lost');
       await here.cancelTurn({ turnId });
-      if (signal === 'SIGKILL') return;
+    };
+    await Promise.all([killed, stopped].map(endsAsLost));
 
-      // The pod comes back, ends its turn for its own reader, and writes nothing more.
-      pod.kill('SIGCONT');
-      await there.cancelTurn({ turnId });
-      const ending = (await own.next().catch(() => ({ value: undefined }))).value?.event;
-      assert.equal(ending?.event.case, 'error');
-      await eventually(async () => (await redis.hget(key, 'ended')) === 'lost');
-      assert.equal(await redis.hget(key, 'last'), '1');
-      assert.equal(await redis.xlen(`${key}:log`), 1);
-    },
-  );
-}
+    // The pod that comes back ends its turn for its own reader, and writes nothing more.
+    const { pod, client, own, turnId } = stopped;
+    pod.kill('SIGCONT');
+    await client.cancelTurn({ turnId });
+    const ending = await own.next().catch(() => undefined);
+    assert.equal(ending?.value?.event?.event.case ?? 'error', 'error');
+    assert.equal(await redis.hget(keyOf(turnId), 'ended'), 'lost');
+    assert.equal(await redis.hget(keyOf(turnId), 'last'), '1');
+    assert.equal(await redis.xlen(`${keyOf(turnId)}:log`), 1);
+  },
+);
