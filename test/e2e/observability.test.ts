@@ -21,8 +21,11 @@ const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
 const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
+    // The mock provider is free.
+    'zl_host_cost_usd_total',
     'zl_host_deltas_merged_total',
     'zl_host_frames_ignored_total',
+    'zl_host_unpriced_requests_total',
     'zl_ledger_checkpoint_exported_timestamp_seconds',
     'zl_ledger_checkpoint_exports_total',
     'zl_policy_bundles_refused_total',

@@ -19,7 +19,7 @@ import { openPrices } from './open-prices.ts';
 import { readSealing } from './open-turn-logs.ts';
 
 /** Opening models asks no provider. */
-const NO_KEYS = { read: async () => undefined };
+const NO_KEYS = { read: async () => undefined, isOwn: () => false };
 const log = { info() {}, warn() {} };
 
 export function checksOfHost(

@@ -11,10 +11,12 @@ export interface OpenedModels {
   close(): Promise<void>;
 }
 
+type ModelKeys = Pick<OpenedKeys, 'read' | 'isOwn'>;
+
 /** Finds wrong aliases and scripts before the first turn; asks no provider. */
 export async function openModels(
   { models, providers }: Pick<HostConfig, 'models' | 'providers'>,
-  keys: Pick<OpenedKeys, 'read'>,
+  keys: ModelKeys,
 ): Promise<OpenedModels> {
   const mock = mockProvider(await openScript(providers.mock.scriptFile));
   const byName = new Map<string, LlmProvider>([['mock', mock]]);
@@ -32,14 +34,15 @@ export async function openModels(
 
 async function openVendor(
   { key: _, ...vendor }: HostConfig['providers']['vendors'][number],
-  keys: Pick<OpenedKeys, 'read'>,
+  keys: ModelKeys,
 ) {
   const { name: provider } = vendor;
   const readKey = (tenant: string, isRefused: boolean) =>
     keys.read({ provider, tenant, isRefused });
   // A third of a second and 40 MiB, which a host without vendors does not need.
   const { openAiSdkProvider } = await import('../adapters/ai-sdk/ai-sdk-provider.ts');
-  return openAiSdkProvider({ ...vendor, readKey });
+  const hasOwnAccount = (tenant: string) => keys.isOwn({ provider, tenant });
+  return openAiSdkProvider({ ...vendor, readKey, hasOwnAccount });
 }
 
 /** Degraded while a target is not asked: requests go to the others of the alias, or are refused. */

@@ -16,6 +16,8 @@ import type { ToolDefinition } from '../ports.ts';
 
 export interface LlmProvider {
   readonly name: string;
+  /** Whether this tenant's requests go to an account of its own. */
+  readonly hasOwnAccount?: (tenant: string) => boolean;
   /**
    * Streams one reply, which ends with a finish part. Failures are ZlErrors;
    * an aborted signal ends the stream and everything behind it.

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises';
-import { ZlError } from '@zerolatency/errors';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
 import { Backoff } from '@zerolatency/service/backoff';
 import type { Permit } from './breaker.ts';
 import type { Capability, Model, Target } from './models.ts';
@@ -31,6 +31,13 @@ interface Candidate {
   notBeforeMs: number;
 }
 
+/** Of whoever's key the request carries. */
+const ACCOUNT_FAILURES: ReadonlySet<string> = new Set<ErrorId>([
+  'provider.unauthorized',
+  'provider.exhausted',
+  'provider.throttled',
+]);
+
 /** Between two rounds, unless a provider asks for more. */
 const BACKOFF = { minMs: 250, maxMs: 4000 };
 
@@ -40,6 +47,7 @@ const BACKOFF = { minMs: 250, maxMs: 4000 };
  */
 export class Route {
   readonly #alias: string;
+  readonly #tenant: string;
   readonly #options: RouteOptions;
   readonly #backoff = new Backoff(BACKOFF);
   #candidates: readonly Candidate[];
@@ -49,7 +57,7 @@ export class Route {
   #failure: ZlError | undefined;
 
   /** @throws provider.incapable */
-  constructor({ alias, targets }: Model, request: Needy, options: RouteOptions) {
+  constructor({ alias, targets }: Model, request: RoutedRequest, options: RouteOptions) {
     const able = targets.filter(
       ({ capabilities }) =>
         capabilities === undefined || needsOf(request).every((need) => capabilities.has(need)),
@@ -60,6 +68,7 @@ export class Route {
       throw new ZlError('provider.incapable', message);
     }
     this.#alias = alias;
+    this.#tenant = request.tenant;
     this.#options = options;
     this.#candidates = able.map((target) => ({ target, notBeforeMs: 0 }));
     this.#queue = [...this.#candidates];
@@ -100,10 +109,17 @@ export class Route {
       failed: (error) => {
         // The provider works; it is this request that it refuses.
         if (error.id === 'provider.rejected') permit.succeeded();
+        // The breaker is for all tenants, and what is wrong with one account is not their problem.
+        else if (this.#isOfAccount(candidate.target, error)) permit.abandoned();
         else permit.failed(error.retryAfterMs);
         this.#remember(candidate, error);
       },
     };
+  }
+
+  #isOfAccount({ provider }: Target, { id }: ZlError): boolean {
+    if (id === 'provider.no_key') return true;
+    return ACCOUNT_FAILURES.has(id) && provider.hasOwnAccount?.(this.#tenant) === true;
   }
 
   #remember(candidate: Candidate, error: ZlError): void {
@@ -128,6 +144,7 @@ export class Route {
   }
 }
 
+type RoutedRequest = Needy & Pick<ModelRequest, 'tenant'>;
 type Needy = Pick<ModelRequest, 'messages' | 'tools' | 'outputSchema'>;
 
 /** What a target has to support. */

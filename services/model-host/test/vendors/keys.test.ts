@@ -104,6 +104,18 @@ test("[PROV-04] a tenant with keys of its own never uses the host's, and tables 
   assert.ok(!keysAsked().includes('sk-north'));
 });
 
+test("[PROV-04] [PROV-03] a tenant's account that is refused keeps nobody else from the provider", async (t) => {
+  const { ask } = await world(t, {
+    answer: accepting('sk-shared'),
+    tenantKeys: 'south: { keys: { claude: { env: SOUTH_KEY } } }, west: { keys: {} }',
+  });
+  for (let turn = 0; turn < 6; turn++) {
+    assert.match(await idOf(ask('south')), /provider.unauthorized/);
+    assert.match(await idOf(ask('west')), /provider.no_key/);
+  }
+  assert.equal(await ask('north'), 'Done.');
+});
+
 test('[PROV-04] a key that cannot be used is named to operators only, and heals with its file', async (t) => {
   const { host, keyFile, ask, keysAsked } = await world(t, {});
   const broken: readonly [() => Promise<void>, RegExp][] = [

@@ -21,6 +21,7 @@ export interface AiSdkProviderOptions {
   readonly baseUrl?: string | undefined;
   /** Returns undefined for a server that wants none. */
   readonly readKey: (tenant: string, isRefused: boolean) => Promise<string | undefined>;
+  readonly hasOwnAccount?: LlmProvider['hasOwnAccount'];
   readonly bounds: HttpBounds;
 }
 
@@ -77,7 +78,8 @@ export async function openAiSdkProvider(options: AiSdkProviderOptions): Promise<
       accounts.close(account);
     }
   }
-  return { name, stream, close: http.close };
+  const { hasOwnAccount = () => false } = options;
+  return { name, hasOwnAccount, stream, close: http.close };
 }
 
 interface Account {
