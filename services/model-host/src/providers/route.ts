@@ -86,7 +86,8 @@ export class Route {
       waitMs > this.#options.maxWaitMs || performance.now() + waitMs > this.#options.deadlineMs;
     if (this.#roundsLeft === 0 || isTooLong) throw this.#failure;
     this.#roundsLeft -= 1;
-    await sleep(waitMs, undefined, { signal }).catch(() => signal.throwIfAborted());
+    // A timer cuts fractions of a millisecond off and may fire one early.
+    await sleep(Math.ceil(waitMs) + 1, undefined, { signal }).catch(() => signal.throwIfAborted());
     this.#queue = [...this.#candidates];
     const again = this.#enter();
     if (again === undefined) throw this.#failure;
