@@ -21,6 +21,15 @@ export interface HostSettings {
     readonly cleartext: boolean;
     readonly tls?: TlsFiles;
     readonly connections: Connections;
+    /**
+     * Web pages that may use the host from browsers.
+     */
+    readonly cors: {
+      /**
+       * Their origins, exactly as browsers send them: https://app.example.com.
+       */
+      readonly origins: readonly string[];
+    };
   };
   /**
    * Probes, metrics and the component report, over plain HTTP.

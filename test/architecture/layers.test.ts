@@ -17,7 +17,7 @@ function layerOf(path: string): number | undefined {
   if (inside === undefined) return undefined;
   if (inside === 'main.ts') return 4;
   if (inside === 'app.ts' || inside.startsWith('app/')) return 3;
-  if (/^((adapters|rpc)\/|metrics\.ts$)/.test(inside)) return 2;
+  if (/^((adapters|rpc|sse)\/|metrics\.ts$)/.test(inside)) return 2;
   if (inside === 'ports.ts') return 0;
   // Any other folder is domain: chat, calls, executors, sessions. So is config.ts: its types are the domain's limits.
   return 1;

@@ -37,14 +37,14 @@ function parse(text: string): Page {
   let notRun = 0;
   for (let n = 0; n < lines.length; n++) {
     script.push('');
-    const language = /^```(sh|json)$/.exec(lines[n]!)?.[1];
+    const language = /^```(sh|json|js)$/.exec(lines[n]!)?.[1];
     if (language === undefined) continue;
     const end = lines.indexOf('```', n + 1);
     const block = lines.slice(n + 1, end);
     const before = lines.slice(Math.max(0, n - 2), n);
     const isSkipped = before.some((line) => NOT_RUN.test(line));
     const file = SAVED_AS.exec(before.join('\n'))?.[1];
-    if (language === 'json' && file !== undefined) files.set(file, block.join('\n'));
+    if (language !== 'sh' && file !== undefined) files.set(file, block.join('\n'));
     if (isSkipped) notRun++;
     script.push(...block.map((line) => (language === 'sh' && !isSkipped ? line : '')), '');
     n = end;

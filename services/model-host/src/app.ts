@@ -32,6 +32,7 @@ import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
 import { serveRpc } from './rpc/server.ts';
+import { eventStreams } from './sse/event-streams.ts';
 import { Turns } from './turn/turns.ts';
 
 export interface HostAddresses {
@@ -197,13 +198,15 @@ async function openRpc(
   { turns, logs, verifier, tls }: RpcParts,
 ): Promise<HttpServer> {
   if (tls !== undefined) exposeCertificate(registry, () => tls.current().cert);
+  const streams = new Slots('streams', config.limits.streams);
   const rpc = await serveRpc({
     ...config.rpc,
     tls,
     ...{ turns, logs },
     limits: { ...config.rpc.connections, maxStreams: MAX_STREAMS_PER_CONNECTION },
     listener: watchListener(registry, log),
-    streams: new Slots('streams', config.limits.streams),
+    streams,
+    door: eventStreams({ slots: streams, origins: config.rpc.origins }),
     refusals: new Refusals(),
     observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,

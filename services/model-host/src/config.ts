@@ -44,6 +44,7 @@ function compile(settings: HostSettings) {
       host: rpc.host,
       port: rpc.port,
       tls: rpcTls(settings),
+      origins: rpc.cors.origins,
       connections: {
         ...connections,
         handshakeMs: parseDurationMs(handshake),

@@ -1,3 +1,4 @@
+export { answerError } from './answer-error.ts';
 export { ClientSessions } from './client-sessions.ts';
 export { fromConnectError, readingError, toConnectError } from './connect-error.ts';
 export type { ListenerLimits } from './connections.ts';
@@ -11,5 +12,10 @@ export {
 } from './http-server.ts';
 export { exposeListener, watchListener } from './listener-telemetry.ts';
 export { addReflection } from './reflection.ts';
-export { type ResponseStream, responseStreamOf } from './response-stream.ts';
-export { type ArrivedRpc, rpcHandler } from './rpc-handler.ts';
+export {
+  type FailedStream,
+  type MessageStream,
+  responseStreamOf,
+  runStreaming,
+} from './response-stream.ts';
+export { type ArrivedRpc, rpcHandler, type Serve } from './rpc-handler.ts';

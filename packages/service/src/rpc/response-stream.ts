@@ -1,6 +1,16 @@
 import type { Http2ServerRequest, Http2ServerResponse } from 'node:http2';
 import { type ContextValues, createContextKey, type HandlerContext } from '@connectrpc/connect';
-import type { UniversalHandler } from '@connectrpc/connect/protocol';
+import {
+  createAsyncIterable,
+  encodeEnvelope,
+  readAllBytes,
+  type UniversalHandler,
+} from '@connectrpc/connect/protocol';
+import {
+  codeToHttpStatus,
+  endStreamFromJson,
+  errorToJson,
+} from '@connectrpc/connect/protocol-connect';
 import {
   universalRequestFromNodeRequest,
   universalResponseToNodeResponse,
@@ -9,12 +19,21 @@ import { isGrpc } from './answer-error.ts';
 
 /** Of an envelope: flags, and the length of its message. */
 const HEAD_BYTES = 5;
+/** Our own errors and their details. */
+const MAX_END_BYTES = 1024 * 1024;
+
+/** Where a streaming RPC sends its messages. */
+export interface MessageStream {
+  readonly isBinary: boolean;
+  /** Resolves when the socket has taken the message, or the client is gone. */
+  send(message: Uint8Array): Promise<void>;
+}
 
 /**
  * The messages of a streaming RPC on their way to its client. A handler that sends them here yields
  * none to Connect, whose async generators cost each message more than the rest of its way.
  */
-export class ResponseStream {
+class ResponseStream implements MessageStream {
   readonly isBinary: boolean;
   readonly #response: Http2ServerResponse;
   readonly #contentType: string;
@@ -27,7 +46,6 @@ export class ResponseStream {
     this.#response = response;
   }
 
-  /** Resolves when the socket has taken the message, or the client is gone. */
   send(message: Uint8Array): Promise<void> {
     const response = this.#response;
     if ((response.stream ?? response).destroyed) return Promise.resolve();
@@ -42,11 +60,11 @@ export class ResponseStream {
   }
 }
 
-const streamKey = createContextKey<ResponseStream | undefined>(undefined, {
+const streamKey = createContextKey<MessageStream | undefined>(undefined, {
   description: 'the response',
 });
 
-export function responseStreamOf({ values }: Pick<HandlerContext, 'values'>): ResponseStream {
+export function responseStreamOf({ values }: Pick<HandlerContext, 'values'>): MessageStream {
   const stream = values.get(streamKey);
   if (stream === undefined) throw new Error('the service is served without its gate');
   return stream;
@@ -76,4 +94,38 @@ export async function serveStreaming(
     // The handler states its errors in the answer, so it is the client that is gone.
     (response.stream ?? response).destroy();
   }
+}
+
+export interface FailedStream {
+  /** Of HTTP. */
+  readonly status: number;
+  /** As Connect writes the error, with its details. */
+  readonly json: object;
+}
+
+interface MessageExchange extends Exchange {
+  /** The request message in JSON. */
+  readonly message: Promise<Uint8Array>;
+  readonly stream: MessageStream;
+}
+
+/** Runs a server-streaming RPC for a protocol of ours. Rejects only when the message does. */
+export async function runStreaming(
+  handler: UniversalHandler,
+  { request, response, values, message, stream }: MessageExchange,
+): Promise<FailedStream | undefined> {
+  values.set(streamKey, stream);
+  // Before anything is awaited, so that it notices a client that leaves.
+  const asked = universalRequestFromNodeRequest(request, response, undefined, values);
+  const header = new Headers({ 'content-type': 'application/connect+json' });
+  for (const name of ['authorization', 'traceparent']) {
+    const value = asked.header.get(name);
+    if (value !== null) header.set(name, value);
+  }
+  const body = createAsyncIterable([encodeEnvelope(0, await message)]);
+  const answer = await handler({ ...asked, method: 'POST', header, body });
+  const end = await readAllBytes(answer.body ?? createAsyncIterable([]), MAX_END_BYTES);
+  const { error } = endStreamFromJson(end.subarray(HEAD_BYTES));
+  if (error === undefined) return undefined;
+  return { status: codeToHttpStatus(error.code), json: errorToJson(error, undefined) };
 }

@@ -40,7 +40,10 @@ export interface Gate {
   readonly admit: (rpc: ArrivedRpc) => Promise<ContextValues>;
 }
 
-type Serve = (request: Http2ServerRequest, response: Http2ServerResponse) => void | Promise<void>;
+export type Serve = (
+  request: Http2ServerRequest,
+  response: Http2ServerResponse,
+) => void | Promise<void>;
 type OnRefused = (error: ZlError) => void;
 
 const MAX_NAME_CHARS = 200;

@@ -47,6 +47,9 @@ export interface GateOptions {
   readonly onProved: (request: ArrivedRpc['request']) => void;
 }
 
+/** What was proved already stands for the credentials of the request. */
+export type Admit = (rpc: ArrivedRpc, proven?: ProvenIdentity) => Promise<ContextValues>;
+
 /** Runs on the headers alone, so that a stranger, or a turn without a slot, costs no more than these. */
 export function identityGate({
   turns,
@@ -55,14 +58,17 @@ export function identityGate({
   streams,
   refusals,
   onProved,
-}: GateOptions): (rpc: ArrivedRpc) => Promise<ContextValues> {
-  return async ({ method, request, response }) => {
+}: GateOptions): Admit {
+  const identify = async ({ request }: ArrivedRpc): Promise<ProvenIdentity> => {
     const { authorization } = request.headers;
+    // An access token counts before a certificate, and an invalid one is not excused by it.
+    const byCertificate = authorization === undefined ? identifyByCertificate(request) : undefined;
+    return byCertificate ?? (await verifyToken(bearerToken(authorization)));
+  };
+  return async (rpc, alreadyProven) => {
+    const { method, request, response } = rpc;
     try {
-      // An access token counts before a certificate, and an invalid one is not excused by it.
-      const byCertificate =
-        authorization === undefined ? identifyByCertificate(request) : undefined;
-      const proven = byCertificate ?? (await verifyToken(bearerToken(authorization)));
+      const proven = alreadyProven ?? (await identify(rpc));
       onProved(request);
       const kind = ONE_TURN.get(method);
       if (kind !== undefined) turns.assertRoom(proven.identity, kind);
@@ -72,7 +78,7 @@ export function identityGate({
       return createContextValues().set(identityKey, proven);
     } catch (reason) {
       const error = fromUnknown(reason);
-      if (error.id === 'limit.exceeded') refusals.count(authorization ?? '');
+      if (error.id === 'limit.exceeded') refusals.count(request.headers.authorization ?? '');
       throw error;
     }
   };

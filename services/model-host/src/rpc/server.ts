@@ -1,17 +1,24 @@
 import type { Socket } from 'node:net';
 import type { TLSSocket } from 'node:tls';
-import type { ConnectRouter } from '@connectrpc/connect';
+import type { DescMethod } from '@bufbuild/protobuf';
+import { type ConnectRouter, type ContextValues, createConnectRouter } from '@connectrpc/connect';
 import { compressionGzip } from '@connectrpc/connect-node';
+import type { ZlError } from '@zerolatency/errors';
 import type { ProvenIdentity } from '@zerolatency/identity';
 import { AgentService } from '@zerolatency/proto/agent';
 import { Health } from '@zerolatency/proto/health';
 import {
+  type ArrivedRpc,
   addReflection,
+  type FailedStream,
   type HttpServer,
   type HttpServerOptions,
   healthService,
   listen,
+  type MessageStream,
   rpcHandler,
+  runStreaming,
+  type Serve,
   type Serving,
 } from '@zerolatency/service/rpc';
 import { MAX_HISTORY_BYTES } from '../chat/session.ts';
@@ -26,7 +33,13 @@ import {
   resumeTurn,
   streamChat,
 } from './chat.ts';
-import { identityGate, type StreamSlots, type VerifyAccessToken } from './identity-gate.ts';
+import {
+  type Admit,
+  identityGate,
+  identityOf,
+  type StreamSlots,
+  type VerifyAccessToken,
+} from './identity-gate.ts';
 
 interface Certificates {
   /** @throws ZlError identity.invalid */
@@ -45,6 +58,32 @@ export interface RpcServerOptions
   /** Undefined where clients are not asked for a certificate. */
   readonly certificates: Certificates | undefined;
   readonly serving: Serving;
+  readonly door: Door;
+}
+
+/** Another protocol on the same port. */
+export interface Door {
+  /** Its paths begin with this, and are served only with an access token. */
+  readonly prefix: string;
+  /** Serves its own requests and those of browsers, and passes on what is an RPC. */
+  readonly beside: (rpcs: DirectRpcs, serve: Serve) => Serve;
+}
+
+/** The RPCs for a door, which reads their requests and writes their events. */
+export interface DirectRpcs {
+  readonly maxMessageBytes: number;
+  readonly admit: Admit;
+  identityOf(values: ContextValues): ProvenIdentity;
+  /** Runs an RPC that was admitted. Rejects only when the message does. */
+  run(rpc: ArrivedRpc, call: DirectCall): Promise<FailedStream | undefined>;
+  /** Turned away before its RPC began. */
+  refused(method: DescMethod, error: ZlError): void;
+}
+
+interface DirectCall {
+  readonly values: ContextValues;
+  readonly message: Promise<Uint8Array>;
+  readonly stream: MessageStream;
 }
 
 // The largest turn that chat.ts accepts, and room for its other fields.
@@ -57,27 +96,31 @@ const COMPRESS_MIN_BYTES = Number.POSITIVE_INFINITY;
 
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
-  const { certificates } = options;
-  const handler = rpcHandler({
-    routes: (router) => route(router, options, closing.signal),
-    gate: {
-      service: AgentService,
-      admit: identityGate({
-        ...options,
-        identifyByCertificate: (request) => {
-          const connection = server.connectionOf(request);
-          return connection && certificates?.identify(connection.socket);
-        },
-        onProved: (request) => server.connectionOf(request)?.prove(),
-      }),
+  const { certificates, door } = options;
+  const admit = identityGate({
+    ...options,
+    identifyByCertificate: (request) => {
+      const connection = server.connectionOf(request);
+      return connection && certificates?.identify(connection.socket);
     },
+    onProved: (request) => server.connectionOf(request)?.prove(),
+  });
+  const serve = rpcHandler({
+    routes: (router) => route(router, options, closing.signal),
+    gate: { service: AgentService, admit: (rpc) => admit(rpc) },
     acceptCompression: [compressionGzip],
     compressMinBytes: COMPRESS_MIN_BYTES,
     readMaxBytes: READ_MAX_BYTES,
     onRefused: (refusal) => options.observer.refused(refusal),
   });
   const { host, port, tls, limits, listener: observer } = options;
-  const needsToken = (path: string) => path.startsWith(`/${AgentService.typeName}/`);
+  const needsToken = (path: string) =>
+    path.startsWith(`/${AgentService.typeName}/`) || path.startsWith(door.prefix);
+  const serveBeside = door.beside(directRpcs(admit, options), serve);
+  const handler: Serve = (request, response) => {
+    const isForDoor = request.headers.origin !== undefined || request.url.startsWith(door.prefix);
+    return (isForDoor ? serveBeside : serve)(request, response);
+  };
   const isSpent = (authorization: string) => options.refusals.isSpent(authorization);
   const server = await listen({
     ...{ host, port, tls, limits, observer },
@@ -87,9 +130,36 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   return server;
 }
 
+function directRpcs(admit: Admit, options: RpcServerOptions): DirectRpcs {
+  const router = createConnectRouter({ readMaxBytes: READ_MAX_BYTES });
+  routeAgent(router, options);
+  return {
+    admit,
+    maxMessageBytes: READ_MAX_BYTES,
+    identityOf: (values) => identityOf({ values }),
+    run: (rpc, call) => {
+      const handler = router.handlers.find(({ method }) => method === rpc.method);
+      if (handler === undefined) throw new Error(`${rpc.method.name} is not served`);
+      return runStreaming(handler, { ...rpc, ...call });
+    },
+    refused: (method, error) =>
+      options.observer.refused({ method: `${method.parent.typeName}/${method.name}`, error }),
+  };
+}
+
 function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortSignal): void {
-  const { serving } = options;
-  const interceptors = [detailed(options.observer)];
+  routeAgent(router, options);
+  const { observer, serving } = options;
+  // These never end by themselves and would keep the server open.
+  const endless = {
+    ...{ interceptors: [detailed(observer)], readMaxBytes: PUBLIC_READ_MAX_BYTES },
+    shutdownSignal: closing,
+  };
+  router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
+  addReflection(router, [AgentService, Health], endless);
+}
+
+function routeAgent(router: ConnectRouter, options: RpcServerOptions): void {
   router.service(
     AgentService,
     {
@@ -99,10 +169,6 @@ function route(router: ConnectRouter, options: RpcServerOptions, closing: AbortS
       resumeTurn: resumeTurn(options),
       cancelTurn: cancelTurn(options),
     },
-    { interceptors },
+    { interceptors: [detailed(options.observer)] },
   );
-  // These never end by themselves and would keep the server open.
-  const endless = { interceptors, shutdownSignal: closing, readMaxBytes: PUBLIC_READ_MAX_BYTES };
-  router.service(Health, healthService(serving, { service: AgentService.typeName }), endless);
-  addReflection(router, [AgentService, Health], endless);
 }
