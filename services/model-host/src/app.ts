@@ -81,8 +81,11 @@ export async function serveHost(
   const verifier = await openVerifier(config, deps);
   const keys = await openKeys(config, deps);
   deps.lifecycle.onDrain('keys', async () => keys.close());
-  const { models, close: closeModels } = await openModels(config, keys);
+  const { models, warm, close: closeModels } = await openModels(config, keys);
   deps.lifecycle.onDrain('models', closeModels);
+  const warmed = warm((provider, err) =>
+    deps.log.warn({ provider, err }, 'the provider could not be reached at the start'),
+  );
   const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
   deps.lifecycle.onDrain('prices', async () => priceTable.close());
   exposeBreakers(deps.registry, () => models.targets);
@@ -115,6 +118,8 @@ export async function serveHost(
   const rpc = await openRpc(config, deps, { turns, logs, verifier, tls });
   rpcStatus = exposeListener(registry, rpc);
   deps.lifecycle.onDrain('turns', (deadline) => turns.drain(deadline));
+  // Ready is what comes next.
+  await warmed;
   return { rpc: rpc.url, admin: admin.url };
 }
 

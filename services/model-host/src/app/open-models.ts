@@ -1,4 +1,7 @@
+import { once } from 'node:events';
+import { ZlError } from '@zerolatency/errors';
 import type { ComponentStatus } from '@zerolatency/service/lifecycle';
+import type { AiSdkProvider } from '../adapters/ai-sdk/ai-sdk-provider.ts';
 import { mockProvider } from '../adapters/mock-provider/mock-provider.ts';
 import { openScript } from '../adapters/mock-provider/script.ts';
 import type { HostConfig } from '../config.ts';
@@ -6,8 +9,13 @@ import { Models, type Target } from '../providers/models.ts';
 import type { LlmProvider } from '../providers/port.ts';
 import type { OpenedKeys } from './open-keys.ts';
 
+/** A provider that cannot be reached delays the start by no more. */
+const WARM_MS = 2000;
+
 export interface OpenedModels {
   readonly models: Models;
+  /** Opens a connection to each provider, so that the first turn finds it; never rejects. */
+  warm(onCold: (provider: string, reason: unknown) => void): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -20,15 +28,24 @@ export async function openModels(
 ): Promise<OpenedModels> {
   const mock = mockProvider(await openScript(providers.mock.scriptFile));
   const byName = new Map<string, LlmProvider>([['mock', mock]]);
-  const closing: (() => Promise<void>)[] = [];
+  const vendors: AiSdkProvider[] = [];
   for (const vendor of providers.vendors) {
     const provider = await openVendor(vendor, keys);
     byName.set(vendor.name, provider);
-    closing.push(() => provider.close());
+    vendors.push(provider);
   }
   return {
     models: new Models(models, byName, providers.breaker),
-    close: async () => void (await Promise.all(closing.map((close) => close()))),
+    async warm(onCold) {
+      const warming = vendors.map(async (vendor) => {
+        const late = once(AbortSignal.timeout(WARM_MS), 'abort').then(() => {
+          throw new ZlError('peer.timeout', `no connection after ${WARM_MS} ms`);
+        });
+        await Promise.race([vendor.warm(), late]).catch((reason) => onCold(vendor.name, reason));
+      });
+      await Promise.all(warming);
+    },
+    close: async () => void (await Promise.all(vendors.map((vendor) => vendor.close()))),
   };
 }
 

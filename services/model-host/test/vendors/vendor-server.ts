@@ -41,6 +41,7 @@ export interface VendorServer {
   readonly asked: AskedOfVendor[];
   /** Connections accepted so far. */
   readonly connections: () => number;
+  readonly closeConnections: () => void;
   answer: Answer;
 }
 
@@ -69,6 +70,7 @@ export async function vendorServer(t: TestContext, answer: Answer): Promise<Vend
     url: `http://127.0.0.1:${port}/v1`,
     asked: [],
     connections: () => connections,
+    closeConnections: () => server.closeAllConnections(),
     answer,
   };
   return vendor;

@@ -26,6 +26,8 @@ export interface AiSdkProviderOptions {
 }
 
 export interface AiSdkProvider extends LlmProvider {
+  /** Opens the connection of the first request. */
+  warm(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -79,7 +81,7 @@ export async function openAiSdkProvider(options: AiSdkProviderOptions): Promise<
     }
   }
   const { hasOwnAccount = () => false } = options;
-  return { name, hasOwnAccount, stream, close: http.close };
+  return { name, hasOwnAccount, stream, warm: http.warm, close: http.close };
 }
 
 interface Account {

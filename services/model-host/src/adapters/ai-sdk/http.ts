@@ -1,6 +1,7 @@
+import type { Socket } from 'node:net';
 import type { Readable } from 'node:stream';
 import { ZlError } from '@zerolatency/errors';
-import { Agent, request } from 'undici';
+import { Agent, buildConnector, request } from 'undici';
 
 export interface HttpBounds {
   /** Connections to this provider; further requests wait for one. */
@@ -30,6 +31,8 @@ export const ACCOUNT_HEADER = 'x-zerolatency-account';
 export interface ProviderHttp {
   /** For the packages of vendors. It goes to the provider's own origin and follows no redirects. */
   readonly fetch: typeof globalThis.fetch;
+  /** Opens the connection of the first request, TLS included. */
+  warm(): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -38,13 +41,21 @@ const CONNECT_TIMEOUT_MS = 10_000;
 const KEEP_ALIVE_MS = 50_000;
 /** Of a key. */
 const REFUSALS = new Set([401, 403]);
+const PORTS: Readonly<Record<string, string>> = { 'http:': '80', 'https:': '443' };
 const BODILESS = new Set([204, 205, 304]);
 
 export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): ProviderHttp {
   const { origin } = new URL(baseUrl);
+  const connect = buildConnector({ timeout: CONNECT_TIMEOUT_MS });
+  const warmed = new WarmConnection(baseUrl, connect);
   const agent = new Agent({
     connections: bounds.connections,
-    connect: { timeout: CONNECT_TIMEOUT_MS },
+    connect(options, callback) {
+      const socket = warmed.take();
+      if (socket === undefined) connect(options, callback);
+      // Before its own call has returned, undici would not send the request.
+      else queueMicrotask(() => callback(null, socket));
+    },
     headersTimeout: bounds.firstByteMs,
     bodyTimeout: bounds.idleMs,
     keepAliveTimeout: KEEP_ALIVE_MS,
@@ -79,7 +90,58 @@ export function openHttp({ baseUrl, bounds, authorize }: ProviderHttpOptions): P
       headers: headersOf(reply.headers),
     });
   }
-  return { fetch: send, close: () => agent.destroy() };
+  return {
+    fetch: send,
+    warm: () => warmed.open(),
+    async close() {
+      warmed.close();
+      await agent.destroy();
+    },
+  };
+}
+
+/** A connection that waits for its first request; the agent itself connects only for a request. */
+class WarmConnection {
+  readonly #options: buildConnector.Options;
+  readonly #connect: buildConnector.connector;
+  #socket: Socket | undefined;
+  #isClosed = false;
+  readonly #forget = () => {
+    this.#socket = undefined;
+  };
+
+  constructor(baseUrl: string, connect: buildConnector.connector) {
+    const { protocol, hostname: name, host, port } = new URL(baseUrl);
+    // As undici asks for it: an IPv6 address without its brackets.
+    const hostname = name.replace(/^\[(.*)\]$/, '$1');
+    this.#options = { protocol, hostname, host, port: port || PORTS[protocol] || '' };
+    this.#connect = connect;
+  }
+
+  open(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#connect(this.#options, (error, socket) => {
+        if (error !== null) return reject(error);
+        if (this.#isClosed) return socket.destroy();
+        // A server closes a connection on which nothing is asked; the next request opens another.
+        socket.on('error', this.#forget).once('close', this.#forget);
+        this.#socket = socket;
+        resolve();
+      });
+    });
+  }
+
+  take(): Socket | undefined {
+    const socket = this.#socket;
+    socket?.off('error', this.#forget).off('close', this.#forget);
+    this.#socket = undefined;
+    return socket?.destroyed ? undefined : socket;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.take()?.destroy();
+  }
 }
 
 function bounded(body: Readable, maxBytes: number): ReadableStream<Uint8Array> {
