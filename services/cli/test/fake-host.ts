@@ -20,6 +20,8 @@ export type Script = (turn: FakeTurn) => AsyncIterable<Event> | Iterable<Event>;
 
 export interface FakeTurn {
   readonly start: StartTurn;
+  /** Of a turn that is resumed, the last event that the client has; 0 otherwise. */
+  readonly after: number;
   /** Counts the streams from 1. */
   readonly stream: number;
   /** Resolves when the client cancels. */
@@ -56,10 +58,11 @@ export async function serveHost(
     tokens.push(context.requestHeader.get('authorization') ?? '');
     const stream = tokens.length;
     const inbox = openInbox(requests);
-    for await (const start of inbox.starts) {
-      starts.push({ stream, start });
-      let sequence = 0n;
-      for await (const event of script({ start, stream, cancelled: inbox.nextCancel() })) {
+    for await (const { start, after } of inbox.turns) {
+      if (after === 0) starts.push({ stream, start });
+      let sequence = BigInt(after);
+      const cancelled = inbox.nextCancel();
+      for await (const event of script({ start, after, stream, cancelled })) {
         sequence += 1n;
         yield { event: { sequence, sessionId: start.sessionId || 's-1', turnId: 't-1', event } };
       }
@@ -69,7 +72,12 @@ export async function serveHost(
     calls.push(request);
     let sequence = 0n;
     const start = create(StartTurnSchema);
-    for await (const event of script({ start, stream: 0, cancelled: new Promise(() => {}) })) {
+    for await (const event of script({
+      start,
+      after: 0,
+      stream: 0,
+      cancelled: new Promise(() => {}),
+    })) {
       sequence += 1n;
       yield { event: { sequence, sessionId: 's-1', turnId: 't-1', event } };
     }
@@ -83,24 +91,26 @@ export async function serveHost(
   return { ...server, starts, calls, tokens };
 }
 
-/** Starts are queued, and a cancel is not. */
+/** Turns are queued, and a cancel is not. */
 function openInbox(requests: AsyncIterable<StreamChatRequest>) {
-  const starts = new PassThrough({ objectMode: true });
+  const turns = new PassThrough({ objectMode: true });
   let onCancel = () => {};
   const read = async () => {
     for await (const { action } of requests) {
-      if (action.case === 'start') starts.write(action.value);
-      else onCancel();
+      if (action.case === 'start') turns.write({ start: action.value, after: 0 });
+      else if (action.case === 'resume') {
+        turns.write({ start: create(StartTurnSchema), after: Number(action.value.afterSequence) });
+      } else onCancel();
     }
   };
   // A broken stream ends the requests too.
   void read().then(
-    () => starts.end(),
-    () => starts.end(),
+    () => turns.end(),
+    () => turns.end(),
   );
   const nextCancel = () =>
     new Promise<void>((resolve) => {
       onCancel = resolve;
     });
-  return { starts: starts as AsyncIterable<StartTurn>, nextCancel };
+  return { turns: turns as AsyncIterable<Pick<FakeTurn, 'start' | 'after'>>, nextCancel };
 }

@@ -1,5 +1,6 @@
-import { ZlError } from '@zerolatency/errors';
-import { type ChatEvent, Role } from '@zerolatency/proto/agent';
+import { setTimeout as delay } from 'node:timers/promises';
+import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { type ChatEvent, OnDisconnect, Role } from '@zerolatency/proto/agent';
 import type { ChatStream, TurnOptions } from './session.ts';
 
 /** Well below the host's limits on history (200 messages, 1 MiB). */
@@ -8,6 +9,21 @@ const MAX_CHARS = 128 * 1024;
 
 type Memory = Pick<TurnOptions, 'sessionId' | 'history'>;
 type TurnChoice = Pick<TurnOptions, 'deviceId' | 'deviceOptional' | 'model'>;
+
+interface ResumePoint {
+  readonly turnId: string;
+  readonly afterSequence: bigint;
+}
+
+/** Errors of the connection or the pod, which say nothing about the turn. */
+const BROKEN: ReadonlySet<ErrorId> = new Set([
+  'host.lost',
+  'host.unreachable',
+  'server.draining',
+  'turn.unreachable',
+]);
+/** A pod that starts again takes some seconds. */
+const RESUME_WAITS_MS: readonly number[] = [100, 400, 1000, 2000, 4000];
 
 interface Said {
   readonly role: Role;
@@ -18,20 +34,34 @@ interface Said {
 export class Conversation {
   readonly #open: () => Promise<ChatStream>;
   readonly #choice: () => TurnChoice;
+  readonly #onResume: () => void;
   #session: ChatStream | undefined;
   #stopOpening: (() => void) | undefined;
   #sessionId = '';
   #said: readonly Said[] = [];
 
-  constructor(open: () => Promise<ChatStream>, choice: () => TurnChoice = () => ({})) {
+  #needsHistory = true;
+  #wantsCancel = false;
+  #isClosed = false;
+
+  /** `onResume` is called once for each stream that breaks during a turn. */
+  constructor(
+    open: () => Promise<ChatStream>,
+    choice: () => TurnChoice = () => ({}),
+    onResume: () => void = () => {},
+  ) {
     this.#open = open;
     this.#choice = choice;
+    this.#onResume = onResume;
   }
 
   async *turn(text: string): AsyncGenerator<ChatEvent> {
     const { session, memory } = await this.#usable();
     let answer = '';
-    for await (const event of session.turn(text, { ...this.#choice(), ...memory })) {
+    this.#wantsCancel = false;
+    const onDisconnect = OnDisconnect.CONTINUE;
+    const events = session.turn(text, { onDisconnect, ...this.#choice(), ...memory });
+    for await (const event of this.#whole(events)) {
       const { case: kind, value } = event.event;
       this.#sessionId ||= event.sessionId;
       if (kind === 'assistantDelta') answer += value.text;
@@ -41,24 +71,64 @@ export class Conversation {
   }
 
   cancel(): void {
+    this.#wantsCancel = true;
     this.#stopOpening?.();
     this.#session?.cancel();
   }
 
   close(): void {
+    this.#isClosed = true;
     this.#stopOpening?.();
     this.#session?.close();
   }
 
-  async #usable(): Promise<{ session: ChatStream; memory: Memory }> {
-    if (this.#session?.isOver === false) return { session: this.#session, memory: {} };
+  /** The events of one turn, on further streams where one breaks. Throws what broke the first. */
+  async *#whole(first: AsyncGenerator<ChatEvent>): AsyncGenerator<ChatEvent> {
+    let events = first;
+    let last: ChatEvent | undefined;
+    let broken: unknown;
+    let waits = RESUME_WAITS_MS;
+    for (;;) {
+      try {
+        for await (const event of events) {
+          [last, broken, waits] = [event, undefined, RESUME_WAITS_MS];
+          yield event;
+        }
+        return;
+      } catch (reason) {
+        broken ??= reason;
+        const [waitMs, ...rest] = waits;
+        const mayResume = reason instanceof ZlError && BROKEN.has(reason.id) && !this.#isClosed;
+        if (last === undefined || !mayResume || waitMs === undefined) throw broken;
+        if (reason === broken) this.#onResume();
+        waits = rest;
+        await delay(waitMs);
+        events = this.#resumed({ turnId: last.turnId, afterSequence: last.sequence });
+      }
+    }
+  }
+
+  async *#resumed(point: ResumePoint): AsyncGenerator<ChatEvent> {
     this.#session?.close();
-    const session = await this.#opened();
+    const session = await this.#open();
     this.#session = session;
-    return {
-      session,
-      memory: { sessionId: this.#sessionId, history: [...this.#said] },
-    };
+    this.#needsHistory = true;
+    // What was sent on the broken stream may not have arrived.
+    if (this.#wantsCancel) session.cancel(point.turnId);
+    if (this.#isClosed) session.close();
+    yield* session.resume(point);
+  }
+
+  async #usable(): Promise<{ session: ChatStream; memory: Memory }> {
+    if (this.#session?.isOver !== false) {
+      this.#session?.close();
+      this.#session = await this.#opened();
+      this.#needsHistory = true;
+    }
+    if (!this.#needsHistory) return { session: this.#session, memory: {} };
+    this.#needsHistory = false;
+    const memory = { sessionId: this.#sessionId, history: [...this.#said] };
+    return { session: this.#session, memory };
   }
 
   /** A cancel does not wait for the open, which reads files and may hang. */

@@ -6,7 +6,9 @@ import { ZlError } from '@zerolatency/errors';
 import {
   AgentService,
   type ChatEvent,
+  type ResumeSchema,
   type StartTurnSchema,
+  type StreamChatRequest,
   StreamChatRequestSchema,
   type StreamChatResponse,
 } from '@zerolatency/proto/agent';
@@ -24,12 +26,12 @@ export interface ChatTarget {
 /** The history is sent with the first turn of a new stream. */
 export type TurnOptions = Pick<
   MessageInitShape<typeof StartTurnSchema>,
-  'sessionId' | 'history' | 'deviceId' | 'deviceOptional' | 'model'
+  'sessionId' | 'history' | 'deviceId' | 'deviceOptional' | 'model' | 'onDisconnect'
 >;
 
 /** One StreamChat stream: turns one after another. */
 export class ChatStream {
-  readonly #requests = createWritableIterable<ReturnType<typeof startRequest>>();
+  readonly #requests = createWritableIterable<StreamChatRequest>();
   readonly #responses: AsyncIterator<StreamChatResponse>;
   readonly #target: ChatTarget;
   readonly #peer: RemoteService;
@@ -56,9 +58,19 @@ export class ChatStream {
   }
 
   /** The events of the turn, up to and including its AssistantDone or Error. */
-  async *turn(text: string, options: TurnOptions = {}): AsyncGenerator<ChatEvent> {
+  turn(text: string, options: TurnOptions = {}): AsyncGenerator<ChatEvent> {
     const { deviceId, model } = this.#target;
-    const sent = this.#requests.write(startRequest({ deviceId, model, ...options, text }));
+    return this.#ask(startRequest({ deviceId, model, ...options, text }));
+  }
+
+  /** The further events of a turn whose stream has broken. */
+  resume(point: MessageInitShape<typeof ResumeSchema>): AsyncGenerator<ChatEvent> {
+    const action = { case: 'resume' as const, value: point };
+    return this.#ask(create(StreamChatRequestSchema, { action }));
+  }
+
+  async *#ask(request: StreamChatRequest): AsyncGenerator<ChatEvent> {
+    const sent = this.#requests.write(request);
     // A failed stream rejects the write and the read; the read has the reason.
     sent.catch(() => {});
     for (;;) {
@@ -69,8 +81,10 @@ export class ChatStream {
     }
   }
 
-  cancel(): void {
-    const request = create(StreamChatRequestSchema, { action: { case: 'cancel', value: {} } });
+  /** Without an id the running turn. */
+  cancel(turnId = ''): void {
+    const action = { case: 'cancel' as const, value: { turnId } };
+    const request = create(StreamChatRequestSchema, { action });
     this.#requests.write(request).catch(() => this.#abort.abort());
   }
 

@@ -138,7 +138,8 @@ test("prints the host's reason for a refusal, which is not unreachability", asyn
 
 test('a connection that breaks during a turn is reported as lost: calls may have run', async (t) => {
   const made = await installed(t);
-  const host = await serveHost(t, made, async function* () {
+  const host = await serveHost(t, made, async function* ({ after }) {
+    if (after > 0) throw toConnectError(new ZlError('turn.not_found', 'no turn has this id'));
     yield say('so far');
     await new Promise((resolve) => setImmediate(resolve));
     host.cut();
@@ -146,7 +147,33 @@ test('a connection that breaks during a turn is reported as lost: calls may have
   });
   const { status, stderr } = await made.zl(['chat', 'hi']);
   assert.equal(status, 3);
-  assert.match(stderr, /^zl: host\.lost: .*\n {4}.*zl audit show/);
+  assert.match(stderr, /^zl: the connection broke.*\nzl: host\.lost: .*\n {4}.*zl audit show/);
+});
+
+test('[HOST-06] a turn is read on after its connection broke, and the next one has the history', async (t) => {
+  const made = await installed(t);
+  const host = await serveHost(t, made, async function* (turn) {
+    if (turn.start.text === 'then') return yield* answer(turn);
+    yield say(['one ', 'two ', 'three'][turn.after] ?? '');
+    if (turn.after === 2) return yield DONE;
+    await new Promise((resolve) => setImmediate(resolve));
+    host.cut();
+    await new Promise(() => {});
+  });
+  const { status, stdout, stderr } = await made.zl(['chat'], { input: ['count', 'then'] });
+  assert.equal(status, 0);
+  assert.equal(
+    stderr,
+    'zl: the connection broke; the answer is read on from where it was\n'.repeat(2),
+  );
+  assert.match(stdout, /one.*two.*three.*you said then/s);
+  assert.deepEqual(
+    host.starts.map(({ stream, start }) => [stream, start.history.map(({ text }) => text)]),
+    [
+      [1, []],
+      [3, ['count', 'one two three']],
+    ],
+  );
 });
 
 test('Ctrl-C cancels the turn, and the exit status says interrupted', async (t) => {
@@ -199,6 +226,7 @@ test('a conversation uses one stream, with one turn per line of input', async (t
 test('a conversation survives its stream: the next gets the history, and the failure counts', async (t) => {
   const made = await installed(t);
   const host = await serveHost(t, made, async function* (turn) {
+    if (turn.after > 0) throw toConnectError(new ZlError('turn.not_found', 'no turn has this id'));
     if (turn.start.text === 'break') {
       yield say('half');
       await new Promise((resolve) => setImmediate(resolve));
@@ -210,10 +238,10 @@ test('a conversation survives its stream: the next gets the history, and the fai
   const input = ['one', 'break', 'three'];
   const { status, stdout, stderr } = await made.zl(['chat'], { input });
   assert.equal(status, 3);
-  assert.match(stderr, /^zl: host\.lost: /);
+  assert.match(stderr, /^zl: host\.lost: /m);
   assert.match(stdout, /you said three/);
   const last = host.starts.at(-1);
-  assert.deepEqual([last?.stream, last?.start.sessionId], [2, 's-1']);
+  assert.deepEqual([last?.stream, last?.start.sessionId], [3, 's-1']);
   assert.deepEqual(
     last?.start.history.map(({ role, text }) => [role, text]),
     [

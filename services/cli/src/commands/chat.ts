@@ -55,11 +55,15 @@ export async function chat(
   const open = async () => new ChatStream(await chatTarget(place.settings, options));
   const shown = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
   const transcript = reportingAway(terminal, shown);
-  const conversation = new Conversation(open, () => ({
-    deviceId: choice.deviceId,
-    deviceOptional: !choice.isDeviceNamed,
-    model: choice.model,
-  }));
+  const conversation = new Conversation(
+    open,
+    () => ({
+      deviceId: choice.deviceId,
+      deviceOptional: !choice.isDeviceNamed,
+      model: choice.model,
+    }),
+    () => reportBreak(terminal, transcript),
+  );
   try {
     if (words.length > 0) {
       return await runTurn(terminal, conversation, { text: words.join(' '), transcript });
@@ -94,6 +98,12 @@ function reportingAway({ stderr }: Terminal, transcript: Transcript): Transcript
       transcript.show(event);
     },
   };
+}
+
+function reportBreak({ stderr }: Terminal, transcript: Transcript): void {
+  transcript.end();
+  stderr.write('zl: the connection broke; the answer is read on from where it was\n');
+  transcript.begin();
 }
 
 interface PersonChat {
