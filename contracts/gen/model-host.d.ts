@@ -212,6 +212,10 @@ export interface HostSettings {
     readonly tenants: {
       readonly [k: string]: TenantModels;
     };
+    /**
+     * YAML with default, aliases and tenants, in place of those here. Read again when it changes: turns that run keep their targets, and a faulty file changes nothing.
+     */
+    readonly tableFile: string;
   };
   readonly providers: {
     /**
@@ -648,6 +652,10 @@ export interface Model {
    * In place of provider and model. A request goes to the first one that is able to serve it, and to the next one when that fails.
    */
   readonly targets?: readonly Target[];
+  /**
+   * Of the targets; listed when absent. cheapest: by the price table, those without a price last.
+   */
+  readonly order?: 'listed' | 'cheapest';
 }
 /**
  * A model of a provider.

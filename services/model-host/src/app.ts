@@ -27,7 +27,13 @@ import { RecentTurns } from './console/recent-turns.ts';
 import type { Quotas } from './limits/quotas.ts';
 import { Refusals } from './limits/refusals.ts';
 import { Slots } from './limits/slots.ts';
-import { exposeBreakers, exposeRunning, keySetReads, turnMetrics } from './metrics.ts';
+import {
+  exposeBreakers,
+  exposeRunning,
+  keySetReads,
+  modelTableReads,
+  turnMetrics,
+} from './metrics.ts';
 import type { Models } from './providers/models.ts';
 import type { Prices } from './providers/prices.ts';
 import type { EndedRpc, RpcObserver } from './rpc/chat.ts';
@@ -81,13 +87,17 @@ export async function serveHost(
   const verifier = await openVerifier(config, deps);
   const keys = await openKeys(config, deps);
   deps.lifecycle.onDrain('keys', async () => keys.close());
-  const { models, warm, close: closeModels } = await openModels(config, keys);
-  deps.lifecycle.onDrain('models', closeModels);
+  const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
+  deps.lifecycle.onDrain('prices', async () => priceTable.close());
+  const onTable = modelTableReads(deps.registry);
+  const { models, warm, ...modelTable } = await openModels(config, {
+    ...deps,
+    ...{ keys, prices, onTable },
+  });
+  deps.lifecycle.onDrain('models', modelTable.close);
   const warmed = warm((provider, err) =>
     deps.log.warn({ provider, err }, 'the provider could not be reached at the start'),
   );
-  const { prices, ...priceTable } = await openPrices(config.providers, deps.log);
-  deps.lifecycle.onDrain('prices', async () => priceTable.close());
   exposeBreakers(deps.registry, () => models.targets);
   const turns = openTurns(config, { ...deps, tools, models, prices, quotas, recent });
   const { lifecycle, log, registry } = deps;
@@ -95,7 +105,7 @@ export async function serveHost(
   const tls = config.rpc.tls && watchTls(config.rpc.tls, { log });
   const components = {
     ...tools.components,
-    models: async () => ({ status: 'ok' as const, choices: models.aliases }),
+    models: modelTable.status,
     ...(shared && { redis: shared.component }),
     limits: async () => quotas.status(),
     prices: priceTable.status,

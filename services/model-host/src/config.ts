@@ -15,11 +15,31 @@ import schema from '../../../contracts/config/model-host.schema.json' with { typ
 import type { HostSettings } from '../../../contracts/gen/model-host.d.ts';
 import { compileIdentity } from './identity-settings.ts';
 import type { QuotaTable } from './limits/rules.ts';
+import type { ModelTable } from './providers/models.ts';
 import { MAX_BEHIND_BYTES } from './turn/turn-log.ts';
 
 const configSchema: JsonSchema = schema;
 /** Names the configuration file, so it is not a setting. */
 export const CONFIG_FILE_ENV = 'ZL_HOST_CONFIG';
+
+/** models.tableFile, which has no defaults of its own. */
+const tableSchema: JsonSchema = {
+  type: 'object',
+  additionalProperties: false,
+  required: ['default', 'aliases'],
+  properties: {
+    default: { type: 'string', minLength: 1 },
+    aliases: { type: 'object', additionalProperties: { $ref: '#/$defs/model' } },
+    tenants: schema.properties.models.properties.tenants,
+  },
+  $defs: schema.$defs,
+};
+
+/** @throws config.invalid that names every mistake with its line. */
+export function readModelTable(text: string): ModelTable {
+  const spec = { schema: tableSchema, envPrefix: 'ZL_HOST_MODELS' };
+  return loadConfig<ModelTable>(spec, { file: { path: 'line', text }, env: {} });
+}
 
 /** What the service runs on: units in names, and nothing left to interpret. */
 export type HostConfig = ReturnType<typeof compile>;

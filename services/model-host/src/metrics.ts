@@ -49,6 +49,12 @@ export function exposeRunning(registry: Registry, running: () => number): void {
   gaugeFrom(registry, 'zl_host_turns_running', running);
 }
 
+export function modelTableReads(registry: Registry): (result: 'applied' | 'refused') => void {
+  const reads = metric(registry, 'zl_host_model_tables_read_total');
+  for (const result of ['applied', 'refused']) reads.labels({ result }).inc(0);
+  return (result) => reads.labels({ result }).inc();
+}
+
 const BREAKER_STATES = { closed: 0, 'half-open': 1, open: 2 } as const;
 
 export function exposeBreakers(registry: Registry, targets: () => readonly Target[]): void {

@@ -19,7 +19,11 @@ import { openPrices } from './open-prices.ts';
 import { readSealing } from './open-turn-logs.ts';
 
 /** Opening models asks no provider. */
-const NO_KEYS = { read: async () => undefined, isOwn: () => false };
+const NOTHING_ELSE = {
+  keys: { read: async () => undefined, isOwn: () => false },
+  prices: { costOf: () => undefined },
+  onTable() {},
+};
 const log = { info() {}, warn() {} };
 
 export function checksOfHost(
@@ -56,7 +60,7 @@ export function checksOfHost(
     'tools.contractsDir': () => tools.contractsDir === '' || loadToolContracts(tools.contractsDir),
     'providers.pricesFile': async () => (await openPrices(providers, log)).close(),
     'providers.vendors': async () => (await openKeys({ providers, secrets }, { env, log })).close(),
-    models: async () => (await openModels({ models, providers }, NO_KEYS)).close(),
+    models: async () => (await openModels({ models, providers }, { log, ...NOTHING_ELSE })).close(),
   };
 }
 

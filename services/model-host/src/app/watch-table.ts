@@ -9,7 +9,7 @@ export interface TableOptions {
   readonly file: string;
   readonly setting: string;
   /** Takes the parsed file into use, or throws and leaves what is in use as it is. */
-  readonly use: (table: unknown) => void;
+  readonly use: (table: unknown, text: string) => void;
   readonly log: Pick<Logger, 'info' | 'warn'>;
 }
 
@@ -29,7 +29,7 @@ export async function watchTable({ file, setting, use, log }: TableOptions): Pro
   const watch = watchFiles({
     files: async () => (file === '' ? [] : [file]),
     onChange: (contents) => {
-      for (const bytes of contents.values()) use(parseTable(bytes.toString()));
+      for (const bytes of contents.values()) use(parseTable(bytes.toString()), bytes.toString());
       if (fault !== undefined) log.info({ file }, `${setting} is in use again`);
       fault = undefined;
     },

@@ -7,7 +7,11 @@ import type { LlmProvider } from './port.ts';
 const PROVIDERS: ReadonlyMap<string, LlmProvider> = new Map(
   ['a', 'b'].map((name) => [name, { name, async *stream() {} }]),
 );
-const BREAKER = { openForMs: 1_000, maxOpenForMs: 1_000 };
+const OPTIONS = {
+  breaker: { openForMs: 1_000, maxOpenForMs: 1_000 },
+  prices: { costOf: () => undefined },
+  keys: { isOwn: ({ tenant }: { tenant: string }) => tenant.endsWith('-own') },
+};
 const TABLE: ModelTable = {
   default: 'main',
   aliases: { main: { provider: 'a', model: 'm1' }, small: { provider: 'b', model: 'm2' } },
@@ -25,7 +29,7 @@ function namesOf(models: Models, alias: string, tenant: string): string[] {
 }
 
 test('[PROV-05] a tenant has aliases of its own beside those of the pod, or in their place', () => {
-  const models = new Models(TABLE, PROVIDERS, BREAKER);
+  const models = new Models(TABLE, PROVIDERS, OPTIONS);
   assert.deepEqual(namesOf(models, '', 'south'), ['a m1']);
   assert.deepEqual(namesOf(models, 'small', 'south'), ['b m2']);
   assert.deepEqual(namesOf(models, '', 'north'), ['b m3']);
@@ -36,7 +40,7 @@ test('[PROV-05] a tenant has aliases of its own beside those of the pod, or in t
 });
 
 test('[PROV-05] a new table keeps the breakers of the targets that stay, and a wrong one changes nothing', () => {
-  const models = new Models(TABLE, PROVIDERS, BREAKER);
+  const models = new Models(TABLE, PROVIDERS, OPTIONS);
   const { breaker } = models.resolve('main', '').targets[0]!;
   for (let n = 0; n < 5; n += 1) breaker.enter()?.failed();
   const wrong = { ...TABLE, aliases: { main: { provider: 'nobody', model: 'm' } } };
@@ -59,4 +63,31 @@ test('[PROV-05] a wrong alias names its setting', () => {
   for (const [alias, message] of cases) {
     assert.throws(() => modelsOf({ x: alias }, Object.fromEntries(PROVIDERS)), message);
   }
+});
+
+test("[PROV-03] a tenant with a key of its own opens a breaker of its own and no other tenant's", () => {
+  const models = new Models(TABLE, PROVIDERS, OPTIONS);
+  const breakerOf = (tenant: string) => models.resolve('main', tenant).targets[0]!.breaker;
+  for (let n = 0; n < 5; n += 1) breakerOf('one-own').enter()?.failed();
+  assert.deepEqual(
+    ['one-own', 'two-own', 'south', 'north'].map((tenant) => breakerOf(tenant).state),
+    ['open', 'closed', 'closed', 'closed'],
+  );
+});
+
+test('[PROV-05] an alias orders its targets by price, those without one last, by the prices of now', () => {
+  const costs = new Map([
+    ['m1', 30],
+    ['m2', 10],
+  ]);
+  const targets = ['m0', 'm1', 'm2'].map((model) => ({ provider: 'a', model }));
+  const models = modelsOf(
+    { cheap: { targets, order: 'cheapest' }, listed: { targets } },
+    Object.fromEntries(PROVIDERS),
+    { prices: { costOf: ({ model }) => costs.get(model) } },
+  );
+  assert.deepEqual(namesOf(models, 'cheap', ''), ['a m2', 'a m1', 'a m0']);
+  assert.deepEqual(namesOf(models, 'listed', ''), ['a m0', 'a m1', 'a m2']);
+  costs.set('m0', 5);
+  assert.deepEqual(namesOf(models, 'cheap', ''), ['a m0', 'a m2', 'a m1']);
 });

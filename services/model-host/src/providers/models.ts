@@ -1,11 +1,14 @@
 import { ZlError } from '@zerolatency/errors';
+import { LRUCache } from 'lru-cache';
 import type { HostSettings } from '../../../../contracts/gen/model-host.d.ts';
 import { Breaker, type BreakerOptions } from './breaker.ts';
 import { jsonPlanProvider } from './json-plan.ts';
+import type { KeyTable } from './keys.ts';
 import type { LlmProvider } from './port.ts';
+import type { Prices } from './prices.ts';
 
 /** Which targets each alias has, for the pod and for single tenants. */
-export type ModelTable = HostSettings['models'];
+export type ModelTable = Pick<HostSettings['models'], 'default' | 'aliases' | 'tenants'>;
 type AliasSettings = ModelTable['aliases'][string];
 type TargetSettings = NonNullable<AliasSettings['targets']>[number];
 
@@ -29,18 +32,40 @@ export interface Model {
   readonly targets: readonly Target[];
 }
 
+interface OrderedModel extends Model {
+  readonly order: AliasSettings['order'];
+}
+
+export interface ModelsOptions {
+  readonly breaker: BreakerOptions;
+  readonly prices: Pick<Prices, 'costOf'>;
+  readonly keys: Pick<KeyTable, 'isOwn'>;
+}
+
+/** Breakers of the accounts that tenants have of their own; one that is forgotten is closed again. */
+const MAX_OWN_BREAKERS = 10_000;
+
+/** A question and its answer, to compare prices by. */
+const TYPICAL_USAGE = {
+  inputTokens: 3000,
+  outputTokens: 500,
+  cachedInputTokens: 0,
+  cacheWriteTokens: 0,
+};
+
 /** The aliases that one tenant, or every other one, may name. */
 interface Choice {
-  readonly default: Model;
-  readonly byAlias: ReadonlyMap<string, Model>;
+  readonly default: OrderedModel;
+  readonly byAlias: ReadonlyMap<string, OrderedModel>;
 }
 
 /** Model aliases, resolved when a table is read so that a wrong one is found before a turn names it. */
 export class Models {
   readonly #providers: ReadonlyMap<string, LlmProvider>;
-  readonly #breakerOptions: BreakerOptions;
+  readonly #options: ModelsOptions;
   /** By provider and model: a new table does not close the breaker of a target that both name. */
   #breakers: ReadonlyMap<string, Breaker> = new Map();
+  readonly #ownBreakers = new LRUCache<string, Breaker>({ max: MAX_OWN_BREAKERS });
   #pod: Choice;
   #tenants: ReadonlyMap<string, Choice> = new Map();
 
@@ -48,10 +73,10 @@ export class Models {
   constructor(
     table: ModelTable,
     providers: ReadonlyMap<string, LlmProvider>,
-    breaker: BreakerOptions,
+    options: ModelsOptions,
   ) {
     this.#providers = providers;
-    this.#breakerOptions = breaker;
+    this.#options = options;
     this.#pod = this.replace(table);
   }
 
@@ -92,7 +117,26 @@ export class Models {
     if (model === undefined) {
       throw new ZlError('provider.unknown_model', `no model alias "${alias}"`);
     }
-    return model;
+    const targets = model.targets.map((target) => this.#withOwnBreaker(target, tenant));
+    if (model.order === 'cheapest') {
+      targets.sort((one, other) => this.#cost(one) - this.#cost(other));
+    }
+    return { alias: model.alias, targets };
+  }
+
+  /** A tenant's account may be throttled, unpaid or revoked without any other tenant being so. */
+  #withOwnBreaker(target: Target, tenant: string): Target {
+    const provider = target.provider.name;
+    if (!this.#options.keys.isOwn({ provider, tenant })) return target;
+    const key = JSON.stringify([provider, target.model, tenant]);
+    const breaker = this.#ownBreakers.get(key) ?? new Breaker(this.#options.breaker);
+    this.#ownBreakers.set(key, breaker);
+    return { ...target, breaker };
+  }
+
+  #cost({ provider, model }: Target): number {
+    const target = { provider: provider.name, model };
+    return this.#options.prices.costOf(target, TYPICAL_USAGE) ?? Number.MAX_SAFE_INTEGER;
   }
 
   #choice(
@@ -105,7 +149,7 @@ export class Models {
       const targets = targetsOf(settings, `${path}.aliases.${alias}`).map(({ at, ...target }) =>
         this.#target(target, at, breakers),
       );
-      byAlias.set(alias, { alias, targets });
+      byAlias.set(alias, { alias, targets, order: settings.order });
     }
     const first = byAlias.get(byDefault);
     if (first === undefined) {
@@ -128,7 +172,7 @@ export class Models {
     }
     const key = JSON.stringify([name, model]);
     const breaker =
-      breakers.get(key) ?? this.#breakers.get(key) ?? new Breaker(this.#breakerOptions);
+      breakers.get(key) ?? this.#breakers.get(key) ?? new Breaker(this.#options.breaker);
     breakers.set(key, breaker);
     const able = capabilities && new Set(capabilities);
     const target = { model, maxOutputTokens, breaker };
@@ -146,7 +190,7 @@ function targetsOf(
   settings: AliasSettings,
   at: string,
 ): readonly (TargetSettings & { readonly at: string })[] {
-  const { targets, provider, model, ...rest } = settings;
+  const { targets, provider, model, order: _, ...rest } = settings;
   if (targets !== undefined) {
     const doubled = ['provider', 'model', ...Object.keys(rest)].find((name) => name in settings);
     if (doubled === undefined) {

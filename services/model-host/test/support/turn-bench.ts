@@ -7,8 +7,7 @@ import { PodTurnLogs, type TurnLogsBounds } from '../../src/chat/turn-logs.ts';
 import { Quotas } from '../../src/limits/quotas.ts';
 import { Rules } from '../../src/limits/rules.ts';
 import { TurnSlots } from '../../src/limits/turn-slots.ts';
-import type { BreakerOptions } from '../../src/providers/breaker.ts';
-import { Models, type ModelTable } from '../../src/providers/models.ts';
+import { Models, type ModelsOptions, type ModelTable } from '../../src/providers/models.ts';
 import type { LlmProvider } from '../../src/providers/port.ts';
 import { Prices } from '../../src/providers/prices.ts';
 import type { TurnLimits } from '../../src/turn/budget.ts';
@@ -120,11 +119,16 @@ export function turnBench({
 export function modelsOf(
   aliases: ModelTable['aliases'],
   providers: Readonly<Record<string, LlmProvider>>,
-  breaker: BreakerOptions = { openForMs: 60_000, maxOpenForMs: 60_000 },
+  options: Partial<ModelsOptions> = {},
 ): Models {
   const [first = ''] = Object.keys(aliases);
   const byName = new Map(Object.entries(providers));
-  return new Models({ default: first, aliases, tenants: {} }, byName, breaker);
+  return new Models({ default: first, aliases, tenants: {} }, byName, {
+    breaker: { openForMs: 60_000, maxOpenForMs: 60_000 },
+    prices: { costOf: () => undefined },
+    keys: { isOwn: () => false },
+    ...options,
+  });
 }
 
 export function scriptedProvider(rules: string): LlmProvider {
