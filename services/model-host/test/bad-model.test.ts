@@ -97,7 +97,10 @@ test('[HOST-08] [OBS-02] counts replies that cannot be read, by what is wrong wi
   }
   const metrics = await (await fetch(`${host.addresses.admin}/metrics`)).text();
   for (const [place] of asked) {
-    const line = new RegExp(`^zl_host_unreadable_replies_total\\{[^}]*place="${place}"[^}]*\\} 3$`, 'm');
+    const line = new RegExp(
+      `^zl_host_unreadable_replies_total\\{[^}]*place="${place}"[^}]*\\} 3$`,
+      'm',
+    );
     assert.match(metrics, line);
   }
   assert.match(metrics, /^zl_host_turns_total\{[^}]*error_id="provider.unparsable"[^}]*\} 3$/m);

@@ -53,6 +53,22 @@ test('cancelling a turn before its stream is open ends the turn and closes the s
   await eventually(() => session.isOver);
 });
 
+test('[PROV-03] text of a reply that broke off does not enter the history', async (t) => {
+  const { host, sessions, ask } = await conversing(t, () => [
+    say('I look. '),
+    { case: 'usage', value: {} },
+    say('half'),
+    { case: 'providerInterrupted', value: { firstSequence: 3n } },
+    say('whole'),
+    DONE,
+  ]);
+  await ask('one');
+  host.cut();
+  await eventually(() => sessions[0]?.isOver === true);
+  await ask('two');
+  assert.equal(host.starts[1]?.start.history[1]?.text, 'I look. whole');
+});
+
 test('a failed turn does not enter the history', async (t) => {
   const { host, sessions, ask } = await conversing(t, ({ start }) =>
     start.text === 'fail' ? [say('no'), { case: 'error', value: { id: 'internal' } }] : [DONE],

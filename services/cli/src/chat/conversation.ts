@@ -8,7 +8,7 @@ const MAX_MESSAGES = 100;
 const MAX_CHARS = 128 * 1024;
 
 type Memory = Pick<TurnOptions, 'sessionId' | 'history'>;
-type TurnChoice = Pick<TurnOptions, 'deviceId' | 'deviceOptional' | 'model'>;
+type TurnChoice = Pick<TurnOptions, 'deviceId' | 'deviceOptional' | 'model' | 'onInterruption'>;
 
 interface ResumePoint {
   readonly turnId: string;
@@ -57,15 +57,21 @@ export class Conversation {
 
   async *turn(text: string): AsyncGenerator<ChatEvent> {
     const { session, memory } = await this.#usable();
-    let answer = '';
+    let answer: { readonly sequence: bigint; readonly text: string }[] = [];
     this.#wantsCancel = false;
     const onDisconnect = OnDisconnect.CONTINUE;
     const events = session.turn(text, { onDisconnect, ...this.#choice(), ...memory });
     for await (const event of this.#whole(events)) {
       const { case: kind, value } = event.event;
       this.#sessionId ||= event.sessionId;
-      if (kind === 'assistantDelta') answer += value.text;
-      if (kind === 'assistantDone') this.#remember(text, answer);
+      const { sequence } = event;
+      if (kind === 'assistantDelta') answer.push({ sequence, text: value.text });
+      if (kind === 'providerInterrupted' && value.firstSequence > 0n) {
+        answer = answer.filter((piece) => piece.sequence < value.firstSequence);
+      }
+      if (kind === 'assistantDone') {
+        this.#remember(text, answer.map((piece) => piece.text).join(''));
+      }
       yield event;
     }
   }

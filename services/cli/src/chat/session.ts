@@ -26,7 +26,13 @@ export interface ChatTarget {
 /** The history is sent with the first turn of a new stream. */
 export type TurnOptions = Pick<
   MessageInitShape<typeof StartTurnSchema>,
-  'sessionId' | 'history' | 'deviceId' | 'deviceOptional' | 'model' | 'onDisconnect'
+  | 'sessionId'
+  | 'history'
+  | 'deviceId'
+  | 'deviceOptional'
+  | 'model'
+  | 'onDisconnect'
+  | 'onInterruption'
 >;
 
 /** One StreamChat stream: turns one after another. */

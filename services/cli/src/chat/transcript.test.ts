@@ -98,6 +98,18 @@ test("a program gets one event per line in the contract's JSON form", () => {
   });
 });
 
+test('[PROV-03] says whose reply broke off, and that its text does not count', () => {
+  const brokenOff = (firstSequence: bigint): Event => ({
+    case: 'providerInterrupted',
+    value: { provider: 'claude', model: 'm-1', firstSequence },
+  });
+  const shown = show([brokenOff(0n), say('half'), brokenOff(2n), say('whole'), DONE]);
+  assert.match(
+    shown,
+    /^ {2}! m-1 of claude broke off its reply\nhalf\n {2}! m-1 of claude broke off its reply; the text above is not part of the answer\nwhole\n/,
+  );
+});
+
 test('[POL-06] names once the rules by which policy withholds tools', () => {
   const withheld = (count: number, ...rules: string[]): Event => ({
     case: 'toolsWithheld',

@@ -4,6 +4,7 @@ import {
   CallOutcome,
   type ChatEvent,
   ChatEventSchema,
+  type ProviderInterrupted,
   type ToolCallDone,
   type ToolsWithheld,
 } from '@zerolatency/proto/agent';
@@ -105,6 +106,8 @@ function eventsOn(
         withheld = words;
         return page.line(paint('yellow', words));
       }
+      case 'providerInterrupted':
+        return page.line(paint('yellow', interruptedLine(event.value)));
       case 'assistantDone':
         return page.line(paint('dim', endLine(event.value, foreignLine(turnId))));
       case 'error':
@@ -134,6 +137,11 @@ function endLine({ steps, timeToFirstToken, total }: AssistantDone, turnId: stri
   if (steps === 0) return `  ${end}`;
   const first = milliseconds(durationMicros(timeToFirstToken));
   return `  ${counted(steps, 'step')}, first token ${first}, ${end}`;
+}
+
+function interruptedLine({ provider, model, firstSequence }: ProviderInterrupted): string {
+  const discarded = firstSequence === 0n ? '' : '; the text above is not part of the answer';
+  return foreignLine(`  ! ${model} of ${provider} broke off its reply${discarded}`);
 }
 
 /** Such as: 3 tools withheld by policy, rule no-welcome, no rule allows it. */

@@ -1,4 +1,4 @@
-import type { ChatEvent } from '@zerolatency/proto/agent';
+import { type ChatEvent, OnInterruption } from '@zerolatency/proto/agent';
 import { foreignLine } from '@zerolatency/redaction';
 import { Conversation } from '../chat/conversation.ts';
 import { ChatHistory } from '../chat/history.ts';
@@ -60,6 +60,8 @@ export async function chat(
     () => ({
       deviceId: choice.deviceId,
       deviceOptional: !choice.isDeviceNamed,
+      // A person sees that text is replaced; a program of an earlier release would join both texts.
+      onInterruption: options.json ? OnInterruption.FAIL : OnInterruption.REPLACE,
       model: choice.model,
     }),
     () => reportBreak(terminal, transcript),

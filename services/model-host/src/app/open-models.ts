@@ -46,7 +46,7 @@ export async function openModels(
     byName.set(vendor.name, provider);
     vendors.push(provider);
   }
-  const models = new Models(given, byName, { breaker: providers.breaker, prices, keys });
+  const models = new Models(given, byName, { breaker: providers.breaker, prices });
   const use = (_: unknown, text: string) => {
     try {
       models.replace(readModelTable(text));

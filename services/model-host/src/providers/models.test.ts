@@ -10,7 +10,6 @@ const PROVIDERS: ReadonlyMap<string, LlmProvider> = new Map(
 const OPTIONS = {
   breaker: { openForMs: 1_000, maxOpenForMs: 1_000 },
   prices: { costOf: () => undefined },
-  keys: { isOwn: ({ tenant }: { tenant: string }) => tenant.endsWith('-own') },
 };
 const TABLE: ModelTable = {
   default: 'main',
@@ -63,16 +62,6 @@ test('[PROV-05] a wrong alias names its setting', () => {
   for (const [alias, message] of cases) {
     assert.throws(() => modelsOf({ x: alias }, Object.fromEntries(PROVIDERS)), message);
   }
-});
-
-test("[PROV-03] a tenant with a key of its own opens a breaker of its own and no other tenant's", () => {
-  const models = new Models(TABLE, PROVIDERS, OPTIONS);
-  const breakerOf = (tenant: string) => models.resolve('main', tenant).targets[0]!.breaker;
-  for (let n = 0; n < 5; n += 1) breakerOf('one-own').enter()?.failed();
-  assert.deepEqual(
-    ['one-own', 'two-own', 'south', 'north'].map((tenant) => breakerOf(tenant).state),
-    ['open', 'closed', 'closed', 'closed'],
-  );
 });
 
 test('[PROV-05] an alias orders its targets by price, those without one last, by the prices of now', () => {

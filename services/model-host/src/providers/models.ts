@@ -1,9 +1,7 @@
 import { ZlError } from '@zerolatency/errors';
-import { LRUCache } from 'lru-cache';
 import type { HostSettings } from '../../../../contracts/gen/model-host.d.ts';
 import { Breaker, type BreakerOptions } from './breaker.ts';
 import { jsonPlanProvider } from './json-plan.ts';
-import type { KeyTable } from './keys.ts';
 import type { LlmProvider } from './port.ts';
 import type { Prices } from './prices.ts';
 
@@ -39,11 +37,7 @@ interface OrderedModel extends Model {
 export interface ModelsOptions {
   readonly breaker: BreakerOptions;
   readonly prices: Pick<Prices, 'costOf'>;
-  readonly keys: Pick<KeyTable, 'isOwn'>;
 }
-
-/** Breakers of the accounts that tenants have of their own; one that is forgotten is closed again. */
-const MAX_OWN_BREAKERS = 10_000;
 
 /** A question and its answer, to compare prices by. */
 const TYPICAL_USAGE = {
@@ -65,7 +59,6 @@ export class Models {
   readonly #options: ModelsOptions;
   /** By provider and model: a new table does not close the breaker of a target that both name. */
   #breakers: ReadonlyMap<string, Breaker> = new Map();
-  readonly #ownBreakers = new LRUCache<string, Breaker>({ max: MAX_OWN_BREAKERS });
   #pod: Choice;
   #tenants: ReadonlyMap<string, Choice> = new Map();
 
@@ -117,21 +110,9 @@ export class Models {
     if (model === undefined) {
       throw new ZlError('provider.unknown_model', `no model alias "${alias}"`);
     }
-    const targets = model.targets.map((target) => this.#withOwnBreaker(target, tenant));
-    if (model.order === 'cheapest') {
-      targets.sort((one, other) => this.#cost(one) - this.#cost(other));
-    }
+    if (model.order !== 'cheapest') return model;
+    const targets = model.targets.toSorted((one, other) => this.#cost(one) - this.#cost(other));
     return { alias: model.alias, targets };
-  }
-
-  /** A tenant's account may be throttled, unpaid or revoked without any other tenant being so. */
-  #withOwnBreaker(target: Target, tenant: string): Target {
-    const provider = target.provider.name;
-    if (!this.#options.keys.isOwn({ provider, tenant })) return target;
-    const key = JSON.stringify([provider, target.model, tenant]);
-    const breaker = this.#ownBreakers.get(key) ?? new Breaker(this.#options.breaker);
-    this.#ownBreakers.set(key, breaker);
-    return { ...target, breaker };
   }
 
   #cost({ provider, model }: Target): number {

@@ -43,7 +43,12 @@ export type ModelMessage =
       readonly role: 'user';
       readonly content: readonly (LanguageModelV4TextPart | ModelImage)[];
     }
-  | { readonly role: 'assistant'; readonly content: readonly AssistantPart[] }
+  | {
+      readonly role: 'assistant';
+      readonly content: readonly AssistantPart[];
+      /** The provider that wrote it; undefined in what a client remembers. */
+      readonly provider?: string | undefined;
+    }
   | { readonly role: 'tool'; readonly content: readonly ToolAnswer[] };
 
 export type AssistantPart =

@@ -1,7 +1,13 @@
 import { ZlError } from '@zerolatency/errors';
 import { NOTHING_SPENT, type SpentTokens, type TokenUsage, tokensOf } from '../turn/budget.ts';
 import type { Target } from './models.ts';
-import type { AssistantPart, ModelFinish, ModelPart, ToolCallRequest } from './port.ts';
+import type {
+  AssistantPart,
+  ModelFinish,
+  ModelMessage,
+  ModelPart,
+  ToolCallRequest,
+} from './port.ts';
 
 export interface Reply {
   /** The one that wrote it; undefined before the first reply. */
@@ -143,6 +149,25 @@ export class ReplyInProgress {
 /** Undefined for what no provider can have counted, such as a fraction. */
 function countOf(count: number | undefined): number | undefined {
   return Number.isSafeInteger(count) && Number(count) >= 0 ? count : undefined;
+}
+
+/** Reasoning and signatures are for the provider that wrote them: others may refuse them. */
+export function readableBy(
+  provider: string,
+  messages: readonly ModelMessage[],
+): readonly ModelMessage[] {
+  return messages.map((message) => {
+    if (message.role !== 'assistant' || message.provider === undefined) return message;
+    const { role, content } = message;
+    return { role, content: message.provider === provider ? content : unsigned(content) };
+  });
+}
+
+function unsigned(content: readonly AssistantPart[]): readonly AssistantPart[] {
+  return content.flatMap((part) => {
+    const { providerOptions: _, ...plain } = part;
+    return plain.type === 'reasoning' ? [] : [plain];
+  });
 }
 
 type Block = Extract<ReplyPart, { type: 'text' | 'reasoning' }>;

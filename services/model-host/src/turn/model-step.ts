@@ -5,7 +5,7 @@ import type { ToolDefinition } from '../ports.ts';
 import type { Model, Target } from '../providers/models.ts';
 import type { ModelPart, ModelRequest } from '../providers/port.ts';
 import type { ModelTarget, Prices } from '../providers/prices.ts';
-import { type Reply, ReplyInProgress } from '../providers/reply.ts';
+import { type Reply, ReplyInProgress, readableBy } from '../providers/reply.ts';
 import { type Attempt, type RetryOptions, Route } from '../providers/route.ts';
 import {
   estimateMessageTokens,
@@ -82,6 +82,7 @@ async function ask(
   const reply = new ReplyInProgress(reservation);
   const request = {
     ...step.request,
+    messages: readableBy(target.provider.name, step.request.messages),
     model: target.model,
     maxOutputTokens: quota.outputTokens,
   };

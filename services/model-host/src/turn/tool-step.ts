@@ -190,7 +190,7 @@ export function readCalls(
 
 /** A reply as the next request repeats it, signatures included; undefined when providers would refuse it. */
 export function assistantMessage(
-  parts: Reply['parts'],
+  { parts, target }: Pick<Reply, 'parts' | 'target'>,
   calls: readonly AskedCall[],
 ): ModelMessage | undefined {
   const inputs = new Map(calls.map(({ request, args }) => [request, args.value]));
@@ -204,7 +204,7 @@ export function assistantMessage(
   });
   // Reasoning by itself is refused by its provider, and an empty message by all of them.
   const isEmpty = content.every((part) => part.type === 'reasoning');
-  return isEmpty ? undefined : { role: 'assistant', content };
+  return isEmpty ? undefined : { role: 'assistant', content, provider: target?.provider.name };
 }
 
 /** Fits a long text; more belongs in a file. */

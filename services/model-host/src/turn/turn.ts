@@ -251,7 +251,7 @@ export class Turn {
       return { type: 'unparsable', reason: fault.reason };
     }
     this.#calls = calls;
-    const said = assistantMessage(this.#reply.parts, calls);
+    const said = assistantMessage(this.#reply, calls);
     if (said !== undefined) this.#messages.push(said);
     if (calls.length === 0) return { type: 'answered' };
     // As with max_steps: a tool must not run when no model call could read its result.

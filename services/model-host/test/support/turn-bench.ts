@@ -126,7 +126,6 @@ export function modelsOf(
   return new Models({ default: first, aliases, tenants: {} }, byName, {
     breaker: { openForMs: 60_000, maxOpenForMs: 60_000 },
     prices: { costOf: () => undefined },
-    keys: { isOwn: () => false },
     ...options,
   });
 }
