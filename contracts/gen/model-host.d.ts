@@ -198,6 +198,36 @@ export interface HostSettings {
     readonly redisTimeout: string;
   };
   readonly redis?: Redis;
+  /**
+   * What must outlive the pod, for ledger.engine postgres. Connections go to the server itself or through a pooler in session mode.
+   */
+  readonly postgres?: {
+    /**
+     * postgres://<user>:<password>@<host>:<port>/<database>. The password is read again for each new connection.
+     */
+    readonly url:
+      | {
+          readonly file: string;
+        }
+      | {
+          readonly env: string;
+        };
+    /**
+     * Connects over TLS and verifies the server, by the host name of the URL, with this authority. Required unless the server is on this machine.
+     */
+    readonly tls?: {
+      readonly caFile: string;
+    };
+    /**
+     * Open at the same time, from this pod.
+     */
+    readonly connections: number;
+    readonly connectTimeout: string;
+    /**
+     * For one statement, and for an append to learn whether it was committed after its connection broke.
+     */
+    readonly statementTimeout: string;
+  };
   readonly models: {
     /**
      * Alias for turns that name no model.
@@ -310,13 +340,20 @@ export interface HostSettings {
     readonly stateFile: string;
   };
   readonly ledger: {
-    readonly dir: string;
+    /**
+     * files: in dir, by one host. postgres: in the database of postgres, for pods without a disk of their own.
+     */
+    readonly engine: 'files' | 'postgres';
+    /**
+     * For engine files, and required there.
+     */
+    readonly dir?: string;
     /**
      * Names this ledger in its checkpoints.
      */
     readonly origin: string;
     /**
-     * Stores the newest checkpoint, so that a truncated, replaced or removed ledger is detected. Must be outside dir. Empty: not stored.
+     * Stores the newest checkpoint, so that a truncated, replaced or removed ledger is detected. Must be outside dir, for engine files only. Empty: not stored.
      */
     readonly stateFile: string;
     /**

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { open, readFile, rm, stat } from 'node:fs/promises';
+import { open, readFile, rm, stat, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import { readIfThere, syncDirectory, writeAtomically } from '@zerolatency/service/files';
@@ -55,6 +55,9 @@ export function sourceOf(ledger: string | LedgerSource): LedgerSource {
   return typeof ledger === 'string' ? fileSource(ledger) : ledger;
 }
 
+/** On a disk with less the first record would fit, and that of the first call not. */
+const MIN_FREE_BYTES = 256 * 1024;
+
 export interface FileStoreOptions {
   readonly dir: string;
   /** False is for tests that crash nothing; acknowledged means on disk otherwise. */
@@ -89,6 +92,7 @@ export function fileStore(
     replaceCheckpoint: (note) => disk.replace(join(dir, CHECKPOINT_FILE), note, fsync),
     keepBundle: (digest, text) => keepBundle(dir, digest, text),
     floor: floorFile === undefined ? undefined : floorIn(floorFile, { disk, fsync }),
+    assertRoom: () => assertRoom(dir),
     close: () => files.close(),
   };
 }
@@ -182,6 +186,17 @@ class SegmentFiles {
     this.#file = await disk.open(join(dir, name));
     if (fsync) await disk.syncFolder(dir);
   }
+}
+
+async function assertRoom(dir: string): Promise<void> {
+  const { bavail, bsize } = await statfs(dir).catch((cause: Error) => {
+    throw new ZlError('ledger.failed', `its folder cannot be read: ${cause.message}`, { cause });
+  });
+  if (bavail * bsize >= MIN_FREE_BYTES) return;
+  throw new ZlError(
+    'ledger.failed',
+    `the disk of ${dir} has ${bavail * bsize} bytes left, and ${MIN_FREE_BYTES} are needed to go on`,
+  );
 }
 
 function heldBy(pid: number | undefined): ZlError {

@@ -86,8 +86,8 @@ export class Ledger {
   readonly cutBytes: number;
   /** Records that a crash had left unsigned, and that this process goes on with. */
   readonly adopted: number;
-  /** Calls whose receipt was stored although its writer was told that it was not. */
-  readonly lateReceipts: ReadonlySet<string>;
+  /** Ids of calls and turns that were stored although their writer was told that they were not. */
+  readonly late: ReadonlySet<string>;
   readonly #maxSegmentBytes: number;
   /** Without the segment's first record. */
   #segmentBytes: number;
@@ -111,7 +111,7 @@ export class Ledger {
     this.#maxSegmentBytes = options.maxSegmentBytes ?? MAX_SEGMENT_BYTES;
     this.cutBytes = recovered.cutBytes;
     this.adopted = recovered.adopted;
-    this.lateReceipts = recovered.lateReceipts;
+    this.late = recovered.late;
     this.#queue = new CommitQueue({
       store,
       onBatch: () => this.#closeBatch(),
@@ -139,7 +139,7 @@ export class Ledger {
   }
 
   /** For readers beside the writer. */
-  get source(): LedgerSource {
+  get source(): LedgerSource & Pick<LedgerStore, 'assertRoom'> {
     return this.#store;
   }
 
@@ -226,8 +226,11 @@ export class Ledger {
 
   /** Closes it for ever; `by` is the ledger of the host that does so for one that cannot. */
   async end(by?: string): Promise<void> {
-    if (!this.#chain.isEnded) this.#add({ kind: 'ledger.ended', body: { by } });
-    await this.close();
+    try {
+      if (!this.#chain.isEnded) this.#add({ kind: 'ledger.ended', body: { by } });
+    } finally {
+      await this.close();
+    }
     await this.#store.end?.();
   }
 
@@ -342,10 +345,7 @@ export class Ledger {
 
   #fail(reason: unknown): void {
     if (this.#failure !== undefined) return;
-    const what = reason instanceof Error ? reason.message : String(reason);
-    this.#failure = isOwn(reason)
-      ? reason
-      : new ZlError('ledger.failed', `the ledger cannot be written: ${what}`, { cause: reason });
+    this.#failure = failureOf(reason, 'written');
     this.#options.onFailure?.(this.#failure);
   }
 }
@@ -388,12 +388,12 @@ async function open(
 }
 
 /** Whoever uses the ledger need not know where it lies. */
-function isOwn(reason: unknown): reason is ZlError {
-  return reason instanceof ZlError && reason.id !== 'postgres.failed';
+function failureOf(reason: unknown, what: 'opened' | 'written'): ZlError {
+  if (reason instanceof ZlError && reason.id !== 'postgres.failed') return reason;
+  const why = reason instanceof Error ? reason.message : String(reason);
+  return new ZlError('ledger.failed', `the ledger cannot be ${what}: ${why}`, { cause: reason });
 }
 
 function refuse(reason: unknown): never {
-  if (isOwn(reason)) throw reason;
-  const what = reason instanceof Error ? reason.message : String(reason);
-  throw new ZlError('ledger.failed', `the ledger cannot be opened: ${what}`, { cause: reason });
+  throw failureOf(reason, 'opened');
 }

@@ -20,8 +20,8 @@ export interface Recovered {
   readonly checkpoint?: Checkpoint;
   /** Whole records above the checkpoint, which a crash left unsigned. */
   readonly adopted: number;
-  /** Calls of a ledger that failed whose receipt was stored, although its writer was told otherwise. */
-  readonly lateReceipts: ReadonlySet<string>;
+  /** Calls and turns of a ledger that failed whose receipt or record was stored, although its writer was told otherwise. */
+  readonly late: ReadonlySet<string>;
 }
 
 interface RecoverOptions {
@@ -77,15 +77,15 @@ export async function recover(options: RecoverOptions): Promise<Recovered> {
   }
   assertHolds(anchors, scan);
   assertSigned(scan, checkpoint, floor);
-  const { chain, lateReceipts } = scan;
+  const { chain, late } = scan;
   const adopted = Math.max(0, scan.size - anchoredSize);
   const last = unchecked.at(-1);
   if (last === undefined) {
-    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted, lateReceipts };
+    return { chain: Chain.empty(), segmentBytes: 0, cutBytes, checkpoint, adopted, late };
   }
   if (scan.segmentLines > 0) {
     const { segmentBytes } = scan;
-    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted, lateReceipts };
+    return { chain, segment: last, segmentBytes, cutBytes, checkpoint, adopted, late };
   }
   // A crash fell between the creation of the file and its first record.
   await store.cut?.({ segment: last, start: 0 });
@@ -166,7 +166,7 @@ class Scan {
   /** Valid lines of the segment read last. */
   segmentLines = 0;
   segmentBytes = 0;
-  readonly lateReceipts = new Set<string>();
+  readonly late = new Set<string>();
 
   constructor(rules: ScanRules) {
     this.#rules = rules;
@@ -193,13 +193,16 @@ class Scan {
       const step = this.chain.step(line, isFirst);
       const fault = step.fault ?? this.#anchorFault() ?? this.#receiptFault(step.record);
       if (fault !== undefined) return { segment, line, ...fault };
-      if (isLate && step.record?.kind === 'call.receipt') {
-        this.lateReceipts.add(step.record.body.callId);
-      }
+      if (isLate && step.record !== undefined) this.#noteLate(step.record);
       this.segmentLines++;
       if (!isFirst) this.segmentBytes += line.bytes.byteLength + 1;
     }
     return undefined;
+  }
+
+  #noteLate({ kind, body }: LedgerRecord): void {
+    if (kind === 'call.receipt') this.late.add(body.callId);
+    if (kind === 'turn') this.late.add(body.turnId);
   }
 
   /** A line that cannot begin a segment leaves no chain, and fails in the step that follows. */

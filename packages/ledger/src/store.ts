@@ -50,6 +50,8 @@ export interface LedgerStore extends LedgerSource {
   readonly floor?: LedgerFloor | undefined;
   /** After its last record and checkpoint: nobody takes it over. */
   end?(): Promise<void>;
+  /** For whoever opens it again after a failure. @throws ledger.failed */
+  assertRoom?(): Promise<void>;
   /** Where another process has ended this ledger: the one to go on with. */
   successor?(): Promise<LedgerStore | undefined>;
   close(): Promise<void>;

@@ -51,8 +51,8 @@ export function readHostConfig(sources: ConfigSources): HostConfig {
 }
 
 function compile(settings: HostSettings) {
-  const { rpc, identity, turn, turnLog, tools, limits, redis, relay, ledger, ...more } = settings;
-  const { drain, providers, secrets, ...rest } = more;
+  const { rpc, identity, turn, turnLog, tools, limits, redis, relay, ...more } = settings;
+  const { drain, providers, secrets, postgres, ledger: _, ...rest } = more;
   const { handshake, idle, stalled, ...connections } = rpc.connections;
   const { timeout: turnTimeout, maxToolResult, maxCost, ...guardrails } = turn;
   return {
@@ -100,7 +100,8 @@ function compile(settings: HostSettings) {
     redis: redis && compileRedis(redis),
     secrets: { vault: secrets?.vault && compileVault(secrets.vault) },
     relay: compileRelay(relay),
-    ledger: { ...ledger, export: compileExport(ledger.export) },
+    postgres: compilePostgres(postgres),
+    ledger: compileLedger(settings),
     tools: {
       contractsDir: tools.contractsDir,
       timeoutMs: parseDurationMs(tools.timeout),
@@ -251,6 +252,30 @@ type VaultSettings = NonNullable<NonNullable<HostSettings['secrets']>['vault']>;
 
 function compileVault({ timeout, refresh, ...rest }: VaultSettings) {
   return { ...rest, timeoutMs: parseDurationMs(timeout), refreshMs: parseDurationMs(refresh) };
+}
+
+function compilePostgres(postgres: HostSettings['postgres']) {
+  if (postgres === undefined) return undefined;
+  const { connectTimeout, statementTimeout, ...rest } = postgres;
+  return {
+    ...rest,
+    connectTimeoutMs: parseDurationMs(connectTimeout),
+    statementTimeoutMs: parseDurationMs(statementTimeout),
+  };
+}
+
+function compileLedger({ ledger, postgres }: HostSettings) {
+  const { dir = '', ...rest } = ledger;
+  const isInFiles = ledger.engine === 'files';
+  if (isInFiles && dir === '') throw new ZlError('config.invalid', 'ledger.dir is missing');
+  if (!isInFiles && (dir !== '' || ledger.stateFile !== '')) {
+    const which = dir === '' ? 'ledger.stateFile' : 'ledger.dir';
+    throw new ZlError('config.invalid', `${which} is for ledger.engine files only`);
+  }
+  if (!isInFiles && postgres === undefined) {
+    throw new ZlError('config.invalid', 'ledger.engine postgres needs the settings of postgres');
+  }
+  return { ...rest, dir, export: compileExport(ledger.export) };
 }
 
 /** Undefined when checkpoints stay beside the ledger. */

@@ -92,7 +92,7 @@ export async function openPostgres(
 
 async function tlsOf({ tls }: PostgresSettings, host: string) {
   if (tls === undefined) return false;
-  const ca = tls.caFile === '' ? undefined : await readFile(tls.caFile, 'utf8');
+  const ca = await readFile(tls.caFile, 'utf8');
   // Named, because the client would hold the certificate of an IP address to localhost.
   return { ca, host, minVersion: 'TLSv1.2' } as const;
 }

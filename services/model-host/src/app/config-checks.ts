@@ -31,7 +31,7 @@ export function checksOfHost(
   env: Readonly<Record<string, string | undefined>>,
 ): ConfigChecks {
   const { rpc, admin, identity, relay, policy, ledger, tools, models } = config;
-  const { providers, redis, secrets, turnLog } = config;
+  const { providers, redis, secrets, turnLog, postgres } = config;
   const tls = (files: TlsFiles | undefined) => files && watchTls(files, { log }).close();
   const keySet = async (file: string, setting: string) =>
     (await watchKeySet({ file, setting, log })).close();
@@ -51,7 +51,8 @@ export function checksOfHost(
     ...(redis && { redis: () => readRedisSecrets(redis, env) }),
     turnLog: () => readSealing(turnLog.sealing, env),
     'policy.bundleFile': () => expectBundle(policy),
-    'ledger.dir': () => expectWritable(ledger.dir),
+    ...(ledger.engine === 'files' && { 'ledger.dir': () => expectWritable(ledger.dir) }),
+    ...(postgres && { postgres: () => expectPostgres(postgres, env) }),
     ...(ledger.export && { 'ledger.export': () => expectTarget(ledger.export) }),
     'ledger.key': async () =>
       signerFromPem(
@@ -78,6 +79,15 @@ function issuerCheck(
     if (status !== 'ok') throw new ZlError('identity.unavailable', detail ?? setting);
   };
   return [setting, check];
+}
+
+async function expectPostgres(
+  settings: NonNullable<HostConfig['postgres']>,
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<void> {
+  const { openPostgres } = await import('@zerolatency/service/postgres');
+  const postgres = await openPostgres(settings, { env });
+  await postgres.query('SELECT 1').finally(() => postgres.close());
 }
 
 async function expectBundle({ bundleFile: file, keysDir }: HostConfig['policy']): Promise<void> {

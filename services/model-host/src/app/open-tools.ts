@@ -6,7 +6,6 @@ import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
 import type { ZlError } from '@zerolatency/errors';
 import { watchKeySet } from '@zerolatency/identity';
-import type { RecordBodies } from '@zerolatency/ledger';
 import { BundleHolder, type BundleState } from '@zerolatency/policy';
 import {
   RegistrarClient,
@@ -24,13 +23,11 @@ import {
   type FloorMark,
   memoryFloor,
   openFloorFile,
-  type Signer,
   signerFromPem,
   watchDocument,
 } from '@zerolatency/signing';
-import manifest from '../../package.json' with { type: 'json' };
-import { CheckpointExport } from '../adapters/ledger/checkpoint-export.ts';
-import { HostLedger } from '../adapters/ledger/host-ledger.ts';
+import type { HostLedger } from '../adapters/ledger/host-ledger.ts';
+import { patientRecorder } from '../adapters/ledger/patient-recorder.ts';
 import {
   createCallLedger,
   createRecorder,
@@ -51,17 +48,14 @@ import { NO_DEVICES } from '../executors/device/remote-call.ts';
 import type { Quotas } from '../limits/quotas.ts';
 import {
   bundleRefusals,
-  checkpointExports,
   exposeBundle,
-  exposeExport,
-  exposeLedger,
   exposeRevocations,
-  ledgerMetrics,
   relayMetrics,
   revocationRefusals,
   toolMetrics,
 } from '../metrics.ts';
 import type { Recorder, Toolboxes } from '../ports.ts';
+import { adoptLedgers, ledgerCheck, openExport, openHostLedger } from './open-ledger.ts';
 import { openWitnesses } from './open-witnesses.ts';
 import { logCalls } from './turn-telemetry.ts';
 
@@ -103,7 +97,8 @@ export async function openTools(config: HostConfig, deps: ToolsDeps): Promise<Op
   const signer = signerFromPem(key);
   const { log, registry, tracer, recent } = deps;
   let onReopened = () => {};
-  const ledger = await openHostLedger(config, { ...deps, signer, onReopened: () => onReopened() });
+  const opening = { ...deps, signer, onReopened: () => onReopened() };
+  const { ledger, pool } = await openHostLedger(config, opening);
   const exporting = await openExport(config.ledger.export, deps, ledger);
   const onChange = recordPolicy(ledger, log);
   const { policy, policyCheck } = await openPolicy(config, { ...deps, onChange });
@@ -128,13 +123,17 @@ export async function openTools(config: HostConfig, deps: ToolsDeps): Promise<Op
     return closeEarlierCalls({ open, executors, ledger: callLedger, signer }, log);
   };
   await closeEarlier();
+  if (pool !== undefined) {
+    adoptLedgers(pool, { ...deps, origin: config.ledger.origin, own: ledger, signer, executors });
+  }
+  const recording = pool && patientRecorder(ledger, callLedger, log);
   onReopened = () => {
+    recording?.recordWaiting();
     closeEarlier().catch((err) => log.error({ err }, 'calls without a receipt were not closed'));
   };
   const logCall = logCalls(log);
   const devices = relay ?? NO_DEVICES;
-  const ledgerDir = config.ledger.dir;
-  const witnesses = openWitnesses({ ...deps, devices, ledger, ledgerDir, signer });
+  const witnesses = openWitnesses({ ...deps, devices, ledger, signer });
   const toolboxes = createToolboxes({
     executors,
     policy,
@@ -152,7 +151,9 @@ export async function openTools(config: HostConfig, deps: ToolsDeps): Promise<Op
   });
   return {
     toolboxes,
-    ...recordingOf(ledger, callLedger),
+    ...(recording
+      ? { recorder: recording, assertWritable: () => {} }
+      : recordingOf(ledger, callLedger)),
     components: {
       ledger: ledgerCheck(ledger),
       ...(exporting && { 'checkpoint export': async () => exporting.status() }),
@@ -259,93 +260,6 @@ function relayCheck(devices: RelayClient): ComponentCheck {
   };
 }
 
-type HostStarted = RecordBodies['host.started'];
-
-/** The contract of host.stopped bounds the reason. */
-const MAX_REASON_CHARS = 1024;
-
-/** Opens the ledger and records the host's start, and its stop when it drains. */
-async function openHostLedger(
-  config: HostConfig,
-  deps: HostDeps & { readonly signer: Signer; readonly onReopened: () => void },
-): Promise<HostLedger> {
-  const { lifecycle, log, registry, signer } = deps;
-  let goOn = () => {};
-  const ledger = await HostLedger.open({
-    dir: config.ledger.dir,
-    origin: config.ledger.origin,
-    signer,
-    ...(config.ledger.stateFile !== '' && { floorFile: config.ledger.stateFile }),
-    observer: ledgerMetrics(registry),
-    onFailed: (err) => {
-      const isCorrupt = err.id === 'ledger.corrupt';
-      const follows = isCorrupt
-        ? 'is corrupt, so tools are refused and turns are not recorded'
-        : 'takes no records, so no turn begins until it does';
-      log.error({ err, help: err.help }, `the ledger ${follows}`);
-      goOn();
-      const fault = isCorrupt ? 'is corrupt' : 'cannot be written';
-      goOn = lifecycle.pause(`the ledger ${fault}: ${err.message}`);
-    },
-    onReopened: () => {
-      log.warn({ records: ledger.size }, 'the ledger takes records again');
-      goOn();
-      deps.onReopened();
-    },
-  });
-  exposeLedger(registry, () => ledger.size);
-  const host: HostStarted = { version: manifest.version, configDigest: config.digest };
-  lifecycle.onDrain('ledger', () => closeWith(ledger, { ...host, ...reasonOf(lifecycle) }));
-  if (ledger.isCorrupt) return ledger;
-  if (ledger.adopted > 0) {
-    log.warn({ records: ledger.adopted }, 'records that a crash had left unsigned were adopted');
-  }
-  // Awaited, so that a disk that cannot be written fails the start and not the first call.
-  await ledger.append({ kind: 'host.started', body: host });
-  return ledger;
-}
-
-async function openExport(
-  target: HostConfig['ledger']['export'],
-  { lifecycle, log, registry }: HostDeps,
-  ledger: HostLedger,
-): Promise<CheckpointExport | undefined> {
-  if (target === undefined) return undefined;
-  const { caFile, ...to } = target;
-  const opened = new CheckpointExport({
-    ...to,
-    ca: caFile === '' ? undefined : await readFile(caFile, 'utf8'),
-    newest: async () => (ledger.isCorrupt ? '' : ledger.checkpoint()),
-    onAttempt: checkpointExports(registry),
-    log,
-  });
-  exposeExport(registry, () => opened.currentAtMs);
-  lifecycle.onDrain('checkpoint export', (deadline) => opened.close(deadline));
-  return opened;
-}
-
-async function closeWith(ledger: HostLedger, body: HostStarted): Promise<void> {
-  try {
-    if (!ledger.isCorrupt) ledger.appendSoon({ kind: 'host.stopped', body });
-  } finally {
-    // A ledger that has failed rejects with the reason, and releases its lock.
-    await ledger.close();
-  }
-}
-
-function reasonOf({ detail }: Lifecycle): { reason?: string } {
-  if (!('reason' in detail)) return {};
-  return { reason: detail.reason.slice(0, MAX_REASON_CHARS).toWellFormed() };
-}
-
-function ledgerCheck(ledger: HostLedger): ComponentCheck {
-  return async () => {
-    const { failure, size } = ledger;
-    if (failure !== undefined) throw failure;
-    return { status: 'ok', detail: `open, ${counted(size, 'record')}` };
-  };
-}
-
 /** Resolves after the bundle was read once; onChange precedes the first decision under a new state. */
 async function openPolicy(
   { policy: { bundleFile: file, keysDir, stateFile }, ledger }: HostConfig,
@@ -391,6 +305,8 @@ function policyReport(held: BundleState, refusal: ZlError | undefined) {
 
 /** The ledger's folder remembers that the floor was there. */
 function floorMark(ledgerDir: string): FloorMark {
+  // A pod without a folder of its own cannot notice that the floor was removed.
+  if (ledgerDir === '') return { isSet: () => false, set: () => {} };
   const file = join(ledgerDir, 'policy-floor.mark');
   return {
     isSet: () => existsSync(file),

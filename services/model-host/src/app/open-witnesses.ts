@@ -25,7 +25,6 @@ export interface OpenedWitnesses {
 interface WitnessDeps {
   readonly devices: DeviceRoutes;
   readonly ledger: HostLedger;
-  readonly ledgerDir: string;
   readonly signer: Signer;
   readonly lifecycle: Lifecycle;
   readonly registry: Registry;
@@ -34,13 +33,13 @@ interface WitnessDeps {
 
 /** Asks the devices that were called since the last round, beside the calls and after them. */
 export function openWitnesses(deps: WitnessDeps): OpenedWitnesses {
-  const { devices, ledger, ledgerDir, signer, lifecycle, registry, log } = deps;
+  const { devices, ledger, signer, lifecycle, registry, log } = deps;
   const keys = [signer.verifier()];
   const witnesses = new Witnesses({
     devices,
     newest: async () => (ledger.isCorrupt ? '' : ledger.checkpoint()),
     ownCheckpoint: (note) => verifyCheckpoint(note, keys).value,
-    prove: (earlier, note) => proveConsistency(ledgerDir, earlier, note),
+    prove: (earlier, note) => proveConsistency(ledger.source, earlier, note),
     onResult: witnessRequests(registry),
     log,
   });

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import type { Tracer } from '@opentelemetry/api';
 import { loadToolContracts } from '@zerolatency/contracts';
-import { type Ledger, openLedger } from '@zerolatency/ledger';
+import { type Ledger, openLedger, type WriterOptions } from '@zerolatency/ledger';
 import { type Bundle, BundleHolder, POLICY_BUNDLE, type Rule } from '@zerolatency/policy';
 import { currentBundle } from '@zerolatency/policy/testing';
 import { type ReceiptVerdict, verifyReceipt } from '@zerolatency/receipts';
@@ -54,6 +54,8 @@ export interface ToolWorldOptions {
   readonly tracer?: Tracer;
   /** Used in addition to the device executor. */
   readonly executors?: readonly Executor[];
+  /** Another place for the ledger than a folder. */
+  readonly openLedger?: (writer: WriterOptions) => Promise<Ledger>;
   readonly wrapLedger?: (ledger: CallLedger) => CallLedger;
 }
 
@@ -70,7 +72,10 @@ const NO_METRICS: ToolMetrics = {
 export async function toolWorld(t: TestContext, options: ToolWorldOptions): Promise<ToolWorld> {
   let opened: Ledger | undefined;
   // Registered first, so that the ledger closes before its folder is removed.
-  t.after(() => opened?.close());
+  t.after(async () => {
+    // One that another host has ended cannot be closed in order.
+    if (opened?.state !== 'failed') await opened?.close();
+  });
   const world = await relayWorld(t, options.relay);
   const enrolled = await world.enrol('laptop');
   const device = new ToolDevice(enrolled, options.tools);
@@ -80,7 +85,9 @@ export async function toolWorld(t: TestContext, options: ToolWorldOptions): Prom
   const key = generateKeyPair();
   const signer = signerFromPem(key.privatePem);
   const ledgerDir = tempDir(t);
-  const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'test/host', fsync: false });
+  const writer = { signer, origin: 'test/host' };
+  const ledger = await (options.openLedger?.(writer) ??
+    openLedger({ ...writer, dir: ledgerDir, fsync: false }));
   opened = ledger;
   const lines: Record<string, unknown>[] = [];
   const { wrapLedger = (same) => same } = options;

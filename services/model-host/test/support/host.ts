@@ -17,9 +17,9 @@ import {
   type TestTokenIssuer,
   tempDir,
 } from '@zerolatency/testing';
-import type { OpenedTools } from '../../src/app/open-tools.ts';
+import type { OpenedTools, ToolsDeps } from '../../src/app/open-tools.ts';
 import { type HostAddresses, serveHost } from '../../src/app.ts';
-import { readHostConfig } from '../../src/config.ts';
+import { type HostConfig, readHostConfig } from '../../src/config.ts';
 import {
   type FakeRecorder,
   type FakeTool,
@@ -51,6 +51,8 @@ export interface TestHostOptions {
   readonly onSpan?: TracingOptions['onSpan'];
   readonly overview?: Partial<OpenedTools['overview']>;
   readonly components?: OpenedTools['components'];
+  /** The ledger and policy of a real host in place of fakes. */
+  readonly open?: (config: HostConfig, deps: ToolsDeps) => Promise<OpenedTools>;
 }
 
 const NO_OVERVIEW: OpenedTools['overview'] = {
@@ -77,8 +79,9 @@ export async function startTestHost(
     version: '0',
     ...(options.onSpan && { onSpan: options.onSpan }),
   });
+  const config = await testConfig(dir, { tls, issuer, options });
   const addresses = await serveHost(
-    await testConfig(dir, { tls, issuer, options }),
+    config,
     {
       lifecycle,
       env: options.env ?? {},
@@ -90,10 +93,11 @@ export async function startTestHost(
       }),
       tracer: tracing.tracer,
     },
-    async () => ({
-      ...{ toolboxes, recorder, assertWritable() {}, components: options.components ?? {} },
-      overview: { ...NO_OVERVIEW, ...options.overview },
-    }),
+    async (deps) =>
+      options.open?.(config, deps) ?? {
+        ...{ toolboxes, recorder, assertWritable() {}, components: options.components ?? {} },
+        overview: { ...NO_OVERVIEW, ...options.overview },
+      },
   );
   lifecycle.markReady();
   t.after(() => lifecycle.shutdown({ reason: 'test over', deadlineMs: 0 }));
@@ -137,7 +141,9 @@ async function testConfig(
       'identity.jwksFile': issuer.jwksFile,
       'identity.issuer': issuer.issuer,
       'identity.audience': issuer.audience,
-      'ledger.dir': join(dir, 'ledger'),
+      ...(options.settings?.['ledger.engine'] !== 'postgres' && {
+        'ledger.dir': join(dir, 'ledger'),
+      }),
       'ledger.key': { file: join(dir, 'key.pem') },
       'providers.mock.scriptFile': rules === '' ? '' : scriptFile,
       ...options.settings,

@@ -27,10 +27,8 @@ async function opened(t: TestContext, parent: string, disk?: LedgerDisk) {
   const failures: ZlError[] = [];
   let reopened = 0;
   const ledger = await HostLedger.open({
-    dir,
-    signer,
-    origin: 'test/host',
-    ...(disk && { disk }),
+    open: (more) =>
+      openLedger({ dir, signer, origin: 'test/host', ...(disk && { disk }), ...more }),
     onFailed: (error) => failures.push(error),
     onReopened: () => reopened++,
   });
@@ -134,7 +132,7 @@ test('a ledger that was corrupt at the start says so and stays closed', async (t
   truncateSync(join(dir, 'segment-0000000000000000.jsonl'), 10);
   const failures: ZlError[] = [];
   const corrupt = await HostLedger.open({
-    ...{ dir, signer, origin: 'test/host' },
+    open: (more) => openLedger({ dir, signer, origin: 'test/host', ...more }),
     onFailed: (error) => failures.push(error),
     onReopened: () => assert.fail('a person restores it meanwhile'),
   });

@@ -1,9 +1,10 @@
-import { statfs } from 'node:fs/promises';
 import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { fromUnknown, ZlError } from '@zerolatency/errors';
-import { type Ledger, type LedgerEntry, type LedgerOptions, openLedger } from '@zerolatency/ledger';
+import type { Ledger, LedgerEntry, LedgerSource, WriterOptions } from '@zerolatency/ledger';
 
-export interface HostLedgerOptions extends Omit<LedgerOptions, 'onFailure'> {
+export interface HostLedgerOptions {
+  /** Opens it wherever it lies. */
+  readonly open: (options: Pick<WriterOptions, 'onFailure'>) => Promise<Ledger>;
   /** Once for each failure, however often it is found again. */
   readonly onFailed: (error: ZlError) => void;
   readonly onReopened: () => void;
@@ -11,9 +12,6 @@ export interface HostLedgerOptions extends Omit<LedgerOptions, 'onFailure'> {
 
 /** A small part of what a person needs to notice that a disk has space again. */
 const REOPEN_EVERY_MS = 500;
-
-/** On a disk with less the first record would fit, and that of the first call not. */
-const MIN_FREE_BYTES = 256 * 1024;
 
 /**
  * The ledger of a host that runs on: when it fails, it is opened again until that succeeds.
@@ -37,7 +35,7 @@ export class HostLedger {
     let fail = (_: ZlError) => {};
     let opened: HostLedger;
     try {
-      const ledger = await openLedger({ ...options, onFailure: (error) => fail(error) });
+      const ledger = await options.open({ onFailure: (error) => fail(error) });
       opened = new HostLedger(ledger, options);
     } catch (reason) {
       if (!(reason instanceof ZlError) || reason.id !== 'ledger.corrupt') throw reason;
@@ -56,6 +54,21 @@ export class HostLedger {
   /** What is there is not what this host wrote. Nothing is recorded until somebody has restored it. */
   get isCorrupt(): boolean {
     return this.#failure?.id === 'ledger.corrupt';
+  }
+
+  /** Empty while it is corrupt from the start. */
+  get ledgerId(): string {
+    return this.#ledger?.ledgerId ?? '';
+  }
+
+  /** For readers beside the writer. */
+  get source(): LedgerSource {
+    return this.#open().source;
+  }
+
+  /** Ids of calls and turns that were stored although their writer was told that they were not. */
+  get late(): ReadonlySet<string> {
+    return this.#ledger?.late ?? new Set();
   }
 
   get size(): number {
@@ -97,11 +110,20 @@ export class HostLedger {
     this.#first = first;
   }
 
-  async close(): Promise<void> {
+  /** Closes it for ever. */
+  end(): Promise<void> {
+    return this.#close((ledger) => ledger.end());
+  }
+
+  close(): Promise<void> {
+    return this.#close((ledger) => ledger.close());
+  }
+
+  async #close(how: (ledger: Ledger) => Promise<void>): Promise<void> {
     this.#isClosed = true;
     clearTimeout(this.#timer);
     await this.#reopening;
-    await this.#ledger?.close();
+    if (this.#ledger !== undefined) await how(this.#ledger);
   }
 
   #open(): Ledger {
@@ -129,7 +151,7 @@ export class HostLedger {
   /** Never rejects. */
   async #reopen(): Promise<void> {
     try {
-      await this.#assertRoom();
+      await this.#ledger?.source.assertRoom?.();
       this.#ledger = await this.#ledger?.reopen();
       if (this.#first === undefined) throw new ZlError('ledger.failed', 'the host has not started');
       await this.#ledger?.append(this.#first());
@@ -141,17 +163,5 @@ export class HostLedger {
     if (this.#ledger?.state !== 'open') return;
     this.#failure = undefined;
     this.#options.onReopened();
-  }
-
-  async #assertRoom(): Promise<void> {
-    const { dir } = this.#options;
-    const { bavail, bsize } = await statfs(dir).catch((cause: Error) => {
-      throw new ZlError('ledger.failed', `its folder cannot be read: ${cause.message}`, { cause });
-    });
-    if (bavail * bsize >= MIN_FREE_BYTES) return;
-    throw new ZlError(
-      'ledger.failed',
-      `the disk of ${dir} has ${bavail * bsize} bytes left, and ${MIN_FREE_BYTES} are needed to go on`,
-    );
   }
 }

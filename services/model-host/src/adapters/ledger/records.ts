@@ -22,21 +22,27 @@ export interface HostCallLedger extends CallLedger {
 }
 
 export function createCallLedger(
-  ledger: Pick<Ledger, 'append' | 'appendSoon' | 'openIntents'>,
+  ledger: Pick<Ledger, 'append' | 'appendSoon' | 'openIntents' | 'ledgerId' | 'late'>,
 ): HostCallLedger {
   const underWay = new Set<string>();
   const unconcluded = new Set<string>();
+  /** The ledger with the first record of each call: another host may end it before the call ends. */
+  const begunIn = new Map<string, string>();
   return {
     keptOf: (callIds) => {
+      const { ledgerId, late } = ledger;
+      const here = callIds.filter((callId) => (begunIn.get(callId) ?? ledgerId) === ledgerId);
+      for (const callId of callIds) begunIn.delete(callId);
       const failed = new Set(callIds.filter((callId) => unconcluded.delete(callId)));
-      if (failed.size === 0) return [...callIds];
+      if (failed.size === 0) return here;
       const open = new Set(ledger.openIntents().map(({ body }) => body.callId));
-      return callIds.filter((callId) => !failed.has(callId) || open.has(callId));
+      return here.filter((id) => !failed.has(id) || open.has(id) || late.has(id));
     },
     isUnderWay: (callId) => underWay.has(callId),
     intend(facts, target, durable) {
       const { startedAt: _, ...known } = facts;
       underWay.add(facts.callId);
+      begunIn.set(facts.callId, ledger.ledgerId);
       const body = {
         ...known,
         argumentSalt: hexOf(facts.argumentSalt),
@@ -56,6 +62,7 @@ export function createCallLedger(
       }
     },
     denied(facts, { ruleId, reason }) {
+      begunIn.set(facts.callId, ledger.ledgerId);
       const { startedAt: _, executor: __, caps: ___, toolVersion: ____, ...known } = facts;
       const body = {
         ...known,
@@ -72,9 +79,13 @@ export function createCallLedger(
     conclude({ callId, argumentSalt }, receipt) {
       const body = { callId, argumentSalt: hexOf(argumentSalt), receipt };
       unconcluded.add(callId);
-      const concluded = ledger
-        .append({ kind: 'call.receipt', body })
-        .then(() => void unconcluded.delete(callId), refuse);
+      const home = begunIn.get(callId) ?? ledger.ledgerId;
+      begunIn.set(callId, home);
+      const appended =
+        home === ledger.ledgerId
+          ? ledger.append({ kind: 'call.receipt', body })
+          : Promise.reject(new ZlError('ledger.failed', `another host has ended ledger ${home}`));
+      const concluded = appended.then(() => void unconcluded.delete(callId), refuse);
       return concluded.finally(() => underWay.delete(callId));
     },
   };
