@@ -67,7 +67,7 @@ export interface HostSettings {
        */
       readonly minRefresh: string;
       /**
-       * And not later than this: within this time a withdrawn key ends the streams that it opened.
+       * Longest interval between two reads, and so the time within which a withdrawn key ends the streams that it opened.
        */
       readonly maxRefresh: string;
       /**

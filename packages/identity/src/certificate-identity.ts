@@ -30,11 +30,11 @@ export function certificateIdentity(
   return undefined;
 }
 
-/** What a regular expression reads otherwise than as itself. */
+/** Characters with a meaning in regular expressions. */
 const SPECIAL = /[.*+?^${}()|[\]\\]/g;
 const PLACEHOLDER = /\*|\{(?:tenant|user)\}/g;
 
-/** @throws ZlError config.invalid for a rule that could name nobody, or a user in two ways. */
+/** @throws ZlError config.invalid for a rule without a tenant, or with two tenants or users. */
 export function certificateRule(settings: CertificateRuleSettings): CertificateRule {
   const { name, tenant, user, roles } = settings;
   for (const [kind, given] of Object.entries({ tenant, user })) {

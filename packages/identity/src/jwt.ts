@@ -77,7 +77,7 @@ type VerifiedJwt =
   | {
       readonly value: JWTPayload;
       readonly expiresAtMs: number;
-      /** The one of a key set that signed it. */
+      /** The key of a key set that signed it. */
       readonly key?: SigningKey | undefined;
       readonly error?: undefined;
     }

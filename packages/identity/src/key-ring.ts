@@ -16,7 +16,7 @@ export class KeyRing {
   /** By the thumbprint of the key (RFC 7638). */
   readonly #keys: ReadonlyMap<string, AbortController>;
 
-  /** Keys of the ring before that this one lacks. */
+  /** How many keys only the ring before it has. */
   readonly withdrawn: number;
 
   private constructor(
@@ -29,7 +29,7 @@ export class KeyRing {
     this.withdrawn = withdrawn;
   }
 
-  /** Withdraws what the ring before it has and this one lacks. Throws unless the text is a set of public keys. */
+  /** Withdraws the keys that only the ring before it has. Throws unless the text is a set of public keys. */
   static async parse(text: string, before?: KeyRing): Promise<KeyRing> {
     const set = withoutSecrets(JSON.parse(text));
     const select = createLocalJWKSet(set);
@@ -61,13 +61,13 @@ export class KeyRing {
     return found.signal;
   }
 
-  /** None of the keys counts any more. */
+  /** Withdraws every key. */
   withdrawAll(reason: ZlError): void {
     for (const controller of this.#keys.values()) controller.abort(reason);
   }
 }
 
-/** Undefined for a kind of key that no algorithm of ours uses. */
+/** Undefined for a kind of key that no supported algorithm uses. */
 async function thumbprintOf(key: JWK): Promise<string | undefined> {
   try {
     return await calculateJwkThumbprint(key);

@@ -7,7 +7,7 @@ import { KeyRing } from './key-ring.ts';
 export interface KeySet {
   /** Another function whenever the file has changed. */
   keys(): JWTVerifyGetKey;
-  /** The same keys, which say when one is withdrawn. */
+  /** The same keys, with a signal for the withdrawal of each. */
   ring(): KeyRing;
   /** For a component report. */
   status(): { status: 'ok' | 'degraded'; detail: string };

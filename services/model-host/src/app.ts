@@ -221,7 +221,7 @@ async function openRpc(
     limits: { ...config.rpc.connections, maxStreams: MAX_STREAMS_PER_CONNECTION },
     listener: watchListener(registry, log),
     streams,
-    door: eventStreams({ slots: streams, origins: config.rpc.origins }),
+    otherProtocol: eventStreams({ slots: streams, origins: config.rpc.origins }),
     refusals: new Refusals(),
     observer: watchRpcs(registry, log),
     verifyToken: verifier.verify,

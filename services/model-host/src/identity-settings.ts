@@ -38,14 +38,14 @@ export function compileIdentity(settings: IdentitySettings) {
   }
   if (issuers.length === 0 && certificates.length === 0) {
     throw invalid(
-      'identity.jwksFile is missing; without it, issuers and certificates nobody is let in',
+      'identity.jwksFile is missing, and identity.issuers and identity.certificates are empty',
     );
   }
   const twice = issuers.find(
     (each, at) => issuers.findIndex((other) => other.issuer === each.issuer) < at,
   );
   if (twice !== undefined)
-    throw invalid(`identity.issuers.${twice.name}: another issuer has this text`);
+    throw invalid(`identity.issuers.${twice.name}: another entry has the same issuer`);
   return {
     issuers,
     refresh: compileRefresh(keySets),
@@ -63,7 +63,7 @@ function compileRefresh({ minRefresh, maxRefresh, maxAge }: IdentitySettings['ke
   const { minMs, maxMs, maxAgeMs } = refresh;
   if (minMs > 0 && minMs <= maxMs && maxMs <= maxAgeMs) return refresh;
   throw invalid(
-    'identity.keySets: minRefresh, maxRefresh and maxAge must grow in this order, from above 0',
+    'identity.keySets: minRefresh must be above 0 and at most maxRefresh, and maxRefresh at most maxAge',
   );
 }
 

@@ -5,9 +5,9 @@ import type { Egress } from './egress.ts';
 
 export interface DownloadOptions {
   readonly egress: Egress;
-  /** PEM of the authority that issued the server's certificate; those of the system when absent. */
+  /** PEM of the authority that issued the server's certificate; the system's authorities when absent. */
   readonly ca?: string | undefined;
-  /** For all of it: name, connection, headers and body. */
+  /** Covers name resolution, connection, headers and body. */
   readonly timeoutMs: number;
   readonly maxBytes: number;
   readonly signal: AbortSignal;
@@ -19,8 +19,8 @@ export interface Document {
 }
 
 /**
- * A small document over HTTPS, from an address that egress allows. Follows no redirect: its target was
- * not configured. @throws an error that says why in one line, a ZlError egress.refused among others.
+ * Downloads a small document over HTTPS, from an address that egress allows. Redirects are not followed:
+ * nobody configured their targets. @throws ZlError egress.refused, or an error with the reason in one line.
  */
 export async function download(url: URL, options: DownloadOptions): Promise<Document> {
   const { egress, ca, timeoutMs, maxBytes } = options;

@@ -3,7 +3,7 @@ import { BlockList, isIP, type LookupFunction } from 'node:net';
 import { ZlError } from '@zerolatency/errors';
 import { embeddedIpv4 } from '@zerolatency/service/network';
 
-/** Special-purpose addresses of IPv4 (RFC 6890): none is the address of a server on the Internet. */
+/** Special-purpose addresses of IPv4 (RFC 6890), which no public server has. */
 const NOT_PUBLIC_IPV4 = [
   '0.0.0.0/8',
   '10.0.0.0/8',

@@ -58,18 +58,18 @@ export interface RpcServerOptions
   /** Undefined where clients are not asked for a certificate. */
   readonly certificates: Certificates | undefined;
   readonly serving: Serving;
-  readonly door: Door;
+  readonly otherProtocol: OtherProtocol;
 }
 
-/** Another protocol on the same port. */
-export interface Door {
+/** A protocol other than gRPC and Connect, on the same port. */
+export interface OtherProtocol {
   /** Its paths begin with this, and are served only with an access token. */
   readonly prefix: string;
   /** Serves its own requests and those of browsers, and passes on what is an RPC. */
   readonly beside: (rpcs: DirectRpcs, serve: Serve) => Serve;
 }
 
-/** The RPCs for a door, which reads their requests and writes their events. */
+/** The RPCs for another protocol, which reads their requests and writes their events. */
 export interface DirectRpcs {
   readonly maxMessageBytes: number;
   readonly admit: Admit;
@@ -96,7 +96,7 @@ const COMPRESS_MIN_BYTES = Number.POSITIVE_INFINITY;
 
 export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   const closing = new AbortController();
-  const { certificates, door } = options;
+  const { certificates, otherProtocol } = options;
   const admit = identityGate({
     ...options,
     identifyByCertificate: (request) => {
@@ -115,11 +115,12 @@ export async function serveRpc(options: RpcServerOptions): Promise<HttpServer> {
   });
   const { host, port, tls, limits, listener: observer } = options;
   const needsToken = (path: string) =>
-    path.startsWith(`/${AgentService.typeName}/`) || path.startsWith(door.prefix);
-  const serveBeside = door.beside(directRpcs(admit, options), serve);
+    path.startsWith(`/${AgentService.typeName}/`) || path.startsWith(otherProtocol.prefix);
+  const serveBeside = otherProtocol.beside(directRpcs(admit, options), serve);
   const handler: Serve = (request, response) => {
-    const isForDoor = request.headers.origin !== undefined || request.url.startsWith(door.prefix);
-    return (isForDoor ? serveBeside : serve)(request, response);
+    const isOther =
+      request.headers.origin !== undefined || request.url.startsWith(otherProtocol.prefix);
+    return (isOther ? serveBeside : serve)(request, response);
   };
   const isSpent = (authorization: string) => options.refusals.isSpent(authorization);
   const server = await listen({

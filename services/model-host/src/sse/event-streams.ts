@@ -14,7 +14,7 @@ import {
 import { EventWriter } from './event-writer.ts';
 import { type StreamSlots, Tickets } from './tickets.ts';
 
-/** The RPCs of the host, for a door beside Connect's. */
+/** The RPCs of the host, for a protocol other than gRPC and Connect. */
 export interface TurnRpcs {
   /** As for any RPC. What was proved already stands for the credentials of the request. */
   admit(rpc: ArrivedRpc, proven?: ProvenIdentity): Promise<ContextValues>;
@@ -37,7 +37,7 @@ interface Exchange {
   readonly response: Http2ServerResponse;
 }
 
-/** An event that a client has: its turn and sequence. */
+/** The last event that a client has received. */
 interface Seen {
   readonly turnId: string;
   readonly afterSequence: string;
@@ -56,7 +56,7 @@ const PREFLIGHT = {
 
 export interface EventStreamsOptions {
   readonly slots: StreamSlots;
-  /** Of pages that may use the host. */
+  /** Origins of the pages that may use the host. */
   readonly origins: readonly string[];
 }
 
@@ -100,7 +100,7 @@ class EventStreams {
     return undefined;
   }
 
-  /** A client that sends its request again, with the last event it has, means the turn that it began. */
+  /** A repeated request with Last-Event-ID continues the turn that the first one started. */
   #chat(exchange: Exchange): Promise<void> {
     const { request } = exchange;
     return this.#answer(exchange, CHAT, async () => {
@@ -154,7 +154,7 @@ class EventStreams {
     stream.end(await this.#rpcs.run(rpc, { values, message, stream }));
   }
 
-  /** What fails before the RPC begins is answered with its status. */
+  /** A failure before the RPC begins is answered with its HTTP status. */
   async #answer({ request, response }: Exchange, method: DescMethod, serve: () => Promise<void>) {
     try {
       await serve();
@@ -167,7 +167,7 @@ class EventStreams {
   }
 }
 
-/** @throws ZlError request.invalid for what no event has. */
+/** @throws ZlError request.invalid for a text that is not an event id. */
 function readEventId(header: string | string[] | undefined): Seen | undefined {
   if (header === undefined || header === '') return undefined;
   const [, turnId, afterSequence] = EVENT_ID.exec(String(header)) ?? [];
@@ -193,8 +193,8 @@ function readBody(request: Http2ServerRequest, maxBytes: number): Promise<Uint8A
 }
 
 /**
- * Lets pages of exactly these origins read what the host answers. A page of another origin can send no
- * request with a token or a JSON body, and reads no response: its browser sees to that.
+ * Lets pages of exactly these origins read responses. The browser of any other page asks before it sends
+ * a token or a JSON body, and is not allowed to.
  */
 function allowOrigins(origins: readonly string[], serve: Serve): Serve {
   const allowed = new Set(origins);

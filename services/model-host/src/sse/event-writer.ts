@@ -22,7 +22,7 @@ interface EventId {
   readonly sequence: string;
 }
 
-/** Chat events as server-sent events. The head is sent with the first of them, so that an error before it has its status. */
+/** Chat events as server-sent events. The head waits for the first of them, so that an earlier error has its own status. */
 export class EventWriter implements MessageStream {
   readonly isBinary = false;
   readonly #response: Http2ServerResponse;
@@ -40,7 +40,7 @@ export class EventWriter implements MessageStream {
     await this.#write(`id: ${turnId}:${sequence}\ndata: ${text}\n\n`);
   }
 
-  /** A stream without events answers with the status of its error, or with that for nothing more to come. */
+  /** Without events, the response has the status of the error, or 204 when nothing more comes. */
   end(failure: FailedStream | undefined): void {
     clearInterval(this.#keepAlive);
     const response = this.#response;
@@ -48,7 +48,7 @@ export class EventWriter implements MessageStream {
       const outcome = failure === undefined ? {} : { error: failure.json };
       response.end(`event: end\ndata: ${JSON.stringify(outcome)}\n\n`);
     } else if (failure === undefined) {
-      // An EventSource stops connecting again.
+      // An EventSource does not reconnect after 204.
       response.writeHead(204).end();
     } else {
       response.writeHead(failure.status, { 'content-type': 'application/json' });
@@ -57,7 +57,7 @@ export class EventWriter implements MessageStream {
   }
 
   #comment(): void {
-    // A reader that is behind needs none, and has to be noticed as stalled.
+    // Writing to a reader that is behind would hide that it has stalled.
     const { writableLength } = this.#response.stream ?? this.#response;
     if (writableLength === 0) void this.#write(': keep-alive\n\n');
   }

@@ -14,7 +14,7 @@ interface Ticket {
   readonly forget: () => void;
 }
 
-/** Bounds the streams of an identity; a ticket holds the place of the stream that it is for. */
+/** Bounds the streams of an identity; a ticket holds the slot of the stream that it is for. */
 export interface StreamSlots {
   /** @throws ZlError limit.exceeded. Returns what gives the slot back. */
   take(identity: Identity): () => void;
@@ -26,7 +26,7 @@ const TICKET_BYTES = 32;
 /** Tickets of this pod, each for the events of one turn. */
 export class Tickets {
   readonly #slots: StreamSlots;
-  /** By digest: the ticket itself is a secret. */
+  /** By digest, because a ticket is a secret. */
   readonly #open = new Map<string, Ticket>();
 
   constructor(slots: StreamSlots) {

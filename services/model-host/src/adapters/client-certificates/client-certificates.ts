@@ -40,7 +40,7 @@ export class ClientCertificates {
     options.tls.subscribe(({ ca }) => this.#recheck(ca));
   }
 
-  /** Undefined for a client that showed none. @throws ZlError identity.invalid for one that proves nothing. */
+  /** Undefined for a client without a certificate. @throws ZlError identity.invalid when it is refused. */
   identify(socket: Socket): ProvenIdentity | undefined {
     if (!(socket instanceof TLSSocket)) return undefined;
     const known = this.#known.get(socket) ?? this.#examine(socket);

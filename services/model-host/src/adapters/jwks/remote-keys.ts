@@ -10,7 +10,7 @@ import type { KeySource } from '../../identity-settings.ts';
 export interface RefreshTimes {
   readonly minMs: number;
   readonly maxMs: number;
-  /** The last good set is in force for this long. */
+  /** How long the last good set stays in force. */
   readonly maxAgeMs: number;
 }
 
@@ -30,11 +30,11 @@ const TIMEOUT_MS = 5_000;
 const MAX_BYTES = 512 * 1024;
 /** A token without a key id is tried with each of them. */
 const MAX_KEYS = 100;
-/** Tokens with unknown key ids make the host ask the issuer no more often than this. */
+/** Tokens with unknown key ids make the host ask the issuer at most this often. */
 const COOLDOWN_MS = 10_000;
 const FIRST_RETRY_MS = 1_000;
 
-/** The key set at a URL, read again and again. While it cannot be read, the last one stays in force for a time. */
+/** The key set at a URL, read periodically. While it cannot be read, the last one stays in force for a time. */
 export class RemoteKeys {
   readonly #options: RemoteKeysOptions;
   readonly #nowMs: () => number;
@@ -63,7 +63,7 @@ export class RemoteKeys {
     return this.#ring;
   }
 
-  /** Reads the set now, or joins a reading under way. Never rejects. */
+  /** Reads the set now, or joins a read in progress. Never rejects. */
   check(): Promise<void> {
     this.#reading ??= this.#read().finally(() => {
       this.#reading = undefined;
@@ -71,7 +71,7 @@ export class RemoteKeys {
     return this.#reading;
   }
 
-  /** For a token whose key is unknown: the issuer may have a new one. Returns whether it was asked. */
+  /** For a token with an unknown key, which may be newer than this set. Returns whether the issuer was asked. */
   async checkForNew(): Promise<boolean> {
     const isCooling = this.#nowMs() - this.#attemptedAtMs < COOLDOWN_MS;
     if (this.#reading === undefined && isCooling) return false;
@@ -175,7 +175,7 @@ async function parse(text: string, before: KeyRing | undefined): Promise<KeyRing
   if (!Array.isArray(keys) || keys.length > MAX_KEYS) {
     throw new Error(`the key set is not a list of at most ${MAX_KEYS} keys`);
   }
-  // More likely a broken issuer than one without keys, and to believe it would end every stream.
+  // More likely a fault of the issuer than a withdrawal, and it would end every stream.
   if (keys.length === 0) throw new Error('the key set is empty');
   return KeyRing.parse(text, before);
 }

@@ -27,7 +27,7 @@ export interface TokenVerifierOptions extends Pick<KeySetOptions, 'log' | 'pollM
 }
 
 export interface TokenVerifier {
-  /** @throws ZlError identity.invalid, which says no more than what is wrong with the token; identity.unavailable. */
+  /** @throws ZlError identity.invalid, which states only what is wrong with the token, or identity.unavailable. */
   verify(token: string): Promise<ProvenIdentity>;
   /** Reads all key sets again now. */
   check(): Promise<void>;
@@ -39,7 +39,7 @@ export interface TokenVerifier {
 interface IssuerKeys {
   ring(): KeyRing | undefined;
   check(): Promise<void>;
-  /** Whether it has asked the issuer. */
+  /** Returns whether the issuer was asked. */
   checkForNew(): Promise<boolean>;
   unavailable(): ZlError;
   status(): ComponentStatus;
