@@ -686,7 +686,7 @@ export interface Model {
    */
   readonly toolCalls?: 'native' | 'json';
   /**
-   * In place of provider and model. A request goes to the first one that is able to serve it, and to the next one when that fails.
+   * In place of provider and model. A request goes to the first one that supports what it needs, and to the next one when that fails.
    */
   readonly targets?: readonly Target[];
   /**

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type ErrorId, ZlError } from '@zerolatency/errors';
+import { type ErrorId, isErrorId, ZlError } from '@zerolatency/errors';
 import type { ChatEvent } from '@zerolatency/proto/agent';
+import fc from 'fast-check';
 import { asks, finish, says } from '../../test/support/replies.ts';
 import { errorIdOf, namesOf, textOf } from '../../test/support/streams.ts';
 import { GENEROUS_LIMITS, modelsOf, runTurn, turnBench } from '../../test/support/turn-bench.ts';
@@ -210,4 +211,75 @@ test('[PROV-05] a request goes to the first target that supports what it needs',
   assert.equal(errorIdOf(incapable), 'provider.incapable');
   const talk = turnBench({ deps: { models } });
   assert.equal(answeredBy(await runTurn(talk, 'go', { model: 'plain' })), 'one m');
+});
+
+const anyReply = fc.record({
+  calls: fc.nat({ max: 2 }),
+  text: fc.nat({ max: 3 }),
+  end: fc.constantFrom(
+    'whole',
+    'whole',
+    'provider.failed',
+    'provider.throttled',
+    'provider.unauthorized',
+  ),
+});
+
+test('[PROV-03] whatever fails, no tool call runs twice and no text of two replies stands together', async () => {
+  const seen = { interrupted: 0, done: 0, failed: 0 };
+  await fc.assert(
+    fc.asyncProperty(
+      fc.array(anyReply, { minLength: 1, maxLength: 12 }),
+      fc.boolean(),
+      async (replies, mayReplaceText) => {
+        let reply = 0;
+        const provider = (name: string) =>
+          scripted(name, () => {
+            const at = reply++;
+            const { calls, text, end } = replies[at] ?? { calls: 0, text: 1, end: 'whole' };
+            const ids = Array.from({ length: calls }, (_, call) => `${at}.${call}`);
+            return [
+              ...Array.from({ length: text }, () => says(`<${at}>`)),
+              ...ids.map((id) => asks('act', JSON.stringify({ id }), id)),
+              isErrorId(end) ? fails(end) : finish(calls > 0 ? 'tool-calls' : 'stop'),
+            ];
+          });
+        const ran: string[] = [];
+        const names = ['one', 'two', 'three'];
+        const targets = names.map((name) => ({ provider: name, model: 'm' }));
+        const byName = Object.fromEntries(names.map((name) => [name, provider(name)]));
+        const bench = turnBench({
+          tools: {
+            act: ({ arguments: { id } }) => {
+              ran.push(String(id));
+              return { id };
+            },
+          },
+          deps: { models: modelsOf({ main: { targets } }, byName) },
+        });
+        const events = await runTurn(bench, 'go', { mayReplaceText });
+        assert.equal(new Set(ran).size, ran.length, 'a call ran twice');
+        let writer = '';
+        for (const { event } of events) {
+          if (event.case !== 'assistantDelta') {
+            writer = '';
+            if (event.case === 'providerInterrupted') seen.interrupted += 1;
+            continue;
+          }
+          const writers = new Set(event.value.text.match(/<\d+>/g));
+          assert.equal(writers.size, 1);
+          const [one = ''] = writers;
+          assert.ok(writer === '' || writer === one, `${writer} and ${one} stand together`);
+          writer = one;
+        }
+        const isDone = events.at(-1)?.event.case === 'assistantDone';
+        seen[isDone ? 'done' : 'failed'] += 1;
+        // Calls of a reply that broke off never run.
+        const broken = ran.filter((id) => replies[Number(id.split('.')[0])]?.end !== 'whole');
+        assert.deepEqual(broken, []);
+      },
+    ),
+    { numRuns: 200 },
+  );
+  assert.ok(seen.interrupted > 0 && seen.done > 0 && seen.failed > 0, JSON.stringify(seen));
 });
