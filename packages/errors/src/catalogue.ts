@@ -253,7 +253,7 @@ export const CATALOGUE = {
   'ledger.failed': {
     code: 'UNAVAILABLE',
     retryable: true,
-    help: 'No turn and no call can begin without the ledger; free space on its disk, or fix what the message names. A running host then recovers by itself.',
+    help: 'No call can begin without the ledger, and no turn where it is in files. Free space on its disk, or fix what the message names; a running host then recovers by itself.',
   },
   'ledger.corrupt': {
     code: 'DATA_LOSS',

@@ -60,6 +60,7 @@ function refuse(
   if (!(cause instanceof Error && 'code' in cause && cause.code === INSUFFICIENT_PRIVILEGE)) {
     throw reason;
   }
-  const what = `${name} has no schema ${schema} of this version, and this user may not make it`;
-  throw new ZlError('config.invalid', `${what}: run zl audit migrate as the owner`, { cause });
+  const what = `${name} has no schema ${schema} of this version, and this user may not create it`;
+  const remedy = 'start one host as the owner of the database';
+  throw new ZlError('config.invalid', `${what}: ${remedy}`, { cause });
 }

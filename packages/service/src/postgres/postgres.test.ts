@@ -143,7 +143,7 @@ test(
     const pod = await open(t, {}, server.url().replace(/owner:\w+/, 'pod:pod'));
     await assert.rejects(migrate(pod, { schema, steps }), {
       id: 'config.invalid',
-      message: /zl audit migrate/,
+      message: /as the owner of the database/,
     });
     await migrate(owner, { schema, steps: steps.slice(0, 1) });
     await Promise.all([owner, await open(t)].map((each) => migrate(each, { schema, steps })));
