@@ -21,6 +21,10 @@ export interface TurnBody {
   readonly steps: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /**
+   * Billionths of a US dollar by the host's price table, without nested turns; absent when a model that was used has no price.
+   */
+  readonly costNanoUsd?: number;
   readonly callIds: readonly string[];
   readonly startedAt: string;
   readonly endedAt: string;

@@ -74,6 +74,7 @@ const entries: readonly LedgerEntry[] = [
       steps: 1,
       inputTokens: 2,
       outputTokens: 3,
+      costNanoUsd: 4,
       callIds: [callId(1)],
       startedAt: '2026-01-02T03:04:05.678Z',
       endedAt: '2026-01-02T03:04:06.678Z',
@@ -99,6 +100,24 @@ test('every kind of record follows its contract as written, and every contract i
     name.replace('.schema.json', ''),
   );
   assert.deepEqual([...kinds].sort(), contracted.sort());
+});
+
+test('the cost of a turn belongs to version 2', () => {
+  const record = {
+    v: 2,
+    index: 0,
+    at: '2026-01-02T03:04:05.678Z',
+    kind: 'turn',
+    prev: '0'.repeat(64),
+    synced: 0,
+  };
+  const contract = load('record.schema.json');
+  assert.equal(contract.validate({ ...record, body: { costNanoUsd: 1 } }).error, undefined);
+  assert.equal(contract.validate({ ...record, v: 1, body: {} }).error, undefined);
+  assert.match(
+    contract.validate({ ...record, v: 1, body: { costNanoUsd: 1 } }).error?.message ?? '',
+    /body/,
+  );
 });
 
 test('a real receipt follows the contract of receipts', async () => {

@@ -139,6 +139,8 @@ export interface TurnRecord {
   readonly steps: number;
   readonly inputTokens: number;
   readonly outputTokens: number;
+  /** Absent when it is unknown. */
+  readonly costNanoUsd?: number;
   readonly callIds: readonly string[];
   readonly startedAtMs: number;
   readonly endedAtMs: number;

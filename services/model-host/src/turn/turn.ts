@@ -320,7 +320,7 @@ export class Turn {
   }
 
   #record(outcome: EndState['at'], steps: number, errorId?: ZlError['id']): Promise<string> {
-    const { inputTokens, outputTokens } = this.#budget.spent;
+    const { inputTokens, outputTokens, costNanoUsd, unpricedCalls } = this.#budget.spent;
     return this.#deps.recorder.recordTurn({
       scope: this.#scope,
       parentCallId: this.#request.parentCallId,
@@ -328,6 +328,7 @@ export class Turn {
       ...(errorId !== undefined && { errorId }),
       steps,
       ...{ inputTokens, outputTokens },
+      ...(unpricedCalls === 0 && { costNanoUsd }),
       callIds: this.#callIds,
       startedAtMs: this.#startedAtMs,
       endedAtMs: this.#deps.nowMs(),

@@ -139,9 +139,9 @@ export function createRecorder(
 /** Each field by name: a record with any other is refused. */
 function turnBody({ scope, startedAtMs, endedAtMs, errorId, ...turn }: TurnRecord) {
   const { identity, turnId, sessionId, deviceId } = scope;
-  const { parentCallId, outcome, steps, inputTokens, outputTokens, callIds } = turn;
+  const { parentCallId, outcome, steps, inputTokens, outputTokens, costNanoUsd, callIds } = turn;
   return {
-    ...{ parentCallId, outcome, steps, inputTokens, outputTokens, callIds },
+    ...{ parentCallId, outcome, steps, inputTokens, outputTokens, costNanoUsd, callIds },
     turnId,
     sessionId,
     tenant: identity.tenant,

@@ -23,6 +23,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
     steps: 2,
     inputTokens: 10,
     outputTokens: 20,
+    costNanoUsd: 42_000,
     callIds: ['a'.repeat(32)],
     startedAtMs: 1_000,
     endedAtMs: 2_000,
@@ -37,6 +38,7 @@ test('[AUD-01] a turn is one record, identified by its leaf in the tree', async 
   assert.equal(turns.length, 1);
   assert.equal(turns[0]?.errorId, 'budget.steps');
   assert.equal(turns[0]?.startedAt, '1970-01-01T00:00:01.000Z');
+  assert.equal(turns[0]?.costNanoUsd, 42_000);
   assert.equal(turns[0]?.parentCallId, 'b'.repeat(32));
   assert.equal('deviceId' in turns[0]!, false);
   assert.match(auditId, /^[0-9a-f]{64}$/);
