@@ -2,7 +2,14 @@ import { ZlError } from '@zerolatency/errors';
 import { callKey, type Frame, FrameKind, PROGRESS_FEATURE, readMessage } from '@zerolatency/frame';
 import { RefusedReason, ResumeSchema } from '@zerolatency/proto/call';
 import type { CallProgress } from './call.ts';
-import { CalleeEntries, CalleeEntry, excessOf, obstacleTo, refusalOf } from './callee-entries.ts';
+import {
+  CalleeEntries,
+  CalleeEntry,
+  CalleeSender,
+  excessOf,
+  obstacleTo,
+  refusalOf,
+} from './callee-entries.ts';
 import {
   CALLEE_LIMITS,
   type CalleeCall,
@@ -11,7 +18,6 @@ import {
   type Finish,
   type Seal,
 } from './callee-ports.ts';
-import { CalleeSender } from './callee-sender.ts';
 import type { Journal } from './journal.ts';
 import { JournalWriter } from './journal-writer.ts';
 import { type CallMessage, notSeen, readCall, refused, sameBytes } from './messages.ts';
