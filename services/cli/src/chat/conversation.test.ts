@@ -1,5 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
+import { ZlError } from '@zerolatency/errors';
+import { toConnectError } from '@zerolatency/service/rpc';
 import { eventually } from '@zerolatency/testing';
 import { DONE, type Script, say, serveHost } from '../../test/fake-host.ts';
 import { installed } from '../../test/installed.ts';
@@ -13,17 +15,19 @@ async function conversing(t: TestContext, script: Script) {
   const made = await installed(t);
   const host = await serveHost(t, made, script);
   const sessions: ChatStream[] = [];
-  const conversation = new Conversation(async () => {
+  const waits: number[] = [];
+  const open = async () => {
     const target = await chatTarget(await readSettings(made.layout.settings), {});
     const session = new ChatStream(target);
     sessions.push(session);
     return session;
-  });
+  };
+  const conversation = new Conversation(open, { onWait: (_, waitMs) => waits.push(waitMs) });
   t.after(() => conversation.close());
   const ask = async (text: string) => {
     for await (const _ of conversation.turn(text));
   };
-  return { host, sessions, ask };
+  return { host, sessions, ask, waits };
 }
 
 test('replaces a stream that ended between two turns before sending the second', async (t) => {
@@ -39,6 +43,21 @@ test('replaces a stream that ended between two turns before sending the second',
       [2, 2],
     ],
   );
+});
+
+test('[HOST-12] a turn that a limit refuses is sent again after the wait that the host states, once', async (t) => {
+  const refusal = (retryAfterMs: number) =>
+    toConnectError(new ZlError('limit.exceeded', 'too many', { retryAfterMs }));
+  const { host, ask, waits } = await conversing(t, ({ start, stream }) => {
+    if (start.text === 'later') throw refusal(3_600_000);
+    if (start.text === 'always' || stream === 1) throw refusal(20);
+    return [say('yes'), DONE];
+  });
+  await ask('soon');
+  assert.deepEqual([host.starts.length, waits], [2, [20]]);
+  await assert.rejects(ask('always'), { id: 'limit.exceeded' });
+  await assert.rejects(ask('later'), { id: 'limit.exceeded', retryAfterMs: 3_600_000 });
+  assert.deepEqual([host.starts.length, waits], [5, [20, 20]]);
 });
 
 test('cancelling a turn before its stream is open ends the turn and closes the stream', async () => {

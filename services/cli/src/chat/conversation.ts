@@ -6,6 +6,8 @@ import type { ChatStream, TurnOptions } from './session.ts';
 /** Well below the host's limits on history (200 messages, 1 MiB). */
 const MAX_MESSAGES = 100;
 const MAX_CHARS = 128 * 1024;
+/** A person is told of a longer wait, and decides. */
+const MAX_RETRY_AFTER_MS = 30_000;
 
 type Memory = Pick<TurnOptions, 'sessionId' | 'history'>;
 type TurnChoice = Pick<TurnOptions, 'deviceId' | 'deviceOptional' | 'model' | 'onInterruption'>;
@@ -30,11 +32,20 @@ interface Said {
   readonly text: string;
 }
 
+export interface ConversationOptions {
+  readonly choice?: () => TurnChoice;
+  /** Called once for each stream that breaks during a turn. */
+  readonly onResume?: () => void;
+  /** Before a turn that a limit refused is sent again. */
+  readonly onWait?: (refusal: ZlError, waitMs: number) => void;
+}
+
 /** Runs turns one after another, on a new stream whenever the last one has ended. */
 export class Conversation {
   readonly #open: () => Promise<ChatStream>;
   readonly #choice: () => TurnChoice;
   readonly #onResume: () => void;
+  readonly #onWait: NonNullable<ConversationOptions['onWait']>;
   #session: ChatStream | undefined;
   #stopOpening: (() => void) | undefined;
   #sessionId = '';
@@ -44,18 +55,36 @@ export class Conversation {
   #wantsCancel = false;
   #isClosed = false;
 
-  /** `onResume` is called once for each stream that breaks during a turn. */
   constructor(
     open: () => Promise<ChatStream>,
-    choice: () => TurnChoice = () => ({}),
-    onResume: () => void = () => {},
+    { choice = () => ({}), onResume = () => {}, onWait = () => {} }: ConversationOptions = {},
   ) {
     this.#open = open;
     this.#choice = choice;
     this.#onResume = onResume;
+    this.#onWait = onWait;
   }
 
+  /** A turn that a limit refuses for a short time is sent once more after it. */
   async *turn(text: string): AsyncGenerator<ChatEvent> {
+    let hasBegun = false;
+    try {
+      for await (const event of this.#attempt(text)) {
+        hasBegun = true;
+        yield event;
+      }
+      return;
+    } catch (reason) {
+      if (hasBegun || !(reason instanceof ZlError)) throw reason;
+      const waitMs = retryAfterMs(reason);
+      if (waitMs === undefined) throw reason;
+      this.#onWait(reason, waitMs);
+      await this.#waited(waitMs);
+    }
+    yield* this.#attempt(text);
+  }
+
+  async *#attempt(text: string): AsyncGenerator<ChatEvent> {
     const { session, memory } = await this.#usable();
     let answer: { readonly sequence: bigint; readonly text: string }[] = [];
     this.#wantsCancel = false;
@@ -137,6 +166,18 @@ export class Conversation {
     return { session: this.#session, memory };
   }
 
+  async #waited(waitMs: number): Promise<void> {
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, waitMs);
+    this.#stopOpening = () => reject(new ZlError('turn.cancelled', 'the turn had not started'));
+    try {
+      await promise;
+    } finally {
+      clearTimeout(timer);
+      this.#stopOpening = undefined;
+    }
+  }
+
   /** A cancel does not wait for the open, which reads files and may hang. */
   async #opened(): Promise<ChatStream> {
     const stopped = Promise.withResolvers<never>();
@@ -167,4 +208,9 @@ export class Conversation {
       this.#said = this.#said.slice(2);
     }
   }
+}
+
+function retryAfterMs({ id, retryable, retryAfterMs }: ZlError): number | undefined {
+  if (id !== 'limit.exceeded' || !retryable || retryAfterMs === undefined) return undefined;
+  return retryAfterMs <= MAX_RETRY_AFTER_MS ? retryAfterMs : undefined;
 }

@@ -55,17 +55,20 @@ export async function chat(
   const open = async () => new ChatStream(await chatTarget(place.settings, options));
   const shown = options.json ? jsonTranscript(terminal) : terminalTranscript(terminal);
   const transcript = reportingAway(terminal, shown);
-  const conversation = new Conversation(
-    open,
-    () => ({
+  const conversation = new Conversation(open, {
+    choice: () => ({
       deviceId: choice.deviceId,
       deviceOptional: !choice.isDeviceNamed,
       // A person sees that text is replaced; a program of an earlier release would join both texts.
       onInterruption: options.json ? OnInterruption.FAIL : OnInterruption.REPLACE,
       model: choice.model,
     }),
-    () => reportBreak(terminal, transcript),
-  );
+    onResume: () => reportBreak(terminal, transcript),
+    onWait: ({ message }, waitMs) => {
+      const seconds = Math.ceil(waitMs / 1000);
+      terminal.stderr.write(`zl: ${foreignLine(message)}; trying again in ${seconds} s\n`);
+    },
+  });
   try {
     if (words.length > 0) {
       return await runTurn(terminal, conversation, { text: words.join(' '), transcript });
