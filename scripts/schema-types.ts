@@ -26,6 +26,7 @@ const SOURCES: readonly Source[] = [
   { schema: 'config/tenant-keys', type: 'TenantKeys' },
   { schema: 'prices/prices', type: 'PriceTable' },
   { schema: 'plan/plan', type: 'Plan' },
+  { schema: 'plan/verdict', type: 'Verdict' },
   { schema: 'policy/bundle', type: 'Bundle' },
   { schema: 'policy/manifest', type: 'Manifest' },
   { schema: 'policy/revocations', type: 'RevocationList' },

@@ -685,6 +685,7 @@ export interface Model {
    * How the model calls tools: native, by the API of its provider; json, by a JSON object in its text, for models without native tool calls. With json the object is held to a schema by the provider if capabilities is absent or names structuredOutput.
    */
   readonly toolCalls?: 'native' | 'json';
+  readonly critic?: Critic;
   /**
    * In place of provider and model. A request goes to the first one that supports what it needs, and to the next one when that fails.
    */
@@ -693,6 +694,19 @@ export interface Model {
    * Of the targets; listed when absent. cheapest: by the price table, those without a price last.
    */
   readonly order?: 'listed' | 'cheapest';
+}
+/**
+ * A model that judges each answer: accept it, have it written again once, or stop the turn. The turn pays for it.
+ */
+export interface Critic {
+  /**
+   * Model alias.
+   */
+  readonly model: string;
+  /**
+   * For an answer whose critic fails, or is not content with the second answer either.
+   */
+  readonly otherwise: 'accept' | 'stop';
 }
 /**
  * A model of a provider.

@@ -133,7 +133,7 @@ export interface Turn {
   readonly callsLeftOut: number;
 }
 export interface Phase {
-  readonly name: 'admitted' | 'planning' | 'acting' | 'reflecting' | 'responding';
+  readonly name: 'admitted' | 'planning' | 'acting' | 'reflecting' | 'critiquing' | 'responding';
   /**
    * Since the turn began.
    */

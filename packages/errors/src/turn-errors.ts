@@ -37,6 +37,11 @@ export const TURN_ERRORS = {
     retryable: true,
     help: 'The client cancelled the turn or disconnected; send the message again if you still need the answer.',
   },
+  'turn.rejected': {
+    code: 'FAILED_PRECONDITION',
+    retryable: true,
+    help: 'The critic of the model alias rejected the answer, for the reason in the message; ask in other words, or use another alias.',
+  },
   'turn.busy': {
     code: 'FAILED_PRECONDITION',
     retryable: true,

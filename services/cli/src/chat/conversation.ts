@@ -98,6 +98,7 @@ export class Conversation {
       if (kind === 'providerInterrupted' && value.firstSequence > 0n) {
         answer = answer.filter((piece) => piece.sequence < value.firstSequence);
       }
+      if (kind === 'critique' && value.supersedes) answer = [];
       if (kind === 'assistantDone') {
         this.#remember(text, answer.map((piece) => piece.text).join(''));
       }

@@ -4,6 +4,7 @@ import {
   CallOutcome,
   type ChatEvent,
   ChatEventSchema,
+  type Critique,
   type ProviderInterrupted,
   type ToolCallDone,
   type ToolsWithheld,
@@ -108,6 +109,10 @@ function eventsOn(
       }
       case 'providerInterrupted':
         return page.line(paint('yellow', interruptedLine(event.value)));
+      case 'critique': {
+        const words = critiqueLine(event.value);
+        return words === '' ? undefined : page.line(paint('yellow', words));
+      }
       case 'assistantDone':
         return page.line(paint('dim', endLine(event.value, foreignLine(turnId))));
       case 'error':
@@ -116,6 +121,13 @@ function eventsOn(
         return;
     }
   };
+}
+
+/** Empty for a verdict that changes nothing for the reader. */
+function critiqueLine({ supersedes, reason, error }: Critique): string {
+  const why = foreignLine(error?.message ?? reason);
+  if (supersedes) return `  ↻ the answer so far is withdrawn: ${why}`;
+  return error === undefined ? '' : `  ! the critic gave no verdict: ${why}`;
 }
 
 function doneLine(done: ToolCallDone, tool: string, paint: Paint): string {

@@ -7,6 +7,7 @@ import type { TurnMetrics } from '../metrics.ts';
 import type { TurnScope } from '../ports.ts';
 import type { Target } from '../providers/models.ts';
 import type { ModelTarget } from '../providers/prices.ts';
+import type { Critique } from '../turn/critic.ts';
 import type { TurnState } from '../turn/state.ts';
 import type { FirstToken, TurnObserver } from '../turn/telemetry.ts';
 import type { TurnsDeps } from '../turn/turns.ts';
@@ -92,10 +93,18 @@ interface ObservedTurnDeps extends TurnTelemetryDeps {
   readonly noteUnpriced: (target: ModelTarget) => void;
 }
 
+type Phase = keyof TurnMetrics['phases'];
+
+function isPhase(state: TurnState['at']): state is Phase {
+  return state !== 'admitted' && state !== 'done' && state !== 'failed' && state !== 'cancelled';
+}
+
 class TurnTelemetry implements TurnObserver {
   readonly attributes: Readonly<Record<string, string>>;
   endAttributes: Record<string, string | number> = {};
   failed = false;
+  /** Of the last critique. */
+  #criticAttributes: Record<string, string> = {};
   readonly #deps: ObservedTurnDeps;
   readonly #model: string;
   readonly #trace: TurnTrace | undefined;
@@ -113,8 +122,8 @@ class TurnTelemetry implements TurnObserver {
     this.#trace?.entered(state);
     const { phases, steps } = this.#deps.metrics;
     const nowMs = performance.now();
-    if (left === 'planning' || left === 'acting' || left === 'reflecting' || left === 'responding')
-      phases[left].observe((nowMs - this.#enteredMs) / 1000);
+    const seconds = (nowMs - this.#enteredMs) / 1000;
+    if (isPhase(left)) phases[left].observe(seconds);
     if (state.at === 'planning' || state.at === 'reflecting') steps.inc();
     this.#enteredMs = nowMs;
   }
@@ -155,6 +164,12 @@ class TurnTelemetry implements TurnObserver {
     } else cost.labels(labels).inc(usdOf(costNanoUsd));
   }
 
+  critiqued({ verdict, error }: Critique): void {
+    const counted = error === undefined ? verdict : 'failed';
+    this.#criticAttributes = { critic_verdict: counted };
+    this.#deps.metrics.critiques.labels({ verdict: counted }).inc();
+  }
+
   unreadable(place: Parameters<TurnObserver['unreadable']>[0]): void {
     this.#deps.metrics.unreadable.labels({ place }).inc();
   }
@@ -173,6 +188,7 @@ class TurnTelemetry implements TurnObserver {
       outcome: state.at,
       error_id: errorId,
       steps: state.step,
+      ...this.#criticAttributes,
       // What a model without a price costs is unknown, and so is a sum that it belongs to.
       ...(usage.unpricedCalls === 0 && { cost_usd: usdOf(usage.costNanoUsd) }),
       ...(answered && { provider: answered.provider.name, model: answered.model }),

@@ -3,7 +3,7 @@ import type { ProvenIdentity } from '@zerolatency/identity';
 import type { ChatEvent } from '@zerolatency/proto/agent';
 import type { TurnKind } from '../limits/quotas.ts';
 import type { ModelMessage } from '../providers/port.ts';
-import { userMessage } from '../turn/turn.ts';
+import { userMessage } from '../providers/reply.ts';
 import { newId, type TurnAsk, type Turns } from '../turn/turns.ts';
 import { ChatReader } from './reader.ts';
 import { type FoundTurn, failureIn, type TurnLogs } from './turn-logs.ts';

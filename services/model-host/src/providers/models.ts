@@ -23,8 +23,11 @@ export interface Target {
   readonly breaker: Breaker;
 }
 
+export type Critic = NonNullable<AliasSettings['critic']>;
+
 /** What an alias means to a tenant. */
 export interface Model {
+  readonly critic?: Critic | undefined;
   readonly alias: string;
   /** In the order in which they are asked. */
   readonly targets: readonly Target[];
@@ -130,7 +133,12 @@ export class Models {
       const targets = targetsOf(settings, `${path}.aliases.${alias}`).map(({ at, ...target }) =>
         this.#target(target, at, breakers),
       );
-      byAlias.set(alias, { alias, targets, order: settings.order });
+      byAlias.set(alias, { alias, targets, order: settings.order, critic: settings.critic });
+    }
+    for (const [alias, { critic }] of Object.entries(aliases)) {
+      if (critic === undefined || byAlias.has(critic.model)) continue;
+      const where = `${path}.aliases.${alias}.critic.model`;
+      throw new ZlError('config.invalid', `${where} names "${critic.model}", not an alias`);
     }
     const first = byAlias.get(byDefault);
     if (first === undefined) {
@@ -171,7 +179,7 @@ function targetsOf(
   settings: AliasSettings,
   at: string,
 ): readonly (TargetSettings & { readonly at: string })[] {
-  const { targets, provider, model, order: _, ...rest } = settings;
+  const { targets, provider, model, order: _, critic: __, ...rest } = settings;
   if (targets !== undefined) {
     const doubled = ['provider', 'model', ...Object.keys(rest)].find((name) => name in settings);
     if (doubled === undefined) {

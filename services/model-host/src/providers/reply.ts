@@ -181,3 +181,13 @@ function addMetadata(block: Block, added: NonNullable<BlockPart['providerMetadat
   }
   block.providerOptions = options;
 }
+
+export function userMessage(text: string): ModelMessage {
+  return { role: 'user', content: [{ type: 'text', text }] };
+}
+
+export function textOf(
+  parts: readonly { readonly type: string; readonly text?: string }[],
+): string {
+  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
+}

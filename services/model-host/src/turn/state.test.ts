@@ -35,6 +35,18 @@ test('[HOST-02] a turn plans, acts, reflects and responds, and each model call i
   assert.deepEqual(run([BEGIN, ASKED, ACTED, ANSWERED, RECORDED]), { at: 'done', step: 2 });
 });
 
+test('[HOST-02] with a critic an answer is judged before it is recorded, and each retry is a step', () => {
+  const critic = { model: 'strict', otherwise: 'accept' } as const;
+  const judged: TurnInput = { type: 'answered', critic };
+  const rejected: TurnInput = { type: 'rejected' };
+  assert.deepEqual(run([BEGIN, judged]), { at: 'critiquing', step: 1, critic });
+  assert.deepEqual(run([BEGIN, judged, { type: 'accepted' }]), { at: 'responding', step: 1 });
+  const again = run([BEGIN, judged, rejected]);
+  assert.deepEqual(again, { at: 'reflecting', step: 2, reprompts: 0 });
+  const last = run([BEGIN, judged, rejected, judged, rejected, judged, rejected]);
+  assert.ok(last.at === 'failed' && last.error.id === 'budget.steps');
+});
+
 test('a call without a model acts and responds in no step', () => {
   assert.deepEqual(run([ASKED]), { at: 'acting', step: 0, calls: 1 });
   assert.deepEqual(run([ASKED, ANSWERED, RECORDED]), { at: 'done', step: 0 });

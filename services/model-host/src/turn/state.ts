@@ -1,4 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
+import type { Critic } from '../providers/models.ts';
 import type { TurnLimits } from './budget.ts';
 
 /**
@@ -20,6 +21,14 @@ import type { TurnLimits } from './budget.ts';
  * asked for, responding writes the record that has to be durable before the
  * answer is called done.
  *
+ * With a critic, an answer goes
+ *
+ *                            answered                accepted
+ *   planning | reflecting ------------> critiquing ------------> responding
+ *                  ^                        |
+ *                  +------------------------+
+ *                           rejected
+ *
  * A call that a person makes without a model goes
  *
  *            asked          answered              recorded
@@ -30,6 +39,7 @@ export type TurnState =
   | { readonly at: 'planning'; readonly step: number; readonly reprompts: number }
   | { readonly at: 'acting'; readonly step: number; readonly calls: number }
   | { readonly at: 'reflecting'; readonly step: number; readonly reprompts: number }
+  | { readonly at: 'critiquing'; readonly step: number; readonly critic: Critic }
   | { readonly at: 'responding'; readonly step: number }
   | { readonly at: 'done'; readonly step: number }
   | { readonly at: 'failed'; readonly step: number; readonly error: ZlError }
@@ -39,7 +49,10 @@ export type EndState = Extract<TurnState, { at: 'done' | 'failed' | 'cancelled' 
 
 export type TurnInput =
   | { readonly type: 'begin' }
-  | { readonly type: 'answered' }
+  /** With a critic that is to judge the answer first. */
+  | { readonly type: 'answered'; readonly critic?: Critic | undefined }
+  | { readonly type: 'accepted' }
+  | { readonly type: 'rejected' }
   | { readonly type: 'asked'; readonly calls: number; readonly depth: number }
   | { readonly type: 'unparsable'; readonly reason: string }
   | { readonly type: 'acted' }
@@ -64,13 +77,24 @@ export function transition(state: TurnState, input: TurnInput, limits: TurnLimit
       break;
     case 'planning':
     case 'reflecting':
-      if (input.type === 'answered') return { at: 'responding', step: state.step };
+      if (input.type === 'answered') {
+        const { critic } = input;
+        if (critic === undefined) return { at: 'responding', step: state.step };
+        return { at: 'critiquing', step: state.step, critic };
+      }
       if (input.type === 'asked') return act(state.step, input, limits);
       if (input.type === 'unparsable') return repromptModel(state, input.reason, limits);
       break;
     case 'acting':
       if (input.type === 'answered') return { at: 'responding', step: state.step };
       if (input.type === 'acted') return { at: 'reflecting', step: state.step + 1, reprompts: 0 };
+      break;
+    case 'critiquing':
+      if (input.type === 'accepted') return { at: 'responding', step: state.step };
+      if (input.type === 'rejected') {
+        if (state.step >= limits.maxSteps) return stop(state.step, tooManySteps(limits));
+        return { at: 'reflecting', step: state.step + 1, reprompts: 0 };
+      }
       break;
     case 'responding':
       if (input.type === 'recorded') return { at: 'done', step: state.step };

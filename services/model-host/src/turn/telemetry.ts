@@ -2,6 +2,7 @@ import type { ZlError } from '@zerolatency/errors';
 import type { Target } from '../providers/models.ts';
 import type { ModelTarget } from '../providers/prices.ts';
 import type { SpentTokens } from './budget.ts';
+import type { Critique } from './critic.ts';
 import type { EndState, TurnState } from './state.ts';
 import type { FaultPlace } from './tool-step.ts';
 
@@ -25,6 +26,7 @@ export interface TurnObserver {
   charged(target: ModelTarget, costNanoUsd: number | undefined): void;
   /** A request that failed goes to another target, or to the same one again. */
   fellBack(error: ZlError, from: Target, to: Target): void;
+  critiqued(critique: Critique): void;
   /** A reply asks for tools in a form that cannot be read, and its model is prompted again. */
   unreadable(place: FaultPlace): void;
   /** The record of a failed or cancelled turn could not be written. */

@@ -1,4 +1,4 @@
-import { fromUnknown, ZlError } from '@zerolatency/errors';
+import { type ErrorId, fromUnknown, ZlError } from '@zerolatency/errors';
 import { canonicalText } from '@zerolatency/signing';
 import type { EffectTracker } from '../calls/settle.ts';
 import type {
@@ -9,6 +9,7 @@ import type {
   Toolbox,
   ToolCallProgress,
   ToolResult,
+  TurnScope,
 } from '../ports.ts';
 import type {
   AssistantPart,
@@ -18,6 +19,36 @@ import type {
 } from '../providers/port.ts';
 import type { Reply } from '../providers/reply.ts';
 import type { TurnLog } from './turn-log.ts';
+
+/** Nothing has happened yet, and only the tools of the device are out of reach. */
+const DEVICE_AWAY: ReadonlySet<ErrorId> = new Set([
+  'device.offline',
+  'device.unknown',
+  'directory.degraded',
+  'relay.unreachable',
+]);
+
+interface OpenedToolbox {
+  /** Without the device, where the turn goes on without it. */
+  readonly scope: TurnScope;
+  readonly toolbox: Toolbox;
+  /** Why the device cannot be reached. */
+  readonly away?: ZlError;
+}
+
+export async function openToolbox(
+  { scope, deviceOptional }: { readonly scope: TurnScope; readonly deviceOptional?: boolean },
+  open: (scope: TurnScope) => Promise<Toolbox>,
+): Promise<OpenedToolbox> {
+  try {
+    return { scope, toolbox: await open(scope) };
+  } catch (reason) {
+    const isAway = reason instanceof ZlError && DEVICE_AWAY.has(reason.id);
+    if (!isAway || deviceOptional !== true) throw reason;
+    const without = { ...scope, deviceId: '' };
+    return { scope: without, toolbox: await open(without), away: reason };
+  }
+}
 
 export interface AskedCall {
   readonly request: ToolCallRequest;

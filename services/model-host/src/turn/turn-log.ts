@@ -1,12 +1,19 @@
 import type { MessageInitShape } from '@bufbuild/protobuf';
 import { toErrorMessage, type ZlError } from '@zerolatency/errors';
-import { CallOutcome, type ChatEventSchema } from '@zerolatency/proto/agent';
+import {
+  CallOutcome,
+  type ChatEventSchema,
+  CritiqueVerdict,
+  StopReason,
+} from '@zerolatency/proto/agent';
 import type { Outcome } from '@zerolatency/receipts';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { activeTraceId } from '@zerolatency/service/telemetry';
 import type { PreparedCall, ToolCallProgress, ToolResult, WithheldTools } from '../ports.ts';
 import type { Target } from '../providers/models.ts';
+import type { Reply } from '../providers/reply.ts';
 import type { SpentTokens } from './budget.ts';
+import type { Critique } from './critic.ts';
 
 /** The body of an event; its head is added when a reader takes it. */
 export type TurnEvent = Extract<
@@ -59,6 +66,18 @@ const NANOS_PER_USD = 1_000_000_000;
 
 /** As the contract of the event says. */
 const MAX_WITHHELD_NAMED = 100;
+
+const VERDICTS = {
+  accept: CritiqueVerdict.ACCEPT,
+  retry: CritiqueVerdict.RETRY,
+  stop: CritiqueVerdict.STOP,
+} as const satisfies Record<Critique['verdict'], CritiqueVerdict>;
+
+export const STOP_REASONS = {
+  end: StopReason.END,
+  length: StopReason.LENGTH,
+  filtered: StopReason.FILTERED,
+} as const satisfies Record<Reply['stop'], StopReason>;
 
 const CALL_OUTCOMES = {
   done: CallOutcome.DONE,
@@ -144,6 +163,12 @@ export class TurnLog {
         tools: named.map(({ tool, ruleId, reason }) => ({ tool, ruleId: ruleId ?? '', reason })),
       },
     });
+  }
+
+  critique({ verdict, reason, error }: Critique, supersedes: boolean): void {
+    const told = error && toErrorMessage(error, activeTraceId());
+    const value = { verdict: VERDICTS[verdict], reason, supersedes, error: told };
+    this.append({ case: 'critique', value });
   }
 
   deviceUnavailable(deviceId: string, error: ZlError): void {

@@ -1,16 +1,16 @@
-import { type ErrorId, fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
-import { StopReason } from '@zerolatency/proto/agent';
+import { fromUnknown, type Happened, ZlError } from '@zerolatency/errors';
 import { durationFromMicros } from '@zerolatency/service/rpc';
 import { EffectTracker } from '../calls/settle.ts';
 import type { Quotas } from '../limits/quotas.ts';
 import type { CallCounts, CallOptions, Recorder, Toolbox, Toolboxes, TurnScope } from '../ports.ts';
-import type { Model } from '../providers/models.ts';
+import type { Critic, Model } from '../providers/models.ts';
 import type { ModelMessage } from '../providers/port.ts';
 import type { Prices } from '../providers/prices.ts';
-import type { Reply } from '../providers/reply.ts';
+import { type Reply, textOf, userMessage } from '../providers/reply.ts';
 import type { RetryOptions } from '../providers/route.ts';
 import { type SpentTokens, TokenBudget, type TokenLimits, type TurnLimits } from './budget.ts';
-import { reprompt, runModelStep, systemPrompt } from './model-step.ts';
+import { critique, rejection, revisionPrompt } from './critic.ts';
+import { type ModelStep, reprompt, runModelStep, systemPrompt } from './model-step.ts';
 import { nestedTurns } from './nested-turns.ts';
 import {
   ADMITTED,
@@ -22,16 +22,14 @@ import {
   transition,
 } from './state.ts';
 import { TurnClock, type TurnObserver } from './telemetry.ts';
-import { type AskedCall, assistantMessage, readCalls, runToolStep } from './tool-step.ts';
-import { type TurnLog, usageOf } from './turn-log.ts';
-
-/** Nothing has happened yet, and only the tools of the device are out of reach. */
-const DEVICE_AWAY: ReadonlySet<ErrorId> = new Set([
-  'device.offline',
-  'device.unknown',
-  'directory.degraded',
-  'relay.unreachable',
-]);
+import {
+  type AskedCall,
+  assistantMessage,
+  openToolbox,
+  readCalls,
+  runToolStep,
+} from './tool-step.ts';
+import { STOP_REASONS, TurnLog, UNREAD, usageOf } from './turn-log.ts';
 
 const TURN_ABORT = { aborted: 'turn.cancelled' } as const;
 
@@ -76,6 +74,8 @@ export interface TurnDeps {
   readonly retries: RetryOptions;
   readonly observer: TurnObserver;
   readonly nowMs: () => number;
+  /** @throws provider.unknown_model */
+  readonly resolveModel: (alias: string, tenant: string) => Model;
   readonly runNested: (request: NestedRequest, signal: AbortSignal) => Promise<TurnEnd>;
 }
 
@@ -117,6 +117,8 @@ export class Turn {
   #calls: readonly AskedCall[] = [];
   /** Whether the answers to the last calls stand, once their receipts are durable. */
   #answersStand = Promise.resolve(true);
+  /** An answer that was to be written again, and the message that said so. */
+  #superseded: readonly ModelMessage[] = [];
   #auditId = '';
   #checkpoint = '';
 
@@ -147,7 +149,7 @@ export class Turn {
     const { happened } = this.#effects;
     if (state.at !== 'done') state = { ...state, error: state.error.after(happened) };
     await this.#reportEnd(state);
-    const added = state.at === 'done' ? this.#messages.slice(this.#request.messages.length) : [];
+    const added = state.at === 'done' ? this.#said() : [];
     const last = added.findLast((message) => message.role === 'assistant');
     const answer = last === undefined ? '' : textOf(last.content);
     return { state, happened, messages: added, answer, usage: this.#budget.spentInAll };
@@ -171,6 +173,8 @@ export class Turn {
       switch (state.at) {
         case 'admitted':
           return await this.#begin(signal);
+        case 'critiquing':
+          return await this.#clock.waited(() => this.#critique(state.critic, signal));
         case 'acting':
           return await this.#clock.waited(() => this.#callTools(state.step, signal));
         case 'responding':
@@ -192,7 +196,13 @@ export class Turn {
 
   async #begin(signal: AbortSignal): Promise<TurnInput> {
     signal.throwIfAborted();
-    this.#toolbox = await this.#openToolbox(signal);
+    const open = (scope: TurnScope) => {
+      const options = { counts: this.#callCounts, tools: this.#request.tools };
+      return this.#deps.toolboxes.open(scope, signal, options);
+    };
+    const { scope, toolbox, away } = await openToolbox(this.#request, open);
+    if (away !== undefined) this.#events.deviceUnavailable(this.#scope.deviceId, away);
+    [this.#scope, this.#toolbox] = [scope, toolbox];
     const { call } = this.#request;
     if (call !== undefined) {
       this.#calls = [call];
@@ -206,57 +216,68 @@ export class Turn {
     return { type: 'begin' };
   }
 
-  async #openToolbox(signal: AbortSignal): Promise<Toolbox> {
-    const options = { counts: this.#callCounts, tools: this.#request.tools };
-    const open = () => this.#deps.toolboxes.open(this.#scope, signal, options);
-    const { deviceId } = this.#scope;
-    try {
-      return await open();
-    } catch (reason) {
-      const isAway = reason instanceof ZlError && DEVICE_AWAY.has(reason.id);
-      if (!isAway || this.#request.deviceOptional !== true) throw reason;
-      this.#events.deviceUnavailable(deviceId, reason);
-    }
-    this.#scope = { ...this.#scope, deviceId: '' };
-    return open();
-  }
-
   async #callModel(signal: AbortSignal): Promise<TurnInput> {
     const { tools } = this.#toolbox;
     const { tenant } = this.#request.scope.identity;
     const system = systemPrompt(tools, this.#request.prompt);
-    this.#reply = await runModelStep(
-      {
-        model: this.#request.model,
-        retries: this.#deps.retries,
-        deadlineMs: this.#deadlineMs,
-        request: { tenant, system, messages: this.#messages, tools },
-        mayReplaceText: this.#request.mayReplaceText ?? false,
-        budget: this.#budget,
-        prices: this.#deps.prices,
-        reserve: (tokens, costOf) =>
-          this.#deps.quotas.modelCall(this.#scope.identity, tokens, costOf),
-        events: this.#events,
-        answersStand: this.#answersStand,
-        onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
-        observer: this.#deps.observer,
-      },
-      signal,
-    );
+    const request = { tenant, system, messages: this.#messages, tools };
+    const step = { ...this.#stepParts, model: this.#request.model, request };
+    this.#reply = await runModelStep(step, signal);
     const { calls, fault } = readCalls(this.#reply, this.#deps.bounds.maxCallsPerStep);
     if (fault !== undefined) {
       this.#deps.observer.unreadable(fault.in);
-      this.#remember(textOf(this.#reply.parts));
+      const text = textOf(this.#reply.parts);
+      if (text !== '')
+        this.#messages.push({ role: 'assistant', content: [{ type: 'text', text }] });
       this.#messages.push(userMessage(reprompt(fault.reason)));
       return { type: 'unparsable', reason: fault.reason };
     }
     this.#calls = calls;
     const said = assistantMessage(this.#reply, calls);
     if (said !== undefined) this.#messages.push(said);
-    if (calls.length === 0) return { type: 'answered' };
+    if (calls.length === 0) {
+      return { type: 'answered', critic: this.#request.model.critic };
+    }
     // As with max_steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
     return { type: 'asked', calls: calls.length, depth: this.#request.depth + 1 };
+  }
+
+  /** What all model calls of the turn share. */
+  get #stepParts(): Omit<ModelStep, 'model' | 'request'> {
+    const { retries, prices, quotas, observer } = this.#deps;
+    return {
+      ...{ retries, prices, observer, budget: this.#budget, events: this.#events },
+      deadlineMs: this.#deadlineMs,
+      mayReplaceText: this.#request.mayReplaceText ?? false,
+      reserve: (tokens, costOf) => quotas.modelCall(this.#scope.identity, tokens, costOf),
+      answersStand: this.#answersStand,
+      onFirstText: (providerWaitMs) => this.#onFirstText(providerWaitMs),
+    };
+  }
+
+  async #critique(critic: Critic, signal: AbortSignal): Promise<TurnInput> {
+    const { identity } = this.#scope;
+    const step = {
+      ...this.#stepParts,
+      model: this.#deps.resolveModel(critic.model, identity.tenant),
+      // The person reads the verdict, and nothing else of it.
+      ...{ events: new TurnLog(this.#scope, UNREAD), onFirstText() {}, mayReplaceText: true },
+      ...{ messages: this.#messages, tenant: identity.tenant },
+    };
+    const found = await critique(critic, step, signal);
+    this.#deps.observer.critiqued(found);
+    const isRepeated = found.verdict === 'retry' && this.#superseded.length === 0;
+    this.#events.critique(found, isRepeated);
+    if (isRepeated) {
+      const asked = userMessage(revisionPrompt(found.reason));
+      this.#superseded = [...this.#messages.slice(-1), asked];
+      this.#messages.push(asked);
+      return { type: 'rejected' };
+    }
+    const verdict = found.verdict === 'retry' ? critic.otherwise : found.verdict;
+    if (verdict === 'accept') return { type: 'accepted' };
+    throw rejection(found);
   }
 
   async #callTools(step: number, signal: AbortSignal): Promise<TurnInput> {
@@ -309,9 +330,10 @@ export class Turn {
     };
   }
 
-  #remember(text: string): void {
-    if (text === '') return;
-    this.#messages.push({ role: 'assistant', content: [{ type: 'text', text }] });
+  /** What the turn adds to the conversation, without an answer that another one has replaced. */
+  #said(): ModelMessage[] {
+    const added = this.#messages.slice(this.#request.messages.length);
+    return added.filter((message) => !this.#superseded.includes(message));
   }
 
   #onFirstText(providerWaitMs: number): void {
@@ -369,22 +391,6 @@ export class Turn {
       checkpoint: this.#checkpoint,
     });
   }
-}
-
-const STOP_REASONS = {
-  end: StopReason.END,
-  length: StopReason.LENGTH,
-  filtered: StopReason.FILTERED,
-} as const satisfies Record<Reply['stop'], StopReason>;
-
-export function userMessage(text: string): ModelMessage {
-  return { role: 'user', content: [{ type: 'text', text }] };
-}
-
-export function textOf(
-  parts: readonly { readonly type: string; readonly text?: string }[],
-): string {
-  return parts.map((part) => (part.type === 'text' ? part.text : '')).join('');
 }
 
 const UNOPENED: Toolbox = {

@@ -35,7 +35,7 @@ export interface TurnWatch {
   within<T>(run: () => Promise<T>): Promise<T>;
 }
 
-export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'runNested'> {
+export interface TurnsDeps extends Omit<TurnDeps, 'observer' | 'resolveModel' | 'runNested'> {
   readonly models: Models;
   readonly limits: TurnLimits;
   readonly slots: TurnSlots;
@@ -168,7 +168,9 @@ export class Turns {
     };
     const { observer, within } = this.#deps.watch(request.scope, options);
     const runNested: TurnDeps['runNested'] = (nested, stop) => this.#runNested(nested, stop);
-    const turn = new Turn(request, { ...this.#deps, observer, runNested }, log);
+    const resolveModel: TurnDeps['resolveModel'] = (...alias) =>
+      this.#deps.models.resolve(...alias);
+    const turn = new Turn(request, { ...this.#deps, observer, resolveModel, runNested }, log);
     return within(() => turn.run(signal));
   }
 

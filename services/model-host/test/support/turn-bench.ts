@@ -56,6 +56,7 @@ const quiet: TurnObserver = {
   providerEnded() {},
   charged() {},
   fellBack() {},
+  critiqued() {},
   unreadable() {},
   unrecorded() {},
   ended() {},

@@ -608,6 +608,14 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
     case: "deviceUnavailable";
   } | {
     /**
+     * A critic judged the answer.
+     *
+     * @generated from field: zerolatency.agent.v1.Critique critique = 21;
+     */
+    value: Critique;
+    case: "critique";
+  } | {
+    /**
      * A provider's reply broke off.
      *
      * @generated from field: zerolatency.agent.v1.ProviderInterrupted provider_interrupted = 20;
@@ -622,6 +630,47 @@ export declare type ChatEvent = Message$1<"zerolatency.agent.v1.ChatEvent"> & {
  * Use `create(ChatEventSchema)` to create a new message.
  */
 export declare const ChatEventSchema: GenMessage<ChatEvent>;
+
+/**
+ * What the critic of a model alias says of an answer.
+ *
+ * @generated from message zerolatency.agent.v1.Critique
+ */
+export declare type Critique = Message$1<"zerolatency.agent.v1.Critique"> & {
+  /**
+   * Its verdict, or the one that the configuration has for a critic that fails.
+   *
+   * @generated from field: zerolatency.agent.v1.CritiqueVerdict verdict = 1;
+   */
+  verdict: CritiqueVerdict;
+
+  /**
+   * Why, for people; empty when there is no reason.
+   *
+   * @generated from field: string reason = 2;
+   */
+  reason: string;
+
+  /**
+   * The text of this turn up to here does not count; the answer begins anew.
+   *
+   * @generated from field: bool supersedes = 3;
+   */
+  supersedes: boolean;
+
+  /**
+   * Set when the critic gave no verdict.
+   *
+   * @generated from field: zerolatency.errors.v1.Error error = 4;
+   */
+  error?: Error | undefined;
+};
+
+/**
+ * Describes the message zerolatency.agent.v1.Critique.
+ * Use `create(CritiqueSchema)` to create a new message.
+ */
+export declare const CritiqueSchema: GenMessage<Critique>;
 
 /**
  * The device of the turn cannot be reached.
@@ -1322,6 +1371,46 @@ export enum Role {
  * Describes the enum zerolatency.agent.v1.Role.
  */
 export declare const RoleSchema: GenEnum<Role>;
+
+/**
+ * The verdict of a critic.
+ *
+ * @generated from enum zerolatency.agent.v1.CritiqueVerdict
+ */
+export enum CritiqueVerdict {
+  /**
+   * Never sent.
+   *
+   * @generated from enum value: CRITIQUE_VERDICT_UNSPECIFIED = 0;
+   */
+  UNSPECIFIED = 0,
+
+  /**
+   * The answer stands.
+   *
+   * @generated from enum value: CRITIQUE_VERDICT_ACCEPT = 1;
+   */
+  ACCEPT = 1,
+
+  /**
+   * The model should answer again. It does so once, and then supersedes is set.
+   *
+   * @generated from enum value: CRITIQUE_VERDICT_RETRY = 2;
+   */
+  RETRY = 2,
+
+  /**
+   * There should be no answer; the turn ends with turn.rejected.
+   *
+   * @generated from enum value: CRITIQUE_VERDICT_STOP = 3;
+   */
+  STOP = 3,
+}
+
+/**
+ * Describes the enum zerolatency.agent.v1.CritiqueVerdict.
+ */
+export declare const CritiqueVerdictSchema: GenEnum<CritiqueVerdict>;
 
 /**
  * How a call ended.

@@ -13,6 +13,7 @@ const PHASES = {
   admitted: ['tools opened', 'host'],
   planning: ['model', 'model'],
   reflecting: ['model', 'model'],
+  critiquing: ['critic', 'model'],
   acting: ['tools called', 'tools'],
   responding: ['recorded', 'host'],
 };
