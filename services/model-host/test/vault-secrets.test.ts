@@ -22,7 +22,7 @@ async function world(t: TestContext, changes: Partial<VaultSettings> = {}) {
       auth: { tokenFile },
       ...changes,
     },
-    { nowMs: () => clock.nowMs, onStale: (_reference, reason) => stale.push(reason) },
+    { nowMs: () => clock.nowMs, onRead: (_reference, fault) => fault && stale.push(fault) },
   );
   t.after(() => secrets.close());
   const change = (key: string) => vault.secrets.set('secret/providers/claude', { key });

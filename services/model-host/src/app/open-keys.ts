@@ -35,8 +35,8 @@ export async function openKeys(
   const shared = providers.vendors.map(({ name, key }) => [name, key] as const);
   const keys = new KeyTable(new Map(shared));
   const faults = new KeyFaults(log);
-  const onStale = (reference: string, reason: ZlError) => faults.note(reference, reason);
-  const vault = secrets.vault && (await VaultSecrets.open(secrets.vault, { onStale }));
+  const onRead = (reference: string, fault: ZlError | undefined) => faults.note(reference, fault);
+  const vault = secrets.vault && (await VaultSecrets.open(secrets.vault, { onRead }));
   const readKey = async (key: ProviderKey, isRefused = false) => {
     const secret =
       'vault' in key
@@ -51,6 +51,7 @@ export async function openKeys(
     const references = Object.values(value.tenants).flatMap((tenant) => Object.values(tenant.keys));
     if (references.some((key) => 'vault' in key)) vaultOf(vault);
     keys.use(value);
+    faults.forget();
   };
   const setting = 'providers.tenantKeysFile';
   const table = await watchTable({ file: providers.tenantKeysFile, setting, use, log });
@@ -70,7 +71,8 @@ export async function openKeys(
       if (key === undefined) return undefined;
       try {
         const secret = await readKey(key, isRefused);
-        faults.note(nameOf(key), undefined);
+        // A secret of Vault may be an old one that cannot be read again.
+        if (!('vault' in key)) faults.note(nameOf(key), undefined);
         return secret;
       } catch (cause) {
         faults.note(nameOf(key), fromUnknown(cause));
@@ -110,6 +112,11 @@ class KeyFaults {
 
   get size(): number {
     return this.#faults.size;
+  }
+
+  /** References that nobody uses any more must not stay in the report; the others are noted again. */
+  forget(): void {
+    this.#faults.clear();
   }
 
   note(reference: string, reason: ZlError | undefined): void {

@@ -11,8 +11,8 @@ export interface ReadOptions {
 
 export interface VaultSecretsOptions {
   readonly nowMs?: () => number;
-  /** A known secret could not be read again, and stays in use. */
-  readonly onStale?: (reference: string, reason: ZlError) => void;
+  /** After each answer of Vault; with the reason when a known secret could not be read again and stays in use. */
+  readonly onRead?: (reference: string, fault: ZlError | undefined) => void;
 }
 
 interface Known {
@@ -53,7 +53,7 @@ export class VaultSecrets {
   private constructor(vault: VaultClient, refreshMs: number, options: VaultSecretsOptions) {
     this.#vault = vault;
     this.#refreshMs = refreshMs;
-    this.#options = { nowMs: () => performance.now(), onStale() {}, ...options };
+    this.#options = { nowMs: () => performance.now(), onRead() {}, ...options };
   }
 
   /** Asks nothing yet. */
@@ -78,7 +78,7 @@ export class VaultSecrets {
     const isDue = isRefused ? nowMs >= known.readMs + MIN_REREAD_MS : nowMs >= known.freshUntilMs;
     if (!isDue) return known.secret;
     const again = this.#readOnce(reference).catch((reason: unknown) => {
-      if (reason instanceof ZlError) this.#options.onStale(reference, reason);
+      if (reason instanceof ZlError) this.#options.onRead(reference, reason);
       return known.secret;
     });
     return isRefused ? again : known.secret;
@@ -109,6 +109,7 @@ export class VaultSecrets {
       const readMs = this.#options.nowMs();
       const freshMs = Math.min(this.#refreshMs, answer.leaseMs || this.#refreshMs);
       this.#known.set(reference, { secret, readMs, freshUntilMs: readMs + freshMs });
+      this.#options.onRead(reference, undefined);
       return secret;
     } catch (reason) {
       // Vault says that the secret is gone, or not for this host any more.
