@@ -170,7 +170,7 @@ export interface HostSettings {
       readonly [k: string]: Quota;
     };
     /**
-     * Host pods of the pool. Without Redis, and while it is away, each pod grants this share of every limit of tenants and users: at least one turn, and one request that needs all of its share.
+     * Host pods of the pool. Without Redis, and while it is away, each pod grants an equal share of every limit of tenants and users, but at least one turn and one request at a time.
      */
     readonly pods: number;
     /**
@@ -193,7 +193,7 @@ export interface HostSettings {
       };
     };
     /**
-     * A decision that takes Redis longer is taken by the pod alone, and so are all others until Redis answers in time again.
+     * If Redis takes longer to decide, the pod decides alone until Redis answers in time again.
      */
     readonly redisTimeout: string;
   };
@@ -632,7 +632,7 @@ export interface Rate4 {
   readonly burst?: number;
 }
 /**
- * What the host pods of a pool share; the same for all of them. Without it each pod is alone. Nothing that must last is in it: while it is away, a pod goes on by itself.
+ * What the host pods of a pool share; the same for all of them. It holds nothing that must last: while it is away, each pod goes on by itself.
  */
 export interface Redis {
   /**

@@ -271,7 +271,7 @@ test(
 );
 
 test(
-  '[HOST-12] a Redis that hangs, forgets everything or kills a script refuses nobody',
+  '[HOST-12] a Redis that hangs, has forgotten everything or holds what is not ours refuses nobody',
   needsRedis(),
   async (t) => {
     const dir = tempDir(t);
