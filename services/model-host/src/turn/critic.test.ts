@@ -79,7 +79,9 @@ test('[HOST-02] a superseded answer does not enter the conversation', async () =
   const { bench } = judged(['three', 'four'], [RETRY, ACCEPT]);
   const { turn } = startTurn(bench, 'how many?');
   const { messages } = await turn.ended;
-  assert.deepEqual(messages, [{ role: 'assistant', content: [{ type: 'text', text: 'four' }] }]);
+  assert.deepEqual(messages, [
+    { role: 'assistant', provider: 'mock', content: [{ type: 'text', text: 'four' }] },
+  ]);
 });
 
 test('[HOST-02] a critic that is never content decides by its configuration after one retry', async () => {
