@@ -5,4 +5,3 @@ export {
   PostgresLedgers,
   sourceIn,
 } from './postgres-ledgers.ts';
-export { LEDGER_SCHEMA } from './schema.ts';
