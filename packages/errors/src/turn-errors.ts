@@ -50,7 +50,7 @@ export const TURN_ERRORS = {
   'chat.events_lost': {
     code: 'OUT_OF_RANGE',
     retryable: false,
-    help: 'A turn keeps a bounded window of its events; read from a later sequence.',
+    help: 'The further events of the turn are not kept or did not reach this pod, and it may still run; resume it again, or see its calls with "zl audit show --turn <id>".',
   },
   'turn.not_found': {
     code: 'NOT_FOUND',

@@ -51,7 +51,7 @@ export interface ChatSessionOptions extends ProvenIdentity {
 interface CurrentTurn extends Omit<FoundTurn, 'log'> {
   readonly turnId: string;
   readonly survivesDisconnect: boolean;
-  /** Began on another stream, so that the end of this one is nothing to it. */
+  /** It began on another stream, and continues when this one ends. */
   readonly isFollowed: boolean;
 }
 
@@ -166,7 +166,7 @@ export class ChatSession {
     });
   }
 
-  /** An empty id cancels the running turn, whichever it is; a turn that is not found is none. */
+  /** An empty id cancels the running turn, whichever it is. A turn that is not found is ignored. */
   cancel(turnId: string): void {
     const error = new ZlError('turn.cancelled', 'the client cancelled the turn');
     const { identity, logs } = this.#options;

@@ -14,7 +14,7 @@ export interface KeptTurn {
 }
 
 export interface FoundTurn extends Omit<KeptTurn, 'owner'> {
-  /** On another pod, so this pod may stop without it. */
+  /** It runs on another pod, so this pod may stop before it ends. */
   readonly isElsewhere: boolean;
 }
 
@@ -33,12 +33,12 @@ export interface TurnLogsBounds {
   readonly turn: TurnLogBounds;
   /** How long the log of a turn outlives it. */
   readonly windowMs: number;
-  /** Of turns that have ended; those that run are bounded by their number. */
+  /** For turns that have ended; running turns are bounded by their number. */
   readonly maxBytesPerTenant: number;
   readonly maxBytesPerPod: number;
 }
 
-/** One answer to an unknown turn, to a foreign one and to one that is gone. */
+/** The same answer for an unknown turn, a foreign one, and one that is no longer kept. */
 export function turnNotFound(): ZlError {
   const message = 'no turn of this user has this id, or its events are no longer kept';
   return new ZlError('turn.not_found', message);
@@ -84,7 +84,7 @@ export class PodTurnLogs implements TurnLogs {
     this.#nowMs = nowMs;
   }
 
-  /** Of the turns that have ended. */
+  /** What the ended turns take. */
   get bytes(): number {
     return this.#bytes;
   }

@@ -23,7 +23,7 @@ export function decodeBatch(bytes: Uint8Array): TurnEvent[] {
   return events;
 }
 
-/** From a pod of a later release. */
+/** Written by a pod of a later release. */
 const UNKNOWN: TurnEvent = {
   case: 'streamGap',
   value: { reason: 'this pod does not know the event' },

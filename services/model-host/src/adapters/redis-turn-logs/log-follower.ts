@@ -20,7 +20,7 @@ const ROUND_MS = 50;
 const ENTRIES_PER_READ = 256;
 /** A pod that Redis has just come back to renews its leases within this time. */
 export const LAPSED_MS = 3000;
-/** Until a log that is gone, or a Redis that is away, counts as lost. */
+/** After this time a log that is gone, or a Redis that is away, counts as lost. */
 const GONE_MS = 2 * LEASE_MS;
 
 /** Reads turns of other pods: one loop for all readers of this pod. */
@@ -193,7 +193,7 @@ export class FollowedTurn {
     return decodeBatch(seal.open(stored, `${turnId} ${last}`));
   }
 
-  /** Its pod writes a log that Redis has lost again, so it may come back. */
+  /** Its pod writes the log again after Redis has lost it. */
   #onGone(nowMs: number): void {
     this.#goneSinceMs ??= nowMs;
     if (nowMs - this.#goneSinceMs >= GONE_MS) this.#end(lost('Redis no longer has them'));
@@ -215,7 +215,7 @@ function lost(reason: string): ZlError {
   return new ZlError('chat.events_lost', message, { happened: 'may have run' });
 }
 
-/** Nobody knows how far its tools were. */
+/** Its tools may have run. */
 function podLost(): ZlError {
   const message = 'the pod that ran the turn is gone';
   return new ZlError('turn.lost', message, { happened: 'may have run' });

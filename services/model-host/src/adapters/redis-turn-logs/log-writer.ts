@@ -6,26 +6,26 @@ import { encodeBatch } from './batch.ts';
 import { APPEND, keysOf } from './scripts.ts';
 import type { Seal, Sealing } from './sealing.ts';
 
-/** failed: asked again later. fenced: another pod has ended the log. lost: too far behind to go on. */
+/** failed: tried again later. fenced: another pod has ended the copy. lost: it was too far behind. */
 export type AppendResult = 'written' | 'failed' | 'fenced' | 'lost';
 
 export interface LogWriterOptions {
   readonly redis: Pick<ScriptRunner, 'run'>;
   readonly sealing: Sealing;
-  /** Of this process. */
+  /** Names this process, the only writer of its logs. */
   readonly pod: string;
   /** How long a log outlives its turn. */
   readonly windowMs: number;
   readonly onAppend: (result: AppendResult) => void;
 }
 
-/** Events of so long go in one append; a client that comes back cannot notice it. */
+/** One append takes the events of this long; a client that comes back does not notice the delay. */
 const BATCH_MS = 20;
 /** One append at most, unless a single event is larger. */
 const MAX_BATCH_BYTES = 256 * 1024;
-/** Between two signs of life of a silent turn; a cancel from another pod waits as long. */
+/** Interval of lease renewals; a cancel from another pod waits up to this long in a silent turn. */
 const BEAT_MS = 1000;
-/** A turn without a sign of life for so long has lost its pod. */
+/** A turn whose lease was not renewed for this long may have lost its pod. */
 export const LEASE_MS = 5 * BEAT_MS;
 
 interface Pending {
@@ -34,8 +34,8 @@ interface Pending {
 }
 
 /**
- * Copies the logs of this pod to Redis. The turn never waits for it: it reads the log as any other
- * reader does, at its own pace, and a log that drops events before they are copied ends as lost there.
+ * Copies the logs of this pod to Redis. It reads a log at its own pace, as any reader does, and the
+ * turn never waits for it. A copy ends as broken when the log drops events before they are copied.
  */
 export class LogWriter {
   readonly #options: LogWriterOptions;
@@ -92,7 +92,7 @@ interface WrittenTurnOptions extends Omit<LogWriterOptions, 'sealing'> {
 }
 
 class WrittenTurn implements LogListener {
-  /** A copy holds no turn up. */
+  /** The copy never delays a turn. */
   readonly takenBytes = Number.POSITIVE_INFINITY;
   isOver = false;
   #hasFailed = false;
@@ -175,7 +175,7 @@ class WrittenTurn implements LogListener {
     this.#begins = false;
     this.#pending = undefined;
     if (pending !== undefined) this.#next = pending.last + 1;
-    // Redis holds only what a pod has checked; whoever writes into it by hand is not one.
+    // The pod that asked has checked the owner; others may have written into Redis.
     if (cancel === this.#owner) {
       this.#turn.cancel(new ZlError('turn.cancelled', 'the client cancelled the turn'));
     }

@@ -6,7 +6,7 @@ export interface SealingKey {
   readonly secret: string;
 }
 
-/** Turns bytes into what Redis stores, and back. `place` is what only this entry may stand for. */
+/** Turns bytes into what Redis stores, and back. An entry opens only in the place it was sealed for. */
 export interface Seal {
   close(bytes: Uint8Array, place: string): string;
   /** @throws chat.events_lost for anything that no pod has sealed for this place. */
@@ -17,7 +17,7 @@ const CIPHER = 'aes-256-gcm';
 const KEY_BYTES = 32;
 const NONCE_BYTES = 12;
 const TAG_BYTES = 16;
-/** HKDF spreads a secret, and does not stretch a short one. */
+/** HKDF does not strengthen a short secret. */
 export const MIN_SECRET_BYTES = 32;
 
 /** Without keys the content is stored as it is. */
