@@ -19,7 +19,6 @@ import {
 
 const tool = () => ({ content: 'said by the tool' });
 const TOOLS = { 'fs.list': tool, 'fs.read': tool };
-const LATE = { ...BOUNDS, firstByteMs: 100, idleMs: 100 };
 
 async function vendors(t: TestContext) {
   const servers = new Map<string, VendorServer>();
@@ -27,7 +26,7 @@ async function vendors(t: TestContext) {
   for (const type of VENDOR_TYPES) {
     const server = await vendorServer(t, sendsEvents(answerOf(type)));
     servers.set(type, server);
-    providers[type] = await providerOf(t, type, server, { bounds: LATE });
+    providers[type] = await providerOf(t, type, server);
   }
   const serverOf = (type: string) => servers.get(type)!;
   return { serverOf, providers };
@@ -73,6 +72,10 @@ test('[PROV-03] every vendor goes on with a conversation in which any other one 
 test('[PROV-03] [OPS-04] a vendor that is down, hangs, throttles or breaks off is replaced by the next target', async (t) => {
   const { serverOf, providers } = await vendors(t);
   const started = eventsOf('openai-chat').subarray(0, 600);
+  const hanging: Readonly<Record<string, Partial<typeof BOUNDS>>> = {
+    'hanging before its reply': { firstByteMs: 100 },
+    'hanging in its reply': { idleMs: 500 },
+  };
   const faults: Readonly<Record<string, Answer>> = {
     down: (response) => void response.destroy(),
     'in error': sendsError(500),
@@ -88,9 +91,13 @@ test('[PROV-03] [OPS-04] a vendor that is down, hangs, throttles or breaks off i
     },
   };
   for (const [fault, answer] of Object.entries(faults)) {
-    serverOf('openai-chat').answer = answer;
+    const server = serverOf('openai-chat');
+    server.answer = answer;
+    const bounds = { ...BOUNDS, ...hanging[fault] };
+    const faulty = await providerOf(t, 'openai-chat', server, { bounds });
     const targets = targetsOf('openai-chat', 'anthropic');
-    const bench = turnBench({ deps: { models: modelsOf({ main: { targets } }, providers) } });
+    const models = modelsOf({ main: { targets } }, { ...providers, 'openai-chat': faulty });
+    const bench = turnBench({ deps: { models } });
     const events = await runTurn(bench, 'go', { mayReplaceText: true });
     assert.equal(events.at(-1)?.event.case, 'assistantDone', fault);
     const at = events.findIndex(({ event }) => event.case === 'providerInterrupted');
