@@ -235,9 +235,7 @@ export class Turn {
     this.#calls = calls;
     const said = assistantMessage(this.#reply, calls);
     if (said !== undefined) this.#messages.push(said);
-    if (calls.length === 0) {
-      return { type: 'answered', critic: this.#request.model.critic };
-    }
+    if (calls.length === 0) return { type: 'answered', critic: this.#request.model.critic };
     // As with max_steps: a tool must not run when no model call could read its result.
     this.#budget.refuseWhenSpent();
     return { type: 'asked', calls: calls.length, depth: this.#request.depth + 1 };
