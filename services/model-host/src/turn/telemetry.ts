@@ -42,6 +42,7 @@ export interface FirstToken {
 
 export class TurnClock {
   readonly #startedMs: number;
+  readonly queuedUs: number;
   #firstTextUs: number | undefined;
   /** Spent in the queue, on model calls and tools before the first text. */
   #waitedMs: number;
@@ -49,6 +50,7 @@ export class TurnClock {
   constructor(queuedMs = 0) {
     this.#startedMs = performance.now() - queuedMs;
     this.#waitedMs = queuedMs;
+    this.queuedUs = queuedMs * 1000;
   }
 
   get firstTextUs(): number {

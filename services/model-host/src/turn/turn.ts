@@ -375,7 +375,6 @@ export class Turn {
 
   #reportDone(steps: number): void {
     const { stop, target } = this.#reply;
-    const { queuedMs = 0 } = this.#request;
     this.#events.done({
       reason: STOP_REASONS[stop],
       usage: usageOf(this.#budget.spentInAll),
@@ -385,7 +384,7 @@ export class Turn {
       model: target?.model ?? '',
       timeToFirstToken: durationFromMicros(this.#clock.firstTextUs),
       total: durationFromMicros(this.#clock.totalUs),
-      ...(queuedMs > 0 && { queued: durationFromMicros(queuedMs * 1000) }),
+      ...(this.#clock.queuedUs > 0 && { queued: durationFromMicros(this.#clock.queuedUs) }),
       checkpoint: this.#checkpoint,
     });
   }
