@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { CATALOGUE } from '@zerolatency/errors';
+import { TurnLimitsSchema } from '@zerolatency/proto/agent';
 import bridge from '../../../contracts/config/device-bridge.schema.json' with { type: 'json' };
 import host from '../../../contracts/config/model-host.schema.json' with { type: 'json' };
 import relay from '../../../contracts/config/tool-relay.schema.json' with { type: 'json' };
@@ -27,7 +28,7 @@ const NAMES = new Set(
     [...JSON.stringify(schema).matchAll(/"(\w+)":\{/g)].map(([, name]) => name),
   ),
 );
-const TURN_LIMITS = ['limits.timeout', 'max_steps', 'max_tool_depth'];
+const TURN_LIMITS = ['limits.timeout', ...TurnLimitsSchema.fields.map(({ name }) => name)];
 
 test('[CLI-02] every setting that a help text names exists', () => {
   for (const { id, help } of helps) {

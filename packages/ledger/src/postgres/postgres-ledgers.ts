@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import {
+  type Migrations,
   migrate,
   openPostgres,
   type Postgres,
@@ -10,7 +11,6 @@ import {
 import type { LedgerSource } from '../store.ts';
 import { postgresSource } from './postgres-source.ts';
 import { newWriter, PostgresStore, type StoreOptions } from './postgres-store.ts';
-import { LEDGER_SCHEMA } from './schema.ts';
 
 /** A host that shows no life for four beats has left its ledger, so one is ended within 30 s. */
 const BEAT_EVERY_MS = 4_000;
@@ -149,3 +149,34 @@ async function assertDurable(sql: Sql): Promise<void> {
     );
   }
 }
+
+/** A released step never changes: another one follows it. */
+const LEDGER_SCHEMA: Migrations = {
+  schema: 'zl_ledger',
+  steps: [
+    `CREATE TABLE zl_ledger.ledgers (
+       ledger_id text PRIMARY KEY CHECK (ledger_id ~ '^[0-9a-f]{32}$'),
+       origin text NOT NULL,
+       writer text NOT NULL,
+       epoch bigint NOT NULL DEFAULT 0,
+       beat bigint NOT NULL DEFAULT 0,
+       checkpoint text,
+       checkpoint_size bigint NOT NULL DEFAULT 0,
+       opened_at timestamptz NOT NULL DEFAULT now(),
+       ended_at timestamptz
+     );
+     CREATE INDEX ledgers_open ON zl_ledger.ledgers (origin) WHERE ended_at IS NULL;
+     CREATE TABLE zl_ledger.records (
+       ledger_id text NOT NULL,
+       index bigint NOT NULL CHECK (index >= 0),
+       begins_segment boolean NOT NULL,
+       line text NOT NULL,
+       PRIMARY KEY (ledger_id, index)
+     );
+     CREATE INDEX records_segments ON zl_ledger.records (ledger_id, index) WHERE begins_segment;
+     CREATE TABLE zl_ledger.bundles (
+       digest text PRIMARY KEY,
+       body text NOT NULL
+     )`,
+  ],
+};
