@@ -81,6 +81,15 @@ export function queueWaits(registry: Registry): NonNullable<TurnSlotsOptions['on
   return (seconds, outcome) => waits.labels({ outcome }).observe(seconds);
 }
 
+const LIMIT_LABELS = {
+  requests: 'requests',
+  inputTokens: 'input_tokens',
+  outputTokens: 'output_tokens',
+  toolCalls: 'tool_calls',
+  usd: 'usd',
+  turns: 'turns',
+} as const;
+
 export function quotaMetrics(registry: Registry): QuotaMetrics {
   const decisions = metric(registry, 'zl_host_limit_decisions_total');
   const refusals = metric(registry, 'zl_host_limit_refusals_total');
@@ -89,7 +98,7 @@ export function quotaMetrics(registry: Registry): QuotaMetrics {
   return {
     decided: (by, isTaken) =>
       decisions.labels({ by, result: isTaken ? 'admitted' : 'refused' }).inc(),
-    refused: (owner, limit) => refusals.labels({ owner, limit }).inc(),
+    refused: (owner, limit) => refusals.labels({ owner, limit: LIMIT_LABELS[limit] }).inc(),
     switched: (to) => switches.labels({ to }).inc(),
   };
 }
