@@ -21,6 +21,18 @@ const SECRET = `ghp_${'Zx8K'.repeat(9)}`;
 const UNMOVED: Readonly<Record<(typeof CALL_SERVICES)[number], readonly string[]>> = {
   'model-host': [
     'zl_host_call_resumes_total',
+    // With a critic, a Redis, limits, a model table or key sets at URLs.
+    'zl_host_critiques_total',
+    'zl_host_limit_decisions_total',
+    'zl_host_limit_refusals_total',
+    'zl_host_limit_switches_total',
+    'zl_host_model_tables_read_total',
+    'zl_host_turn_log_appends_total',
+    'zl_identity_key_set_reads_total',
+    'zl_host_provider_fallbacks_total',
+    'zl_host_resumes_total',
+    'zl_host_turn_queue_seconds',
+    'zl_host_unreadable_replies_total',
     // The mock provider is free.
     'zl_host_cost_usd_total',
     'zl_host_deltas_merged_total',
