@@ -6,7 +6,8 @@ export {
   verifyCheckpoint,
 } from './checkpoint.ts';
 export type { LedgerObserver } from './commit-queue.ts';
-export type { LedgerDisk, SegmentFile } from './file-store.ts';
+export { exportLedger } from './export.ts';
+export { type LedgerDisk, type SegmentFile, sourceOf } from './file-store.ts';
 export {
   type Appended,
   type Ledger,

@@ -1,10 +1,10 @@
 import { mkdir, readdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { TestContext } from 'node:test';
-import { openLedger } from '@zerolatency/ledger';
+import { type Ledger, openLedger } from '@zerolatency/ledger';
 import { currentBundle } from '@zerolatency/policy/testing';
 import { type Receipt, signReceipt } from '@zerolatency/receipts';
-import { digestOf, generateKeyPair, signerFromPem } from '@zerolatency/signing';
+import { digestOf, generateKeyPair, type Signer, signerFromPem } from '@zerolatency/signing';
 import { tempDir } from '@zerolatency/testing';
 import { fakeTerminal } from './fake-terminal.ts';
 import { runZl } from './installed.ts';
@@ -46,6 +46,26 @@ export async function audited(t: TestContext, change: Partial<Receipt> = {}) {
   await mkdir(join(dir, 'keys'));
   await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
   const ledger = await openLedger({ dir: ledgerDir, signer, origin: 'zerolatency/test' });
+  await recordCall(ledger, signer, change);
+  await ledger.close();
+  const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];
+  const zl = (...args: string[]) => runZl(fakeTerminal({ cwd: dir }), ['audit', ...args]);
+  return {
+    dir,
+    ledgerDir,
+    signer,
+    verify: (...more: string[]) => zl('verify', ledgerDir, ...keys, ...more),
+    show: (...more: string[]) => zl('show', ledgerDir, ...more),
+    zl,
+  };
+}
+
+/** Four records of a host that ran one call and stopped. */
+export async function recordCall(
+  ledger: Ledger,
+  signer: Signer,
+  change: Partial<Receipt> = {},
+): Promise<void> {
   const { tool, ...known } = { ...receipt(), ...change };
   const { role: _, outcome: __, errorId: ___, elapsedUs: ____, startedAt: _____, ...facts } = known;
   ledger.keepBundle(policyDigest, bundle);
@@ -63,17 +83,6 @@ export async function audited(t: TestContext, change: Partial<Receipt> = {}) {
     body: { callId: CALL_ID, argumentSalt: ARGUMENT_SALT, receipt: envelope },
   });
   await ledger.append({ kind: 'host.stopped', body: { version: '1.2.3' } });
-  await ledger.close();
-  const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];
-  const zl = (...args: string[]) => runZl(fakeTerminal({ cwd: dir }), ['audit', ...args]);
-  return {
-    dir,
-    ledgerDir,
-    signer,
-    verify: (...more: string[]) => zl('verify', ledgerDir, ...keys, ...more),
-    show: (...more: string[]) => zl('show', ledgerDir, ...more),
-    zl,
-  };
 }
 
 export async function segmentOf(dir: string): Promise<string> {

@@ -27,6 +27,7 @@ const DONE: Ending = [ok, /./];
 const NO_HOST: Ending = [unreachable, /host\.unreachable: .*\n.*"zl up" starts it/];
 const NO_RELAY: Ending = [unreachable, /relay\.unreachable: .*\n.*"zl doctor" names the hop/];
 const NO_LEDGER: Ending = [failed, /holds no ledger; name the folder that ledger\.dir/];
+const NO_SECRET: Ending = [failed, /the secret in environment variable NONE is missing/];
 const MISSING_ARGUMENT: Ending = [usage, /missing required argument .*\n.*--help/];
 const MISSING_OPTION: Ending = [usage, /required option .* not specified\n.*--help/];
 
@@ -111,8 +112,18 @@ const COMMANDS: Readonly<Record<string, Endings | undefined>> = {
     wrong: [[], ...MISSING_ARGUMENT],
   },
   'manifest show': { args: [], empty: NOTHING, stopped: DONE },
-  'audit show': { args: [], empty: NOTHING, stopped: NO_LEDGER },
-  'audit verify': { args: [], empty: NOTHING, stopped: NO_LEDGER },
+  'audit show': {
+    args: [],
+    empty: NOTHING,
+    stopped: NO_LEDGER,
+    wrong: [['--ledger', '0123'], usage, /name the database of the ledger with --postgres/],
+  },
+  'audit verify': {
+    args: [],
+    empty: NOTHING,
+    stopped: NO_LEDGER,
+    wrong: [['ledger', '--postgres', 'env:NONE'], usage, /either the folder ledger or --postgres/],
+  },
   'audit prove': {
     args: ['--record', '1'],
     empty: NOTHING,
@@ -124,6 +135,18 @@ const COMMANDS: Readonly<Record<string, Endings | undefined>> = {
     empty: [failed, /is neither a \.pem file nor a folder of them/],
     stopped: NO_FILE,
     wrong: [[], ...MISSING_ARGUMENT],
+  },
+  'audit list': {
+    args: ['--postgres', 'env:NONE'],
+    empty: NO_SECRET,
+    stopped: NO_SECRET,
+    wrong: [['--postgres', 'NONE'], usage, /--postgres takes env:NAME or file:PATH/],
+  },
+  'audit export': {
+    args: ['out', '--postgres', 'env:NONE'],
+    empty: NO_SECRET,
+    stopped: NO_SECRET,
+    wrong: [['out'], usage, /name the database of the ledger with --postgres/],
   },
   doctor: {
     args: [],

@@ -1,5 +1,6 @@
 import { ZlError } from '@zerolatency/errors';
 import {
+  expectMigrated,
   type Migrations,
   migrate,
   openPostgres,
@@ -116,6 +117,7 @@ export interface LedgerListing {
 
 /** For readers, who need no more than SELECT. */
 export async function listLedgers(postgres: Postgres): Promise<readonly LedgerListing[]> {
+  await expectMigrated(postgres, LEDGER_SCHEMA);
   const { rows } = await postgres.query<LedgerListing>(
     `SELECT ledger_id AS "ledgerId", origin, opened_at AS "openedAt", ended_at AS "endedAt"
      FROM zl_ledger.ledgers ORDER BY opened_at, ledger_id`,

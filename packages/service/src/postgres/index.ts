@@ -1,4 +1,4 @@
-export { type Migrations, migrate } from './migrate.ts';
+export { expectMigrated, type Migrations, migrate } from './migrate.ts';
 export {
   openPostgres,
   type Postgres,

@@ -32,6 +32,23 @@ export async function migrate(postgres: Postgres, { schema, steps }: Migrations)
     .catch((reason) => refuse(reason, { postgres, schema }));
 }
 
+/** For readers, which change nothing. */
+export async function expectMigrated(
+  postgres: Postgres,
+  { schema, steps }: Migrations,
+): Promise<void> {
+  const version = await versionOf(postgres, schema).catch((reason) => {
+    if (!isForbidden(reason)) throw reason;
+    const grants = `USAGE on schema ${schema}, and SELECT on its tables`;
+    const what = `this user may not read ${schema} in ${postgres.name}: grant it ${grants}`;
+    throw new ZlError('config.invalid', what, { cause: reason });
+  });
+  if (version === steps.length) return;
+  if (version > steps.length) throw newer(postgres, { schema, version });
+  const what = `${postgres.name} has no schema ${schema} of this version`;
+  throw new ZlError('config.invalid', `${what}: start a host of this version with this database`);
+}
+
 /** 0 before the first migration. */
 async function versionOf(sql: Sql, schema: string): Promise<number> {
   const table = `${schema}.version`;
@@ -56,11 +73,13 @@ function refuse(
   reason: unknown,
   { postgres: { name }, schema }: { readonly postgres: Postgres; readonly schema: string },
 ): never {
-  const cause = reason instanceof Error ? reason.cause : undefined;
-  if (!(cause instanceof Error && 'code' in cause && cause.code === INSUFFICIENT_PRIVILEGE)) {
-    throw reason;
-  }
+  if (!isForbidden(reason)) throw reason;
   const what = `${name} has no schema ${schema} of this version, and this user may not create it`;
   const remedy = 'start one host as the owner of the database';
-  throw new ZlError('config.invalid', `${what}: ${remedy}`, { cause });
+  throw new ZlError('config.invalid', `${what}: ${remedy}`, { cause: reason });
+}
+
+function isForbidden(reason: unknown): boolean {
+  const cause = reason instanceof Error ? reason.cause : undefined;
+  return cause instanceof Error && 'code' in cause && cause.code === INSUFFICIENT_PRIVILEGE;
 }

@@ -17,6 +17,8 @@ export interface PostgresDeps {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Runs on each new connection before its first statement; a rejection refuses the connection. */
   readonly onConnect?: (sql: Sql) => Promise<void>;
+  /** What errors call the two settings. */
+  readonly names?: { readonly url: string; readonly tls: string };
 }
 
 export interface Sql {
@@ -44,6 +46,8 @@ interface PostgresAddress {
   readonly database: string;
 }
 
+const SETTING_NAMES = { url: 'postgres.url', tls: 'postgres.tls' };
+
 const DEFAULT_PORT = 5432;
 
 /** A frozen server keeps the client from saying goodbye. */
@@ -57,14 +61,15 @@ const KEEPALIVE_MS = 5_000;
 
 export async function openPostgres(
   settings: PostgresSettings,
-  { env, onConnect }: PostgresDeps,
+  { env, onConnect, names = SETTING_NAMES }: PostgresDeps,
 ): Promise<Postgres> {
   const resolve = async () =>
     parsePostgresUrl(
       await resolveSecret(settings.url, { env, readFile: (path) => readFile(path, 'utf8') }),
+      names.url,
     );
   const address = await resolve();
-  assertPrivate(address, settings);
+  assertPrivate(address, settings.tls, names.tls);
   const { host, port, user, database } = address;
   const name = `PostgreSQL ${host}:${port}/${database}`;
   const pool = new pg.Pool({
@@ -136,7 +141,8 @@ async function closePool(pool: pg.Pool): Promise<void> {
 }
 
 /** No message repeats the URL, which holds a password. */
-function parsePostgresUrl(text: string): PostgresAddress {
+function parsePostgresUrl(text: string, name: string): PostgresAddress {
+  const wrong = (why: string) => wrongUrl(name, why);
   if (!URL.canParse(text)) throw wrong('it cannot be parsed');
   const { protocol, hostname, port, username, password, pathname, search } = new URL(text);
   if (protocol !== 'postgres:' && protocol !== 'postgresql:') throw wrong('its scheme is another');
@@ -154,15 +160,19 @@ function parsePostgresUrl(text: string): PostgresAddress {
   };
 }
 
-function wrong(why: string): ZlError {
+function wrongUrl(name: string, why: string): ZlError {
   const form = 'postgres://<user>:<password>@<host>:<port>/<database>';
-  return new ZlError('config.invalid', `the secret of postgres.url is not ${form}: ${why}`);
+  return new ZlError('config.invalid', `the secret of ${name} is not ${form}: ${why}`);
 }
 
 /** What crosses a network in clear text can be read and altered there. */
-function assertPrivate({ host }: PostgresAddress, { tls }: PostgresSettings): void {
+function assertPrivate(
+  { host }: PostgresAddress,
+  tls: PostgresSettings['tls'],
+  name: string,
+): void {
   if (tls !== undefined || host === 'localhost' || host === '::1' || /^127\./.test(host)) return;
-  throw new ZlError('config.invalid', `postgres.tls is missing: ${host} is not on this machine`);
+  throw new ZlError('config.invalid', `${name} is missing: ${host} is not on this machine`);
 }
 
 function fail(name: string, cause: unknown): never {

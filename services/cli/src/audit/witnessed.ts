@@ -5,6 +5,7 @@ import {
   type Checkpoint,
   claimedCheckpoint,
   type LedgerReport,
+  type LedgerSource,
   readLedger,
   verifyCheckpoint,
 } from '@zerolatency/ledger';
@@ -29,7 +30,7 @@ export interface Witness {
   readonly others: readonly Witnessed[];
 }
 
-export async function readWitness(folder: string, ledgerDir: string): Promise<Witness> {
+export async function readWitness(folder: string, ledger: LedgerSource): Promise<Witness> {
   const names = await readdir(folder).catch((cause: Error) => {
     const what = `cannot read ${folder}: ${cause.message}`;
     throw new ZlError(
@@ -39,7 +40,7 @@ export async function readWitness(folder: string, ledgerDir: string): Promise<Wi
   });
   const files = names.filter((name) => /\.(checkpoint|refused)$/.test(name)).sort();
   const all = await Promise.all(files.map((name) => readOne(join(folder, name))));
-  const ledgerId = await ledgerIdOf(ledgerDir);
+  const ledgerId = await ledgerIdOf(ledger);
   const isOfThis = (one: Witnessed) => one.ledgerId === ledgerId;
   return { folder, ofThis: all.filter(isOfThis), others: all.filter((one) => !isOfThis(one)) };
 }
@@ -54,24 +55,28 @@ async function readOne(file: string): Promise<Witnessed> {
 }
 
 /** Empty when the first record cannot be read, which the verification reports. */
-async function ledgerIdOf(dir: string): Promise<string> {
-  const first = await readLedger(dir)
+async function ledgerIdOf(ledger: LedgerSource): Promise<string> {
+  const first = await readLedger(ledger)
     .next()
     .catch(() => undefined);
   const record = first?.value?.record;
   return record?.kind === 'ledger.opened' ? record.body.ledgerId : '';
 }
 
-/** Other ledgers that the same host signed under the same name: it has one at a time. */
+/** Other ledgers that the same host signed under the same name. In a folder it has one at a time. */
 export function replacedBy(
   { origin }: LedgerReport,
   { others }: Witness,
-  hostKeys: readonly Verifier[],
+  {
+    hostKeys,
+    besideIds = [],
+  }: { readonly hostKeys: readonly Verifier[]; readonly besideIds?: readonly string[] | undefined },
 ): readonly Witnessed[] {
   return others.filter(
     (other) =>
       !other.isRefused &&
       other.origin === origin &&
+      !besideIds.includes(other.ledgerId) &&
       verifyCheckpoint(other.note, hostKeys).value !== undefined,
   );
 }

@@ -2,6 +2,7 @@ import { ZlError } from '@zerolatency/errors';
 import {
   checkConsistency,
   checkInclusion,
+  type LedgerSource,
   type ProofVerdict,
   parseProof,
   proveConsistency,
@@ -25,12 +26,12 @@ interface Claim {
 
 export async function auditProve(
   terminal: Terminal,
-  dir: string,
+  ledger: string | LedgerSource,
   { record, since, checkpoint }: Claim & { readonly checkpoint?: string },
 ): Promise<number> {
   const kept = checkpoint === undefined ? undefined : await readText(checkpoint);
   if (since !== undefined && record === undefined) {
-    print(terminal, (await proveConsistency(dir, await readText(since), kept)).trimEnd());
+    print(terminal, (await proveConsistency(ledger, await readText(since), kept)).trimEnd());
     return EXIT_STATUS.ok;
   }
   if (record === undefined || since !== undefined) throw oneClaim();
@@ -41,7 +42,7 @@ export async function auditProve(
     );
   }
   const which = AUDIT_ID.test(record) ? { leafHash: record } : { index: Number(record) };
-  print(terminal, (await proveInclusion(dir, which, kept)).trimEnd());
+  print(terminal, (await proveInclusion(ledger, which, kept)).trimEnd());
   return EXIT_STATUS.ok;
 }
 

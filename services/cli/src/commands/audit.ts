@@ -1,12 +1,13 @@
 import { readdir } from 'node:fs/promises';
-import { join } from 'node:path';
 import { ZlError } from '@zerolatency/errors';
 import {
   type LedgerRecord,
   type LedgerReport,
+  type LedgerSource,
   peekReceipt,
   type RecordBodies,
   readLedger,
+  sourceOf,
   verifyLedger,
 } from '@zerolatency/ledger';
 import { foreignLine } from '@zerolatency/redaction';
@@ -27,13 +28,14 @@ import {
 /** Prints the records as they are; `audit verify` decides whether to believe them. */
 export async function auditShow(
   terminal: Terminal,
-  dir: string,
+  ledger: string | LedgerSource,
   options: { readonly json?: boolean; readonly turn?: string },
 ): Promise<number> {
   const paint = paintFor(terminal);
-  await expectLedger(dir);
+  const source = sourceOf(ledger);
+  await expectLedger(ledger);
   let isShown = false;
-  for await (const { record } of readLedger(dir)) {
+  for await (const { record } of readLedger(source)) {
     if (options.turn !== undefined && turnOf(record) !== options.turn) continue;
     isShown = true;
     if (options.json) printJson(terminal, record);
@@ -42,13 +44,13 @@ export async function auditShow(
   }
   if (isShown) return EXIT_STATUS.ok;
   const which = options.turn === undefined ? 'yet' : `names turn ${options.turn}`;
-  terminal.stderr.write(`zl: no record in ${dir} ${foreignLine(which)}\n`);
+  terminal.stderr.write(`zl: no record in ${source.name} ${foreignLine(which)}\n`);
   return EXIT_STATUS.failed;
 }
 
 export async function auditVerify(
   terminal: Terminal,
-  dir: string,
+  ledger: string | LedgerSource,
   options: {
     readonly json?: boolean;
     readonly hostKeys: string;
@@ -56,22 +58,28 @@ export async function auditVerify(
     readonly checkpoints?: readonly string[];
     /** The folder in which a device keeps what it witnessed. */
     readonly witness?: string;
+    /** Ledgers of the same database, where each start of a host begins one. */
+    readonly besideIds?: readonly string[];
     /** Records that no checkpoint covers count as a fault. */
     readonly strict?: boolean;
   },
 ): Promise<number> {
-  await expectLedger(dir);
+  const source = sourceOf(ledger);
+  await expectLedger(ledger);
   const [hostKeys, deviceKeys, kept, witness] = await Promise.all([
     readVerifiers(options.hostKeys),
     readVerifiers(options.deviceKeys),
     Promise.all((options.checkpoints ?? []).map(readText)),
-    options.witness === undefined ? undefined : readWitness(options.witness, dir),
+    options.witness === undefined ? undefined : readWitness(options.witness, source),
   ]);
   const receiptKeys = { hostKeys, deviceKeys };
   const knownCheckpoints = [...kept, ...(witness?.ofThis ?? []).map(({ note }) => note)];
-  const report = await verifyLedger(dir, { keys: hostKeys, knownCheckpoints, receiptKeys });
+  const report = await verifyLedger(source, { keys: hostKeys, knownCheckpoints, receiptKeys });
   const isRefused = options.strict === true && report.unsigned + report.tornBytes > 0;
-  const replaced = witness === undefined ? [] : replacedBy(report, witness, hostKeys);
+  const replaced =
+    witness === undefined
+      ? []
+      : replacedBy(report, witness, { hostKeys, besideIds: options.besideIds });
   const witnessed = witness === undefined ? [] : witnessLines(report, witness, replaced);
   const isReplaced = replaced.length > 0;
   const isChecked = report.verdict !== 'unchecked' && witness?.ofThis.length !== 0;
@@ -79,25 +87,24 @@ export async function auditVerify(
   else
     printReport(terminal, report, {
       ...options,
-      ...{ dir, isRefused, isReplaced, isChecked, witnessed },
+      ...{ name: source.name, isRefused, isReplaced, isChecked, witnessed },
     });
   if (report.verdict === 'altered' || isRefused || isReplaced) return EXIT_STATUS.failed;
   return isChecked ? EXIT_STATUS.ok : EXIT_STATUS.unchecked;
 }
 
-/** A mistyped folder must not look like an empty ledger. */
-async function expectLedger(dir: string): Promise<void> {
-  const names = await readdir(dir).catch(() => []);
-  if (!names.some((name) => name.startsWith('segment-'))) {
-    throw new ZlError(
-      'file.unusable',
-      `${dir} holds no ledger; name the folder that ledger.dir of the host names`,
-    );
-  }
+/** A mistyped folder must not look like an empty ledger. A database has said that it has the ledger. */
+async function expectLedger(ledger: string | LedgerSource): Promise<void> {
+  if (typeof ledger !== 'string') return;
+  const names = await readdir(ledger).catch(() => []);
+  if (names.some((name) => name.startsWith('segment-'))) return;
+  const remedy =
+    'name the folder that ledger.dir of the host names, or its database with --postgres';
+  throw new ZlError('file.unusable', `${ledger} holds no ledger; ${remedy}`);
 }
 
 interface ReportContext {
-  readonly dir: string;
+  readonly name: string;
   readonly hostKeys: string;
   readonly deviceKeys: string;
   readonly isRefused: boolean;
@@ -156,7 +163,7 @@ function notesOf(report: LedgerReport): string[] {
 /** What could not be checked, and what to give so that it can be. */
 function leftOf(
   { unchecked }: LedgerReport,
-  { dir, hostKeys, deviceKeys }: ReportContext,
+  { name, hostKeys, deviceKeys }: ReportContext,
 ): string[] {
   const { checkpointKeys, missingKeys, newer, bundles } = unchecked;
   return [
@@ -172,7 +179,7 @@ function leftOf(
     ...newer.map((what) => `not checked: ${what}`),
     ...bundles.map(
       (digest) =>
-        `not checked: decisions by policy ${digest}, which is not in ${join(dir, 'bundles')}`,
+        `not checked: decisions by policy ${digest}, which is not in the bundles of ${name}`,
     ),
   ];
 }

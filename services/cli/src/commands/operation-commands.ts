@@ -1,6 +1,7 @@
 import { Argument, type Command } from 'commander';
 import type { Service } from '../installation/processes.ts';
 import type { CommandContext } from '../terminal.ts';
+import { fromPostgres } from './audit-commands.ts';
 import { candidates, SHELLS } from './completion.ts';
 
 /** Not imported, because what starts processes would slow every command down. */
@@ -22,14 +23,19 @@ export function addOperationCommands(program: Command, context: CommandContext):
       const { doctor } = await import('./doctor.ts');
       await finish(doctor(terminal, layout(), options));
     });
-  program
-    .command('why')
+  fromPostgres(program.command('why'))
     .description('explain how a turn or call ended: decision, hops, error, receipt, log lines')
     .argument('[turn or call]', 'an id, its first digits, or "last"', 'last')
     .option('--json', 'print JSON')
-    .action(async (subject, { json }) => {
+    .action(async (subject, { json, ...place }) => {
       const { why } = await import('./why.ts');
-      await finish(why(terminal, layout(), { subject, json }));
+      const { withLedger } = await import('../audit/ledger-place.ts');
+      const folder = () => layout().host.ledger;
+      await finish(
+        withLedger({ ...place, folder }, terminal.env, (ledger) =>
+          why(terminal, layout(), { subject, json, ledger }),
+        ),
+      );
     });
   program
     .command('logs')

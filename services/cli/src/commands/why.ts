@@ -1,4 +1,5 @@
 import { ZlError } from '@zerolatency/errors';
+import type { LedgerSource } from '@zerolatency/ledger';
 import { foreignLine } from '@zerolatency/redaction';
 import { counted } from '@zerolatency/service/counted';
 import { readVerifiedReceipt } from '../audit/verify-receipt.ts';
@@ -25,14 +26,23 @@ const ID = /^[0-9a-f]{4,32}$/;
 export async function why(
   terminal: Terminal,
   layout: Layout,
-  { subject, json = false }: { readonly subject: string; readonly json?: boolean },
+  options: {
+    readonly subject: string;
+    readonly json?: boolean;
+    /** Default: the folder of the installation. */
+    readonly ledger?: string | LedgerSource;
+  },
 ): Promise<number> {
+  const { subject, json = false, ledger } = options;
   const id = subject === 'last' ? undefined : subject.toLowerCase();
   if (id !== undefined && !ID.test(id)) {
     const reads = 'the id of a turn or call, its first four digits or more, or "last"';
     throw new ZlError('request.invalid', `${subject} is not ${reads}`);
   }
-  const [evidence, probes] = await Promise.all([readEvidence(layout, id), probesOf(layout)]);
+  const [evidence, probes] = await Promise.all([
+    readEvidence(layout, id, ledger),
+    probesOf(layout),
+  ]);
   const story = storyOf(evidence, id);
   const now = [
     ...(evidence.ledgerFault ? [`ledger: ${evidence.ledgerFault}`] : []),

@@ -1,5 +1,11 @@
 import { ZlError } from '@zerolatency/errors';
-import { type LedgerRecord, peekReceipt, readLedger, segmentStarts } from '@zerolatency/ledger';
+import {
+  type LedgerRecord,
+  type LedgerSource,
+  peekReceipt,
+  readLedger,
+  segmentStarts,
+} from '@zerolatency/ledger';
 import { LogFile, type LogLine } from '../commands/logs.ts';
 import type { Layout } from '../installation/layout.ts';
 import { componentsOf } from '../installation/processes.ts';
@@ -21,23 +27,27 @@ export interface Evidence {
 }
 
 /** Needs no running program. An id is a turn or a call, or the beginning of one. */
-export async function readEvidence(layout: Layout, id: string | undefined): Promise<Evidence> {
+export async function readEvidence(
+  layout: Layout,
+  id: string | undefined,
+  ledger: string | LedgerSource = layout.host.ledger,
+): Promise<Evidence> {
   const files = componentsOf(layout).map(
     (component) => new LogFile(component, layout.log(component), MAX_LOG_BYTES),
   );
   const lines = (await Promise.all(files.map((file) => file.next()))).flat();
   lines.sort((a, b) => (a.time < b.time ? -1 : 1));
-  return { lines, ...(await readTurns(layout.host.ledger, id)) };
+  return { lines, ...(await readTurns(ledger, id)) };
 }
 
 const WHOLE_ID = /^[0-9a-f]{32}$/;
 
 /** Reads the newest segments alone, where these hold the turn from its beginning. */
 async function readTurns(
-  dir: string,
+  ledger: string | LedgerSource,
   id: string | undefined,
 ): Promise<Pick<Evidence, 'turns' | 'ledgerFault'>> {
-  const starts = await segmentStarts(dir).catch(() => []);
+  const starts = await segmentStarts(ledger).catch(() => []);
   // The first digits of an id may begin an older one too.
   const mayStopEarly = id === undefined || WHOLE_ID.test(id);
   for (let segments = mayStopEarly ? 1 : starts.length; ; segments *= 2) {
@@ -45,7 +55,7 @@ async function readTurns(
     const from = starts.at(-segments) ?? 0;
     let ledgerFault: string | undefined;
     try {
-      for await (const { record } of readLedger(dir, { from })) turns.add(record);
+      for await (const { record } of readLedger(ledger, { from })) turns.add(record);
     } catch (reason) {
       // The logs may say more than a ledger that cannot be read.
       if (!(reason instanceof Error)) throw reason;
