@@ -21,14 +21,14 @@ test('[CLI-02] a file of this machine is named with what is wrong, and is no def
   const file = join(dir, 'file');
   writeFileSync(file, '');
   for (const [work, message] of [
-    [readFile(join(dir, 'none')), `${join(dir, 'none')} does not exist`],
-    [mkdir(file), `${file} is in the way`],
+    [() => readFile(join(dir, 'none')), `${join(dir, 'none')} does not exist`],
+    [() => mkdir(file), `${file} is in the way`],
     [
-      readFile(join(file, 'below')),
+      () => readFile(join(file, 'below')),
       `${join(file, 'below')} lies below something that is not a folder`,
     ],
   ] as const) {
-    const error = await errorOf(work);
+    const error = await errorOf(work());
     assert.deepEqual([error.id, error.message], ['file.unusable', message]);
   }
 });
