@@ -25,9 +25,12 @@ function withDatabaseOptions(command: Command): Command {
   return command
     .option(
       '--postgres <env:NAME or file:PATH>',
-      'variable or file with the URL of a PostgreSQL database that holds ledgers',
+      'variable or file that holds the URL of a PostgreSQL database with ledgers',
     )
-    .option('--postgres-ca <pem>', 'authority of the database; without it, only this machine');
+    .option(
+      '--postgres-ca <pem>',
+      'authority by which the server is verified; required unless it is on this machine',
+    );
 }
 
 export function addAuditCommands(program: Command, context: CommandContext): void {

@@ -8,6 +8,7 @@ import { openPostgres } from '@zerolatency/service/postgres';
 import { generateKeyPair, signerFromPem } from '@zerolatency/signing';
 import {
   freePort,
+  makeAuthority,
   needsPostgres,
   type PostgresServer,
   startPostgres,
@@ -31,6 +32,7 @@ const host = generateKeyPair();
 const signer = signerFromPem(host.privatePem);
 const keys = ['--host-keys', join(dir, 'keys'), '--device-keys', join(dir, 'keys')];
 let server: PostgresServer;
+let authority: Awaited<ReturnType<typeof makeAuthority>>;
 /** URLs by the variable that holds each. */
 let env: Record<string, string>;
 
@@ -38,8 +40,10 @@ before(async () => {
   if (needsPostgres().skip !== false) return;
   await mkdir(join(dir, 'keys'));
   await writeFile(join(dir, 'keys', 'host.pem'), host.publicPem);
+  authority = await makeAuthority(dir);
   server = await startPostgres({
     dir: tempDir({ after: (fn: () => unknown) => cleanups.push(fn) }),
+    tls: await authority.server(),
   });
   await inDatabase(
     'postgres',
@@ -175,7 +179,7 @@ test(
     const all = await listed('MANY');
     assert.equal(all.length, 3);
     const { stdout } = await zl('audit', 'list', ...many);
-    assert.match(stdout, /^[0-9a-f]{32} {2}begun \S+Z {2}ended \S+Z {2}zerolatency\/test$/m);
+    assert.match(stdout, /^[0-9a-f]{32} {2}opened \S+Z {2}ended \S+Z {2}zerolatency\/test$/m);
     const unnamed = await zl('audit', 'verify', ...many, ...keys);
     assert.equal(unnamed.status, 2);
     assert.match(unnamed.stderr, /has 3 ledgers: choose one with --ledger; "zl audit list" lists/);
@@ -214,6 +218,15 @@ test(
     }
   },
 );
+
+test('the server is verified by the given authority', needsPostgres(), async (t) => {
+  const verify = (ca: string) => zl('audit', 'verify', ...FIRST, '--postgres-ca', ca, ...keys);
+  assert.equal((await verify(authority.caFile)).status, 0);
+  const { caFile: stranger } = await makeAuthority(tempDir(t));
+  const { status, stderr } = await verify(stranger);
+  assert.equal(status, 1);
+  assert.match(stderr, /postgres\.failed: .*certificate/);
+});
 
 test(
   'a mistake with a database is told in one line, without the password',

@@ -16,7 +16,7 @@ export async function auditList(
     const ended = endedAt === null ? 'open' : `ended ${endedAt.toISOString()}`;
     if (json) printJson(terminal, ledger);
     else {
-      const times = `begun ${openedAt.toISOString()}  ${ended}`;
+      const times = `opened ${openedAt.toISOString()}  ${ended}`;
       print(terminal, foreignLine(`${ledgerId}  ${times}  ${origin}`));
     }
   }
