@@ -20,7 +20,7 @@ const HEAD_BYTES = 5;
 export interface RpcTarget {
   readonly url: string;
   readonly caFile: string;
-  /** Empty where nobody asks for it. */
+  /** Empty for a server that asks for no token. */
   readonly token: string;
 }
 

@@ -17,7 +17,7 @@ export interface StreamServers {
   readonly bare: Server;
 }
 
-/** Of a run that is to refuse nobody. */
+/** High enough that the run is never refused. */
 const LIMITS = {
   turnsPerPod: 5000,
   turnsPerTenant: 5000,

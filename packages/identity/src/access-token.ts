@@ -34,7 +34,7 @@ export interface AccessTokenRules
   extends Required<Pick<JwtRules, 'issuer' | 'audience' | 'nowMs'>> {
   readonly algorithms?: readonly string[] | undefined;
   readonly claims?: ClaimNames;
-  /** The tenant of every user of this issuer, whatever its tokens claim. */
+  /** The tenant of every user of this issuer; its tokens cannot name another. */
   readonly tenant?: string | undefined;
 }
 

@@ -387,7 +387,7 @@ async function open(
   }
 }
 
-/** Whoever uses the ledger need not know where it lies. */
+/** Callers see one error for files and for PostgreSQL. */
 function failureOf(reason: unknown, what: 'opened' | 'written'): ZlError {
   if (reason instanceof ZlError && reason.id !== 'postgres.failed') return reason;
   const why = reason instanceof Error ? reason.message : String(reason);

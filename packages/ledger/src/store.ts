@@ -1,7 +1,7 @@
 import type { Floor } from './floor.ts';
 import type { Line, Segment } from './segments.ts';
 
-/** Where the bytes of one ledger lie, for whoever reads them. */
+/** The stored bytes of one ledger, for reading. */
 export interface LedgerSource {
   /** For messages. */
   readonly name: string;
@@ -50,7 +50,7 @@ export interface LedgerStore extends LedgerSource {
   readonly floor?: LedgerFloor | undefined;
   /** After its last record and checkpoint: nobody takes it over. */
   end?(): Promise<void>;
-  /** For whoever opens it again after a failure. @throws ledger.failed */
+  /** Reopens the store after a failure. @throws ledger.failed */
   assertRoom?(): Promise<void>;
   /** Where another process has ended this ledger: the one to go on with. */
   successor?(): Promise<LedgerStore | undefined>;

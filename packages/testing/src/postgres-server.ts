@@ -22,7 +22,7 @@ const bin = ['', ...debianFolders()].find((folder) =>
   PROGRAMS.every((name) => spawnSync(join(folder, name), ['--version']).error === undefined),
 );
 
-/** PostgreSQL refuses to run as root; this is nobody. */
+/** The user `nobody`: PostgreSQL refuses to run as root. */
 const UNPRIVILEGED = { uid: 65_534, gid: 65_534 };
 const owner = process.getuid?.() === 0 ? UNPRIVILEGED : undefined;
 

@@ -130,7 +130,7 @@ test(
     assert.equal(textOf([...seen, ...events]), 'before it and after it');
     assert.equal(namesOf(events).at(-1), 'assistantDone');
 
-    // Whatever is in Redis, no text of the turn is.
+    // Nothing in Redis shows the text of the turn.
     for (const key of await redis.keys('*:log')) {
       const entries = JSON.stringify(await redis.xrange(key, '-', '+'));
       assert.doesNotMatch(Buffer.from(entries, 'base64').toString('latin1'), /after/);

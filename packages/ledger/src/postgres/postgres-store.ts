@@ -19,7 +19,7 @@ export interface StoreOptions {
 
 const RETRY_MS = 100;
 
-/** The row of the ledger is locked against whoever takes it over, until the records are committed. */
+/** Until the records are committed, the lock on the ledger's row keeps other hosts from taking it over. */
 const APPEND = `
   WITH held AS (
     SELECT 1 FROM zl_ledger.ledgers WHERE ledger_id = $1 AND epoch = $2 FOR KEY SHARE

@@ -20,7 +20,7 @@ export interface Document {
 
 /**
  * Downloads a small document over HTTPS, from an address that egress allows. Redirects are not followed:
- * nobody configured their targets. @throws ZlError egress.refused, or an error with the reason in one line.
+ * an operator has not approved their targets. @throws ZlError egress.refused, or an error with the reason in one line.
  */
 export async function download(url: URL, options: DownloadOptions): Promise<Document> {
   const { egress, ca, timeoutMs, maxBytes } = options;

@@ -8,12 +8,12 @@ export interface Migrations {
   readonly steps: readonly string[];
 }
 
-/** Two programs that start together must not both migrate. Any number that nobody else uses. */
+/** Keeps two programs that start together from both migrating. The number is arbitrary. */
 const LOCK = 7_305_114_823;
 
 const INSUFFICIENT_PRIVILEGE = '42501';
 
-/** Brings the schema to this program's version. A program with fewer rights needs none when it is there already. */
+/** Brings the schema to this program's version. If it is current, no right to create is needed. */
 export async function migrate(postgres: Postgres, { schema, steps }: Migrations): Promise<void> {
   if ((await versionOf(postgres, schema)) === steps.length) return;
   await postgres

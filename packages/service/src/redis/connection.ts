@@ -6,7 +6,7 @@ import type { RedisSecrets, RedisSettings } from './settings.ts';
 export interface ScriptRunner {
   /** Settles with the first try. */
   readonly firstTry: Promise<void>;
-  /** Why there is no connection, which a command that could not be sent does not know. */
+  /** Why the connection is missing; the error of an unsent command does not say. */
   readonly fault: string | undefined;
   /** Fails within the command timeout, and at once while disconnected. */
   run(

@@ -19,7 +19,7 @@ import { activeTraceId } from '../telemetry/tracing.ts';
 import { durationFromMicros, durationMicros } from './durations.ts';
 
 const ERROR_DOMAIN = 'zerolatency';
-/** Where nobody knows when a peer returns: a client's backoff begins there, and a person can wait for it. */
+/** Used when the time of recovery is unknown: a client's backoff begins here, and a person can wait for it. */
 const RETRY_DELAY_MS = 1000;
 const RETRY_AFTER = 'retry-after';
 

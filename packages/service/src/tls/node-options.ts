@@ -7,7 +7,7 @@ const MIN_VERSION = 'TLSv1.2';
 interface ClientDemand {
   /** Refuses clients without a certificate of our authority. */
   readonly requireClient: boolean;
-  /** Asks for a certificate, and leaves it to the caller what to make of none or a wrong one. */
+  /** Asks for a certificate, and lets the caller decide about a missing or invalid one. */
   readonly askClient?: boolean;
 }
 

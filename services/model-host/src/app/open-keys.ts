@@ -114,7 +114,7 @@ class KeyFaults {
     return this.#faults.size;
   }
 
-  /** References that nobody uses any more must not stay in the report; the others are noted again. */
+  /** Drops references that are no longer used from the report; the others are noted again. */
   forget(): void {
     this.#faults.clear();
   }

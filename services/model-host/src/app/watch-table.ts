@@ -5,7 +5,7 @@ import type { Logger } from '@zerolatency/service/telemetry';
 import { parseDocument } from 'yaml';
 
 export interface TableOptions {
-  /** Empty: there is none. */
+  /** Empty when the setting is absent. */
   readonly file: string;
   readonly setting: string;
   /** Takes the parsed file into use, or throws and leaves what is in use as it is. */

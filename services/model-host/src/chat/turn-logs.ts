@@ -137,7 +137,7 @@ export class PodTurnLogs implements TurnLogs {
     this.#ended.set(log.turnId, turn);
     this.#watchExpiry();
     while (shelf.bytes > this.bounds.maxBytesPerTenant) this.#dropOldest(shelf);
-    // Whoever keeps the most makes room, so that no tenant can displace a smaller one.
+    // The tenant that keeps the most makes room, so that it cannot displace a smaller one.
     while (this.#bytes > this.bounds.maxBytesPerPod) this.#dropOldest(this.#largestShelf());
   }
 

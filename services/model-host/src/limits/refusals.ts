@@ -16,7 +16,7 @@ export class Refusals {
     this.#nowMs = nowMs;
   }
 
-  /** Counts a refusal of whoever sent this header. Clients with a certificate send none, and are not counted together. */
+  /** Counts a refusal by its header. Clients with a certificate send none and are not counted. */
   count(authorization: string): void {
     if (authorization === '') return;
     const sender = digest(authorization);

@@ -23,7 +23,7 @@ export class RefusedOwners {
   }
 
   find(owner: Owner, limits: readonly LimitName[], nowMs: number): KnownRefusal | undefined {
-    // Mostly nobody was refused.
+    // Usually there are none.
     if (this.#refusals.size === 0) return undefined;
     for (const kind of ['tenant', 'user'] as const) {
       for (const limit of limits) {

@@ -31,7 +31,7 @@ interface Candidate {
   notBeforeMs: number;
 }
 
-/** Of whoever's key the request carries. */
+/** These concern the account of the request's key, not the provider. */
 const ACCOUNT_FAILURES: ReadonlySet<string> = new Set<ErrorId>([
   'provider.unauthorized',
   'provider.exhausted',

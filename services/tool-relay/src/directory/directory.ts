@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { DeviceIdentity } from '@zerolatency/identity';
 import type { Transport } from '../sockets/socket-engine.ts';
 
-/** Far longer than clocks differ. An epoch further ahead was given out by nobody. */
+/** Far longer than clocks differ; an epoch further ahead is not genuine. */
 export const MAX_EPOCH_AHEAD_MS = 365 * 24 * 60 * 60 * 1000;
 
 /** What others may know about a connected device. */

@@ -66,7 +66,7 @@ end
 return {0, 0}
 `);
 
-/** Whatever the limit. KEYS: the hash of an owner. ARGV: of each charge field, ms (negative to give back) and tolerance. */
+/** Adds without checking the limit. KEYS: the hash of an owner. ARGV: of each charge field, ms (negative to give back) and tolerance. */
 export const ADD = script(`
 for at = 1, #ARGV, 3 do
   local toleranceMs = tonumber(ARGV[at + 2])
