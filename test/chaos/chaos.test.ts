@@ -20,10 +20,6 @@ const SHORT_FAULTS = [
   'bridge killed, journal set back, late CALLs',
 ];
 
-// Nothing is open any more then, but Node's own cleanup of a process that cut so many connections
-// may wait forever for a request that has ended.
-process.once('exit', (status) => process.exit(status));
-
 test('[RLY-05] [RLY-06] [RLY-08] whatever dies, stops or is cut off, no call runs twice and each has a true outcome in time', {
   timeout: TIMEOUT_MS,
   ...needsRedis(),

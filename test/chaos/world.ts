@@ -54,6 +54,9 @@ export class World {
       prepare: (layout) => parts.prepare(layout),
       ...(options.programs !== undefined && { programs: options.programs }),
     });
+    // At the end nothing is open, but Node's own cleanup of a process that cut so many connections
+    // may wait forever. After the listener of startSystem, which stops what still runs.
+    process.once('exit', (status) => process.exit(status));
     return new World(system, parts);
   }
 
